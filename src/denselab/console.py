@@ -1,0 +1,100 @@
+"""What the command line shows while it works: one progress bar with rate and ETA, plain lines where there is no terminal.
+
+Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+PLAIN_LINE_SECONDS = 10.0  # how often a run without a terminal says where it is
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def remark(text: str) -> None:
+    """One line about what is being done and why; stderr."""
+    stderr.print(text, markup=False, soft_wrap=True)
+
+
+class Progress:
+    """A count towards a total. `advance` moves it; `info` is a short text beside it (loss, learning rate)."""
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = 0
+        self.info = ""
+        self.started = time.monotonic()
+
+    def advance(self, count: int = 1, info: str = "") -> None:
+        """Count further work as done."""
+        self.done += count
+        self.info = info or self.info
+        self.show()
+
+    def show(self) -> None:
+        """Draw the present state; the base class is silent."""
+
+    @property
+    def rate(self) -> float:
+        """Units per second since the start."""
+        return self.done / max(time.monotonic() - self.started, 1e-9)
+
+
+class PlainProgress(Progress):
+    """A line every ten seconds."""
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        super().__init__(description, total, unit)
+        self._next_line = self.started + PLAIN_LINE_SECONDS
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if now < self._next_line:
+            return
+        self._next_line = now + PLAIN_LINE_SECONDS
+        left = f"/{self.total}, {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left" if self.total else ""
+        info = f", {self.info}" if self.info else ""
+        remark(f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}")
+
+
+class BarProgress(Progress):
+    """A rich bar."""
+
+    def __init__(self, description: str, total: int | None, unit: str, bar: RichProgress) -> None:
+        super().__init__(description, total, unit)
+        self._bar = bar
+        self._task = bar.add_task(description, total=total, rate="", info="")
+
+    def show(self) -> None:
+        self._bar.update(
+            self._task, completed=self.done, total=self.total, rate=f"{self.rate:.1f} {self.unit}/s", info=self.info
+        )
+
+
+@contextmanager
+def progress(description: str, total: int | None, unit: str = "it", quiet: bool = False) -> Iterator[Progress]:
+    """A progress display for work of `total` units; a bar on a terminal, plain lines otherwise, nothing if quiet."""
+    if quiet:
+        yield Progress(description, total, unit)
+    elif not sys.stderr.isatty():
+        yield PlainProgress(description, total, unit)
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[info]}"),
+        )
+        with RichProgress(*columns, console=stderr, transient=True) as bar:
+            yield BarProgress(description, total, unit, bar)

@@ -1,0 +1,164 @@
+"""The label table: which ids occur in the label files, what they are called and coloured, and what counts as a class.
+
+Files hold *ids* (any integers); networks and scores use *class indices* 0..K-1, numbered by rising id. An id of role
+"ignore" has no index: its pixels become `ignore_index` and are left out of the loss and of every score.
+"""
+
+import colorsys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import DataError
+from denselab.types import LabelMap
+
+Role = Literal["class", "background", "ignore"]
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelEntry:
+    """One row of the label table. colour: RGB 0..255. role: background is a class that is nothing in particular."""
+
+    id: int
+    name: str
+    colour: Colour
+    role: Role = "class"
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The label table of a data set, and the mapping between ids in files and class indices in arrays."""
+
+    entries: tuple[LabelEntry, ...]
+
+    def __post_init__(self) -> None:
+        ids = [entry.id for entry in self.entries]
+        names = [entry.name for entry in self.entries]
+        for kind, values in (("id", ids), ("name", names)):
+            twice = sorted({value for value in values if values.count(value) > 1}, key=str)  # type: ignore[attr-defined]
+            if twice:
+                raise DataError(f"label table: {kind} {twice[0]!r} is listed twice; give each label its own {kind}")
+        for entry in self.entries:
+            if entry.role not in get_args(Role):
+                raise DataError(f"label table: role {entry.role!r} of {entry.name!r}; use one of {get_args(Role)}")
+        if self.num_classes == 0:
+            raise DataError("label table: no entry is a class; at least one must not have the role 'ignore'")
+
+    @cached_property
+    def classes(self) -> tuple[LabelEntry, ...]:
+        """The entries that are predicted and scored, by rising id; their position is the class index."""
+        return tuple(sorted((e for e in self.entries if e.role != "ignore"), key=lambda e: e.id))
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes (background counts, ignore does not)."""
+        return sum(entry.role != "ignore" for entry in self.entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by class index."""
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """(K, 3) uint8 RGB colours by class index."""
+        return np.array([entry.colour for entry in self.classes], dtype=np.uint8).reshape(-1, 3)
+
+    @property
+    def ignore_index(self) -> int:
+        """The index of pixels that do not count: 255, or 65535 where there are more than 255 classes."""
+        return 255 if self.num_classes <= 255 else 65535
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """dtype of index maps: uint8, or uint16 where there are more than 255 classes."""
+        return np.uint8 if self.num_classes <= 255 else np.uint16
+
+    def encode(self, ids: NDArray[Any], unknown: Literal["error", "ignore"] = "error") -> LabelMap:
+        """Class indices of an array of ids, any shape and integer dtype; ids of role ignore become ignore_index.
+
+        unknown: what to do with ids that are not in the table. Raises DataError that names them.
+        """
+        values, inverse = _unique(ids)
+        index_of = {entry.id: index for index, entry in enumerate(self.classes)}
+        known = {entry.id for entry in self.entries}
+        strangers = [int(v) for v in values if int(v) not in known]
+        if strangers and unknown == "error":
+            raise DataError(
+                f"label id {strangers[0]} is not in the label table (ids {_span(known)}); "
+                "correct the label file or add the id to `labels` in data.yaml (role: ignore leaves it out)"
+            )
+        table = np.array([index_of.get(int(v), self.ignore_index) for v in values], dtype=self.dtype)
+        return table[inverse].reshape(ids.shape)
+
+    def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
+        """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
+
+        ignore_index becomes the first id of role ignore, or ignore_index itself where the table has none.
+        """
+        ids = [entry.id for entry in self.classes]
+        void = next((e.id for e in self.entries if e.role == "ignore"), self.ignore_index)
+        low, high = min([*ids, void]), max([*ids, void])
+        dtype = np.int32 if low < 0 or high > 65535 else np.uint8 if high <= 255 else np.uint16
+        table = np.full(self.ignore_index + 1, void, dtype=dtype)
+        table[: len(ids)] = ids
+        return table[indices]
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Plain data for JSON and YAML."""
+        return [{"id": e.id, "name": e.name, "colour": list(e.colour), "role": e.role} for e in self.entries]
+
+    @staticmethod
+    def from_list(rows: Iterable[Mapping[str, Any]]) -> "LabelSpace":
+        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a row that is not one."""
+        entries = []
+        for position, row in enumerate(rows):
+            try:
+                label_id = int(row["id"])
+                colour = tuple(int(c) for c in row.get("colour", default_colour(label_id)))
+                if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
+                    raise ValueError(f"colour {colour} is not three numbers 0..255")
+                entries.append(
+                    LabelEntry(label_id, str(row.get("name", f"class {label_id}")), colour, row.get("role", "class"))
+                )
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(
+                    f"label table: row {position} ({row!r}) is not {{id, name, colour, role}}: {error}"
+                ) from None
+        return LabelSpace(tuple(entries))
+
+
+def default_colour(label_id: int) -> Colour:
+    """A colour for an id that came without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
+    if label_id == 0:
+        return (0, 0, 0)
+    lightness = (0.5, 0.65, 0.38)[label_id % 3]
+    red, green, blue = colorsys.hls_to_rgb((0.02 + 0.618034 * label_id) % 1.0, lightness, 0.72)
+    return (round(red * 255), round(green * 255), round(blue * 255))
+
+
+def _unique(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Values and inverse like numpy.unique, by counting where the values are small (label maps: much faster)."""
+    if not np.issubdtype(ids.dtype, np.integer) and ids.dtype != np.bool_:
+        raise DataError(f"labels have dtype {ids.dtype}; whole numbers were expected")
+    if ids.size and ids.min() >= 0 and ids.max() <= 65535:
+        flat = ids.ravel()
+        present = np.bincount(flat)
+        values = np.flatnonzero(present)
+        position = np.zeros(len(present), dtype=np.intp)
+        position[values] = np.arange(len(values))
+        return values, position[flat]
+    values, inverse = np.unique(ids, return_inverse=True)
+    return values, inverse.ravel()
+
+
+def _span(ids: Iterable[int]) -> str:
+    ordered = sorted(ids)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]}..{ordered[-1]}"
+    return ", ".join(map(str, ordered[:12])) + (", ..." if len(ordered) > 12 else "")

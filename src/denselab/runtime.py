@@ -1,0 +1,56 @@
+"""Facts about this process and machine: allocator, threads, memory, versions. No torch import here: `keep_freed_memory`
+must run before torch allocates anything."""
+
+import ctypes
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc malloc.h
+KEEP_BYTES = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to keep freed memory for the next layer; True where it could be told.
+
+    By default each large activation is mapped from the kernel and given back at once, page faults and all; on the CPU that is
+    a good part of a step (docs/benchmarks.md). Memory then stays with the process until it ends.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        return bool(libc.mallopt(M_MMAP_MAX, 0)) and bool(libc.mallopt(M_TRIM_THRESHOLD, KEEP_BYTES))
+    except (OSError, AttributeError):  # another libc
+        return False
+
+
+def total_memory() -> int:
+    """Bytes of memory this process may use: the machine's, or its control group's limit where that is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            total = min(total, int(limit.read_text()))
+        except (OSError, ValueError):  # no such control group, or "max"
+            continue
+    return total
+
+
+def cpu_count() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Version of Python, the platform, and every core package; "missing" where one is not installed."""
+    names = ("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors", "huggingface-hub",
+             "accelerate", "pydantic", "numba", "matplotlib")  # fmt: skip
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found

@@ -1,0 +1,90 @@
+"""Imports go down the list of layers, never up and never sideways: the rule that keeps each part readable alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import denselab
+
+ROOT = Path(denselab.__file__).parent
+
+LAYERS = [
+    {"errors", "types", "labels", "config", "console", "runtime"},
+    {"layers", "data", "losses", "crf", "evaluation"},
+    {"encoders"},
+    {"models"},
+    {"build", "checkpoint", "visualize"},
+    {"segmenter"},
+    {"training", "inference"},
+    {"export", "report"},
+    {"api"},
+    {"cli", "app"},
+]
+FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
+TORCH_FREE = {"errors", "types", "labels", "config", "console", "runtime", "crf"}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The first name below the package: `data` for data/loading.py, `build` for build.py."""
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Every module a file imports anywhere, dotted."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            found.add(node.module or "")
+            if node.module == "denselab":
+                found.update(f"denselab.{alias.name}" for alias in node.names)
+    return found
+
+
+def may_import(part: str, other: str) -> bool:
+    if part == other or part.startswith("__"):
+        return True
+    level = next(i for i, layer in enumerate(LAYERS) if part in layer)
+    other_level = next(i for i, layer in enumerate(LAYERS) if other in layer)
+    return other_level < level or (level == other_level == 0 and other in FOUNDATION)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    part = part_of(path)
+    assert part.startswith("__") or any(part in layer for layer in LAYERS), f"{part} has no layer; add it to LAYERS"
+    for module in imported_modules(path):
+        if module.startswith("denselab."):
+            other = module.split(".")[1]
+            assert other.startswith("__") or may_import(part, other), f"{path.name} ({part}) must not import {module}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in TORCH_FREE], ids=lambda path: path.name)
+def test_first_layer_needs_no_torch(path: Path) -> None:
+    assert not any(module.split(".")[0] in {"torch", "torchvision", "timm"} for module in imported_modules(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, f"{path.name}: over 400 lines; divide it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_stay_readable(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= 60 or path.parent.name == "cli", f"{path.name}: {node.name} has {lines} lines; divide it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_runs_foreign_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec"}, f"{path.name}:{node.lineno} calls {node.func.id}"
+    assert not imported_modules(path) & {"pickle", "dill", "joblib", "shelve"}, f"{path.name} imports a pickle"

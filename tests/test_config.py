@@ -1,0 +1,90 @@
+"""Settings: sizes and durations as people write them, unknown keys, wrong types, complete files."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from denselab.config import TrainConfig, make_config, parse_duration, parse_size, read_settings, to_yaml
+from denselab.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+GOOD = {"data": "d", "imgsz": "360x480", "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1h30m", 5400), ("45", 45), (12, 12), ("1h2m3s", 3723)],
+)
+def test_durations(text: str | int, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "1.2.3m", "5 minutes"])
+def test_durations_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="time"):
+        make_config({"data": "d", "imgsz": 64, "time": text})
+
+
+def test_sizes() -> None:
+    assert parse_size("360x480") == (360, 480)
+    assert parse_size("512") == parse_size(512) == (512, 512)
+    assert make_config({**GOOD, "imgsz": [96, 128]}).imgsz == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 1}, "unknown key 'learning_rate'"),
+        ({"epoch": 1}, "did you mean 'epochs'"),
+        ({"lr": -1}, r"lr: .*greater than 0 .*-1"),
+        ({"lr": "fast"}, r"lr: .*number.*'fast'"),
+        ({"imgsz": "0x5"}, "imgsz"),
+        ({"time": 5}, "either `time` or `epochs`"),
+        ({"scale_min": 3}, "scale_min 3.0 is above scale_max 2.0"),
+        ({"losses": []}, "losses"),
+        ({"losses": [{"name": "dice", "wieght": 2}]}, "wieght"),
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"ema": 1.0}, "ema"),
+    ],
+)
+def test_wrong_settings_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_config({**GOOD, **change})
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    config = make_config({**GOOD, "losses": [{"name": "dice", "weight": 0.5}]})
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert make_config(read_settings(path)) == config
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "{unclosed", "!!python/object/apply:os.system ['true']"])
+def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        read_settings(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        read_settings(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_are_complete(path: Path) -> None:
+    """A config says everything: no inheritance, nothing left to a default."""
+    settings = yaml.safe_load(path.read_text())
+    assert set(settings) == set(TrainConfig.model_fields)
+    make_config(settings, str(path))
+    assert path.read_text().startswith("#"), "the header names paper, command, expected score, time, hardware"
+
+
+def test_bare_yes_and_no_of_yaml(tmp_path: Path) -> None:
+    """YAML reads `pretrained: no` as False; a run refused it with "should be 'auto', 'yes' or 'no' (came: False)"."""
+    path = tmp_path / "c.yaml"
+    path.write_text("data: d\nimgsz: 64\nepochs: 1\npretrained: no\nprecision: no\n")
+    config = make_config(read_settings(path))
+    assert (config.pretrained, config.precision) == ("no", "no")
