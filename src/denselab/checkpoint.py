@@ -1,0 +1,142 @@
+"""Folders of files that are either whole or not there: model folders and the state of a run.
+
+A folder is written beside its place, synced, sealed with a manifest (size and sha256 of every file) and then renamed; a kill
+at any moment leaves the old folder, the new one, or the old one under the name `<folder>.previous`. Weights are safetensors,
+the rest is JSON and Markdown; nothing here can run code when it is read.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from denselab.errors import CheckpointError, ResourceError
+
+MANIFEST = "manifest.json"
+PREVIOUS = ".previous"
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool = False) -> None:
+    """Put `files` (name -> content) and their manifest into `folder`, in the place of what was there, all or nothing.
+
+    keep_previous: leave the folder that was there as `<folder>.previous`. Raises ResourceError (disk full, not writable);
+    what was there before then still is.
+    """
+    fresh = folder.with_name(f"{folder.name}.writing-{os.getpid()}")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        for name, content in files.items():
+            _write_synced(fresh / name, content)
+        manifest = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
+        _write_synced(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
+        _swap(folder, fresh, keep_previous)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise ResourceError(describe_os_error(error, folder)) from error
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """The files of a folder written by `write_folder`, each compared with the manifest.
+
+    Raises CheckpointError that names the first file that is missing or differs.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        files = {name: (folder / name).read_bytes() for name in manifest}
+        for name, entry in manifest.items():
+            if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
+                raise CheckpointError(
+                    f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST}; use another copy"
+                )
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} is not a complete folder of DenseLab: {error.filename}: {error.strerror}"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"{folder / MANIFEST} is not a manifest; the folder is damaged or not one of DenseLab"
+        ) from None
+    return files
+
+
+def read_newest_folder(folder: Path) -> tuple[dict[str, bytes], str | None]:
+    """The files of `folder`, or of `<folder>.previous` where it is damaged or missing.
+
+    Returns the files, and why the older folder was taken (None where it was not). Raises CheckpointError where both fail.
+    """
+    try:
+        return read_folder(folder), None
+    except CheckpointError as damage:
+        previous = folder.with_name(folder.name + PREVIOUS)
+        if not previous.is_dir():
+            raise
+        return read_folder(previous), str(damage)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace one file, all or nothing. Raises ResourceError."""
+    fresh = path.with_name(f"{path.name}.writing-{os.getpid()}")
+    try:
+        _write_synced(fresh, content)
+        os.replace(fresh, path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ResourceError(describe_os_error(error, path)) from error
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Named tensors as one safetensors document; tensors that share memory are stored each on its own."""
+    return bytes(save_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}))
+
+
+def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
+    """The tensors of `pack_tensors`, on the CPU. Raises CheckpointError that names the source."""
+    try:
+        return load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{source} is not a safetensors file: {error}") from None
+
+
+def unpack_json(content: bytes, source: str) -> dict[str, Any]:
+    """The object in a JSON document. Raises CheckpointError that names the source."""
+    try:
+        loaded = json.loads(content)
+    except ValueError as error:
+        raise CheckpointError(f"{source} is not JSON: {error}") from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{source} holds {type(loaded).__name__}; an object was expected")
+    return loaded
+
+
+def describe_os_error(error: OSError, path: Path) -> str:
+    """One line for a place that cannot be written, with the remedy."""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full: {path} was not written, what was there before is untouched; free some space and use --resume"
+    return f"cannot write {path}: {error.strerror or error}; choose another folder with --out"
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(folder: Path, fresh: Path, keep_previous: bool) -> None:
+    previous = folder.with_name(folder.name + PREVIOUS)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(folder, previous)
+    os.replace(fresh, folder)
+    if not keep_previous:
+        shutil.rmtree(previous, ignore_errors=True)

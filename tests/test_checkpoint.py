@@ -1,0 +1,122 @@
+"""Folders are whole or not there: interrupted, damaged and full-disk writes."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from denselab import checkpoint
+from denselab.checkpoint import (
+    MANIFEST,
+    pack_tensors,
+    read_folder,
+    read_newest_folder,
+    unpack_json,
+    unpack_tensors,
+    write_file,
+    write_folder,
+)
+from denselab.errors import CheckpointError, ResourceError
+
+
+def test_folder_round_trip_replaces_what_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_folder(folder, {"a.bin": b"one", "old.bin": b"x"})
+    write_folder(folder, {"a.bin": b"two"})
+    assert read_folder(folder) == {"a.bin": b"two"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"], "nothing is left beside it"
+
+
+def test_previous_is_kept_on_request(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    for content in (b"one", b"two", b"three"):
+        write_folder(folder, {"a": content}, keep_previous=True)
+    assert read_folder(folder) == {"a": b"three"}
+    assert read_folder(tmp_path / "last.previous") == {"a": b"two"}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "no manifest", "manifest garbage"])
+def test_damage_is_recognised_and_the_older_folder_taken(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "last"
+    write_folder(folder, {"a": b"older"}, keep_previous=True)
+    write_folder(folder, {"a": b"newer"}, keep_previous=True)
+    target = folder / "a"
+    if damage == "flipped":
+        target.write_bytes(b"nEwer")
+    elif damage == "truncated":
+        target.write_bytes(b"new")
+    elif damage == "missing":
+        target.unlink()
+    elif damage == "no manifest":
+        (folder / MANIFEST).unlink()
+    else:
+        (folder / MANIFEST).write_text("[1, 2")
+    with pytest.raises(CheckpointError, match="last"):
+        read_folder(folder)
+    files, why = read_newest_folder(folder)
+    assert files == {"a": b"older"}
+    assert why is not None
+
+
+def test_killed_between_the_two_renames(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    write_folder(folder, {"a": b"older"}, keep_previous=True)
+    os.replace(folder, tmp_path / "last.previous")
+    assert read_newest_folder(folder)[0] == {"a": b"older"}
+
+
+def test_both_damaged_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a complete folder"):
+        read_newest_folder(tmp_path / "last")
+
+
+def test_full_disk_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    write_folder(folder, {"a": b"good"})
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "_write_synced", full)
+    with pytest.raises(ResourceError, match="disk is full"):
+        write_folder(folder, {"a": b"new"})
+    with pytest.raises(ResourceError, match="disk is full"):
+        write_file(tmp_path / "file", b"new")
+    assert read_folder(folder) == {"a": b"good"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_full_disk_for_real() -> None:
+    """/dev/full accepts no byte: the error is the operating system's own."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(OSError, match="No space left") as caught:
+        checkpoint._write_synced(Path("/dev/full"), b"x" * 10)
+    assert "disk is full" in checkpoint.describe_os_error(caught.value, Path("x"))
+
+
+def test_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="--out"):
+        write_folder(tmp_path / "file" / "model", {"a": b"x"})
+
+
+def test_tensors_keep_values_dtypes_and_shared_memory() -> None:
+    base = torch.arange(6.0).reshape(2, 3)
+    tensors = {"a": base, "view": base[0], "half": base.half(), "count": torch.tensor(7), "turned": base.t()}
+    read = unpack_tensors(pack_tensors(tensors), "x")
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+
+
+def test_garbage_is_refused_by_name() -> None:
+    with pytest.raises(CheckpointError, match=r"w\.safetensors"):
+        unpack_tensors(b"\x80\x04pickle", "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"c\.json is not JSON"):
+        unpack_json(b"{", "c.json")
+    with pytest.raises(CheckpointError, match="list"):
+        unpack_json(json.dumps([1]).encode(), "c.json")
