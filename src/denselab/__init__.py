@@ -1,0 +1,49 @@
+"""DenseLab: semantic segmentation from a folder of pictures and labels to a measured, usable model."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from denselab.api import train
+    from denselab.build import create_model
+    from denselab.data import Dataset, open_dataset
+    from denselab.data.check import check_dataset
+    from denselab.errors import DenseLabError
+    from denselab.inference import Prediction, Predictor, load
+    from denselab.labels import LabelEntry, LabelSpace
+
+__version__ = "0.1.0"
+__all__ = [
+    "Dataset",
+    "DenseLabError",
+    "LabelEntry",
+    "LabelSpace",
+    "Prediction",
+    "Predictor",
+    "check_dataset",
+    "create_model",
+    "load",
+    "open_dataset",
+    "train",
+]
+
+_HOMES = {
+    "Dataset": "data",
+    "DenseLabError": "errors",
+    "LabelEntry": "labels",
+    "LabelSpace": "labels",
+    "Prediction": "inference",
+    "Predictor": "inference",
+    "check_dataset": "data.check",
+    "create_model": "build",
+    "load": "inference",
+    "open_dataset": "data",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `denselab --help` and denselab.crf need no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'denselab' has no attribute {name!r}")
+    return getattr(import_module(f"denselab.{_HOMES[name]}"), name)

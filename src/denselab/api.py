@@ -1,0 +1,98 @@
+"""The Python side: train, load, open and check data; what the command line calls too."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from denselab.console import remark
+from denselab.data import Dataset, open_dataset
+from denselab.data.check import check_dataset
+from denselab.errors import DataError
+from denselab.report.run_report import write_report
+from denselab.training.run import RunSummary, run_training
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path,
+    model: str | None = None,
+    encoder: str | None = None,
+    time: str | float | None = None,
+    epochs: int | None = None,
+    imgsz: str | int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    pretrained: str | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> RunSummary:
+    """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
+
+    time: "30m", "1h30m" or seconds; or epochs. imgsz: "360x480", (height, width) or one number. pretrained: "auto", "yes",
+    "no". settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is left open, the default
+    recipe chooses, and says why. Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
+    """
+    flags = {
+        "model": model,
+        "encoder": encoder,
+        "time": time,
+        "epochs": epochs,
+        "imgsz": imgsz,
+        "batch": batch,
+        "pretrained": pretrained,
+        "device": device,
+        "workers": workers,
+        "seed": seed,
+    }
+    merged = merge_settings(settings or {}, flags)
+    return train_run(str(data), merged, Path(out), resume=resume, command=_command_of_call(data, out, merged))
+
+
+def merge_settings(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with every flag that is not None in the place of its key; a given length replaces the other kind."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    merged = {**settings, **given}
+    for length, other in (("time", "epochs"), ("epochs", "time")):
+        if length in given and other not in given:
+            merged.pop(other, None)
+    return merged
+
+
+def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool, command: str) -> RunSummary:
+    """Open and quickly check the data, train, write the report. `settings` are keys of TrainConfig."""
+    started = time.monotonic()
+    dataset = open_for_training(data, settings)
+    summary = run_training({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
+    if _is_main_process():
+        path = write_report(run, dataset)
+        remark(f"report: {path}")
+    return summary
+
+
+def open_for_training(data: str, settings: Mapping[str, Any]) -> Dataset:
+    """The data set, after the fast part of `denselab check`. Raises DataError with the first fault that would spoil a run."""
+    dataset = open_dataset(data, val_fraction=settings.get("val_fraction") or 0.2, seed=settings.get("seed") or 0)
+    report = check_dataset(dataset, quick=True)
+    for fault in report.faults:
+        if fault.severity == "warning":
+            remark(f"warning: {fault.message}")
+    if not report.would_train:
+        errors = [fault for fault in report.faults if fault.severity == "error"]
+        more = f" ({len(errors) - 1} more faults)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0].message}; {errors[0].fix}{more}; `denselab check {data}` lists everything")
+    return dataset
+
+
+def _command_of_call(data: str | Path, out: str | Path, settings: Mapping[str, Any]) -> str:
+    arguments = "".join(f", {key}={value!r}" for key, value in settings.items())
+    return f"dl.train({str(data)!r}, out={str(out)!r}{arguments})"
+
+
+def _is_main_process() -> bool:
+    state = sys.modules["accelerate.state"].PartialState()
+    return bool(state.is_main_process)

@@ -1,0 +1,281 @@
+"""A network together with what it needs to be used: label table and preprocessing. Pictures in, label maps out.
+
+Training's validation, evaluation and prediction all go through this file, so a score and a saved label map come from the
+same arithmetic: fit the picture into `imgsz`, normalise, run, enlarge the logits to the picture's own size, arg-max.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denselab.build import create_model
+from denselab.checkpoint import pack_tensors, read_folder, unpack_json, unpack_tensors, write_folder
+from denselab.data.resample import resize_image
+from denselab.data.transforms import fit_size, normalise
+from denselab.errors import CheckpointError, ConfigError
+from denselab.labels import LabelSpace
+from denselab.models.base import SegmentationModel
+from denselab.types import Image, LabelMap
+
+FORMAT = 1  # of config.json in a model folder
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The arguments of build.create_model that make this network again."""
+
+    name: str
+    num_classes: int
+    encoder: str | None = None
+    output_stride: int | None = None
+    in_channels: int = 3
+    aux: bool = False
+
+    def create(self) -> SegmentationModel:
+        """The network, with random weights."""
+        return create_model(
+            self.name,
+            self.num_classes,
+            encoder=self.encoder,
+            output_stride=self.output_stride,
+            in_channels=self.in_channels,
+            aux=self.aux,
+            pretrained="no",
+        )
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a picture before the network.
+
+    imgsz: (height, width) that a picture is fitted into, aspect kept. mean, std: RGB, of pictures in 0..1.
+    train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
+    """
+
+    imgsz: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    train_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network in evaluation mode on its device, its label table and its preprocessing."""
+
+    model: SegmentationModel
+    architecture: Architecture
+    label_space: LabelSpace
+    preprocessing: Preprocessing
+    device: torch.device
+    scores: dict[str, Any]
+
+    def logits(self, images: Sequence[Image]) -> Tensor:
+        """(B, K, h, w) float32 logits at the working size of pictures (h0, w0, 3) uint8 that all have one size."""
+        size = fit_size(images[0].shape[:2], self.preprocessing.imgsz)
+        stack = np.stack([resize_image(image, size) for image in images])
+        with torch.inference_mode():
+            images = torch.from_numpy(stack).permute(0, 3, 1, 2)  # channels_last memory
+            return forward_images(self.model, images, self.preprocessing, self.device)
+
+    def probs(self, image: Image) -> NDArray[np.float32]:
+        """(K, H, W) float32 probabilities of one picture (H, W, 3) uint8, at its own size."""
+        with torch.inference_mode():
+            full = enlarge_logits(self.logits([image]), (image.shape[0], image.shape[1]))
+            return np.asarray(full.softmax(dim=1)[0].cpu().numpy(), dtype=np.float32)
+
+    def labels(self, image: Image) -> LabelMap:
+        """(H, W) class indices of one picture (H, W, 3) uint8, at its own size."""
+        return self.labels_batch([image])[0]
+
+    def labels_batch(self, images: Sequence[Image]) -> list[LabelMap]:
+        """Class indices of several pictures; those of equal size run through the network together."""
+        found: dict[int, LabelMap] = {}
+        for size in {image.shape[:2] for image in images}:
+            members = [i for i, image in enumerate(images) if image.shape[:2] == size]
+            with torch.inference_mode():
+                maps = label_maps(self.logits([images[i] for i in members]), (size[0], size[1]))
+            found.update(zip(members, maps, strict=True))
+        return [found[i] for i in range(len(images))]
+
+    def with_imgsz(self, imgsz: tuple[int, int]) -> "Segmenter":
+        """The same network at another working size."""
+        return replace(self, preprocessing=replace(self.preprocessing, imgsz=imgsz))
+
+
+def forward_images(
+    model: SegmentationModel, images: Tensor, preprocessing: Preprocessing, device: torch.device
+) -> Tensor:
+    """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8; they travel to the device as bytes."""
+    images = normalise(images.to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
+    return model(images).float()  # type: ignore[no-any-return]
+
+
+def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, K, H, W): bilinear, align_corners=False; the one enlargement of logits to a picture's own size."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def label_maps(logits: Tensor, size: tuple[int, int]) -> list[LabelMap]:
+    """Arg-max of `enlarge_logits(logits, size)` per picture, without ever holding all enlarged logits.
+
+    Rows are enlarged in bands: first vertically by the two source rows that bilinear weights give, then horizontally.
+    """
+    batch, classes = logits.shape[:2]
+    dtype = torch.uint8 if classes <= 255 else torch.int32
+    maps = torch.empty((batch, *size), dtype=dtype)
+    rows = max(1, BAND_BYTES // (4 * batch * classes * size[1]))
+    for top in range(0, size[0], rows):
+        band = _enlarged_rows(logits, size, top, min(top + rows, size[0]))
+        maps[:, top : top + band.shape[-2]] = band.argmax(dim=1).to(dtype)
+    return [m.numpy() if classes <= 255 else m.numpy().astype(np.uint16) for m in maps]
+
+
+def _enlarged_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
+    height = logits.shape[-2]
+    if height == size[0]:
+        band = logits[:, :, top:bottom]
+    else:
+        centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5
+        centre = centre.clamp(0, height - 1)  # as interpolate does at the border
+        upper = centre.floor().long()
+        lower = (upper + 1).clamp(max=height - 1)
+        weight = (centre - upper).to(logits).view(1, 1, -1, 1)
+        upper, lower = upper.to(logits.device), lower.to(logits.device)
+        band = torch.lerp(logits.index_select(2, upper), logits.index_select(2, lower), weight)
+    return enlarge_logits(band, (bottom - top, size[1]))
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first of CUDA, MPS, CPU that is there. Raises ConfigError."""
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not one; use auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use --device auto"
+        )
+    return device
+
+
+def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
+    """Write a model folder: weights, config, card, manifest; all or nothing. Raises ResourceError."""
+    config = {
+        "format": FORMAT,
+        "architecture": asdict(segmenter.architecture),
+        "labels": segmenter.label_space.to_list(),
+        "preprocessing": asdict(segmenter.preprocessing),
+        "scores": segmenter.scores,
+    }
+    files = {
+        WEIGHTS: pack_tensors(segmenter.model.state_dict()),
+        CONFIG: json_bytes(config),
+        CARD: (card or model_card(segmenter)).encode(),
+    }
+    write_folder(folder, files)
+
+
+def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
+    """The Segmenter of a model folder, or of the `model/` in a run folder. Raises CheckpointError that names the file."""
+    folder = find_model_folder(Path(folder))
+    files = read_folder(folder)
+    for name in (WEIGHTS, CONFIG):
+        if name not in files:
+            raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
+    config = unpack_json(files[CONFIG], str(folder / CONFIG))
+    if config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder / CONFIG} has format {config.get('format')!r}; this version reads {FORMAT}: update DenseLab"
+        )
+    try:
+        architecture = Architecture(**config["architecture"])
+        fields = config["preprocessing"]
+        preprocessing = Preprocessing(
+            tuple(fields["imgsz"]), tuple(fields["mean"]), tuple(fields["std"]), fields["train_scale"]
+        )
+        label_space = LabelSpace.from_list(config["labels"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
+    model = architecture.create()
+    load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
+    target = resolve_device(device)
+    model = model.to(target, memory_format=torch.channels_last).eval()
+    return Segmenter(model, architecture, label_space, preprocessing, target, config.get("scores", {}))
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that a path names: itself, or its `model/` where it is a run folder. Raises CheckpointError."""
+    for folder in (path, path / "model"):
+        if (folder / CONFIG).is_file():
+            return folder
+        previous = folder.with_name(folder.name + ".previous")
+        if not folder.exists() and (previous / CONFIG).is_file():
+            return previous  # killed between the two renames of a write
+    what = "does not exist" if not path.exists() else "holds no model (no config.json, no model/config.json)"
+    raise CheckpointError(f"{path} {what}; give a model folder or a run folder of `denselab train`")
+
+
+def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy tensors into the network by name. Raises CheckpointError with the first name or shape that does not fit."""
+    own = model.state_dict()
+    for name in sorted(own.keys() ^ tensors.keys()):
+        where = "is missing in" if name in own else "is unknown to the network, but stands in"
+        raise CheckpointError(f"{name} {where} {source}; the weights are of another network")
+    for name, tensor in tensors.items():
+        if own[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{name} has shape {tuple(tensor.shape)} in {source}; the network has {tuple(own[name].shape)}"
+            )
+    model.load_state_dict(tensors)
+
+
+def json_bytes(value: Any) -> bytes:
+    """A JSON document as it is stored: readable, stable, ending in a newline."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def model_card(segmenter: Segmenter) -> str:
+    """A short README of a model folder."""
+    architecture, space = segmenter.architecture, segmenter.label_space
+    rows = "\n".join(f"| {i} | {e.id} | {e.name} | {e.role} |" for i, e in enumerate(space.classes))
+    scores = "\n".join(f"- {name}: {value}" for name, value in segmenter.scores.items())
+    encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+    height, width = segmenter.preprocessing.imgsz
+    return f"""---
+library_name: denselab
+pipeline_tag: image-segmentation
+---
+# {architecture.name}{encoder}, {space.num_classes} classes
+
+A semantic segmentation network trained with DenseLab. Pictures are fitted into {height}x{width}.
+
+```python
+import denselab as dl
+result = dl.load("this folder")("photo.jpg")
+result.save("out/")
+```
+
+## Scores
+{scores or "none stored"}
+
+## Classes
+| index | id | name | role |
+|---|---|---|---|
+{rows}
+"""

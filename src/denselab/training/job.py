@@ -1,0 +1,170 @@
+"""From settings and a data set to a job: everything about a run that does not change while it runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denselab.build import create_model, model_preprocessing
+from denselab.config import TrainConfig
+from denselab.data.dataset import Dataset, Item
+from denselab.data.loading import PixelWeights, balanced_weights
+from denselab.data.transforms import Augmentation, fit_size
+from denselab.errors import ConfigError, DataError
+from denselab.losses.class_weights import ClassWeights, class_weights
+from denselab.losses.terms import Loss, LossTerm, create_loss, loss_with_auxiliary
+from denselab.losses.weight_map import border_weights
+from denselab.models.base import SegmentationModel
+from denselab.runtime import cpu_count
+from denselab.segmenter import Architecture, Preprocessing, resolve_device
+from denselab.training.preflight import count_class_pixels, median_size, time_step
+from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
+
+TRIAL_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, ready to start. class_pixels: (n, K) of the training pictures; item_weights: how often each is drawn."""
+
+    run: Path
+    config: TrainConfig
+    choices: tuple[Choice, ...]
+    dataset: Dataset
+    train_items: tuple[Item, ...]
+    val_items: tuple[Item, ...]
+    architecture: Architecture
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    loss: Loss
+    weights: ClassWeights
+    class_pixels: NDArray[np.int64]
+    item_weights: NDArray[np.float64] | None
+    pixel_weights: PixelWeights | None
+
+    def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
+        """The training loss of main and auxiliary logits."""
+        return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
+
+
+def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tuple[Job, SegmentationModel]:
+    """The job that settings ask for, completed by the default recipe, and its network.
+
+    Raises ConfigError, DataError (no training or validation pictures).
+    """
+    train_items, val_items = dataset.of_split("train"), dataset.of_split("val")
+    if not train_items or not val_items:
+        have = ", ".join(f"{len(dataset.of_split(s))} {s}" for s in dataset.splits) or "none"
+        raise DataError(f"{dataset.root}: pictures for training and for validation are needed; found {have}")
+    torch.manual_seed(int(settings.get("seed") or 0))
+    model, architecture, pretrained = _make_model(settings, dataset)
+    facts = _facts(settings, dataset, train_items)
+    speed = None
+    if facts.device == "cpu" and settings.get("time") and not settings.get("imgsz"):
+        speed = _pictures_per_second(model, facts)
+    config, choices = choose_recipe({**settings, "pretrained": pretrained}, facts, speed)
+    pixels = count_class_pixels(dataset, train_items)
+    weights = class_weights(pixels, config.class_weights)
+    loss = _make_loss(config, dataset, weights)
+    mean, std = model_preprocessing(config.model, config.encoder)
+    scales = [min(fit_size(facts.size, config.imgsz)[i] / facts.size[i] for i in (0, 1))]
+    preprocessing = Preprocessing(config.imgsz, mean, std, train_scale=float(np.median(scales)))
+    job = Job(
+        run=run,
+        config=config,
+        choices=tuple(choices),
+        dataset=dataset,
+        train_items=train_items,
+        val_items=val_items,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        augmentation=_augmentation(config, dataset, mean),
+        loss=loss,
+        weights=weights,
+        class_pixels=pixels,
+        item_weights=_item_weights(config, pixels, train_items),
+        pixel_weights=_pixel_weights(config, dataset),
+    )
+    return job, model
+
+
+def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[SegmentationModel, Architecture, str]:
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    value = {name: defaults[name] if settings.get(name) is None else settings[name] for name in defaults}
+    architecture = Architecture(
+        name=value["model"],
+        num_classes=dataset.label_space.num_classes,
+        encoder=value["encoder"],
+        output_stride=value["output_stride"],
+        aux=bool(value["aux"]),
+    )
+    model = create_model(
+        architecture.name,
+        architecture.num_classes,
+        encoder=architecture.encoder,
+        output_stride=architecture.output_stride,
+        aux=architecture.aux,
+        pretrained=value["pretrained"],
+    )
+    return model, architecture, value["pretrained"]
+
+
+def _facts(settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item]) -> Facts:
+    device = resolve_device(settings.get("device") or "auto")
+    kind = "cpu" if device.type == "cpu" else "gpu"
+    return Facts(len(items), median_size(items), dataset.label_space.num_classes, kind, cpu_count())
+
+
+def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None:
+    factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
+    size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
+
+    def criterion(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
+        return F.cross_entropy(logits[0], labels)
+
+    seconds = time_step(model, criterion, (size[0], size[1]), TRIAL_BATCH, torch.device("cpu"))
+    return None if seconds is None else TRIAL_BATCH / seconds * (size[0] * size[1]) / CPU_AREA
+
+
+def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> Loss:
+    space = dataset.label_space
+    tensor = None if weights.scheme == "none" else torch.from_numpy(weights.weights)
+    terms = [LossTerm(term.name, term.weight, term.options) for term in config.losses]
+    return create_loss(terms, space.num_classes, space.ignore_index, tensor)
+
+
+def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, float, float]) -> Augmentation:
+    return Augmentation(
+        crop=config.imgsz,
+        scale=(config.scale_min, config.scale_max),
+        flip=config.flip,
+        photometric=config.photometric,
+        elastic=config.elastic,
+        rotate=config.rotate,
+        ignore_index=dataset.label_space.ignore_index,
+        max_class_share=config.max_class_share,
+        mean=mean,
+    )
+
+
+def _item_weights(config: TrainConfig, pixels: NDArray[np.int64], items: Sequence[Item]) -> NDArray[np.float64] | None:
+    if not config.balanced_sampling:
+        return None
+    if len(pixels) != len(items):
+        raise ConfigError(
+            f"balanced_sampling needs the class counts of every training picture; only {len(pixels)} of {len(items)} "
+            "are counted: leave it off and use class_weights"
+        )
+    return balanced_weights(pixels)
+
+
+def _pixel_weights(config: TrainConfig, dataset: Dataset) -> PixelWeights | None:
+    if not config.border_weight:
+        return None
+    return lambda labels: border_weights(labels, config.border_weight, config.border_sigma)

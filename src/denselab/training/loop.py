@@ -1,0 +1,247 @@
+"""The training loop: epochs, steps, validations, saves, and the reasons to stop."""
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from denselab.console import Progress
+from denselab.data.cache import SampleCache
+from denselab.data.loading import Batch, train_loader
+from denselab.data.transforms import sample_seed
+from denselab.models.base import SegmentationModel
+from denselab.segmenter import Segmenter, save_segmenter
+from denselab.training.budget import Budget
+from denselab.training.job import Job
+from denselab.training.optim import set_lr, update_average
+from denselab.training.records import RunRecords
+from denselab.training.state import RunState, save_last
+from denselab.training.step import Stepper, train_step
+from denselab.training.validate import Validation, validate
+
+STEP_SEED = 3  # sets the seeds of dropout apart from those of augmentation
+
+
+@dataclass
+class Session:
+    """What changes while a job runs, and the tools that change it. average: the running mean of weights, if any."""
+
+    accelerator: Accelerator
+    model: SegmentationModel
+    average: SegmentationModel | None
+    stepper: Stepper
+    state: RunState
+    budget: Budget
+    records: RunRecords
+    progress: Progress
+    cache: SampleCache = field(default_factory=SampleCache)
+    signal_number: int = 0
+
+    @property
+    def judged(self) -> SegmentationModel:
+        """The network that is validated and kept."""
+        return self.average if self.average is not None else self.model
+
+
+def train(job: Job, session: Session) -> str:
+    """Train until the budget is used, early stopping, or a signal; returns which. The state is saved at the end."""
+    last_save = time.monotonic()
+    finished = _finished(session)
+    while not finished:
+        for batches in _steps_of_epoch(job, session):
+            _step(job, session, batches)
+            finished = _validate_if_due(job, session) or _finished(session)
+            if finished:
+                break
+            if time.monotonic() - last_save > job.config.save_every:
+                save_state(session)
+                last_save = time.monotonic()
+        else:
+            session.state.epoch += 1
+            session.state.consumed = 0
+    if finished != "signal" and (session.state.loss_count or session.state.best_miou is None):
+        validate_and_keep(job, session)
+    save_state(session)
+    return finished
+
+
+def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
+    """What remains of the present epoch, `accumulate` batches at a time; an incomplete last group is a step too."""
+    accelerator, config = session.accelerator, job.config
+    loader = train_loader(
+        job.dataset,
+        job.train_items,
+        job.augmentation,
+        batch=config.batch // accelerator.num_processes,
+        seed=config.seed,
+        epoch=session.state.epoch,
+        workers=config.workers,
+        start=session.state.consumed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        cache=session.cache,
+        item_weights=job.item_weights,
+        pixel_weights=job.pixel_weights,
+    )
+    try:
+        while group := list(islice(loader, config.accumulate)):
+            yield group
+    finally:
+        loader.close()  # type: ignore[attr-defined]
+
+
+def _step(job: Job, session: Session, batches: list[Batch]) -> None:
+    state, config = session.state, job.config
+    session.model.train()
+    progress = _agreed(session, session.budget.progress(state.step))
+    lr = set_lr(session.stepper.optimizer, config, progress)
+    seed = sample_seed(STEP_SEED + config.seed, state.step, session.accelerator.process_index)
+    loss = train_step(session.stepper, batches, seed, state.step)
+    if session.average is not None:
+        update_average(session.average, session.model, config.ema, state.step)
+    pictures = sum(len(batch.images) for batch in batches) * session.accelerator.num_processes
+    state.step += 1
+    state.consumed += pictures
+    state.loss_sum += loss
+    state.loss_count += 1
+    state.splits = session.stepper.splits
+    left = "" if config.time is None else f"  {max(config.time - session.budget.elapsed, 0):.0f} s left"
+    session.progress.advance(pictures, f"epoch {state.epoch + 1}  loss {loss:.3f}  {progress:.0%}{left}")
+    if state.step % 10 == 0 or state.step == 1:
+        values = {"step": state.step, "epoch": state.epoch, "seconds": round(session.budget.elapsed, 2)}
+        rate = round(session.progress.rate, 2)
+        session.records.metric("step", **values, loss=loss, lr=lr, images_per_second=rate)
+
+
+def _validate_if_due(job: Job, session: Session) -> str:
+    """Make the validation that is due, if one is; "early stopping" where mIoU has not risen for long enough, else ""."""
+    due = session.budget.validations_due(_agreed(session, session.budget.progress(session.state.step)))
+    if due <= session.state.validations:
+        return ""
+    session.state.validations = due
+    validate_and_keep(job, session)
+    patience = job.config.patience
+    return "early stopping" if patience and session.state.without_gain >= patience else ""
+
+
+def validate_and_keep(job: Job, session: Session) -> Validation:
+    """Validate; log; keep the network if it has the best mIoU so far (model/) or the lowest loss (model-best-loss/)."""
+    state, began = session.state, time.monotonic()
+    result = validate(
+        session.judged,
+        job.dataset,
+        job.val_items,
+        job.preprocessing,
+        job.loss,
+        session.accelerator,
+        batch=job.config.batch,
+        workers=job.config.workers,
+        cache=session.cache,
+    )
+    names = job.dataset.label_space.names
+    train_loss = state.loss_sum / max(state.loss_count, 1)
+    state.loss_sum, state.loss_count = 0.0, 0
+    entry = {"step": state.step, "miou": result.miou, "val_loss": result.loss}
+    session.records.metric(
+        "validation",
+        step=state.step,
+        epoch=state.epoch,
+        seconds=round(session.budget.elapsed, 2),
+        train_loss=train_loss,
+        val_loss=result.loss,
+        miou=result.miou,
+        pixel_accuracy=result.pixel_accuracy,
+        class_iou=dict(zip(names, result.class_iou, strict=True)),
+    )
+    session.records.write_results(names)
+    better = state.best_miou is None or result.miou > state.best_miou["miou"]
+    lower = state.best_loss is None or result.loss < state.best_loss["val_loss"]
+    state.without_gain = 0 if better else state.without_gain + 1
+    if better:
+        state.best_miou = entry
+        keep_model(job, session, "model", entry)
+    if lower:
+        state.best_loss = entry
+        keep_model(job, session, "model-best-loss", entry)
+    session.records.say(
+        f"step {state.step}, {session.budget.elapsed:.0f} s: train loss {train_loss:.4f}, val loss {result.loss:.4f}, "
+        f"mIoU {result.miou:.4f}, pixel accuracy {result.pixel_accuracy:.4f}"
+        + (" (best mIoU)" if better else "")
+        + (" (lowest loss)" if lower else "")
+    )
+    state.validation_seconds = max(state.validation_seconds, time.monotonic() - began)
+    session.budget.validation_seconds = state.validation_seconds
+    return result
+
+
+def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
+    """Write the judged network as a model folder of the run."""
+    if session.accelerator.is_main_process:
+        segmenter = Segmenter(
+            session.judged,
+            job.architecture,
+            job.dataset.label_space,
+            job.preprocessing,
+            session.accelerator.device,
+            scores,
+        )
+        save_segmenter(segmenter, job.run / folder)
+
+
+def save_state(session: Session) -> None:
+    """Write last/."""
+    state = session.state
+    state.seconds = session.budget.elapsed
+    if session.accelerator.is_main_process:
+        state.metrics_bytes = session.records.metrics_bytes()
+        save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer)
+
+
+def _finished(session: Session) -> str:
+    """Why the loop should end now: "signal", "time", "epochs" or, if it should not, ""."""
+    if _agreed(session, float(session.signal_number)):
+        return "signal"
+    untrained = session.state.step == 0  # a time that the set-up alone has used still gives one step
+    if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
+        return "epochs" if session.budget.total_steps is not None else "time"
+    return ""
+
+
+def _agreed(session: Session, value: float) -> float:
+    """The largest of the processes' values: clocks and signals differ between them, decisions must not."""
+    accelerator = session.accelerator
+    if accelerator.num_processes == 1:
+        return value
+    values = accelerator.gather(torch.tensor([value], dtype=torch.float32, device=accelerator.device))
+    return float(values.max())
+
+
+class signals_noted:
+    """While active, SIGINT and SIGTERM are noted in the session instead of ending the process; a second one ends it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: the caller's handlers stay
+                continue
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.session.signal_number:
+            raise KeyboardInterrupt
+        self.session.signal_number = number
+        self.session.records.say("stopping after this step; the state is being saved (again to stop at once)")

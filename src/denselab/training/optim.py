@@ -1,0 +1,78 @@
+"""Optimisers and learning rates. A learning rate is a pure function of the share of the run that is done."""
+
+import math
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from denselab.config import TrainConfig
+
+START_DIVISOR = 25.0  # lr / 25 at the start of a warm-up: one-cycle's usual div_factor
+END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
+
+
+def lr_factor(progress: float, config: TrainConfig) -> float:
+    """The learning rate at `progress` (0..1 of the run), as a factor of `config.lr`.
+
+    poly: (1 - p)^power (DeepLab v2, section 4.1.1). onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
+    """
+    if config.schedule == "constant":
+        return 1.0
+    if progress < config.warmup:
+        rise = progress / config.warmup
+        ease = rise if config.schedule == "poly" else (1 - math.cos(math.pi * rise)) / 2
+        return 1 / START_DIVISOR + (1 - 1 / START_DIVISOR) * ease
+    rest = (progress - config.warmup) / (1 - config.warmup) if config.warmup < 1 else 1.0
+    if config.schedule == "poly":
+        return float((1 - min(rest, 1.0)) ** config.poly_power)
+    return 1 / END_DIVISOR + (1 - 1 / END_DIVISOR) * (1 + math.cos(math.pi * rest)) / 2
+
+
+def set_lr(optimizer: Optimizer, config: TrainConfig, progress: float) -> float:
+    """Give every group its learning rate at `progress`; returns that of an ordinary weight."""
+    lr = config.lr * lr_factor(progress, config)
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]
+    return lr
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """SGD or AdamW over four groups: encoder or not, decayed or not (biases and norms are not)."""
+    groups = [
+        {"params": parameters, "lr_factor": factor, "weight_decay": decay}
+        for (factor, decay), parameters in _grouped(model, config).items()
+    ]
+    if config.optimizer == "sgd":
+        return SGD(groups, lr=config.lr, momentum=config.momentum)
+    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+
+
+def _grouped(model: nn.Module, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        factor = config.encoder_lr_factor if name.startswith(("encoder.", "trunk.")) else 1.0
+        if name.endswith(".bias"):
+            factor *= config.bias_lr_factor
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        grouped.setdefault((factor, decay), []).append(parameter)
+    return grouped
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the running mean of weights (EMA) towards the model; norm statistics move likewise, counters are copied.
+
+    The decay grows from 0.1 as (1 + step) / (10 + step), so that the first weights are soon forgotten.
+    """
+    share = 1.0 - min(decay, (1 + step) / (10 + step))
+    means, news = [], []
+    for mean, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            means.append(mean)
+            news.append(new)
+        else:
+            mean.copy_(new)
+    torch._foreach_lerp_(means, news, share)

@@ -1,0 +1,98 @@
+"""The default recipe: what is chosen for a user who said little, and why. Everything it chooses can be set in the config.
+
+The numbers come from the experiments in docs/log.md and docs/benchmarks.md; papers are named where they come from one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from denselab.config import TrainConfig, check_settings, make_config, parse_duration, parse_size
+
+DEFAULT_MODEL = "deeplabv3plus"
+DEFAULT_EPOCHS = {"cpu": 40, "gpu": 100}
+SIDE_MULTIPLE = 16  # crops are rounded to it: no padding inside the networks
+CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without --time takes at the most
+PASSES_WANTED = 25  # a run from scratch gains more from this many epochs than from larger pictures (docs/log.md)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the recipe looks at. size: median (height, width) of the training pictures."""
+
+    pictures: int
+    size: tuple[int, int]
+    num_classes: int
+    device: str  # "cpu" or "gpu"
+    cores: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that the user left open, what was taken, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+def choose_recipe(
+    settings: Mapping[str, Any], facts: Facts, pictures_per_second: float | None
+) -> tuple[TrainConfig, list[Choice]]:
+    """A complete config from what the user set, and the choices made for the rest.
+
+    pictures_per_second: measured training speed at CPU_AREA pixels, for runs by time; None where it was not measured.
+    Raises ConfigError for settings that are wrong.
+    """
+    check_settings(settings)
+    given = {key: value for key, value in settings.items() if value is not None}
+    choices: list[Choice] = []
+
+    def choose(key: str, value: Any, reason: str) -> None:
+        if key not in given:
+            given[key] = value
+            choices.append(Choice(key, value, reason))
+
+    choose("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
+    if "time" not in given:
+        epochs = DEFAULT_EPOCHS[facts.device]
+        choose("epochs", epochs, f"usual length on a {facts.device.upper()}; --time 30m sets a time instead")
+    _choose_pictures(choose, given, facts, pictures_per_second)
+    _choose_optimisation(choose, given, facts)
+    return make_config(given), choices
+
+
+def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_per_second: float | None) -> None:
+    height, width = facts.size
+    if facts.device == "gpu":
+        area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
+    elif pictures_per_second and isinstance(seconds := parse_duration(given.get("time")), float | int):
+        affordable = CPU_AREA * pictures_per_second * seconds / (PASSES_WANTED * facts.pictures)
+        area = min(max(affordable, CPU_AREA / 4), GPU_AREA)
+        why = f"about {PASSES_WANTED} passes over {facts.pictures} pictures fit into the time at this size"
+    else:
+        area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
+    factor = min(1.0, (area / (height * width)) ** 0.5)
+    size = tuple(max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
+    choose("imgsz", size, why)
+    imgsz = parse_size(given["imgsz"])
+    if facts.device == "gpu":
+        choose("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
+        choose("precision", "bf16", "twice as fast on a GPU, and safe in range")
+        choose("workers", min(8, facts.cores), "one thread per core prepares pictures")
+    else:
+        choose("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
+        choose("workers", 1, "one thread prepares the next batch while the network trains")
+    del imgsz
+
+
+def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> None:
+    choose("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
+    choose("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
+    choose("lr", 2e-3, "for AdamW and one cycle at these batch sizes")
+    choose("weight_decay", 0.01, "AdamW's usual value")
+    choose("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
+    choose("scale_min", 0.5, "DeepLab's range of sizes")
+    choose("scale_max", 2.0, "DeepLab's range of sizes")
+    choose("class_weights", "auto", "rare classes count more where the balance asks for it")
+    choose("validations", 20 if facts.device == "gpu" else 10, "enough to see the curve, few enough to cost little")

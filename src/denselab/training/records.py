@@ -1,0 +1,118 @@
+"""The files of a run that people and programs read: metrics.jsonl, results.csv, log.txt, summary.json, env.json."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from denselab.checkpoint import describe_os_error, write_file
+from denselab.console import remark
+from denselab.errors import ResourceError
+from denselab.runtime import cpu_count, total_memory, versions
+from denselab.segmenter import json_bytes
+
+METRICS, LOG, RESULTS = "metrics.jsonl", "log.txt", "results.csv"
+
+
+class RunRecords:
+    """Appends to the files of one run folder; silent in processes other than the main one."""
+
+    def __init__(self, run: Path, active: bool = True, keep: bool = True) -> None:
+        """keep: write files at all; a dry run only talks."""
+        self.run, self.active, self.keep = run, active, keep
+        if active and keep:
+            self._guard(lambda: run.mkdir(parents=True, exist_ok=True))
+
+    def say(self, text: str) -> None:
+        """A line for the user and for log.txt."""
+        if self.active:
+            remark(text)
+        if self.active and self.keep:
+            self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def metric(self, kind: str, **values: Any) -> None:
+        """One line of metrics.jsonl."""
+        if self.active:
+            self._append(METRICS, json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
+
+    def metrics_bytes(self) -> int:
+        """Present length of metrics.jsonl."""
+        path = self.run / METRICS
+        return path.stat().st_size if path.exists() else 0
+
+    def rewind_metrics(self, size: int) -> None:
+        """Forget lines written after the state that a run resumes from."""
+        if self.active and (self.run / METRICS).exists():
+            self._guard(lambda: os.truncate(self.run / METRICS, min(size, self.metrics_bytes())))
+
+    def write_results(self, names: Sequence[str]) -> None:
+        """results.csv: a row per validation, made anew from metrics.jsonl."""
+        if not self.active:
+            return
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        head = ["step", "epoch", "seconds", "train_loss", "val_loss", "miou", "pixel_accuracy"]
+        writer.writerow([*head, *(f"iou {name}" for name in names)])
+        for row in read_metrics(self.run, "validation"):
+            writer.writerow([row[key] for key in head] + [row["class_iou"][name] for name in names])
+        write_file(self.run / RESULTS, text.getvalue().encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace a JSON file of the run."""
+        if self.active:
+            write_file(self.run / name, json_bytes(value))
+
+    def _append(self, name: str, text: str) -> None:
+        def write() -> None:
+            with (self.run / name).open("a", encoding="utf-8") as file:
+                file.write(text)
+
+        self._guard(write)
+
+    def _guard(self, action: Any) -> None:
+        try:
+            action()
+        except OSError as error:
+            raise ResourceError(describe_os_error(error, self.run)) from error
+
+
+def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl of one kind ("step" or "validation"); a half-written last line is passed over."""
+    path = run / METRICS
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return [row for row in rows if row["kind"] == kind]
+
+
+def describe_environment(device: str, processes: int) -> dict[str, Any]:
+    """What env.json says: versions, device, cores, memory, commit of the working folder if it is a checkout."""
+    return {
+        "versions": versions(),
+        "device": device,
+        "processes": processes,
+        "cores": cpu_count(),
+        "memory_gib": round(total_memory() / 2**30, 1),
+        "commit": _commit(),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S%z"),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the DenseLab source this runs from; None for an installed package."""
+    here = Path(__file__).resolve().parent
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout.strip() or None

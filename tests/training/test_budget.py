@@ -1,0 +1,43 @@
+"""Budgets: shares of steps and of seconds, and room for the last validation."""
+
+import time
+
+import pytest
+
+from denselab.config import make_config
+from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, make_budget
+
+
+def test_steps() -> None:
+    budget = Budget(total_steps=40, seconds=None, validations=4)
+    assert [budget.progress(step) for step in (0, 10, 40, 50)] == [0.0, 0.25, 1.0, 1.0]
+    assert [budget.validations_due(p) for p in (0.0, 0.24, 0.25, 0.99, 1.0)] == [0, 0, 1, 3, 4]
+
+
+def test_thirds_do_not_lose_a_validation_to_rounding() -> None:
+    budget = Budget(total_steps=30, seconds=None, validations=3)
+    assert [budget.validations_due(budget.progress(step)) for step in (9, 10, 19, 20, 29, 30)] == [0, 1, 1, 2, 2, 3]
+
+
+def test_seconds_keep_room_for_the_last_validation() -> None:
+    usable = 100 - RESERVE * 8 - SAVING_SECONDS
+    budget = Budget(None, 100.0, 4, used=usable / 2, validation_seconds=8.0, started=time.monotonic())
+    assert budget.progress(step=10**6) == pytest.approx(0.5, abs=0.01)
+    budget.used = usable
+    assert budget.progress(0) == 1.0
+
+
+def test_half_of_a_short_time_is_for_training() -> None:
+    """A slow trial step once made the estimate of a validation eat the whole time: no step was trained."""
+    budget = Budget(None, 10.0, 4, used=2.5, validation_seconds=60.0, started=time.monotonic())
+    assert budget.progress(0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_validations_may_take_a_fifth_of_the_time() -> None:
+    budget = Budget(None, 100.0, 20, validation_seconds=5.0)
+    assert budget.validations_due(1.0) == 4
+
+
+def test_epochs_become_steps() -> None:
+    config = make_config({"data": "d", "imgsz": 32, "epochs": 7})
+    assert make_budget(config, steps_per_epoch=5, started=0.0, used=0.0).total_steps == 35

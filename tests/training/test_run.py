@@ -1,0 +1,248 @@
+"""Whole runs on a tiny data set: what they leave behind, how they stop, how they go on."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from denselab.data import Dataset
+from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
+from denselab.segmenter import load_segmenter
+from denselab.training import loop
+from denselab.training.records import read_metrics
+from denselab.training.run import run_training
+from denselab.training.step import Stepper
+
+Settings = dict[str, Any]
+
+
+def weights_of(run: Path, folder: str = "last") -> dict[str, bytes]:
+    """The tensors a run has saved, as bytes by file name: network, running mean, optimiser."""
+    return {path.name: path.read_bytes() for path in sorted((run / folder).glob("*.safetensors"))}
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGTERM when `step` steps are done, as a batch system does."""
+    original = loop.train_step
+
+    def stepping(stepper: Stepper, batches: Any, seed: int, number: int) -> float:
+        if number + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(stepper, batches, seed, number)
+
+    monkeypatch.setattr(loop, "train_step", stepping)
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_data: Dataset, tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, six steps, that nothing interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "straight"
+    run_training(tiny, tiny_data, run, command="denselab train tiny")
+    return run
+
+
+def test_a_run_leaves_what_design_promises(straight: Path, tiny_data: Dataset) -> None:
+    names = {path.name for path in straight.iterdir()}
+    assert {"config.yaml", "env.json", "dataset.json", "model", "model-best-loss", "last"} <= names
+    assert {"metrics.jsonl", "results.csv", "log.txt", "summary.json"} <= names
+    assert not [name for name in names if "writing" in name]
+    summary = json.loads((straight / "summary.json").read_text())
+    assert summary["stopped"] == "epochs"
+    validations = read_metrics(straight, "validation")
+    assert [row["step"] for row in validations] == [3, 6]
+    assert summary["best_miou"]["miou"] == max(row["miou"] for row in validations)
+    assert summary["best_loss"]["val_loss"] == min(row["val_loss"] for row in validations)
+    assert set(validations[0]["class_iou"]) == set(tiny_data.label_space.names)
+    rows = (straight / "results.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert rows[1].split(",")[0] == "3"
+
+
+def test_the_kept_model_scores_what_the_run_says(straight: Path, tiny_data: Dataset) -> None:
+    """The folder model/ is the network of the best validation: its counts give the stored mIoU again."""
+    segmenter = load_segmenter(straight, device="cpu")
+    classes = tiny_data.label_space.num_classes
+    counts = np.zeros((classes, classes), np.int64)
+    for item in tiny_data.of_split("val"):
+        sample = tiny_data.read(item)
+        kept = sample.labels != tiny_data.label_space.ignore_index
+        np.add.at(counts, (sample.labels[kept], segmenter.labels(sample.image)[kept]), 1)
+    union = counts.sum(0) + counts.sum(1) - np.diag(counts)
+    miou = float(np.mean(np.diag(counts)[union > 0] / union[union > 0]))
+    assert miou == pytest.approx(segmenter.scores["miou"], abs=1e-9)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_equals_the_unbroken_run(
+    straight: Path,
+    tiny_data: Dataset,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    workers: int,
+) -> None:
+    """Stopped in the middle of an epoch (1, 2, 5) or at its end (3), the weights end byte for byte the same."""
+    settings = {**tiny, "workers": workers}
+    with monkeypatch.context() as patch:
+        stop_after(step, patch)
+        with pytest.raises(Interrupted, match="--resume") as stopped:
+            run_training(settings, tiny_data, tmp_path / "run")
+    assert stopped.value.exit_code == 143
+    run_training({"workers": workers}, tiny_data, tmp_path / "run", resume=True)
+    assert weights_of(tmp_path / "run") == weights_of(straight)
+    assert weights_of(tmp_path / "run", "model") == weights_of(straight, "model")
+    kept = [
+        {k: row[k] for k in ("step", "miou", "val_loss", "train_loss")}
+        for row in read_metrics(tmp_path / "run", "validation")
+    ]
+    assert kept == [
+        {k: row[k] for k in ("step", "miou", "val_loss", "train_loss")} for row in read_metrics(straight, "validation")
+    ]
+
+
+def test_stopped_before_any_validation_leaves_a_usable_model(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(1, monkeypatch)
+    with pytest.raises(Interrupted):
+        run_training(tiny, tiny_data, tmp_path / "run")
+    image = tiny_data.read_image(tiny_data.of_split("val")[0])
+    assert load_segmenter(tmp_path / "run", device="cpu").labels(image).shape == image.shape[:2]
+
+
+def test_a_damaged_last_is_recognised_and_the_one_before_used(
+    straight: Path,
+    tiny_data: Dataset,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(Interrupted):
+            run_training(tiny, tiny_data, run)
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        with pytest.raises(Interrupted):
+            run_training({}, tiny_data, run, resume=True)
+    damaged = run / "last" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    run_training({}, tiny_data, run, resume=True)
+    assert weights_of(run) == weights_of(straight)
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_resume_needs_a_run_and_keeps_its_settings(straight: Path, tiny_data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        run_training({}, tiny_data, tmp_path / "none", resume=True)
+    with pytest.raises(ConfigError, match="lr = 0.001"):
+        run_training({"lr": 0.5}, tiny_data, straight, resume=True)
+
+
+def test_a_run_is_never_overwritten(straight: Path, tiny_data: Dataset, tiny: Settings) -> None:
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run_training(tiny, tiny_data, straight)
+
+
+def test_time_is_a_budget(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """The clock is moved: the run begins with 97 of its 100 seconds used, so the schedule is at its end."""
+    settings = {**tiny, "time": 100.0, "epochs": None, "warmup": 0.1}
+    summary = run_training(settings, tiny_data, tmp_path / "run", started=time.monotonic() - 97)
+    assert summary.stopped == "time"
+    assert summary.best_miou is not None
+    rates = [row["lr"] for row in read_metrics(tmp_path / "run", "step")]
+    assert rates[0] < 0.1 * settings["lr"], "the schedule ends with the time"
+
+
+def test_a_time_shorter_than_the_set_up_still_trains_and_validates(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path
+) -> None:
+    summary = run_training({**tiny, "time": 0.01, "epochs": None}, tiny_data, tmp_path / "run")
+    assert summary.stopped == "time"
+    assert [row["step"] for row in read_metrics(tmp_path / "run", "validation")] == [1]
+
+
+def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """With a vanishing learning rate mIoU cannot rise: two validations without gain end the run."""
+    settings = {
+        **tiny,
+        "lr": 1e-12,
+        "weight_decay": 0,
+        "ema": 0,
+        "patience": 2,
+        "epochs": 20,
+        "validations": 20,
+        "batch": 12,
+    }
+    summary = run_training(settings, tiny_data, tmp_path / "run")
+    assert summary.stopped == "early stopping"
+
+
+def test_a_loss_that_is_not_finite_names_step_and_pictures(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    settings = {**tiny, "optimizer": "sgd", "schedule": "constant", "lr": 1e20, "epochs": 20}
+    with pytest.raises(TrainingDiverged, match=r"step \d+; pictures of this step: .*train/"):
+        run_training(settings, tiny_data, tmp_path / "run")
+
+
+def test_out_of_memory_splits_the_batch_and_keeps_its_gradient(
+    straight: Path,
+    tiny_data: Dataset,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from denselab.training import step as step_module
+
+    original = step_module._forward_backward
+    seen: list[int] = []
+
+    def small_memory(stepper: Stepper, images: Tensor, labels: Tensor, weights: Tensor | None, share: float) -> Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("pretended")
+        seen.append(len(images))
+        return original(stepper, images, labels, weights, share)
+
+    monkeypatch.setattr(step_module, "_forward_backward", small_memory)
+    summary = run_training({**tiny, "epochs": 1}, tiny_data, tmp_path / "run")
+    assert seen == [2] * 6, "three steps of four pictures, in two parts each"
+    assert summary.stopped == "epochs"
+    assert "runs in 2 parts" in capsys.readouterr().err
+
+
+def test_out_of_memory_with_one_picture_is_an_error(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from denselab.training import step as step_module
+
+    def no_memory(*arguments: object) -> Tensor:
+        raise torch.OutOfMemoryError("pretended")
+
+    monkeypatch.setattr(step_module, "_forward_backward", no_memory)
+    with pytest.raises(ResourceError, match="--imgsz"):
+        run_training(tiny, tiny_data, tmp_path / "run")
+
+
+def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    alone = replace(tiny_data, items=tiny_data.of_split("train"))
+    with pytest.raises(DataError, match="validation"):
+        run_training(tiny, alone, tmp_path / "run")
+
+
+def test_an_unwritable_place_is_a_resource_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="--out"):
+        run_training(tiny, tiny_data, tmp_path / "file" / "run")
