@@ -1,0 +1,103 @@
+"""Weights that let rare classes count more in the loss, from the training pictures' pixel counts."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import ConfigError, ShapeError
+
+WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
+
+# Our own choices, for `auto` only:
+BALANCED_RATIO = 4.0  # the commonest class has at most this many times the pixels of the rarest: no weights
+HIGHEST_AUTO_WEIGHT = 10.0  # a handful of (mislabelled) pixels must not steer a batch
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """weights: (K,) float32 > 0 by class index. scheme: the one used (never "auto"). reason: one line for the user."""
+
+    weights: NDArray[np.float32]
+    scheme: str
+    reason: str
+
+
+def class_weights(pixels: NDArray[Any], scheme: WeightScheme) -> ClassWeights:
+    """Weights by class index from the pixels of each class in each training picture.
+
+    pixels: (N, K), or (K,) their sum: only median-freq and what rests on it look at single pictures. A class without a
+    pixel gets 1. Raises ConfigError for an unknown scheme, ShapeError for counts that are none.
+    """
+    counts = np.atleast_2d(np.asarray(pixels, dtype=np.float64))
+    if counts.ndim != 2 or counts.size == 0 or not np.isfinite(counts).all() or (counts < 0).any():
+        raise ShapeError(f"pixel counts of shape {counts.shape}: (N, K) or (K,) numbers >= 0 were expected")
+    if scheme not in get_args(WeightScheme):
+        raise ConfigError(f"unknown class weights {scheme!r}; use one of {', '.join(get_args(WeightScheme))}")
+    if scheme == "auto":
+        return _auto(counts)
+    if scheme == "none":
+        return _result(np.ones(counts.shape[1]), "none", "every pixel counts the same")
+    if scheme == "inverse":
+        return _result(inverse_weights(counts), "inverse", "all pixels / (classes x pixels of the class)")
+    if scheme == "effective":
+        return _result(effective_weights(counts), "effective", "effective number of pixels (Cui et al. 2019)")
+    if scheme == "median-freq":
+        return _result(median_frequency_weights(counts), "median-freq", "median frequency / frequency of the class")
+    weights = np.sqrt(median_frequency_weights(counts))
+    return _result(weights, "sqrt-median", "square root of median frequency / frequency of the class")
+
+
+def median_frequency_weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """median(f) / f_c, f_c = pixels of c / all labelled pixels of the pictures with c (Eigen, Fergus 2015)."""
+    present = counts.sum(0) > 0
+    where_it_occurs = ((counts > 0) * counts.sum(1, keepdims=True)).sum(0)
+    frequency = counts.sum(0)[present] / where_it_occurs[present]
+    return _filled(present, np.median(frequency) / frequency if frequency.size else frequency)
+
+
+def inverse_weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """n / (K n_c) over the K classes that occur: each class gets the same share of the loss."""
+    total = counts.sum(0)
+    present = total > 0
+    return _filled(present, total.sum() / (present.sum() * total[present]))
+
+
+def effective_weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1 - beta) / (1 - beta^n_c), scaled to the mean 1 (Cui et al. 2019, equations 2 and 3).
+
+    beta = (V - 1) / V for the volume V that new samples can still fill; the paper's values are for pictures, and with
+    millions of pixels they would weigh all classes alike. V is therefore the pixel count of the median class:
+    rarer classes are weighed nearly as by `inverse`, commoner ones nearly alike.
+    """
+    total = counts.sum(0)
+    present = total > 0
+    if not present.any():
+        return np.ones(len(total))
+    # beta^n = exp(-n/V) for large V, which does not lose its digits beside 1.
+    weights = -1 / np.expm1(-total[present] / np.median(total[present]))
+    return _filled(present, weights / weights.mean())
+
+
+def _auto(counts: NDArray[np.float64]) -> ClassWeights:
+    total = counts.sum(0)
+    present = total[total > 0]
+    ratio = present.max() / present.min() if present.size else 1.0
+    said = f"the commonest class has {ratio:.0f} times the pixels of the rarest"
+    if ratio <= BALANCED_RATIO:
+        return _result(np.ones(len(total)), "none", f"auto: none, since {said}")
+    weights = np.sqrt(median_frequency_weights(counts))
+    capped = f", at most {HIGHEST_AUTO_WEIGHT:g}" if weights.max() > HIGHEST_AUTO_WEIGHT else ""
+    reason = f"auto: square root of median frequency{capped}, since {said}"
+    return _result(np.minimum(weights, HIGHEST_AUTO_WEIGHT), "sqrt-median", reason)
+
+
+def _filled(present: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.ones(len(present))
+    result[present] = weights
+    return result
+
+
+def _result(weights: NDArray[np.float64], scheme: str, reason: str) -> ClassWeights:
+    return ClassWeights(weights.astype(np.float32), scheme, reason)

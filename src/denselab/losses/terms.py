@@ -1,0 +1,125 @@
+"""Losses by name: checked options, weighted sums, auxiliary heads."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from denselab.errors import ConfigError, ShapeError
+from denselab.losses.pixels import cross_entropy, focal, ohem
+from denselab.losses.regions import dice, jaccard, lovasz, tversky
+
+AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
+
+
+@dataclass(frozen=True)
+class LossKind:
+    """A loss that can be named. options: name -> (lowest, highest) allowed value; weights: which weights it takes."""
+
+    function: Callable[..., Tensor]
+    options: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    class_weights: bool = False
+    pixel_weights: bool = False
+
+
+LOSSES: dict[str, LossKind] = {
+    "cross-entropy": LossKind(cross_entropy, {"label_smoothing": (0, 1)}, class_weights=True, pixel_weights=True),
+    "focal": LossKind(focal, {"gamma": (0, math.inf)}, class_weights=True),
+    "ohem": LossKind(ohem, {"threshold": (1e-6, 1), "min_share": (0, 1)}, class_weights=True),
+    "dice": LossKind(dice),
+    "jaccard": LossKind(jaccard),
+    "lovasz": LossKind(lovasz),
+    "tversky": LossKind(tversky, {"alpha": (1e-6, math.inf), "beta": (1e-6, math.inf)}),
+}
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One summand: `weight` times the loss `name` with `options` (those of its function: gamma, alpha, ...)."""
+
+    name: str
+    weight: float = 1.0
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+class Loss(Protocol):
+    """(logits (B, K, H, W), labels (B, H, W), optional pixel weights (B, H, W)) -> scalar."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, pixel_weights: Tensor | None = None) -> Tensor: ...
+
+
+def create_loss(
+    terms: Sequence[LossTerm], num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None
+) -> Loss:
+    """The weighted sum of `terms`. class_weights: (K,) > 0, used by the terms that judge pixels; region terms treat
+    classes alike anyhow. Raises ConfigError for an unknown name or option or a value out of range.
+    """
+    if not terms:
+        raise ConfigError(f"no loss was named; give at least one of {', '.join(LOSSES)}")
+    for term in terms:
+        _check_term(term)
+    if class_weights is not None and class_weights.shape != (num_classes,):
+        raise ConfigError(
+            f"{tuple(class_weights.shape)} class weights for {num_classes} classes; give one for each class"
+        )
+
+    def total(logits: Tensor, labels: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+        if logits.shape[1] != num_classes:
+            raise ShapeError(f"logits have {logits.shape[1]} channels but the loss was made for {num_classes} classes")
+        return sum_of([term.weight * _value(term, logits, labels, pixel_weights) for term in terms])
+
+    def _value(term: LossTerm, logits: Tensor, labels: Tensor, pixel_weights: Tensor | None) -> Tensor:
+        kind = LOSSES[term.name]
+        arguments: dict[str, float | Tensor | None] = dict(term.options)
+        if kind.class_weights:
+            arguments["class_weights"] = class_weights
+        if kind.pixel_weights:
+            arguments["pixel_weights"] = pixel_weights
+        return kind.function(logits, labels, ignore_index, **arguments)
+
+    return total
+
+
+def sum_of(values: Sequence[Tensor]) -> Tensor:
+    """The sum of one scalar or more."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def loss_with_auxiliary(
+    loss: Loss,
+    all_logits: Sequence[Tensor],
+    labels: Tensor,
+    auxiliary_weight: float = AUXILIARY_WEIGHT,
+    pixel_weights: Tensor | None = None,
+) -> Tensor:
+    """loss(main) + auxiliary_weight * sum of loss(auxiliary heads), for the tuple of SegmentationModel.train_logits."""
+    main, *auxiliary = [loss(logits, labels, pixel_weights) for logits in all_logits]
+    return sum_of([main, *(auxiliary_weight * value for value in auxiliary)])
+
+
+def _check_term(term: LossTerm) -> None:
+    if term.name not in LOSSES:
+        raise ConfigError(f"unknown loss {term.name!r}{_nearest(term.name, LOSSES)}; known: {', '.join(LOSSES)}")
+    if not 0 < term.weight < math.inf:
+        raise ConfigError(
+            f"loss {term.name}: weight {term.weight} is not a positive number; leave the term out to drop it"
+        )
+    allowed = LOSSES[term.name].options
+    for name, value in term.options.items():
+        if name not in allowed:
+            known = f"known: {', '.join(allowed)}" if allowed else "it has no options"
+            raise ConfigError(f"loss {term.name}: unknown option {name!r}{_nearest(name, allowed)}; {known}")
+        low, high = allowed[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ConfigError(f"loss {term.name}: {name} is {value!r}; a number from {low} to {high} was expected")
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
