@@ -1,0 +1,17 @@
+"""Exact counts over a set of pictures, and the scores that follow from them."""
+
+from denselab.evaluation.bootstrap import Interval
+from denselab.evaluation.confusion import add_confusion, confusion_matrix
+from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.tables import console_table, csv_rows, json_document
+
+__all__ = [
+    "Evaluation",
+    "Interval",
+    "add_confusion",
+    "confusion_matrix",
+    "console_table",
+    "csv_rows",
+    "evaluate",
+    "json_document",
+]
