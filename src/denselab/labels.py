@@ -5,10 +5,10 @@ Files hold *ids* (any integers); networks and scores use *class indices* 0..K-1,
 """
 
 import colorsys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,8 @@ class LabelSpace:
     entries: tuple[LabelEntry, ...]
 
     def __post_init__(self) -> None:
-        ids = [entry.id for entry in self.entries]
-        names = [entry.name for entry in self.entries]
-        for kind, values in (("id", ids), ("name", names)):
-            twice = sorted({value for value in values if values.count(value) > 1}, key=str)  # type: ignore[attr-defined]
-            if twice:
-                raise DataError(f"label table: {kind} {twice[0]!r} is listed twice; give each label its own {kind}")
+        _refuse_twice("id", [entry.id for entry in self.entries])
+        _refuse_twice("name", [entry.name for entry in self.entries])
         for entry in self.entries:
             if entry.role not in get_args(Role):
                 raise DataError(f"label table: role {entry.role!r} of {entry.name!r}; use one of {get_args(Role)}")
@@ -94,7 +90,7 @@ class LabelSpace:
                 "correct the label file or add the id to `labels` in data.yaml (role: ignore leaves it out)"
             )
         table = np.array([index_of.get(int(v), self.ignore_index) for v in values], dtype=self.dtype)
-        return table[inverse].reshape(ids.shape)
+        return cast(LabelMap, table[inverse].reshape(ids.shape))
 
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
@@ -107,7 +103,7 @@ class LabelSpace:
         dtype = np.int32 if low < 0 or high > 65535 else np.uint8 if high <= 255 else np.uint16
         table = np.full(self.ignore_index + 1, void, dtype=dtype)
         table[: len(ids)] = ids
-        return table[indices]
+        return np.asarray(table[indices])
 
     def to_list(self) -> list[dict[str, Any]]:
         """Plain data for JSON and YAML."""
@@ -140,6 +136,12 @@ def default_colour(label_id: int) -> Colour:
     lightness = (0.5, 0.65, 0.38)[label_id % 3]
     red, green, blue = colorsys.hls_to_rgb((0.02 + 0.618034 * label_id) % 1.0, lightness, 0.72)
     return (round(red * 255), round(green * 255), round(blue * 255))
+
+
+def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise DataError(f"label table: {kind} {value!r} is listed twice; give each label its own {kind}")
 
 
 def _unique(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from denselab.compiled import compiled
 from denselab.errors import DataError, ShapeError
-from denselab.evaluation.compiled import compiled
 from denselab.evaluation.confusion import _kernel, _words, add_confusion, confusion_matrix
 
 
@@ -172,7 +172,7 @@ def test_machine_code_goes_elsewhere_where_the_package_is_read_only(tmp_path: Pa
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__pycache__").write_text("in the way: nothing can be cached beside the module")
     (tmp_path / "pack" / "loops.py").write_text("def double(x):\n    return 2 * x\n")
-    program = "from denselab.evaluation.compiled import compiled; import loops; print(compiled(loops.double)(21))"
+    program = "from denselab.compiled import compiled; import loops; print(compiled(loops.double)(21))"
     for home in (tmp_path / "home", Path("/proc/nowhere")):  # a cache folder that can be written, and one that cannot
         ran = subprocess.run(
             [sys.executable, "-B", "-W", "error", "-c", program],

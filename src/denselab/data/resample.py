@@ -1,0 +1,250 @@
+"""Cut a window out of a scaled picture without scaling the rest: compiled kernels for pictures and label maps.
+
+A *scaled frame* is the picture resized to `size` = (th, tw); a *window* = (y0, x0, H, W) lies in that frame and may
+reach beyond it. Pixel X of the frame has its centre at (X + 0.5) * w / tw in the picture's continuous coordinates,
+where pixel x covers [x, x + 1): the half-pixel convention of Pillow and of `align_corners=False`.
+
+Pictures are resampled with the triangle filter, widened by the factor of reduction (antialiased): the same taps as
+Pillow's BILINEAR and torchvision's resize(antialias=True). The taps of a window read the whole picture, so the
+result equals resize-then-crop everywhere, its borders included, but for the rounding that those do between their two
+passes. Mirroring, colour matrix and rounding happen in the same pass. Why compiled code and not
+torchvision.transforms.v2: v2 must scale the whole picture first; benchmarks/pipeline.py has the numbers.
+
+Labels are taken at pixel centres, index floor((X + 0.5) * w / tw), in exact integer arithmetic. The plain "nearest" of
+torch.nn.functional.interpolate takes floor(X * w / tw), which shifts labels by up to half a pixel against the picture.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.compiled import compiled
+from denselab.types import Image, LabelMap
+
+Size = tuple[int, int]
+Window = tuple[int, int, int, int]
+AnyArray = TypeVar("AnyArray", bound=NDArray[Any])
+
+IDENTITY: NDArray[np.float32] = np.eye(3, 4, dtype=np.float32)
+"""(3, 4) colour matrix that changes nothing: out = M[:, :3] @ rgb + M[:, 3], in units 0..255."""
+
+
+def _vectorised(function: Callable[..., Any]) -> Callable[..., Any]:
+    return compiled(function, fastmath=True)  # no NaN can occur, so sums may be reordered
+
+
+def resample_image(
+    image: Image,
+    size: Size,
+    window: Window,
+    out: Image,
+    *,
+    flip: bool = False,
+    matrix: NDArray[np.float32] = IDENTITY,
+    fill: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write the window of the scaled picture into out, (H, W, 3) uint8, C-contiguous.
+
+    image: (h, w, 3) uint8. flip: mirror the window left to right. matrix: (3, 4) colour matrix, applied before
+    rounding. fill: (3,) uint8, colour of what lies outside the scaled frame (black if not given).
+    """
+    colour = np.zeros(3, np.uint8) if fill is None else fill
+    _resample(plain(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
+
+
+def resample_labels(
+    labels: LabelMap, size: Size, window: Window, out: LabelMap, *, flip: bool = False, fill: int = 255
+) -> None:
+    """Write the window of the scaled label map into out, (H, W) of the labels' dtype; fill where there is no picture."""
+    _pick(plain(labels), size[0], size[1], window[0], window[1], flip, fill, out)
+
+
+def resize_image(image: Image, size: Size) -> Image:
+    """The picture at (H, W), antialiased bilinear, uint8; the picture itself where it has that size."""
+    if image.shape[:2] == tuple(size):
+        return image
+    out = np.empty((*size, 3), np.uint8)
+    resample_image(image, size, (0, 0, *size), out)
+    return out
+
+
+def resize_labels(labels: LabelMap, size: Size) -> LabelMap:
+    """The label map at (H, W), nearest at pixel centres; the map itself where it has that size."""
+    if labels.shape == tuple(size):
+        return labels
+    out = np.empty(size, labels.dtype)
+    resample_labels(labels, size, (0, 0, *size), out)
+    return out
+
+
+def largest_share(labels: LabelMap, size: Size, window: Window, ignore_index: int, step: int) -> float:
+    """Share of the commonest class among the labelled pixels of the window, looking at every step-th pixel each way.
+
+    1.0 where the window shows no labelled pixel.
+    """
+    return float(_largest_share(plain(labels), size[0], size[1], *window, ignore_index, step))
+
+
+def plain(array: AnyArray) -> AnyArray:
+    """C-contiguous and writeable, copied only if it is not: the kernels would be compiled anew for each other kind."""
+    kept: AnyArray = np.require(array, requirements=["C", "W"])
+    return kept
+
+
+@compiled
+def _taps(length: int, target: int, first: int, count: int) -> Any:
+    """Per frame position first..first+count-1: its first tap and its weights, (taps, count), summing to 1; 0 outside."""
+    scale = length / target
+    support = max(scale, 1.0)
+    starts = np.zeros(count, np.int64)
+    weights = np.zeros((2 * int(np.ceil(support)) + 1, count), np.float32)
+    most = 1
+    for j in range(count):
+        position = first + j
+        if position < 0 or position >= target:
+            continue
+        centre = (position + 0.5) * scale
+        low = max(int(centre - support + 0.5), 0)
+        high = min(int(centre + support + 0.5), length)
+        number = 0
+        total = 0.0
+        for tap in range(low, high):
+            weight = 1.0 - abs(tap + 0.5 - centre) / support
+            if weight > 0.0:
+                if number == 0:
+                    starts[j] = tap
+                weights[number, j] = weight
+                total += weight
+                number += 1
+        most = max(most, number)
+        for tap in range(number):
+            weights[tap, j] /= total
+    return starts, weights[:most]
+
+
+@compiled
+def _column_taps(starts: Any, weights: Any, left: int, right: int, flip: bool) -> Any:
+    """The taps of columns left..right-1 once per colour value, mirrored if asked: flat index into a row, weights."""
+    taps, count = weights.shape[0], right - left
+    index = np.empty(3 * count, np.uint64)
+    spread = np.empty((taps, 3 * count), np.float32)
+    for j in range(count):
+        column = right - 1 - j if flip else left + j
+        for c in range(3):
+            index[3 * j + c] = (starts[column] - starts[left]) * 3 + c
+            for tap in range(taps):
+                spread[tap, 3 * j + c] = weights[tap, column]
+    return index, spread
+
+
+@_vectorised
+def _blend_rows(flat: Any, first_row: int, begin: int, weights: Any, row: int, line: Any) -> None:
+    """line[k] = weighted sum of the row's taps at flat[.., begin + k]."""
+    end = min(begin + line.shape[0], flat.shape[1])
+    source = flat[first_row, begin:end]
+    weight = weights[0, row]
+    for k in range(end - begin):
+        line[k] = weight * np.float32(source[k])
+    for tap in range(1, weights.shape[0]):
+        weight = weights[tap, row]
+        if weight > 0:
+            source = flat[first_row + tap, begin:end]
+            for k in range(end - begin):
+                line[k] += weight * np.float32(source[k])
+
+
+@_vectorised
+def _blend_columns(line: Any, index: Any, weights: Any, values: Any) -> None:
+    """values[k] = weighted sum of the taps line[index[k]], [index[k] + 3], ...: the neighbours of the same colour."""
+    weight = weights[0]
+    for k in range(index.shape[0]):
+        values[k] = weight[k] * line[index[k]]
+    for tap in range(1, weights.shape[0]):
+        weight = weights[tap]
+        further = np.uint64(3 * tap)
+        for k in range(index.shape[0]):
+            values[k] += weight[k] * line[index[k] + further]
+
+
+@_vectorised
+def recolour(values: Any, matrix: Any, out: Any) -> None:
+    """out (3 n,) uint8 = colour matrix times values (3 n,) float32, interleaved RGB; rounded and clipped."""
+    m00, m01, m02, m03 = matrix[0]
+    m10, m11, m12, m13 = matrix[1]
+    m20, m21, m22, m23 = matrix[2]
+    low, half, top = np.float32(0.0), np.float32(0.5), np.float32(255.5)  # + half, then cut off: round to nearest
+    for j in range(out.shape[0] // 3):
+        r, g, b = values[3 * j], values[3 * j + 1], values[3 * j + 2]
+        out[3 * j] = np.uint8(np.int32(min(max(m00 * r + m01 * g + m02 * b + m03 + half, low), top)))
+        out[3 * j + 1] = np.uint8(np.int32(min(max(m10 * r + m11 * g + m12 * b + m13 + half, low), top)))
+        out[3 * j + 2] = np.uint8(np.int32(min(max(m20 * r + m21 * g + m22 * b + m23 + half, low), top)))
+
+
+@compiled
+def _paint(row: Any, fill: Any) -> None:
+    """row (3 n,) uint8 = fill, repeated."""
+    for j in range(row.shape[0]):
+        row[j] = fill[j % 3]
+
+
+@compiled
+def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix: Any, fill: Any, out: Any) -> None:
+    height, width = out.shape[:2]
+    flat = image.reshape(image.shape[0], image.shape[1] * 3)
+    rows = out.reshape(height, width * 3)
+    left, right = max(0, -x0), min(width, tw - x0)
+    if left >= right:
+        _paint(out.reshape(height * width * 3), fill)
+        return
+    row_start, row_weight = _taps(image.shape[0], th, y0, height)
+    col_start, col_weight = _taps(image.shape[1], tw, x0, width)
+    index, spread = _column_taps(col_start, col_weight, left, right, flip)
+    begin, taps = col_start[left] * 3, spread.shape[0]
+    line = np.zeros((col_start[right - 1] + taps) * 3 - begin, np.float32)  # taps beyond the picture weigh 0
+    values = np.empty(index.shape[0], np.float32)
+    first = width - right if flip else left
+    last = first + right - left
+    for i in range(height):
+        if not 0 <= y0 + i < th:
+            _paint(rows[i], fill)
+            continue
+        _blend_rows(flat, row_start[i], begin, row_weight, i, line)
+        _blend_columns(line, index, spread, values)
+        recolour(values, matrix, rows[i, first * 3 : last * 3])
+        _paint(rows[i, : first * 3], fill)
+        _paint(rows[i, last * 3 :], fill)
+
+
+@compiled
+def _pick(labels: Any, th: int, tw: int, y0: int, x0: int, flip: bool, fill: int, out: Any) -> None:
+    h, w = labels.shape
+    height, width = out.shape
+    columns = np.empty(width, np.int64)
+    for j in range(width):
+        x = x0 + (width - 1 - j if flip else j)
+        columns[j] = ((2 * x + 1) * w) // (2 * tw) if 0 <= x < tw else -1
+    for i in range(height):
+        y = y0 + i
+        if not 0 <= y < th:
+            out[i, :] = fill
+            continue
+        row = labels[((2 * y + 1) * h) // (2 * th)]
+        for j in range(width):
+            out[i, j] = row[columns[j]] if columns[j] >= 0 else fill
+
+
+@compiled
+def _largest_share(
+    labels: Any, th: int, tw: int, y0: int, x0: int, height: int, width: int, ignore: int, step: int
+) -> float:
+    h, w = labels.shape
+    counts = np.zeros(65536, np.int64) if labels.itemsize > 1 else np.zeros(256, np.int64)
+    for y in range(max(y0, 0), min(y0 + height, th), step):
+        row = labels[((2 * y + 1) * h) // (2 * th)]
+        for x in range(max(x0, 0), min(x0 + width, tw), step):
+            counts[row[((2 * x + 1) * w) // (2 * tw)]] += 1
+    counts[ignore] = 0
+    total = counts.sum()
+    return counts.max() / total if total > 0 else 1.0
