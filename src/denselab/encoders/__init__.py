@@ -1,0 +1,1 @@
+"""Trunks that turn pictures into feature maps."""

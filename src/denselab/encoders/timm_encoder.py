@@ -1,0 +1,151 @@
+"""Any timm backbone as an encoder: a picture in, one feature map per stride out."""
+
+import difflib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+
+from denselab.errors import CheckpointError, ConfigError
+from denselab.layers.pad import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One feature map: (B, channels, H / stride, W / stride) for padded H and W."""
+
+    stride: int
+    channels: int
+
+
+class TimmEncoder(nn.Module):
+    """A timm backbone that gives its feature maps by stride.
+
+    name: any timm model that has feature maps. output_stride: 8 or 16 replaces later strides by dilation; None keeps
+    the network's own. weights: a safetensors file in timm's names, see encoders.pretrained; None: timm's initialisation.
+
+    Pictures of any size are padded at the bottom and right to a multiple of the largest stride, and to two cells at
+    least: a map's cell then covers stride x stride pixels exactly, no map is too small for a kernel, and batch
+    normalisation has four values per channel even for a single 1x1 picture.
+    """
+
+    def __init__(
+        self, name: str, *, in_channels: int = 3, output_stride: int | None = None, weights: Path | None = None
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.backbone = _create_backbone(name, in_channels, output_stride, weights)
+        self.maps_are_nhwc = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
+        info = cast(FeatureInfo, self.backbone.feature_info)
+        self.stages = tuple(Stage(*pair) for pair in zip(info.reduction(), info.channels(), strict=True))
+        self.multiple = max(stage.stride for stage in self.stages)
+        if output_stride is not None and self.multiple != output_stride:
+            raise ConfigError(
+                f"encoder {name!r} has output stride {self.multiple}, not {output_stride}; "
+                "leave output_stride out, or choose another encoder (resnet50, mobilenetv2_100)"
+            )
+        self._check(in_channels)
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Channels of the map at each stride; of several maps with one stride, the deepest."""
+        return {stage.stride: stage.channels for stage in self.stages}
+
+    def require(self, *strides: int) -> None:
+        """ConfigError unless there is a map at each of `strides`."""
+        if missing := set(strides) - set(self.channels):
+            raise ConfigError(
+                f"encoder {self.name!r} has feature maps at strides {sorted(self.channels)}, "
+                f"but {sorted(missing)} is needed; choose a convolutional one such as resnet50 or mobilenetv2_100"
+            )
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """{stride: (B, C, h, w)} by rising stride; of several maps with one stride, the deepest."""
+        return {stage.stride: x for stage, x in zip(self.stages, self.forward_stages(images), strict=True)}
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Every map in the order of `stages`, for heads that sit on one before the last."""
+        maps: list[Tensor] = self.backbone(pad_to_multiple(images, self.multiple, 2 * self.multiple))
+        return [x.permute(0, 3, 1, 2) for x in maps] if self.maps_are_nhwc else maps
+
+    def _check(self, in_channels: int) -> None:
+        """Run it once on the smallest oblong picture; a network of one fixed size or token layout fails here, by name."""
+        size = (2 * self.multiple, 3 * self.multiple)
+        device = next(self.backbone.parameters()).device
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                maps = self.forward_stages(torch.zeros(1, in_channels, *size, device=device))
+        except Exception as error:
+            raise ConfigError(
+                f"encoder {self.name!r} does not take a picture of {size[0]}x{size[1]} ({str(error).splitlines()[0]}); "
+                "choose one that takes any size, such as resnet50, mobilenetv2_100, convnext_tiny"
+            ) from error
+        self.train(was_training)
+        for stage, x in zip(self.stages, maps, strict=True):
+            expected = (1, stage.channels, size[0] // stage.stride, size[1] // stage.stride)
+            if tuple(x.shape) != expected:
+                raise ConfigError(
+                    f"encoder {self.name!r} gives {tuple(x.shape)} at stride {stage.stride}, expected {expected}; "
+                    "choose a convolutional one such as resnet50 or mobilenetv2_100"
+                )
+
+
+def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Path | None) -> nn.Module:
+    """timm's features_only network; its errors become ours."""
+    check_encoder_name(name)
+    options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
+    if output_stride not in (None, 32):  # 32 is the usual one; many that have it do not know the argument
+        options["output_stride"] = output_stride
+    if weights is not None:
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
+    settings = timm.get_pretrained_cfg(name)
+    # Networks made for one size have a switch to follow the picture's; its name differs between Swin's kin and ViT's.
+    fixed = settings is not None and settings.fixed_input_size
+    switches: list[dict[str, bool]] = [{"strict_img_size": False}, {"dynamic_img_size": True}] if fixed else []
+    for switch in switches:
+        with suppress(TypeError):  # an argument that this one does not know
+            return _create(name, options | switch)
+    try:
+        return _create(name, options)
+    except Exception as error:  # timm raises RuntimeError, TypeError, AssertionError, AttributeError, ... at its depths
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if weights is not None and not isinstance(error, TypeError | AssertionError):  # those are of the build itself
+            raise CheckpointError(
+                f"{weights}: not the weights of {name!r} ({reason}); remove it and fetch it anew"
+            ) from error
+        wish = "" if output_stride is None else f" with output_stride={output_stride}"
+        raise ConfigError(
+            f"timm cannot build {name!r} as an encoder{wish}: {reason}. "
+            "Choose one with feature maps, such as resnet50, mobilenetv2_100, convnext_tiny"
+        ) from error
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    return timm.create_model(name, **options)
+
+
+def check_encoder_name(name: str) -> None:
+    """ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
+        raise ConfigError(
+            f"unknown encoder {name!r}; "
+            + (f"did you mean {', '.join(near)}?" if near else "any timm model with feature maps, e.g. resnet50")
+        )
+
+
+def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation, RGB in 0..1, that the encoder's ImageNet weights expect."""
+    check_encoder_name(name)
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None or len(settings.mean) != 3 or len(settings.std) != 3:
+        raise ConfigError(f"encoder {name!r} is not one for RGB pictures; choose another, such as resnet50")
+    (r, g, b), (sr, sg, sb) = settings.mean, settings.std
+    return (r, g, b), (sr, sg, sb)

@@ -1,0 +1,1 @@
+"""Parts that two networks or more share."""

@@ -1,0 +1,40 @@
+"""Borders put around pictures so that a network of fixed strides takes any size."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def round_up(size: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is at least `size`."""
+    return (size + multiple - 1) // multiple * multiple
+
+
+def pad_to_multiple(images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
+    """Zeros (the mean colour after normalisation) at the bottom and right up to a multiple, at least `minimum`.
+
+    images: (B, C, H, W), H and W >= 1. At the bottom and right, as DeepLab does, so that no coordinate shifts.
+    """
+    height, width = images.shape[-2:]
+    target = (round_up(max(height, minimum), multiple), round_up(max(width, minimum), multiple))
+    if target == (height, width):
+        return images
+    return F.pad(images, (0, target[1] - width, 0, target[0] - height))
+
+
+def mirror_indices(size: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
+    """(before + size + after,) int64: which of 0..size-1 lies at each place when the border mirrors, as often as needed.
+
+    The edge itself is not repeated (2 1 0 1 2 ...), which is torch's "reflect" without its limit of one reflection.
+    """
+    period = max(2 * (size - 1), 1)
+    place = torch.arange(-before, size + after, device=device).remainder(period)
+    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+
+
+def mirror_pad(images: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """A mirrored border of any width around (B, C, H, W) pictures of any size (U-Net, section 2: overlap-tile)."""
+    height, width = images.shape[-2:]
+    rows = mirror_indices(height, top, bottom, images.device)
+    columns = mirror_indices(width, left, right, images.device)
+    return images.index_select(-2, rows).index_select(-1, columns)

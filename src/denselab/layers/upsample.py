@@ -1,0 +1,41 @@
+"""Enlarging: bilinear interpolation of logits, and the bilinear transposed convolution of FCN."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Bilinear enlargement by the factor `stride`, cut at the bottom and right to `size`; the one convention here.
+
+    coarse: (B, K, h, w) float, cell i covering the pixels stride*i .. stride*i + stride - 1 (align_corners=False).
+    size: (H, W) with H <= stride*h and W <= stride*w. Returns (B, K, H, W).
+    """
+    height, width = coarse.shape[-2:]
+    if stride > 1:
+        full = (height * stride, width * stride)
+        coarse = F.interpolate(coarse, size=full, mode="bilinear", align_corners=False)
+    return coarse[..., : size[0], : size[1]]
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """(size, size) float32 weights of bilinear interpolation (FCN: surgery.py, `upsample_filt`).
+
+    f = (size + 1) // 2 is the factor, c the centre; the weight falls linearly from 1 at c to 0 at distance f.
+    """
+    factor = (size + 1) // 2
+    centre = factor - 1.0 if size % 2 == 1 else factor - 0.5
+    line = 1 - (torch.arange(size, dtype=torch.float32) - centre).abs() / factor
+    return line[:, None] * line[None, :]
+
+
+def bilinear_transposed_conv(channels: int, kernel: int, stride: int, *, padding: int = 0) -> nn.ConvTranspose2d:
+    """A frozen transposed convolution that interpolates each channel by itself; (B, C, h, w) to (B, C, H, W).
+
+    H = stride*(h - 1) + kernel - 2*padding. Caffe stores a dense (C, C, k, k) kernel of which only the diagonal is
+    not zero; one group per channel holds that diagonal, (C, 1, k, k), and gives the same numbers.
+    """
+    layer = nn.ConvTranspose2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+    layer.weight.requires_grad_(False)
+    layer.weight.copy_(bilinear_kernel(kernel).expand_as(layer.weight))
+    return layer

@@ -1,0 +1,234 @@
+"""U-Net: the paper's unpadded network, its padded variant, and the padded decoder on any timm encoder.
+
+Paper: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
+arXiv 1505.04597; figure 1, sections 2 and 3. The authors' release differs (ReLU after each up-convolution, 128 channels
+in the last one); this is the paper.
+
+- `UNetPaper`: no padding inside. The border is mirrored outside (overlap-tile, figure 2), so any size goes in and comes out.
+- `UNet`: every 3x3 convolution keeps its size, the border is zeros, and batch normalisation can be had.
+- `UNetEncoder`: the expanding path over the feature maps of a timm backbone.
+
+Choices and deviations, and why:
+- Skip first, then the up-convolved map, in each concatenation: figure 1 draws them so; the order in the release is unverified.
+- Dropout 0.5 after the last two levels of the contracting path (release; the paper says "at the end of the contracting path").
+- With batch normalisation (not in the paper) the padded net needs neither dropout nor a hand-tuned learning rate from scratch.
+- `UNetEncoder` stops at the backbone's finest map (stride 2 or 4); the rest is bilinear enlargement.
+Layer names: the release's conv_d0a-b, conv_d0b-c .. conv_d4b-c are down.0.conv1, down.0.conv2 .. down.4.conv2; upconv_d4c_u3a,
+conv_u3b-c, conv_u3c-d are up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is score.
+Expected: 92.0 % and 77.6 % IoU on the cell tracking sets PhC-U373 and DIC-HeLa (paper, table 2; by the authors).
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from denselab.encoders.timm_encoder import TimmEncoder
+from denselab.errors import ShapeError
+from denselab.layers.conv import kaiming_init
+from denselab.layers.pad import mirror_pad, pad_to_multiple, round_up
+from denselab.layers.upsample import enlarge_logits
+from denselab.models.base import ModelOptions, SegmentationModel
+
+WIDTHS = (64, 128, 256, 512, 1024)  # channels per level, figure 1
+DEPTH = len(WIDTHS) - 1
+STRIDE = 2**DEPTH
+MARGIN = 92  # pixels that the unpadded core loses at each side: (572 - 388) / 2
+SMALLEST = 188  # the smallest input of the unpadded core, giving 4; valid ones are 188, 204, ..., 572, ...
+ENCODER_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # our choice: half the depth's width per step, as in the paper
+
+
+class DoubleConv(nn.Module):
+    """Two 3x3 convolutions, each with (optional) batch normalisation and ReLU.
+
+    padding: 1 keeps the size, 0 takes 2 pixels off per convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, padding: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=not batch_norm)
+        self.norm1 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=padding, bias=not batch_norm)
+        self.norm2 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+class Up(nn.Module):
+    """2x2 up-convolution, the skip (its centre, if larger) beside it, two convolutions."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: int,
+        out_channels: int,
+        *,
+        factor: int = 2,
+        padding: int,
+        batch_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.upconv = nn.ConvTranspose2d(in_channels, out_channels, factor, factor)
+        self.conv = DoubleConv(skip_channels + out_channels, out_channels, padding=padding, batch_norm=batch_norm)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.upconv(x)
+        result: Tensor = self.conv(torch.cat([_centre(skip, x.shape[-2], x.shape[-1]), x], dim=1))
+        return result
+
+
+def _centre(x: Tensor, height: int, width: int) -> Tensor:
+    """The middle of (B, C, H, W); for 572 the crops are 4, 16, 40, 88 per side."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
+class UNetCore(nn.Module):
+    """The network of figure 1: (B, C, H, W) to (B, K, H - 184, W - 184), or to (B, K, H, W) if padded.
+
+    Sizes: 16k + 60 from 188 on, so that every pool sees an even size; multiples of 16 if padded. ShapeError otherwise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        padded: bool,
+        batch_norm: bool,
+        dropout: float = 0.5,
+        widths: tuple[int, int, int, int, int] = WIDTHS,
+    ) -> None:
+        super().__init__()
+        self.padded = padded
+        padding = 1 if padded else 0
+        self.down = nn.ModuleList(
+            DoubleConv(narrow, wide, padding=padding, batch_norm=batch_norm)
+            for narrow, wide in pairwise((in_channels, *widths))
+        )
+        self.up = nn.ModuleList(
+            Up(deep, shallow, shallow, padding=padding, batch_norm=batch_norm)
+            for deep, shallow in pairwise(reversed(widths))
+        )
+        self.score = nn.Conv2d(widths[0], num_classes, 1)
+        self.dropout = nn.Dropout(dropout)
+        kaiming_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_size(x.shape[-2], x.shape[-1])
+        skips: list[Tensor] = []
+        for level, conv in enumerate(self.down):
+            x = conv(F.max_pool2d(x, 2) if level else x)
+            if level >= DEPTH - 1:
+                x = self.dropout(x)
+            skips.append(x)
+        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            x = up(x, skip)
+        logits: Tensor = self.score(x)
+        return logits
+
+    def _check_size(self, height: int, width: int) -> None:
+        for side in (height, width):
+            if self.padded and (side % STRIDE or side < STRIDE):
+                raise ShapeError(
+                    f"U-Net core got {height}x{width}; both must be multiples of {STRIDE}: use UNet, it pads"
+                )
+            if not self.padded and (side < SMALLEST or (side - SMALLEST) % STRIDE):
+                raise ShapeError(
+                    f"unpadded U-Net core got {height}x{width}; each side must be 16k + 60 and at least {SMALLEST} "
+                    f"(188, 204, ..., 572, 588): use UNetPaper, it mirrors the border to such a size"
+                )
+
+
+class UNetPaper(SegmentationModel):
+    """The unpadded core with a mirrored border: logits for every pixel of any picture of (B, C, H, W)."""
+
+    def __init__(self, core: UNetCore) -> None:
+        super().__init__(core.score.out_channels)
+        self.core = core
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, H, W): nothing is enlarged at the end."""
+        height, width = images.shape[-2:]
+        mirrored = mirror_pad(images, MARGIN, MARGIN + _missing(height), MARGIN, MARGIN + _missing(width))
+        logits: Tensor = self.core(mirrored)[..., :height, :width]
+        return logits
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return coarse[..., : size[0], : size[1]]
+
+
+def _missing(side: int) -> int:
+    """Pixels up to the next output size of the core: 4, 20, ..., 388, ... (16j + 4)."""
+    smallest_output = SMALLEST - 2 * MARGIN
+    return round_up(max(side - smallest_output, 0), STRIDE) + smallest_output - side
+
+
+class UNet(SegmentationModel):
+    """The padded variant: zeros at the bottom and right up to a multiple of 16 (and 32 at least, so that
+    batch normalisation has four values per channel even for one tiny picture)."""
+
+    def __init__(self, core: UNetCore) -> None:
+        super().__init__(core.score.out_channels)
+        self.core = core
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, H, W): nothing is enlarged at the end."""
+        logits: Tensor = self.core(pad_to_multiple(images, STRIDE, 2 * STRIDE))
+        return logits[..., : images.shape[-2], : images.shape[-1]]
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return coarse[..., : size[0], : size[1]]
+
+
+class UNetEncoder(SegmentationModel):
+    """The padded expanding path, with batch normalisation, over a timm encoder's maps from the deepest to the finest."""
+
+    def __init__(self, encoder: TimmEncoder, num_classes: int) -> None:
+        super().__init__(num_classes)
+        encoder.require(4)  # a coarser finest map would leave nothing of the expanding path
+        self.encoder = encoder
+        self.strides = tuple(sorted(encoder.channels, reverse=True))
+        self.up = nn.ModuleList()
+        channels = encoder.channels[self.strides[0]]
+        for (deep, fine), width in zip(pairwise(self.strides), ENCODER_DECODER_WIDTHS, strict=False):
+            skip = encoder.channels[fine]
+            self.up.append(Up(channels, skip, width, factor=deep // fine, padding=1, batch_norm=True))
+            channels = width
+        self.score = nn.Conv2d(channels, num_classes, 1)
+        kaiming_init(self.up)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, ceil(H / s), ceil(W / s)), s the encoder's finest stride."""
+        maps = self.encoder(images)
+        x = maps[self.strides[0]]
+        for up, stride in zip(self.up, self.strides[1:], strict=True):
+            x = up(x, maps[stride])
+        finest = self.strides[-1]
+        rows, columns = (-(-side // finest) for side in images.shape[-2:])
+        logits: Tensor = self.score(x)
+        return logits[..., :rows, :columns]
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return enlarge_logits(coarse, self.strides[-1], size)
+
+
+def build_unet(options: ModelOptions) -> SegmentationModel:
+    """Padded with batch normalisation; on a timm encoder if one is named."""
+    if options.encoder is None:
+        return UNet(UNetCore(options.in_channels, options.num_classes, padded=True, batch_norm=True, dropout=0.0))
+    encoder = TimmEncoder(
+        options.encoder,
+        in_channels=options.in_channels,
+        output_stride=options.output_stride,
+        weights=options.weights,
+    )
+    return UNetEncoder(encoder, options.num_classes)
+
+
+def build_unet_paper(options: ModelOptions) -> SegmentationModel:
+    """The paper's own network."""
+    return UNetPaper(UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False))

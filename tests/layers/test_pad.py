@@ -1,0 +1,45 @@
+"""Borders for networks of fixed strides."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from denselab.layers.pad import mirror_indices, mirror_pad, pad_to_multiple, round_up
+
+sides = st.integers(1, 80)
+
+
+@given(size=st.integers(0, 500), multiple=st.integers(1, 64))
+def test_round_up(size: int, multiple: int) -> None:
+    up = round_up(size, multiple)
+    assert up % multiple == 0
+    assert size <= up < size + multiple
+
+
+@given(height=sides, width=sides, multiple=st.sampled_from([1, 8, 16, 32]))
+def test_padding_is_zero_at_the_bottom_and_right(height: int, width: int, multiple: int) -> None:
+    x = torch.ones(1, 1, height, width)
+    padded = pad_to_multiple(x, multiple, 2 * multiple)
+    assert all(side % multiple == 0 and side >= 2 * multiple for side in padded.shape[-2:])
+    assert padded.sum() == height * width
+    assert padded[..., :height, :width].all()
+
+
+def test_a_fitting_picture_is_not_copied() -> None:
+    x = torch.ones(1, 3, 32, 64)
+    assert pad_to_multiple(x, 32) is x
+
+
+def test_mirror_indices_by_hand() -> None:
+    assert mirror_indices(3, 5, 4).tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]
+    assert mirror_indices(1, 2, 2).tolist() == [0, 0, 0, 0, 0]
+    assert mirror_indices(2, 2, 3).tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("border", [0, 1, 6])
+def test_mirror_pad_is_reflect_where_torch_can(border: int) -> None:
+    x = torch.randn(2, 3, 7, 9)
+    ours = mirror_pad(x, border, border, border, border)
+    assert torch.equal(ours, F.pad(x, (border,) * 4, mode="reflect"))

@@ -1,0 +1,181 @@
+"""What holds for every network: any size, batch independence, gradients, save and load, export, and that it can learn.
+
+Each case is a thin version of one network of MODELS; the full ones differ in channels only and are counted in their own files.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from denselab.encoders.timm_encoder import TimmEncoder
+from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.models import MODELS
+from denselab.models.base import SegmentationModel
+from denselab.models.deeplab import DeepLabV3Plus
+from denselab.models.fcn import FCN, Stride
+from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
+
+K = 3
+THIN_VGG = ((8, 8), (8, 8), (16, 16, 16), (16, 16, 16), (16, 16, 16))
+THIN_UNET = (8, 8, 16, 16, 32)
+
+
+def thin_fcn(stride: Stride, padded: bool) -> FCN:
+    trunk = VGG16(first_pad=1 if padded else 100, blocks=THIN_VGG)
+    return FCN(trunk, VGG16Classifier(3 if padded else 0, in_channels=16, channels=32, dropout=0.1), K, stride)
+
+
+def thin_unet(padded: bool) -> UNetCore:
+    return UNetCore(3, K, padded=padded, batch_norm=padded, dropout=0.0 if padded else 0.1, widths=THIN_UNET)
+
+
+def thin_encoder(output_stride: int | None) -> TimmEncoder:
+    return TimmEncoder("test_efficientnet", output_stride=output_stride)
+
+
+CASES: dict[str, Callable[[], SegmentationModel]] = {
+    "fcn32s": lambda: thin_fcn(32, padded=False),
+    "fcn16s": lambda: thin_fcn(16, padded=False),
+    "fcn8s": lambda: thin_fcn(8, padded=False),
+    "fcn32s_padded": lambda: thin_fcn(32, padded=True),
+    "fcn16s_padded": lambda: thin_fcn(16, padded=True),
+    "fcn8s_padded": lambda: thin_fcn(8, padded=True),
+    "unet": lambda: UNet(thin_unet(padded=True)),
+    "unet on an encoder": lambda: UNetEncoder(thin_encoder(None), K),
+    "unet_paper": lambda: UNetPaper(thin_unet(padded=False)),
+    "deeplabv3plus": lambda: DeepLabV3Plus(thin_encoder(16), K, channels=32, aux=True),
+    "deeplabv3plus at stride 8": lambda: DeepLabV3Plus(thin_encoder(8), K, channels=32, separable=False),
+}
+names = pytest.mark.parametrize("name", CASES)
+
+
+@cache
+def trained(name: str) -> SegmentationModel:
+    """The case after a few steps, so that nothing is zero any more; in evaluation mode. Tests leave it as it is."""
+    torch.manual_seed(0)
+    model = CASES[name]()
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(2):
+        labels = torch.randint(0, K, (2, 40, 40))
+        F.cross_entropy(model.train_logits(torch.randn(2, 3, 40, 40))[0], labels).backward()
+        optimiser.step()
+    return model.eval()
+
+
+def test_every_model_has_a_case() -> None:
+    assert set(MODELS) <= set(CASES)
+
+
+@names
+@pytest.mark.parametrize("size", [(1, 1), (2, 33), (37, 53), (200, 3)])
+def test_any_size_in_any_mode(name: str, size: tuple[int, int]) -> None:
+    """One picture, the worst for batch normalisation, of odd sizes; the same types and shapes in both modes."""
+    torch.manual_seed(0)
+    model = CASES[name]()
+    images = torch.randn(1, 3, *size)
+    for training in (True, False):
+        model.train(training)
+        full = model(images)
+        assert full.shape == (1, K, *size)
+        assert full.dtype == torch.float32
+        assert full.isfinite().all()
+        coarse = model.coarse_logits(images)
+        assert model.enlarge(coarse, size).shape == (1, K, *size)
+        logits = model.train_logits(images)
+        assert [x.shape for x in logits] == [full.shape] * (2 if name == "deeplabv3plus" else 1)
+
+
+@names
+def test_forward_is_the_enlarged_coarse_logits(name: str) -> None:
+    model, images = trained(name), torch.randn(1, 3, 37, 53)
+    with torch.no_grad():
+        expected = model.enlarge(model.coarse_logits(images), (37, 53))
+        assert torch.equal(model(images), expected)
+        torch.testing.assert_close(model.train_logits(images)[0], expected)
+
+
+@names
+def test_a_picture_does_not_see_its_neighbours_in_the_batch(name: str) -> None:
+    model, images = trained(name), torch.randn(3, 3, 37, 53)
+    with torch.no_grad():
+        together = model(images)
+        for i in range(3):
+            torch.testing.assert_close(model(images[i : i + 1]), together[i : i + 1], atol=1e-5, rtol=1e-4)
+
+
+@names
+def test_every_learnable_parameter_gets_a_finite_gradient(name: str) -> None:
+    """Not the first step of an FCN: its scores start at zero and hide the trunk."""
+    model = CASES[name]().train()
+    model.load_state_dict(trained(name).state_dict())
+    sum(
+        F.cross_entropy(x, torch.randint(0, K, (2, 33, 41))) for x in model.train_logits(torch.randn(2, 3, 33, 41))
+    ).backward()
+    learnable = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    assert [n for n, grad in learnable.items() if grad is None or not grad.isfinite().all()] == []
+    assert sum(float(grad.abs().sum()) > 0 for grad in learnable.values() if grad is not None) > 0.9 * len(learnable)
+    assert [n for n, p in model.named_parameters() if not p.requires_grad and p.grad is not None] == []
+
+
+@names
+def test_save_and_load(name: str, tmp_path: Path) -> None:
+    """Also onto a network that was built without memory, as a loader does that wants to skip the initialisation."""
+    model, images = trained(name), torch.randn(1, 3, 37, 53)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    with torch.device("meta"):
+        other = CASES[name]()
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"), assign=True)
+    with torch.no_grad():
+        torch.testing.assert_close(other.eval()(images), model(images), atol=1e-6, rtol=1e-5)
+    assert [p.requires_grad for p in other.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
+@names
+def test_channels_last_gives_the_same(name: str) -> None:
+    model, images = CASES[name]().eval(), torch.randn(1, 3, 37, 53)
+    model.load_state_dict(trained(name).state_dict())
+    with torch.no_grad():
+        expected = model(images)
+        model.to(memory_format=torch.channels_last)
+        actual = model(images.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-3)
+
+
+@names
+def test_torch_export_gives_the_same(name: str) -> None:
+    model, images = trained(name), torch.randn(1, 3, 37, 53)
+    exported = torch.export.export(model, (images,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(images), model(images), atol=1e-5, rtol=1e-4)
+
+
+def two_pictures() -> tuple[Tensor, Tensor]:
+    """One with the lower half of class 1, one with the right half of class 2; (2, 3, 64, 64), (2, 64, 64).
+
+    Halves, because FCN-32s has two cells to each side here and should manage as well.
+    """
+    labels = torch.zeros(2, 64, 64, dtype=torch.int64)
+    labels[0, 32:, :], labels[1, :, 32:] = 1, 2
+    return torch.eye(3)[labels].permute(0, 3, 1, 2) * 4 - 1, labels
+
+
+@names
+def test_overfits_two_pictures(name: str) -> None:
+    torch.manual_seed(0)
+    model = CASES[name]().train()
+    images, labels = two_pictures()
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    losses: list[float] = []
+    while len(losses) < 60 and not (losses and losses[-1] < 0.5 * losses[0]):
+        loss = F.cross_entropy(model.train_logits(images)[0], labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0], losses
