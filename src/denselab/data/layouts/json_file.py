@@ -1,0 +1,40 @@
+"""Reading the JSON that annotation tools write, with one error that names the file."""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from denselab.data.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_of, words
+from denselab.errors import DataError
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises DataError where it is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
+
+
+def is_near_root(file: PurePosixPath) -> bool:
+    """Whether a file lies in the root or only below folders that say what they hold (annotations/, train/)."""
+    usual = IMAGE_WORDS | LABEL_WORDS | set(SPLIT_WORDS) | {"json", "jsons", "default", "trainval"}
+    return all(word in usual or word.isdigit() for part in file.parts[:-1] for word in words(part))
+
+
+def split_in(path: PurePosixPath) -> str | None:
+    """The split that the folders or the name of a file say; trainval says none."""
+    for part in reversed(path.parts):
+        split = split_of(PurePosixPath(part).stem)
+        if split:
+            return split
+    return None
+
+
+def pictures_by_name(tree: Tree) -> dict[str, list[PurePosixPath]]:
+    """{file name: picture files}, without those in folders that hold labels or results."""
+    found: dict[str, list[PurePosixPath]] = {}
+    for file in tree.pictures:
+        if not any(folder_role(part) == "other" for part in file.parts[:-1]):
+            found.setdefault(file.name, []).append(file)
+    return found

@@ -1,0 +1,121 @@
+"""labelme's json, one file per picture: polygon, rectangle, circle, line, linestrip, point, mask. https://labelme.io
+
+Shapes are drawn in the order of the file, the later over the earlier; lines 10 pixels wide and points 5 in radius, as
+labelme's own converter does. Pixels without a shape are background (id 0).
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from denselab.data.images import picture_size
+from denselab.data.item import Found, Item, NamedLabel
+from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.json_file import is_near_root, read_json, split_in
+from denselab.data.learn import table_of_names
+from denselab.data.lists import read_lines
+from denselab.data.names import name_list, named, read_names
+from denselab.data.shapes import Shape, ShapeKind, ShapeLabels
+from denselab.data.tree import PICTURE_SUFFIXES, Tree, some
+from denselab.errors import DataError
+
+KINDS: dict[str, ShapeKind] = {
+    "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",
+    "point": "point", "points": "point", "mask": "mask",
+}  # fmt: skip
+
+
+def find_labelme(tree: Tree) -> Found | None:
+    """Pictures with a labelme json of the same stem or that names them; None where there is no such json."""
+    found = [
+        (f, data) for f in tree.with_suffix(".json") if is_near_root(f) and _is_labelme(data := read_json(tree.path(f)))
+    ]
+    if not found:
+        return None
+    labels, notes = _label_ids(tree, {str(s.get("label")) for _, data in found for s in data["shapes"]})
+    by_name = {label.name: label.id for label in labels}
+    items: list[Item] = []
+    missing: list[str] = []
+    for file, data in found:
+        image = _picture_of(tree, file, data)
+        if image is None:
+            missing.append(str(file))
+            continue
+        source = _source(tree, file, data, image, by_name)
+        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in(image.parent)))
+    if not items:
+        raise DataError(f"{tree.root}: no picture beside {some(missing)}; put the pictures beside their json files")
+    split, more = split_by_lists(tree, unique_names(items))
+    notes += ["overlaps: in the order of the json, the later shape covers the earlier", *more]
+    if missing:
+        notes.append(f"{len(missing)} json files have no picture: {some(missing)}")
+    taken = {item.image for item in items}
+    lonely = tuple(tree.path(f) for f in tree.pictures if len(f.parts) == 1 and tree.path(f) not in taken)
+    return Found(
+        "labelme json",
+        split,
+        table_of_names(labels),
+        encoding_text="shapes of labelme",
+        notes=tuple(notes),
+        without_label=lonely,
+    )
+
+
+def _is_labelme(data: Any) -> bool:
+    return (
+        isinstance(data, dict) and isinstance(data.get("shapes"), list) and ("imagePath" in data or "imageData" in data)
+    )
+
+
+def _label_ids(tree: Tree, used: set[str]) -> tuple[list[NamedLabel], list[str]]:
+    """Ids of the labels: from labels.txt here or one folder up (background there or 0), else by rising name from 1."""
+    names, source = read_names(tree)
+    above = tree.root.parent / "labels.txt"
+    if not names and above.is_file() and read_lines(above)[:1] == ["__ignore__"]:
+        names, source = name_list(read_lines(above)), "../labels.txt"
+    if names and not any(label.background for label in names):
+        names = (named(0, "background"), *(named(label.id + 1, label.name) for label in names if label.id != 255))
+    labels = list(names) or [named(0, "background")]
+    notes = [f"class names from {source}"] if names else ["class ids by the order of the names; 0 is background"]
+    known = {label.name for label in labels}
+    extra = sorted({name.strip("_ ") for name in used} - known)
+    first = max(label.id for label in labels if label.id != 255) + 1
+    labels += [named(first + index, name) for index, name in enumerate(extra)]
+    if names and extra:
+        notes.append(f"labels that {source} does not list: {some(extra)}")
+    return labels, notes
+
+
+def _picture_of(tree: Tree, file: PurePosixPath, data: dict[str, Any]) -> PurePosixPath | None:
+    """The picture beside a json, or the one that its imagePath means."""
+    for suffix in PICTURE_SUFFIXES:
+        for candidate in (file.with_suffix(suffix), file.with_suffix(suffix.upper())):
+            if tree.has(str(candidate)):
+                return candidate
+    name = PurePosixPath(str(data.get("imagePath") or "").replace("\\", "/")).name
+    same = [f for f in tree.pictures if f.name == name or f.stem == file.stem]
+    return same[0] if len(same) == 1 else None
+
+
+def _source(
+    tree: Tree, file: PurePosixPath, data: dict[str, Any], image: PurePosixPath, by_name: dict[str, int]
+) -> ShapeLabels:
+    path = tree.path(file)
+    if data.get("imageHeight") and data.get("imageWidth"):
+        size = (int(data["imageHeight"]), int(data["imageWidth"]))
+    else:
+        size = picture_size(tree.path(image))
+    shapes = []
+    for shape in data["shapes"]:
+        kind = KINDS.get(str(shape.get("shape_type") or "polygon"))
+        if kind is None:
+            raise DataError(
+                f"{path}: shape_type {shape.get('shape_type')!r}; known are {', '.join(KINDS)}: redraw or remove it"
+            )
+        try:
+            points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{path}: a shape {shape.get('label')!r} without points; redraw or remove it") from None
+        shapes.append(Shape(by_name[str(shape.get("label")).strip("_ ")], kind, points, shape.get("mask")))
+    return ShapeLabels(path, size, tuple(shapes))

@@ -1,0 +1,60 @@
+"""PASCAL VOC: JPEGImages, SegmentationClass (palette PNG, 255 = void) and ImageSets/Segmentation. Everingham et al. 2010.
+
+Names from labelmap.txt or class_names.txt; without them those of VOC where the pictures are named as in VOC
+(2007_000032), since other sets use the layout too.
+"""
+
+import re
+from dataclasses import replace
+
+from denselab.data.item import FileLabels, Found, NamedLabel
+from denselab.data.layouts.folder import Placed, found_pairs, place
+from denselab.data.layouts.tables import VOC_21, voc_colour
+from denselab.data.lists import find_lists
+from denselab.data.scan import scan
+from denselab.data.tree import Tree, folder_role
+from denselab.errors import DataError
+
+VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")
+
+
+def find_voc(tree: Tree) -> Found | None:
+    """VOC in this folder; None where it is not. Raises DataError where there are only boxes or only lists."""
+    label_folders = [f for f in tree.top if f in ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")]
+    drawn = any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1])
+    if "ImageSets" in tree.top and not label_folders and not drawn:
+        raise DataError(
+            f"{tree.root}: VOC without SegmentationClass: boxes or picture lists only; get SegmentationClass/*.png"
+        )
+    if "JPEGImages" not in tree.top or not label_folders:
+        return None
+    images = _placed(tree, "JPEGImages")
+    labels = {folder: placed for folder in label_folders if (placed := _placed(tree, folder))}
+    if not images or not labels:
+        return None
+    found = found_pairs(tree, {"JPEGImages": images}, labels, "VOC")
+    if find_lists(tree):  # VOC has thousands of pictures that are meant to have no label
+        found = replace(found, without_label=())
+    if not found.names and all(VOC_NAME.match(item.image.stem) for item in found.items):
+        found = replace(found, names=_voc_names(), notes=(*found.notes, "pictures named as in VOC: its 21 class names"))
+    return _with_voc_colours(found)
+
+
+def _placed(tree: Tree, folder: str) -> list[Placed]:
+    return [replace(place(f)[1], folder=folder) for f in tree.pictures if f.parts[0] == folder]
+
+
+def _voc_names() -> tuple[NamedLabel, ...]:
+    classes = [NamedLabel(i, name, voc_colour(i), background=i == 0) for i, name in enumerate(VOC_21)]
+    return (*classes, NamedLabel(255, "void", (224, 224, 192), ignore=True))
+
+
+def _with_voc_colours(found: Found) -> Found:
+    """Names without colours get those of VOC's colour map where the labels are stored in colours."""
+    paths = [item.source.path for item in found.items[:4] if isinstance(item.source, FileLabels)]
+    if not found.names or all(label.colour for label in found.names) or all(c.grey for c in scan(paths)):
+        return found
+    names = tuple(replace(n, colour=n.colour or voc_colour(n.id)) for n in found.names)
+    if not any(n.id == 255 for n in names):
+        names = (*names, NamedLabel(255, "void", (224, 224, 192), ignore=True))
+    return replace(found, names=names)

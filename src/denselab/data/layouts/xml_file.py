@@ -1,0 +1,179 @@
+"""XML of annotation tools: CVAT for images, and the LabelMe web tool (polygons and masks). Boxes alone are refused.
+
+CVAT draws by z_order; LabelMe the larger object first. Points and open lines have no area and are left out, with a note.
+https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from denselab.data.item import Found, Item
+from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.json_file import pictures_by_name
+from denselab.data.learn import table_of_names
+from denselab.data.names import named
+from denselab.data.shapes import Shape, ShapeLabels
+from denselab.data.tree import SPLIT_WORDS, Tree, folder_role, some, split_of
+from denselab.errors import DataError
+from denselab.labels import LabelSpace
+
+Element = ElementTree.Element
+CVAT_SHAPES = ("polygon", "box", "mask", "ellipse")
+
+
+def find_cvat(tree: Tree) -> Found | None:
+    """The CVAT xml in the root with its pictures; None where there is none. Raises DataError for video tracks."""
+    files = [f for f in tree.with_suffix(".xml") if len(f.parts) == 1 and _root_tag(tree.path(f)) == "annotations"]
+    if not files:
+        return None
+    roots = [(file, _parse(tree.path(file))) for file in files]
+    images = [(file, image) for file, root in roots for image in root.iter("image")]
+    if not images:
+        raise DataError(f"{tree.path(files[0])}: CVAT video tracks; export the task again as `CVAT for images 1.1`")
+    drawn = [shape for _, image in images for shape in image if shape.tag in CVAT_SHAPES and shape.get("label")]
+    table, ids = _table({str(shape.get("label")) for shape in drawn})
+    left_out = Counter(shape.tag for _, image in images for shape in image if shape.tag in ("polyline", "points"))
+    unnamed = sum(1 for _, image in images for shape in image if shape.tag in CVAT_SHAPES and not shape.get("label"))
+    items, missing = [], []
+    for file, image in images:
+        path = _cvat_picture(tree, image)
+        if path is None:
+            missing.append(str(image.get("name")))
+            continue
+        split = SPLIT_WORDS.get((image.get("subset") or split_of(file.stem) or "").lower())
+        items.append(Item(str(path.with_suffix("")), tree.path(path), _cvat_source(tree.path(file), image, ids), split))
+    if not items:
+        raise DataError(
+            f"{tree.root}: none of the pictures of {files[0]} is there ({some(missing)}); put them into images/"
+        )
+    notes = [f"{n} {tag} shapes have no area and are left out" for tag, n in sorted(left_out.items())]
+    if unnamed:
+        notes.append(f"{unnamed} shapes have no label and are left out")
+    if missing:
+        notes.append(f"{len(missing)} pictures of the xml are not there: {some(missing)}")
+    notes.append("overlaps: by z_order")
+    return Found(
+        "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
+    )
+
+
+def _once(items: list[Item]) -> list[Item]:
+    """One item for each picture file."""
+    return list({item.image: item for item in items}.values())
+
+
+def _cvat_picture(tree: Tree, image: Element) -> PurePosixPath | None:
+    name = PurePosixPath(str(image.get("name")).replace("\\", "/"))
+    subset = image.get("subset") or ""
+    for folder in (f"images/{subset}", "images", subset, "."):
+        if tree.has(str(PurePosixPath(folder) / name)):
+            return PurePosixPath(folder) / name
+    found = pictures_by_name(tree).get(name.name, [])
+    return found[0] if len(found) == 1 else None
+
+
+def _cvat_source(path: Path, image: Element, ids: dict[str, int]) -> ShapeLabels:
+    try:
+        size = (int(image.attrib["height"]), int(image.attrib["width"]))
+        shapes = [s for s in image if s.tag in CVAT_SHAPES and s.get("label")]
+        shapes.sort(key=lambda s: int(s.get("z_order") or 0))
+        return ShapeLabels(path, size, tuple(_cvat_shape(shape, ids[str(shape.get("label"))]) for shape in shapes))
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: picture {image.get('name')}: {error!r} is missing or wrong; export it again"
+        ) from None
+
+
+def _cvat_shape(shape: Element, label_id: int) -> Shape:
+    def number(key: str) -> float:
+        return float(shape.attrib[key])
+
+    if shape.tag == "polygon":
+        pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]
+        return Shape(label_id, "polygon", np.array([[float(x), float(y)] for x, y in pairs]))
+    if shape.tag == "box":
+        return Shape(label_id, "rectangle", np.array([[number("xtl"), number("ytl")], [number("xbr"), number("ybr")]]))
+    if shape.tag == "ellipse":
+        turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # every 5 degrees: within 0.1 % of the radius
+        points = np.stack(
+            [number("cx") + number("rx") * np.cos(turn), number("cy") + number("ry") * np.sin(turn)], axis=1
+        )
+        return Shape(label_id, "polygon", points)
+    box = np.array([[number("left"), number("top")], [number("width"), number("height")]])
+    return Shape(label_id, "rows", box, [int(n) for n in shape.attrib["rle"].split(",")])
+
+
+def find_labelme_xml(tree: Tree) -> Found | None:
+    """LabelMe's Annotations/*.xml with Images/; None where there is none. Raises DataError for boxes of VOC alone."""
+    files = [f for f in tree.with_suffix(".xml") if len(f.parts) > 1 and folder_role(f.parts[0]) == "label"]
+    files = [f for f in files if _root_tag(tree.path(f)) == "annotation"]
+    if not files:
+        return None
+    parsed = [(file, _parse(tree.path(file))) for file in files]
+    objects = [o for _, root in parsed for o in root.iter("object") if o.findtext("deleted") != "1"]
+    if not any(o.find("polygon") is not None or o.find("segm") is not None for o in objects):
+        raise DataError(
+            f"{tree.path(files[0])}: boxes only, no outline of any object; segmentation needs label PNGs or polygons"
+        )
+    table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""})
+    pictures = {file.stem: file for file in tree.pictures if folder_role(file.parts[0]) == "image"}
+    items = []
+    for file, root in parsed:
+        name = PurePosixPath((root.findtext("filename") or "").strip() or file.name).stem
+        if name in pictures:
+            image = pictures[name]
+            source = _labelme_source(tree, file, root, ids)
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, None))
+    if not items:
+        raise DataError(
+            f"{tree.root}: no picture in an image folder for {some(map(str, files))}; put them into Images/"
+        )
+    note = "overlaps: the larger object first, so that small ones stay on top"
+    return Found("LabelMe xml", unique_names(items), table, encoding_text="shapes of LabelMe", notes=(note,))
+
+
+def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[str, int]) -> ShapeLabels:
+    path = tree.path(file)
+    try:
+        size = (int(root.findtext("imagesize/nrows") or ""), int(root.findtext("imagesize/ncols") or ""))
+    except ValueError:
+        raise DataError(f"{path}: no imagesize (nrows, ncols); save the annotation again") from None
+    shapes = []
+    for item in root.iter("object"):
+        name = (item.findtext("name") or "").strip()
+        if item.findtext("deleted") == "1" or name not in ids:
+            continue
+        points = [[float(pt.findtext("x") or 0), float(pt.findtext("y") or 0)] for pt in item.iterfind("polygon/pt")]
+        mask = item.findtext("segm/mask")
+        if points:
+            shapes.append(Shape(ids[name], "polygon", np.array(points)))
+        elif mask:
+            folder = PurePosixPath("Masks", *file.parts[1:-1])
+            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(tree.path(folder / mask))))
+    shapes.sort(key=lambda shape: -int(shape.mask(size).sum()))
+    return ShapeLabels(path, size, tuple(shapes))
+
+
+def _table(names: set[str]) -> tuple[LabelSpace, dict[str, int]]:
+    ids = {name: index + 1 for index, name in enumerate(sorted(names))}
+    return table_of_names([named(0, "background"), *(named(i, name) for name, i in ids.items())]), ids
+
+
+def _root_tag(path: Path) -> str:
+    """The outermost tag of an xml file; "" where it is none."""
+    try:
+        for _, element in ElementTree.iterparse(path, events=("start",)):
+            return str(element.tag)
+    except (ElementTree.ParseError, OSError):
+        pass
+    return ""
+
+
+def _parse(path: Path) -> Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError) as error:
+        raise DataError(f"{path}: not XML that can be read ({error}); export it again or take it out") from None

@@ -1,0 +1,127 @@
+"""Shapes to pixels: polygons, circles, lines, boxes, and COCO's run lengths. Own code, so that the rule is known.
+
+One rule for all: a pixel belongs to a shape when its centre (column + 0.5, row + 0.5) lies inside; of two shapes that
+share an edge exactly one gets each pixel.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import DataError
+
+Points = NDArray[np.float64]
+"""(N, 2) x, y in pixels; (0, 0) is the upper left corner of the upper left pixel."""
+Size = tuple[int, int]
+"""(H, W)."""
+
+
+def polygon_mask(points: Points, size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of a closed polygon, even-odd rule. Fewer than three points give an empty mask.
+
+    Each edge that crosses a row's centre line toggles all pixels to the right of the crossing; the parity of the toggles
+    is the inside.
+    """
+    height, width = size
+    mask = np.zeros(size, dtype=bool)
+    if len(points) < 3:
+        return mask
+    x0, y0 = points[:, 0], points[:, 1]
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    top = max(0, int(np.floor(y0.min())))
+    bottom = min(height, int(np.ceil(y0.max())) + 1)
+    if bottom <= top:
+        return mask
+    centres = np.arange(top, bottom)[:, None] + 0.5
+    crosses = (y0 <= centres) != (y1 <= centres)
+    rows, edges = np.nonzero(crosses)
+    share = (centres[rows, 0] - y0[edges]) / (y1[edges] - y0[edges])
+    at = x0[edges] + share * (x1[edges] - x0[edges])
+    columns = np.clip(np.ceil(at - 0.5), 0, width).astype(np.intp)
+    toggles = np.bincount(rows * (width + 1) + columns, minlength=(bottom - top) * (width + 1))
+    parity = np.cumsum(toggles.reshape(bottom - top, width + 1), axis=1) & 1
+    mask[top:bottom] = parity[:, :width].astype(bool)
+    return mask
+
+
+def rectangle_points(x0: float, y0: float, x1: float, y1: float) -> Points:
+    """The corners of a box as a polygon."""
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+
+
+def disc_mask(x: float, y: float, radius: float, size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of a filled circle."""
+    rows, columns = _centres(size)
+    return np.asarray((columns - x) ** 2 + (rows - y) ** 2 <= radius**2)
+
+
+def line_mask(points: Points, thickness: float, size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of an open line: pixels whose centre is at most half the thickness away from one of its segments."""
+    rows, columns = _centres(size)
+    mask = np.zeros(size, dtype=bool)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        length = (x1 - x0) ** 2 + (y1 - y0) ** 2
+        along = ((columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)) / max(length, 1e-12)
+        along = np.clip(along, 0.0, 1.0)
+        distance = (columns - x0 - along * (x1 - x0)) ** 2 + (rows - y0 - along * (y1 - y0)) ** 2
+        mask |= distance <= (thickness / 2) ** 2
+    return mask
+
+
+def _centres(size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rows, columns = np.arange(size[0], dtype=np.float64), np.arange(size[1], dtype=np.float64)
+    return rows[:, None] + 0.5, columns[None, :] + 0.5
+
+
+def runs_of_text(text: str) -> list[int]:
+    """COCO's compressed run lengths as numbers.
+
+    Each number is written in groups of 5 bits, lowest first, as characters from "0" (48) on; bit 6 says that more groups
+    follow, and the highest bit of the last group is the sign. From the fourth number on, the difference to the number two
+    before is stored. (pycocotools, common/maskApi.c, rleFrString)
+    """
+    runs: list[int] = []
+    position = 0
+    while position < len(text):
+        number, shift, more = 0, 0, True
+        while more:
+            if position >= len(text):
+                raise DataError("run lengths end within a number")
+            group = ord(text[position]) - 48
+            number |= (group & 31) << shift
+            more = bool(group & 32)
+            position += 1
+            shift += 5
+            if not more and group & 16:
+                number -= 1 << shift
+        runs.append(number + runs[-2] if len(runs) > 2 else number)
+    return runs
+
+
+def runs_mask(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of COCO's run lengths: zeros first, then ones, and so on, down the columns. Raises DataError."""
+    lengths = np.asarray(runs, dtype=np.int64)
+    total = size[0] * size[1]
+    if lengths.size == 0 or lengths.min() < 0 or lengths.sum() != total:
+        raise DataError(
+            f"run lengths cover {int(lengths.sum())} pixels, but the mask has {size[0]}x{size[1]} = {total}"
+        )
+    values = (np.arange(len(lengths)) % 2).astype(bool)
+    return np.repeat(values, lengths).reshape(size[1], size[0]).T
+
+
+def coco_mask(segmentation: Any, size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of an annotation's segmentation: a list of polygons (their union) or run lengths. Raises DataError."""
+    if isinstance(segmentation, dict):
+        stated = tuple(int(n) for n in segmentation["size"])
+        if stated != tuple(size):
+            raise DataError(f"run lengths are for {stated[0]}x{stated[1]}, but the picture has {size[0]}x{size[1]}")
+        counts = segmentation["counts"]
+        return runs_mask(runs_of_text(counts) if isinstance(counts, str) else counts, size)
+    mask = np.zeros(size, dtype=bool)
+    for ring in segmentation:
+        mask |= polygon_mask(np.asarray(ring, dtype=np.float64).reshape(-1, 2), size)
+    return mask

@@ -1,0 +1,171 @@
+"""Who trains and who is held out: given splits are kept; otherwise a seeded split by class content and by sequence."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.item import Item
+
+CANDIDATES = 300  # random splits among which the best one is taken. On 840 pictures with 4 classes its imbalance is
+# 0.001; ten times as many candidates, and ten times the time, halve that
+# Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
+FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
+YEAR = re.compile(r"^(19|20)\d\d$")
+
+Summary = Callable[[Item], dict[int, int]]
+"""{id: pixels, roughly} of an item; {} where it is unknown."""
+
+
+def sequence_of(name: str) -> str:
+    """The sequence that a picture's name belongs to: "0001TP_006690" -> "0001TP", "clip/00012" -> "clip/".
+
+    A name without a running number is its own sequence, and so is one whose prefix is a year (2007_000033 of VOC).
+    """
+    path = PurePosixPath(name)
+    frame = FRAME.match(path.name)
+    if frame is None or YEAR.match(frame["sequence"]):
+        return name
+    folder = "" if str(path.parent) == "." else f"{path.parent}/"
+    return folder + frame["sequence"]
+
+
+def decide_splits(
+    items: Sequence[Item], summary: Summary, val_fraction: float = 0.2, seed: int = 0
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Items that each have a split and a group, and notes on what was decided.
+
+    Train and val given: kept. Train (or val) and test given: the held-out part that is missing is taken from the other,
+    test stays apart. One split or none given: all pictures are one pool. A single picture goes to val: it can be
+    evaluated on, not trained on.
+    """
+    items = with_groups(items)
+    given = {item.split for item in items if item.split is not None}
+    if {"train", "val"} <= given:
+        return items, ()
+    if len(items) == 1:
+        return (replace(items[0], split="val"),), (
+            "only one picture: it can be evaluated on, but not trained on; add pictures",
+        )
+    pool = [item for item in items if not ("test" in given and len(given) > 1 and item.split == "test")]
+    apart = [item for item in items if "test" in given and len(given) > 1 and item.split == "test"]
+    if len(pool) < 2:
+        return tuple(replace(i, split=i.split or "train") for i in items), (
+            "too few pictures outside test to split; add pictures",
+        )
+    chosen, how = stratified(pool, summary, val_fraction, seed)
+    split = tuple(replace(item, split="val" if item.name in chosen else "train") for item in pool)
+    counts = Counter(item.split for item in split)
+    where = _where(given, bool(apart))
+    drawn = f"{counts['train']} train and {counts['val']} val pictures drawn with seed {seed}"
+    note = f"{where}: {drawn}, balanced by class content, {how}"
+    order = {item.name: position for position, item in enumerate(items)}
+    return tuple(sorted((*split, *apart), key=lambda item: order[item.name])), (note,)
+
+
+def _where(given: set[str], apart: bool) -> str:
+    if apart:
+        return f"{' and '.join(sorted(given))} given, test kept apart"
+    return f"only {next(iter(given))} given, taken as one pool" if given else "no split given"
+
+
+def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items with their sequences. Names that all share one stem are not a sequence: each stands for itself."""
+    keys = [item.group or sequence_of(item.name) for item in items]
+    if len(set(keys)) == 1:
+        keys = [item.name for item in items]
+    return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
+
+
+def stratified(items: Sequence[Item], summary: Summary, val_fraction: float, seed: int) -> tuple[frozenset[str], str]:
+    """Names of the val pictures, and how sequences were treated.
+
+    Whole sequences first; where no choice of sequences comes near val_fraction, or would leave train without a class,
+    single pictures.
+    """
+    presence = _presence([summary(item) for item in items])
+    groups = [item.group for item in items]
+    several = len(set(groups)) < len(items)
+    if several:
+        chosen = _best_choice(groups, presence, val_fraction, seed)
+        if chosen is not None and _acceptable(chosen, presence, val_fraction):
+            return _names(items, chosen), "sequences kept together"
+    chosen = _best_choice([str(i) for i in range(len(items))], presence, val_fraction, seed)
+    assert chosen is not None, "single pictures can always be split"
+    how = "single pictures: whole sequences cannot be balanced" if several else "each picture on its own"
+    return _names(items, chosen), how
+
+
+def _names(items: Sequence[Item], chosen: NDArray[np.bool_]) -> frozenset[str]:
+    return frozenset(item.name for item, is_val in zip(items, chosen, strict=True) if is_val)
+
+
+def _presence(summaries: Sequence[dict[int, int]]) -> NDArray[np.float64]:
+    """(N, C) which class occurs in which picture, by rising id."""
+    ids = sorted({label_id for summary in summaries for label_id in summary})
+    table = np.zeros((len(summaries), len(ids)))
+    for row, summary in enumerate(summaries):
+        for label_id in summary:
+            table[row, ids.index(label_id)] = 1.0
+    return table
+
+
+def _best_choice(
+    groups: list[str], presence: NDArray[np.float64], fraction: float, seed: int
+) -> NDArray[np.bool_] | None:
+    """(N,) who is val: the best of CANDIDATES random orders of the groups, filled up to the wanted share."""
+    labels, member = np.unique(np.array(groups), return_inverse=True)
+    sizes = np.bincount(member)
+    content = np.zeros((len(labels), presence.shape[1]))
+    np.add.at(content, member, presence)
+    wanted = min(max(1, round(fraction * len(groups))), len(groups) - 1)
+    rng = np.random.default_rng(seed)
+    best: NDArray[np.bool_] | None = None
+    best_cost = np.inf
+    for _ in range(CANDIDATES):
+        picked = _fill(rng.permutation(len(labels)), sizes, wanted)
+        if not 0 < sizes[picked].sum() < len(groups):
+            continue
+        cost = _cost(content[picked].sum(axis=0), content.sum(axis=0), sizes[picked].sum(), len(groups), fraction)
+        if cost < best_cost:
+            best, best_cost = picked, cost
+    return None if best is None else best[member]
+
+
+def _fill(order: NDArray[np.intp], sizes: NDArray[np.intp], wanted: int) -> NDArray[np.bool_]:
+    """(G,) groups taken in this order while each brings the number of pictures nearer to the wanted one."""
+    picked = np.zeros(len(sizes), dtype=bool)
+    total = 0
+    for group in order:
+        if abs(total + sizes[group] - wanted) < abs(total - wanted):
+            picked[group] = True
+            total += int(sizes[group])
+        if total >= wanted:
+            break
+    return picked
+
+
+def _cost(
+    val: NDArray[np.float64], everything: NDArray[np.float64], pictures: int, total: int, fraction: float
+) -> float:
+    """How far the val pictures are from the wanted share, of all pictures and of those with each class.
+
+    A class that train would miss costs most, one that val would miss next (unless a single picture has it).
+    """
+    share = np.divide(val, everything, out=np.zeros_like(val), where=everything > 0)
+    missed_by_train = (val == everything) & (everything > 0)
+    missed_by_val = (val == 0) & (everything > 1)
+    uneven = np.abs(share - fraction).sum() / max(1, len(val))
+    return float(
+        10.0 * missed_by_train.sum() + 1.0 * missed_by_val.sum() + uneven + 2.0 * abs(pictures / total - fraction)
+    )
+
+
+def _acceptable(chosen: NDArray[np.bool_], presence: NDArray[np.float64], fraction: float) -> bool:
+    share = chosen.mean()
+    in_train, anywhere = presence[~chosen].any(axis=0), presence.any(axis=0)
+    return bool(0.5 * fraction <= share <= 1.75 * fraction and np.array_equal(in_train, anywhere))

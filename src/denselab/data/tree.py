@@ -1,0 +1,155 @@
+"""The files of a data set, listed once, and what the words in their names say about them."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from denselab.errors import DataError
+
+PICTURE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".jp2",
+)
+MAX_FILES = 5_000_000  # more than any public segmentation set; a whole disk was given by mistake
+
+IMAGE_WORDS = frozenset((
+    "image", "images", "img", "imgs", "im", "picture", "pictures", "pic", "pics", "photo", "photos", "jpegimages",
+    "jpeg", "jpegs", "rgb", "input", "inputs", "frame", "frames", "patch", "patches", "tile", "tiles", "raw",
+))  # fmt: skip
+LABEL_WORDS = frozenset((
+    "label", "labels", "lbl", "lbls", "lab", "mask", "masks", "msk", "annotation", "annotations", "annot", "annots",
+    "anno", "annos", "ann", "gt", "gts", "groundtruth", "truth", "target", "targets", "seg", "segs", "segmentation",
+    "segmentations", "segmentationclass", "semantic", "semantics", "manual", "labelmap", "labelmaps", "trainid",
+    "trainids", "labelid", "labelids",
+))  # fmt: skip
+OTHER_WORDS = frozenset((
+    "prediction", "predictions", "pred", "preds", "result", "results", "output", "outputs", "overlay", "overlays",
+    "viz", "vis", "visualization", "visualizations", "object", "objects", "instance", "instances", "panoptic",
+    "depth", "disparity", "edge", "edges", "contour", "contours", "scribble", "scribbles", "preview", "previews",
+    "thumbnail", "thumbnails",
+))  # fmt: skip
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "tr": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "ts": "test",
+}  # fmt: skip
+GLUED = re.compile(r"^(train|training|val|valid|validation|test|testing)(.+)$")
+
+FolderRole = Literal["image", "label", "other"]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder and all files below it (hidden ones left out), as sorted relative posix paths."""
+
+    root: Path
+    files: tuple[PurePosixPath, ...]
+
+    @cached_property
+    def pictures(self) -> tuple[PurePosixPath, ...]:
+        """Files whose suffix is that of a picture."""
+        return tuple(f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES)
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """All folders that hold a file at any depth, as relative posix paths; the root itself is "."."""
+        return frozenset(str(parent) for f in self.files for parent in f.parents)
+
+    @cached_property
+    def top(self) -> tuple[str, ...]:
+        """The folders directly below the root, sorted."""
+        return tuple(sorted({f.parts[0] for f in self.files if len(f.parts) > 1}))
+
+    def path(self, relative: PurePosixPath | str) -> Path:
+        """The real path of a relative one."""
+        return self.root / relative
+
+    def has(self, relative: str) -> bool:
+        """Whether a file or folder of this relative path exists."""
+        return relative in self.folders or PurePosixPath(relative) in self._set
+
+    @cached_property
+    def _set(self) -> frozenset[PurePosixPath]:
+        return frozenset(self.files)
+
+    def below(self, folder: str) -> "Tree":
+        """The tree of a sub-folder."""
+        inside = tuple(f.relative_to(folder) for f in self.files if f.is_relative_to(folder))
+        return Tree(self.root / folder, inside)
+
+    def with_suffix(self, *suffixes: str) -> tuple[PurePosixPath, ...]:
+        """Files with one of these suffixes (lower case, with dot)."""
+        return tuple(f for f in self.files if f.suffix.lower() in suffixes)
+
+
+def read_tree(root: Path) -> Tree:
+    """List a folder. Raises DataError where it is missing, not a folder, unreadable or far too large."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder of the data set, or its data.yaml")
+    found: list[PurePosixPath] = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        found.extend(relative / name for name in names if not name.startswith("."))
+        if len(found) > MAX_FILES:
+            raise DataError(f"{root}: more than {MAX_FILES:,} files; give the folder of one data set")
+    return Tree(root, tuple(sorted(found)))
+
+
+@lru_cache(maxsize=100_000)
+def words(name: str) -> tuple[str, ...]:
+    """The words and numbers in a file or folder name, lower case: "SegmentationClassPNG" -> segmentation, class, png."""
+    tokens: list[str] = []
+    for token in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name):
+        lower = token.lower()
+        glued = GLUED.match(lower)
+        if glued and glued[2] in IMAGE_WORDS | LABEL_WORDS:
+            tokens.extend((glued[1], glued[2]))
+        else:
+            tokens.append(lower)
+    return tuple(tokens)
+
+
+def folder_role(name: str) -> FolderRole | None:
+    """What a folder of this name holds; None where the name does not say."""
+    tokens = set(words(name)) | {name.lower()}
+    if tokens & OTHER_WORDS:
+        return "other"
+    if tokens & LABEL_WORDS or tokens == {"ground", "truth", name.lower()}:
+        return "label"
+    return "image" if tokens & IMAGE_WORDS else None
+
+
+def split_of(name: str) -> str | None:
+    """train, val or test where a name says so ("train", "images_val", "ImagesTr"); None otherwise."""
+    found = {SPLIT_WORDS[token] for token in words(name) if token in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def bare_stem(stem: str) -> str:
+    """A stem without the words that tell pictures from labels: "img_0001", "0001_gt" -> "0001"."""
+    kept = [
+        t for t in words(stem) if t not in IMAGE_WORDS and t not in LABEL_WORDS and t not in ("training", "left", "bit")
+    ]
+    return "_".join(kept)
+
+
+def some(names: Iterable[object], limit: int = 3) -> str:
+    """The first few names for a message."""
+    listed = [str(name) for name in names]
+    rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + rest

@@ -1,0 +1,31 @@
+import numpy as np
+
+from denselab.data import open_dataset
+
+
+def test_benchmark_zero_is_unlabelled(save, photo, tmp_path):
+    for split, word in (("training", "train"), ("validation", "val")):
+        for number in (1, 2):
+            save(f"images/{split}/ADE_{word}_0000000{number}.jpg", photo(1, 3))
+            save(f"annotations/{split}/ADE_{word}_0000000{number}.png", [[0, 1, 150]])
+    data = open_dataset(tmp_path)
+    assert data.layout == "ADE20K"
+    assert data.splits == ("train", "val")
+    assert data.read_labels(data.items[0]).tolist() == [[255, 0, 149]]
+    assert data.label_space.names[0] == "wall"
+    assert data.label_space.names[149] == "flag"
+
+
+def test_full_release_names_codes_by_the_attribute_files(save, photo, write, tmp_path):
+    sky, car = (10, 5, 1), (21, 0, 2)  # R // 10 * 256 + G, and the number of the object
+    for split, name in (("training", "a"), ("validation", "b")):
+        save(f"{split}/street/{name}.jpg", photo(1, 3))
+        save(f"{split}/street/{name}_seg.png", np.array([[sky, car, (0, 0, 0)]], np.uint8))
+        write(
+            f"{split}/street/{name}_atr.txt",
+            '001 # 0 # 0 # sky # sky # ""\n002 # 0 # 0 # car # car # ""\n001 # 1 # 0 # rim # rim # ""\n',
+        )
+    data = open_dataset(tmp_path)
+    assert [(e.id, e.name) for e in data.label_space.entries] == [(0, "unlabelled"), (261, "sky"), (512, "car")]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255]]
+    assert data.splits == ("train", "val")

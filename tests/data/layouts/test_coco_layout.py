@@ -1,0 +1,172 @@
+import json
+
+import numpy as np
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog", "color": [1, 2, 3]}]
+
+
+def box(x0, y0, x1, y1):
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+
+def image(number, name, height=4, width=4):
+    return {"id": number, "file_name": name, "height": height, "width": width}
+
+
+def drawn(number, category, segmentation, area, crowd=0):
+    return {
+        "id": number,
+        "image_id": 0,
+        "category_id": category,
+        "segmentation": segmentation,
+        "area": area,
+        "iscrowd": crowd,
+    }
+
+
+@pytest.fixture
+def coco(save, photo, write, tmp_path):
+    """coco(annotations, categories): writes two pictures, the first annotated, and opens them."""
+
+    def make(annotations, categories=CATEGORIES):
+        for name in ("a.jpg", "b.jpg"):
+            save(f"images/{name}", photo(4, 4))
+        content = {
+            "images": [image(0, "a.jpg"), image(1, "b.jpg")],
+            "categories": categories,
+            "annotations": annotations,
+        }
+        write("instances.json", json.dumps(content))
+        data = open_dataset(tmp_path)
+        first = next(item for item in data.items if item.name == "images/a")
+        return data, first
+
+    return make
+
+
+def test_small_objects_stay_on_top_whatever_their_order(coco):
+    large, small = drawn(1, 1, box(0, 0, 4, 4), 16.0), drawn(2, 3, box(1, 1, 2, 2), 1.0)
+    for annotations in ([large, small], [small, large]):
+        data, first = coco(annotations)
+        ids = first.source.ids()
+        assert ids[1, 1] == 3
+        assert (ids == 1).sum() == 15
+        assert data.label_space.names == ("background", "cat", "dog")
+
+
+def test_crowds_are_ignored_but_objects_on_them_count(coco):
+    crowd = drawn(1, 1, {"size": [4, 4], "counts": [0, 16]}, 1.0, crowd=1)
+    data, first = coco([drawn(2, 3, box(0, 0, 1, 4), 4.0), crowd])
+    labels = data.read_labels(first)
+    assert (labels[:, 0] == 2).all()
+    assert (labels[:, 1:] == 255).all()
+
+
+def test_pixels_and_pictures_without_annotation_are_background(coco):
+    data, first = coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    other = next(item for item in data.items if item is not first)
+    assert data.read_labels(first)[3, 3] == 0
+    assert not data.read_labels(other).any()
+    assert any("1 pictures have no annotation" in note for note in data.notes)
+
+
+def test_unused_category_0_is_the_heading_of_roboflow(coco):
+    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], [{"id": 0, "name": "animals"}, *CATEGORIES])
+    assert data.label_space.names == ("background", "cat", "dog")
+
+
+def test_used_category_0_moves_the_background(coco):
+    data, first = coco([drawn(1, 0, box(0, 0, 2, 4), 8.0)], [{"id": 0, "name": "mouse"}, {"id": 1, "name": "cat"}])
+    assert data.label_space.names == ("mouse", "cat", "background")
+    assert data.read_labels(first).tolist() == [[0, 0, 2, 2]] * 4
+
+
+def test_category_named_background(coco):
+    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], [{"id": 1, "name": "background"}])
+    assert data.label_space.names == ("background (not labelled)", "background")
+
+
+def test_boxes_without_outline_are_told(coco):
+    with_box = {"id": 2, "image_id": 0, "category_id": 1, "segmentation": [], "bbox": [0, 0, 1, 1], "iscrowd": 0}
+    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4.0), with_box])
+    assert any("1 annotations are boxes without outline" in note for note in data.notes)
+
+
+def test_unknown_category(coco):
+    with pytest.raises(DataError, match=r"instances\.json: category_id 8 is in no category"):
+        coco([drawn(1, 8, box(0, 0, 2, 2), 4.0)])
+
+
+def test_captions_only(coco):
+    with pytest.raises(DataError, match=r"captions, boxes or picture lists only"):
+        coco([{"id": 1, "image_id": 0, "caption": "a cat"}])
+
+
+def test_run_lengths_of_another_size_name_the_json(coco):
+    _, first = coco([drawn(1, 1, {"size": [2, 2], "counts": [4]}, 1.0)])
+    with pytest.raises(DataError, match=r"instances\.json: run lengths are for 2x2"):
+        first.source.ids()
+
+
+def test_missing_pictures(coco, tmp_path):
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    (tmp_path / "images" / "b.jpg").unlink()
+    assert any("1 pictures of the json are not there: b.jpg" in note for note in open_dataset(tmp_path).notes)
+
+
+def test_broken_json(coco, write, tmp_path):
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    write("instances.json", '{"images": [')
+    with pytest.raises(DataError, match=r"instances\.json: not JSON"):
+        open_dataset(tmp_path)
+
+
+def test_splits_by_file_and_by_folder_of_roboflow(save, photo, write, tmp_path):
+    """Both splits hold a picture of the same name."""
+    for split, side in (("train", 2), ("valid", 3)):
+        save(f"{split}/a.jpg", photo(4, 4))
+        annotations = [drawn(1, 1, box(0, 0, side, side), 4.0)]
+        content = {"images": [image(0, "a.jpg")], "categories": CATEGORIES, "annotations": annotations}
+        write(f"{split}/_annotations.coco.json", json.dumps(content))
+    data = open_dataset(tmp_path)
+    assert {item.split: int((item.source.ids() == 1).sum()) for item in data.items} == {"train": 4, "val": 9}
+
+
+def test_instances_and_stuff_are_two_readings(save, photo, write, tmp_path):
+    save("images/a.jpg", photo(4, 4))
+    content = {
+        "images": [image(0, "a.jpg")],
+        "categories": CATEGORIES,
+        "annotations": [drawn(1, 1, box(0, 0, 2, 2), 4.0)],
+    }
+    write("annotations/instances_train2017.json", json.dumps(content))
+    write("annotations/stuff_train2017.json", json.dumps(content))
+    with pytest.raises(
+        DataError, match=r"`annotations: annotations/instances_train2017\.json` or `annotations: annotations/stuff"
+    ):
+        open_dataset(tmp_path)
+    write("data.yaml", "annotations: {train: annotations/stuff_train2017.json}\n")
+    assert open_dataset(tmp_path).layout == "COCO stuff"
+
+
+def test_panoptic(save, photo, write, tmp_path):
+    for name in ("a", "b"):
+        save(f"images/{name}.jpg", photo(1, 4))
+        save(
+            f"annotations/panoptic_train/{name}.png", np.array([[(1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 0)]], np.uint8)
+        )
+    segments = [
+        {"id": 1, "category_id": 1, "iscrowd": 0},
+        {"id": 2, "category_id": 3, "iscrowd": 0},
+        {"id": 256, "category_id": 1, "iscrowd": 1},
+    ]
+    annotations = [{"image_id": i, "file_name": f"{n}.png", "segments_info": segments} for i, n in enumerate("ab")]
+    content = {"images": [image(0, "a.jpg"), image(1, "b.jpg")], "categories": CATEGORIES, "annotations": annotations}
+    write("annotations/panoptic_train.json", json.dumps(content))
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("cat", "dog")
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255, 255]]

@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+
+def cityscapes(save, photo, split: str, kind: str, ids, city: str = "aachen") -> None:
+    folder = f"{split}/{city}/" if split else ""
+    save(f"leftImg8bit/{folder}{city}_000000_000019_leftImg8bit.png", photo(1, 3))
+    save(f"gtFine/{folder}{city}_000000_000019_gtFine_{kind}.png", ids)
+
+
+def test_label_ids_become_the_19_classes(save, photo, tmp_path):
+    cityscapes(save, photo, "train", "labelIds", [[7, 0, 26]])
+    cityscapes(save, photo, "val", "labelIds", [[33, 11, 4]], "ulm")
+    data = open_dataset(tmp_path)
+    assert data.layout == "Cityscapes"
+    assert data.label_space.num_classes == 19
+    assert data.read_labels(data.of_split("train")[0]).tolist() == [[0, 255, 13]]
+    assert data.read_labels(data.of_split("val")[0]).tolist() == [[18, 2, 255]]
+    assert data.items[0].group == "aachen_000000"
+
+
+def test_train_ids(save, photo, tmp_path):
+    cityscapes(save, photo, "train", "labelTrainIds", [[0, 255, 13]])
+    cityscapes(save, photo, "val", "labelTrainIds", [[18, 2, 19]], "ulm")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.of_split("train")[0]).tolist() == [[0, 255, 13]]
+    assert data.read_labels(data.of_split("val")[0]).tolist() == [[18, 2, 255]]
+
+
+def test_instances_are_divided_by_1000(save, photo, tmp_path):
+    cityscapes(save, photo, "", "instanceIds", np.array([[7, 26001, 26002]], np.uint16))
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 13, 13]]
+
+
+def test_ids_come_before_instances(save, photo, tmp_path):
+    cityscapes(save, photo, "", "instanceIds", np.array([[7, 26001, 26002]], np.uint16))
+    cityscapes(save, photo, "", "labelIds", [[7, 26, 8]])
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 13, 1]]
+
+
+def test_pictures_without_ground_truth(save, photo, tmp_path):
+    save("leftImg8bit/a_000000_000000_leftImg8bit.png", photo(1, 3))
+    save("gtFine/a_000000_000000_gtFine_color.png", photo(1, 3))
+    with pytest.raises(DataError, match=r"no .*gtFine_labelIds"):
+        open_dataset(tmp_path)
+
+
+def test_kitti_instances_are_divided_by_256(save, photo, tmp_path):
+    for number in ("000030_10", "000031_10"):
+        save(f"training/image_2/{number}.png", photo(1, 3))
+        save(f"training/instance/{number}.png", np.array([[7 * 256, 26 * 256 + 3, 3 * 256]], np.uint16))
+    data = open_dataset(tmp_path)
+    assert data.layout == "KITTI"
+    assert data.read_labels(data.items[0]).tolist() == [[0, 13, 255]]
+
+
+def test_kitti_semantic_comes_first(save, photo, tmp_path):
+    for number in ("000030_10", "000031_10"):
+        save(f"training/image_2/{number}.png", photo(1, 2))
+        save(f"training/instance/{number}.png", np.array([[7 * 256, 0]], np.uint16))
+        save(f"training/semantic/{number}.png", [[8, 33]])
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[1, 18]]
+
+
+def test_mapillary_takes_the_newest_table(save, photo, write, tmp_path):
+    for split in ("train", "val"):
+        save(f"{split}/images/{split}.jpg", photo(1, 3))
+        for version, ids in (("v1.2", [[0, 0, 0]]), ("v2.0", [[0, 1, 2]])):
+            save(f"{split}/{version}/labels/{split}.png", ids)
+    rows = [{"name": n, "color": [i, 0, 0], "evaluate": n != "void"} for i, n in enumerate(("bird", "car", "void"))]
+    for version in ("v1.2", "v2.0"):
+        write(f"config_{version}.json", json.dumps({"labels": rows}))
+    data = open_dataset(tmp_path)
+    assert data.layout == "Mapillary Vistas"
+    assert data.read_labels(data.of_split("train")[0]).tolist() == [[0, 1, 255]]
+    assert any("labels of v2.0" in note for note in data.notes)

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from denselab.data.item import FileLabels, Item
+from denselab.data.split import decide_splits, sequence_of
+
+
+def items(*names: str, split: str | None = None) -> list[Item]:
+    return [Item(name, Path(f"{name}.png"), FileLabels(Path(f"{name}.png")), split) for name in names]
+
+
+def nothing_known(item: Item) -> dict[int, int]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("0001TP_006690", "0001TP"),
+        ("Seq05VD_f00000", "Seq05VD"),
+        ("0006R0_f01290", "0006R0"),
+        ("frame_000013", ""),
+        ("clip1/00012", "clip1/"),
+        ("frankfurt_000000_000294", "frankfurt_000000"),
+        ("2007_000033", "2007_000033"),
+        ("cat", "cat"),
+        ("img_7", "img_7"),
+    ],
+)
+def test_sequence_of_names(name, sequence):
+    assert sequence_of(name) == sequence
+
+
+def test_given_splits_are_kept():
+    given_items = [*items("a", "b", split="train"), *items("c", split="val"), *items("d", split="test")]
+    decided, notes = decide_splits(given_items, nothing_known)
+    assert [item.split for item in decided] == ["train", "train", "val", "test"]
+    assert notes == ()
+
+
+def test_train_and_test_given_val_is_drawn_from_train():
+    decided, notes = decide_splits(
+        [*items(*"abcdefghij", split="train"), *items("x", "y", split="test")], nothing_known
+    )
+    assert [item.name for item in decided if item.split == "test"] == ["x", "y"]
+    assert sum(item.split == "val" for item in decided) == 2
+    assert "test kept apart" in notes[0]
+
+
+def test_only_test_given_is_one_pool():
+    decided, notes = decide_splits(items(*"abcdefghij", split="test"), nothing_known)
+    assert sorted(item.split for item in decided) == ["train"] * 8 + ["val"] * 2
+    assert "only test given, taken as one pool" in notes[0]
+
+
+def test_one_picture_can_only_be_evaluated():
+    decided, notes = decide_splits(items("a"), nothing_known)
+    assert [item.split for item in decided] == ["val"]
+    assert "only one picture" in notes[0]
+
+
+def test_same_seed_same_split_other_seed_other_split():
+    names = [f"p{i:02d}" for i in range(40)]
+    first, again, other = (decide_splits(items(*names), nothing_known, seed=seed)[0] for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_rare_class_is_in_both_parts():
+    """Two of 30 pictures hold class 9; one must be in train, one in val, whatever the seed."""
+    names = [f"p{i:02d}" for i in range(30)]
+    rare = {"p03", "p27"}
+    for seed in range(5):
+        decided, _ = decide_splits(items(*names), lambda item: {0: 5, 9: 1} if item.name in rare else {0: 5}, seed=seed)
+        assert {item.split for item in decided if item.name in rare} == {"train", "val"}
+
+
+def test_the_only_picture_of_a_class_trains():
+    for seed in range(5):
+        decided, _ = decide_splits(items(*"abcdefgh"), lambda item: {1: 1} if item.name == "c" else {0: 1}, seed=seed)
+        assert next(item.split for item in decided if item.name == "c") == "train"
+
+
+def test_sequences_are_kept_together():
+    names = [f"seq{s}_{f:05d}" for s in range(10) for f in range(7)]
+    decided, notes = decide_splits(items(*names), lambda item: {0: 1, 1: 1})
+    by_group: dict[str, set[str]] = {}
+    for item in decided:
+        by_group.setdefault(item.group, set()).add(str(item.split))
+    assert len(by_group) == 10
+    assert all(len(splits) == 1 for splits in by_group.values())
+    assert sum(item.split == "val" for item in decided) == 14
+    assert "sequences kept together" in notes[0]
+
+
+def test_numbered_pictures_with_one_stem_are_not_one_sequence():
+    decided, notes = decide_splits(items(*(f"img_{i:04d}" for i in range(20))), nothing_known)
+    assert sum(item.split == "val" for item in decided) == 4
+    assert "each picture on its own" in notes[0]
+
+
+def test_sequences_that_are_really_classes_are_split_by_picture():
+    """cat_0001.., dog_0001..: keeping the "sequences" together would leave train without dogs."""
+    names = [f"{kind}_{i:04d}" for kind in ("cat", "dog") for i in range(10)]
+    decided, notes = decide_splits(items(*names), lambda item: {1 if "cat" in item.name else 2: 1})
+    assert {item.name[:3] for item in decided if item.split == "train"} == {"cat", "dog"}
+    assert {item.name[:3] for item in decided if item.split == "val"} == {"cat", "dog"}
+    assert "single pictures" in notes[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.sets(st.integers(0, 4))), min_size=2, max_size=40),
+    st.floats(0.05, 0.6),
+    st.integers(0, 100),
+)
+def test_every_picture_is_in_exactly_one_of_two_parts(pictures, fraction, seed):
+    names = [f"s{sequence}_{position:04d}" for position, (sequence, _) in enumerate(pictures)]
+    content = dict(zip(names, (ids for _, ids in pictures), strict=True))
+    decided, _ = decide_splits(items(*names), lambda item: dict.fromkeys(content[item.name], 1), fraction, seed)
+    assert [item.name for item in decided] == names
+    assert {item.split for item in decided} == {"train", "val"}
