@@ -10,7 +10,7 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "config", "console", "runtime"},
+    {"errors", "types", "labels", "config", "console", "runtime", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation"},
     {"encoders"},
     {"models"},

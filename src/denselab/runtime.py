@@ -10,6 +10,10 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc malloc.h
 KEEP_BYTES = 2**31 - 1
+CORE_PACKAGES = (
+    *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
+    *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
+)
 
 
 def keep_freed_memory() -> bool:
@@ -45,10 +49,8 @@ def cpu_count() -> int:
 
 def versions() -> dict[str, str]:
     """Version of Python, the platform, and every core package; "missing" where one is not installed."""
-    names = ("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors", "huggingface-hub",
-             "accelerate", "pydantic", "numba", "matplotlib")  # fmt: skip
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in names:
+    for name in CORE_PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

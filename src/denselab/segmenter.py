@@ -84,8 +84,8 @@ class Segmenter:
         size = fit_size(images[0].shape[:2], self.preprocessing.imgsz)
         stack = np.stack([resize_image(image, size) for image in images])
         with torch.inference_mode():
-            images = torch.from_numpy(stack).permute(0, 3, 1, 2)  # channels_last memory
-            return forward_images(self.model, images, self.preprocessing, self.device)
+            pixels = torch.from_numpy(stack).permute(0, 3, 1, 2)  # channels_last memory
+            return forward_images(self.model, pixels, self.preprocessing, self.device)
 
     def probs(self, image: Image) -> NDArray[np.float32]:
         """(K, H, W) float32 probabilities of one picture (H, W, 3) uint8, at its own size."""
@@ -215,7 +215,7 @@ def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
     model = architecture.create()
     load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
     target = resolve_device(device)
-    model = model.to(target, memory_format=torch.channels_last).eval()
+    model = model.to(target).to(memory_format=torch.channels_last).eval()
     return Segmenter(model, architecture, label_space, preprocessing, target, config.get("scores", {}))
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.compiled import compiled
 from denselab.errors import DataError, EmptyScoreError, ShapeError
-from denselab.evaluation.compiled import compiled
 from denselab.evaluation.confusion import Counts, confusion_matrix, label_map
 from denselab.evaluation.scores import Floats, mean_of_defined
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.compiled import compiled
 from denselab.errors import DataError, ShapeError
-from denselab.evaluation.compiled import compiled
 from denselab.types import LabelMap
 
 Counts = NDArray[np.int64]

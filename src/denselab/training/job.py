@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denselab.build import create_model, model_preprocessing
+from denselab.build import create_loss, create_model, is_normalised, model_preprocessing
 from denselab.config import TrainConfig
 from denselab.data.dataset import Dataset, Item
 from denselab.data.loading import PixelWeights, balanced_weights
 from denselab.data.transforms import Augmentation, fit_size
+from denselab.data.weight_map import weight_map
 from denselab.errors import ConfigError, DataError
+from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
-from denselab.losses.terms import Loss, LossTerm, create_loss, loss_with_auxiliary
-from denselab.losses.weight_map import border_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 from denselab.segmenter import Architecture, Preprocessing, resolve_device
@@ -64,7 +65,7 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
         raise DataError(f"{dataset.root}: pictures for training and for validation are needed; found {have}")
     torch.manual_seed(int(settings.get("seed") or 0))
     model, architecture, pretrained = _make_model(settings, dataset)
-    facts = _facts(settings, dataset, train_items)
+    facts = _facts(settings, dataset, train_items, model)
     speed = None
     if facts.device == "cpu" and settings.get("time") and not settings.get("imgsz"):
         speed = _pictures_per_second(model, facts)
@@ -115,10 +116,13 @@ def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[Segmenta
     return model, architecture, value["pretrained"]
 
 
-def _facts(settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item]) -> Facts:
+def _facts(
+    settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item], model: SegmentationModel
+) -> Facts:
     device = resolve_device(settings.get("device") or "auto")
     kind = "cpu" if device.type == "cpu" else "gpu"
-    return Facts(len(items), median_size(items), dataset.label_space.num_classes, kind, cpu_count())
+    classes = dataset.label_space.num_classes
+    return Facts(len(items), median_size(items), classes, kind, cpu_count(), is_normalised(model))
 
 
 def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None:
@@ -135,8 +139,7 @@ def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None
 def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> Loss:
     space = dataset.label_space
     tensor = None if weights.scheme == "none" else torch.from_numpy(weights.weights)
-    terms = [LossTerm(term.name, term.weight, term.options) for term in config.losses]
-    return create_loss(terms, space.num_classes, space.ignore_index, tensor)
+    return create_loss(config.losses, space.num_classes, space.ignore_index, tensor)
 
 
 def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, float, float]) -> Augmentation:
@@ -165,6 +168,16 @@ def _item_weights(config: TrainConfig, pixels: NDArray[np.int64], items: Sequenc
 
 
 def _pixel_weights(config: TrainConfig, dataset: Dataset) -> PixelWeights | None:
+    """U-Net's border weights; the class part of the map is left to class_weights."""
     if not config.border_weight:
         return None
-    return lambda labels: border_weights(labels, config.border_weight, config.border_sigma)
+    space = dataset.label_space
+    roles = [entry.role for entry in space.classes]
+    background = roles.index("background") if "background" in roles else None
+    return partial(
+        weight_map,
+        background=background,
+        w0=config.border_weight,
+        sigma=config.border_sigma,
+        ignore_index=space.ignore_index,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from denselab.config import TrainConfig, check_settings, make_config, parse_duration, parse_size
+from denselab.config import TrainConfig, check_settings, make_config, parse_duration
 
 DEFAULT_MODEL = "deeplabv3plus"
 DEFAULT_EPOCHS = {"cpu": 40, "gpu": 100}
@@ -25,6 +25,7 @@ class Facts:
     num_classes: int
     device: str  # "cpu" or "gpu"
     cores: int
+    normalised: bool  # the network has batch normalisation
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def choose_recipe(
 
 def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_per_second: float | None) -> None:
     height, width = facts.size
+    area: float
     if facts.device == "gpu":
         area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
     elif pictures_per_second and isinstance(seconds := parse_duration(given.get("time")), float | int):
@@ -75,7 +77,6 @@ def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
     choose("imgsz", size, why)
-    imgsz = parse_size(given["imgsz"])
     if facts.device == "gpu":
         choose("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
         choose("precision", "bf16", "twice as fast on a GPU, and safe in range")
@@ -83,13 +84,16 @@ def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_
     else:
         choose("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
         choose("workers", 1, "one thread prepares the next batch while the network trains")
-    del imgsz
 
 
 def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> None:
     choose("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
     choose("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
-    choose("lr", 2e-3, "for AdamW and one cycle at these batch sizes")
+    if facts.normalised:
+        choose("lr", 2e-3, "for AdamW and one cycle at these batch sizes")
+    else:
+        choose("lr", 1e-4, "a network without batch normalisation diverges at more")
+        choose("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     choose("weight_decay", 0.01, "AdamW's usual value")
     choose("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
     choose("scale_min", 0.5, "DeepLab's range of sizes")

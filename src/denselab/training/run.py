@@ -217,7 +217,7 @@ def open_session(
     """Network, optimiser and state on their device; from last/ where the run is resumed."""
     config = job.config
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = model.to(accelerator.device, memory_format=memory_format)  # type: ignore[call-overload]
+    model = model.to(accelerator.device).to(memory_format=memory_format)
     average = copy.deepcopy(model).requires_grad_(False) if config.ema else None
     optimizer = make_optimizer(model, config)
     state = RunState()

@@ -121,6 +121,6 @@ def _split_further(stepper: Stepper, batches: Sequence[Batch]) -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     remark(
-        f"out of memory: each batch of {largest} now runs in {stepper.splits} parts, the step still sees all {largest} pictures "
-        "(batch norm sees a part at a time)"
+        f"out of memory: each batch of {largest} now runs in {stepper.splits} parts, "
+        f"the step still sees all {largest} pictures (batch norm sees a part at a time)"
     )

@@ -79,12 +79,12 @@ def validate(
         )
         for images, truths in ((b.images, b.labels) for b in batches):
             logits = forward_images(model, images, preprocessing, accelerator.device)
-            for one, truth in zip(logits.split(1), truths, strict=True):
+            for one, truth in zip(logits, truths, strict=True):
                 size = (truth.shape[0], truth.shape[1])
-                prediction = label_maps(one, size)[0]
+                prediction = label_maps(one[None], size)[0]
                 counts += confusion_matrix(truth, prediction, classes, dataset.label_space.ignore_index)
                 labels = torch.from_numpy(truth.astype(np.int64))[None].to(accelerator.device)
-                loss_sum += float(loss(enlarge_logits(one, size), labels))
+                loss_sum += float(loss(enlarge_logits(one[None], size), labels))
     sums = torch.tensor([*counts.ravel().tolist()], dtype=torch.int64, device=accelerator.device)
     total = accelerator.reduce(sums, reduction="sum").cpu().numpy().reshape(classes, classes)
     losses = accelerator.reduce(

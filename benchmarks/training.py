@@ -1,0 +1,143 @@
+"""Training steps per second: DenseLab's step against a plain PyTorch loop around segmentation_models.pytorch.
+
+Same architecture (DeepLabV3+), encoder, size, batch, optimiser and pictures; CPU or CUDA. Each side lives in a process of its
+own, since the allocator setting is the process's; the parent lets them run in turn, so that a busy machine slows both. Printed:
+the median of the rounds' ratios, hardware, commit, date.
+
+    pip install segmentation-models-pytorch
+    python benchmarks/training.py --size 192x256 --batch 8 --rounds 9
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+CLASSES = 11
+STEPS = 4  # per round
+
+
+def plain_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> Callable[[], None]:
+    """What a script around segmentation_models.pytorch does in a step."""
+    import segmentation_models_pytorch as smp
+    import torch
+    import torch.nn.functional as F
+
+    model = smp.DeepLabV3Plus(f"tu-{encoder}", encoder_weights=None, classes=CLASSES).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    images = torch.rand(batch, 3, *size, device=device)
+    labels = torch.randint(0, CLASSES, (batch, *size), device=device)
+
+    def step() -> None:
+        loss = F.cross_entropy(model(images), labels, ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return step
+
+
+def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> Callable[[], None]:
+    """What `denselab train` does in a step."""
+    from denselab.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    import torch
+
+    from denselab.build import create_loss, create_model
+    from denselab.config import LossTerm, make_config
+    from denselab.data.loading import Batch
+    from denselab.losses import loss_with_auxiliary
+    from denselab.segmenter import Preprocessing
+    from denselab.training.optim import make_optimizer
+    from denselab.training.run import make_accelerator
+    from denselab.training.step import Stepper, TrainOutputs, train_step
+
+    settings = {"data": "-", "imgsz": size, "epochs": 1, "encoder": encoder, "device": device, "precision": "no"}
+    accelerator = make_accelerator(settings)
+    model = create_model("deeplabv3plus", CLASSES, encoder=encoder)
+    model = model.to(accelerator.device).to(memory_format=torch.channels_last).train()
+    network, optimizer = accelerator.prepare(TrainOutputs(model), make_optimizer(model, make_config(settings)))
+    loss = create_loss([LossTerm(name="cross-entropy")], CLASSES)
+    preprocessing = Preprocessing(size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    stepper = Stepper(
+        accelerator,
+        network,
+        optimizer,
+        lambda logits, labels, weights: loss_with_auxiliary(loss, logits, labels, pixel_weights=weights),
+        preprocessing,
+        clip_norm=0.0,
+    )
+    images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES, (batch, *size), dtype=torch.uint8)
+    ready = Batch(images, labels, ("noise",) * batch, tuple(range(batch)))
+    return lambda: (train_step(stepper, [ready], 0, 0), None)[1]
+
+
+def serve(side: str, encoder: str, batch: int, size: tuple[int, int], device: str) -> None:
+    """Run a round of steps for each line that comes in; answer with its seconds."""
+    step = (plain_step if side == "plain" else denselab_step)(encoder, batch, size, device)
+    for _ in range(3):
+        step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        for _ in range(STEPS):
+            step()
+        print(json.dumps(time.perf_counter() - started), flush=True)
+
+
+def main() -> None:
+    """Compare the two sides."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="mobilenetv2_100")
+    parser.add_argument("--size", default="192x256")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--side", choices=["plain", "denselab"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    height, width = map(int, options.size.split("x"))
+    if options.side:
+        serve(options.side, options.encoder, options.batch, (height, width), options.device)
+        return
+    sides = {}
+    for side in ("plain", "denselab"):
+        command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+        sides[side] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for process in sides.values():
+        while process.stdout.readline().strip() != "ready":
+            pass
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(options.rounds):
+        for side, process in sides.items():
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            seconds[side].append(float(process.stdout.readline()))
+    for process in sides.values():
+        process.stdin.close()
+        process.wait()
+    for side, values in seconds.items():
+        print(
+            f"{side:9} {STEPS / statistics.median(values):.2f} steps/s (median of {options.rounds} rounds of {STEPS})"
+        )
+    ratios = [plain / ours for plain, ours in zip(seconds["plain"], seconds["denselab"], strict=True)]
+    print(
+        f"ratio {statistics.median(ratios):.2f}x in the median of paired rounds ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    from denselab.training.records import describe_environment
+
+    facts = describe_environment(options.device, 1)
+    print(
+        f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; {platform.processor() or platform.machine()}, "
+        f"{facts['cores']} cores; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
+    )
+
+
+if __name__ == "__main__":
+    main()
