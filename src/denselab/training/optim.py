@@ -38,14 +38,17 @@ def set_lr(optimizer: Optimizer, config: TrainConfig, progress: float) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """SGD or AdamW over four groups: encoder or not, decayed or not (biases and norms are not)."""
+    """SGD or AdamW over four groups: encoder or not, decayed or not (biases and norms are not).
+
+    Fused: one pass over each weight instead of one per term of the update, which on the CPU too is several times faster.
+    """
     groups = [
         {"params": parameters, "lr_factor": factor, "weight_decay": decay}
         for (factor, decay), parameters in _grouped(model, config).items()
     ]
     if config.optimizer == "sgd":
-        return SGD(groups, lr=config.lr, momentum=config.momentum)
-    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+        return SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
 def _grouped(model: nn.Module, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:

@@ -92,7 +92,7 @@ def time_step(
 
     The first step is not counted: it also pays for caches and kernel choices.
     """
-    trial = copy.deepcopy(model).to(device).train()
+    trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     images = torch.randn(batch, 3, *imgsz, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     seconds = []

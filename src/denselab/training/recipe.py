@@ -83,7 +83,7 @@ def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_
         choose("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
         choose("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
-        choose("workers", 1, "one thread prepares the next batch while the network trains")
+        choose("workers", 0, "decoded pictures are kept in memory; a thread would take a core from the network")
 
 
 def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> None:

@@ -1,0 +1,139 @@
+"""`denselab check DATA`: what is in a data set and what is wrong with it."""
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from denselab.console import remark, stdout
+from denselab.data.check import CheckReport, check_dataset
+from denselab.data.dataset import open_dataset
+from denselab.data.readings import Fault
+from denselab.errors import DataError
+from denselab.labels import LabelEntry
+from denselab.report.contact_sheet import write_contact_sheet
+
+LISTED_FILES = 5  # per kind of fault; --json has them all
+LISTED_SIZES = 6
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="Folder of the data set in any known layout, or its data.yaml.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the contact sheet [default: denselab-check/NAME].", show_default=False),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads [default: all cores].", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, where the data have none.")] = 0,
+) -> None:
+    """Read every picture and label; say layout, encoding, classes, balance, faults and their fixes.
+
+    Never writes to DATA; a contact sheet of overlays goes to --out. Exit code 3 when training would fail.
+    """
+    dataset = open_dataset(data, seed=seed)
+    report = check_dataset(dataset, workers=workers, seed=seed)
+    sheet = write_contact_sheet(dataset, report.examples, out or default_folder(dataset.root))
+    if json_:
+        document = {**report.to_dict(), "contact_sheet": None if sheet is None else str(sheet)}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        stdout.print(render(report))
+        if sheet is not None:
+            stdout.print(f"contact sheet: {sheet}", soft_wrap=True, markup=False)
+    if not report.would_train:
+        raise DataError(f"{dataset.root} {report.verdict}")
+    if not json_:
+        remark(f"{dataset.root}: {report.verdict}")
+
+
+def default_folder(root: Path) -> Path:
+    """./denselab-check/NAME, or beside the data set where the current folder lies inside it."""
+    place = root.resolve().parent if Path.cwd().is_relative_to(root.resolve()) else Path()
+    return place / "denselab-check" / (root.resolve().name or "data")
+
+
+def render(report: CheckReport) -> RenderableType:
+    """The whole report but its verdict, for the terminal."""
+    return Group(_head(report), Text(), _classes(report), *_faults(report.faults))
+
+
+def _head(report: CheckReport) -> Table:
+    """Name, layout, encoding, pictures, sizes and notes, one per row."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    pictures = ", ".join(f"{count:,} {split}" for split, count in report.pictures.items())
+    sizes = ", ".join(f"{width}x{height} ({count:,})" for (height, width), count in report.sizes[:LISTED_SIZES])
+    more = len(report.sizes) - LISTED_SIZES
+    rows = [
+        ("data", report.root),
+        ("layout", report.layout),
+        ("encoding", report.encoding),
+        ("pictures", f"{sum(report.pictures.values()):,}: {pictures}"),
+        ("width x height", sizes + (f" and {more} other sizes" if more > 0 else "")),
+        *(("note" if first else "", note) for first, note in zip([True, *[False] * len(report.notes)], report.notes)),  # noqa: B905
+    ]
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    return table
+
+
+def _classes(report: CheckReport) -> Table:
+    """A row for each class that occurs and for ignore: swatch, id, name, share of each split's pixels, pictures."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("", "id", "class", *(f"{split} %" for split in report.class_pixels), "pictures"):
+        table.add_column(heading, justify="left" if heading in ("", "class") else "right")
+    totals = {split: sum(pixels.values()) for split, pixels in report.class_pixels.items()}
+    for entry in report.label_space.classes:
+        counts = {split: pixels[entry.name] for split, pixels in report.class_pixels.items()}
+        if any(counts.values()):
+            shares = [_share(count, totals[split]) for split, count in counts.items()]
+            table.add_row(*_named(entry), *shares, f"{report.class_pictures[entry.name]:,}")
+    absent = sum(count == 0 for count in report.class_pictures.values())
+    if absent:
+        table.add_row("", "", f"and {absent} class{'es' if absent > 1 else ''} that no label has", style="dim")
+    if any(report.ignored_pixels.values()):
+        shares = [_share(count, count + totals[split]) for split, count in report.ignored_pixels.items()]
+        table.add_row("", "", "ignored, of all pixels", *shares, style="dim")
+    return table
+
+
+def _named(entry: LabelEntry) -> tuple[Text, str, Text]:
+    red, green, blue = entry.colour
+    role = "" if entry.role == "class" else f" ({entry.role})"
+    return Text("██", style=f"rgb({red},{green},{blue})"), str(entry.id), Text(entry.name + role)
+
+
+def _share(count: int, total: int) -> str:
+    """A percentage that never shows a rare class as absent."""
+    if not count or not total:
+        return "-"
+    percent = 100 * count / total
+    return f"{percent:.2f}" if percent >= 0.005 else "<0.01"
+
+
+def _faults(faults: tuple[Fault, ...]) -> list[RenderableType]:
+    """Faults by kind, each with its first files and the fix."""
+    blocks: list[RenderableType] = []
+    ordered = sorted(faults, key=lambda fault: (fault.severity != "error", fault.kind, fault.fix))
+    for (severity, kind, fix), group in groupby(ordered, key=lambda fault: (fault.severity, fault.kind, fault.fix)):
+        members = list(group)
+        style = "bold red" if severity == "error" else "bold yellow"
+        blocks.append(
+            Text.assemble("\n", (f"{severity}: {kind}", style), f" ({len(members)})" if len(members) > 1 else "")
+        )
+        lines = [f"{fault.file}: {fault.message}" if fault.file else fault.message for fault in members[:LISTED_FILES]]
+        if len(members) > LISTED_FILES:
+            lines.append(f"and {len(members) - LISTED_FILES:,} more (--json lists them all)")
+        body = [*map(Text, lines), Text(f"fix: {fix}", style="italic")]
+        blocks += [Padding(line, (0, 0, 0, 2)) for line in body]
+    return blocks

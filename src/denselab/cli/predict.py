@@ -1,0 +1,106 @@
+"""`denselab predict`: a model over pictures, folders and patterns; label maps, overlays and probabilities as files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from denselab.config import parse_size
+from denselab.console import remark, stdout
+from denselab.errors import ConfigError, DataError, SkippedInputs
+from denselab.labels import LabelSpace
+
+if TYPE_CHECKING:
+    from denselab.inference.collection import Result
+    from denselab.inference.inputs import Skipped
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Model folder, run folder, or hub id owner/name.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for labels/, overlays/ and probs/.")],
+    window: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average over sizes and mirrored views: slower, a little better.")
+    ] = False,
+    probs: Annotated[
+        Literal["npz", "png"] | None, typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    """Predict pictures: label PNGs with the original ids, overlays, and probabilities, each at the input's own size."""
+    from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
+    from denselab.inference.files import write_text
+    from denselab.inference.inputs import find_sources
+    from denselab.inference.predictor import Options, load
+
+    started = time.monotonic()
+    options = Options.of(tta, window_size(window))
+    sources, skipped = find_sources(inputs, out)
+    for entry in skipped:
+        remark(f"skipped {entry.path}: {entry.reason}")
+    if not sources and not skipped:
+        raise DataError(
+            f"no pictures in {', '.join(inputs)}; give picture files, or folders or patterns that hold some"
+        )
+    results: list[Result] = []
+    if sources:
+        predictor = load(model, device)
+        write_text(out / "labels.json", labels_json(predictor.label_space))
+        results, unreadable = predict_files(predictor, sources, out, options, probs or "none", quiet=as_json)
+        skipped += unreadable
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(_summary(model, out, results, skipped, seconds), indent=1, ensure_ascii=False))
+    elif results:
+        count = "1 picture" if len(results) == 1 else f"{len(results)} pictures"
+        stdout.print(
+            f"{count} predicted in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
+        )
+    if skipped:
+        raise SkippedInputs(f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {_told(skipped)}")
+
+
+def window_size(window: str | None) -> tuple[int, int] | None:
+    """(height, width) of "512x512" or "512". Raises ConfigError."""
+    if window is None:
+        return None
+    size = parse_size(window)
+    if not isinstance(size, tuple):
+        raise ConfigError(f"--window {window!r}; write height x width in pixels, such as 512x512")
+    return (int(size[0]), int(size[1]))
+
+
+def labels_json(space: LabelSpace) -> str:
+    """The label table that goes with the label files."""
+    return json.dumps(space.to_list(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _told(skipped: Sequence[Skipped]) -> str:
+    first = f"{skipped[0].path}: {skipped[0].reason}"
+    return first if len(skipped) == 1 else f"{first}; and {len(skipped) - 1} more, named above"
+
+
+def _summary(
+    model: str, out: Path, results: Sequence[Result], skipped: Sequence[Skipped], seconds: float
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "out": str(out),
+        "results": [
+            {"input": str(r.source), **{kind: str(path) for kind, path in r.written.items()}, "shares": r.shares}
+            for r in results
+        ],
+        "skipped": [{"input": s.path, "reason": s.reason} for s in skipped],
+        "seconds": round(seconds, 3),
+    }

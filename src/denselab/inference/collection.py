@@ -1,0 +1,162 @@
+"""Many pictures: files into result files, and the items of a data set into (name, truth, prediction) for the scores.
+
+The next picture is read while the network works, and results are written behind it.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denselab.console import Progress, progress, remark
+from denselab.data.dataset import Dataset, Item
+from denselab.data.images import read_image
+from denselab.errors import DataError, DenseLabError, ResourceError
+from denselab.inference.inputs import Skipped, Source, refuse_overwriting
+from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
+from denselab.inference.predictor import Options, Predictor
+from denselab.labels import LabelSpace
+from denselab.types import Image, LabelMap, Sample
+
+AHEAD = 2  # pictures decoded before they are needed
+
+
+@dataclass(frozen=True)
+class Result:
+    """One predicted file. shares: part of the picture by class name, classes that do not occur left out."""
+
+    source: Path
+    written: dict[str, Path]
+    shares: dict[str, float]
+
+
+def predict_files(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    out: Path,
+    options: Options,
+    probs: ProbsFormat = "none",
+    quiet: bool = False,
+) -> tuple[list[Result], list[Skipped]]:
+    """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
+
+    Raises ConfigError before any work where a result would replace an input, ResourceError where `out` cannot be written.
+    """
+    targets = (path for s in sources for path in result_paths(out, s.stem, probs).values())
+    refuse_overwriting(targets, sources)
+    results: list[Result] = []
+    skipped: list[Skipped] = []
+    with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(2) as pool:
+        saving: Future[dict[str, Path]] | None = None
+        for source, image in _read_ahead(sources, pool):
+            outcome = image if isinstance(image, DataError) else _try_predict(predictor, source, image, options, probs)
+            if isinstance(outcome, DenseLabError):
+                skipped.append(Skipped(str(source.path), _reason(outcome, source.path)))
+                remark(f"skipped {source.path}: {skipped[-1].reason}")
+            else:
+                if saving:
+                    saving.result()  # raises where writing failed; and holds at most one result in memory
+                saving = pool.submit(outcome.save, out, probs, str(source.stem))
+                written = result_paths(out, source.stem, probs)
+                results.append(Result(source.path, written, class_shares(outcome.labels, predictor.label_space)))
+            bar.advance()
+        if saving:
+            saving.result()
+    return results, skipped
+
+
+def _try_predict(
+    predictor: Predictor, source: Source, image: Image, options: Options, probs: ProbsFormat
+) -> Prediction | ResourceError:
+    """The prediction, or why this picture is too large for the machine: the others need not be."""
+    try:
+        return predict_one(predictor, source, image, options, probs)
+    except ResourceError as error:
+        return error
+
+
+def predict_one(
+    predictor: Predictor, source: Source, image: Image, options: Options, probs: ProbsFormat = "none"
+) -> Prediction:
+    """The prediction of one file that has been read; with its probabilities computed here if they will be saved."""
+    if probs == "none":
+        labels = predictor.labels(image, options)
+        return Prediction(
+            source.path.stem, image, labels, predictor.label_space, lambda: predictor.probs(image, options)
+        )
+    values = predictor.probs(image, options)  # one run gives both: the labels are where the probabilities are largest
+    labels = values.argmax(axis=0).astype(predictor.label_space.dtype)
+    return Prediction(source.path.stem, image, labels, predictor.label_space, lambda: values)
+
+
+def _read_ahead(sources: Sequence[Source], pool: ThreadPoolExecutor) -> Iterator[tuple[Source, Image | DataError]]:
+    waiting: deque[tuple[Source, Future[Image]]] = deque()
+    remaining = iter(sources)
+    while True:
+        while len(waiting) < AHEAD and (source := next(remaining, None)) is not None:
+            waiting.append((source, pool.submit(read_image, source.path)))
+        if not waiting:
+            return
+        source, reading = waiting.popleft()
+        try:
+            yield source, reading.result()
+        except DataError as error:
+            yield source, error
+
+
+def _reason(error: DenseLabError, path: Path) -> str:
+    """The message without the file's name in front, which is told beside it."""
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+
+
+def class_shares(labels: LabelMap, space: LabelSpace) -> dict[str, float]:
+    """Part of the picture that each class takes, by name; classes that do not occur are left out."""
+    counts = np.bincount(labels.ravel(), minlength=space.num_classes)[: space.num_classes]
+    return {name: round(float(n) / labels.size, 6) for name, n in zip(space.names, counts, strict=True) if n}
+
+
+class KeptLabels:
+    """Label maps by name, compressed in memory: predictions that may be shown later are not computed twice.
+
+    A 360x480 map takes about 10 kB.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[str, tuple[bytes, tuple[int, ...], np.dtype[Any]]] = {}
+
+    def keep(self, name: str, labels: LabelMap) -> None:
+        """Remember a label map."""
+        self._maps[name] = (zlib.compress(np.ascontiguousarray(labels).tobytes(), 1), labels.shape, labels.dtype)
+
+    def __getitem__(self, name: str) -> LabelMap:
+        data, shape, dtype = self._maps[name]
+        labels: LabelMap = np.frombuffer(zlib.decompress(data), dtype=dtype).reshape(shape)
+        return labels
+
+
+def predict_items(
+    predictor: Predictor, dataset: Dataset, items: Sequence[Item], options: Options, kept: KeptLabels, bar: Progress
+) -> Iterator[tuple[str, LabelMap, LabelMap]]:
+    """(name, truth, prediction) of each item, one after the other, for evaluation.evaluate; predictions go to `kept`.
+
+    Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
+    the score that was asked for.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Sample]] = deque()
+        remaining = iter(items)
+        while True:
+            while len(waiting) < AHEAD and (item := next(remaining, None)) is not None:
+                waiting.append(pool.submit(dataset.read, item))
+            if not waiting:
+                return
+            sample = waiting.popleft().result()
+            labels = predictor.labels(sample.image, options)
+            kept.keep(sample.name, labels)
+            bar.advance()
+            yield sample.name, sample.labels, labels

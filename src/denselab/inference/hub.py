@@ -1,0 +1,65 @@
+"""Model folders on the Hugging Face hub. The network is used only here, and only for an id that the user wrote."""
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from denselab.errors import CheckpointError, ResourceError
+
+PREFIX = "hf://"
+ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name means the hub: "hf://owner/name", or "owner/name" where no such folder, nor a folder "owner", is here."""
+    if name.startswith(PREFIX):
+        return True
+    return bool(ID.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.exists()
+
+
+def download_model(
+    name: str,
+    files: Sequence[str],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of a hub id in the local cache, with `files` only. Raises CheckpointError with the reason."""
+    from huggingface_hub import snapshot_download  # here: starting without the hub saves a second
+
+    try:
+        folder = snapshot_download(
+            name.removeprefix(PREFIX),
+            allow_patterns=list(files),
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+    except (
+        Exception
+    ) as error:  # the client raises errors of several unrelated libraries: all mean that there is no model
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{name} is not a folder here, and could not be fetched from the hub: {reason}; check the path or the id"
+        ) from error
+    return Path(folder)
+
+
+def upload_model(save: Callable[[Path], Path], repo_id: str, private: bool, token: str | bool | None) -> str:
+    """Save into a temporary folder and upload that; returns the repository's address. Raises ResourceError."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = save(Path(scratch) / "model")
+        try:
+            address = api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload model with DenseLab")
+        except Exception as error:  # as above
+            raise ResourceError(
+                f"{repo_id} could not be uploaded to the hub: {error}; check the id and your login"
+            ) from error
+    return str(address)

@@ -1,0 +1,138 @@
+"""The result of predicting one picture: class indices, original ids, probabilities, pictures of them, and files."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from denselab.errors import ConfigError
+from denselab.inference.files import write_bytes
+from denselab.labels import LabelSpace
+from denselab.types import Image, LabelMap
+from denselab.visualize import colour_map, overlay
+
+NOTEBOOK_SIDE = 1024  # pixels: a notebook shows no more, and stores the picture in its file
+OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and viewers give up long before
+ProbsFormat = Literal["none", "npz", "png"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a Predictor returns. All arrays have the picture's own height and width.
+
+    image: (H, W, 3) uint8 RGB. labels: (H, W) class indices 0..K-1 of label_space.
+    compute_probs: called when `probs` is first asked for; probabilities of a huge picture need a lot of memory.
+    """
+
+    name: str
+    image: Image = field(repr=False)
+    labels: LabelMap = field(repr=False)
+    label_space: LabelSpace = field(repr=False)
+    compute_probs: Callable[[], NDArray[np.float32]] = field(repr=False, compare=False)
+
+    @cached_property
+    def probs(self) -> NDArray[np.float32]:
+        """(K, H, W) float32, each pixel adding up to 1; computed at the first use, then kept."""
+        return self.compute_probs()
+
+    @cached_property
+    def ids(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """(H, W) label ids as in the training data's files; uint16 where an id is above 255.
+
+        Where the table's ids do not fit in 16 bits without sign, these are the class indices.
+        """
+        return file_table(self.label_space)[self.labels]
+
+    def colours(self) -> PILImage.Image:
+        """The label map in the classes' colours."""
+        return PILImage.fromarray(colour_map(self.labels, self.label_space))
+
+    def overlay(self, alpha: float = 0.5) -> PILImage.Image:
+        """The picture with the classes' colours over it; alpha 0..1."""
+        return PILImage.fromarray(overlay(self.image, self.labels, self.label_space, alpha))
+
+    def save(self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None) -> dict[str, Path]:
+        """Write labels/STEM.png (ids, with palette), overlays/STEM.jpg, and probs/ if asked; returns the paths by kind.
+
+        probs: "npz" holds `probs` (K, H, W) float16, `ids` and `names`; "png" is one 8-bit picture per class, 255 = certain.
+        stem: the name by default. Existing results are replaced, each in one step. Raises ResourceError when it cannot write.
+        """
+        if probs not in ("none", "npz", "png"):
+            raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
+        written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs)
+        write_bytes(written["labels"], label_png(self.ids, self.label_space))
+        picture = self.overlay()
+        picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
+        write_bytes(written["overlay"], _encoded(picture, "JPEG", quality=90))
+        if probs == "npz":
+            write_bytes(written["probs"], _probs_npz(self.probs, self.label_space))
+        elif probs == "png":
+            for index, name in enumerate(self.label_space.names):
+                grey = PILImage.fromarray((self.probs[index] * 255 + 0.5).astype(np.uint8))
+                write_bytes(written["probs"] / f"{index:03d}_{_file_name(name)}.png", _encoded(grey, "PNG"))
+        return written
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the overlay, at most 1024 pixels wide and high."""
+        picture = self.overlay()
+        picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
+        return _encoded(picture, "PNG")
+
+
+def result_paths(folder: Path, stem: PurePosixPath, probs: ProbsFormat) -> dict[str, Path]:
+    """Where the results of one picture go below the output folder; the stem mirrors the input's tree."""
+    paths = {"labels": folder / "labels" / f"{stem}.png", "overlay": folder / "overlays" / f"{stem}.jpg"}
+    if probs != "none":
+        paths["probs"] = folder / "probs" / (f"{stem}.npz" if probs == "npz" else str(stem))
+    return paths
+
+
+def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(ignore_index + 1,) the id that a file gets for each class index: the table's own, if an index PNG can hold them."""
+    ids = [entry.id for entry in label_space.classes]
+    if min(ids) < 0 or max(ids) > 65535:
+        ids = list(range(len(ids)))
+    void = next((e.id for e in label_space.entries if e.role == "ignore"), label_space.ignore_index)
+    narrow = max(ids) <= 255 and label_space.num_classes <= 255
+    if not 0 <= void <= (255 if narrow else 65535):
+        void = 0  # a prediction has no ignored pixel; only the table must hold the number
+    rows = label_space.ignore_index + 1
+    table: LabelMap = np.full(rows, void, np.uint8) if narrow else np.full(rows, void, np.uint16)
+    table[: len(ids)] = ids
+    return table
+
+
+def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpace) -> bytes:
+    """An index PNG: 8-bit with a palette that colours each id, or 16-bit grey where ids are above 255."""
+    picture = PILImage.fromarray(ids)
+    if ids.dtype == np.uint8:
+        palette = np.zeros((256, 3), dtype=np.uint8)
+        palette[file_table(label_space)[: label_space.num_classes]] = label_space.palette
+        picture = picture.convert("L")
+        picture.putpalette(palette.tobytes(), "RGB")
+    return _encoded(picture, "PNG", compress_level=4)  # 4: label maps are flat, higher levels only take longer
+
+
+def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace) -> bytes:
+    buffer = io.BytesIO()
+    ids = np.array([entry.id for entry in label_space.classes], dtype=np.int64)
+    np.savez_compressed(buffer, probs=probs.astype(np.float16), ids=ids, names=np.array(label_space.names))
+    return buffer.getvalue()
+
+
+def _encoded(picture: PILImage.Image, kind: Literal["PNG", "JPEG"], **options: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _file_name(name: str) -> str:
+    """A class name as part of a file name on every system."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "class"

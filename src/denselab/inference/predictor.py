@@ -1,0 +1,206 @@
+"""The trained model as a function: a picture in any form goes in, a Prediction comes out.
+
+    predictor = denselab.load("runs/streets")
+    result = predictor("photo.jpg")
+
+Folders and hub ids hold safetensors and JSON; nothing that is loaded can run code.
+"""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from denselab.console import remark
+from denselab.data.transforms import fit_size
+from denselab.errors import ConfigError, ResourceError
+from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
+from denselab.inference.hub import download_model, is_hub_id, upload_model
+from denselab.inference.inputs import Picture, as_image
+from denselab.inference.prediction import Prediction
+from denselab.inference.tiling import window_all_probs, window_labels
+from denselab.labels import LabelSpace
+from denselab.runtime import total_memory
+from denselab.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
+from denselab.types import Image, LabelMap
+
+BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
+AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in memory at once
+MODEL_FILES = ("model.safetensors", "config.json", "README.md", "manifest.json")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a picture is run. window: (height, width) in the network's pixels, None = whole picture fitted into imgsz.
+
+    scales, flip: views whose softmax is averaged; (1.0,) and False is one plain run.
+    """
+
+    window: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window is not None and min(self.window) < 16:
+            raise ConfigError(f"window {self.window[0]}x{self.window[1]}; use at least 16x16 pixels, 512x512 is usual")
+
+    @staticmethod
+    def of(tta: bool, window: tuple[int, int] | None) -> "Options":
+        """The options behind --tta and --window."""
+        return Options(window, SCALES, True) if tta else Options(window)
+
+
+PLAIN = Options()
+
+
+class Predictor:
+    """A Segmenter with everything around it: inputs of any kind, windows, test-time augmentation, hub folders."""
+
+    def __init__(self, segmenter: Segmenter, folder: Path | None = None) -> None:
+        """folder: where the model was loaded from, if it was; `save_pretrained` copies it byte for byte."""
+        self.segmenter = segmenter
+        self.folder = folder
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The model's label table."""
+        return self.segmenter.label_space
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.segmenter.device
+
+    def __call__(
+        self, picture: Picture, *, tta: bool = False, window: tuple[int, int] | None = None, name: str = ""
+    ) -> Prediction:
+        """Predict one picture: a path, PIL picture, (H, W, 3) or (H, W) uint8 array, or (3, H, W) tensor.
+
+        tta: average over sizes and mirrored views. window: slide a window of (height, width) network pixels at the
+        scale of training, for pictures much larger than those of the training.
+        """
+        image, options = as_image(picture), Options.of(tta, window)
+        name = name or (Path(picture).stem if isinstance(picture, str | Path) else "picture")
+        labels = self.labels(image, options)
+        return Prediction(name, image, labels, self.label_space, lambda: self.probs(image, options))
+
+    def labels(self, image: Image, options: Options = PLAIN) -> LabelMap:
+        """(H, W) class indices of a (H, W, 3) uint8 picture; memory stays bounded whatever the number of classes."""
+        if options == PLAIN and not self._too_large(image):
+            return _or_windows(lambda: self.segmenter.labels(image), lambda: self._window_labels(image, options))
+        if options.window or self._too_large(image):
+            return self._window_labels(image, options)
+        return blended_labels(self._views(image, options), _size(image))
+
+    def probs(self, image: Image, options: Options = PLAIN) -> NDArray[np.float32]:
+        """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture. Raises ResourceError if they cannot fit."""
+        needed = self.label_space.num_classes * image.shape[0] * image.shape[1] * 4
+        if needed > 0.7 * total_memory():
+            raise ResourceError(
+                f"probabilities of {image.shape[1]}x{image.shape[0]} pixels and {self.label_space.num_classes} classes need "
+                f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
+            )
+        if options.window or self._too_large(image):
+            extent, run = self._windowing(image, options)
+            return window_all_probs(image, extent, run, self.label_space.num_classes)
+        return blended_probs(self._views(image, options), _size(image))
+
+    def _views(self, image: Image, options: Options) -> list[torch.Tensor]:
+        imgsz = self.segmenter.preprocessing.imgsz
+        return run_views(self.segmenter, image, imgsz, options.scales, options.flip)
+
+    def _window_labels(self, image: Image, options: Options) -> LabelMap:
+        extent, run = self._windowing(image, options)
+        return window_labels(image, extent, run, self.label_space.dtype)
+
+    def _windowing(
+        self, image: Image, options: Options
+    ) -> tuple[tuple[int, int], Callable[[Image], NDArray[np.float32]]]:
+        """The window's extent in the picture's own pixels, and the function from such a part to its probabilities.
+
+        A window asked for works at the scale of training; one that only saves memory, at the scale of the plain run.
+        """
+        height, width = options.window or AUTO_WINDOW
+        scale = self.segmenter.preprocessing.train_scale
+        if options.window is None:
+            scale = fit_size(_size(image), self.segmenter.preprocessing.imgsz)[1] / image.shape[1]
+        extent = (max(round(height / scale), 1), max(round(width / scale), 1))
+
+        def run(part: Image) -> NDArray[np.float32]:
+            size = (max(math.ceil(part.shape[0] * scale - 0.5), 1), max(math.ceil(part.shape[1] * scale - 0.5), 1))
+            return blended_probs(run_views(self.segmenter, part, size, options.scales, options.flip), part.shape[:2])
+
+        return extent, run
+
+    def _too_large(self, image: Image) -> bool:
+        """Whether one run over the whole picture at its working size would not fit in memory."""
+        height, width = fit_size(_size(image), self.segmenter.preprocessing.imgsz)
+        memory = total_memory()
+        if self.device.type == "cuda":
+            memory = torch.cuda.get_device_properties(self.device).total_memory
+        return height * width * BYTES_PER_PIXEL > memory / 2
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        device: str = "auto",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> "Predictor":
+        """A model folder, a run folder, or a hub id such as "owner/name"; the network is used only for a hub id."""
+        name = str(pretrained_model_name_or_path)
+        if is_hub_id(name):
+            folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
+        else:
+            folder = find_model_folder(Path(name))
+        return cls(load_segmenter(folder, device), folder)
+
+    def save_pretrained(self, save_directory: str | Path) -> Path:
+        """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
+        target = Path(save_directory)
+        if self.folder is None:
+            save_segmenter(self.segmenter, target)
+        elif target.resolve() != self.folder.resolve():
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+                for name in MODEL_FILES:
+                    shutil.copyfile(self.folder / name, target / name)
+            except OSError as error:
+                raise ResourceError(f"cannot write {target}: {error.strerror}; choose another folder") from error
+        return target
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | bool | None = None) -> str:
+        """Upload the model folder to the Hugging Face hub as `owner/name`; returns its address. Needs a login or token."""
+        return upload_model(self.save_pretrained, repo_id, private, token)
+
+
+def load(name: str | Path, device: str = "auto") -> Predictor:
+    """The predictor of a model folder, a run folder, or a hub id "owner/name"."""
+    return Predictor.from_pretrained(name, device=device)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return (image.shape[0], image.shape[1])
+
+
+def _or_windows(whole: Callable[[], Result], windows: Callable[[], Result]) -> Result:
+    """The whole picture at once; where memory runs out, by windows."""
+    try:
+        return whole()
+    except (MemoryError, torch.OutOfMemoryError):
+        remark("out of memory with the whole picture at once; going on with a sliding window")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return windows()

@@ -1,0 +1,163 @@
+"""Sliding window over pictures of any size with little memory: windows are blended in a streamed band and reduced at once.
+
+Each window's probabilities are weighted by ramps that add up to exactly 1 across the overlaps, so nothing is divided
+afterwards and the outermost pixels of a window, which see the least context, count least. What has been blended
+completely is handed on and forgotten; only the overlap below (K, overlap, W) and the overlap to the right
+(K, window, overlap) are kept. A whole logit array of 12,000 x 12,000 pixels and 11 classes would be 6.3 GB.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import ConfigError
+from denselab.types import Image, LabelMap
+
+Probs = NDArray[np.float32]
+"""(K, h, w) float32, class probabilities of a part of a picture."""
+
+OVERLAP = 0.25  # of the window's side: each ramp is as long as a quarter, half the window has full weight
+
+
+@dataclass(frozen=True)
+class Span:
+    """A window along one axis: it reads [start, stop) and contributes to [first, last), with ramps of `ramp` pixels.
+
+    rises / falls: whether the contribution has a ramp at its beginning / end (not at the picture's border).
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    ramp: int
+    rises: bool
+    falls: bool
+
+    def weights(self) -> NDArray[np.float32]:
+        """(last - first,) float32 in (0, 1]; neighbours' ramps add up to 1 pixel by pixel."""
+        weights = np.ones(self.last - self.first, dtype=np.float32)
+        rise = (np.arange(self.ramp, dtype=np.float32) + 0.5) / max(self.ramp, 1)
+        if self.rises:
+            weights[: self.ramp] = rise
+        if self.falls:
+            weights[len(weights) - self.ramp :] = 1 - rise
+        return weights
+
+
+def spans(length: int, window: int, overlap: float = OVERLAP) -> tuple[Span, ...]:
+    """Windows that cover [0, length): evenly spread, all `window` long (or `length`, if that is less).
+
+    Neighbours overlap by at least overlap * window; the ramp lies in the middle of each overlap.
+    """
+    if window < 1 or not 0 <= overlap <= 0.3:
+        raise ConfigError(
+            f"window {window} with overlap {overlap}; a window is at least 1 pixel, an overlap 0 to 0.3 of it"
+        )
+    window = min(window, length)
+    ramp = int(window * overlap) // 2 * 2
+    count = 1 if window == length else -(-(length - ramp) // (window - ramp))
+    starts = [i * (length - window) // max(count - 1, 1) for i in range(count)]
+    middles = [(left + window + right) // 2 for left, right in pairwise(starts)]
+    firsts = [0, *(m - ramp // 2 for m in middles)]
+    lasts = [*(m + ramp // 2 for m in middles), length]
+    return tuple(
+        Span(start, start + window, first, last, ramp, rises=i > 0, falls=i < count - 1)
+        for i, (start, first, last) in enumerate(zip(starts, firsts, lasts, strict=True))
+    )
+
+
+def slide(
+    image: Image,
+    window: tuple[int, int],
+    window_probs: Callable[[Image], Probs],
+    emit: Callable[[int, int, Probs], None],
+    overlap: float = OVERLAP,
+) -> int:
+    """Run `window_probs` ((h, w, 3) uint8 -> (K, h, w)) over the picture; `emit(y, x, probs)` gets each finished block once.
+
+    window: (height, width) in pixels of the picture. The blocks tile the picture without overlap. Returns the number
+    of windows. Memory: K * overlap * picture width + one window, whatever the picture's height.
+    """
+    rows, columns = spans(image.shape[0], window[0], overlap), spans(image.shape[1], window[1], overlap)
+    below: Probs | None = None  # (K, ramp, W): what the row of windows above gave to the rows it shares with this one
+    for row in rows:
+        band = Band(row, emit, below)
+        for column in columns:
+            probs = window_probs(image[row.start : row.stop, column.start : column.stop])
+            if band.below is None:
+                band.below = np.empty((len(probs), row.ramp, image.shape[1]), dtype=np.float32)
+            band.add(probs, column)
+        below = band.below
+    return len(rows) * len(columns)
+
+
+class Band:
+    """One row of windows while it is being blended: what is finished goes to `emit`, what is shared is kept."""
+
+    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], below: Probs | None) -> None:
+        self.row, self.emit, self.below = row, emit, below
+        self._row_weights = row.weights()[None, :, None]
+        self._right: Probs | None = None  # (K, h, ramp): what the window on the left gave to the columns shared with it
+
+    def add(self, probs: Probs, column: Span) -> None:
+        """Blend in one window's probabilities, (K, window, window), the windows coming from left to right."""
+        row = self.row
+        part = probs[
+            :, row.first - row.start : row.last - row.start, column.first - column.start : column.last - column.start
+        ]
+        part = part * self._row_weights * column.weights()
+        if self._right is not None:
+            part[:, :, : column.ramp] += self._right
+        finished = part.shape[2] - (column.ramp if column.falls else 0)
+        self._right = part[:, :, finished:].copy() if column.falls else None  # a view would keep the whole window
+        self._finish(part[:, :, :finished], column.first)
+
+    def _finish(self, part: Probs, x: int) -> None:
+        """Columns complete: add what came from above, hand on the rows that are complete, keep the others for below."""
+        assert self.below is not None
+        row, shared = self.row, self.below[:, :, x : x + part.shape[2]]
+        if row.rises:
+            part[:, : row.ramp] += shared
+        finished = part.shape[1] - (row.ramp if row.falls else 0)
+        if row.falls:
+            shared[:] = part[:, finished:]
+        self.emit(row.first, x, part[:, :finished])
+
+
+def window_labels(
+    image: Image,
+    window: tuple[int, int],
+    window_probs: Callable[[Image], Probs],
+    dtype: type[np.uint8] | type[np.uint16] = np.uint8,
+    overlap: float = OVERLAP,
+) -> LabelMap:
+    """(H, W) class indices of a picture of any size, blended from windows; only the label map is held in full."""
+    size = image.shape[:2]
+    labels: LabelMap = np.empty(size, np.uint8) if dtype is np.uint8 else np.empty(size, np.uint16)
+
+    def emit(y: int, x: int, probs: Probs) -> None:
+        labels[y : y + probs.shape[1], x : x + probs.shape[2]] = probs.argmax(axis=0)
+
+    slide(image, window, window_probs, emit, overlap)
+    return labels
+
+
+def window_all_probs(
+    image: Image,
+    window: tuple[int, int],
+    window_probs: Callable[[Image], Probs],
+    num_classes: int,
+    overlap: float = OVERLAP,
+) -> Probs:
+    """(K, H, W) float32 of the whole picture, blended from windows; for pictures whose K * H * W * 4 bytes fit in memory."""
+    result = np.empty((num_classes, *image.shape[:2]), dtype=np.float32)
+
+    def emit(y: int, x: int, probs: Probs) -> None:
+        result[:, y : y + probs.shape[1], x : x + probs.shape[2]] = probs
+
+    slide(image, window, window_probs, emit, overlap)
+    return result

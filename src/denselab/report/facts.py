@@ -1,0 +1,139 @@
+"""What a run folder says about itself, read with patience: a file that is missing or cut short leaves its part empty."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The plain data of a run folder. steps and validations are the two kinds of lines in metrics.jsonl."""
+
+    folder: Path
+    config: dict[str, Any]
+    env: dict[str, Any]
+    dataset: dict[str, Any]
+    summary: dict[str, Any]
+    steps: tuple[dict[str, Any], ...]
+    validations: tuple[dict[str, Any], ...]
+
+    @property
+    def model_name(self) -> str:
+        """The network as one says it: "deeplabv3plus on mobilenetv2_100"."""
+        model, encoder = self.config.get("model", "model"), self.config.get("encoder")
+        return f"{model} on {encoder}" if encoder else str(model)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's folder name, or what the config calls it."""
+        root = str(self.dataset.get("root") or self.config.get("data") or "data")
+        return Path(root).name or root
+
+    @property
+    def command(self) -> str:
+        """The command line that made the run, or the one that the stored settings amount to."""
+        command = self.summary.get("command")
+        if isinstance(command, list):
+            return shlex.join(map(str, command))
+        return str(
+            command or f"denselab train {self.config.get('data', 'DATA')} --config {self.folder / 'config.yaml'}"
+        )
+
+    def step_of(self, which: str) -> int | None:
+        """The step of the best checkpoint; which: "best_miou" or "best_loss"."""
+        entry = self.summary.get(which)
+        return entry.get("step") if isinstance(entry, dict) else None
+
+    def series(self, lines: tuple[dict[str, Any], ...], key: str) -> tuple[list[float], list[float]]:
+        """Steps and values of one quantity, where both are numbers."""
+        pairs = [(line.get("step"), line.get(key)) for line in lines]
+        numbers = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
+        return [x for x, _ in numbers], [y for _, y in numbers]
+
+
+def read_run(folder: Path) -> RunFacts:
+    """Everything a run folder holds but its weights. Never raises for a missing or damaged record."""
+    lines = _read_lines(folder / "metrics.jsonl")
+    return RunFacts(
+        folder=folder,
+        config=_read_mapping(folder / "config.yaml"),
+        env=_read_mapping(folder / "env.json"),
+        dataset=_read_mapping(folder / "dataset.json"),
+        summary=_read_mapping(folder / "summary.json"),
+        steps=tuple(line for line in lines if line.get("kind") == "step"),
+        validations=tuple(line for line in lines if line.get("kind") == "validation"),
+    )
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = (
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+            if path.suffix == ".yaml"
+            else json.loads(path.read_bytes())
+        )
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a line cut short by a kill is left out."""
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    found = []
+    for line in content.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
+
+
+def duration(seconds: float) -> str:
+    """A length of time as one says it: "42 s", "9 min 30 s", "3 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def amount(number: float) -> str:
+    """A count in three figures: "5.81 M", "31.0 k", "212"."""
+    for limit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= limit:
+            scaled = number / limit
+            digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
+            return f"{scaled:.{digits}f}{letter}"
+    return f"{number:.0f}"
+
+
+def score(value: float) -> str:
+    """A score 0..1 with three decimals; a dash where it is not defined."""
+    return "–" if value != value else f"{value:.3f}"
+
+
+def share(value: float) -> str:
+    """A share as per cent, with more digits where it is small."""
+    percent = value * 100
+    if percent != percent:
+        return "–"
+    return (
+        "0 %"
+        if percent == 0
+        else "< 0.01 %"
+        if percent < 0.01
+        else f"{percent:.2f} %"
+        if percent < 1
+        else f"{percent:.1f} %"
+    )

@@ -1,0 +1,226 @@
+"""report.html of a run: both best models are measured on the validation pictures, and one file tells what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from denselab.console import progress
+from denselab.data import Dataset, Item
+from denselab.errors import CheckpointError, DataError
+from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.inference.collection import KeptLabels, predict_items
+from denselab.inference.files import write_bytes, write_text
+from denselab.inference.predictor import PLAIN, Predictor
+from denselab.report import run_sections, sections
+from denselab.report.facts import RunFacts, read_run, score, share
+from denselab.report.html import Html, chart, page
+from denselab.report.measure import (
+    Comparison,
+    class_rows,
+    compare,
+    disagreements,
+    evaluation_json,
+    mistakes_of,
+    scores_of,
+)
+from denselab.report.pictures import (
+    DIFFERING,
+    choose,
+    difference_panels,
+    error_panels,
+    panel_sheet,
+    panel_strip,
+    sheet_name,
+)
+from denselab.report.plots import Line, class_history, line_chart
+from denselab.segmenter import load_segmenter
+from denselab.visualize import encode_png
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model over the validation pictures."""
+
+    evaluation: Evaluation
+    kept: KeptLabels
+
+
+def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str = "auto", quiet: bool = False) -> Path:
+    """Measure the run's models on a split; write report.html, evaluation.json and samples/ into the run folder.
+
+    Runs the network over the split once for each of the two best checkpoints (once if they are the same). The same run
+    gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty split,
+    ResourceError where the run folder cannot be written.
+    """
+    items = sorted(dataset.of_split(split), key=lambda item: item.name)  # the order that Evaluation has
+    if not items:
+        raise DataError(f"{dataset.root}: no picture in {split}; the report needs some, choose another split")
+    facts = read_run(run)
+    best = measure(run / "model", dataset, items, "measure best mIoU", device, quiet)
+    second, reason = _second(run, facts, dataset, items, device, quiet)
+    return compose(facts, dataset, items, best, second, reason, split)
+
+
+def compose(
+    facts: RunFacts,
+    dataset: Dataset,
+    items: Sequence[Item],
+    best: Measured,
+    second: Measured | None,
+    reason: str,
+    split: str,
+) -> Path:
+    """Write report.html, evaluation.json and samples/ from what was measured. items: sorted by name, as evaluated.
+
+    second: the model of lowest loss, or None and the reason why there is none to compare.
+    """
+    run = facts.folder
+    write_text(run / "evaluation.json", evaluation_json(best.evaluation))
+    body = [*_body(facts, dataset, items, best, split), _two_models(facts, dataset, items, best, second, reason)]
+    body += [run_sections.data_section(facts, dataset.label_space), run_sections.repeat_section(facts)]
+    body.append(Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"))
+    path = run / "report.html"
+    write_text(path, page(f"{facts.data_name}: {facts.model_name}", body))
+    return path
+
+
+def measure(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, device: str, quiet: bool) -> Measured:
+    """Run a model folder over items and count."""
+    predictor = Predictor(load_segmenter(folder, device), folder)
+    kept = KeptLabels()
+    with progress(what, len(items), "pictures", quiet) as bar:
+        results = predict_items(predictor, dataset, items, PLAIN, kept, bar)
+        return Measured(evaluate(results, dataset.label_space), kept)
+
+
+def _second(
+    run: Path, facts: RunFacts, dataset: Dataset, items: Sequence[Item], device: str, quiet: bool
+) -> tuple[Measured | None, str]:
+    """The model of lowest loss measured, or why there is nothing to compare."""
+    step = facts.step_of("best_miou")
+    if step is not None and step == facts.step_of("best_loss"):
+        return None, f"The best mIoU and the lowest validation loss came at the same step ({step}): they are one model."
+    if not (run / "model-best-loss").is_dir():
+        return None, "This run holds only one model, so there is nothing to compare."
+    try:
+        return measure(run / "model-best-loss", dataset, items, "measure lowest loss", device, quiet), ""
+    except CheckpointError as error:
+        return None, f"The model of the lowest loss could not be read: {error}"
+
+
+def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measured, split: str) -> list[Html]:
+    """Headline to curves."""
+    space, evaluation = dataset.label_space, best.evaluation
+    scores, rows = scores_of(evaluation, space), class_rows(evaluation, space)
+    mistakes = mistakes_of(evaluation.counts, space.names)
+    choice = choose(evaluation.image_miou)
+    worst = _error_strips(facts.folder, dataset, items, best, "worst", choice.worst)
+    shown = _error_strips(facts.folder, dataset, items, best, "best", choice.best)
+    charts, history = curves(facts, space.names)
+    return [
+        sections.headline(facts, scores, split),
+        sections.in_short(rows, mistakes, scores, facts),
+        sections.classes_section(rows, scores),
+        sections.pictures_section(space, worst, shown),
+        sections.confusions_section(scores, mistakes),
+        run_sections.training_section(charts, history, many=space.num_classes > 40),
+    ]
+
+
+def _error_strips(
+    run: Path, dataset: Dataset, items: Sequence[Item], measured: Measured, kind: str, chosen: Sequence[int]
+) -> list[Html]:
+    """The chosen pictures with their errors and scores, as HTML; and as files in samples/."""
+    evaluation, strips = measured.evaluation, []
+    for rank, index in enumerate(chosen):
+        name = items[index].name
+        panels = error_panels(dataset.read(items[index]), measured.kept[name], dataset.label_space)
+        write_bytes(run / "samples" / sheet_name(kind, rank, name), encode_png(panel_sheet(panels)))
+        right, labelled = evaluation.areas[index, :2].sum(axis=1)
+        told = f"mIoU {score(evaluation.image_miou[index])}, pixel accuracy {score(right / max(labelled, 1))}"
+        strips.append(panel_strip(name, told, panels))
+    return strips
+
+
+def _two_models(
+    facts: RunFacts,
+    dataset: Dataset,
+    items: Sequence[Item],
+    best: Measured,
+    second: Measured | None,
+    reason: str,
+) -> Html:
+    if second is None:
+        return run_sections.two_models_section(None, reason, [])
+    space, names = dataset.label_space, [item.name for item in items]
+    shares = disagreements(best.kept, second.kept, names)
+    comparison: Comparison = compare(best.evaluation, second.evaluation, shares, _losses(facts), space)
+    first_scores, second_scores = best.evaluation.image_miou, second.evaluation.image_miou
+    chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:DIFFERING] if shares[i] > 0]
+    strips = []
+    for rank, i in enumerate(chosen):
+        panels = difference_panels(dataset.read(items[i]), best.kept[names[i]], second.kept[names[i]], space)
+        write_bytes(facts.folder / "samples" / sheet_name("differing", rank, names[i]), encode_png(panel_sheet(panels)))
+        told = f"{share(shares[i])} differ; mIoU {score(first_scores[i])} and {score(second_scores[i])}"
+        strips.append(panel_strip(names[i], told, panels))
+    return run_sections.two_models_section(comparison, "", strips)
+
+
+def _losses(facts: RunFacts) -> tuple[float, float] | None:
+    entries = [facts.summary.get(which) for which in ("best_miou", "best_loss")]
+    losses = [entry.get("val_loss") for entry in entries if isinstance(entry, dict)]
+    numbers = [float(loss) for loss in losses if isinstance(loss, int | float)]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+
+
+def curves(facts: RunFacts, classes: Sequence[str]) -> tuple[list[Html], Html | None]:
+    """The charts of the run: loss, scores, learning rate; and every class's IoU over time. Empty without validations."""
+    validations = facts.validations
+    if not validations:
+        return [], None
+    charts = [chart("Loss", _loss_chart(facts)), chart("Scores on the validation pictures", _score_chart(facts))]
+    steps, rates = facts.series(facts.steps, "lr")
+    if steps:
+        charts.append(chart("Learning rate", line_chart("rate", [Line("learning rate", steps, rates, "accent")])))
+    history = [v.get("class_iou") or {} for v in validations]
+    iou = np.array([[_number(h.get(name)) for h in history] for name in classes])
+    order = np.argsort(-np.nan_to_num(iou[:, -1], nan=-1.0), kind="stable")
+    if np.isnan(iou).all():
+        return charts, None
+    at = [float(v.get("step") or i) for i, v in enumerate(validations)]
+    drawn = class_history("history", [classes[i] for i in order], at, iou[order])
+    title = "IoU of every class over time"
+    if len(classes) <= 16:
+        return [*charts, chart(title, drawn)], None
+    return charts, chart(title, drawn)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _loss_chart(facts: RunFacts) -> str:
+    lines = []
+    steps, losses = facts.series(facts.steps, "loss")
+    if steps:
+        lines.append(Line("each step", steps, losses, "accent", faint=True))
+    for key, label, tone in (("train_loss", "training", "accent"), ("val_loss", "validation", "second")):
+        steps, losses = facts.series(facts.validations, key)
+        if steps:
+            lines.append(Line(label, steps, losses, "accent" if tone == "accent" else "second", marks=True))
+    lowest = facts.step_of("best_loss")
+    return line_chart("loss", lines, mark=(float(lowest), "lowest loss") if lowest is not None else None)
+
+
+def _score_chart(facts: RunFacts) -> str:
+    lines = []
+    steps, miou = facts.series(facts.validations, "miou")
+    if steps:
+        lines.append(Line("mIoU", steps, miou, "accent", marks=True))
+    steps, accuracy = facts.series(facts.validations, "pixel_accuracy")
+    if steps:
+        lines.append(Line("pixel accuracy", steps, accuracy, "third", marks=True))
+    best = facts.step_of("best_miou")
+    return line_chart("scores", lines, mark=(float(best), "best mIoU") if best is not None else None, unit_range=True)

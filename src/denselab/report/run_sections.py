@@ -1,0 +1,132 @@
+"""The sections of the report about the run: curves, the two best models, the data, and how to repeat it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from denselab.labels import LabelSpace
+from denselab.report.facts import RunFacts, score, share
+from denselab.report.html import (
+    Html,
+    Kind,
+    bar,
+    details,
+    heading,
+    join,
+    key_values,
+    paragraph,
+    section,
+    swatch,
+    table,
+    text,
+)
+from denselab.report.measure import Comparison
+
+
+def training_section(charts: Sequence[Html], history: Html | None, many: bool) -> Html:
+    """The curves of the run."""
+    if not charts:
+        return section(
+            "training", "Training", paragraph("The run has recorded no validation yet, so there are no curves.")
+        )
+    parts = [Html(f'<div class="charts">{join(charts)}</div>')]
+    if history:
+        parts.append(details("IoU of every class over time", history) if many else history)
+    return section("training", "Training", *parts)
+
+
+def two_models_section(comparison: Comparison | None, reason: str, strips: Sequence[Html]) -> Html:
+    """The checkpoint of best mIoU beside the one of lowest loss."""
+    if comparison is None:
+        return section("two-models", "Two models", paragraph(reason))
+    rows = []
+    for name, first, second, larger_is_better in comparison.rows:
+        better = first > second if larger_is_better else first < second
+        rows.append((text(name), _mark(first, better), _mark(second, first != second and not better)))
+    classes = [
+        (
+            text(c.name),
+            text(score(c.first)),
+            text(score(c.second)),
+            text(f"{c.second - c.first:+.3f}".replace("-", "−")),
+        )
+        for c in comparison.classes
+    ]
+    summary = (
+        f"Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they give "
+        f"different labels to {share(comparison.disagreement)} of the pixels. " + comparison.verdict
+    )
+    kinds: tuple[Kind, ...] = ("name", "number", "number")
+    parts = [
+        paragraph(summary),
+        Html(f'<div class="pair">{table(("", "best mIoU", "lowest loss"), rows, kinds)}'
+             f'{table(("class", "best mIoU", "lowest loss", "change"), classes, (*kinds, "number"))}</div>'),
+    ]  # fmt: skip
+    if strips:
+        parts += [heading("Where they differ most"), *strips]
+    return section("two-models", "Two models", *parts)
+
+
+def _mark(value: float, better: bool) -> Html:
+    return Html(f'<span class="better">{text(score(value))}</span>') if better else text(score(value))
+
+
+def data_section(facts: RunFacts, space: LabelSpace) -> Html:
+    """What the data are, and how the pixels are spread over the classes."""
+    data = facts.dataset
+    splits: Mapping[str, Any] = data.get("splits") or {}
+    pairs: list[tuple[str, object]] = [("folder", data.get("root", "–")), ("layout", data.get("layout", "–"))]
+    pairs += [("label encoding", data.get("encoding", "–"))]
+    pairs += [(f"{name} pictures", len(names)) for name, names in splits.items()]
+    if data.get("image_sizes"):
+        pairs.append(("picture sizes", _sizes(data["image_sizes"])))
+    pairs += [("remark", note) for note in data.get("notes") or ()]
+    pixels: Mapping[str, Any] = data.get("class_pixels") or {}
+    total = sum(int(pixels.get(name) or 0) for name in space.names)
+    rows = []
+    for entry in space.classes:
+        part = int(pixels.get(entry.name) or 0) / total if total else float("nan")
+        role = Html("" if entry.role == "class" else f"<small>{text(entry.role)}</small>")
+        name = Html(swatch(entry.colour) + text(entry.name) + role)
+        rows.append((name, text(entry.id), bar(part, share(part))))
+    for entry in space.entries:
+        if entry.role == "ignore":
+            name = Html(swatch(entry.colour) + text(entry.name) + "<small>not counted</small>")
+            rows.append((name, text(entry.id), Html("")))
+    balance = table(("class", "id", "training pixels"), rows, ("name", "number", "bar"), tall=len(rows) > 30)
+    return section("data", "Data", Html(f'<div class="pair">{key_values(pairs)}{balance}</div>'))
+
+
+def _sizes(sizes: Any) -> str:
+    """ "360x480 (367)": sizes as the run folder has them, a mapping size -> count or a list; the most frequent first."""
+    if isinstance(sizes, Mapping):
+        ordered = sorted(sizes.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
+        told = [f"{size} ({count})" for size, count in ordered]
+    else:
+        told = ["x".join(map(str, size)) if isinstance(size, list | tuple) else str(size) for size in sizes]
+    return ", ".join(told[:8]) + (f" and {len(told) - 8} more" if len(told) > 8 else "")
+
+
+def repeat_section(facts: RunFacts) -> Html:
+    """The command, the settings and the environment."""
+    again = f"denselab train {facts.config.get('data', 'DATA')} --config config.yaml --out runs/again"
+    choices = [c for c in facts.dataset.get("choices") or () if isinstance(c, Mapping)]
+    reasons = key_values((f"{c.get('key')}: {_plain(c.get('value'))}", c.get("reason")) for c in choices)
+    return section(
+        "repeat",
+        "Repeat it",
+        paragraph("The exact command:"),
+        Html(f"<pre>{text(facts.command)}</pre>"),
+        paragraph("All settings are in config.yaml beside this report, so this does the same:"),
+        Html(f"<pre>{text(again)}</pre>"),
+        *([details("What was chosen for you, and why", reasons)] if choices else []),
+        details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),
+        details("Environment", key_values((key, _plain(value)) for key, value in facts.env.items())),
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return "–" if value is None else str(value)

@@ -1,0 +1,205 @@
+"""The sections of the report about the scores: each takes measured facts and returns its part of the page."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.labels import LabelSpace
+from denselab.report.facts import RunFacts, amount, duration, score, share
+from denselab.report.html import (
+    Html,
+    Kind,
+    bar,
+    bullets,
+    details,
+    heading,
+    key_values,
+    matrix,
+    paragraph,
+    picture,
+    section,
+    swatch,
+    table,
+    text,
+    tile,
+)
+from denselab.report.measure import ClassRow, Mistake, Scores
+from denselab.visualize import heat_map
+
+CONTENTS = (
+    ("classes", "Classes"),
+    ("pictures", "Pictures"),
+    ("confusions", "Confusions"),
+    ("training", "Training"),
+    ("two-models", "Two models"),
+    ("data", "Data"),
+    ("repeat", "Repeat it"),
+)
+STOPPED = {
+    "epochs": "all epochs done",
+    "time": "time budget used",
+    "early stopping": "stopped early: no more gain",
+    "signal": "stopped by the user",
+}
+MATRIX_CLASSES = 25  # up to here the confusion matrix is a table of numbers, above it a picture
+LEGEND_CLASSES = 40
+NAMED_ABSENT = 12
+
+
+def headline(facts: RunFacts, scores: Scores, split: str) -> Html:
+    """Title, one sentence, the main numbers, and the contents."""
+    pictures = f"{scores.pictures} {split} picture{'s' if scores.pictures != 1 else ''}"
+    seconds, parameters = facts.summary.get("seconds"), facts.summary.get("parameters")
+    tiles = [
+        tile(score(scores.miou), "mIoU", _interval(scores), main=True),
+        tile(score(scores.pixel_accuracy), "pixel accuracy", f"on {pictures}"),
+        tile(score(scores.mean_dice), "mean Dice", f"over {scores.counted} of {len(scores.classes)} classes"),
+    ]
+    if seconds is not None:
+        stopped = facts.summary.get("stopped")
+        tiles.append(tile(duration(float(seconds)), "training", STOPPED.get(str(stopped), "")))
+    if parameters is not None:
+        step = facts.step_of("best_miou")
+        tiles.append(tile(amount(float(parameters)), "parameters", f"best at step {step}" if step is not None else ""))
+    links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in CONTENTS)
+    return Html(
+        f'<header><p class="brand">DenseLab report</p><h1>{text(facts.data_name)}</h1>'
+        f'<p class="lead">{text(facts.model_name)}, trained on {_trained_on(facts)} and measured on {text(pictures)} '
+        f"it was not trained on, at each label map's own size.</p>"
+        f'<div class="tiles">{"".join(tiles)}</div><nav aria-label="Contents">{links}</nav></header>'
+    )
+
+
+def _interval(scores: Scores) -> str:
+    if scores.interval is None:
+        return "one picture gives no interval" if scores.pictures == 1 else ""
+    return f"95 %: {score(scores.interval[0])} to {score(scores.interval[1])}"
+
+
+def _trained_on(facts: RunFacts) -> str:
+    names = (facts.dataset.get("splits") or {}).get("train") or []
+    return f"{len(names)} pictures" if names else "its training pictures"
+
+
+def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], scores: Scores, facts: RunFacts) -> Html:
+    """What a reader should know first, in sentences made from the numbers."""
+    scored = [row for row in rows if row.share > 0]
+    lines = []
+    if len(scored) >= 2:
+        best, worst = scored[0], scored[-1]
+        lines.append(f"Best class: {best.name} (IoU {score(best.iou)}); weakest: {worst.name} (IoU {score(worst.iou)}, "
+                     f"{share(worst.share)} of the labelled pixels).")  # fmt: skip
+    if mistakes:
+        told = "; ".join(f"{m.truth} taken for {m.prediction} ({share(m.share)} of {m.truth})" for m in mistakes[:3])
+        lines.append(f"Most frequent mistakes, by pixels: {told}.")
+    absent = [row.name for row in rows if row.iou != row.iou]
+    if absent:
+        named = ", ".join(absent) if len(absent) <= NAMED_ABSENT else f"{len(absent)} classes, the last ones below"
+        lines.append(f"Not in these pictures and not predicted, so left out of every mean: {named}.")
+    if scores.interval and scores.interval[1] - scores.interval[0] > 0.1:
+        lines.append("The interval is wide: with so few pictures, differences of a few points of mIoU mean little.")
+    trend = _trend(facts)
+    return Html(f'<div class="card">{bullets([*lines, *trend])}</div>') if lines or trend else Html("")
+
+
+def _trend(facts: RunFacts) -> list[str]:
+    """Whether training was still improving, or overfitted, when it ended."""
+    steps, miou = facts.series(facts.validations, "miou")
+    _, loss = facts.series(facts.validations, "val_loss")
+    lines = []
+    if len(miou) >= 4 and max(miou) == miou[-1] and miou[-1] > miou[-2] + 0.002:
+        lines.append("mIoU was still rising at the last validation: more training time would probably help.")
+    if len(loss) >= 4 and loss[-1] > 1.15 * min(loss):
+        at = steps[int(np.argmin(loss))] if len(steps) == len(loss) else 0
+        lines.append(
+            f"The validation loss has risen since step {at:.0f}: the model began to overfit or to be overconfident."
+        )
+    return lines
+
+
+def classes_section(rows: Sequence[ClassRow], scores: Scores) -> Html:
+    """Scores of every class, the best on top."""
+    header = ("class", "IoU", "Dice", "accuracy", "precision", "boundary F", "pixels")
+    kinds: tuple[Kind, ...] = ("name", "bar", "number", "number", "number", "number", "number")
+    body = [
+        (
+            Html(swatch(row.colour) + text(row.name)),
+            bar(row.iou if row.iou == row.iou else 0.0, score(row.iou)),
+            *(text(score(value)) for value in (row.dice, row.accuracy, row.precision, row.boundary_f)),
+            text(share(row.share)),
+        )
+        for row in rows
+    ]
+    means = key_values(scores.means)
+    return section(
+        "classes",
+        "Classes",
+        paragraph(
+            "IoU: overlap of truth and prediction over their union, counted over all pictures together. Accuracy: share "
+            "of a class's true pixels that were found. Precision: share of its predicted pixels that are right. "
+            "Boundary F: agreement of the outlines.",
+            note=True,
+        ),
+        table(header, body, kinds, tall=len(rows) > 30),
+        details("All mean scores and how they are defined", means),
+    )
+
+
+def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Html]) -> Html:
+    """The worst and the best pictures under the colours of the classes."""
+    parts = [legend(space), heading("The worst" if best else "All pictures, the worst first"), *worst]
+    if best:
+        parts += [heading("The best"), *best]
+    note = paragraph("Ranked by the mean IoU of the classes in each picture. Wrong pixels are red on the dimmed picture; "
+                     "grey is not labelled and does not count.", note=True)  # fmt: skip
+    return section("pictures", "Pictures", note, *parts)
+
+
+def legend(space: LabelSpace) -> Html:
+    """Swatch and name of every class; folded away where there are many."""
+    items = "".join(f"<li>{swatch(entry.colour)}{text(entry.name)}</li>" for entry in space.classes)
+    content = Html(f'<ul class="legend">{items}</ul>')
+    return (
+        content
+        if space.num_classes <= LEGEND_CLASSES
+        else details(f"Colours of the {space.num_classes} classes", content)
+    )
+
+
+def confusions_section(scores: Scores, mistakes: Sequence[Mistake]) -> Html:
+    """The confusion matrix by rows over the classes that occur, and the largest mistakes in words."""
+    present = np.flatnonzero(scores.counts.sum(axis=0) + scores.counts.sum(axis=1))
+    names, counts = [scores.classes[i] for i in present], scores.counts[np.ix_(present, present)]
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
+    small = len(names) <= MATRIX_CLASSES
+    how = (
+        "numbers in per cent of the row. The diagonal is right." if small else "both in class order; brighter is more."
+    )
+    left_out = "" if len(names) == len(scores.classes) else " Classes that do not occur are left out."
+    rows = [(text(m.truth), text(m.prediction), text(share(m.share)), text(f"{m.pixels:,}")) for m in mistakes]
+    kinds: tuple[Kind, ...] = ("name", "name", "number", "number")
+    listed = table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are none.")
+    drawn = _matrix_of_numbers(names, counts, shares) if small else _matrix_picture(shares)
+    return section(
+        "confusions",
+        "Confusions",
+        paragraph(f"Rows: true class; columns: what the model said; {how}{left_out}", note=True),
+        Html(f'<div class="side">{drawn}<div>{heading("The largest mistakes")}{listed}</div></div>'),
+    )
+
+
+def _matrix_of_numbers(names: Sequence[str], counts: NDArray[np.int64], shares: NDArray[np.float64]) -> Html:
+    titles = [
+        [f"{t}: {share(float(shares[i, j]))} predicted as {p} ({counts[i, j]:,} pixels)" for j, p in enumerate(names)]
+        for i, t in enumerate(names)
+    ]
+    return matrix(shares.tolist(), names, titles)
+
+
+def _matrix_picture(shares: NDArray[np.float64]) -> Html:
+    factor = max(720 // len(shares), 1)
+    # the root makes rare confusions visible beside the diagonal
+    image = np.repeat(np.repeat(heat_map(np.sqrt(shares)), factor, axis=0), factor, axis=1)
+    return picture(image, "confusion matrix, rows truth, columns prediction, in class order", exact=True, css="heat")

@@ -1,0 +1,94 @@
+"""`denselab check`: what it prints, what it writes and where, and how it ends."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from denselab.cli.check import check, default_folder
+from denselab.data.synthetic import write_synthetic
+from denselab.errors import ConfigError, DataError
+
+app = typer.Typer()
+app.command()(check)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight written scenes, with another folder as the current one."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return write_synthetic(tmp_path / "scenes", train=6, val=2, size=(32, 48))
+
+
+def files_of(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+
+
+def test_sound_data(scenes: Path, capsys: pytest.CaptureFixture[str]):
+    before = files_of(scenes)
+    result = CliRunner().invoke(app, [str(scenes)])
+    assert result.exit_code == 0, result.output
+    assert Path("denselab-check/scenes/contact-sheet.jpg").is_file()
+    assert files_of(scenes) == before
+    check(str(scenes), Path("out"))
+    printed = capsys.readouterr()
+    for text in ("8: 6 train, 2 val", "48x32 (8)", "building", "train %", "contact sheet: out"):
+        assert text in printed.out
+    assert "fit for training" in printed.err
+
+
+def test_json_is_one_document(scenes: Path):
+    result = CliRunner().invoke(app, [str(scenes), "--json", "--workers", "1", "--out", "out"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["would_train"] is True
+    assert document["pictures"] == {"train": 6, "val": 2}
+    assert document["contact_sheet"] == "out/contact-sheet.jpg"
+    assert sum(document["class_pixels"]["train"].values()) + document["ignored_pixels"]["train"] == 6 * 32 * 48
+
+
+def test_faults_are_grouped_with_their_fix_and_the_exit_code_is_3(scenes: Path, capsys: pytest.CaptureFixture[str]):
+    for number in range(6):
+        Image.fromarray(np.ones((10, 10), np.uint8)).save(scenes / "labels" / "train" / f"{number:05d}.png")
+    with pytest.raises(DataError, match="would not train") as caught:
+        check(str(scenes), Path("out"))
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    assert "images/train/00000.png" in str(caught.value)
+    printed = capsys.readouterr().out
+    assert "error: size mismatch (6)" in printed
+    assert printed.count("but label 10x10") == 5
+    assert "and 1 more" in printed
+    assert printed.count("fix: export the label at the picture's size") == 1
+
+
+def test_json_of_bad_data_is_still_printed(scenes: Path):
+    (scenes / "images" / "val" / "00001.png").write_bytes(b"")
+    result = CliRunner().invoke(app, [str(scenes), "--json"])
+    assert isinstance(result.exception, DataError)
+    document = json.loads(result.stdout)
+    assert document["would_train"] is False
+    errors = [fault for fault in document["faults"] if fault["severity"] == "error"]
+    assert [(fault["kind"], fault["file"]) for fault in errors] == [("unreadable picture", "images/val/00001.png")]
+
+
+def test_never_into_the_data(scenes: Path, monkeypatch: pytest.MonkeyPatch):
+    """`cd DATA; denselab check .` is what people type: its sheet goes beside the data set."""
+    before = files_of(scenes)
+    monkeypatch.chdir(scenes)
+    assert default_folder(Path(".")) == scenes.parent / "denselab-check" / "scenes"
+    check(".")
+    assert (scenes.parent / "denselab-check" / "scenes" / "contact-sheet.jpg").is_file()
+    with pytest.raises(ConfigError):
+        check(".", Path("labels"))
+    assert files_of(scenes) == before
+
+
+def test_a_folder_that_is_none(tmp_path: Path):
+    with pytest.raises(DataError, match="nowhere"):
+        check(str(tmp_path / "nowhere"))

@@ -1,0 +1,166 @@
+"""`denselab predict` and `denselab eval` as functions, on a small real model folder."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from denselab.cli.evaluate import default_folder, evaluate, fitting_labels
+from denselab.cli.predict import predict, window_size
+from denselab.data import open_dataset
+from denselab.data.synthetic import write_synthetic
+from denselab.errors import ConfigError, DataError, ResourceError, SkippedInputs
+from denselab.evaluation.evaluate import Evaluation
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training and three validation scenes of 40x56 pixels."""
+    return write_synthetic(tmp_path_factory.mktemp("scenes"), train=2, val=3, size=(40, 56), seed=1)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained network for those scenes."""
+    space = open_dataset(data).label_space
+    architecture = Architecture("deeplabv3plus", space.num_classes, "test_efficientnet")
+    preprocessing = Preprocessing((40, 56), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1.0)
+    torch.manual_seed(0)
+    network = architecture.create()
+    with torch.no_grad():
+        for _ in range(25):  # until batch norm knows its statistics: before, every pixel gets the same class
+            network(torch.randn(4, 3, 40, 56))
+    network.eval()
+    folder = tmp_path_factory.mktemp("runs") / "streets"
+    save_segmenter(Segmenter(network, architecture, space, preprocessing, torch.device("cpu"), {}), folder / "model")
+    return folder
+
+
+def pictures(folder: Path) -> Path:
+    folder.mkdir()
+    for name, size in (("a.png", (31, 17)), ("b.jpg", (1, 1))):
+        PILImage.new("RGB", size, (90, 120, 30)).save(folder / name)
+    return folder
+
+
+def test_predict_writes_labels_of_original_size_and_ids(run: Path, data: Path, tmp_path: Path) -> None:
+    predict(str(run), [str(pictures(tmp_path / "in"))], tmp_path / "out", probs="png", device="cpu")
+    ids = np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png"))
+    space = open_dataset(data).label_space
+    assert ids.shape == (17, 31)
+    assert set(np.unique(ids)) <= {entry.id for entry in space.classes}
+    assert len(list((tmp_path / "out" / "probs" / "a").iterdir())) == space.num_classes
+    assert LabelSpace.from_list(json.loads((tmp_path / "out" / "labels.json").read_text())) == space
+
+
+def test_predict_skips_bad_files_and_says_so_at_the_end(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures(tmp_path / "in")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    with pytest.raises(SkippedInputs, match=r"2 of 4 inputs skipped: .*gone\.png: there is no such file") as caught:
+        predict(str(run), [str(folder), str(tmp_path / "gone.png")], tmp_path / "out", device="cpu", as_json=True)
+    assert caught.value.exit_code == 4
+    told = json.loads(capsys.readouterr().out)
+    assert [Path(r["input"]).name for r in told["results"]] == ["a.png", "b.jpg"]
+    assert sum(told["results"][0]["shares"].values()) == pytest.approx(1, abs=1e-4)
+    assert [Path(s["input"]).name for s in told["skipped"]] == ["gone.png", "cut.png"]
+    assert Path(told["results"][0]["labels"]).is_file()
+
+
+def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no pictures in .*empty"):
+        predict(str(run), [str(tmp_path / "empty")], tmp_path / "out", device="cpu")
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    with pytest.raises(SkippedInputs, match="is a video"):
+        predict(str(run), [str(tmp_path / "clip.mp4")], tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_into_a_place_that_cannot_be_written(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(ResourceError, match="cannot write"):
+        predict(str(run), [str(pictures(tmp_path / "in"))], tmp_path / "out", device="cpu")
+
+
+def test_window_sizes() -> None:
+    assert window_size("512x256") == (512, 256)
+    assert window_size("64") == (64, 64)
+    assert window_size(None) is None
+    for wrong in ("big", "512x", "4x4"):
+        with pytest.raises(ConfigError, match="window"):
+            predict("m", ["i"], Path("o"), window=wrong)
+
+
+def test_eval_table_json_and_csv_agree(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(str(run), str(data), out=tmp_path / "out", device="cpu", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    exact = Evaluation.from_dict(told["exact"])
+    assert told["pictures"] == 3
+    assert told["miou"] == pytest.approx(exact.miou, abs=1e-4)
+    rows = list(csv.DictReader((tmp_path / "out" / "evaluation.csv").read_text().splitlines()))
+    assert {r["name"]: r["value"] for r in rows}["miou"] == f"{exact.miou:.4f}"
+    by_picture = list(csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines()))
+    assert [r["picture"] for r in by_picture] == list(exact.names)
+    assert [float(r["miou"]) for r in by_picture] == pytest.approx(exact.image_miou, abs=1e-4)
+    assert len(list((tmp_path / "out" / "worst").iterdir())) == 2
+    evaluate(str(run), str(data), out=tmp_path / "again", device="cpu")
+    assert f"{exact.miou:.4f}" in capsys.readouterr().out
+
+
+def test_eval_with_windows_and_views_counts_every_pixel(run: Path, data: Path, tmp_path: Path) -> None:
+    counts = []
+    for name, options in (("plain", {}), ("tta", {"tta": True}), ("window", {"window": "32x32"})):
+        evaluate(str(run), str(data), out=tmp_path / name, device="cpu", as_json=True, **options)
+        counts.append(json.loads((tmp_path / name / "evaluation.json").read_text())["exact"]["counts"])
+    assert np.array(counts).sum(axis=(1, 2)).tolist() == [np.sum(counts[0])] * 3
+    assert counts[0] != counts[1]
+    assert counts[0] != counts[2]
+
+
+def test_eval_of_an_absent_split_and_of_options_to_come(run: Path, data: Path) -> None:
+    with pytest.raises(DataError, match="no picture in test; it has train, val"):
+        evaluate(str(run), str(data), split="test", device="cpu")
+    with pytest.raises(ConfigError, match="--crf"):
+        evaluate(str(run), str(data), crf=True, device="cpu")
+
+
+def test_results_go_into_the_run_or_beside(run: Path, tmp_path: Path) -> None:
+    assert default_folder(str(run), "some/data", "val") == run / "eval-val"
+    assert default_folder(str(run / "model"), "some/data", "test") == Path("denselab-eval/model-data-test")
+
+
+MODEL = LabelSpace(
+    (LabelEntry(0, "ground", (0, 0, 0)), LabelEntry(4, "tree", (1, 1, 1)), LabelEntry(7, "car", (2, 2, 2)))
+)
+
+
+def test_labels_of_the_data_that_fit_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    void = LabelEntry(255, "void", (9, 9, 9), "ignore")
+    fewer = LabelSpace((LabelEntry(0, "ground", (5, 5, 5)), LabelEntry(7, "class 7", (6, 6, 6)), void))
+    fitted = fitting_labels(fewer, MODEL, "data")
+    assert fitted.names == MODEL.names
+    assert fitted.encode(np.array([0, 7, 255])).tolist() == [0, 2, 255]
+    assert "data does not name its labels" in capsys.readouterr().err  # never silently
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (LabelEntry(4, "car", (0, 0, 0)), "label 4 'car' does not fit the model, where 4 is 'tree'"),
+        (LabelEntry(5, "tree", (0, 0, 0)), "there is no 5 .*0 ground, 4 tree, 7 car"),
+    ],
+)
+def test_labels_of_the_data_that_do_not(entry: LabelEntry, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fitting_labels(LabelSpace((entry,)), MODEL, "data")

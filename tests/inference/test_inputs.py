@@ -1,0 +1,111 @@
+"""What may be passed in, what it becomes, and what is said about the rest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from denselab.errors import ConfigError, ShapeError
+from denselab.inference.inputs import Source, as_image, find_sources, refuse_overwriting
+
+RGB = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def stems(inputs: list[str], out: Path) -> list[str]:
+    return [str(source.stem) for source in find_sources(inputs, out)[0]]
+
+
+def test_every_form_of_one_picture_is_the_same_array(tmp_path: Path) -> None:
+    PILImage.fromarray(RGB).save(tmp_path / "a.png")
+    tensor = torch.from_numpy(RGB).permute(2, 0, 1)
+    forms = [RGB, tmp_path / "a.png", str(tmp_path / "a.png"), PILImage.fromarray(RGB), tensor, tensor.float() / 255]
+    forms.append(np.dstack([RGB, np.zeros((4, 5), np.uint8)]))  # alpha
+    for form in forms:
+        assert np.array_equal(as_image(form), RGB)
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = RGB[..., 0]
+    for form in (grey, grey[..., None], PILImage.fromarray(grey), torch.from_numpy(grey)[None]):
+        assert np.array_equal(as_image(form), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_pil_orientation_is_applied() -> None:
+    picture = PILImage.fromarray(RGB)
+    picture.getexif()[0x0112] = 6  # turn by 90 degrees to the right
+    assert np.array_equal(as_image(picture), np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (RGB.astype(np.float32), "dtype float32; expected uint8"),
+        (RGB.astype(np.uint16), "dtype uint16"),
+        (RGB.transpose(2, 0, 1), r"shape \(3, 4, 5\).*transpose\(1, 2, 0\)"),
+        (np.zeros((0, 5, 3), np.uint8), r"shape \(0, 5, 3\)"),
+        (np.zeros((2, 2, 2, 3), np.uint8), "shape"),
+        (torch.zeros(1, 3, 4, 5), "one picture at a time"),
+        (torch.full((3, 2, 2), -2.0), "values -2..-2; expected 0..1"),
+        (torch.full((3, 2, 2), float("nan")), "values nan"),
+        (torch.zeros(3, 2, 2, dtype=torch.int64), "dtype torch.int64"),
+        (PILImage.new("F", (2, 2)), "mode F"),
+        (7, "came as int"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_remedy(picture: object, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        as_image(picture)  # type: ignore[arg-type]
+
+
+def test_folders_are_searched_and_mirrored_without_results_and_other_files(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("a.jpg", "deep/er/b.PNG", "notes.txt", "clip.mp4", "out/labels/a.png")))
+    assert stems([str(tmp_path)], tmp_path / "out") == ["a", "deep/er/b"]
+
+
+def test_patterns_are_resolved_from_their_plain_beginning(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("x/one.png", "x/y/two.png", "x/y/two.txt")))
+    assert stems([str(tmp_path / "x" / "**" / "*")], tmp_path / "out") == ["one", "y/two"]
+    assert stems([str(tmp_path / "*" / "one.*")], tmp_path / "out") == ["x/one"]
+
+
+def test_a_name_with_dots_keeps_them(tmp_path: Path) -> None:
+    touch(tmp_path / "scan.v2.final.png")
+    assert stems([str(tmp_path)], tmp_path / "out") == ["scan.v2.final"]
+
+
+def test_equal_stems_are_told_apart(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("p/a.jpg", "p/a.png", "q/a.png", "r/q/a.png", "q/b.png")))
+    assert stems([str(tmp_path / "p")], tmp_path / "out") == ["a.jpg", "a.png"]
+    named = [str(tmp_path / n) for n in ("p/a.png", "q/a.png", "q/b.png")]
+    assert stems(named, tmp_path / "out") == ["p-a.png", "q-a.png", "b"]
+    same_folder_name = [str(tmp_path / "q" / "a.png"), str(tmp_path / "r" / "q" / "a.png")]
+    found = stems(same_folder_name, tmp_path / "out")
+    assert len(set(found)) == 2
+
+
+def test_a_picture_that_is_named_twice_is_predicted_once(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    assert len(stems([str(tmp_path), str(tmp_path / "a.png")], tmp_path / "out")) == 1
+
+
+def test_missing_files_and_videos_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    touch(tmp_path / "v.mp4")
+    sources, skipped = find_sources([str(tmp_path / "v.mp4"), str(tmp_path / "no.png")], tmp_path / "out")
+    assert sources == []
+    assert [("ffmpeg" in s.reason, "no such file" in s.reason) for s in skipped] == [(True, False), (False, True)]
+
+
+def test_results_never_land_on_inputs(tmp_path: Path) -> None:
+    touch(tmp_path / "labels" / "a.png")
+    source = find_sources([str(tmp_path / "labels" / "a.png")], tmp_path)[0][0]
+    with pytest.raises(ConfigError, match="would overwrite an input"):
+        refuse_overwriting([tmp_path / "x" / ".." / "labels" / "a.png"], [source])
+    refuse_overwriting([tmp_path / "labels" / "b.png"], [Source(source.path, source.stem)])

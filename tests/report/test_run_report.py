@@ -1,0 +1,178 @@
+"""The report as a whole: complete, self-contained, the same each time, for few and many classes and pictures."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from denselab.data import Dataset
+from denselab.errors import DataError
+from denselab.evaluation.evaluate import Evaluation
+from denselab.report.facts import read_run
+from denselab.report.run_report import Measured, compose, curves, write_report
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+
+VOID = {"meta", "img", "br", "hr", "input", "link", "path", "use", "rect"}
+ONE_MODEL = "they are one model"
+
+
+class Checker(HTMLParser):
+    """Every opened element is closed in order; collects ids, links and addresses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.text: list[str] = []
+        self.alts = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self._attributes(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._attributes(attrs)
+
+    def _attributes(self, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "alt":
+                self.alts += value or ""
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "xlink:href"):
+                self.references.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def checked(path: Path) -> tuple[Checker, str]:
+    """The parsed report; asserts that it is well-formed and refers to nothing outside itself."""
+    checker = Checker()
+    checker.feed(path.read_text(encoding="utf-8"))
+    assert not checker.open
+    assert len(set(checker.ids)) == len(checker.ids)
+    for reference in checker.references:
+        assert reference.startswith("data:image/") or reference.removeprefix("#") in checker.ids, reference[:60]
+    assert "<script" not in path.read_text(encoding="utf-8")
+    return checker, " ".join(" ".join(checker.text).split())
+
+
+def shifted(position: int, truth: np.ndarray) -> np.ndarray:
+    return np.roll(truth, position, axis=1)
+
+
+def composed(run: Path, dataset: Dataset, best: Measured, second: Measured | None) -> Path:
+    return compose(read_run(run), dataset, dataset.items, best, second, "" if second else ONE_MODEL, "val")
+
+
+@pytest.mark.parametrize("num_classes", [2, 6, 30, 150])
+def test_any_number_of_classes(
+    num_classes: int,
+    make_dataset: Callable[..., Dataset],
+    make_measured: Callable[..., Measured],
+    write_run: Callable[..., Path],
+) -> None:
+    dataset = make_dataset(num_classes, 9, stripes=32)
+    run = write_run(dataset)
+    best = make_measured(dataset, shifted)
+    second = make_measured(dataset, lambda i, truth: np.roll(truth, i + 1, axis=1))
+    checker, said = checked(composed(run, dataset, best, second))
+    for name in dataset.label_space.names:
+        assert name in said
+    for part in ("mIoU", "Confusions", "The worst", "The best", "Where they differ most", "denselab train some/streets",
+                 "10 min 01 s", "5.81 M", "a note & more", "trained on 2 pictures"):  # fmt: skip
+        assert part in said, part
+    assert ("confusion matrix, rows truth" in checker.alts) == (
+        num_classes > 25
+    )  # a picture where numbers would not fit
+    assert {"classes", "pictures", "confusions", "training", "two-models", "data", "repeat"} <= set(checker.ids)
+    kinds = [p.name.split("-")[0] for p in sorted((run / "samples").iterdir())]
+    assert (kinds.count("worst"), kinds.count("best"), kinds.count("differing")) == (4, 3, 3)
+
+
+def test_one_picture_one_model(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(3, 1)
+    run = write_run(dataset, validations=1)
+    _, said = checked(composed(run, dataset, make_measured(dataset, shifted), None))
+    assert "one picture gives no interval" in said
+    assert ONE_MODEL in said
+    assert [p.name for p in (run / "samples").iterdir()] == ["worst-1-sub_p0.png"]
+
+
+def test_a_fresh_run_without_any_record(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], tmp_path: Path
+) -> None:
+    dataset = make_dataset(3, 2)
+    _, said = checked(composed(tmp_path / "fresh", dataset, make_measured(dataset, shifted), None))
+    assert "no validation yet" in said
+
+
+def test_the_same_run_gives_the_same_bytes(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(6, 5)
+    run = write_run(dataset)
+    first = composed(run, dataset, make_measured(dataset, shifted), None).read_bytes()
+    assert composed(run, dataset, make_measured(dataset, shifted), None).read_bytes() == first
+
+
+def test_evaluation_json_has_the_scores_and_the_exact_counts(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(4, 3)
+    run = write_run(dataset)
+    best = make_measured(dataset, shifted)
+    composed(run, dataset, best, None)
+    document = json.loads((run / "evaluation.json").read_text())
+    assert document["miou"] == pytest.approx(best.evaluation.miou, abs=1e-4)
+    assert np.array_equal(Evaluation.from_dict(document["exact"]).counts, best.evaluation.counts)
+
+
+def test_charts_take_their_colours_from_the_page(
+    make_dataset: Callable[..., Dataset], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(5, 1)
+    charts, history = curves(read_run(write_run(dataset)), dataset.label_space.names)
+    assert len(charts) == 4
+    assert history is None
+    for chart in charts:
+        assert not re.search(r"#0[1-6]0[1-6]0[1-6]", chart)
+        assert "var(--" in chart
+        assert "DejaVu" not in chart
+
+
+def test_an_empty_split_is_refused(make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no picture in test"):
+        write_report(tmp_path, make_dataset(3, 1), "test")
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_run_with_real_model_folders(
+    second: bool, make_dataset: Callable[..., Dataset], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(3, 3)
+    run = write_run(dataset)
+    for seed, name in enumerate(("model", "model-best-loss")[: 1 + second]):
+        torch.manual_seed(seed)
+        architecture = Architecture("deeplabv3plus", 3, "test_efficientnet")
+        preprocessing = Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1.0)
+        network = architecture.create().eval()
+        model = Segmenter(network, architecture, dataset.label_space, preprocessing, torch.device("cpu"), {})
+        save_segmenter(model, run / name)
+    _, said = checked(write_report(run, dataset, device="cpu", quiet=True))
+    assert ("Here they give different labels" in said) == second
+    assert ("holds only one model" in said) == (not second)
