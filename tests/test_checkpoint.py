@@ -61,6 +61,19 @@ def test_damage_is_recognised_and_the_older_folder_taken(tmp_path: Path, damage:
     assert why is not None
 
 
+def test_what_others_put_into_the_folder_stays(tmp_path: Path) -> None:
+    """A user's notes in model/ were removed with the older model by the next validation."""
+    folder = tmp_path / "model"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "a.txt").write_text("1")
+    for keep in (False, True, True):
+        write_folder(folder, {"a": b"new"}, keep_previous=keep)
+        (folder / "notes.txt").write_text("2")
+    write_folder(folder, {"b": b"newer"})
+    assert sorted(path.name for path in folder.iterdir()) == ["b", MANIFEST, "mine", "notes.txt"]
+    assert (folder / "mine" / "a.txt").read_text() == "1"
+
+
 def test_killed_between_the_two_renames(tmp_path: Path) -> None:
     folder = tmp_path / "last"
     write_folder(folder, {"a": b"older"}, keep_previous=True)

@@ -46,6 +46,10 @@ def test_sizes() -> None:
         ({"losses": [{"name": "dice", "wieght": 2}]}, "wieght"),
         ({"optimizer": "adam"}, "optimizer"),
         ({"ema": 1.0}, "ema"),
+        ({"learning_rate": 1}, "did you mean 'lr'"),
+        ({"lr": float("inf")}, "lr: .*finite"),
+        ({"imgsz": "huge"}, "imgsz: .*'huge'.*write HEIGHTxWIDTH in pixels, such as 360x480"),
+        ({"losses": [{"name": "dice", "wieght": 2}]}, r"losses\.0\.wieght.*did you mean 'weight'"),
     ],
 )
 def test_wrong_settings_are_named(change: dict[str, object], message: str) -> None:
@@ -88,3 +92,22 @@ def test_bare_yes_and_no_of_yaml(tmp_path: Path) -> None:
     path.write_text("data: d\nimgsz: 64\nepochs: 1\npretrained: no\nprecision: no\n")
     config = make_config(read_settings(path))
     assert (config.pretrained, config.precision) == ("no", "no")
+
+
+@pytest.mark.parametrize(
+    "line", ["lr: -0.1", "batch: two", "precision: fp8", "time: soon", "lr: .inf", "losses: [dice]"]
+)
+def test_a_wrong_value_in_a_file_names_the_file(tmp_path: Path, line: str) -> None:
+    """It said "settings: ...", after the data had been read; fp8 ended as a fault of ours."""
+    path = tmp_path / "c.yaml"
+    path.write_text(f"epochs: 3\n{line}\n")
+    with pytest.raises(ConfigError, match=rf"c\.yaml: {line.split(':')[0]}"):
+        read_settings(path)
+
+
+def test_a_part_of_the_settings_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("lr: 0.1\nencoder:\n")
+    assert read_settings(path) == {"lr": 0.1, "encoder": None}
+    path.write_text("")
+    assert read_settings(path) == {}

@@ -1,16 +1,21 @@
 """The Python side: train, load, open and check data; what the command line calls too."""
 
+import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from denselab.config import check_settings
 from denselab.console import remark
 from denselab.data import Dataset, open_dataset
 from denselab.data.check import check_dataset
+from denselab.data.dataset import refuse_inside
+from denselab.data.readings import Fault
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
+from denselab.training.resume import resumed_settings
 from denselab.training.run import RunSummary, run_training
 
 
@@ -54,8 +59,13 @@ def train(
 
 
 def merge_settings(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` with every flag that is not None in the place of its key; a given length replaces the other kind."""
+    """`settings` with every flag that is not None in the place of its key; a given length replaces the other kind.
+
+    Raises ConfigError for a wrong value, before any data are read.
+    """
     given = {key: value for key, value in flags.items() if value is not None}
+    check_settings(given, "options")
+    check_settings(settings)
     merged = {**settings, **given}
     for length, other in (("time", "epochs"), ("epochs", "time")):
         if length in given and other not in given:
@@ -66,10 +76,12 @@ def merge_settings(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dic
 def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool, command: str) -> RunSummary:
     """Open and quickly check the data, train, write the report. `settings` are keys of TrainConfig."""
     started = time.monotonic()
-    dataset = open_for_training(data, settings)
+    dataset = open_for_training(data, resumed_settings(settings, run) if resume else settings)
+    if not resume:
+        refuse_inside(dataset, run)
     summary = run_training({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
-        path = write_report(run, dataset)
+        path = write_report(run, dataset, device=settings.get("device") or "auto")
         remark(f"report: {path}")
     return summary
 
@@ -78,14 +90,23 @@ def open_for_training(data: str, settings: Mapping[str, Any]) -> Dataset:
     """The data set, after the fast part of `denselab check`. Raises DataError with the first fault that would spoil a run."""
     dataset = open_dataset(data, val_fraction=settings.get("val_fraction") or 0.2, seed=settings.get("seed") or 0)
     report = check_dataset(dataset, quick=True)
-    for fault in report.faults:
-        if fault.severity == "warning":
-            remark(f"warning: {fault.message}")
+    for line in warning_lines(report.warnings):
+        remark(line)
     if not report.would_train:
-        errors = [fault for fault in report.faults if fault.severity == "error"]
-        more = f" ({len(errors) - 1} more faults)" if len(errors) > 1 else ""
-        raise DataError(f"{errors[0].message}; {errors[0].fix}{more}; `denselab check {data}` lists everything")
+        raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
     return dataset
+
+
+def warning_lines(warnings: Sequence[Fault]) -> list[str]:
+    """One line for each kind of warning: the first file and how many more there are."""
+    kinds: dict[tuple[str, str], list[Fault]] = {}
+    for fault in warnings:
+        kinds.setdefault((fault.kind, fault.fix), []).append(fault)
+    lines = []
+    for first, *others in kinds.values():
+        where = f"{first.file}: " if first.file else ""
+        lines.append(f"warning: {where}{first.message}" + (f" (and {len(others)} more of this kind)" if others else ""))
+    return lines
 
 
 def _command_of_call(data: str | Path, out: str | Path, settings: Mapping[str, Any]) -> str:

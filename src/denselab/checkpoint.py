@@ -26,10 +26,10 @@ PREVIOUS = ".previous"
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool = False) -> None:
-    """Put `files` (name -> content) and their manifest into `folder`, in the place of what was there, all or nothing.
+    """Put `files` (name -> content) and their manifest into `folder`, in the place of its files, all or nothing.
 
-    keep_previous: leave the folder that was there as `<folder>.previous`. Raises ResourceError (disk full, not writable);
-    what was there before then still is.
+    keep_previous: leave the folder that was there as `<folder>.previous`. What others put there stays. Raises ResourceError
+    (disk full, not writable); what was there before then still is.
     """
     fresh = folder.with_name(f"{folder.name}.writing-{os.getpid()}")
     try:
@@ -138,5 +138,19 @@ def _swap(folder: Path, fresh: Path, keep_previous: bool) -> None:
         shutil.rmtree(previous, ignore_errors=True)
         os.replace(folder, previous)
     os.replace(fresh, folder)
+    _carry_over(previous, folder)
     if not keep_previous:
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Move what somebody else put into the old folder into the new one: only files of ours are ever replaced."""
+    if not old.is_dir():
+        return
+    try:
+        ours = {MANIFEST, *json.loads((old / MANIFEST).read_bytes())}
+    except (OSError, ValueError, TypeError):  # damaged: then what has a name of ours is ours
+        ours = {MANIFEST}
+    for entry in old.iterdir():
+        if entry.name not in ours and not (new / entry.name).exists():
+            os.replace(entry, new / entry.name)

@@ -6,14 +6,23 @@ default recipe chooses the rest) and names the nearest valid key for a wrong one
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from denselab.errors import ConfigError
+
+# names that other tools give to our keys, and too unlike them to be found as the nearest
+SYNONYMS = {"learning_rate": "lr", "image_size": "imgsz", "backbone": "encoder", "amp": "precision"}
+FORMS = {
+    "imgsz": "HEIGHTxWIDTH in pixels, such as 360x480",
+    "time": "a duration such as 90s, 30m or 1h30m",
+    "save_every": "a duration such as 90s or 5m",
+}
 
 
 def parse_size(value: Any) -> Any:
@@ -52,7 +61,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class LossTerm(BaseModel):
     """One term of the loss: its name in denselab.losses.LOSSES, its weight in the sum, its own options."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str
     weight: float = Field(default=1.0, gt=0)
     options: dict[str, float] = Field(default_factory=dict)
@@ -61,7 +70,7 @@ class LossTerm(BaseModel):
 class TrainConfig(BaseModel):
     """Everything that decides what a run computes, with the unit of each number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
     data: str
@@ -127,12 +136,41 @@ class TrainConfig(BaseModel):
 
 
 def check_settings(settings: Mapping[str, Any], source: str = "settings") -> None:
-    """Raise ConfigError for a key that TrainConfig does not have, with the nearest that it has."""
+    """Raise ConfigError for a key that TrainConfig does not have, with the nearest that it has, and for a wrong value.
+
+    Each value is checked by itself: None, and what is missing, is left to the recipe.
+    """
     for key in settings:
         if key not in TrainConfig.model_fields:
-            near = difflib.get_close_matches(str(key), TrainConfig.model_fields, n=1, cutoff=0.5)
+            near = [SYNONYMS[key]] if key in SYNONYMS else _nearest(key, TrainConfig.model_fields)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(TrainConfig.model_fields)}"
             raise ConfigError(f"{source}: unknown key {key!r}; {hint}")
+    given = {key: value for key, value in settings.items() if value is not None}
+    try:
+        TrainConfig.model_validate({"data": "", "imgsz": 1, **given})
+    except ValidationError as error:
+        faults = [fault for fault in error.errors(include_url=False) if fault["loc"]]  # others are of several keys
+        if faults:
+            raise ConfigError(f"{source}: {_explain(faults[0])}") from None
+
+
+def _nearest(key: object, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """What is wrong with which key, what came, and how it is written."""
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        near = _nearest(fault["loc"][-1], LossTerm.model_fields)
+        return f"unknown key {where!r}; " + (
+            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(LossTerm.model_fields)}"
+        )
+    message = fault["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    form = FORMS.get(str(fault["loc"][0]))
+    return f"{where}: {message} (came: {fault['input']!r})" + (f"; write {form}" if form else "")
 
 
 def make_config(settings: Mapping[str, Any], source: str = "settings") -> TrainConfig:
@@ -141,22 +179,19 @@ def make_config(settings: Mapping[str, Any], source: str = "settings") -> TrainC
     try:
         return TrainConfig.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        came = f" (came: {first['input']!r})" if where else ""
-        raise ConfigError(
-            f"{source}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}{came}"
-        ) from None
+        raise ConfigError(f"{source}: {_explain(error.errors(include_url=False)[0])}") from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file, keys checked. Raises ConfigError that names the file."""
+    """The keys and values of a YAML file, each checked by itself. Raises ConfigError that names the file."""
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if loaded is None:  # an empty file leaves all to the recipe
+        loaded = {}
     if not isinstance(loaded, dict):
         raise ConfigError(
             f"{path} holds {type(loaded).__name__}; a mapping of settings was expected, such as `lr: 0.001`"

@@ -3,6 +3,7 @@
 Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +15,18 @@ from rich.progress import Progress as RichProgress
 
 PLAIN_LINE_SECONDS = 10.0  # how often a run without a terminal says where it is
 
-stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False)
+
+class Terminal(Console):
+    """A console whose reader may go away (`denselab ... | head`): what is left to say is dropped, the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+stderr = Terminal(stderr=True, highlight=False)
+stdout = Terminal(highlight=False)
 
 
 def remark(text: str) -> None:

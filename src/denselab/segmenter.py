@@ -5,7 +5,7 @@ same arithmetic: fit the picture into `imgsz`, normalise, run, enlarge the logit
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from denselab.build import create_model
 from denselab.checkpoint import pack_tensors, read_folder, unpack_json, unpack_tensors, write_folder
 from denselab.data.resample import resize_image
 from denselab.data.transforms import fit_size, normalise
-from denselab.errors import CheckpointError, ConfigError
+from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
 from denselab.types import Image, LabelMap
@@ -135,25 +135,30 @@ def label_maps(logits: Tensor, size: tuple[int, int]) -> list[LabelMap]:
     batch, classes = logits.shape[:2]
     dtype = torch.uint8 if classes <= 255 else torch.int32
     maps = torch.empty((batch, *size), dtype=dtype)
-    rows = max(1, BAND_BYTES // (4 * batch * classes * size[1]))
-    for top in range(0, size[0], rows):
-        band = _enlarged_rows(logits, size, top, min(top + rows, size[0]))
-        maps[:, top : top + band.shape[-2]] = band.argmax(dim=1).to(dtype)
+    for top, bottom in row_bands(batch * classes, size):
+        maps[:, top:bottom] = enlarged_rows(logits, size, top, bottom).argmax(dim=1).to(dtype)
     return [m.numpy() if classes <= 255 else m.numpy().astype(np.uint16) for m in maps]
 
 
-def _enlarged_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
+def row_bands(planes: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of bands of rows of a (planes, H, W) float32 array, each of about BAND_BYTES, at least one row."""
+    rows = max(1, BAND_BYTES // (4 * planes * size[1]))
+    for top in range(0, size[0], rows):
+        yield top, min(top + rows, size[0])
+
+
+def enlarged_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
+    """Rows [top, bottom) of `enlarge_logits(logits, size)`, (B, K, bottom - top, W), without computing the others."""
     height = logits.shape[-2]
     if height == size[0]:
-        band = logits[:, :, top:bottom]
-    else:
-        centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5
-        centre = centre.clamp(0, height - 1)  # as interpolate does at the border
-        upper = centre.floor().long()
-        lower = (upper + 1).clamp(max=height - 1)
-        weight = (centre - upper).to(logits).view(1, 1, -1, 1)
-        upper, lower = upper.to(logits.device), lower.to(logits.device)
-        band = torch.lerp(logits.index_select(2, upper), logits.index_select(2, lower), weight)
+        return enlarge_logits(logits[:, :, top:bottom], (bottom - top, size[1]))
+    centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5
+    centre = centre.clamp(0, height - 1)  # as interpolate does at the border
+    upper = centre.floor().long()
+    lower = (upper + 1).clamp(max=height - 1)
+    weight = (centre - upper).to(logits).view(1, 1, -1, 1)
+    upper, lower = upper.to(logits.device), lower.to(logits.device)
+    band = torch.lerp(logits.index_select(2, upper), logits.index_select(2, lower), weight)
     return enlarge_logits(band, (bottom - top, size[1]))
 
 
@@ -210,9 +215,11 @@ def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
             tuple(fields["imgsz"]), tuple(fields["mean"]), tuple(fields["std"]), fields["train_scale"]
         )
         label_space = LabelSpace.from_list(config["labels"])
+        model = architecture.create()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
-    model = architecture.create()
+    except (ConfigError, DataError) as error:  # a network or a table that this version does not know
+        raise CheckpointError(f"{folder / CONFIG}: {error}; update DenseLab, or use another model") from None
     load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from denselab.cli.check import check, default_folder
 from denselab.data.synthetic import write_synthetic
-from denselab.errors import ConfigError, DataError
+from denselab.errors import ConfigError, DataError, ResourceError
 
 app = typer.Typer()
 app.command()(check)
@@ -92,3 +92,21 @@ def test_never_into_the_data(scenes: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_folder_that_is_none(tmp_path: Path):
     with pytest.raises(DataError, match="nowhere"):
         check(str(tmp_path / "nowhere"))
+
+
+def test_a_place_that_cannot_be_written_costs_the_sheet_alone(scenes: Path, capsys: pytest.CaptureFixture[str]):
+    """The whole report was lost, after everything had been read."""
+    Path("file").write_text("in the way")
+    with pytest.raises(ResourceError, match=r"contact-sheet\.jpg: cannot be written.*--out"):
+        check(str(scenes), Path("file/out"))
+    assert "train %" in capsys.readouterr().out
+    with pytest.raises(ResourceError):
+        check(str(scenes), Path("file/out"), json_=True)
+    assert json.loads(capsys.readouterr().out)["contact_sheet"] is None
+
+
+def test_defaults_are_told_in_the_help():
+    """rich took `[default: all cores]` for markup and printed "Threads ."."""
+    told = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
+    assert "Default: all cores." in told
+    assert "Default: denselab-check/NAME." in told

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from denselab.cli.evaluate import default_folder, evaluate, fitting_labels
+from denselab.cli.evaluate import default_folder, evaluate, fitting_labels, split_of_run
 from denselab.cli.predict import predict, window_size
 from denselab.data import open_dataset
 from denselab.data.synthetic import write_synthetic
@@ -75,13 +76,36 @@ def test_predict_skips_bad_files_and_says_so_at_the_end(
 
 
 def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
+    """Nothing done at all is no "done, some inputs skipped" (4), but data that do not pass (3)."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no pictures in .*empty"):
-        predict(str(run), [str(tmp_path / "empty")], tmp_path / "out", device="cpu")
     (tmp_path / "clip.mp4").write_bytes(b"x")
-    with pytest.raises(SkippedInputs, match="is a video"):
-        predict(str(run), [str(tmp_path / "clip.mp4")], tmp_path / "out", device="cpu")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    for name, message in (
+        ("empty", r"nothing to predict: .*empty: holds no picture \(\.png"),
+        ("*.jpg", r"nothing to predict: .*\*\.jpg: matches no picture"),
+        ("clip.mp4", "nothing to predict: .*is a video"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            predict(str(run), [str(tmp_path / name)], tmp_path / "out", device="cpu")
+        assert caught.value.exit_code == 3
     assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match=r"1 of 1 inputs skipped: .*broken\.png: not a picture"):
+        predict(str(run), [str(tmp_path / "broken.png")], tmp_path / "out", device="cpu")
+
+
+def test_predict_never_writes_over_the_labels_of_a_data_set(run: Path, data: Path, tmp_path: Path) -> None:
+    """`predict RUN data/images --out data` wrote its guesses over data/labels, the truth somebody had drawn."""
+    place = shutil.copytree(data, tmp_path / "data")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"labels/.*\.png is there already, and is no result of predict"):
+        predict(str(run), [str(place / "images")], place, device="cpu")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "labels.json").write_text('{"mine": 1}')
+    with pytest.raises(ConfigError, match=r"labels\.json is there already"):
+        predict(str(run), [str(place / "images")], tmp_path / "out", device="cpu")
+    assert before == {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    for _ in range(2):  # its own results it replaces
+        predict(str(run), [str(place / "images" / "val")], tmp_path / "results", device="cpu")
 
 
 def test_predict_into_a_place_that_cannot_be_written(run: Path, tmp_path: Path) -> None:
@@ -133,6 +157,20 @@ def test_eval_of_an_absent_split_and_of_options_to_come(run: Path, data: Path) -
         evaluate(str(run), str(data), split="test", device="cpu")
     with pytest.raises(ConfigError, match="--crf"):
         evaluate(str(run), str(data), crf=True, device="cpu")
+
+
+def test_eval_draws_the_split_of_the_run(run: Path, data: Path, tmp_path: Path) -> None:
+    """Data without a split, trained with another seed than 0: eval measured on pictures that had been trained on."""
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text("seed: 3\nval_fraction: 0.4\n")
+    assert split_of_run(str(tmp_path / "run")) == {"seed": 3, "val_fraction": 0.4}
+    assert split_of_run(str(tmp_path / "run" / "model")) == {"seed": 3, "val_fraction": 0.4}
+    assert split_of_run(str(run)) == {}
+    pool = write_synthetic(tmp_path / "pool", train=10, val=0, size=(40, 56), seed=1)
+    evaluate(str(tmp_path / "run"), str(pool), device="cpu")
+    measured = (tmp_path / "run" / "eval-val" / "pictures.csv").read_text().splitlines()[1:]
+    expected = [item.name for item in open_dataset(pool, seed=3, val_fraction=0.4).of_split("val")]
+    assert sorted(line.split(",")[0] for line in measured) == sorted(expected)
 
 
 def test_results_go_into_the_run_or_beside(run: Path, tmp_path: Path) -> None:

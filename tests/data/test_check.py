@@ -287,7 +287,17 @@ def test_no_pixel_to_learn_from_in_train(make_set: MakeSet):
         write_ids(dataset, number, np.full(SIZE, 9))
     report = check_dataset(dataset, quiet=True)
     assert [(fault.kind, fault.message) for fault in report.errors] == [
-        ("all ignored", "every pixel of every train label is ignored")
+        ("all ignored", "every pixel of every train label is ignored: nothing to learn from")
+    ]
+
+
+def test_no_pixel_to_measure_on_in_val(make_set: MakeSet):
+    """It passed as fit for training, which then died in its first validation."""
+    dataset = make_set(3)
+    write_ids(dataset, 2, np.full(SIZE, 9))
+    report = check_dataset(dataset, quiet=True)
+    assert [fault.message for fault in report.errors] == [
+        "every pixel of every val label is ignored: nothing to choose the best model by"
     ]
 
 

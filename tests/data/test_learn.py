@@ -201,7 +201,7 @@ def test_told_encoding_is_not_questioned(save):
 def test_unreadable_labels_are_told_and_none_readable_is_an_error(save, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"")
     found = learn([save("a.png", [[0, 1]]), tmp_path / "bad.png"])
-    assert any("1 label files cannot be read" in note and "bad.png" in note for note in found.notes)
+    assert any("1 label file cannot be read" in note and "bad.png" in note for note in found.notes)
     with pytest.raises(DataError, match=r"bad\.png: the file is empty"):
         learn([tmp_path / "bad.png"])
 

@@ -27,7 +27,7 @@ def test_unlisted_pictures_and_unknown_names_are_told():
     listed, notes = apply_lists(items("a", "b"), {"train": ["a", "zebra"]}, "train.txt")
     assert [item.name for item in listed] == ["a"]
     assert any("zebra" in note for note in notes)
-    assert any("1 pictures are in no list" in note and "b" in note for note in notes)
+    assert any("1 picture in no list" in note and "b" in note for note in notes)
 
 
 def test_a_name_in_two_lists_is_a_leak():

@@ -30,7 +30,7 @@ def test_no_pictures(tmp_path, write):
 
 def test_pictures_without_labels(tmp_path, save, photo):
     save("images/a.png", photo())
-    with pytest.raises(DataError, match=r"1 pictures, but no labels.*`masks: FOLDER` in data.yaml"):
+    with pytest.raises(DataError, match=r"1 picture, but no labels.*`masks: FOLDER` in data.yaml"):
         open_dataset(tmp_path)
 
 
@@ -74,6 +74,16 @@ def test_shapes_beside_label_pictures_have_two_readings(tmp_path, save, photo, w
     assert open_dataset(tmp_path).layout == "folders"
     write("data.yaml", "layout: coco\n")
     assert open_dataset(tmp_path).layout == "COCO instances"
+
+
+def test_two_sets_of_label_pictures_for_the_same_names_are_not_chosen_between(save, photo, tmp_path):
+    """The first by name was taken, "pixels before shapes", though both were pixels."""
+    for folder in ("first", "second"):
+        for name in ("a", "b"):
+            save(f"{folder}/images/{name}.png", photo())
+            save(f"{folder}/labels/{name}.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(DataError, match="holds 2 data sets; open one of them: first, second"):
+        open_dataset(tmp_path)
 
 
 EXPECTED = {
@@ -142,6 +152,8 @@ REFUSED = {
     "layouts/voc_dataset/voc_dataset2": "VOC without SegmentationClass",
     "layouts/voc_dataset/voc_dataset3": "VOC without SegmentationClass",
     "layouts/cvat_dataset/for_video": "CVAT video tracks",
+    "layouts/cityscapes_dataset": "holds 2 data sets; open one of them: dataset, train_dataset",
+    "layouts/mapillary_vistas_dataset/train": "one split of Mapillary Vistas; open the folder above it",
 }
 
 

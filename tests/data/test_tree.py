@@ -1,6 +1,6 @@
 import pytest
 
-from denselab.data.tree import bare_stem, folder_role, read_tree, some, split_of, words
+from denselab.data.tree import bare_stem, folder_role, number_of, read_tree, some, split_of, words
 from denselab.errors import DataError
 
 
@@ -103,3 +103,7 @@ def test_missing_folder(tmp_path):
 def test_some_names():
     assert some(["a", "b"]) == "a, b"
     assert some("abcde") == "a, b, c and 2 more"
+
+
+def test_numbers_agree_with_their_nouns():
+    assert [number_of(n, "picture") for n in (0, 1, 2048)] == ["0 pictures", "1 picture", "2,048 pictures"]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from denselab import segmenter as segmenter_module
 from denselab.errors import ConfigError
-from denselab.inference import augmented
-from denselab.inference.augmented import bands, blended_labels, blended_probs, enlarge_rows, run_views, view_sizes
-from denselab.segmenter import Segmenter
+from denselab.inference.augmented import blended_labels, blended_probs, run_views, view_sizes
+from denselab.segmenter import Segmenter, enlarged_rows, row_bands
 
 sizes = st.integers(1, 23)
 
@@ -21,17 +21,19 @@ sizes = st.integers(1, 23)
 def test_rows_equal_interpolate(h: int, w: int, height: int, width: int, step: int) -> None:
     logits = torch.randn(3, h, w, generator=torch.Generator().manual_seed(h * 31 + w))
     whole = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
-    parts = [enlarge_rows(logits, (height, width), top, min(top + step, height)) for top in range(0, height, step)]
+    parts = [
+        enlarged_rows(logits[None], (height, width), top, min(top + step, height))[0] for top in range(0, height, step)
+    ]
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-4)
 
 
 def test_bands_stay_within_their_bytes_and_cover_all_rows() -> None:
-    found = list(bands(150, (4001, 3001)))
+    found = list(row_bands(150, (4001, 3001)))
     assert found[0][0] == 0
     assert found[-1][1] == 4001
     assert all(first[1] == second[0] for first, second in pairwise(found))
-    assert max(bottom - top for top, bottom in found) * 150 * 3001 * 4 <= augmented.BAND_BYTES
-    assert list(bands(10**6, (2, 10**6))) == [(0, 1), (1, 2)]
+    assert max(bottom - top for top, bottom in found) * 150 * 3001 * 4 <= segmenter_module.BAND_BYTES
+    assert list(row_bands(10**6, (2, 10**6))) == [(0, 1), (1, 2)]
 
 
 def test_probabilities_are_averaged_not_logits() -> None:

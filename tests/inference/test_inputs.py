@@ -109,3 +109,12 @@ def test_results_never_land_on_inputs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="would overwrite an input"):
         refuse_overwriting([tmp_path / "x" / ".." / "labels" / "a.png"], [source])
     refuse_overwriting([tmp_path / "labels" / "b.png"], [Source(source.path, source.stem)])
+
+
+def test_a_pattern_or_folder_without_a_picture_is_told(tmp_path: Path) -> None:
+    """Beside one that has pictures it was passed over in silence."""
+    touch(tmp_path / "a.png", tmp_path / "sub" / "notes.txt")
+    inputs = [str(tmp_path / name) for name in ("a.png", "*.jpg", "sub")]
+    sources, skipped = find_sources(inputs, tmp_path / "out")
+    assert [source.path.name for source in sources] == ["a.png"]
+    assert [s.reason.split(" (")[0] for s in skipped] == ["matches no picture", "holds no picture"]

@@ -47,6 +47,7 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "fcn16s_padded": lambda: thin_fcn(16, padded=True),
     "fcn8s_padded": lambda: thin_fcn(8, padded=True),
     "unet": lambda: UNet(thin_unet(padded=True)),
+    "unet_small": lambda: UNet(thin_unet(padded=True)),
     "unet on an encoder": lambda: UNetEncoder(thin_encoder(None), K),
     "unet_paper": lambda: UNetPaper(thin_unet(padded=False)),
     "deeplabv3plus": lambda: DeepLabV3Plus(thin_encoder(16), K, channels=32, aux=True),

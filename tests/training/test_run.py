@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from torch import Tensor
 
 from denselab.data import Dataset
 from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
+from denselab.labels import LabelSpace
 from denselab.segmenter import load_segmenter
 from denselab.training import loop
-from denselab.training.records import read_metrics
+from denselab.training.records import RunRecords, read_metrics
+from denselab.training.resume import clear_for_run, compare_data
 from denselab.training.run import run_training
 from denselab.training.step import Stepper
 
@@ -146,13 +150,42 @@ def test_a_damaged_last_is_recognised_and_the_one_before_used(
 def test_resume_needs_a_run_and_keeps_its_settings(straight: Path, tiny_data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run_training({}, tiny_data, tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
     with pytest.raises(ConfigError, match="lr = 0.001"):
         run_training({"lr": 0.5}, tiny_data, straight, resume=True)
 
 
-def test_a_run_is_never_overwritten(straight: Path, tiny_data: Dataset, tiny: Settings) -> None:
+def test_a_run_is_never_overwritten(straight: Path, tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
         run_training(tiny, tiny_data, straight)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("mine")
+    with pytest.raises(ConfigError, match=r"is not empty \(model\): nothing in it is touched"):
+        run_training(tiny, tiny_data, tmp_path)
+    assert (tmp_path / "model" / "config.json").read_text() == "mine"
+
+
+def test_a_run_that_was_killed_before_its_first_save_can_be_begun_again(tmp_path: Path) -> None:
+    """`--resume` found no last/, and without it the folder "already holds a run": there was no way on."""
+    for name in ("config.yaml", "env.json", "dataset.json", "log.txt", "metrics.jsonl"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".keep").write_text("")
+    clear_for_run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".keep"]
+    clear_for_run(tmp_path / "new")
+
+
+def test_resume_on_changed_data(
+    tiny_data: Dataset, straight: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    compare_data(tiny_data, RunRecords(run))
+    assert "are not those" not in capsys.readouterr().err
+    compare_data(replace(tiny_data, items=tiny_data.items[1:]), RunRecords(run))
+    assert "the pictures of train are not those that the run began with" in capsys.readouterr().err
+    fewer = LabelSpace(tiny_data.label_space.entries[1:])
+    with pytest.raises(ConfigError, match="label table"):
+        compare_data(replace(tiny_data, label_space=fewer), RunRecords(run))
 
 
 def test_time_is_a_budget(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from denselab.console import remark, stdout
 from denselab.data.check import CheckReport, check_dataset
 from denselab.data.dataset import open_dataset
 from denselab.data.readings import Fault
-from denselab.errors import DataError
+from denselab.data.tree import number_of
+from denselab.errors import DataError, ResourceError
 from denselab.labels import LabelEntry
 from denselab.report.contact_sheet import write_contact_sheet
 
@@ -24,15 +25,15 @@ LISTED_SIZES = 6
 
 
 def check(
-    data: Annotated[str, typer.Argument(help="Folder of the data set in any known layout, or its data.yaml.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Folder of the data set in any known layout, or its data.yaml.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the contact sheet [default: denselab-check/NAME].", show_default=False),
+        typer.Option(help="Folder for the contact sheet. Default: denselab-check/NAME.", show_default=False),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads [default: all cores].", show_default=False)
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. Default: all cores.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, where the data have none.")] = 0,
 ) -> None:
     """Read every picture and label; say layout, encoding, classes, balance, faults and their fixes.
@@ -41,7 +42,11 @@ def check(
     """
     dataset = open_dataset(data, seed=seed)
     report = check_dataset(dataset, workers=workers, seed=seed)
-    sheet = write_contact_sheet(dataset, report.examples, out or default_folder(dataset.root))
+    sheet, unwritten = None, None
+    try:
+        sheet = write_contact_sheet(dataset, report.examples, out or default_folder(dataset.root))
+    except ResourceError as error:  # what was read is told first: it may have taken an hour
+        unwritten = error
     if json_:
         document = {**report.to_dict(), "contact_sheet": None if sheet is None else str(sheet)}
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
@@ -51,6 +56,8 @@ def check(
             stdout.print(f"contact sheet: {sheet}", soft_wrap=True, markup=False)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}")
+    if unwritten is not None:
+        raise unwritten
     if not json_:
         remark(f"{dataset.root}: {report.verdict}")
 
@@ -79,7 +86,7 @@ def _head(report: CheckReport) -> Table:
         ("layout", report.layout),
         ("encoding", report.encoding),
         ("pictures", f"{sum(report.pictures.values()):,}: {pictures}"),
-        ("width x height", sizes + (f" and {more} other sizes" if more > 0 else "")),
+        ("width x height", sizes + (f" and {number_of(more, 'other size')}" if more > 0 else "")),
         *(("note" if first else "", note) for first, note in zip([True, *[False] * len(report.notes)], report.notes)),  # noqa: B905
     ]
     for name, value in rows:
@@ -109,7 +116,7 @@ def _classes(report: CheckReport) -> Table:
 
 def _named(entry: LabelEntry) -> tuple[Text, str, Text]:
     red, green, blue = entry.colour
-    role = "" if entry.role == "class" else f" ({entry.role})"
+    role = "" if entry.role in ("class", entry.name) else f" ({entry.role})"
     return Text("██", style=f"rgb({red},{green},{blue})"), str(entry.id), Text(entry.name + role)
 
 

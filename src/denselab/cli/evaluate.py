@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from denselab.cli.predict import window_size
+from denselab.config import read_settings
 from denselab.console import progress, remark, stdout
 from denselab.data import Dataset, Item, open_dataset
 from denselab.errors import ConfigError, DataError
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder, run folder, or hub id owner/name.")],
-    data: Annotated[str, typer.Argument(help="Folder of the data set, its data.yaml, or synthetic.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data set, its data.yaml, or synthetic.")],
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which pictures.")] = "val",
     window: Annotated[
         str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
@@ -36,8 +37,12 @@ def evaluate(
         typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, where the data have none.")] = 0,
-    val_fraction: Annotated[float, typer.Option(help="Share of val, where the data have no split.")] = 0.2,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the split, where the data have none. Default: the run's, else 0.")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of val, where the data have no split. Default: the run's, else 0.2.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,
 ) -> None:
     """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV files, worst pictures."""
@@ -52,7 +57,9 @@ def evaluate(
         raise ConfigError("--crf: this version has no CRF yet; leave the option out")
     options = Options.of(tta, window_size(window))
     predictor = load(model, device)
-    dataset = open_dataset(data, val_fraction=val_fraction, seed=seed)
+    given = {"seed": seed, "val_fraction": val_fraction}
+    drawn = split_of_run(model) | {key: value for key, value in given.items() if value is not None}
+    dataset = open_dataset(data, **drawn)
     dataset = replace(dataset, label_space=fitting_labels(dataset.label_space, predictor.label_space, data))
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
@@ -101,6 +108,18 @@ def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpa
 def _listed(space: LabelSpace) -> str:
     told = [f"{entry.id} {entry.name}" for entry in space.classes]
     return ", ".join(told[:12]) + (", ..." if len(told) > 12 else "")
+
+
+def split_of_run(model: str) -> dict[str, Any]:
+    """seed and val_fraction by which a run drew its split: with others, eval would measure on pictures of the training.
+
+    {} where the model is no run folder, nor the model/ in one.
+    """
+    for run in (Path(model), Path(model).parent):
+        if (run / "config.yaml").is_file() and (run / "model" / "config.json").is_file():
+            stored = read_settings(run / "config.yaml")
+            return {key: stored[key] for key in ("seed", "val_fraction") if stored.get(key) is not None}
+    return {}
 
 
 def default_folder(model: str, data: str, split: str) -> Path:

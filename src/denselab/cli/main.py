@@ -1,17 +1,20 @@
 """The `denselab` command: one line per error, the exit code of its kind, no traceback."""
 
 import os
+import signal
 import sys
 import warnings
+from types import FrameType
 
-import click
 import typer
 
-from denselab.console import remark
+from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
 from denselab.runtime import keep_freed_memory
 
 USAGE_ERROR = 2
+# click's base of usage errors, from whichever click this typer stands on (newer ones carry their own copy)
+ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
     name="denselab",
@@ -45,24 +48,33 @@ def _register() -> None:
 _register()
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """What SIGTERM does outside training: what is being written is finished, nothing new is begun."""
+    remark("denselab: stopped")
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
+    signal.signal(signal.SIGTERM, _end)
     keep_freed_memory()
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
         remark(f"denselab: {error}")
         code = error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except ClickException as error:
+        error.show()  # type: ignore[attr-defined]
         code = USAGE_ERROR
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         remark("denselab: stopped")
         code = 130
     except BrokenPipeError:  # `denselab ... | head`
+        stdout.on_broken_pipe()  # else Python would try to write the rest at its end
         code = 0
     except MemoryError:
         remark("denselab: out of memory; use a smaller --imgsz or --window, or fewer --workers")

@@ -13,7 +13,6 @@ import typer
 from denselab.config import parse_size
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError, DataError, SkippedInputs
-from denselab.labels import LabelSpace
 
 if TYPE_CHECKING:
     from denselab.inference.collection import Result
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Model folder, run folder, or hub id owner/name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")],
     inputs: Annotated[
         list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
     ],
@@ -40,7 +39,6 @@ def predict(
 ) -> None:
     """Predict pictures: label PNGs with the original ids, overlays, and probabilities, each at the input's own size."""
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
-    from denselab.inference.files import write_text
     from denselab.inference.inputs import find_sources
     from denselab.inference.predictor import Options, load
 
@@ -49,16 +47,13 @@ def predict(
     sources, skipped = find_sources(inputs, out)
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
-    if not sources and not skipped:
+    if not sources:
         raise DataError(
-            f"no pictures in {', '.join(inputs)}; give picture files, or folders or patterns that hold some"
+            f"nothing to predict: {_told(skipped)}; give picture files, or folders or patterns that hold some"
         )
-    results: list[Result] = []
-    if sources:
-        predictor = load(model, device)
-        write_text(out / "labels.json", labels_json(predictor.label_space))
-        results, unreadable = predict_files(predictor, sources, out, options, probs or "none", quiet=as_json)
-        skipped += unreadable
+    predictor = load(model, device)
+    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", quiet=as_json)
+    skipped += unreadable
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_summary(model, out, results, skipped, seconds), indent=1, ensure_ascii=False))
@@ -68,7 +63,8 @@ def predict(
             f"{count} predicted in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
         )
     if skipped:
-        raise SkippedInputs(f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {_told(skipped)}")
+        message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {_told(skipped)}"
+        raise SkippedInputs(message) if results else DataError(message)
 
 
 def window_size(window: str | None) -> tuple[int, int] | None:
@@ -79,11 +75,6 @@ def window_size(window: str | None) -> tuple[int, int] | None:
     if not isinstance(size, tuple):
         raise ConfigError(f"--window {window!r}; write height x width in pixels, such as 512x512")
     return (int(size[0]), int(size[1]))
-
-
-def labels_json(space: LabelSpace) -> str:
-    """The label table that goes with the label files."""
-    return json.dumps(space.to_list(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _told(skipped: Sequence[Skipped]) -> str:

@@ -14,7 +14,9 @@ from denselab.errors import ConfigError
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="Folder of pictures and labels, a data.yaml, or `synthetic`.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Folder of pictures and labels, a data.yaml, or `synthetic`.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: runs/DATA-MODEL, numbered if it exists.")
     ] = None,
@@ -73,8 +75,10 @@ def train(
 def _free_run_folder(data: str, settings: dict[str, Any], resume: bool) -> Path:
     if resume:
         raise ConfigError("--resume needs --out: the run folder to continue")
-    stem = Path(data).resolve().stem if Path(data).suffix == ".yaml" else Path(data).resolve().name
-    base = Path("runs") / f"{stem.replace(':', '-')}-{settings.get('model') or 'deeplabv3plus'}"
+    source = Path(data).resolve()
+    root = source.parent if source.suffix in (".yaml", ".yml") else source
+    place = root.parent if Path.cwd().is_relative_to(root) else Path()  # never into the data set
+    base = place / "runs" / f"{root.name.replace(':', '-')}-{settings.get('model') or 'deeplabv3plus'}"
     number, run = 1, base
     while run.exists():
         number += 1

@@ -17,12 +17,12 @@ from denselab.data.learn import Learned, learn
 from denselab.data.recognise import recognise
 from denselab.data.scan import MAX_SCANNED, counts_by_id
 from denselab.data.split import decide_splits
-from denselab.data.tree import some
-from denselab.errors import DataError
+from denselab.data.tree import number_of, some
+from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 
-__all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "require_trainable"]
+__all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "refuse_inside", "require_trainable"]
 
 PEEKED = 24  # label files that show the encoding where the table is given
 SYNTHETIC_TRAIN = 240  # scenes of "synthetic" without a number; a quarter as many for val
@@ -122,13 +122,21 @@ def require_trainable(dataset: Dataset) -> None:
     """Raise DataError where train or val is empty, with what to do."""
     if len(dataset.items) < 2:
         raise DataError(
-            f"{dataset.root}: {len(dataset.items)} picture with labels; training needs at least two: add pictures"
+            f"{dataset.root}: {number_of(len(dataset.items), 'picture')} with labels; training needs at least two: add pictures"
         )
     for split in ("train", "val"):
         if not dataset.of_split(split):
             raise DataError(
                 f"{dataset.root}: no picture in {split}; add some, or name them under `splits` in data.yaml"
             )
+
+
+def refuse_inside(dataset: Dataset, folder: Path) -> None:
+    """Raise ConfigError where a folder to write into lies in the data set: results there would be read as data."""
+    if folder.resolve().is_relative_to(dataset.root.resolve()):
+        raise ConfigError(
+            f"{folder} lies inside the data set {dataset.root}, which stays untouched; give another --out"
+        )
 
 
 def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset:
@@ -183,12 +191,13 @@ def _summary(item: Item) -> dict[int, int]:
 
 def _partner_notes(found: Found) -> list[str]:
     notes = []
-    for files, what in (
-        (found.without_label, "pictures have no label"),
-        (found.without_image, "labels have no picture"),
+    for files, noun, lack in (
+        (found.without_label, "picture", "label"),
+        (found.without_image, "label", "picture"),
     ):
         if files:
-            notes.append(f"{len(files)} {what} and are left out: {some(f.name for f in files)}")
+            names = some(f.name for f in files)
+            notes.append(f"{number_of(len(files), noun)} without a {lack}, left out: {names}")
     return notes
 
 

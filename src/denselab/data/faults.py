@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset
 from denselab.data.readings import Fault, Reading, relative
+from denselab.data.tree import number_of
 
 # Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ by 10
 # to 40, those 1 s apart by 27 to 125; the closest of 45,000 pairs of different places or surfaces by 36 (steel), 63
@@ -55,7 +56,7 @@ def split_faults(dataset: Dataset) -> list[Fault]:
         return [Fault("no pictures", "error", "", "no picture with a label was found", fix)]
     if len(dataset.items) == 1:
         file = relative(dataset, dataset.items[0].image)
-        message = "one labelled picture only: nothing is left to measure on"
+        message = "one labelled picture only: training needs at least one to learn from and one to measure on"
         return [Fault("one picture", "error", file, message, "add pictures, or cut it into tiles, some for validation")]
     faults = []
     for split, use in (("train", "to learn from"), ("val", "to choose the best model by")):
@@ -70,7 +71,7 @@ def nothing_labelled(readings: Sequence[Reading]) -> list[Fault]:
     counted = [reading.counts for reading in readings if reading.counts is not None]
     if not counted or any(counts.any() for counts in counted):
         return []
-    message = f"every pixel of {len(counted)} labels is ignored: nothing to learn"
+    message = f"every pixel of {number_of(len(counted), 'label')} is ignored: nothing to learn"
     fix = "give at least two ids the role class under `labels` in data.yaml, or label the pictures"
     return [Fault("all ignored", "error", "", message, fix)]
 
@@ -87,9 +88,7 @@ def class_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
         faults.append(Fault("one class", "error", "", message, "check the label table and how the labels are coded"))
     for split, counts in totals.items() if len(present) else ():
         if not counts.any():
-            if split == "train":
-                message, fix = f"every pixel of every {split} label is ignored", "label them, or change the split"
-                faults.append(Fault("all ignored", "error", "", message, fix))
+            faults += _ignored_split(split, readings)
             continue
         absent = [name for name, here, anywhere in zip(names, counts, overall, strict=True) if anywhere and not here]
         if absent:
@@ -103,6 +102,15 @@ def class_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
         fix = "fine for a part of a larger set; else correct the label table"
         faults.append(Fault("absent class", "warning", "", message, fix))
     return faults
+
+
+def _ignored_split(split: str, readings: Sequence[Reading]) -> list[Fault]:
+    """The fault of a split that was read and in which nothing is labelled; a test split need not be."""
+    use = {"train": "nothing to learn from", "val": "nothing to choose the best model by"}.get(split)
+    if use is None or not any(reading.counts is not None and split_of(reading) == split for reading in readings):
+        return []
+    message = f"every pixel of every {split} label is ignored: {use}"
+    return [Fault("all ignored", "error", "", message, "label them, or change the split")]
 
 
 def class_totals(dataset: Dataset, readings: Iterable[Reading]) -> dict[str, NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from denselab.data.images import read_palette
 from denselab.data.item import NamedLabel
 from denselab.data.likeness import is_smeared_two_valued, looks_like_objects, refuse_grey_levels, refuse_grey_pictures
 from denselab.data.scan import MAX_SCANNED, Contents, counts_by_id, scan
-from denselab.data.tree import some
+from denselab.data.tree import number_of, some
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
 
@@ -49,7 +49,7 @@ def learn(
         )
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
-        notes.append(f"{len(faults)} label files cannot be read: {some(faults, 2)}")
+        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {some(faults, 2)}")
     if kind is not None:
         encoding, table, description, more = _told(kind, usable, names)
     elif any(not c.grey for c in usable):
@@ -89,7 +89,7 @@ def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Fin
     if given:
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [_rgb(code) for code in totals if _rgb(code) not in table]
-        notes = [f"{len(strange)} colours are in no table: {some(strange)}"] if strange else []
+        notes = [f"{number_of(len(strange), 'colour')} in no table: {some(strange)}"] if strange else []
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
     if len(totals) > MAX_COLOURS:
         raise DataError(

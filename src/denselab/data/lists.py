@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import Item
-from denselab.data.tree import SPLIT_WORDS, Tree, bare_stem, some
+from denselab.data.tree import SPLIT_WORDS, Tree, bare_stem, number_of, some
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
@@ -39,7 +39,9 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file that hold something. Raises DataError where it is not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); correct the name of the list") from None
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save the list as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
@@ -73,10 +75,10 @@ def apply_lists(
         )
     notes = [f"split from {where}"]
     if missing:
-        notes.append(f"{where}: {len(missing)} names have no picture with a label: {some(missing)}")
+        notes.append(f"{where}: {number_of(len(missing), 'name')} without a labelled picture: {some(missing)}")
     unlisted = [item.name for position, item in enumerate(items) if position not in split_of]
     if unlisted:
-        notes.append(f"{len(unlisted)} pictures are in no list and left out: {some(unlisted)}")
+        notes.append(f"{number_of(len(unlisted), 'picture')} in no list, left out: {some(unlisted)}")
     listed = tuple(replace(items[position], split=split) for position, split in sorted(split_of.items()))
     return listed, tuple(notes)
 

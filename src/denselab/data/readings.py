@@ -13,6 +13,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.encodings import count_values
 from denselab.data.images import EXIF_ORIENTATION, MAX_PIXELS, TIFF_SUFFIXES, picture_size, read_label_pixels
 from denselab.data.item import FileLabels
+from denselab.data.tree import number_of
 from denselab.errors import DataError
 from denselab.types import Image, LabelMap
 
@@ -145,7 +146,7 @@ def _unreadable(dataset: Dataset, kind: Kind, path: Path, error: DataError | OSE
 
 def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fault:
     often = sorted(strangers.items(), key=lambda pair: -pair[1])
-    listed = ", ".join(f"id {value} ({count} pixels)" for value, count in often[:5])
+    listed = ", ".join(f"id {value} ({number_of(count, 'pixel')})" for value, count in often[:5])
     more = f" and {len(often) - 5} more" if len(often) > 5 else ""
     return Fault(
         "unknown id", "error", relative(dataset, item.source.path), f"{listed}{more} not in the label table",

@@ -7,7 +7,7 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_told, read_settings
-from denselab.data.tree import Tree, folder_role, read_tree, some, split_of
+from denselab.data.tree import Tree, folder_role, number_of, read_tree, some, split_of
 from denselab.errors import DataError
 
 PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")
@@ -21,7 +21,10 @@ def recognise(path: Path) -> tuple[Path, Found]:
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
         return _recognise_tree(read_tree(path))
     settings = read_settings(settings_file)
-    tree = read_tree(settings_file.parent / (settings.path or "."))
+    folder = settings_file.parent / (settings.path or ".")
+    if not folder.is_dir():
+        raise DataError(f"{settings_file}: path: {folder} is no folder; give it from the place of {settings_file.name}")
+    tree = read_tree(folder)
     found = find_told(tree, settings, settings_file)
     root = tree.root
     if found is None:
@@ -103,7 +106,7 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
                 else f"{tree.root}: no data set to train on: {'; '.join(refusals[:4])}"
             )
         return None
-    if len(fits) > 1 and not _same_pictures(fits):
+    if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         raise DataError(f"{tree.root}: holds {len(fits)} data sets; open one of them: {some(folders, 40)}")
     below, found = fits[0]
@@ -136,19 +139,28 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
             deeper, more = _try_below(below, depth - 1)
             fits += deeper
             refusals += more
-    fits.sort(key=lambda fit: (fit[1].encoding_text.startswith("shapes"), fit[0].root.as_posix()))
+    fits.sort(key=lambda fit: (_is_drawn(fit[1]), fit[0].root.as_posix()))
     return fits, refusals
 
 
-def _same_pictures(fits: list[tuple[Tree, Found]]) -> bool:
-    return len({tuple(sorted(item.image.stem for item in found.items)) for _, found in fits}) == 1
+def _is_drawn(found: Found) -> bool:
+    """Whether the labels are drawn from shapes, which says less than pixels: a tool made the pixels from them."""
+    return found.encoding_text.startswith("shapes")
+
+
+def _one_in_two_forms(fits: list[tuple[Tree, Found]]) -> bool:
+    """Whether one has label pictures and all others draw labels for the same pictures."""
+    pictures = {tuple(sorted(item.image.stem for item in found.items)) for _, found in fits}
+    return len(pictures) == 1 and not _is_drawn(fits[0][1]) and _is_drawn(fits[1][1])
 
 
 def _nothing(tree: Tree) -> str:
     if not tree.pictures:
         kinds = ", ".join(sorted({f.suffix for f in tree.files})[:6])
-        return f"{tree.root}: no picture (.jpg, .png, .tif, ...) among {len(tree.files)} files ({kinds}); give another folder"
+        files = number_of(len(tree.files), "file")
+        return f"{tree.root}: no picture (.jpg, .png, .tif, ...) among {files} ({kinds}); give another folder"
     return (
-        f"{tree.root}: {len(tree.pictures)} pictures, but no labels in a known layout; put label PNGs of the same names into a "
-        "folder `labels` beside `images`, or write `images: FOLDER` and `masks: FOLDER` in data.yaml"
+        f"{tree.root}: {number_of(len(tree.pictures), 'picture')}, but no labels in a known layout; "
+        "put label PNGs of the same names into a folder `labels` beside `images`, "
+        "or write `images: FOLDER` and `masks: FOLDER` in data.yaml"
     )

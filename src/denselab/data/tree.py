@@ -153,3 +153,8 @@ def some(names: Iterable[object], limit: int = 3) -> str:
     listed = [str(name) for name in names]
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
+
+
+def number_of(number: int, noun: str) -> str:
+    """A number with its noun: "1 picture", "2,048 pictures"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

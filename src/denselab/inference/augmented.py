@@ -4,20 +4,18 @@ What the network gives stays at the network's size (K, h, w); enlarging and arg-
 of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from denselab.errors import ConfigError
-from denselab.segmenter import Segmenter, enlarge_logits, label_maps
+from denselab.segmenter import Segmenter, enlarge_logits, enlarged_rows, label_maps, row_bands
 from denselab.types import Image, LabelMap
 
 SCALES = (0.75, 1.0, 1.25)  # of the size the network was trained at; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
-BAND_BYTES = 64 * 2**20  # of enlarged scores at a time
 
 
 def view_sizes(size: tuple[int, int], scales: Sequence[float]) -> tuple[tuple[int, int], ...]:
@@ -44,23 +42,6 @@ def run_views(
     return views
 
 
-def enlarge_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
-    """Rows [top, bottom) of the bilinear enlargement (align_corners=False) of (K, h, w) to size (H, W): (K, bottom-top, W).
-
-    Equals F.interpolate(..., antialias=False) of the whole, without computing the whole.
-    """
-    height = logits.shape[1]
-    rows = torch.arange(top, bottom, device=logits.device, dtype=torch.float64)
-    source = ((rows + 0.5) * height / size[0] - 0.5).clamp(min=0)
-    upper = source.floor().long().clamp(max=height - 1)
-    lower = (upper + 1).clamp(max=height - 1)
-    share = (source - upper).to(logits.dtype)[None, :, None]
-    band = torch.lerp(logits[:, upper], logits[:, lower], share)
-    if band.shape[2] == size[1]:
-        return band
-    return F.interpolate(band[None], size=(bottom - top, size[1]), mode="bilinear", align_corners=False)[0]
-
-
 def mean_probs(views: Sequence[Tensor]) -> Tensor:
     """(K, h, w) mean softmax of the views, at the size of the largest.
 
@@ -74,13 +55,6 @@ def mean_probs(views: Sequence[Tensor]) -> Tensor:
     return total / len(views)
 
 
-def bands(num_classes: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of bands of rows whose (K, rows, W) float32 stays within BAND_BYTES; at least one row each."""
-    rows = max(BAND_BYTES // (num_classes * size[1] * 4), 1)
-    for top in range(0, size[0], rows):
-        yield top, min(top + rows, size[0])
-
-
 def blended_labels(views: Sequence[Tensor], size: tuple[int, int]) -> LabelMap:
     """(H, W) class indices at size (H, W): the arg-max of the views' mean softmax; uint8 up to 255 classes, else uint16."""
     scores = views[0] if len(views) == 1 else mean_probs(views)  # softmax does not change which class is largest
@@ -91,7 +65,7 @@ def blended_probs(views: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.
     """(K, H, W) float32 mean softmax of the views at size (H, W); of one view, the softmax of its enlarged logits."""
     scores = views[0] if len(views) == 1 else mean_probs(views)
     probs = np.empty((scores.shape[0], *size), dtype=np.float32)
-    for top, bottom in bands(scores.shape[0], size):
-        band = enlarge_rows(scores, size, top, bottom)
+    for top, bottom in row_bands(scores.shape[0], size):
+        band = enlarged_rows(scores[None], size, top, bottom)[0]
         probs[:, top:bottom] = (band.softmax(dim=0) if len(views) == 1 else band).float().cpu().numpy()
     return probs

@@ -3,6 +3,7 @@
 The next picture is read while the network works, and results are written behind it.
 """
 
+import json
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,15 @@ import numpy as np
 from denselab.console import Progress, progress, remark
 from denselab.data.dataset import Dataset, Item
 from denselab.data.images import read_image
-from denselab.errors import DataError, DenseLabError, ResourceError
+from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
+from denselab.inference.files import write_text
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
 from denselab.inference.predictor import Options, Predictor
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 
+TABLE = "labels.json"
 AHEAD = 2  # pictures decoded before they are needed
 
 
@@ -45,10 +48,11 @@ def predict_files(
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
 
-    Raises ConfigError before any work where a result would replace an input, ResourceError where `out` cannot be written.
+    The label table goes to labels.json. Raises ConfigError before any work where a result would replace an input or
+    another file that predict did not write, ResourceError where `out` cannot be written.
     """
-    targets = (path for s in sources for path in result_paths(out, s.stem, probs).values())
-    refuse_overwriting(targets, sources)
+    refuse_losses(sources, out, probs)
+    write_text(out / TABLE, labels_json(predictor.label_space))
     results: list[Result] = []
     skipped: list[Skipped] = []
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(2) as pool:
@@ -68,6 +72,40 @@ def predict_files(
         if saving:
             saving.result()
     return results, skipped
+
+
+def refuse_losses(sources: Sequence[Source], out: Path, probs: ProbsFormat) -> None:
+    """Raise ConfigError where a result would replace an input, or a file that is no earlier result.
+
+    `predict RUN data/images --out data` would else write over the labels of a data set. Earlier results are known by
+    the label table beside them.
+    """
+    targets = [path for s in sources for path in result_paths(out, s.stem, probs).values()]
+    refuse_overwriting(targets, sources)
+    table = out / TABLE
+    if _is_label_table(table):
+        return
+    for target in (table, *targets):
+        if target.exists():
+            raise ConfigError(
+                f"{target} is there already, and is no result of predict (it has no label table {table}): "
+                "nothing is replaced; choose another --out folder"
+            )
+
+
+def _is_label_table(path: Path) -> bool:
+    try:
+        rows = json.loads(path.read_bytes())
+        return (
+            isinstance(rows, list) and bool(rows) and all(set(row) == {"id", "name", "colour", "role"} for row in rows)
+        )
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def labels_json(space: LabelSpace) -> str:
+    """The label table that goes with the label files."""
+    return json.dumps(space.to_list(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _try_predict(

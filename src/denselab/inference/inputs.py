@@ -52,16 +52,25 @@ def find_sources(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[S
     skipped: list[Skipped] = []
     for text in inputs:
         path = Path(text)
+        found: list[Source] = []
         if path.is_dir():
-            sources += [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out)]
+            found = [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out)]
         elif path.exists():
             _sort_in(path, sources, skipped)
+            continue
         elif glob.has_magic(text):
-            sources += _matches(text, out)
-        else:
-            skipped.append(Skipped(text, "there is no such file or folder"))
+            found = _matches(text, out)
+        if not found:
+            skipped.append(Skipped(text, _why_nothing(path, text)))
+        sources += found
     unique = {source.path.resolve(): source for source in sources}
     return _distinct(unique.values()), skipped
+
+
+def _why_nothing(path: Path, text: str) -> str:
+    if path.is_dir():
+        return f"holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...)"
+    return "matches no picture" if glob.has_magic(text) else "there is no such file or folder"
 
 
 def _sort_in(path: Path, sources: list[Source], skipped: list[Skipped]) -> None:

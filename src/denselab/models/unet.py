@@ -216,6 +216,13 @@ class UNetEncoder(SegmentationModel):
         return enlarge_logits(coarse, self.strides[-1], size)
 
 
+def build_unet_small(options: ModelOptions) -> SegmentationModel:
+    """The padded variant with a quarter of the channels, a sixteenth of the work: for small pictures and CPUs."""
+    quarter = (WIDTHS[0] // 4, WIDTHS[1] // 4, WIDTHS[2] // 4, WIDTHS[3] // 4, WIDTHS[4] // 4)
+    core = UNetCore(options.in_channels, options.num_classes, padded=True, batch_norm=True, dropout=0.0, widths=quarter)
+    return UNet(core)
+
+
 def build_unet(options: ModelOptions) -> SegmentationModel:
     """Padded with batch normalisation; on a timm encoder if one is named."""
     if options.encoder is None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from denselab.data.dataset import Dataset, Item
-from denselab.errors import ConfigError, DataError, ResourceError
+from denselab.data.dataset import Dataset, Item, refuse_inside
+from denselab.errors import DataError, ResourceError
 from denselab.labels import LabelSpace
 from denselab.types import Image
 from denselab.visualize import fit, grid, legend, overlay
@@ -66,10 +66,7 @@ def write_contact_sheet(
 
     Raises ConfigError for a folder inside the data set, ResourceError where it cannot be written.
     """
-    if folder.resolve().is_relative_to(dataset.root.resolve()):
-        raise ConfigError(
-            f"{folder} lies inside the data set {dataset.root}, which stays untouched; give another --out"
-        )
+    refuse_inside(dataset, folder)
     sheet = contact_sheet(dataset, examples, limit)
     if sheet is None:
         return None

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from denselab.build import create_loss, create_model, is_normalised, model_preprocessing
 from denselab.config import TrainConfig
-from denselab.data.dataset import Dataset, Item
+from denselab.data.dataset import Dataset, Item, require_trainable
 from denselab.data.loading import PixelWeights, balanced_weights
 from denselab.data.transforms import Augmentation, fit_size
 from denselab.data.weight_map import weight_map
-from denselab.errors import ConfigError, DataError
+from denselab.errors import ConfigError
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
@@ -59,10 +59,8 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
 
     Raises ConfigError, DataError (no training or validation pictures).
     """
+    require_trainable(dataset)
     train_items, val_items = dataset.of_split("train"), dataset.of_split("val")
-    if not train_items or not val_items:
-        have = ", ".join(f"{len(dataset.of_split(s))} {s}" for s in dataset.splits) or "none"
-        raise DataError(f"{dataset.root}: pictures for training and for validation are needed; found {have}")
     torch.manual_seed(int(settings.get("seed") or 0))
     model, architecture, pretrained = _make_model(settings, dataset)
     facts = _facts(settings, dataset, train_items, model)
@@ -116,9 +114,7 @@ def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[Segmenta
     return model, architecture, value["pretrained"]
 
 
-def _facts(
-    settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item], model: SegmentationModel
-) -> Facts:
+def _facts(settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item], model: SegmentationModel) -> Facts:
     device = resolve_device(settings.get("device") or "auto")
     kind = "cpu" if device.type == "cpu" else "gpu"
     classes = dataset.label_space.num_classes

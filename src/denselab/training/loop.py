@@ -242,6 +242,6 @@ class signals_noted:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.session.signal_number:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.session.signal_number = number
         self.session.records.say("stopping after this step; the state is being saved (again to stop at once)")

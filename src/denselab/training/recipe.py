@@ -12,7 +12,11 @@ from denselab.config import TrainConfig, check_settings, make_config, parse_dura
 DEFAULT_MODEL = "deeplabv3plus"
 DEFAULT_EPOCHS = {"cpu": 40, "gpu": 100}
 SIDE_MULTIPLE = 16  # crops are rounded to it: no padding inside the networks
+LOSSES = ({"name": "cross-entropy"}, {"name": "jaccard"})
 CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without --time takes at the most
+SMALLEST_AREA = (
+    96 * 128
+)  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 PASSES_WANTED = 25  # a run from scratch gains more from this many epochs than from larger pictures (docs/log.md)
 
 
@@ -70,12 +74,12 @@ def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_
         area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
     elif pictures_per_second and isinstance(seconds := parse_duration(given.get("time")), float | int):
         affordable = CPU_AREA * pictures_per_second * seconds / (PASSES_WANTED * facts.pictures)
-        area = min(max(affordable, CPU_AREA / 4), GPU_AREA)
+        area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
         why = f"about {PASSES_WANTED} passes over {facts.pictures} pictures fit into the time at this size"
     else:
         area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
     factor = min(1.0, (area / (height * width)) ** 0.5)
-    size = tuple(max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
+    size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
     choose("imgsz", size, why)
     if facts.device == "gpu":
         choose("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
@@ -90,13 +94,19 @@ def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> No
     choose("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
     choose("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
     if facts.normalised:
-        choose("lr", 2e-3, "for AdamW and one cycle at these batch sizes")
+        choose("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
     else:
         choose("lr", 1e-4, "a network without batch normalisation diverges at more")
         choose("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     choose("weight_decay", 0.01, "AdamW's usual value")
     choose("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
-    choose("scale_min", 0.5, "DeepLab's range of sizes")
-    choose("scale_max", 2.0, "DeepLab's range of sizes")
+    choose("losses", LOSSES, "cross-entropy for the pixels, Jaccard for what is scored: the IoU of every class alike")
     choose("class_weights", "auto", "rare classes count more where the balance asks for it")
-    choose("validations", 20 if facts.device == "gpu" else 10, "enough to see the curve, few enough to cost little")
+    if facts.device == "gpu":
+        choose("validations", 20, "enough to see the curve, few enough to cost little")
+        return  # DeepLab's scales 0.5 to 2 and full colour jitter are TrainConfig's defaults: right for long runs
+    why = "a short run learns more from pictures near their size than from DeepLab's 0.5 to 2"
+    choose("scale_min", 0.75, why)
+    choose("scale_max", 1.5, why)
+    choose("photometric", 0.5, "half of the usual colour jitter, for a short run")
+    choose("validations", 8, "enough to see the curve, few enough to cost little")

@@ -17,6 +17,7 @@ from denselab.runtime import cpu_count, total_memory, versions
 from denselab.segmenter import json_bytes
 
 METRICS, LOG, RESULTS = "metrics.jsonl", "log.txt", "results.csv"
+CONFIG, DATASET, ENVIRONMENT = "config.yaml", "dataset.json", "env.json"
 
 
 class RunRecords:

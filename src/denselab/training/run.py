@@ -13,11 +13,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
 from denselab.checkpoint import write_file
-from denselab.config import TrainConfig, make_config, read_settings, to_yaml
+from denselab.config import to_yaml
 from denselab.console import progress
 from denselab.data.dataset import Dataset
 from denselab.data.loading import steps_per_epoch
-from denselab.errors import CheckpointError, ConfigError, Interrupted, ResourceError
+from denselab.errors import ConfigError, Interrupted, ResourceError
 from denselab.models.base import SegmentationModel
 from denselab.runtime import total_memory
 from denselab.segmenter import resolve_device
@@ -26,12 +26,10 @@ from denselab.training.job import Job, prepare_job
 from denselab.training.loop import Session, keep_model, save_state, signals_noted, train, validate_and_keep
 from denselab.training.optim import make_optimizer
 from denselab.training.preflight import Estimate, estimate, time_step
-from denselab.training.records import RunRecords, describe_environment
+from denselab.training.records import CONFIG, DATASET, RunRecords, describe_environment
+from denselab.training.resume import clear_for_run, compare_data, resumed_settings
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
-
-CONFIG = "config.yaml"
-RESUMABLE = ("data", "time", "epochs", "patience", "validations", "workers", "device", "save_every")
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,13 @@ def run_training(
     """
     started = time.monotonic() if started is None else started
     accelerator = make_accelerator(settings)
-    records = RunRecords(run, active=accelerator.is_main_process)
     if resume:
         settings = resumed_settings(settings, run)
-    elif (run / CONFIG).exists():
-        raise ConfigError(f"{run} already holds a run; continue it with --resume or choose another --out")
+    elif accelerator.is_main_process:
+        clear_for_run(run)
+    records = RunRecords(run, active=accelerator.is_main_process)
+    if resume:
+        compare_data(dataset, records)
     job, model = prepare_shared_job(settings, dataset, run, accelerator)
     report = preflight(job, model, accelerator.device)
     say_plan(job, report, records, accelerator)
@@ -98,27 +98,6 @@ def make_accelerator(settings: Mapping[str, Any]) -> Accelerator:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
-
-
-def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The settings of the run that is continued, with those changed that may change."""
-    if not (run / CONFIG).is_file():
-        raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without --resume")
-    stored = read_settings(run / CONFIG)
-    for key, value in settings.items():
-        if value is None or key not in TrainConfig.model_fields:
-            continue
-        if (
-            key not in RESUMABLE
-            and make_config({**stored, key: value}).model_dump()[key] != make_config(stored).model_dump()[key]
-        ):
-            raise ConfigError(
-                f"--resume continues {run} with {key} = {stored[key]!r}; start a new run to change it to {value!r}"
-            )
-        stored[key] = value
-        if key in ("time", "epochs"):
-            stored["epochs" if key == "time" else "time"] = None
-    return stored
 
 
 def prepare_shared_job(
@@ -189,7 +168,7 @@ def write_head(job: Job, records: RunRecords, report: Estimate, command: str, ac
     dataset, space = job.dataset, job.dataset.label_space
     totals = job.class_pixels.sum(axis=0)
     records.write_json(
-        "dataset.json",
+        DATASET,
         {
             "root": str(dataset.root),
             "layout": dataset.layout,

@@ -103,6 +103,11 @@ def _unflatten_optimizer(
     for key, tensor in tensors.items():
         position, name = key.split(".", 1)
         state.setdefault(int(position), {})[name] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for position_number, entries in state.items():
+        for name, value in entries.items():  # fused optimisers walk weights and moments in memory order: it must agree
+            if isinstance(value, Tensor) and value.shape == parameters[position_number].shape:
+                entries[name] = torch.empty_like(parameters[position_number]).copy_(value)
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)

@@ -71,7 +71,7 @@ def test_pixels_and_pictures_without_annotation_are_background(coco):
     other = next(item for item in data.items if item is not first)
     assert data.read_labels(first)[3, 3] == 0
     assert not data.read_labels(other).any()
-    assert any("1 pictures have no annotation" in note for note in data.notes)
+    assert any("1 picture without annotation" in note for note in data.notes)
 
 
 def test_unused_category_0_is_the_heading_of_roboflow(coco):
@@ -90,10 +90,12 @@ def test_category_named_background(coco):
     assert data.label_space.names == ("background (not labelled)", "background")
 
 
-def test_boxes_without_outline_are_told(coco):
-    with_box = {"id": 2, "image_id": 0, "category_id": 1, "segmentation": [], "bbox": [0, 0, 1, 1], "iscrowd": 0}
-    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4.0), with_box])
-    assert any("1 annotations are boxes without outline" in note for note in data.notes)
+def test_boxes_without_outline_are_ignored(coco):
+    """They were background: a network learnt that the object in the box is nothing."""
+    with_box = {"id": 2, "image_id": 0, "category_id": 1, "segmentation": [], "bbox": [1, 0, 3, 2], "iscrowd": 0}
+    data, first = coco([drawn(1, 2, box(0, 0, 2, 4), 8.0), with_box])
+    assert data.read_labels(first).tolist() == [[2, 2, 255, 255]] * 2 + [[2, 2, 0, 0]] * 2
+    assert any("1 box without outline: left out (ignore)" in note for note in data.notes)
 
 
 def test_unknown_category(coco):
@@ -115,7 +117,7 @@ def test_run_lengths_of_another_size_name_the_json(coco):
 def test_missing_pictures(coco, tmp_path):
     coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
     (tmp_path / "images" / "b.jpg").unlink()
-    assert any("1 pictures of the json are not there: b.jpg" in note for note in open_dataset(tmp_path).notes)
+    assert any("1 picture of the json not found: b.jpg" in note for note in open_dataset(tmp_path).notes)
 
 
 def test_broken_json(coco, write, tmp_path):

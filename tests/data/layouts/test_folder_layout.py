@@ -64,7 +64,7 @@ def test_list_files(save, photo, write, tmp_path, place):
     write(place.replace("train", "val"), "00003\n")
     data = open_dataset(tmp_path)
     assert names_and_splits(data) == {"imgs/00000_img": "train", "imgs/00001_img": "train", "imgs/00003_img": "val"}
-    assert any("1 pictures are in no list and left out: imgs/00002_img" in note for note in data.notes)
+    assert any("1 picture in no list, left out: imgs/00002_img" in note for note in data.notes)
 
 
 def test_rule_of_names_is_told(save, photo, tmp_path):

@@ -82,3 +82,12 @@ def test_mapillary_takes_the_newest_table(save, photo, write, tmp_path):
     assert data.layout == "Mapillary Vistas"
     assert data.read_labels(data.of_split("train")[0]).tolist() == [[0, 1, 255]]
     assert any("labels of v2.0" in note for note in data.notes)
+
+
+def test_one_split_of_mapillary_is_sent_to_the_folder_above(save, photo, write, tmp_path):
+    """The reason given was a panoptic json whose pictures were not beside it."""
+    save("images/a.jpg", photo(1, 3))
+    for kind in ("labels", "instances", "panoptic"):
+        save(f"v2.0/{kind}/a.png", [[0, 1, 2]])
+    with pytest.raises(DataError, match=r"one split of Mapillary Vistas; open the folder above.*config_v2\.0\.json"):
+        open_dataset(tmp_path)

@@ -24,7 +24,7 @@ def test_cvat_draws_by_z_order(save, photo, write, tmp_path):
     assert data.label_space.names == ("background", "car", "road", "sign")
     assert data.splits == ("train", "val")
     assert data.read_labels(data.of_split("train")[0]).tolist() == [[2, 1, 2, 3], [3, 2, 2, 3]]
-    assert any("1 polyline shapes have no area" in note for note in data.notes)
+    assert any("1 polyline shape without an area" in note for note in data.notes)
 
 
 def test_cvat_tracks_are_refused(save, photo, write, tmp_path):

@@ -159,3 +159,24 @@ def test_wrong_settings_are_named(ready, write, text, message):
 def test_missing_yaml(tmp_path):
     with pytest.raises(DataError, match=r"mine\.yaml: no such file"):
         open_dataset(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "labels: [{id: 0, name: a, color: [1, 2, 3]}, {id: 1}]",
+            r"labels: unknown key 'color'; did you mean 'colour'",
+        ),
+        ("labels: {a: b}", r"labels: \[road, car\] or \{0: road.* was expected \(got"),
+        ("path: nowhere", r"path: .*nowhere is no folder"),
+        ("splits: {train: gone.txt}", r"gone\.txt: cannot be read \(No such file or directory\); correct the name"),
+    ],
+)
+def test_what_is_wrong_in_it_is_said_with_the_remedy(ready, write, text, message):
+    """American `color` was passed over in silence; a missing list was said to need UTF-8."""
+    head = "images: one\nmasks: two\n" if "path" not in text else ""
+    file = write("data.yaml", f"{head}{text}\n")
+    with pytest.raises(DataError, match=message) as caught:
+        open_dataset(ready)
+    assert str(file) in str(caught.value) or "gone.txt" in text

@@ -12,7 +12,7 @@ from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.lists import read_lines
 from denselab.data.names import named, read_names
 from denselab.data.scan import Contents, scan
-from denselab.data.tree import SPLIT_WORDS, Tree, some
+from denselab.data.tree import SPLIT_WORDS, Tree, number_of, some
 from denselab.errors import DataError
 
 PEEKED = 12  # label files that show whether labels are numbers or colours
@@ -60,7 +60,7 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
         raise DataError(f"{tree.root}: {some(twice)} stand in the lists twice; keep each picture in one list")
     notes = [f"split from {', '.join(f.name for f in lists)}"]
     if missing:
-        notes.append(f"{len(missing)} lines of the lists name files that do not exist: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'line')} of the lists with files that do not exist: {some(missing)}")
     return items, notes
 
 

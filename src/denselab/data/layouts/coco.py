@@ -1,7 +1,8 @@
 """COCO json: polygons, run lengths, panoptic pictures. https://cocodataset.org/#format-data
 
-Crowds (iscrowd) become ignore and are drawn first; then the objects, the larger area first, so that small objects stay on
-top of large ones. Pixels without annotation are background (in panoptic form: unlabelled, ignored).
+Crowds (iscrowd) and boxes without outline become ignore and are drawn first; then the
+objects, the larger area first, so that small objects stay on top of large ones. Pixels
+without annotation are background (in panoptic form: unlabelled, ignored).
 """
 
 from collections import defaultdict
@@ -15,7 +16,7 @@ from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in
 from denselab.data.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.tree import Tree, some
+from denselab.data.tree import Tree, number_of, some
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
@@ -125,14 +126,16 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         )
     notes = [*notes, f"labels from {some(str(f.file) for f in files)}", *more]
     if missing:
-        notes.append(f"{len(missing)} pictures of the json are not there: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {some(missing)}")
     annotations = [a for f in files for a in f.data.get("annotations", [])]
-    boxes = sum("bbox" in a and not a.get("segmentation") and "segments_info" not in a for a in annotations)
+    boxes = sum(bool(a.get("bbox")) and not a.get("segmentation") and "segments_info" not in a for a in annotations)
     if boxes:
-        notes.append(f"{boxes} annotations are boxes without outline: their objects count as background; outline them")
+        noun = "box" if boxes == 1 else "boxes"
+        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
     if bare:
         notes.append(
-            f"{bare} pictures have no annotation: all of their pixels are {'unlabelled' if void == 0 else 'background'}"
+            f"{number_of(bare, 'picture')} without annotation: "
+            f"all of their pixels are {'unlabelled' if void == 0 else 'background'}"
         )
     panoptic = files[0].kind == "panoptic"
     text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
@@ -211,17 +214,26 @@ def _source(
         return _panoptic_source(tree, file, image, annotations, void)
     try:
         size = (int(image["height"]), int(image["width"]))
-        order = sorted(annotations, key=lambda a: (not a.get("iscrowd"), -float(a.get("area") or 0.0)))
-        shapes = tuple(
-            Shape(void if a.get("iscrowd") else int(a["category_id"]), "coco", NO_POINTS, a["segmentation"])
-            for a in order
-            if a.get("segmentation")
-        )
+        order = sorted(annotations, key=lambda a: (not _is_vague(a), -float(a.get("area") or 0.0)))
+        shapes = tuple(_shape(a, void) for a in order if a.get("segmentation") or a.get("bbox"))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: picture {image.get('file_name')}: {error!r} is missing or wrong; export it again"
         ) from None
     return ShapeLabels(path, size, shapes, background)
+
+
+def _is_vague(annotation: dict[str, Any]) -> bool:
+    """Whether an annotation says only that something is around there: a crowd, or a box without outline."""
+    return bool(annotation.get("iscrowd")) or not annotation.get("segmentation")
+
+
+def _shape(annotation: dict[str, Any], void: int) -> Shape:
+    if annotation.get("segmentation"):
+        label_id = void if annotation.get("iscrowd") else int(annotation["category_id"])
+        return Shape(label_id, "coco", NO_POINTS, annotation["segmentation"])
+    x, y, width, height = map(float, annotation["bbox"])
+    return Shape(void, "rectangle", np.array([[x, y], [x + width, y + height]]))
 
 
 def _panoptic_source(

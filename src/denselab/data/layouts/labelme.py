@@ -17,7 +17,7 @@ from denselab.data.learn import table_of_names
 from denselab.data.lists import read_lines
 from denselab.data.names import name_list, named, read_names
 from denselab.data.shapes import Shape, ShapeKind, ShapeLabels
-from denselab.data.tree import PICTURE_SUFFIXES, Tree, some
+from denselab.data.tree import PICTURE_SUFFIXES, Tree, number_of, some
 from denselab.errors import DataError
 
 KINDS: dict[str, ShapeKind] = {
@@ -49,7 +49,7 @@ def find_labelme(tree: Tree) -> Found | None:
     split, more = split_by_lists(tree, unique_names(items))
     notes += ["overlaps: in the order of the json, the later shape covers the earlier", *more]
     if missing:
-        notes.append(f"{len(missing)} json files have no picture: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'json file')} without a picture: {some(missing)}")
     taken = {item.image for item in items}
     lonely = tuple(tree.path(f) for f in tree.pictures if len(f.parts) == 1 and tree.path(f) not in taken)
     return Found(

@@ -112,6 +112,11 @@ def find_mapillary(tree: Tree) -> Found | None:
     """Mapillary Vistas: <split>/images with <split>/v2.0/labels (or v1.2, or <split>/labels) and config*.json."""
     configs = sorted((f for f in tree.files if re.match(r"^config.*\.json$", str(f))), reverse=True)
     splits = [folder for folder in tree.top if folder.lower() in SPLIT_WORDS and f"{folder}/images" in tree.folders]
+    versions = [v for v in ("v2.0", "v1.2") if {f"{v}/labels", f"{v}/instances"} <= tree.folders]
+    if not splits and versions and "images" in tree.folders:
+        raise DataError(
+            f"{tree.root}: one split of Mapillary Vistas; open the folder above it, where config_{versions[0]}.json is"
+        )
     if not configs or not splits:
         return None
     for config in configs:

@@ -16,7 +16,7 @@ from denselab.data.layouts.json_file import pictures_by_name
 from denselab.data.learn import table_of_names
 from denselab.data.names import named
 from denselab.data.shapes import Shape, ShapeLabels
-from denselab.data.tree import SPLIT_WORDS, Tree, folder_role, some, split_of
+from denselab.data.tree import SPLIT_WORDS, Tree, folder_role, number_of, some, split_of
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -49,11 +49,11 @@ def find_cvat(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0]} is there ({some(missing)}); put them into images/"
         )
-    notes = [f"{n} {tag} shapes have no area and are left out" for tag, n in sorted(left_out.items())]
+    notes = [f"{number_of(n, tag + ' shape')} without an area, left out" for tag, n in sorted(left_out.items())]
     if unnamed:
-        notes.append(f"{unnamed} shapes have no label and are left out")
+        notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
-        notes.append(f"{len(missing)} pictures of the xml are not there: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {some(missing)}")
     notes.append("overlaps: by z_order")
     return Found(
         "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)

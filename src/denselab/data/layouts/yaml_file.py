@@ -32,6 +32,8 @@ from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 YAML_NAMES = ("data.yaml", "data.yml")
+LABELS_FORMS = "[road, car] or {0: road, 7: car} or [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]"
+LABEL_KEYS = ("id", "name", "colour", "role")
 Split = Literal["train", "val", "test"]
 Layout = Literal[
     "camvid",
@@ -91,6 +93,8 @@ def read_settings(path: Path) -> Settings:
 
 def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
+    if fault["loc"][0] == "labels":
+        return f"labels: {LABELS_FORMS} was expected (got {fault['input']!r}); correct it"
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
         return f"{fault['loc'][0]!s}: {fault['msg']} (got {fault['input']!r}); correct it"
@@ -213,6 +217,7 @@ def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
     if isinstance(labels, dict):
         result = [named(label_id, name) for label_id, name in sorted(labels.items())]
     elif labels and isinstance(labels[0], dict):
+        _refuse_unknown_keys(labels, source)
         try:
             table = LabelSpace.from_list(labels)
         except DataError as error:
@@ -231,6 +236,14 @@ def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
         NamedLabel(i, "ignore" if i == 255 else f"ignore {i}", ignore=True) for i in settings.ignore if i not in known
     ]
     return (*(replace(label, ignore=label.ignore or label.id in settings.ignore) for label in result), *extra)
+
+
+def _refuse_unknown_keys(rows: list[dict[str, Any]], source: Path) -> None:
+    """Raise DataError for a key of a label row that is not one: `color` would else be passed over in silence."""
+    for key in (key for row in rows for key in row if key not in LABEL_KEYS):
+        near = difflib.get_close_matches(str(key), LABEL_KEYS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(LABEL_KEYS)}"
+        raise DataError(f"{source}: labels: unknown key {key!r}; {hint}")
 
 
 def _with_names(found: Found, names: tuple[NamedLabel, ...]) -> Found:

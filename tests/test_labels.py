@@ -1,0 +1,78 @@
+"""The label table: ids in files, class indices in arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace, default_colour
+
+SPACE = LabelSpace(
+    (
+        LabelEntry(11, "void", (0, 0, 0), "ignore"),
+        LabelEntry(7, "road", (1, 2, 3)),
+        LabelEntry(0, "ground", (4, 5, 6), "background"),
+    )
+)
+
+
+def test_indices_follow_rising_ids_without_the_ignored() -> None:
+    assert SPACE.names == ("ground", "road")
+    assert SPACE.palette.tolist() == [[4, 5, 6], [1, 2, 3]]
+    ids = np.array([[0, 7], [11, 7]], dtype=np.uint8)
+    indices = SPACE.encode(ids)
+    assert indices.tolist() == [[0, 1], [255, 1]]
+    assert indices.dtype == np.uint8
+    assert SPACE.decode(indices).tolist() == ids.tolist()
+
+
+def test_a_stranger_is_named() -> None:
+    with pytest.raises(DataError, match=r"id 3 is not in the label table \(ids 0, 7, 11\)"):
+        SPACE.encode(np.array([0, 3]))
+    assert SPACE.encode(np.array([0, 3]), unknown="ignore").tolist() == [0, 255]
+
+
+@given(
+    st.sets(st.integers(-5, 70000), min_size=1, max_size=30),
+    st.sampled_from([np.int64, np.int32]),
+    st.randoms(use_true_random=False),
+)
+def test_decode_undoes_encode(ids: set[int], dtype: type, random: object) -> None:
+    space = LabelSpace(tuple(LabelEntry(i, f"c{i}", (0, 0, 0)) for i in ids))
+    values = np.array(sorted(ids), dtype=dtype).repeat(2).reshape(2, -1, order="F")
+    assert space.decode(space.encode(values)).tolist() == values.tolist()
+
+
+def test_more_than_255_classes_use_16_bits() -> None:
+    space = LabelSpace(tuple(LabelEntry(i, f"c{i}", (0, 0, 0)) for i in range(300)))
+    assert (space.dtype, space.ignore_index) == (np.uint16, 65535)
+    assert space.encode(np.array([299])).dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"id": 0}, {"id": 0, "name": "b"}], "id 0 is listed twice"),
+        ([{"id": 0, "name": "a"}, {"id": 1, "name": "a"}], "name 'a' is listed twice"),
+        ([{"id": 0, "role": "ignore"}], "no entry is a class"),
+        ([{"id": 0, "role": "void"}], "role 'void'"),
+        ([{"name": "a"}], "row 0"),
+        ([{"id": 0, "colour": [1, 2]}], "three numbers"),
+        (["road"], "row 0"),
+    ],
+)
+def test_tables_that_are_none(rows: list[object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        LabelSpace.from_list(rows)  # type: ignore[arg-type]
+
+
+def test_list_round_trip_and_default_colours() -> None:
+    assert LabelSpace.from_list(SPACE.to_list()) == SPACE
+    colours = [default_colour(i) for i in range(60)]
+    assert len(set(colours)) == 60
+
+
+def test_labels_that_are_no_whole_numbers() -> None:
+    with pytest.raises(DataError, match="float64"):
+        SPACE.encode(np.zeros((2, 2)))
