@@ -37,7 +37,7 @@ def demo(
     from denselab.data.synthetic import write_synthetic
 
     folder = out or _free_folder(Path("denselab-demo"))
-    remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / "scenes"}")
+    remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / 'scenes'}")
     try:
         data = write_synthetic(folder / "scenes", train=TRAIN_SCENES, val=VAL_SCENES, size=SCENE_SIZE, seed=seed)
     except OSError as error:
