@@ -152,11 +152,9 @@ def test_eval_with_windows_and_views_counts_every_pixel(run: Path, data: Path, t
     assert counts[0] != counts[2]
 
 
-def test_eval_of_an_absent_split_and_of_options_to_come(run: Path, data: Path) -> None:
+def test_eval_of_an_absent_split(run: Path, data: Path) -> None:
     with pytest.raises(DataError, match="no picture in test; it has train, val"):
         evaluate(str(run), str(data), split="test", device="cpu")
-    with pytest.raises(ConfigError, match="--crf"):
-        evaluate(str(run), str(data), crf=True, device="cpu")
 
 
 def test_eval_draws_the_split_of_the_run(run: Path, data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from denselab.cli.predict import window_size
 from denselab.config import read_settings
 from denselab.console import progress, remark, stdout
 from denselab.data import Dataset, Item, open_dataset
-from denselab.errors import ConfigError, DataError
+from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def evaluate(
         str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over sizes and mirrored views.")] = False,
-    crf: Annotated[bool, typer.Option("--crf", hidden=True)] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
@@ -53,8 +52,6 @@ def evaluate(
     from denselab.inference.predictor import Options, load
     from denselab.report.measure import evaluation_json
 
-    if crf:
-        raise ConfigError("--crf: this version has no CRF yet; leave the option out")
     options = Options.of(tta, window_size(window))
     predictor = load(model, device)
     given = {"seed": seed, "val_fraction": val_fraction}

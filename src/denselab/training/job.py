@@ -24,7 +24,7 @@ from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 from denselab.segmenter import Architecture, Preprocessing, resolve_device
-from denselab.training.preflight import count_class_pixels, median_size, time_step
+from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_step
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
 TRIAL_BATCH = 4
@@ -32,7 +32,10 @@ TRIAL_BATCH = 4
 
 @dataclass(frozen=True)
 class Job:
-    """A run, ready to start. class_pixels: (n, K) of the training pictures; item_weights: how often each is drawn."""
+    """A run, ready to start.
+
+    image_sizes: (height, width) of some training pictures. class_pixels: (n, K) of them. item_weights: how often each is drawn.
+    """
 
     run: Path
     config: TrainConfig
@@ -45,6 +48,7 @@ class Job:
     augmentation: Augmentation
     loss: Loss
     weights: ClassWeights
+    image_sizes: tuple[tuple[int, int], ...]
     class_pixels: NDArray[np.int64]
     item_weights: NDArray[np.float64] | None
     pixel_weights: PixelWeights | None
@@ -63,7 +67,8 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     train_items, val_items = dataset.of_split("train"), dataset.of_split("val")
     torch.manual_seed(int(settings.get("seed") or 0))
     model, architecture, pretrained = _make_model(settings, dataset)
-    facts = _facts(settings, dataset, train_items, model)
+    sizes = picture_sizes(train_items)
+    facts = _facts(settings, dataset, sizes, model)
     speed = None
     if facts.device == "cpu" and settings.get("time") and not settings.get("imgsz"):
         speed = _pictures_per_second(model, facts)
@@ -72,7 +77,7 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     weights = class_weights(pixels, config.class_weights)
     loss = _make_loss(config, dataset, weights)
     mean, std = model_preprocessing(config.model, config.encoder)
-    scales = [min(fit_size(facts.size, config.imgsz)[i] / facts.size[i] for i in (0, 1))]
+    scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     preprocessing = Preprocessing(config.imgsz, mean, std, train_scale=float(np.median(scales)))
     job = Job(
         run=run,
@@ -86,6 +91,7 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
         augmentation=_augmentation(config, dataset, mean),
         loss=loss,
         weights=weights,
+        image_sizes=tuple(sizes),
         class_pixels=pixels,
         item_weights=_item_weights(config, pixels, train_items),
         pixel_weights=_pixel_weights(config, dataset),
@@ -114,11 +120,18 @@ def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[Segmenta
     return model, architecture, value["pretrained"]
 
 
-def _facts(settings: Mapping[str, Any], dataset: Dataset, items: Sequence[Item], model: SegmentationModel) -> Facts:
+def _facts(
+    settings: Mapping[str, Any], dataset: Dataset, sizes: Sequence[tuple[int, int]], model: SegmentationModel
+) -> Facts:
     device = resolve_device(settings.get("device") or "auto")
-    kind = "cpu" if device.type == "cpu" else "gpu"
-    classes = dataset.label_space.num_classes
-    return Facts(len(items), median_size(items), classes, kind, cpu_count(), is_normalised(model))
+    return Facts(
+        pictures=len(dataset.of_split("train")),
+        size=median_size(sizes),
+        num_classes=dataset.label_space.num_classes,
+        device="cpu" if device.type == "cpu" else "gpu",
+        cores=cpu_count(),
+        normalised=is_normalised(model),
+    )
 
 
 def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None:

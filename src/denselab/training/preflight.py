@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from denselab.runtime import cpu_count
 
 SIZES_READ = 64  # picture headers that are read to know the median size
 COUNTED = 1000  # label maps that are counted to know the balance; evenly spread over the training pictures
+ItemT = TypeVar("ItemT")
+
 OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4}  # weights, gradients, and the optimiser's one or two moments
 
 
@@ -31,9 +34,13 @@ class Estimate:
     seconds_per_step: float | None
 
 
-def median_size(items: Sequence[Item]) -> tuple[int, int]:
-    """Median (height, width) of the pictures, from the headers of some."""
-    sizes = [picture_size(item.image) for item in spread(items, SIZES_READ)]
+def picture_sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """(height, width) of the pictures, from the headers of up to 64."""
+    return [picture_size(item.image) for item in spread(items, SIZES_READ)]
+
+
+def median_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Median height and median width."""
     return (int(statistics.median(s[0] for s in sizes)), int(statistics.median(s[1] for s in sizes)))
 
 
@@ -49,7 +56,7 @@ def count_class_pixels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.in
         return np.stack(list(pool.map(count, spread(items, COUNTED))))
 
 
-def spread(items: Sequence[Item], limit: int) -> list[Item]:
+def spread(items: Sequence[ItemT], limit: int) -> list[ItemT]:
     """At most `limit` items, evenly spread."""
     if len(items) <= limit:
         return list(items)

@@ -17,7 +17,7 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without
 SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
-PASSES_WANTED = 25  # a run from scratch gains more from this many epochs than from larger pictures (docs/log.md)
+PASSES_WANTED = 20  # epochs that a run by time should reach: pictures are made as large as that allows (docs/log.md)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,7 @@ def write_head(job: Job, records: RunRecords, report: Estimate, command: str, ac
             "splits": {split: [item.name for item in dataset.of_split(split)] for split in dataset.splits},
             "class_pixels": {name: int(n) for name, n in zip(space.names, totals, strict=True)},
             "class_weights": {name: float(w) for name, w in zip(space.names, job.weights.weights, strict=True)},
+            "image_sizes": Counter(f"{height}x{width}" for height, width in job.image_sizes),
             "class_weights_scheme": job.weights.scheme,
             "choices": [{"key": c.key, "value": c.value, "reason": c.reason} for c in job.choices],
             "notes": list(dataset.notes),

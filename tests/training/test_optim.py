@@ -1,0 +1,73 @@
+"""Learning rates at marked points, groups of weights, the running mean."""
+
+import pytest
+import torch
+from torch import nn
+
+from denselab.config import TrainConfig, make_config
+from denselab.training.optim import lr_factor, make_optimizer, set_lr, update_average
+
+
+def config(**settings: object) -> TrainConfig:
+    return make_config({"data": "d", "imgsz": 32, "epochs": 1, **settings})
+
+
+def test_poly_is_the_papers() -> None:
+    """DeepLab v2: lr (1 - it / max)^0.9."""
+    poly = config(schedule="poly", warmup=0.0, poly_power=0.9)
+    assert [lr_factor(p, poly) for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5**0.9, 0.0])
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    cycle = config(schedule="onecycle", warmup=0.2)
+    assert lr_factor(0.0, cycle) == pytest.approx(1 / 25)
+    assert lr_factor(0.1, cycle) == pytest.approx((1 + 1 / 25) / 2)
+    assert lr_factor(0.2, cycle) == pytest.approx(1.0)
+    assert lr_factor(0.6, cycle) == pytest.approx((1 + 1 / 1000) / 2)
+    assert lr_factor(1.0, cycle) == pytest.approx(1 / 1000)
+
+
+def test_constant_and_a_run_that_is_all_warm_up() -> None:
+    assert {lr_factor(p / 4, config(schedule="constant")) for p in range(5)} == {1.0}
+    assert lr_factor(1.0, config(schedule="onecycle", warmup=1.0)) == pytest.approx(1 / 1000)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Conv2d(4, 2, 1)
+        self.frozen = nn.Conv2d(2, 2, 1)
+        self.frozen.requires_grad_(False)
+
+
+def test_groups_decay_and_rates() -> None:
+    """Biases and norms are not decayed; the encoder and the biases have factors of their own (Caffe: biases x 2)."""
+    net = Net()
+    settings = config(optimizer="sgd", lr=0.1, encoder_lr_factor=0.5, bias_lr_factor=2.0, weight_decay=0.01, schedule="constant")
+    optimizer = make_optimizer(net, settings)
+    assert set_lr(optimizer, settings, 0.0) == pytest.approx(0.1)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert found[id(net.encoder.weight)] == pytest.approx((0.05, 0.01))
+    assert found[id(net.encoder.bias)] == pytest.approx((0.1, 0.0))
+    assert found[id(net.norm.weight)] == pytest.approx((0.1, 0.0))
+    assert found[id(net.head.weight)] == pytest.approx((0.1, 0.01))
+    assert found[id(net.head.bias)] == pytest.approx((0.2, 0.0))
+    assert id(net.frozen.weight) not in found
+
+
+def test_running_mean_by_hand() -> None:
+    """decay 0.9 at step 1000: 0.9 old + 0.1 new; at step 0 the decay is 1/10: 0.1 old + 0.9 new. Counters are copied."""
+    net, mean = Net(), Net()
+    for step, expected in ((1000, 0.1), (0, 0.9)):
+        with torch.no_grad():
+            mean.head.weight.zero_()
+            net.head.weight.fill_(1.0)
+            net.norm.num_batches_tracked.fill_(7)
+            mean.norm.running_mean.zero_()
+            net.norm.running_mean.fill_(2.0)
+        update_average(mean, net, decay=0.9, step=step)
+        assert mean.head.weight.detach().unique().tolist() == pytest.approx([expected])
+        assert mean.norm.running_mean.unique().tolist() == pytest.approx([2 * expected])
+        assert int(mean.norm.num_batches_tracked) == 7

@@ -1,0 +1,64 @@
+"""The default recipe: what it chooses by data and device, and that what the user said stays."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from denselab.config import make_config
+from denselab.errors import ConfigError
+from denselab.training.recipe import CPU_AREA, GPU_AREA, PASSES_WANTED, SMALLEST_AREA, Facts, choose_recipe
+
+STREETS = Facts(pictures=367, size=(360, 480), num_classes=11, device="cpu", cores=2, normalised=True)
+
+
+def test_what_the_user_said_stays_and_the_rest_is_explained() -> None:
+    config, choices = choose_recipe({"data": "d", "lr": 0.5, "time": "10m", "batch": None}, STREETS, None)
+    assert config.lr == 0.5
+    assert config.time == 600
+    chosen = {choice.key: choice for choice in choices}
+    assert "lr" not in chosen
+    assert "time" not in chosen
+    assert chosen["batch"].value == config.batch, "None is what the user left open"
+    assert all(choice.reason for choice in choices)
+    for choice in choices:
+        assert make_config({**config.model_dump(), choice.key: choice.value}) == config
+
+
+def test_pictures_are_as_large_as_the_time_allows() -> None:
+    def area(rate: float, time: str) -> int:
+        config, _ = choose_recipe({"data": "d", "time": time}, STREETS, rate)
+        return config.imgsz[0] * config.imgsz[1]
+
+    enough = PASSES_WANTED * STREETS.pictures / 600  # pictures per second that just reach the wanted passes in 10 minutes
+    assert area(enough, "10m") == CPU_AREA
+    assert area(enough, "5m") < CPU_AREA < area(enough, "20m")
+    assert area(enough / 1000, "10m") >= SMALLEST_AREA / 2, "a machine busy at the wrong moment ends at small pictures"
+    assert area(enough * 1000, "10m") <= STREETS.size[0] * STREETS.size[1], "never larger than the pictures"
+
+
+@pytest.mark.parametrize("size", [(360, 480), (37, 53), (4000, 3000), (1, 1), (30, 2000)])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_sizes_are_multiples_of_16_and_within_the_area(size: tuple[int, int], device: str) -> None:
+    config, _ = choose_recipe({"data": "d"}, replace(STREETS, size=size, device=device), None)
+    assert all(side >= 16 and side % 16 == 0 for side in config.imgsz)
+    limit = GPU_AREA if device == "gpu" else CPU_AREA
+    assert config.imgsz[0] * config.imgsz[1] <= limit or 16 in config.imgsz
+
+
+def test_networks_without_normalisation_learn_slowly_and_clipped() -> None:
+    config, _ = choose_recipe({"data": "d"}, replace(STREETS, normalised=False), None)
+    assert (config.lr, config.clip_norm) == (1e-4, 1.0)
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 7, 50, 5000])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_batches_fit_small_sets(pictures: int, device: str) -> None:
+    config, _ = choose_recipe({"data": "d"}, replace(STREETS, pictures=pictures, device=device), None)
+    assert 2 <= config.batch <= 16
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1}, {"imgsz": "big"}, {"modle": "unet"}])
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        choose_recipe({"data": "d", **wrong}, STREETS, None)
