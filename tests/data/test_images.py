@@ -147,3 +147,12 @@ def test_truncated_file_is_named(tmp_path, photo, name):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.png: no such file"):
         read_image(tmp_path / "nowhere.png")
+
+
+def test_a_palette_of_a_truncated_picture_names_the_file(save):
+    """A GIF or PNG label cut short ended `check` as a fault of ours: Pillow decodes before it knows the palette."""
+    path = save("a.gif", np.arange(4000).reshape(50, 80) % 7, palette=[9, 8, 7] * 7)
+    assert read_palette(path)[0] == (9, 8, 7)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match=r"a\.gif: damaged or truncated"):
+        read_palette(path)

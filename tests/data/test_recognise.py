@@ -24,7 +24,7 @@ def test_a_file_is_no_data_set(save, photo):
 
 def test_no_pictures(tmp_path, write):
     write("notes.txt", "hello")
-    with pytest.raises(DataError, match=r"no picture .* among 1 files \(\.txt\)"):
+    with pytest.raises(DataError, match=r"no picture .* among 1 file \(\.txt\)"):
         open_dataset(tmp_path)
 
 

@@ -118,3 +118,12 @@ def test_a_pattern_or_folder_without_a_picture_is_told(tmp_path: Path) -> None:
     sources, skipped = find_sources(inputs, tmp_path / "out")
     assert [source.path.name for source in sources] == ["a.png"]
     assert [s.reason.split(" (")[0] for s in skipped] == ["matches no picture", "holds no picture"]
+
+
+def test_links_and_hidden_files(tmp_path: Path) -> None:
+    """A link took the place of the file it points to, whose result was missing; macOS leaves ._a.jpg beside a.jpg."""
+    touch(tmp_path / "a.jpg", tmp_path / "._a.jpg", tmp_path / ".thumbnails" / "a.jpg")
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
+    assert stems([str(tmp_path)], tmp_path / "out") == ["a", "dangling", "link"]
+    assert stems([str(tmp_path / "._a.jpg")], tmp_path / "out") == ["._a"]

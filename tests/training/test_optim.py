@@ -45,7 +45,9 @@ class Net(nn.Module):
 def test_groups_decay_and_rates() -> None:
     """Biases and norms are not decayed; the encoder and the biases have factors of their own (Caffe: biases x 2)."""
     net = Net()
-    settings = config(optimizer="sgd", lr=0.1, encoder_lr_factor=0.5, bias_lr_factor=2.0, weight_decay=0.01, schedule="constant")
+    settings = config(
+        optimizer="sgd", lr=0.1, encoder_lr_factor=0.5, bias_lr_factor=2.0, weight_decay=0.01, schedule="constant"
+    )
     optimizer = make_optimizer(net, settings)
     assert set_lr(optimizer, settings, 0.0) == pytest.approx(0.1)
     found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}

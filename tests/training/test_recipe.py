@@ -30,7 +30,9 @@ def test_pictures_are_as_large_as_the_time_allows() -> None:
         config, _ = choose_recipe({"data": "d", "time": time}, STREETS, rate)
         return config.imgsz[0] * config.imgsz[1]
 
-    enough = PASSES_WANTED * STREETS.pictures / 600  # pictures per second that just reach the wanted passes in 10 minutes
+    enough = (
+        PASSES_WANTED * STREETS.pictures / 600
+    )  # pictures per second that just reach the wanted passes in 10 minutes
     assert area(enough, "10m") == CPU_AREA
     assert area(enough, "5m") < CPU_AREA < area(enough, "20m")
     assert area(enough / 1000, "10m") >= SMALLEST_AREA / 2, "a machine busy at the wrong moment ends at small pictures"

@@ -271,7 +271,7 @@ def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, 
     from dataclasses import replace
 
     alone = replace(tiny_data, items=tiny_data.of_split("train"))
-    with pytest.raises(DataError, match="validation"):
+    with pytest.raises(DataError, match="no picture in val"):
         run_training(tiny, alone, tmp_path / "run")
 
 

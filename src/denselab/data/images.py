@@ -3,6 +3,7 @@
 Pillow reads everything but TIFF, which tifffile reads (16 bits, planes, pages).
 """
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ DEPTHS = (255, 1023, 4095, 16383, 65535)  # the largest values of 8, 10, 12, 14 
 
 # Pillow's own limit (89 million pixels) would warn about pictures that are merely large; ours is checked below.
 PillowImage.MAX_IMAGE_PIXELS = MAX_PIXELS
+# tifffile logs what it finds odd in a damaged file, many lines of it; the DataError says it in one.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def read_image(path: str | Path) -> Image:
@@ -84,7 +87,10 @@ def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     if path.suffix.lower() in TIFF_SUFFIXES:
         return ()
     with _open(path) as picture:
-        flat = picture.getpalette("RGB") or [] if picture.mode == "P" else []
+        if picture.mode != "P":
+            return ()
+        _pixels(picture, path)  # a GIF's palette is known only then; raises in words where the file is damaged
+        flat = picture.getpalette("RGB") or []
     return tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))
 
 

@@ -1,6 +1,7 @@
 """What a caller passes in, made into pictures: paths, folders, globs on the command line; arrays and tensors in Python."""
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ def find_sources(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[S
         if not found:
             skipped.append(Skipped(text, _why_nothing(path, text)))
         sources += found
-    unique = {source.path.resolve(): source for source in sources}
+    unique = {os.path.abspath(source.path): source for source in sources}  # a link is an input of its own
     return _distinct(unique.values()), skipped
 
 
@@ -89,10 +90,11 @@ def _stem(path: Path) -> PurePosixPath:
 
 def _pictures_below(folder: Path, out: Path) -> list[Path]:
     result_folder = out.resolve()
-    paths = (p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
-    return sorted(
-        p for p in paths if not p.resolve().is_relative_to(result_folder) or folder.resolve() == result_folder
-    )
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
+    paths = (p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    if folder.resolve().is_relative_to(result_folder):  # then everything here would be a result
+        return sorted(paths)
+    return sorted(p for p in paths if not p.resolve().is_relative_to(result_folder))
 
 
 def _matches(pattern: str, out: Path) -> list[Source]:

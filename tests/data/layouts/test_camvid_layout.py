@@ -48,7 +48,7 @@ def test_paths_of_the_machine_that_wrote_the_list(segnet, write):
 def test_list_lines_without_files_are_told(segnet, write):
     write("val.txt", "/val/0016E5_07959.png /valannot/0016E5_07959.png\n/val/x.png /valannot/x.png\n")
     assert any(
-        "1 lines of the lists name files that do not exist: /val/x.png" in note for note in open_dataset(segnet).notes
+        "1 line of the lists with files that do not exist: /val/x.png" in note for note in open_dataset(segnet).notes
     )
 
 

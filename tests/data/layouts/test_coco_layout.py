@@ -93,7 +93,7 @@ def test_category_named_background(coco):
 def test_boxes_without_outline_are_ignored(coco):
     """They were background: a network learnt that the object in the box is nothing."""
     with_box = {"id": 2, "image_id": 0, "category_id": 1, "segmentation": [], "bbox": [1, 0, 3, 2], "iscrowd": 0}
-    data, first = coco([drawn(1, 2, box(0, 0, 2, 4), 8.0), with_box])
+    data, first = coco([drawn(1, 3, box(0, 0, 2, 4), 8.0), with_box])
     assert data.read_labels(first).tolist() == [[2, 2, 255, 255]] * 2 + [[2, 2, 0, 0]] * 2
     assert any("1 box without outline: left out (ignore)" in note for note in data.notes)
 
