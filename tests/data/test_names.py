@@ -77,3 +77,9 @@ def test_bad_names_files_are_named(tmp_path, write, name, text):
 def test_no_names_file(tmp_path, write):
     write("readme.txt", "hello")
     assert read_names(read_tree(tmp_path)) == ((), "")
+
+
+def test_a_colour_beyond_8_bits_names_the_file(write, tmp_path):
+    write("label_colors.txt", "300 0 0 road\n0 0 0 void\n")
+    with pytest.raises(DataError, match=r"label_colors\.txt: colour \(300, 0, 0\) of 'road'"):
+        read_names(read_tree(tmp_path))

@@ -20,6 +20,14 @@ BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The labels of the first names file directly in the folder, and that file's name; () and "" where there is none."""
+    labels, file = _read_first(tree)
+    for label in labels:
+        if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
+            raise DataError(f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255")
+    return labels, file
+
+
+def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     here = {file.name.lower(): tree.path(file) for file in tree.files if len(file.parts) == 1}
     if "dataset_meta.json" in here:
         return _dataset_meta(here["dataset_meta.json"]), here["dataset_meta.json"].name

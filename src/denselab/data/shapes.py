@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from denselab.data.images import read_label_pixels
+from denselab.data.images import MAX_PIXELS, read_label_pixels
 from denselab.data.polygons import (
     Points,
     Size,
@@ -89,6 +89,10 @@ class ShapeLabels:
     background: int = 0
 
     def ids(self) -> NDArray[Any]:
+        if self.size[0] * self.size[1] > MAX_PIXELS or min(self.size) < 0:
+            raise DataError(
+                f"{self.path}: tells a size of {self.size[0]}x{self.size[1]}; correct it or export it again"
+            )
         highest = max([self.background, *(shape.id for shape in self.shapes)])
         canvas = np.full(self.size, self.background, dtype=np.uint8 if highest <= 255 else np.int32)
         for shape in self.shapes:
@@ -96,7 +100,7 @@ class ShapeLabels:
                 canvas[shape.mask(self.size)] = shape.id
             except DataError as error:
                 raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
                 raise DataError(
                     f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
                 ) from None
@@ -107,7 +111,7 @@ class ShapeLabels:
         for shape in self.shapes:
             try:
                 totals[shape.id] += max(1, int(shape.area(self.size)))
-            except (DataError, KeyError, TypeError, ValueError, IndexError):
+            except (DataError, KeyError, TypeError, ValueError, IndexError, OverflowError):
                 continue
         return totals
 

@@ -172,3 +172,26 @@ def test_panoptic(save, photo, write, tmp_path):
     data = open_dataset(tmp_path)
     assert data.label_space.names == ("cat", "dog")
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255, 255]]
+
+
+.mark.parametrize("change", [("images", "file_name", 5), ("categories", "id", [1]), ("annotations", "image_id", {})])
+def test_records_of_another_form_name_the_json(coco, tmp_path, change):
+    """They ended as a fault of ours: TypeError, KeyError."""
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    group, key, value = change
+    document = json.loads((tmp_path / "instances.json").read_text())
+    document[group][0][key] = value
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"instances\.json"):
+        open_dataset(tmp_path)
+
+
+def test_a_size_from_nowhere(coco, tmp_path):
+    """931 GiB were asked for."""
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    document = json.loads((tmp_path / "instances.json").read_text())
+    document["images"][0]["height"] = 99999999999
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"instances\.json: tells a size of 99999999999x"):
+        data.read_labels(data.items[0])

@@ -15,22 +15,42 @@ from denselab.data.layouts.objects import find_objects
 from denselab.data.layouts.streets import find_cityscapes, find_kitti, find_mapillary
 from denselab.data.layouts.voc import find_voc
 from denselab.data.layouts.xml_file import find_cvat, find_labelme_xml
-from denselab.data.tree import Tree
+from denselab.data.tree import Tree, some
+from denselab.errors import DataError
 
 Recogniser = Callable[[Tree], Found | None]
+# What reading a json or xml of another form than its tool's ends in.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+def understood(find: Recogniser) -> Recogniser:
+    """`find`, where DataError names the annotation files in the place of whatever a record of a wrong form leads to."""
+
+    def read(tree: Tree) -> Found | None:
+        try:
+            return find(tree)
+        except MALFORMED as error:
+            files = some(map(str, tree.with_suffix(".json", ".xml")))
+            raise DataError(
+                f"{tree.root}: a record in {files} lacks something or has it in another form ({error!r}); "
+                "export the annotations again, or take them out"
+            ) from error
+
+    return read
+
 
 # From the most particular to the most general: the first that finds its own layout takes it.
 RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (
     ("camvid", find_camvid),
     ("cityscapes", find_cityscapes),
-    ("mapillary", find_mapillary),
+    ("mapillary", understood(find_mapillary)),
     ("kitti", find_kitti),
     ("ade20k", find_ade20k),
     ("voc", find_voc),
-    ("coco", find_coco),
-    ("labelme", find_labelme),
-    ("labelme-xml", find_labelme_xml),
-    ("cvat", find_cvat),
+    ("coco", understood(find_coco)),
+    ("labelme", understood(find_labelme)),
+    ("labelme-xml", understood(find_labelme_xml)),
+    ("cvat", understood(find_cvat)),
     ("objects", find_objects),
     ("folders", find_folder),
 )

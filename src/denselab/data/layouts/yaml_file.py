@@ -105,7 +105,7 @@ def _explain(error: ValidationError) -> str:
 
 def find_told(tree: Tree, settings: Settings, source: Path) -> Found | None:
     """What images, masks, annotations or layout point to; None where data.yaml leaves that open."""
-    from denselab.data.layouts import RECOGNISERS
+    from denselab.data.layouts import RECOGNISERS, understood
     from denselab.data.layouts.coco import find_coco_files
 
     if settings.masks is not None or settings.pattern is not None:
@@ -115,7 +115,8 @@ def find_told(tree: Tree, settings: Settings, source: Path) -> Found | None:
         for name in files.values():
             if not tree.has(name):
                 raise DataError(f"{source}: annotations: {name} does not exist below {tree.root}; correct the path")
-        return find_coco_files(tree, [(PurePosixPath(name), split) for split, name in files.items()])
+        named_files = [(PurePosixPath(name), split) for split, name in files.items()]
+        return understood(lambda tree: find_coco_files(tree, named_files))(tree)
     if settings.layout is None:
         return None
     found = dict(RECOGNISERS)[settings.layout](tree)
