@@ -3,6 +3,9 @@
 A message says what came, what was expected, what to do, and the file or layer it is about.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 
 class DenseLabError(Exception):
     """Base of all errors that DenseLab raises on purpose; exit code 1 (a fault of ours) unless a subclass says otherwise."""
@@ -28,6 +31,14 @@ class DataError(DenseLabError):
     """The data set cannot be read, is ambiguous, or would not train."""
 
     exit_code = 3
+
+
+class SeveralDataSets(DataError):
+    """A folder holds several data sets; `folders` are theirs, in order."""
+
+    def __init__(self, message: str, folders: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.folders = tuple(folders)
 
 
 class EmptyScoreError(DataError):

@@ -110,3 +110,17 @@ def test_defaults_are_told_in_the_help():
     told = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
     assert "Default: all cores." in told
     assert "Default: denselab-check/NAME." in told
+
+
+def test_a_folder_of_several_data_sets_is_checked_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("first", "second"):
+        write_synthetic(tmp_path / "all" / name, train=3, val=2, size=(32, 48), seed=1)
+    check(str(tmp_path / "all"), tmp_path / "out")
+    told = capsys.readouterr().out
+    assert str(tmp_path / "all" / "first") in told.replace("\n", "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first", "second"]
+    (tmp_path / "all" / "second" / "labels" / "train" / "00000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 2 data sets would not train \(second\)"):
+        check(str(tmp_path / "all"), tmp_path / "out2")

@@ -16,7 +16,7 @@ from denselab.data.check import CheckReport, check_dataset
 from denselab.data.dataset import open_dataset
 from denselab.data.readings import Fault
 from denselab.data.tree import number_of
-from denselab.errors import DataError, ResourceError
+from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.labels import LabelEntry
 from denselab.report.contact_sheet import write_contact_sheet
 
@@ -40,6 +40,30 @@ def check(
 
     Never writes to DATA; a contact sheet of overlays goes to --out. Exit code 3 when training would fail.
     """
+    try:
+        _check_one(data, out, json_, workers, seed)
+    except SeveralDataSets as several:
+        if json_:
+            raise
+        _check_each(several, out, workers, seed)
+
+
+def _check_each(several: SeveralDataSets, out: Path | None, workers: int | None, seed: int) -> None:
+    """Check every data set of a folder that holds several; those that would not train are named at the end."""
+    failed = []
+    for folder in several.folders:
+        stdout.rule(Text(str(folder)), align="left")
+        try:
+            _check_one(str(folder), None if out is None else out / folder.name, False, workers, seed)
+        except DataError as error:
+            remark(str(error))
+            failed.append(folder.name)
+    if failed:
+        count = f"{len(failed)} of {len(several.folders)} data sets"
+        raise DataError(f"{count} would not train ({', '.join(failed)}); the reasons stand above")
+
+
+def _check_one(data: str, out: Path | None, json_: bool, workers: int | None, seed: int) -> None:
     dataset = open_dataset(data, seed=seed)
     report = check_dataset(dataset, workers=workers, seed=seed)
     sheet, unwritten = None, None

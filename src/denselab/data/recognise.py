@@ -8,7 +8,7 @@ from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_told, read_settings
 from denselab.data.tree import Tree, folder_role, number_of, read_tree, some, split_of
-from denselab.errors import DataError
+from denselab.errors import DataError, SeveralDataSets
 
 PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")
 
@@ -108,7 +108,8 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         return None
     if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
-        raise DataError(f"{tree.root}: holds {len(fits)} data sets; open one of them: {some(folders, 40)}")
+        message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {some(folders, 40)}"
+        raise SeveralDataSets(message, [below.root for below, _ in fits])
     below, found = fits[0]
     name = below.root.relative_to(tree.root).as_posix()
     notes = [f"the data set is in {name}"]

@@ -174,7 +174,9 @@ def test_panoptic(save, photo, write, tmp_path):
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255, 255]]
 
 
-.mark.parametrize("change", [("images", "file_name", 5), ("categories", "id", [1]), ("annotations", "image_id", {})])
+@pytest.mark.parametrize(
+    "change", [("images", "file_name", 5), ("categories", "id", [1]), ("annotations", "image_id", {})]
+)
 def test_records_of_another_form_name_the_json(coco, tmp_path, change):
     """They ended as a fault of ours: TypeError, KeyError."""
     coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
