@@ -5,7 +5,7 @@ import time
 import pytest
 
 from denselab.config import make_config
-from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, make_budget
+from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, closing_seconds, make_budget
 
 
 def test_steps() -> None:
@@ -41,3 +41,10 @@ def test_validations_may_take_a_fifth_of_the_time() -> None:
 def test_epochs_become_steps() -> None:
     config = make_config({"data": "d", "imgsz": 32, "epochs": 7})
     assert make_budget(config, steps_per_epoch=5, started=0.0, used=0.0).total_steps == 35
+
+
+def test_large_networks_leave_time_to_be_written() -> None:
+    """FCN-8s, 134 million parameters at 9 s a step, ended a second after its two minutes."""
+    assert closing_seconds(134_000_000, 9.0) == pytest.approx(9 + 1 + 4 * 134e6 * 6 / 300e6)
+    budget = Budget(None, 100.0, 4, used=60.0, closing_seconds=40.0, started=time.monotonic())
+    assert budget.progress(3) == 1.0

@@ -22,9 +22,9 @@ from denselab.errors import ConfigError, Interrupted, ResourceError
 from denselab.models.base import SegmentationModel
 from denselab.runtime import total_memory
 from denselab.segmenter import resolve_device
-from denselab.training.budget import FIRST_VALIDATION_SHARE, make_budget
+from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds, make_budget
 from denselab.training.job import Job, prepare_job
-from denselab.training.loop import Session, keep_model, save_state, signals_noted, train, validate_and_keep
+from denselab.training.loop import Session, keep_model, signals_noted, train
 from denselab.training.optim import make_optimizer
 from denselab.training.preflight import Estimate, estimate, time_step
 from denselab.training.records import CONFIG, DATASET, RunRecords, describe_environment
@@ -212,6 +212,7 @@ def open_session(
     stepper = Stepper(accelerator, network, prepared, job.criterion, job.preprocessing, config.clip_norm, state.splits)
     steps = steps_per_epoch(len(job.train_items), config.batch)
     budget = make_budget(config, -(-steps // config.accumulate), started, state.seconds)
+    budget.closing_seconds = closing_seconds(report.parameters, report.seconds_per_step or 1.0)
     per_picture = (report.seconds_per_step or 1.0) / config.batch
     budget.validation_seconds = state.validation_seconds or FIRST_VALIDATION_SHARE * per_picture * len(job.val_items)
     with progress("", None, quiet=True) as silent:
@@ -241,6 +242,3 @@ def finish(job: Job, session: Session, stopped: str, report: Estimate, command: 
 def _total_pictures(session: Session, job: Job) -> int | None:
     total = session.budget.total_steps
     return None if total is None else (total - session.state.step) * job.config.batch * job.config.accumulate
-
-
-__all__ = ["RunSummary", "run_training", "save_state", "validate_and_keep"]
