@@ -52,7 +52,7 @@ def _check_each(several: SeveralDataSets, out: Path | None, workers: int | None,
     """Check every data set of a folder that holds several; those that would not train are named at the end."""
     failed = []
     for folder in several.folders:
-        stdout.rule(Text(str(folder)), align="left")
+        stdout.print(Text(f"\n{folder}", style="bold"), soft_wrap=True)
         try:
             _check_one(str(folder), None if out is None else out / folder.name, False, workers, seed)
         except DataError as error:

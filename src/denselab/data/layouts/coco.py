@@ -112,9 +112,12 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         for annotation in file.data.get("annotations", []):
             by_image[annotation.get("image_id")].append(annotation)
         for image in file.data["images"]:
-            path = _locate(tree, file, str(image["file_name"]), pictures)
+            name = image["file_name"]
+            if not isinstance(name, str):
+                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is no name of a file; export it again")
+            path = _locate(tree, file, name, pictures)
             if path is None:
-                missing.append(str(image["file_name"]))
+                missing.append(name)
                 continue
             annotations = by_image.get(image["id"], [])
             bare += not annotations
