@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +61,7 @@ def create_model(
 def model_preprocessing(name: str, encoder: str | None = None) -> tuple[RGB, RGB]:
     """(mean, standard deviation) of RGB in 0..1 that the network's ImageNet weights expect; the same from scratch."""
     encoder = _encoder_of(name, _entry(name), encoder)
-    return encoder_normalisation(encoder) if encoder is not None else IMAGENET_NORMALISATION
+    return encoder_normalisation(encoder) if encoder is not None and timm.is_model(encoder) else IMAGENET_NORMALISATION
 
 
 def is_normalised(model: nn.Module) -> bool:
@@ -98,14 +99,14 @@ def _entry(name: str) -> ModelEntry:
 
 def _encoder_of(name: str, entry: ModelEntry, encoder: str | None) -> str | None:
     """The encoder to build: the one asked for if the network takes it, else its default."""
-    if encoder is None:
-        return entry.default_encoder
-    if entry.encoders == "own":
-        raise ConfigError(f"model {name!r} has a trunk of its own, got encoder {encoder!r}; leave the encoder out")
-    if entry.encoders == "vgg16" and encoder != "vgg16":
-        raise ConfigError(f"model {name!r} stands on 'vgg16', got encoder {encoder!r}; leave the encoder out")
-    check_encoder_name(encoder)
-    return encoder
+    if encoder is None or encoder in entry.encoders:
+        return encoder or entry.default_encoder
+    if entry.any_encoder:
+        check_encoder_name(encoder)
+        return encoder
+    if entry.encoders:
+        raise ConfigError(f"model {name!r} stands on {' or '.join(map(repr, entry.encoders))}, got encoder {encoder!r}")
+    raise ConfigError(f"model {name!r} has a trunk of its own, got encoder {encoder!r}; leave the encoder out")
 
 
 def _say_no_weights(name: str, pretrained: Pretrained) -> None:
@@ -125,8 +126,8 @@ def list_models(num_classes: int) -> list[dict[str, str | int]]:
     for name, entry in MODELS.items():
         with torch.device("meta"):
             model = entry.build(ModelOptions(num_classes, encoder=entry.default_encoder))
-        own = entry.default_encoder or "its own"
-        encoder = f"{own}, or any of timm's" if entry.encoders == "timm" else own
+        own = ", ".join(entry.encoders) or entry.default_encoder or "its own"
+        encoder = f"{own}, or any of timm's" if entry.any_encoder else own
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         rows.append({"name": name, "title": entry.title, "encoder": encoder, "parameters": parameters})
     return rows

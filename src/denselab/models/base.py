@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -36,6 +35,13 @@ class SegmentationModel(nn.Module, ABC):
         """Full-size logits for the loss: the main ones first, then one per auxiliary head (here none)."""
         return (self.forward(images),)
 
+    def landmarks(self) -> dict[str, str]:
+        """{module path: what a reader should see there}, in the order of computation; `denselab explain` shows these maps.
+
+        Only modules whose output is one (B, C, h, w) map. Empty where nothing needs explaining beyond the logits.
+        """
+        return {}
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -57,12 +63,17 @@ class ModelOptions:
 class ModelEntry:
     """One row of MODELS.
 
-    encoders: "own" (none to choose), "vgg16" (only that), "timm" (any of timm's; `default_encoder` None = own).
+    paper, year: "FCN, Long et al." and 2015. use: what it is good for, in a few words. encoders: the names of the own
+    trunks that it takes, () none to choose; any_encoder: any of timm's besides (`default_encoder` None = its own).
     """
 
     build: Callable[[ModelOptions], SegmentationModel]
     title: str
-    encoders: Literal["own", "vgg16", "timm"] = "own"
+    paper: str
+    year: int
+    use: str
+    encoders: tuple[str, ...] = ()
+    any_encoder: bool = False
     default_encoder: str | None = None
     output_strides: tuple[int, ...] = ()
     aux: bool = False
