@@ -16,7 +16,7 @@ LAYERS = [
     {"models"},
     {"build", "checkpoint", "visualize"},
     {"segmenter"},
-    {"training", "inference"},
+    {"training", "inference", "convert", "inspection"},
     {"export", "report"},
     {"api"},
     {"cli", "app"},

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
 from denselab.errors import CheckpointError
@@ -55,7 +55,8 @@ def thin_state(names: str) -> dict[str, Tensor]:
     trunk = VGG16(blocks=THIN)
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # reference/torchvision_weights.md, section 6
     state = {}
-    for number, conv in zip(numbers, trunk.children(), strict=True):
+    convolutions = [layer for layer in trunk.children() if isinstance(layer, nn.Conv2d)]
+    for number, conv in zip(numbers, convolutions, strict=True):
         state |= {f"features.{number}.{n}": torch.randn_like(p) for n, p in conv.named_parameters()}
     fc6, fc7 = torch.randn(5, 4, 7, 7), torch.randn(5, 5, 1, 1)
     if names == "torchvision":

@@ -13,12 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from denselab.encoders.alexnet import AlexNet
+from denselab.encoders.googlenet import INCEPTIONS, GoogLeNet
+from denselab.encoders.resnet import ResNet
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab import DeepLabV3Plus
-from denselab.models.fcn import FCN, Stride
+from denselab.models.fcn import FCN, Decapitated, Stride
+from denselab.models.torchvision_forms import DeepLabHead, FCNHead, LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
 
 K = 3
@@ -26,23 +30,60 @@ THIN_VGG = ((8, 8), (8, 8), (16, 16, 16), (16, 16, 16), (16, 16, 16))
 THIN_UNET = (8, 8, 16, 16, 32)
 
 
-def thin_fcn(stride: Stride, padded: bool) -> FCN:
-    trunk = VGG16(first_pad=1 if padded else 100, blocks=THIN_VGG)
-    return FCN(trunk, VGG16Classifier(3 if padded else 0, in_channels=16, channels=32, dropout=0.1), K, stride)
+def thin_fcn(
+    stride: Stride,
+    padded: bool,
+    *,
+    batch_norm: bool = False,
+    at_once: bool = False,
+    learn_upsampling: bool = False,
+) -> FCN:
+    trunk = VGG16(first_pad=1 if padded else 100, blocks=THIN_VGG, batch_norm=batch_norm)
+    classifier = VGG16Classifier(3 if padded else 0, 16, 32, dropout=0.1, batch_norm=batch_norm)
+    return FCN(trunk, classifier, K, stride, at_once=at_once, learn_upsampling=learn_upsampling)
 
 
-def thin_unet(padded: bool) -> UNetCore:
-    return UNetCore(3, K, padded=padded, batch_norm=padded, dropout=0.0 if padded else 0.1, widths=THIN_UNET)
+def thin_googlenet() -> GoogLeNet:
+    return GoogLeNet(stem=(8, 8, 16), inceptions=dict.fromkeys(INCEPTIONS, (8, 8, 8, 8, 8, 8)))
+
+
+def thin_unet(padded: bool, release: bool = False) -> UNetCore:
+    dropout = 0.0 if padded else 0.1
+    return UNetCore(3, K, padded=padded, batch_norm=padded, dropout=dropout, widths=THIN_UNET, release=release)
 
 
 def thin_encoder(output_stride: int | None) -> TimmEncoder:
     return TimmEncoder("test_efficientnet", output_stride=output_stride)
 
 
+def thin_torchvision_form(head: type[FCNHead] | type[DeepLabHead], aux: bool = False) -> TorchvisionForm:
+    """Of ResNet-50 and -101, which differ in the number of blocks only."""
+    taps = ("layer3", FCNHead(128, K)) if aux else None
+    deep = FCNHead(256, K) if head is FCNHead else DeepLabHead(256, K, channels=16)
+    return TorchvisionForm(ResNet(50, output_stride=8, width=8), ("layer4",), deep, K, taps)
+
+
+def thin_mobilenet_form(lraspp: bool) -> TorchvisionForm:
+    trunk = MobileNetV3(thin=0.25)
+    low, high = trunk.low_channels, trunk.high_channels
+    if lraspp:
+        return TorchvisionForm(trunk, ("stride8", "last"), LRASPPHead(low, high, K, channels=16), K)
+    return TorchvisionForm(trunk, ("last",), DeepLabHead(high, K, channels=16), K, ("stride8", FCNHead(low, K)))
+
+
 CASES: dict[str, Callable[[], SegmentationModel]] = {
     "fcn32s": lambda: thin_fcn(32, padded=False),
     "fcn16s": lambda: thin_fcn(16, padded=False),
     "fcn8s": lambda: thin_fcn(8, padded=False),
+    "fcn8s_atonce": lambda: thin_fcn(8, padded=False, at_once=True),
+    "fcn8s_learnt": lambda: thin_fcn(8, padded=False, learn_upsampling=True),
+    "fcn8s with batch normalisation": lambda: thin_fcn(8, padded=False, batch_norm=True),
+    "fcn8s_padded with batch normalisation": lambda: thin_fcn(8, padded=True, batch_norm=True),
+    "fcn8s on alexnet": lambda: FCN(
+        AlexNet(channels=(8, 16, 16, 16, 16)), VGG16Classifier(0, 16, 32, dropout=0.1, kernel=6), K, 8
+    ),
+    "fcn8s on googlenet": lambda: FCN(thin_googlenet(), Decapitated(32, 0.1), K, 8),
+    "fcn8s on an encoder": lambda: FCN(thin_encoder(None), Decapitated(64), K, 8),
     "fcn32s_padded": lambda: thin_fcn(32, padded=True),
     "fcn16s_padded": lambda: thin_fcn(16, padded=True),
     "fcn8s_padded": lambda: thin_fcn(8, padded=True),
@@ -50,10 +91,22 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "unet_small": lambda: UNet(thin_unet(padded=True)),
     "unet on an encoder": lambda: UNetEncoder(thin_encoder(None), K),
     "unet_paper": lambda: UNetPaper(thin_unet(padded=False)),
+    "unet_release": lambda: UNetPaper(thin_unet(padded=False, release=True)),
+    "fcn_resnet50": lambda: thin_torchvision_form(FCNHead),
+    "fcn_resnet101": lambda: thin_torchvision_form(FCNHead, aux=True),
+    "deeplabv3_resnet50": lambda: thin_torchvision_form(DeepLabHead),
+    "deeplabv3_resnet101": lambda: thin_torchvision_form(DeepLabHead, aux=True),
+    "deeplabv3_mobilenet_v3_large": lambda: thin_mobilenet_form(lraspp=False),
+    "lraspp_mobilenet_v3_large": lambda: thin_mobilenet_form(lraspp=True),
     "deeplabv3plus": lambda: DeepLabV3Plus(thin_encoder(16), K, channels=32, aux=True),
     "deeplabv3plus at stride 8": lambda: DeepLabV3Plus(thin_encoder(8), K, channels=32, separable=False),
 }
-AUXILIARY = {"deeplabv3plus": 1}  # logits beside the main ones
+AUXILIARY = {
+    "fcn_resnet101": 1,
+    "deeplabv3_resnet101": 1,
+    "deeplabv3_mobilenet_v3_large": 1,
+    "deeplabv3plus": 1,
+}  # logits beside the main ones
 names = pytest.mark.parametrize("name", CASES)
 
 

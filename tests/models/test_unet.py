@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ConfigError, ShapeError
-from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper, _missing
+from denselab.models.base import ModelOptions
+from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper, _missing, build_unet_release
 
 COUNTS = {  # (inputs, classes), reference/unet.md, section 1
     (1, 2): 31_030_658,
@@ -16,12 +17,55 @@ COUNTS = {  # (inputs, classes), reference/unet.md, section 1
     (3, 21): 31_033_045,
     (3, 11): 31_032_395,
 }
+RELEASE_COUNT = 31_100_354  # (1, 2), section 1
+SIZES = [  # figure 1 for 572x572, reference/unet.md, section 1: module, channels, side
+    ("down.0.conv1", 64, 570),
+    ("down.0.conv2", 64, 568),
+    ("pool.0", 64, 284),
+    ("down.1.conv1", 128, 282),
+    ("down.1.conv2", 128, 280),
+    ("pool.1", 128, 140),
+    ("down.2.conv1", 256, 138),
+    ("down.2.conv2", 256, 136),
+    ("pool.2", 256, 68),
+    ("down.3.conv1", 512, 66),
+    ("down.3.conv2", 512, 64),
+    ("pool.3", 512, 32),
+    ("down.4.conv1", 1024, 30),
+    ("down.4.conv2", 1024, 28),
+    ("up.0.upconv", 512, 56),
+    ("up.0.conv.conv1", 512, 54),
+    ("up.0.conv.conv2", 512, 52),
+    ("up.1.upconv", 256, 104),
+    ("up.1.conv.conv1", 256, 102),
+    ("up.1.conv.conv2", 256, 100),
+    ("up.2.upconv", 128, 200),
+    ("up.2.conv.conv1", 128, 198),
+    ("up.2.conv.conv2", 128, 196),
+    ("up.3.upconv", 64, 392),
+    ("up.3.conv.conv1", 64, 390),
+    ("up.3.conv.conv2", 64, 388),
+    ("score", 2, 388),
+]
+CROPS = [("down.3", "up.0", 4), ("down.2", "up.1", 16), ("down.1", "up.2", 40), ("down.0", "up.3", 88)]
 THIN = (2, 2, 4, 4, 8)
 
 
-def full_core(in_channels: int = 1, num_classes: int = 2, *, padded: bool = False) -> UNetCore:
+def full_core(in_channels: int = 1, num_classes: int = 2, *, padded: bool = False, release: bool = False) -> UNetCore:
     with torch.device("meta"):
-        return UNetCore(in_channels, num_classes, padded=padded, batch_norm=False)
+        return UNetCore(in_channels, num_classes, padded=padded, batch_norm=False, release=release)
+
+
+def sizes_of(core: UNetCore) -> list[tuple[str, int, int]]:
+    """(module, channels, side) of every convolution, pool and up-convolution at 572x572, in order of computation."""
+    found: list[tuple[str, int, int]] = []
+    for name, module in core.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.MaxPool2d):
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: found.append((name, output.shape[1], output.shape[-1]))
+            )
+    core(torch.empty(1, 1, 572, 572, device="meta"))
+    return found
 
 
 @pytest.mark.parametrize(("in_channels", "num_classes"), COUNTS)
@@ -32,20 +76,52 @@ def test_parameters(in_channels: int, num_classes: int) -> None:
 
 
 def test_twenty_three_convolutions() -> None:
+    """18 of 3x3, 4 up-convolutions, one of 1x1."""
     layers = [m for m in full_core().modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
     assert len(layers) == 23
 
 
 def test_figure_1() -> None:
-    """572 -> 388, and every size on the way; the crops are 4, 16, 40, 88 per side."""
-    core = full_core()
-    sizes: list[int] = []
-    for block in [*core.down, *core.up]:
-        block.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-1]))
-    assert core(torch.empty(1, 1, 572, 572, device="meta")).shape == (1, 2, 388, 388)
-    assert sizes == [568, 280, 136, 64, 28, 52, 100, 196, 388]
-    enlarged = [2 * size for size in sizes[4:8]]
-    assert [(skip - up) // 2 for skip, up in zip(sizes[3::-1], enlarged, strict=True)] == [4, 16, 40, 88]
+    """Every box and arrow of the figure, 572 -> 388."""
+    assert sizes_of(full_core()) == SIZES
+
+
+def test_the_release_differs_in_its_last_up_convolution_only() -> None:
+    changed = [("up.3.upconv", 128, 392) if row[0] == "up.3.upconv" else row for row in SIZES]
+    core = full_core(release=True)
+    assert sizes_of(core) == changed
+    assert core.up[3].upconv.weight.shape == (128, 128, 2, 2)
+    assert core.up[3].conv.conv1.weight.shape == (64, 192, 3, 3)
+
+
+def test_the_release_has_its_parameters() -> None:
+    with torch.device("meta"):
+        model = build_unet_release(ModelOptions(2, in_channels=1))
+    assert sum(p.numel() for p in model.parameters()) == RELEASE_COUNT
+
+
+@pytest.mark.parametrize("release", [False, True])
+def test_only_the_release_has_relu_after_its_up_convolutions(release: bool) -> None:
+    """Seen by what the next convolution gets: the upper half of its channels comes from the up-convolution."""
+    torch.manual_seed(0)
+    core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN, release=release).eval()
+    lowest: list[float] = []
+    for up in core.up:
+        skip = up.conv.conv1.in_channels - up.upconv.out_channels
+        up.conv.conv1.register_forward_pre_hook(
+            lambda module, inputs, skip=skip: lowest.append(float(inputs[0][:, skip:].min()))
+        )
+    with torch.no_grad():
+        core(torch.randn(1, 1, 64, 64))
+    assert len(lowest) == 4
+    assert all((value >= 0) == release for value in lowest)
+
+
+def test_the_crops_of_figure_1() -> None:
+    """4, 16, 40 and 88 pixels per side, from the skip's side and the up-convolved map's."""
+    side = {name: size for name, _, size in SIZES}
+    for down, up, crop in CROPS:
+        assert side[f"{down}.conv2"] - side[f"{up}.upconv"] == 2 * crop
 
 
 @pytest.mark.parametrize("size", [188, 204, 572, 588])
@@ -90,11 +166,33 @@ def test_the_unpadded_core_sees_no_border() -> None:
     torch.testing.assert_close(shifted, whole[..., 16:, :], atol=1e-5, rtol=1e-4)
 
 
-def test_dropout_at_the_end_of_the_contracting_path() -> None:
-    core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN).train()
-    x = torch.randn(1, 1, 32, 32)
-    assert not torch.equal(core(x), core(x))
-    assert torch.equal(core.eval()(x), core(x))
+def test_dropout_after_the_last_two_levels_of_the_contracting_path() -> None:
+    """Ratio 0.5, after the second convolution of levels 3 and 4 and nowhere else; the skip takes what is left."""
+    core = UNetCore(1, 2, padded=True, batch_norm=False, widths=(2, 2, 4, 8, 8)).train()
+    dropouts = {name: m.p for name, m in core.named_modules() if isinstance(m, torch.nn.Dropout)}
+    assert dropouts == {"drop3": 0.5, "drop4": 0.5}
+    into: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for name in dropouts:
+        core.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: into.__setitem__(name, (inputs[0], output))
+        )
+    levels: list[torch.Tensor] = []
+    for down in core.down:
+        down.register_forward_hook(lambda module, inputs, output: levels.append(output))
+    skips: list[torch.Tensor] = []
+    core.up[0].register_forward_pre_hook(lambda module, inputs: skips.extend(inputs))
+    core(torch.randn(1, 1, 64, 64))
+    assert torch.equal(into["drop3"][0], levels[3])
+    assert torch.equal(into["drop4"][0], levels[4])
+    assert torch.equal(skips[0], into["drop4"][1])
+    assert torch.equal(skips[1], into["drop3"][1])
+    assert (into["drop3"][1] == 0).sum() > (levels[3] == 0).sum()
+
+
+def test_landmarks_name_the_expanding_path() -> None:
+    for model in (UNetPaper(full_core()), UNet(full_core(padded=True))):
+        assert list(model.landmarks())[::2] == [f"core.up.{step}.upconv" for step in range(4)]
+        assert all(isinstance(model.get_submodule(path), torch.nn.Module) for path in model.landmarks())
 
 
 def test_batch_norm_replaces_the_biases() -> None:

@@ -2,9 +2,14 @@
 
 Paper: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, arXiv 1409.1556,
 table 1, column D. Why not timm's: its feature maps are taken before the pools; FCN and its heirs need those after.
+The variant with batch normalisation (not in the paper: Ioffe and Szegedy 2015, arXiv 1502.03167, came later) is
+torchvision's and timm's vgg16_bn: convolution with bias, normalisation, ReLU.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,41 +17,81 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.taps import Tap
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # output channels, conv1_1..conv5_3
 FC_CHANNELS = 4096
+FC6_KERNEL = 7
+
+Switches = dict[str, tuple[Tensor, tuple[int, int]]]  # {"pool1": (pool indices, (H, W) before the pool)}
 
 
 class VGG16(nn.Module):
     """The thirteen convolutions with ReLU, a 2x2 pool (Caffe's ceil rounding) after each of five blocks.
 
     first_pad: padding of conv1_1; 100 in FCN's reference nets, else 1. blocks: output channels; thinner ones for tests.
-    From scratch it starts with He initialisation.
+    batch_norm: bn1_1 ... bn5_3 between convolution and ReLU. return_indices: the modules pool1 ... pool5 give their
+    indices too, which `forward_with_indices` needs. From scratch it starts with He initialisation.
     """
 
-    def __init__(self, in_channels: int = 3, first_pad: int = 1, blocks: tuple[tuple[int, ...], ...] = BLOCKS) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        first_pad: int = 1,
+        blocks: tuple[tuple[int, ...], ...] = BLOCKS,
+        batch_norm: bool = False,
+        *,
+        return_indices: bool = False,
+    ) -> None:
         super().__init__()
-        self.first_pad, self.blocks = first_pad, blocks
+        self.first_pad, self.blocks, self.batch_norm, self.return_indices = (
+            first_pad,
+            blocks,
+            batch_norm,
+            return_indices,
+        )
         channels = in_channels
         for b, block in enumerate(blocks, 1):
             for i, out in enumerate(block, 1):
                 self.add_module(f"conv{b}_{i}", nn.Conv2d(channels, out, 3, padding=first_pad if b == i == 1 else 1))
+                if batch_norm:
+                    self.add_module(f"bn{b}_{i}", nn.BatchNorm2d(out))
                 channels = out
+            self.add_module(f"pool{b}", nn.MaxPool2d(2, 2, ceil_mode=True, return_indices=return_indices))
         kaiming_init(self)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """{"pool1": (B, 64, h, w), ..., "pool5": (B, 512, h, w)} at strides 2 to 32."""
         maps: dict[str, Tensor] = {}
         x = images
-        for b, block in enumerate(self.blocks, 1):
-            for i in range(1, len(block) + 1):
-                x = F.relu(self.get_submodule(f"conv{b}_{i}")(x), inplace=True)
-            x = F.max_pool2d(x, 2, 2, ceil_mode=True)
-            maps[f"pool{b}"] = x
+        for b in range(1, len(self.blocks) + 1):
+            pooled = self.get_submodule(f"pool{b}")(self._block(b, x))
+            x = maps[f"pool{b}"] = pooled[0] if self.return_indices else pooled
         return maps
+
+    def forward_with_indices(self, images: Tensor) -> tuple[Tensor, Switches]:
+        """The last pool's map, and for each pool where its maxima were: what unpooling needs.
+
+        Indices are int64 (B, C, h, w), flat positions in the map before the pool, as nn.MaxUnpool2d takes them.
+        """
+        assert self.return_indices, "build VGG16 with return_indices=True"
+        switches: Switches = {}
+        x = images
+        for b in range(1, len(self.blocks) + 1):
+            before = self._block(b, x)
+            x, indices = self.get_submodule(f"pool{b}")(before)
+            switches[f"pool{b}"] = (indices, (before.shape[-2], before.shape[-1]))
+        return x, switches
+
+    def _block(self, b: int, x: Tensor) -> Tensor:
+        for i in range(1, len(self.blocks[b - 1]) + 1):
+            x = self.get_submodule(f"conv{b}_{i}")(x)
+            x = self.get_submodule(f"bn{b}_{i}")(x) if self.batch_norm else x
+            x = F.relu(x, inplace=True)
+        return x
 
     def grid(self, pool: int) -> Grid:
         """Where the cells of the given pool's map (1..5) lie in the picture."""
@@ -57,61 +102,125 @@ class VGG16(nn.Module):
             grid = grid.conv(2, stride=2)
         return grid
 
+    @property
+    def taps(self) -> dict[int, Tap]:
+        """Every pool's map by its stride."""
+        pools = enumerate(self.blocks, 1)
+        return {2**b: Tap(f"pool{b}", f"pool{b}", block[-1], self.grid(b)) for b, block in pools}
+
 
 class VGG16Classifier(nn.Module):
     """fc6 (7x7) and fc7 (1x1) as convolutions with ReLU and dropout; (B, in_channels, h, w) to (B, channels, h', w').
 
-    fc6_pad: 0 in FCN's reference nets (the pad of 100 makes up for it), 3 keeps the size.
+    fc6_pad: 0 in FCN's reference nets (the pad of 100 makes up for it), 3 keeps the size. batch_norm: bn6 and bn7, which
+    no ImageNet file has: in evaluation they start as the identity. kernel: of fc6; 6 makes it AlexNet's.
     """
 
     def __init__(
-        self, fc6_pad: int = 0, in_channels: int = BLOCKS[-1][-1], channels: int = FC_CHANNELS, dropout: float = 0.5
+        self,
+        fc6_pad: int = 0,
+        in_channels: int = BLOCKS[-1][-1],
+        channels: int = FC_CHANNELS,
+        dropout: float = 0.5,
+        batch_norm: bool = False,
+        kernel: int = FC6_KERNEL,
     ) -> None:
         super().__init__()
-        self.fc6 = nn.Conv2d(in_channels, channels, 7, padding=fc6_pad)
+        self.out_channels = channels
+        self.fc6 = nn.Conv2d(in_channels, channels, kernel, padding=fc6_pad)
+        self.bn6 = nn.BatchNorm2d(channels) if batch_norm else None
+        self.drop6 = nn.Dropout(dropout)
         self.fc7 = nn.Conv2d(channels, channels, 1)
-        self.dropout = dropout
+        self.bn7 = nn.BatchNorm2d(channels) if batch_norm else None
+        self.drop7 = nn.Dropout(dropout)
         kaiming_init(self)
 
     def forward(self, pool5: Tensor) -> Tensor:
-        x = F.dropout(F.relu(self.fc6(pool5), inplace=True), self.dropout, self.training)
-        return F.dropout(F.relu(self.fc7(x), inplace=True), self.dropout, self.training)
+        x = self.fc6(pool5)
+        x = self.drop6(F.relu(x if self.bn6 is None else self.bn6(x), inplace=True))
+        x = self.fc7(x)
+        fc7: Tensor = self.drop7(F.relu(x if self.bn7 is None else self.bn7(x), inplace=True))
+        return fc7
 
     def grid(self, pool5: Grid) -> Grid:
         """Where the cells of fc7's map lie in the picture."""
         return pool5.conv(self.fc6.kernel_size[0], pad=int(self.fc6.padding[0]))
 
 
+def vgg_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """{"conv1_1": (weight, bias), ..., "conv5_3", "fc6", "fc7"} of an ImageNet VGG-16 in timm's or torchvision's names.
+
+    Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7, 7)
+    in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`. CheckpointError names
+    the file.
+    """
+    with _vgg_file(path) as state:
+        found = {name: (state[f"{s}.weight"], state[f"{s}.bias"]) for name, s in _source_names(state).items()}
+        for name, kernel in (("fc6", FC6_KERNEL), ("fc7", 1)):
+            weight, bias = found[name]
+            found[name] = (weight.reshape(len(bias), -1, kernel, kernel), bias)
+        return found
+
+
+def vgg_normalisations(path: Path) -> dict[str, dict[str, Tensor]]:
+    """{"bn1_1": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}, ...} of an ImageNet vgg16_bn."""
+    with _vgg_file(path) as state:
+        found = {}
+        for name, source in _source_names(state).items():
+            if name.startswith("conv"):
+                place = f"features.{int(source.removeprefix('features.')) + 1}."  # right after its convolution
+                found[name.replace("conv", "bn")] = {
+                    key.removeprefix(place): value for key, value in state.items() if key.startswith(place)
+                }
+        return found
+
+
 def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, path: Path) -> None:
     """Copies an ImageNet VGG-16 in timm's or torchvision's names from a safetensors file: RGB, mean/std preprocessing.
 
-    torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7, 7) in the same memory order. Other
-    numbers of input channels get the RGB kernels repeated and rescaled, as timm does. CheckpointError names the file.
+    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does; a trunk with batch
+    normalisation needs the file of vgg16_bn. CheckpointError names the file.
     """
-    try:
-        state = load_file(path)
-        for layer, name in _source_names(trunk, classifier, state):
-            weight = state[f"{name}.weight"]
-            if layer is trunk.conv1_1 and layer.in_channels != weight.shape[1]:
+    convolutions = vgg_convolutions(path)
+    with _refusing(path):
+        for name, (weight, bias) in convolutions.items():
+            layer = cast(nn.Conv2d, (classifier if name in ("fc6", "fc7") else trunk).get_submodule(name))
+            if name == "conv1_1" and layer.in_channels != weight.shape[1]:
                 weight = adapt_input_conv(layer.in_channels, weight)
-            layer.load_state_dict({"weight": weight.reshape(layer.weight.shape), "bias": state[f"{name}.bias"]})
-    except (OSError, SafetensorError, LookupError, RuntimeError) as error:
+            layer.load_state_dict({"weight": weight, "bias": bias})
+        for name, values in vgg_normalisations(path).items() if trunk.batch_norm else ():
+            trunk.get_submodule(name).load_state_dict(values)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What is wrong with a file's names or shapes becomes a CheckpointError that names it."""
+    try:
+        yield
+    except (OSError, SafetensorError, LookupError, RuntimeError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not the weights of an ImageNet VGG-16 ({error}); remove it and fetch it anew"
+            f"{path}: not the weights of an ImageNet VGG-16 ({reason}); remove it and fetch it anew"
         ) from error
 
 
-def _source_names(trunk: VGG16, classifier: VGG16Classifier, state: dict[str, Tensor]) -> list[tuple[nn.Conv2d, str]]:
-    """(our layer, its name in the file): `features.N` counts convolutions, ReLUs and pools."""
-    pairs: list[tuple[nn.Module, str]] = []
+@contextmanager
+def _vgg_file(path: Path) -> Iterator[dict[str, Tensor]]:
+    with _refusing(path):
+        yield load_file(path)
+
+
+def _source_names(state: dict[str, Tensor]) -> dict[str, str]:
+    """{our layer: its name in the file}: `features.N` counts convolutions, normalisations, ReLUs and pools."""
+    per_convolution = 3 if "features.1.weight" in state else 2  # with or without a normalisation before the ReLU
+    pairs: dict[str, str] = {}
     index = 0
-    for b, block in enumerate(trunk.blocks, 1):
+    for b, block in enumerate(BLOCKS, 1):
         for i in range(1, len(block) + 1):
-            pairs.append((trunk.get_submodule(f"conv{b}_{i}"), f"features.{index}"))
-            index += 2  # the convolution and its ReLU
+            pairs[f"conv{b}_{i}"] = f"features.{index}"
+            index += per_convolution
         index += 1  # the pool
-    fc6, fc7 = (
-        ("classifier.0", "classifier.3") if "classifier.0.weight" in state else ("pre_logits.fc1", "pre_logits.fc2")
-    )
-    pairs += [(classifier.fc6, fc6), (classifier.fc7, fc7)]
-    return [(layer, name) for layer, name in pairs if isinstance(layer, nn.Conv2d)]
+    torchvision = "classifier.0.weight" in state
+    pairs["fc6"] = "classifier.0" if torchvision else "pre_logits.fc1"
+    pairs["fc7"] = "classifier.3" if torchvision else "pre_logits.fc2"
+    return pairs

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denselab.layers.conv import conv_norm_relu, separable_conv
+from denselab.layers.conv import conv_norm_relu
 
 
 class ImagePooling(nn.Module):
@@ -35,9 +35,9 @@ class ImagePooling(nn.Module):
 class ASPP(nn.Module):
     """Image pooling, a 1x1 convolution and 3x3 atrous convolutions side by side, concatenated and projected.
 
-    Order of the concatenation as released: image pooling, aspp0 (1x1), aspp1, aspp2, aspp3.
-    atrous_rates: 6, 12, 18 at output stride 16, doubled at 8. separable: the 3x3 ones depthwise and pointwise.
-    forward: (B, C, h, w) to (B, out_channels, h, w).
+    Order of the concatenation as released: image_pooling, aspp0 (1x1), aspp1, aspp2, aspp3; then concat_projection, dropout.
+    atrous_rates: 6, 12, 18 at output stride 16, doubled at 8; () leaves the first two branches (the MobileNetV2 release).
+    separable: each 3x3 one is aspp{i}_depthwise and aspp{i}_pointwise. forward: (B, C, h, w) to (B, out_channels, h, w).
     """
 
     def __init__(
@@ -50,19 +50,38 @@ class ASPP(nn.Module):
         dropout: float = 0.1,  # keep probability 0.9 in the release
     ) -> None:
         super().__init__()
+        self.atrous_rates, self.separable = tuple(atrous_rates), separable
         self.image_pooling = ImagePooling(in_channels, out_channels)
         self.aspp0 = conv_norm_relu(in_channels, out_channels, 1)
-        self.atrous = nn.ModuleList(
-            separable_conv(in_channels, out_channels, dilation=rate)
-            if separable
-            else conv_norm_relu(in_channels, out_channels, 3, dilation=rate)
-            for rate in atrous_rates
-        )
-        branches = 2 + len(self.atrous)
+        for i, rate in enumerate(self.atrous_rates, 1):
+            if separable:
+                depthwise = conv_norm_relu(in_channels, in_channels, 3, dilation=rate, groups=in_channels)
+                self.add_module(f"aspp{i}_depthwise", depthwise)
+                self.add_module(f"aspp{i}_pointwise", conv_norm_relu(in_channels, out_channels, 1))
+            else:
+                self.add_module(f"aspp{i}", conv_norm_relu(in_channels, out_channels, 3, dilation=rate))
+        branches = 2 + len(self.atrous_rates)
         self.concat_projection = conv_norm_relu(branches * out_channels, out_channels, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = [self.image_pooling(x), self.aspp0(x), *(branch(x) for branch in self.atrous)]
+        branches = [self.image_pooling(x), self.aspp0(x)]
+        for names in self.atrous_names():
+            branch = x
+            for name in names:
+                branch = self.get_submodule(name)(branch)
+            branches.append(branch)
         projected: Tensor = self.dropout(self.concat_projection(torch.cat(branches, dim=1)))
         return projected
+
+    def atrous_names(self) -> list[tuple[str, ...]]:
+        """The modules of each 3x3 branch in order: ("aspp1",) or ("aspp1_depthwise", "aspp1_pointwise"), ..."""
+        count = range(1, len(self.atrous_rates) + 1)
+        return [(f"aspp{i}_depthwise", f"aspp{i}_pointwise") if self.separable else (f"aspp{i}",) for i in count]
+
+    def landmarks(self, path: str) -> dict[str, str]:
+        """{module path: caption} of the branches and their fusion, for an ASPP that stands at `path` in a network."""
+        seen = {f"{path}.image_pooling": "image pooling: the whole picture", f"{path}.aspp0": "1x1 convolution"}
+        for rate, names in zip(self.atrous_rates, self.atrous_names(), strict=True):
+            seen[f"{path}.{names[-1]}"] = f"3x3 atrous convolution, rate {rate}"
+        return seen | {f"{path}.concat_projection": "all branches, projected"}

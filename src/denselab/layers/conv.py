@@ -1,30 +1,42 @@
 """Convolution blocks that several networks share."""
 
 import math
+from collections import OrderedDict
 
 from torch import nn
 
 
 def conv_norm_relu(
-    in_channels: int, out_channels: int, kernel: int, *, dilation: int = 1, groups: int = 1, relu: bool = True
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    eps: float = 1e-5,
+    activation: type[nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
-    """Convolution of stride 1 that keeps the size, batch normalisation, ReLU; (B, C, H, W) to (B, out_channels, H, W).
+    """Convolution `conv`, batch normalisation `norm`, activation `relu`; (B, C, H, W) to (B, out_channels, h, w).
 
-    kernel: odd. No bias: the normalisation has one.
+    kernel: odd; the border is padded by half of the dilated kernel, so that h = (H - 1) // stride + 1 and cell i lies on
+    input cell stride * i (TensorFlow's "fixed padding"). eps: added to the variance. activation: a class that takes
+    `inplace`, or None. No bias: the normalisation has one.
     """
-    layers: list[nn.Module] = [
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel,
-            padding=dilation * (kernel // 2),
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(out_channels),
-    ]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+    )
+    layers: list[tuple[str, nn.Module]] = [("conv", conv), ("norm", nn.BatchNorm2d(out_channels, eps=eps))]
+    if activation is not None:
+        layers.append(("relu", activation(inplace=True)))
+    return nn.Sequential(OrderedDict(layers))
 
 
 def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
@@ -51,5 +63,19 @@ def kaiming_init(module: nn.Module) -> None:
             if isinstance(layer, nn.ConvTranspose2d):
                 incoming /= math.prod(layer.stride)
             nn.init.normal_(layer.weight, std=math.sqrt(2 / incoming))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def truncated_normal_init(module: nn.Module, std: float, depthwise_std: float | None = None) -> None:
+    """Zero-mean Gaussian of `std`, cut at two of them, and bias 0 in every convolution: TensorFlow's truncated normal.
+
+    depthwise_std: for convolutions with one group per input channel, where it differs.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            depthwise = depthwise_std is not None and 1 < layer.groups == layer.in_channels
+            spread = depthwise_std if depthwise and depthwise_std is not None else std
+            nn.init.trunc_normal_(layer.weight, std=spread, a=-2 * spread, b=2 * spread)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

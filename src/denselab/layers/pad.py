@@ -22,6 +22,16 @@ def pad_to_multiple(images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
     return F.pad(images, (0, target[1] - width, 0, target[0] - height))
 
 
+def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
+    """Zeros at the bottom and right up to sides of stride*k + 1, k >= 1 (DeepLab's 321, 513, 769): see enlarge_aligned.
+
+    images: (B, C, H, W), H and W >= 1. Two cells per side at least: batch normalisation then has four values per channel.
+    """
+    height, width = images.shape[-2:]
+    bottom, right = (stride * max(-(-(side - 1) // stride), 1) + 1 - side for side in (height, width))
+    return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
+
+
 def mirror_indices(size: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
     """(before + size + after,) int64: which of 0..size-1 lies at each place when the border mirrors, as often as needed.
 

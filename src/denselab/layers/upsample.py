@@ -18,6 +18,19 @@ def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor
     return coarse[..., : size[0], : size[1]]
 
 
+def enlarge_aligned(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Bilinear enlargement of a grid whose cells are centred on pixels 0, stride, 2*stride, ...; cut to `size`.
+
+    DeepLab's convention (Caffe's Interp, TensorFlow's align_corners=True): (B, K, h, w) reaches over stride*(h - 1) + 1
+    pixels, of which cell i is pixel stride*i itself. size: (H, W), at most those. Returns (B, K, H, W).
+    """
+    height, width = coarse.shape[-2:]
+    if stride > 1:
+        full = (stride * (height - 1) + 1, stride * (width - 1) + 1)
+        coarse = F.interpolate(coarse, size=full, mode="bilinear", align_corners=True)
+    return coarse[..., : size[0], : size[1]]
+
+
 def bilinear_kernel(size: int) -> Tensor:
     """(size, size) float32 weights of bilinear interpolation (FCN: surgery.py, `upsample_filt`).
 

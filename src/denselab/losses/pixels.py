@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.losses.inputs import checked, no_loss
+from denselab.losses.sampling import BLOCK, kept_cells
 
 
 def cross_entropy(
@@ -21,14 +22,23 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     pixel_weights: Tensor | None = None,
+    sampling: float = 1.0,
+    sampling_block: float = BLOCK,
 ) -> Tensor:
     """Mean of -log softmax at the true class over the pixels that count.
 
     class_weights: (K,), the mean is then weighted by them, as in torch. pixel_weights: (B, H, W) >= 0, U-Net's w(x);
     each pixel's loss is multiplied by it and the mean stays over the pixels (the paper does not say what it divides
-    by). label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7).
+    by). label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7). sampling: the
+    probability with which each cell of sampling_block pixels to a side counts, see losses.sampling; where no gradient is
+    asked for (validation) all of them do.
     """
     logits, labels, valid = checked(logits, labels, ignore_index)
+    if sampling < 1 and logits.requires_grad:
+        drawn = kept_cells(
+            (labels.shape[0], labels.shape[1], labels.shape[2]), sampling, int(sampling_block), logits.device
+        )
+        pixel_weights = drawn if pixel_weights is None else pixel_weights.to(logits) * drawn
     weights = None if class_weights is None else class_weights.to(logits)
     # Divided by hand because torch's mean over no pixel is 0/0.
     reduction = "sum" if pixel_weights is None else "none"

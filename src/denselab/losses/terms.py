@@ -26,7 +26,12 @@ class LossKind:
 
 
 LOSSES: dict[str, LossKind] = {
-    "cross-entropy": LossKind(cross_entropy, {"label_smoothing": (0, 1)}, class_weights=True, pixel_weights=True),
+    "cross-entropy": LossKind(
+        cross_entropy,
+        {"label_smoothing": (0, 1), "sampling": (1e-3, 1), "sampling_block": (1, math.inf)},
+        class_weights=True,
+        pixel_weights=True,
+    ),
     "focal": LossKind(focal, {"gamma": (0, math.inf)}, class_weights=True),
     "ohem": LossKind(ohem, {"threshold": (1e-6, 1), "min_share": (0, 1)}, class_weights=True),
     "dice": LossKind(dice),

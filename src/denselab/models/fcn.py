@@ -1,7 +1,8 @@
-"""FCN-32s, FCN-16s and FCN-8s on VGG-16.
+"""FCN-32s, FCN-16s, FCN-8s and FCN-8s at-once on VGG-16, AlexNet, GoogLeNet and any timm encoder.
 
 Paper: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv 1411.4038;
-figure 3, section 4. Layers, kernels and names from the authors' release (voc-fcn32s, voc-fcn16s, voc-fcn8s: net.py).
+figure 3, section 4. Layers, kernels and names from the authors' release (voc-fcn32s, voc-fcn16s, voc-fcn8s,
+voc-fcn8s-atonce, voc-fcn-alexnet: net.py).
 
 The reference variant has Caffe's geometry: conv1_1 padded by 100, pools rounded up, fc6 unpadded, transposed convolutions
 uncropped, each sum and the result cropped at a fixed offset that is computed here from kernels, strides and pads.
@@ -9,67 +10,221 @@ uncropped, each sum and the result cropped at a fixed offset that is computed he
 pad stride/2), all offsets are 0, and a 360x480 picture costs less than half, a 180x240 one about a quarter. Its borders
 see zeros where the reference sees a margin of them as well; its weights are the same.
 
+What is whose:
+- VGG-16 at 32s, 16s, 8s and at-once, AlexNet at 32s: released; layer for layer the same here.
+- AlexNet at 16s and 8s: nobody published them. The skips come from pool2 and pool1, which have strides 16 and 8.
+- GoogLeNet: in the paper's table 1 only; the authors trained one of their own and never released it. Padding and skips
+  (pool3, pool2) are ours. The table's receptive field of 907 counts the final average pool, which the text drops;
+  without it the field is 715. Its auxiliary classifiers are left out, as in the paper.
+- vgg16_bn and timm's encoders: not in the paper. vgg16_bn has bn6 and bn7 after fc6 and fc7 too, for training from
+  scratch. timm's pad their layers, so all offsets are 0; scores are taken from the deepest map at each stride.
+
 Deviations, and why:
 - The frozen bilinear kernels are stored per channel, (K, 1, k, k); the release's dense (K, K, k, k) is zero elsewhere.
 - From scratch the trunk has He initialisation; the paper always starts from ImageNet. Scores start at zero as in both.
-- All upsampling is frozen, as released; the paper learns the intermediate ones (the authors saw no difference).
-Expected: 63.6, 65.0, 65.5 mIoU (32s, 16s, 8s) on the authors' 736 pictures of VOC 2011 val (release; by the authors).
+- All upsampling is frozen, as released; `learn_upsampling` learns the intermediate ones from the same start, dense, as
+  the paper does (the authors saw no difference).
+- At-once: the release's factors 0.01 and 0.0001 suit activations of pictures in 0..255. Pictures divided by their
+  standard deviation make VGG's some fifty times smaller, so that the skips have less to say at first.
+Expected: 63.6, 65.0, 65.5, 65.4 mIoU (32s, 16s, 8s, at-once), AlexNet 48.0, on the authors' 736 pictures of VOC 2011 val
+(release; by the authors); GoogLeNet 42.5 on VOC 2011 val (paper, table 1).
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from denselab.encoders.alexnet import CHANNELS as ALEXNET_CHANNELS
+from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
+from denselab.encoders.alexnet import AlexNet
+from denselab.encoders.googlenet import DROPOUT, GoogLeNet
+from denselab.encoders.taps import Tap
+from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
-from denselab.layers.geometry import PIXELS
-from denselab.layers.upsample import bilinear_transposed_conv
+from denselab.layers.geometry import PIXELS, Grid
+from denselab.layers.pad import pad_to_multiple
+from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
 from denselab.models.base import ModelOptions, SegmentationModel
 
 Stride = Literal[32, 16, 8]
-REFERENCE_PAD = 100  # conv1_1 in every released net
+REFERENCE_PAD = 100  # conv1_1 (VGG-16) and conv1 (AlexNet) in every released net
+AT_ONCE = {16: 0.01, 8: 0.0001}  # scale_pool4, scale_pool3: voc-fcn8s-atonce, net.py
+TWO_CELLS = 33  # pixels that give two cells at stride 32: batch normalisation needs more than one value per channel
+
+
+class Decapitated(nn.Module):
+    """The classifier of a network that ended in an average pool, which is dropped: only its dropout is left."""
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.out_channels = channels
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, top: Tensor) -> Tensor:
+        dropped: Tensor = self.drop(top)
+        return dropped
+
+    def grid(self, top: Grid) -> Grid:
+        return top
+
+
+class FixedScale(nn.Module):
+    """Caffe's Scale layer, frozen: one factor per channel, (B, C, h, w) to the same."""
+
+    def __init__(self, channels: int, factor: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), factor), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.view(-1, 1, 1)
+
+
+class Fuse(nn.Module):
+    """Caffe's Crop and Eltwise sum: (B, K, h, w) scores plus the skip's, from row and column `offset` of it on."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, scores: Tensor, skip: Tensor) -> Tensor:
+        skip = skip[..., self.offset :, self.offset :]
+        height, width = min(scores.shape[-2], skip.shape[-2]), min(scores.shape[-1], skip.shape[-1])
+        return scores[..., :height, :width] + skip[..., :height, :width]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Names of the modules of one skip, and where the encoder's output has its map. scale: None unless at once."""
+
+    key: str | int
+    upscore: str
+    scale: str | None
+    score: str
+    fuse: str
+    offset: int
+
+
+Encoder = VGG16 | AlexNet | GoogLeNet | TimmEncoder
+Classifier = VGG16Classifier | Decapitated  # what stands between an encoder's last map and its scores
 
 
 class FCN(SegmentationModel):
-    """One trunk, three heads: `stride` 32 enlarges fc7's scores; 16 adds pool4's; 8 adds pool3's as well."""
+    """One trunk, three heads: `stride` 32 enlarges the classifier's scores; 16 adds those of the map at stride 16 (VGG-16's
+    pool4); 8 adds those at stride 8 (pool3) as well.
+    """
 
-    def __init__(self, encoder: VGG16, classifier: VGG16Classifier, num_classes: int, stride: Stride) -> None:
-        """encoder, classifier: padded both by 100 and 0 (reference) or by 1 and 3."""
+    def __init__(
+        self,
+        encoder: Encoder,
+        classifier: Classifier,
+        num_classes: int,
+        stride: Stride,
+        *,
+        learn_upsampling: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        """VGG-16's encoder and classifier are padded both by 100 and 0 (reference) or by 1 and 3.
+
+        learn_upsampling: of the intermediate transposed convolutions. at_once: fixed scales before the skips' scores, to
+        train 8s without the stages.
+        """
         super().__init__(num_classes)
-        self.encoder, self.classifier, self.stride = encoder, classifier, stride
-        self.score_fr = _zero_conv(classifier.fc7.out_channels, num_classes)
-        grid = classifier.grid(encoder.grid(5))
-        padded = encoder.first_pad != REFERENCE_PAD
-
-        self.skips: list[tuple[str, str, str, int]] = []  # transposed convolution, score layer, pool, crop offset
-        for pool, up in ((4, "upscore2"), (3, "upscore_pool4")):
-            if 2**pool < stride:
-                break
-            self.add_module(up, bilinear_transposed_conv(num_classes, 4, 2, padding=1 if padded else 0))
-            self.add_module(f"score_pool{pool}", _zero_conv(encoder.blocks[pool - 1][-1], num_classes))
-            grid = grid.transposed_conv(4, 2, pad=1 if padded else 0)
-            self.skips.append((up, f"score_pool{pool}", f"pool{pool}", encoder.grid(pool).offset_of(grid)))
-
-        # k64 s32, k32 s16, k16 s8: a bilinear kernel reaches one cell to each side
+        self.encoder, self.classifier, self.stride, self.learn_upsampling = (
+            encoder,
+            classifier,
+            stride,
+            learn_upsampling,
+        )
+        taps = _taps(encoder)
+        self.top = taps[32].key
+        self.score_fr = _zero_conv(classifier.out_channels, num_classes)
+        grid = classifier.grid(taps[32].grid)
+        skips: list[Skip] = []
+        upscore = "upscore2"
+        for tap in (taps[s] for s in (16, 8) if s >= stride):
+            grid = self._add_skip(tap, upscore, grid, at_once, skips)
+            upscore = f"upscore_{tap.name}"
+        self.skips = tuple(skips)
         self.last_name = "upscore" if stride == 32 else f"upscore{stride}"
-        pad = stride // 2 if padded else 0
-        self.add_module(self.last_name, bilinear_transposed_conv(num_classes, 2 * stride, stride, padding=pad))
-        # Pixel 0 lies at -start of the enlarged grid: 19, 27, 31 in the reference nets, 0 when padded.
-        self.crop = grid.transposed_conv(2 * stride, stride, pad).offset_of(PIXELS)
+        kernel, factor, pad = _enlarging(grid, PIXELS)
+        self.add_module(self.last_name, bilinear_transposed_conv(num_classes, kernel, factor, padding=pad))
+        # Pixel 0 lies at -start of the enlarged grid: 19, 27, 31 in VGG-16's reference nets, 0 when padded.
+        self.crop = grid.transposed_conv(kernel, factor, pad).offset_of(PIXELS)
+        self.smallest = TWO_CELLS if any(isinstance(m, nn.BatchNorm2d) for m in self.modules()) else 1
+
+    def _add_skip(self, tap: Tap, upscore: str, grid: Grid, at_once: bool, skips: list[Skip]) -> Grid:
+        """The modules that add `tap`'s scores to those on `grid`; returns the grid of the sum."""
+        kernel, factor, pad = _enlarging(grid, tap.grid)
+        if self.learn_upsampling:
+            self.add_module(upscore, _learnt_bilinear(self.num_classes, kernel, factor, pad))
+        else:
+            self.add_module(upscore, bilinear_transposed_conv(self.num_classes, kernel, factor, padding=pad))
+        grid = grid.transposed_conv(kernel, factor, pad)
+        scale = f"scale_{tap.name}" if at_once else None
+        if scale is not None:
+            self.add_module(scale, FixedScale(tap.channels, AT_ONCE[round(tap.grid.stride)]))
+        score, fuse, offset = f"score_{tap.name}", f"fuse_{tap.name}", tap.grid.offset_of(grid)
+        self.add_module(score, _zero_conv(tap.channels, self.num_classes))
+        self.add_module(fuse, Fuse(offset))
+        skips.append(Skip(tap.key, upscore, scale, score, fuse, offset))
+        return grid
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) at stride 32, 16 or 8, on the network's own grid (margins included in the reference nets)."""
-        pools = self.encoder(images)
-        scores: Tensor = self.score_fr(self.classifier(pools["pool5"]))
-        for up, score, pool, offset in self.skips:
-            scores = self.get_submodule(up)(scores)
-            skip = self.get_submodule(score)(pools[pool])[..., offset:, offset:]
-            height, width = min(scores.shape[-2], skip.shape[-2]), min(scores.shape[-1], skip.shape[-1])
-            scores = scores[..., :height, :width] + skip[..., :height, :width]
+        maps = self.encoder(pad_to_multiple(images, 1, self.smallest))
+        scores: Tensor = self.score_fr(self.classifier(maps[self.top]))
+        for skip in self.skips:
+            scores = self.get_submodule(skip.upscore)(scores)
+            x = maps[skip.key]
+            if skip.scale is not None:
+                x = self.get_submodule(skip.scale)(x)
+            scores = self.get_submodule(skip.fuse)(scores, self.get_submodule(skip.score)(x))
         return scores
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         full: Tensor = self.get_submodule(self.last_name)(coarse)
         return full[..., self.crop : self.crop + size[0], self.crop : self.crop + size[1]]
+
+    def landmarks(self) -> dict[str, str]:
+        """The scores before and after each skip."""
+        found = {"score_fr": "scores of the convolutionalised classifier, stride 32"}
+        for skip, stride in zip(self.skips, (16, 8), strict=False):
+            place = skip.score.removeprefix("score_")
+            found[skip.upscore] = f"the scores so far, enlarged to stride {stride}"
+            found[skip.score] = f"scores of {place} alone, stride {stride}"
+            found[skip.fuse] = f"their sum, stride {stride}"
+        return found
+
+
+def _taps(encoder: Encoder) -> dict[int, Tap]:
+    """The encoder's maps by stride. A timm encoder's cells cover stride x stride pixels, from pixel 0 on."""
+    if not isinstance(encoder, TimmEncoder):
+        return encoder.taps
+    return {s: Tap(f"stride{s}", s, c, Grid(s, (s - 1) / 2)) for s, c in encoder.channels.items()}
+
+
+def _enlarging(coarse: Grid, fine: Grid) -> tuple[int, int, int]:
+    """(kernel, stride, pad) of the bilinear transposed convolution from the cells of one map to those of a finer one.
+
+    Kernel 2f or 2f - 1 reaches one coarse cell to each side. The even one puts the fine cells half a cell beside the
+    coarse ones' centres, the odd one right on them: the one is taken that meets the other map cell on cell (VGG-16's
+    2x2 pools ask for k64, k32, k16, k4; the 3x3 pools of AlexNet and GoogLeNet for k63, k31, k15, k3).
+    Where coarse cells cover the picture from pixel 0 on without a margin, padding by half the factor keeps it so.
+    """
+    factor = round(coarse.stride / fine.stride)
+    beside = (coarse.start - fine.start) / fine.stride % 1 == 0.5
+    tiling = coarse.start == (coarse.stride - 1) / 2
+    return 2 * factor - (0 if beside else 1), factor, factor // 2 if tiling else 0
+
+
+def _learnt_bilinear(channels: int, kernel: int, stride: int, pad: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that starts as bilinear interpolation and learns, across channels too; Caffe's dense form."""
+    layer = nn.ConvTranspose2d(channels, channels, kernel, stride, pad, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(channels)[:, :, None, None] * bilinear_kernel(kernel))
+    return layer
 
 
 def _zero_conv(in_channels: int, num_classes: int) -> nn.Conv2d:
@@ -81,10 +236,34 @@ def _zero_conv(in_channels: int, num_classes: int) -> nn.Conv2d:
     return layer
 
 
-def build_fcn(options: ModelOptions, stride: Stride, *, padded: bool = False) -> FCN:
-    """The reference geometry, or with `padded` the cheaper one; options.weights: an ImageNet VGG-16."""
-    encoder = VGG16(options.in_channels, first_pad=1 if padded else REFERENCE_PAD)
-    classifier = VGG16Classifier(fc6_pad=3 if padded else 0)
-    if options.weights is not None:
-        load_imagenet_weights(encoder, classifier, options.weights)
-    return FCN(encoder, classifier, options.num_classes, stride)
+def build_fcn(
+    options: ModelOptions,
+    stride: Stride,
+    *,
+    padded: bool = False,
+    at_once: bool = False,
+    learn_upsampling: bool = False,
+) -> FCN:
+    """The reference geometry, or with `padded` the cheaper one of VGG-16; options.weights: the encoder's, from ImageNet."""
+    encoder, classifier = _trunk(options, stride, padded)
+    return FCN(encoder, classifier, options.num_classes, stride, learn_upsampling=learn_upsampling, at_once=at_once)
+
+
+def _trunk(options: ModelOptions, stride: Stride, padded: bool) -> tuple[Encoder, Classifier]:
+    name = options.encoder or "vgg16"
+    if name == "alexnet":
+        classifier = VGG16Classifier(in_channels=ALEXNET_CHANNELS[-1], kernel=ALEXNET_FC6_KERNEL)
+        return AlexNet(options.in_channels, first_pad=REFERENCE_PAD), classifier
+    if name == "googlenet":
+        trunk = GoogLeNet(options.in_channels)
+        return trunk, Decapitated(trunk.taps[32].channels, DROPOUT)
+    if name in ("vgg16", "vgg16_bn"):
+        batch_norm = name == "vgg16_bn"
+        vgg = VGG16(options.in_channels, first_pad=1 if padded else REFERENCE_PAD, batch_norm=batch_norm)
+        classifier = VGG16Classifier(fc6_pad=3 if padded else 0, batch_norm=batch_norm)
+        if options.weights is not None:
+            load_imagenet_weights(vgg, classifier, options.weights)
+        return vgg, classifier
+    encoder = TimmEncoder(name, in_channels=options.in_channels, weights=options.weights)
+    encoder.require(*(s for s in (32, 16, 8) if s >= stride))
+    return encoder, Decapitated(encoder.channels[32])

@@ -1,8 +1,8 @@
-"""U-Net: the paper's unpadded network, its padded variant, and the padded decoder on any timm encoder.
+"""U-Net: the paper's unpadded network, the authors' release, its padded variant, and the padded decoder on any timm encoder.
 
 Paper: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
-arXiv 1505.04597; figure 1, sections 2 and 3. The authors' release differs (ReLU after each up-convolution, 128 channels
-in the last one); this is the paper.
+arXiv 1505.04597; figure 1, sections 2 and 3; 23 convolutions. The authors' release (phseg_v5-train.prototxt) differs: ReLU
+after each up-convolution, 128 channels out of the last one (`release=True`); it was read through ports and listings of it.
 
 - `UNetPaper`: no padding inside. The border is mirrored outside (overlap-tile, figure 2), so any size goes in and comes out.
 - `UNet`: every 3x3 convolution keeps its size, the border is zeros, and batch normalisation can be had.
@@ -11,10 +11,12 @@ in the last one); this is the paper.
 Choices and deviations, and why:
 - Skip first, then the up-convolved map, in each concatenation: figure 1 draws them so; the order in the release is unverified.
 - Dropout 0.5 after the last two levels of the contracting path (release; the paper says "at the end of the contracting path").
+  The skip of the last but one takes what the dropout lets through, as in common ports (unverified in the release).
 - With batch normalisation (not in the paper) the padded net needs neither dropout nor a hand-tuned learning rate from scratch.
 - `UNetEncoder` stops at the backbone's finest map (stride 2 or 4); the rest is bilinear enlargement.
-Layer names: the release's conv_d0a-b, conv_d0b-c .. conv_d4b-c are down.0.conv1, down.0.conv2 .. down.4.conv2; upconv_d4c_u3a,
-conv_u3b-c, conv_u3c-d are up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is score.
+Layer names: the release's conv_d0a-b, conv_d0b-c .. conv_d4b-c are down.0.conv1, down.0.conv2 .. down.4.conv2; pool_d0c-1a ..
+pool_d3c-4a are pool.0 .. pool.3; dropout_d3c and dropout_d4c are drop3 and drop4; upconv_d4c_u3a, conv_u3b-c, conv_u3c-d are
+up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is score.
 Expected: 92.0 % and 77.6 % IoU on the cell tracking sets PhC-U373 and DIC-HeLa (paper, table 2; by the authors).
 """
 
@@ -58,7 +60,10 @@ class DoubleConv(nn.Module):
 
 
 class Up(nn.Module):
-    """2x2 up-convolution, the skip (its centre, if larger) beside it, two convolutions."""
+    """2x2 up-convolution, the skip (its centre, if larger) beside it, two convolutions.
+
+    up_channels: of the up-convolution, None for out_channels. up_relu: ReLU after it. Both are the release's.
+    """
 
     def __init__(
         self,
@@ -69,13 +74,19 @@ class Up(nn.Module):
         factor: int = 2,
         padding: int,
         batch_norm: bool,
+        up_channels: int | None = None,
+        up_relu: bool = False,
     ) -> None:
         super().__init__()
-        self.upconv = nn.ConvTranspose2d(in_channels, out_channels, factor, factor)
-        self.conv = DoubleConv(skip_channels + out_channels, out_channels, padding=padding, batch_norm=batch_norm)
+        up_channels = up_channels or out_channels
+        self.up_relu = up_relu
+        self.upconv = nn.ConvTranspose2d(in_channels, up_channels, factor, factor)
+        self.conv = DoubleConv(skip_channels + up_channels, out_channels, padding=padding, batch_norm=batch_norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = self.upconv(x)
+        if self.up_relu:
+            x = F.relu(x, inplace=True)
         result: Tensor = self.conv(torch.cat([_centre(skip, x.shape[-2], x.shape[-1]), x], dim=1))
         return result
 
@@ -101,7 +112,9 @@ class UNetCore(nn.Module):
         batch_norm: bool,
         dropout: float = 0.5,
         widths: tuple[int, int, int, int, int] = WIDTHS,
+        release: bool = False,
     ) -> None:
+        """release: the authors' files instead of figure 1."""
         super().__init__()
         self.padded = padded
         padding = 1 if padded else 0
@@ -109,23 +122,25 @@ class UNetCore(nn.Module):
             DoubleConv(narrow, wide, padding=padding, batch_norm=batch_norm)
             for narrow, wide in pairwise((in_channels, *widths))
         )
+        self.pool = nn.ModuleList(nn.MaxPool2d(2) for _ in range(DEPTH))
+        self.drop3, self.drop4 = nn.Dropout(dropout), nn.Dropout(dropout)
+        up_channels = (*widths[3:0:-1], widths[1] if release else widths[0])  # upconv_u1d_u0a keeps its 128 channels
         self.up = nn.ModuleList(
-            Up(deep, shallow, shallow, padding=padding, batch_norm=batch_norm)
-            for deep, shallow in pairwise(reversed(widths))
+            Up(deep, shallow, shallow, padding=padding, batch_norm=batch_norm, up_channels=up, up_relu=release)
+            for (deep, shallow), up in zip(pairwise(reversed(widths)), up_channels, strict=True)
         )
         self.score = nn.Conv2d(widths[0], num_classes, 1)
-        self.dropout = nn.Dropout(dropout)
         kaiming_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_size(x.shape[-2], x.shape[-1])
         skips: list[Tensor] = []
-        for level, conv in enumerate(self.down):
-            x = conv(F.max_pool2d(x, 2) if level else x)
-            if level >= DEPTH - 1:
-                x = self.dropout(x)
-            skips.append(x)
-        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+        for level, conv in enumerate(self.down[:DEPTH]):
+            x = conv(x)
+            skips.append(self.drop3(x) if level == DEPTH - 1 else x)
+            x = self.pool[level](skips[-1])
+        x = self.drop4(self.down[DEPTH](x))
+        for up, skip in zip(self.up, reversed(skips), strict=True):
             x = up(x, skip)
         logits: Tensor = self.score(x)
         return logits
@@ -160,6 +175,9 @@ class UNetPaper(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return coarse[..., : size[0], : size[1]]
 
+    def landmarks(self) -> dict[str, str]:
+        return _decoder_landmarks("core.up", self.core.up)
+
 
 def _missing(side: int) -> int:
     """Pixels up to the next output size of the core: 4, 20, ..., 388, ... (16j + 4)."""
@@ -182,6 +200,9 @@ class UNet(SegmentationModel):
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return coarse[..., : size[0], : size[1]]
+
+    def landmarks(self) -> dict[str, str]:
+        return _decoder_landmarks("core.up", self.core.up)
 
 
 class UNetEncoder(SegmentationModel):
@@ -215,6 +236,18 @@ class UNetEncoder(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_logits(coarse, self.strides[-1], size)
 
+    def landmarks(self) -> dict[str, str]:
+        return _decoder_landmarks("up", self.up)
+
+
+def _decoder_landmarks(path: str, ups: nn.ModuleList) -> dict[str, str]:
+    """Each step of the expanding path: the enlarged deep map, and what the skip makes of it."""
+    found: dict[str, str] = {}
+    for step in range(len(ups)):
+        found[f"{path}.{step}.upconv"] = f"up-convolution {step + 1}: the deep map, enlarged"
+        found[f"{path}.{step}"] = f"step {step + 1} of the expanding path: with the skip's borders"
+    return found
+
 
 def build_unet_small(options: ModelOptions) -> SegmentationModel:
     """The padded variant with a quarter of the channels, a sixteenth of the work: for small pictures and CPUs."""
@@ -239,3 +272,9 @@ def build_unet(options: ModelOptions) -> SegmentationModel:
 def build_unet_paper(options: ModelOptions) -> SegmentationModel:
     """The paper's own network."""
     return UNetPaper(UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False))
+
+
+def build_unet_release(options: ModelOptions) -> SegmentationModel:
+    """The network of the authors' release; as unet_paper, but for the up-convolutions."""
+    core = UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False, release=True)
+    return UNetPaper(core)

@@ -1,0 +1,240 @@
+"""Reads TensorFlow weights without TensorFlow: checkpoints of format V2, and frozen graphs.
+
+A checkpoint `model.ckpt-30000` is an index, model.ckpt-30000.index (a sorted table of name -> BundleEntryProto,
+tensorflow/core/protobuf/tensor_bundle.proto), and one or more files model.ckpt-30000.data-00000-of-00001 of raw values.
+A frozen graph is a GraphDef whose Const nodes hold the values (graph.proto, node_def.proto, tensor.proto).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.convert.checksum import crc32c, masked
+from denselab.convert.sstable import table_entries
+from denselab.convert.wire import (
+    BYTES,
+    FIXED32,
+    VARINT,
+    Damaged,
+    Floats,
+    fields,
+    map_file,
+    refused,
+    shaped,
+    signed,
+    text,
+)
+from denselab.errors import CheckpointError
+
+FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}  # DataType: DT_FLOAT, DT_DOUBLE, DT_HALF; what weights are stored in
+MAX_TENSORS = 100_000
+MAX_DIMENSIONS = 32
+CHECKPOINT, GRAPH = "TensorFlow checkpoint (V2)", "frozen TensorFlow graph (GraphDef)"
+SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}")
+
+
+def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
+    """{variable: values} of a checkpoint (its .index, its prefix, a data file, or the only one in a folder) or a .pb.
+
+    Only floating-point variables, float16 to float64, mapped read-only; steps and strings are left out. Raises
+    CheckpointError that names the file.
+    """
+    index = _index_of(path)
+    if index is not None:
+        return read_checkpoint(index)
+    if path.is_file():
+        return read_frozen_graph(path)
+    raise CheckpointError(f"{path} is neither a checkpoint ({path.name}.index) nor a frozen graph; check the path")
+
+
+def _index_of(path: Path) -> Path | None:
+    if path.is_dir():
+        found = sorted(path.glob("*.index"))
+        if len(found) != 1:
+            names = ", ".join(f.name for f in found[:5]) or "none"
+            raise CheckpointError(
+                f"{path} holds {len(found)} checkpoints ({names}); name the .index file that is meant"
+            )
+        return found[0]
+    if path.suffix == ".index":
+        return path
+    shard = SHARD.fullmatch(path.name)
+    beside = path.with_name(f"{shard['prefix'] if shard else path.name}.index")
+    return beside if beside.is_file() else None
+
+
+@dataclass
+class _Entry:
+    """BundleEntryProto: where a variable lies."""
+
+    dtype: int = 0
+    shape: list[int] = field(default_factory=list)
+    shard: int = 0
+    offset: int = 0
+    size: int = 0
+    checksum: int = 0
+    sliced: bool = False
+
+
+def read_checkpoint(index: Path) -> dict[str, NDArray[np.generic]]:
+    """{variable: values} of model.ckpt.index and the data files beside it; every checksum is compared."""
+    try:
+        entries = dict(_entries(index))
+        shards = _shards(index, entries.pop("", None))
+        if sum(entry.size for entry in entries.values()) > sum(map(len, shards)):  # else all would be read many times
+            raise Damaged("its variables take more bytes than its data files have")
+        return {name: _values(name, entry, shards) for name, entry in entries.items() if entry.dtype in FLOATS}
+    except Damaged as error:
+        raise refused(index, CHECKPOINT, error) from None
+
+
+def _entries(index: Path) -> Iterator[tuple[str, _Entry]]:
+    for count, (key, value) in enumerate(table_entries(map_file(index))):
+        if count > MAX_TENSORS:
+            raise Damaged(f"more than {MAX_TENSORS} variables")
+        yield key.decode("utf-8", errors="backslashreplace"), _entry(value) if key else _header(value)
+
+
+def _header(message: memoryview) -> _Entry:
+    """BundleHeaderProto; of it, the number of shards is kept."""
+    header = _Entry(shard=1)
+    for number, kind, value, _ in fields(message):
+        if number == 1 and kind == VARINT:
+            header.shard = value
+        elif number == 2 and kind == VARINT and value != 0:
+            raise Damaged("it was written on a big-endian machine")
+    return header
+
+
+def _entry(message: memoryview) -> _Entry:
+    entry = _Entry()
+    for number, kind, value, content in fields(message):
+        if number == 1 and kind == VARINT:
+            entry.dtype = value
+        elif number == 2 and kind == BYTES:
+            entry.shape = _shape(content)
+        elif number == 3 and kind == VARINT:
+            entry.shard = value
+        elif number == 4 and kind == VARINT:
+            entry.offset = value
+        elif number == 5 and kind == VARINT:
+            entry.size = value
+        elif number == 6 and kind == FIXED32:
+            entry.checksum = int.from_bytes(content, "little")
+        elif number == 7:
+            entry.sliced = True
+    return entry
+
+
+def _shape(message: memoryview) -> list[int]:
+    """TensorShapeProto: one message per dimension, its size in field 1 (left out where it is 0)."""
+    sizes: list[int] = []
+    for number, kind, _, content in fields(message):
+        if number == 2 and kind == BYTES:
+            sizes.append(next((signed(v) for n, k, v, _ in fields(content) if n == 1 and k == VARINT), 0))
+        if len(sizes) > MAX_DIMENSIONS:
+            raise Damaged(f"a shape of more than {MAX_DIMENSIONS} dimensions")
+    return sizes
+
+
+def _shards(index: Path, header: _Entry | None) -> list[memoryview]:
+    if header is None or not 1 <= header.shard < 1000:
+        raise Damaged("it has no header with a number of data files")
+    total = header.shard
+    return [map_file(index.with_name(f"{index.stem}.data-{i:05d}-of-{total:05d}")) for i in range(total)]
+
+
+def _values(name: str, entry: _Entry, shards: list[memoryview]) -> NDArray[np.generic]:
+    if entry.sliced:
+        raise Damaged(f"variable {name!r} is stored in slices; save the checkpoint without partitions")
+    if entry.shard >= len(shards) or entry.offset + entry.size > len(shards[entry.shard]):
+        raise Damaged(f"variable {name!r} lies beyond the end of its data file")
+    content = shards[entry.shard][entry.offset : entry.offset + entry.size]
+    dtype = np.dtype(FLOATS[entry.dtype])
+    if len(content) % dtype.itemsize:
+        raise Damaged(f"variable {name!r} has {len(content)} bytes of {dtype.itemsize} each")
+    if masked(crc32c(content)) != entry.checksum:
+        raise Damaged(f"the values of {name!r} do not have their checksum")
+    return _named(name, np.frombuffer(content, dtype), entry.shape)
+
+
+def _named(name: str, values: NDArray[np.generic], shape: list[int]) -> NDArray[np.generic]:
+    try:
+        return shaped(values, shape)
+    except Damaged as error:
+        raise Damaged(f"variable {name!r}: {error}") from None
+
+
+def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
+    """{Const node: values} of a GraphDef; only floating-point ones. Raises CheckpointError that names the file."""
+    found: dict[str, NDArray[np.generic]] = {}
+    try:
+        for number, kind, _, content in fields(map_file(path)):
+            if number != 1 or kind != BYTES:
+                continue
+            name, tensor = _constant(content)
+            if tensor is not None:
+                found[name] = tensor
+            if len(found) > MAX_TENSORS:
+                raise Damaged(f"more than {MAX_TENSORS} constants")
+    except Damaged as error:
+        raise refused(path, GRAPH, error) from None
+    if not found:
+        raise CheckpointError(
+            f"{path} holds no constants; a frozen TensorFlow graph was expected, or --from another kind"
+        )
+    return found
+
+
+def _constant(node: memoryview) -> tuple[str, NDArray[np.generic] | None]:
+    """(name, values) of a NodeDef; no values where it is not a floating-point Const."""
+    name, operation, value = "", "", None
+    for number, kind, _, content in fields(node):
+        if kind != BYTES:
+            continue
+        if number == 1:
+            name = text(content)
+        elif number == 2:
+            operation = text(content)
+        elif number == 5:
+            attribute = {n: c for n, k, _, c in fields(content) if k == BYTES and n in (1, 2)}
+            if bytes(attribute.get(1, b"")) == b"value":
+                value = next((c for n, k, _, c in fields(attribute.get(2, node[:0])) if n == 8 and k == BYTES), None)
+    return name, _tensor(name, value) if operation == "Const" and value is not None else None
+
+
+def _tensor(name: str, message: memoryview) -> NDArray[np.generic] | None:
+    """TensorProto: raw values in tensor_content, else listed; the last of fewer listed ones stands for the rest."""
+    dtype, shape, raw = 0, [], None
+    listed = {5: Floats("<f4"), 6: Floats("<f8")}
+    for number, kind, value, content in fields(message):
+        if number == 1 and kind == VARINT:
+            dtype = value
+        elif number == 2 and kind == BYTES:
+            shape = _shape(content)
+        elif number == 4 and kind == BYTES:
+            raw = content
+        elif number in listed:
+            listed[number].add(kind, content)
+    if dtype not in FLOATS:
+        return None
+    if raw is not None and len(raw):
+        if len(raw) % np.dtype(FLOATS[dtype]).itemsize:
+            raise Damaged(f"constant {name!r} has {len(raw)} bytes of dtype {FLOATS[dtype]}")
+        return _named(name, np.frombuffer(raw, FLOATS[dtype]), shape)
+    values = listed[6 if dtype == 2 else 5].values()
+    if values.size == 1 and all(size > 0 for size in shape) and len(shape) <= MAX_DIMENSIONS:
+        return _repeated(name, values, shape)
+    return _named(name, values, shape)
+
+
+def _repeated(name: str, value: NDArray[np.generic], shape: list[int]) -> NDArray[np.generic]:
+    """A constant that is stored as one number; a view of it, whatever the size."""
+    try:
+        return np.broadcast_to(value, shape)
+    except ValueError as error:
+        raise Damaged(f"constant {name!r} of shape {tuple(shape[:8])}: {error}") from None

@@ -1,0 +1,147 @@
+"""Protocol buffers without their library: the wire format, read field by field from a memory map.
+
+https://protobuf.dev/programming-guides/encoding: a message is a row of (key, value); the key holds the field's number
+and one of four kinds of value. Nothing is copied until an array is asked for, nothing recurses, and no size that the
+file claims is believed: a field that reaches beyond its message raises CheckpointError.
+"""
+
+import mmap
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import CheckpointError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 (groups) are not used by the files read here
+MAX_VARINT_BYTES = 10
+WORTH_MAPPING = 4096  # bytes; shorter runs are gathered, so that a million of them costs no million of objects
+MAX_DIMENSIONS = 32  # numpy's old limit; no kernel has more than four
+
+
+class Damaged(Exception):
+    """What is wrong in a file, without its name; readers turn it into CheckpointError with `refused`."""
+
+
+def refused(path: Path, kind: str, error: Exception) -> CheckpointError:
+    """The error of a file that is not of its `kind`, or damaged."""
+    return CheckpointError(f"{path} is not a {kind}, or is damaged: {error}; fetch it anew and compare its checksum")
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, mapped. Raises CheckpointError where there is none, or an empty one."""
+    try:
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check the path") from None
+    except ValueError:
+        raise CheckpointError(f"{path} is empty; fetch it anew") from None
+
+
+def varint(data: memoryview, at: int) -> tuple[int, int]:
+    """(value, position after it) of the base-128 number at `at`."""
+    value = 0
+    for i in range(MAX_VARINT_BYTES):
+        if at + i >= len(data):
+            raise Damaged("it ends in the middle of a number")
+        byte = data[at + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, at + i + 1
+    raise Damaged(f"a number at byte {at} has more than {MAX_VARINT_BYTES} bytes")
+
+
+def signed(value: int) -> int:
+    """A varint as the int32 or int64 that it encodes (two's complement in 64 bits)."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
+    """(number, wire type, value, bytes) of each field in order; value is that of a varint, bytes those of the others."""
+    at, nothing = 0, message[:0]
+    while at < len(message):
+        key, at = varint(message, at)
+        number, kind = key >> 3, key & 7
+        if number == 0 or number >= 1 << 29:
+            raise Damaged(f"field number {number}")
+        if kind == VARINT:
+            value, at = varint(message, at)
+            yield number, kind, value, nothing
+            continue
+        if kind == BYTES:
+            size, at = varint(message, at)
+        elif kind in (FIXED32, FIXED64):
+            size = 4 if kind == FIXED32 else 8
+        else:
+            raise Damaged(f"field {number} has wire type {kind}")
+        if size > len(message) - at:
+            raise Damaged(f"field {number} claims {size} bytes where {len(message) - at} are left")
+        yield number, kind, 0, message[at : at + size]
+        at += size
+
+
+def text(value: memoryview) -> str:
+    """A string field; bytes that are not UTF-8 are shown as such."""
+    return bytes(value).decode("utf-8", errors="backslashreplace")
+
+
+def dimensions(message: memoryview) -> list[int]:
+    """The sizes of a shape message whose field 1 is a repeated int64, packed or not."""
+    sizes: list[int] = []
+    for number, kind, value, content in fields(message):
+        if number != 1:
+            continue
+        if kind == VARINT:
+            sizes.append(signed(value))
+        at = 0
+        while at < len(content) and len(sizes) <= MAX_DIMENSIONS:
+            size, at = varint(content, at)
+            sizes.append(signed(size))
+        if len(sizes) > MAX_DIMENSIONS:
+            raise Damaged(f"a shape of more than {MAX_DIMENSIONS} dimensions")
+    return sizes
+
+
+class Floats:
+    """A repeated float or double: packed (one run of bytes) or one field per value; a map is kept as a map."""
+
+    def __init__(self, dtype: str) -> None:
+        """dtype: "<f4" or "<f8", little-endian as on the wire."""
+        self.dtype = np.dtype(dtype)
+        self.single_kind = FIXED32 if self.dtype.itemsize == 4 else FIXED64
+        self.parts: list[memoryview] = []
+        self.single = array("B")
+
+    def add(self, kind: int, content: memoryview) -> None:
+        """One field of it."""
+        if kind not in (BYTES, self.single_kind) or len(content) % self.dtype.itemsize:
+            raise Damaged(f"numbers of wire type {kind} in {len(content)} bytes; {self.dtype.itemsize} each expected")
+        if len(content) >= WORTH_MAPPING:
+            self._close()
+            self.parts.append(content)
+        else:
+            self.single.frombytes(content)
+
+    def values(self) -> NDArray[np.floating]:
+        """All values in order, one-dimensional, read-only where the file is mapped."""
+        self._close()
+        arrays = [np.frombuffer(part, self.dtype) for part in self.parts]
+        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, self.dtype), *arrays])
+
+    def _close(self) -> None:
+        if len(self.single):
+            self.parts.append(memoryview(self.single))
+            self.single = array("B")
+
+
+def shaped(values: NDArray[np.generic], shape: list[int]) -> NDArray[np.generic]:
+    """`values` in the shape that the file states. Raises Damaged where their number differs."""
+    count = 1
+    for size in shape:
+        count *= size
+    if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape) or count != values.size:
+        raise Damaged(f"shape {tuple(shape[:8])} with {values.size} values")
+    return values.reshape(shape)

@@ -1,0 +1,235 @@
+"""The compiled loops that build a permutohedral lattice; permutohedral.py explains and calls them.
+
+A *block* is a few pixels whose coordinates stand one below the other, (d + 1, BLOCK): loops along it are vector code.
+A lattice point is named by its key, sum of coordinate * unit over the first d coordinates (the last follows, since all
+sum to zero), modulo 2^64: a step in the lattice is then one addition. `units` is chosen so that keys are unique.
+A hash table is one int64 array of (key, id) pairs with linear probing; id -1 is an empty place.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from denselab.compiled import compiled
+
+BLOCK = 64
+FIRST_BITS = 13  # 2^13 places of 16 bytes: the table of a part of a picture starts in the second-level cache
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
+
+kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
+
+
+@kernel
+def _picture_block(picture: Any, width: int, scales: Any, begin: int, count: int, features: Any) -> None:
+    """features (5, BLOCK) = x, y, r, g, b of pixels begin.. of a picture, flat uint8 RGB, each times its scale."""
+    for at in range(count):
+        pixel = begin + at
+        row = pixel // width
+        features[0, at] = np.float32(pixel - row * width) * scales[0]
+        features[1, at] = np.float32(row) * scales[1]
+        for c in range(3):
+            features[2 + c, at] = np.float32(picture[3 * pixel + c]) * scales[2 + c]
+
+
+@kernel
+def _array_block(array: Any, scales: Any, begin: int, count: int, features: Any) -> None:
+    """features (d, BLOCK) = columns begin.. of an array (d, N) float32, each row times its scale."""
+    for i in range(array.shape[0]):
+        for at in range(count):
+            features[i, at] = array[i, begin + at] * scales[i]
+
+
+@kernel
+def _enclose(features: Any, apart: Any, zero: Any, rank: Any, total: Any) -> None:
+    """The simplex around each point of a block.
+
+    zero (d + 1, BLOCK) int32: its remainder-0 vertex. rank (d + 1, BLOCK) int32: how many coordinates lie further from
+    it. apart (d + 1, BLOCK): the distance from it, over d + 1. features: (d, BLOCK), scaled to the lattice; destroyed.
+    """
+    d = features.shape[0]
+    size = np.float32(d + 1)
+    inverse = np.float32(1.0) / size
+    for at in range(BLOCK):
+        apart[0, at] = 0.0
+        total[at] = 0
+    for j in range(d, 0, -1):  # elevate: the point in the plane of coordinates that sum to zero
+        for at in range(BLOCK):
+            apart[j, at] = apart[0, at] - np.float32(j) * features[j - 1, at]
+            apart[0, at] += features[j - 1, at]
+    for j in range(d + 1):  # the nearest point of the coarse grid, coordinate by coordinate
+        for at in range(BLOCK):
+            whole = np.rint(apart[j, at] * inverse)
+            apart[j, at] -= whole * size
+            total[at] += np.int32(whole)
+            zero[j, at] = np.int32(whole) * np.int32(d + 1)
+            rank[j, at] = 0
+    for i in range(d):
+        for j in range(i + 1, d + 1):
+            for at in range(BLOCK):
+                less = np.int32(apart[i, at] < apart[j, at])
+                rank[i, at] += less
+                rank[j, at] += np.int32(1) - less
+    for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded furthest
+        for at in range(BLOCK):
+            moved = rank[j, at] + total[at]
+            step = np.int32(moved < 0) * np.int32(d + 1) - np.int32(moved > d) * np.int32(d + 1)
+            rank[j, at] = moved + step
+            zero[j, at] += step
+            apart[j, at] = (apart[j, at] - np.float32(step)) * inverse
+
+
+@kernel
+def _grown(table: Any) -> Any:
+    """A table of twice the size with the same entries."""
+    bits = np.uint64(0)
+    while (np.int64(2) << np.int64(bits)) < table.size:
+        bits += np.uint64(1)
+    larger = np.full(2 * table.size, np.int64(-1))
+    for place in range(0, table.size, 2):
+        if table[place + 1] >= 0:
+            _insert(larger, np.uint64(63) - bits, table[place], table[place + 1])
+    return larger
+
+
+@kernel
+def _insert(table: Any, shift: Any, key: int, number: int) -> int:
+    """The id of the key; `number`, kept from now on, if the key is new."""
+    mask = np.uint64(table.size // 2 - 1)
+    place = (np.uint64(key) * GOLDEN) >> shift
+    while True:
+        at = np.uint64(2) * place
+        found = table[at + np.uint64(1)]
+        if found < 0:
+            table[at] = key
+            table[at + np.uint64(1)] = number
+            return np.int64(number)
+        if table[at] == key:
+            return np.int64(found)
+        place = (place + np.uint64(1)) & mask
+
+
+@kernel
+def _find(table: Any, shift: Any, key: int) -> int:
+    """The id of the key, -1 if it is not there."""
+    mask = np.uint64(table.size // 2 - 1)
+    place = (np.uint64(key) * GOLDEN) >> shift
+    while True:
+        at = np.uint64(2) * place
+        found = table[at + np.uint64(1)]
+        if found < 0 or table[at] == key:
+            return np.int64(found)
+        place = (place + np.uint64(1)) & mask
+
+
+@kernel
+def enclose_part(
+    picture: Any, width: int, array: Any, scales: Any, units: Any, begin: int, end: int, column: int, index: Any, weight: Any
+) -> Any:
+    """The vertices and barycentric weights of pixels begin..end-1, into index and weight (N, K) at column..column+d.
+
+    Vertices are numbered in the order in which they appear, from 0 in each part. picture: flat uint8 RGB, or empty:
+    then array (d, N) float32 holds the features. Returns the keys, int64, and the sum of weights at each, float32.
+    """
+    d = units.size - 1
+    features, apart = np.zeros((d, BLOCK), np.float32), np.empty((d + 1, BLOCK), np.float32)
+    zero, rank, total = np.empty((d + 1, BLOCK), np.int32), np.empty((d + 1, BLOCK), np.int32), np.empty(BLOCK, np.int32)
+    ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)
+    one = units.sum()
+    table, shift = np.full(2 << FIRST_BITS, np.int64(-1)), np.uint64(64 - FIRST_BITS)
+    keys, mass, number = np.empty(1 << (FIRST_BITS - 1), np.int64), np.zeros(1 << (FIRST_BITS - 1), np.float32), 0
+    for first in range(begin, end, BLOCK):
+        count = min(BLOCK, end - first)
+        if picture.size > 0:
+            _picture_block(picture, width, scales, first, count, features)
+        else:
+            _array_block(array, scales, first, count, features)
+        _enclose(features, apart, zero, rank, total)
+        for at in range(count):
+            if number + d + 1 > keys.size:
+                table, shift = _grown(table), shift - np.uint64(1)
+                keys = np.concatenate((keys, np.empty_like(keys)))
+                mass = np.concatenate((mass, np.zeros_like(mass)))
+            key = np.int64(0)
+            for j in range(d + 1):
+                key += np.int64(zero[j, at]) * units[j]
+                place = np.uint64(rank[j, at])
+                ordered[place] = apart[j, at]
+                steps[place] = one - np.int64(d + 1) * units[j]
+            ordered[d + 1] = ordered[0] - np.float32(1.0)
+            for r in range(d + 1):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
+                bary = ordered[d - r] - ordered[d + 1 - r]
+                vertex = _insert(table, shift, key, number)
+                if vertex == number:
+                    keys[number] = key
+                    number += 1
+                key += steps[d - r]
+                mass[vertex] += bary
+                index[first + at, column + r] = vertex
+                weight[first + at, column + r] = bary
+    return keys[:number], mass[:number]
+
+
+@kernel
+def join_parts(keys: Any, mass: Any, starts: Any) -> Any:
+    """One numbering for the vertices of all parts: keys and mass of each part one after the other, from starts[part].
+
+    Returns the table, the number of each part's vertices in the whole, the keys and the masses of the whole.
+    """
+    bits = np.uint64(FIRST_BITS)
+    while (np.int64(1) << np.int64(bits)) < 2 * keys.size:
+        bits += np.uint64(1)
+    table, shift = np.full(np.int64(2) << np.int64(bits), np.int64(-1)), np.uint64(64) - bits
+    renumbered = np.empty(keys.size, np.int32)
+    whole_keys, whole_mass, number = np.empty_like(keys), np.zeros_like(mass), 0
+    for i in range(keys.size):
+        vertex = _insert(table, shift, keys[i], number)
+        if vertex == number:
+            whole_keys[number] = keys[i]
+            number += 1
+        whole_mass[vertex] += mass[i]
+        renumbered[i] = vertex
+    return table, renumbered, whole_keys[:number].copy(), whole_mass[:number].copy()
+
+
+@kernel
+def find_neighbours(table: Any, keys: Any, step: int, before: Any, after: Any) -> None:
+    """before and after (M,) int32: the vertices one step back and forth along a direction, M where there is none."""
+    shift = np.uint64(65)
+    size = np.int64(table.size)
+    while size > 1:
+        size >>= 1
+        shift -= np.uint64(1)
+    shift += np.uint64(0)
+    before[:] = keys.size
+    for i in range(keys.size):
+        neighbour = _find(table, shift, keys[i] + step)
+        after[i] = keys.size if neighbour < 0 else neighbour
+        if neighbour >= 0:
+            before[neighbour] = i
+
+
+@kernel
+def blur_mass(mass: Any, before: Any, after: Any) -> Any:
+    """The sums of weights (M,) blurred along all directions: what filtering a picture of ones leaves at the vertices."""
+    size = mass.size
+    old, new = np.zeros(size + 1, np.float32), np.zeros(size + 1, np.float32)
+    old[:size] = mass
+    for j in range(before.shape[0]):
+        for i in range(size):
+            new[i] = old[i] + np.float32(0.5) * (old[before[j, i]] + old[after[j, i]])
+        old, new = new, old
+    return old
+
+
+@kernel
+def finish_part(
+    begin: int, end: int, column: int, number: Any, base: int, mass: Any, alpha: Any, index: Any, weight: Any, norm: Any
+) -> None:
+    """Give pixels begin..end-1 the numbers of the whole, plus base, and norm (N,) = the filtered picture of ones."""
+    for i in range(begin, end):
+        total = np.float32(0.0)
+        for k in range(column, column + norm.shape[1] if norm.ndim == 2 else column):
+            total += weight[i, k]
+        norm[i] = total * alpha

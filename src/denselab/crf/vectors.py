@@ -1,0 +1,239 @@
+"""Vectors of fixed width inside numba: what plain loops over labels do not become.
+
+A loop `for label in range(L)` with L known only at run time is compiled with alias checks, a scalar tail and a branch
+per vector; the dense CRF's inner loops run over 2 to 32 labels millions of times, and lose more than half of their time
+to that. Here the labels of one pixel are one value of the LLVM type <W x float>, W a constant of the compilation.
+
+W travels in a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
+below are for compiled code only; offsets count floats, and nothing checks that they lie within the array.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, register_model
+
+FLOAT = ir.FloatType()
+INT32 = ir.IntType(32)
+WIDTHS = (4, 8, 16, 32, 64, 128, 256)
+"""Numbers of lanes that kernels are compiled for: multiples of a register, few enough to be compiled rarely."""
+
+# exp(x) = 2^n * p(f), n = round(x / ln 2), f in [-1/2, 1/2]; p is the minimax polynomial of 2^f of degree 5, relative
+# error 2.4e-7. Below e^-60 the result is an exact zero: numbers near 1e-38 would be denormal, which is 100 times slower.
+LOG2_E = 1.4426950408889634
+POWER_OF_TWO = (1.0, 0.6931472, 0.24022651, 0.05550411, 0.0096181291, 0.0013333558)
+SMALLEST_EXPONENT = -86.0  # of 2; e^-60 = 2^-86.6
+
+
+def width_for(labels: int) -> int:
+    """The number of lanes for so many labels: the next of WIDTHS, beyond them the next multiple of 64."""
+    return next((width for width in WIDTHS if width >= labels), -(-labels // 64) * 64)
+
+
+def lanes_for(labels: int) -> tuple[int, ...]:
+    """What kernels take as `lanes`: a tuple whose length is the width."""
+    return (0,) * width_for(labels)
+
+
+class Vector(types.Type):  # type: ignore[misc]  # numba has no types
+    """numba's name for <width x float>; lives in registers, cannot leave compiled code."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"vector({width})")
+
+
+@register_model(Vector)  # type: ignore[untyped-decorator]
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A Vector is stored as the LLVM vector itself."""
+
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, vector_type(vector.width))
+
+
+def vector_type(width: int) -> Any:
+    """LLVM's <width x float>."""
+    return ir.VectorType(FLOAT, width)
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """numba's intrinsic, with a type that the type checker can see through."""
+    made: Callable[..., Any] = numba_intrinsic(function)
+    return made
+
+
+def call(builder: Any, name: str, result: Any, *arguments: Any, fastmath: tuple[str, ...] = ()) -> Any:
+    """Emit a call of an LLVM intrinsic."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments, fastmath=fastmath)
+
+
+def splat(builder: Any, value: Any, width: int) -> Any:
+    """Emit a vector whose lanes all are `value`."""
+    empty = ir.Constant(vector_type(width), ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(INT32, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, width), [0] * width))
+
+
+def constant(value: float, width: int) -> Any:
+    """A constant vector."""
+    return ir.Constant(vector_type(width), [value] * width)
+
+
+def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
+    """Emit the address of a flat position of a contiguous array."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [offset])
+
+
+def is_flat(array: Any, dtype: Any = types.float32) -> bool:
+    """Whether the argument is a one-dimensional C-contiguous array of the dtype."""
+    return isinstance(array, types.Array) and array.dtype == dtype and array.layout == "C"
+
+
+@intrinsic
+def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
+    """load(array, offset, lanes): the vector array[offset : offset + W]."""
+    width = len(lanes)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = address(context, builder, signature.args[0], arguments[0], arguments[1])
+        place = builder.bitcast(place, vector_type(width).as_pointer())
+        loaded = builder.load(place, align=4)
+        return loaded
+
+    return Vector(width)(array, types.intp, lanes), emit
+
+
+@intrinsic
+def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
+    """store(array, offset, vector): array[offset : offset + W] = vector."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = address(context, builder, signature.args[0], arguments[0], arguments[1])
+        place = builder.bitcast(place, vector_type(vector.width).as_pointer())
+        builder.store(arguments[2], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), emit
+
+
+@intrinsic
+def scalar(typing: Any, array: Any, offset: Any) -> Any:
+    """scalar(array, offset): one element, without the test for negative indices."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1]))
+
+    return array.dtype(array, types.intp), emit
+
+
+@intrinsic
+def broadcast(typing: Any, value: Any, lanes: Any) -> Any:
+    """broadcast(value, lanes): a vector of equal lanes."""
+    width = len(lanes)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return splat(builder, arguments[0], width)
+
+    return Vector(width)(types.float32, lanes), emit
+
+
+@intrinsic
+def scaled_add(typing: Any, factor: Any, vector: Any, total: Any) -> Any:
+    """scaled_add(factor, vector, total): factor * vector + total, in one rounding where the processor can."""
+    width = vector.width
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        factors = splat(builder, arguments[0], width)
+        return call(builder, f"llvm.fmuladd.v{width}f32", vector_type(width), factors, arguments[1], arguments[2])
+
+    return vector(types.float32, vector, vector), emit
+
+
+@intrinsic
+def add(typing: Any, left: Any, right: Any) -> Any:
+    """add(left, right): sum of two vectors."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return left(left, right), emit
+
+
+@intrinsic
+def multiply(typing: Any, left: Any, right: Any) -> Any:
+    """multiply(left, right): product of two vectors, lane by lane."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return left(left, right), emit
+
+
+@intrinsic
+def exponential(typing: Any, vector: Any, largest: Any) -> Any:
+    """exponential(vector, largest): e^(vector - largest) for largest >= every lane; exact zeros below e^-60."""
+    width = vector.width
+    integers = ir.VectorType(INT32, width)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = vector_type(width)
+        away = builder.fsub(arguments[0], splat(builder, arguments[1], width))
+        power = builder.fmul(away, constant(LOG2_E, width))
+        enough = builder.fcmp_ordered(">", power, constant(SMALLEST_EXPONENT, width))
+        power = builder.select(enough, power, constant(0.0, width))
+        whole = call(builder, f"llvm.rint.v{width}f32", kind, power)
+        part = builder.fsub(power, whole)
+        value = constant(POWER_OF_TWO[-1], width)
+        for coefficient in reversed(POWER_OF_TWO[:-1]):
+            value = call(builder, f"llvm.fmuladd.v{width}f32", kind, value, part, constant(coefficient, width))
+        shift = builder.shl(builder.fptosi(whole, integers), ir.Constant(integers, [23] * width))
+        raised = builder.bitcast(builder.add(builder.bitcast(value, integers), shift), kind)
+        return builder.select(enough, raised, constant(0.0, width))
+
+    return vector(vector, types.float32), emit
+
+
+def halves(builder: Any, vector: Any, width: int, operation: Callable[[Any, Any], Any], neutral: float) -> Any:
+    """Emit the reduction of all lanes by halving: the order of the sum is fixed, the same on every machine."""
+    size = 1 << (width - 1).bit_length()
+    if size != width:
+        indices = [*range(width), *[width] * (size - width)]
+        filler = constant(neutral, width)
+        vector = builder.shuffle_vector(vector, filler, ir.Constant(ir.VectorType(INT32, size), indices))
+    while size > 1:
+        size //= 2
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        low, high = (ir.Constant(ir.VectorType(INT32, size), list(range(at, at + size))) for at in (0, size))
+        lower = builder.shuffle_vector(vector, undefined, low)
+        vector = operation(lower, builder.shuffle_vector(vector, undefined, high))
+    return builder.extract_element(vector, ir.Constant(INT32, 0))
+
+
+@intrinsic
+def largest_lane(typing: Any, vector: Any) -> Any:
+    """largest_lane(vector): the maximum of the lanes, none of which is NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def larger(a: Any, b: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        return halves(builder, arguments[0], vector.width, larger, -3e38)
+
+    return types.float32(vector), emit
+
+
+@intrinsic
+def sum_of_lanes(typing: Any, vector: Any) -> Any:
+    """sum_of_lanes(vector): the sum of the lanes, in a fixed order."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return halves(builder, arguments[0], vector.width, builder.fadd, 0.0)
+
+    return types.float32(vector), emit

@@ -1,0 +1,218 @@
+"""ResNet-50 and ResNet-101 as DeepLab takes them apart: strides replaced by dilation, every choice of the releases named.
+
+Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, table 1. Dilation:
+Chen et al., DeepLab v2, 2016, arXiv 1606.00915, section 3.1; multi-grid: DeepLab v3, 2017, arXiv 1706.05587, section 3.2.1.
+Why not timm's: it offers neither multi-grid, nor Caffe's stride and dilation, nor TensorFlow's three-layer stem.
+
+What the releases do differently with the same weights, and the argument that chooses:
+- stride_in: the stride of a stage sits in the first block's 1x1 convolution ("conv1": MSRA's Caffe nets) or in its 3x3
+  ("conv2": torchvision, timm, TensorFlow slim).
+- dilate_first: where a stage's stride is replaced, its first block has the new dilation too (True: Caffe, DeepLab v2), or still
+  the old one (False: torchvision). With False the map at output stride 8 holds, on every second cell, the very numbers
+  of the map at 16: the first block convolves before the place at which the stride would have been.
+- multi_grid: three unit rates of the last stage, times its dilation. Anything but (1, 1, 1) holds for its first block too:
+  (1, 2, 4) gives 2, 4, 8 at output stride 16 (DeepLab v3, section 3.2.1), whatever dilate_first says.
+- stem: one 7x7 convolution, or "conv3x3", three 3x3 ones of 64 (stride 2), 64, 128 channels (slim's `resnet_v1_*_beta`).
+- ceil_pool: pool1 rounds up (Caffe); at sizes of 8k + 1 both are the same.
+TensorFlow slim puts a stage's stride into its *last* block; ImageNet weights of torchvision and timm have it in the first,
+and so has this file.
+
+Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0 (the "projection shortcut"). In slim's
+`resnet_v1_101_beta`: conv1_1, conv1_2, conv1_3 are conv1_1 .. bn1_3 here, block{S}/unit_{U}/bottleneck_v1/conv{i} is
+layer{S}.{U-1}.conv{i} with bn{i}, and .../shortcut is downsample.0 with downsample.1.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from denselab.errors import CheckpointError, ConfigError
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1
+EXPANSION = 4  # a block gives four times the channels of its 3x3 convolution
+STEM_STRIDE = 4  # conv1 and pool1
+
+MultiGrid = tuple[int, int, int]
+StrideIn = Literal["conv1", "conv2"]
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions beside the identity or a projection; figure 5, right.
+
+    (B, C, h, w) to (B, 4 * planes, h / stride, w / stride).
+    """
+
+    def __init__(self, in_channels: int, planes: int, *, stride: int, dilation: int, stride_in: StrideIn) -> None:
+        super().__init__()
+        out_channels = EXPANSION * planes
+        first, second = (stride, 1) if stride_in == "conv1" else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, first, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, second, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or in_channels != out_channels:
+            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(x, self.branch(x))
+
+    def branch(self, x: Tensor) -> Tensor:
+        """conv3 after its normalisation, before the sum: where DeepLab v3+ takes its low-level features."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        residual: Tensor = self.bn3(self.conv3(x))
+        return residual
+
+    def join(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The block's output, from its input and `branch` of it."""
+        joined: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
+        return joined
+
+
+class ResNet(nn.Module):
+    """(B, in_channels, H, W) to the maps after the stem and the four stages; see the top of the file for the options.
+
+    output_stride: of the last stage. width: channels of the first stage's 3x3 convolutions, 64; thinner ones for tests.
+    """
+
+    last = "layer4"
+
+    def __init__(
+        self,
+        depth: Literal[50, 101],
+        *,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        stride_in: StrideIn = "conv2",
+        dilate_first: bool = False,
+        multi_grid: MultiGrid = (1, 1, 1),
+        stem: Literal["conv7", "conv3x3"] = "conv7",
+        ceil_pool: bool = False,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.output_stride, self.stem = output_stride, stem
+        if stem == "conv7":
+            self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+        else:
+            for i, (narrow, wide) in enumerate(pairwise((in_channels, width, width, 2 * width)), 1):
+                stride = 2 if i == 1 else 1
+                self.add_module(f"conv1_{i}", nn.Conv2d(narrow, wide, 3, stride, padding=1, bias=False))
+                self.add_module(f"bn1_{i}", nn.BatchNorm2d(wide))
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1, ceil_mode=ceil_pool)
+
+        channels = width if stem == "conv7" else 2 * width
+        for stage, plan in enumerate(_plan(depth, output_stride, dilate_first, multi_grid), 1):
+            planes = width * 2 ** (stage - 1)
+            blocks: list[nn.Module] = []
+            for stride, dilation in plan:
+                blocks.append(Bottleneck(channels, planes, stride=stride, dilation=dilation, stride_in=stride_in))
+                channels = EXPANSION * planes
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.channels = channels
+        self.low_channels = EXPANSION * width
+        self._initialise()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """{"stem": stride 2, "layer1": stride 4, ..., "layer4": output stride}; all after ReLU, stem before pool1.
+
+        A map of a picture n has (n - 1) // stride + 1 cells; cell i is centred on pixel stride * i (not so with ceil_pool).
+        """
+        maps = {"stem": self._stem(images)}
+        x = self.maxpool(maps["stem"])
+        for stage in range(1, 5):
+            x = maps[f"layer{stage}"] = self.get_submodule(f"layer{stage}")(x)
+        return maps
+
+    def low_and_last(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """DeepLab v3+'s two: the branch of layer1's second block (stride 4) before its sum and ReLU, and layer4's map.
+
+        Slim: block1/unit_2/bottleneck_v1/conv3.
+        """
+        first, second, *rest = self.get_submodule("layer1").children()
+        assert isinstance(second, Bottleneck)
+        x = first(self.maxpool(self._stem(images)))
+        low = second.branch(x)
+        x = second.join(x, low)
+        for block in rest:
+            x = block(x)
+        for stage in (2, 3, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return low, x
+
+    def _stem(self, images: Tensor) -> Tensor:
+        names = [("conv1", "bn1")] if self.stem == "conv7" else [(f"conv1_{i}", f"bn1_{i}") for i in (1, 2, 3)]
+        x = images
+        for conv, norm in names:
+            x = self.relu(self.get_submodule(norm)(self.get_submodule(conv)(x)))
+        return x
+
+    def _initialise(self) -> None:
+        """He initialisation by outgoing connections, as torchvision: trains from scratch."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _plan(depth: int, output_stride: int, dilate_first: bool, multi_grid: MultiGrid) -> list[list[tuple[int, int]]]:
+    """(stride, dilation) of every block of the four stages. Raises ConfigError for an output stride that cannot be had."""
+    if output_stride not in (8, 16, 32):
+        raise ConfigError(f"ResNet has no output stride {output_stride}; use 8, 16 or 32")
+    current, dilation = STEM_STRIDE, 1
+    plan: list[list[tuple[int, int]]] = []
+    for stage, blocks in enumerate(BLOCKS[depth], 1):
+        wanted = 1 if stage == 1 else 2
+        before = dilation
+        stride = wanted if current < output_stride else 1
+        current, dilation = current * stride, dilation * wanted // stride
+        rates = [dilation] * blocks
+        if not dilate_first:
+            rates[0] = before
+        if stage == len(BLOCKS[depth]) and multi_grid != (1, 1, 1):
+            rates = [dilation * unit for unit in multi_grid]
+        plan.append([(stride if i == 0 else 1, rate) for i, rate in enumerate(rates)])
+    return plan
+
+
+def load_resnet_weights(resnet: ResNet, path: Path) -> None:
+    """Copies an ImageNet ResNet in timm's or torchvision's names from a safetensors file; its classifier is left out.
+
+    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. Raises CheckpointError that
+    names the file: unreadable, or of another depth or stem.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: unreadable ({error}); remove it and fetch it anew") from error
+    own = resnet.state_dict()
+    try:
+        resnet.load_state_dict({name: _fitting(name, state, like) for name, like in own.items()})
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{path}: not the weights of this ResNet ({reason}); remove it and fetch it anew, or choose the depth it is of"
+        ) from error
+    if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
+        raise CheckpointError(f"{path} holds {extra[0]}, which this ResNet has not; choose the depth it is of")
+
+
+def _fitting(name: str, state: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    if name.endswith("num_batches_tracked"):
+        return state.get(name, like.new_zeros(()))  # old files have none; it is not used
+    weight = state[name]
+    if name == "conv1.weight" and weight.shape[1] != like.shape[1]:
+        weight = adapt_input_conv(like.shape[1], weight)
+    return weight

@@ -1,0 +1,1 @@
+"""Looking into networks: layer tables, receptive fields, activations."""

@@ -1,0 +1,232 @@
+"""How the view of a map's cells (reach.py) passes through torch's operations."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from denselab.inspection import reach as along
+from denselab.inspection.operations import Description, Pair, aten
+from denselab.inspection.reach import Reach
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of a map: which pixels its cells see in rows and in columns, its size, and where its two axes are.
+
+    axes: the dimensions of rows and columns; None after a reshape that mixes them, when `size` stays the last one known.
+    pool: kernel, stride and pad of the pool that made it (for the switches that an unpooling uses).
+    """
+
+    rows: Reach
+    columns: Reach
+    size: Pair
+    axes: Pair | None = (2, 3)
+    pool: tuple[Pair, Pair, Pair] | None = None
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Pixels that a value sees along the longer axis; None for the whole picture."""
+        if self.rows.extent is None or self.columns.extent is None:
+            return None
+        return max(self.rows.extent, self.columns.extent)
+
+    def of(self, x: Tensor) -> "View":
+        """The view of one of an operation's outputs."""
+        if self.axes is None or x.dim() <= max(self.axes):
+            return replace(self, axes=None) if self.axes else self
+        return replace(self, size=(int(x.shape[self.axes[0]]), int(x.shape[self.axes[1]])))
+
+    def each(self, step: Callable[[Reach, int], Reach]) -> "View":
+        """The same step in rows (0) and columns (1)."""
+        return replace(self, rows=step(self.rows, 0), columns=step(self.columns, 1), pool=None)
+
+
+def input_view(images: Tensor) -> View:
+    """Of the picture itself, (1, C, H, W)."""
+    return View(along.PIXEL, along.PIXEL, (int(images.shape[-2]), int(images.shape[-1])))
+
+
+def flow(func: Any, what: Description | None, args: Sequence[Any], output: Any, views: dict[int, View]) -> View:
+    """The view of the output. views: by id of tensor; those that are missing depend on no pixel (weights)."""
+    known = [views[id(x)] for x in tree_leaves(args) if isinstance(x, Tensor) and id(x) in views]
+    step = MOVES.get(func.overloadpacket)
+    if what is not None and what.kind != "norm":
+        return _window(what, args, output, views, known)
+    first = args[0] if args and isinstance(args[0], Tensor) else None
+    if step is not None and first is not None and id(first) in views:
+        return step(views[id(first)], first, args, output)
+    return join(known)
+
+
+def join(views: Sequence[View]) -> View:
+    """Of a sum or concatenation; the axes of the largest map hold."""
+    if len(views) == 1:
+        return views[0]
+    largest = max(views, key=lambda v: (v.axes is not None, math.prod(v.size)))
+    ordered = [largest, *(v for v in views if v is not largest)]
+    rows, columns = along.joined([v.rows for v in ordered]), along.joined([v.columns for v in ordered])
+    return replace(largest, rows=rows, columns=columns)
+
+
+def _window(what: Description, args: Sequence[Any], output: Any, views: dict[int, View], known: list[View]) -> View:
+    """Through an operation that has a window on the map."""
+    view = join(known)
+    if what.kind not in ("linear", "product"):
+        view = _anchored(view, args[0])
+    match what.kind:
+        case "conv" | "max pool" | "avg pool":
+            moved = view.each(
+                lambda r, i: along.windows(r, what.kernel[i], what.stride[i], what.pad[i], what.dilation[i])
+            )
+            return replace(moved, pool=(what.kernel, what.stride, what.pad))
+        case "transposed conv":
+            return view.each(
+                lambda r, i: along.spread(r, what.kernel[i], what.stride[i], what.pad[i], what.dilation[i])
+            )
+        case "unpool":
+            return _unpooled(what, args, views, view)
+        case "interpolation" | "adaptive pool":
+            return _resized(what, view, args[0], output)
+        case "linear":
+            return view
+        case "product":
+            return view if len(known) == 1 else whole(view)
+        case _:
+            return whole(replace(view, size=(1, 1)), keep_jump=False)
+
+
+def _anchored(view: View, x: Tensor) -> View:
+    """Maps that come out of reshapes (tokens) have their rows and columns in the usual place again."""
+    if view.axes is not None or x.dim() != 4:
+        return view
+    size = (int(x.shape[2]), int(x.shape[3]))
+    factors = [max(round(old / new), 1) for old, new in zip(view.size, size, strict=True)]
+    anchored = view.each(lambda r, i: r if r.jump is None else replace(r, jump=r.jump * factors[i]))
+    return replace(anchored, size=size, axes=(2, 3))
+
+
+def whole(view: View, keep_jump: bool = True) -> View:
+    """Every value sees the whole picture."""
+    return view.each(lambda r, i: along.whole(r.jump if keep_jump else None))
+
+
+def _unpooled(what: Description, args: Sequence[Any], views: dict[int, View], view: View) -> View:
+    """Back through the pool whose switches are used; the factor of the sizes where the switches are unknown."""
+    indices = args[1] if len(args) > 1 else None
+    pool = views[id(indices)].pool if isinstance(indices, Tensor) and id(indices) in views else None
+    kernel, stride, pad = pool or (what.kernel, what.stride, what.pad)
+    return view.each(lambda r, i: along.spread(r, kernel[i], stride[i], pad[i]))
+
+
+def _resized(what: Description, view: View, x: Tensor, output: Any) -> View:
+    after = (output if isinstance(output, Tensor) else output[0]).shape[-2:]
+
+    def step(reach: Reach, i: int) -> Reach:
+        before, now = int(x.shape[-2 + i]), int(after[i])
+        if what.kind == "interpolation":
+            return along.resized(reach, before, now, what.taps, what.align_corners)
+        if before % now == 0:
+            return along.windows(reach, before // now, before // now)
+        wide = along.windows(reach, -(-before // now) + 1)
+        return replace(wide, jump=None if wide.jump is None else wide.jump * before / now)
+
+    return view.each(step)
+
+
+def _slice(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    dim, start, step = (args[1] if len(args) > 1 else 0) % x.dim(), args[2] if len(args) > 2 else 0, 1
+    step = args[4] if len(args) > 4 else 1
+    length = int(x.shape[dim])
+    start = min(max((start or 0) + (length if (start or 0) < 0 else 0), 0), length)
+    if view.axes is None or dim not in view.axes or (start == 0 and step == 1):
+        return view
+    return view.each(lambda r, i: along.shifted(r, start, step) if view.axes and view.axes[i] == dim else r)
+
+
+def _pad(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    """Widths come from the last dimension on: left, right, top, bottom."""
+    widths = list(args[1])
+    starts = {x.dim() - 1 - k: -int(widths[2 * k]) for k in range(len(widths) // 2)}
+    axes = view.axes
+    return view if axes is None else view.each(lambda r, i: along.shifted(r, starts.get(axes[i], 0)))
+
+
+def _index_select(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    """A mirrored border: the indices are unknown on the meta device, so the map is taken to lie in the middle."""
+    dim = args[1] % x.dim()
+    border = (int(output.shape[dim]) - int(x.shape[dim])) // 2
+    axes = view.axes
+    return view if axes is None else view.each(lambda r, i: along.shifted(r, -border) if axes[i] == dim else r)
+
+
+def _permute(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    order = [d % x.dim() for d in args[1]]
+    return view if view.axes is None else replace(view, axes=(order.index(view.axes[0]), order.index(view.axes[1])))
+
+
+def _transpose(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    order = list(range(x.dim()))
+    a, b = args[1] % x.dim(), args[2] % x.dim()
+    order[a], order[b] = b, a
+    return _permute(view, x, (x, order), output)
+
+
+def _reshape(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    """Flattening (1, C, h, w) to (1, C*h*w) gathers all cells in one value; into tokens it keeps them apart."""
+    if tuple(output.shape) == tuple(x.shape):
+        return view
+    if view.axes == (2, 3) and output.dim() == 2 and output.shape[0] == x.shape[0]:
+        return replace(view.each(lambda r, i: along.gathered(r, view.size[i])), size=(1, 1), axes=None)
+    if view.axes is not None and output.dim() == 4 and tuple(output.shape[-2:]) == view.size:
+        return replace(view, axes=(2, 3))
+    if view.axes is None and output.dim() == 4:
+        for axes in ((2, 3), (1, 2)):
+            if (output.shape[axes[0]], output.shape[axes[1]]) == view.size:
+                return replace(view, axes=axes)
+    return replace(view, axes=None)
+
+
+def _reduce(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    """Over the channels nothing is mixed between places; over anything else all places are."""
+    dims = args[1] if len(args) > 1 else None
+    listed = [dims] if isinstance(dims, int) else list(dims or range(x.dim()))
+    return view if [d % x.dim() for d in listed] in ([1], [x.dim() - 1]) and view.axes else whole(view)
+
+
+def _group_norm(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    return whole(view)
+
+
+def _layer_norm(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    return view if len(args[1]) == 1 else whole(view)
+
+
+def _batch_norm(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
+    return view
+
+
+Move = Callable[[View, Tensor, Sequence[Any], Any], View]
+MOVES: dict[Any, Move] = {
+    aten.slice: _slice,
+    aten.constant_pad_nd: _pad,
+    aten.reflection_pad2d: _pad,
+    aten.replication_pad2d: _pad,
+    aten.index_select: _index_select,
+    aten.permute: _permute,
+    aten.transpose: _transpose,
+    aten.view: _reshape,
+    aten._unsafe_view: _reshape,
+    aten.reshape: _reshape,
+    aten.mean: _reduce,
+    aten.sum: _reduce,
+    aten.amax: _reduce,
+    aten.var_mean: _reduce,
+    aten.native_group_norm: _group_norm,
+    aten.native_layer_norm: _layer_norm,
+    aten.native_batch_norm: _batch_norm,
+    aten._native_batch_norm_legit_no_training: _batch_norm,
+}

@@ -1,0 +1,85 @@
+"""The layer table of a network, as the papers print it."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from denselab.inspection.operations import Kind, Pair
+from denselab.inspection.trace import Operation, Trace, trace
+
+Window = int | Pair
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer. Windows are one number where rows and columns agree, else (rows, columns); None where there is none.
+
+    name: dotted module path; a function called by a module with parts of its own: that module's path and the function.
+    size: (h, w) of the output. parameters: learnt or fixed, at the layer's first use. multiply_adds: batch 1.
+    receptive_field: pixels of the picture that a value can see, padding counted as pixels; None: the whole picture.
+    jump: pixels between neighbouring cells.
+    """
+
+    name: str
+    kind: Kind
+    kernel: Window | None
+    stride: Window | None
+    pad: Window | None
+    dilation: Window | None
+    groups: int
+    in_channels: int | None
+    out_channels: int
+    size: Pair
+    parameters: int
+    multiply_adds: int
+    receptive_field: int | None
+    jump: float
+
+
+def layer_table(
+    model: nn.Module, size: tuple[int, int], in_channels: int = 3, *, norms: bool = False
+) -> list[LayerRow]:
+    """Every convolution, pool, unpooling, fully connected layer, interpolation and product in order of computation.
+
+    size: (H, W) of the picture. norms: normalisations as well. The network runs on the meta device: nothing is computed.
+    """
+    return table_of(trace(model, size, in_channels), size, norms=norms)
+
+
+def table_of(traced: Trace, size: tuple[int, int], *, norms: bool = False) -> list[LayerRow]:
+    """The rows of a trace that was made with a picture of `size`."""
+    return [_row(o, size) for o in traced.operations if norms or o.what.kind != "norm"]
+
+
+def _row(o: Operation, size: tuple[int, int]) -> LayerRow:
+    what = o.what
+    windowed = what.kind in (
+        "conv",
+        "transposed conv",
+        "max pool",
+        "avg pool",
+        "unpool",
+        "adaptive pool",
+        "global pool",
+    )
+    kernel, stride, pad, dilation = (_window(p) for p in (what.kernel, what.stride, what.pad, what.dilation))
+    return LayerRow(
+        o.name,
+        what.kind,
+        kernel if windowed else None,
+        stride if windowed else None,
+        pad if windowed else None,
+        dilation if windowed else None,
+        what.groups,
+        o.out_channels if what.in_channels is None else what.in_channels,
+        o.out_channels,
+        o.view.size,
+        o.parameters,
+        what.multiply_adds,
+        o.view.receptive_field,
+        float(o.view.rows.jump if o.view.rows.jump is not None else size[0] / max(o.view.size[0], 1)),
+    )
+
+
+def _window(pair: Pair) -> Window:
+    return pair[0] if pair[0] == pair[1] else pair

@@ -1,0 +1,216 @@
+"""Run a network on the meta device, where nothing is computed or allocated, and write down each operation: where in the
+module tree it happens, what it is, what goes out, and which pixels of the picture its values can see.
+
+Batch 1, evaluation mode. Channels must be the second axis, or the last one (networks on tokens); where values of distant
+places meet in a way that is not a window (attention, normalisation over the picture), a value sees the whole picture.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from denselab.inspection.flow import View, flow, input_view
+from denselab.inspection.operations import LEARNT, Description, describe
+from denselab.models.base import SegmentationModel
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation in order of computation. path: the innermost module; name: the path, or for an operation that a
+    module with parts of its own calls, the path and the function. module: that module's class."""
+
+    name: str
+    path: str
+    module: str
+    what: Description
+    out_channels: int
+    view: View
+    parameters: int
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """The output of a module: channels and which pixels its cells see."""
+
+    channels: int
+    view: View
+
+
+@dataclass
+class Trace:
+    """All operations, the outputs by module path ("" is the whole network), the logits before their last
+    enlargement where the network is a SegmentationModel, and the memory at batch 1 in float32.
+
+    training_bytes: every output, kept for the backward pass; forward_bytes: the most that lives at one time when each
+    output is dropped after its last use. Neither counts the parameters.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    maps: dict[str, MapFacts] = field(default_factory=dict)
+    coarse: View | None = None
+    training_bytes: int = 0
+    forward_bytes: int = 0
+
+
+def trace(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Trace:
+    """What happens when `model` sees one picture of `size` (H, W). The network itself stays as it is, on its device."""
+    images = torch.empty(1, in_channels, *size, device="meta")
+    weights = {name: tensor.to("meta") for name, tensor in named_tensors(model).items()}
+    recorder = _Recorder(images, weights)
+    with evaluation(model), recorder.watching(model), torch.no_grad(), torch.device("meta"), recorder:
+        functional_call(model, weights, (images,), tie_weights=True)
+    recorder.result.forward_bytes = recorder.memory.peak()
+    recorder.result.training_bytes = sum(recorder.memory.size.values())
+    return recorder.result
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Every part in evaluation mode for a while."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@dataclass
+class _Memory:
+    """Lifetimes of storages: the operation that made each and the last one that read it."""
+
+    size: dict[int, int] = field(default_factory=dict)
+    made: dict[int, int] = field(default_factory=dict)
+    read: dict[int, int] = field(default_factory=dict)
+
+    def note(self, step: int, inputs: list[Tensor], outputs: list[Tensor], fixed: set[int]) -> None:
+        for x in inputs + outputs:
+            key = x.untyped_storage()._cdata
+            if key in fixed:
+                continue
+            self.made.setdefault(key, step)
+            self.size.setdefault(key, x.untyped_storage().nbytes())
+            self.read[key] = step
+
+    def peak(self) -> int:
+        change: Counter[int] = Counter()
+        for key, size in self.size.items():
+            change[self.made[key]] += size
+            change[self.read[key] + 1] -= size
+        most = now = 0
+        for step in sorted(change):
+            now += change[step]
+            most = max(most, now)
+        return most
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees each operation below autograd; hooks tell it in which module it happens."""
+
+    def __init__(self, images: Tensor, weights: dict[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.result = Trace()
+        self.views: dict[int, View] = {id(images): input_view(images)}
+        self.alive: list[Any] = [images, *weights.values()]  # ids stay unique while their tensors live
+        self.weights = {w.untyped_storage()._cdata for w in weights.values()}
+        self.memory = _Memory()
+        self.stack: list[tuple[str, nn.Module]] = []
+        self.counted: set[str] = set()
+        self.used_names: Counter[str] = Counter()
+        self.step = 0
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        handles = []
+        for path, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(self._entering(path)))
+            handles.append(module.register_forward_hook(self._leaving(path)))
+        if isinstance(model, SegmentationModel):
+            self._watch_enlarge(model)
+        try:
+            yield
+        finally:
+            model.__dict__.pop("enlarge", None)
+            for handle in handles:
+                handle.remove()
+
+    def _watch_enlarge(self, model: SegmentationModel) -> None:
+        """`enlarge` is a method, which no hook sees; a function of the same name on the instance does, for a while."""
+        enlarge = model.enlarge
+
+        def watched(coarse: Tensor, size: tuple[int, int]) -> Tensor:
+            self.result.coarse = self.views[id(coarse)]
+            return enlarge(coarse, size)
+
+        model.__dict__["enlarge"] = watched
+
+    def _entering(self, path: str) -> Any:
+        def hook(module: nn.Module, args: Any) -> None:
+            self.stack.append((path, module))
+
+        return hook
+
+    def _leaving(self, path: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self.stack.pop()
+            maps = [x for x in tree_leaves(output) if isinstance(x, Tensor) and id(x) in self.views]
+            if maps:  # of several, the last is the deepest
+                x = maps[-1]
+                self.result.maps[path] = MapFacts(int(x.shape[1]) if x.dim() > 1 else 1, self.views[id(x)])
+
+        return hook
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        outputs = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
+        self.alive.append((inputs, outputs))
+        self.step += 1
+        self.memory.note(self.step, inputs, outputs, self.weights)
+        seen = [self.views.get(id(x)) for x in inputs]
+        if any(view is not None for view in seen):
+            what = describe(func, args, output)
+            view = flow(func, what, args, output, self.views)
+            for x in outputs:
+                self.views[id(x)] = view.of(x)
+            if what is not None:
+                self._note(_named(what, seen), outputs[0], view)
+        return output
+
+    def _note(self, what: Description, output: Tensor, view: View) -> None:
+        path, module = self.stack[-1]
+        own = dict(module.named_parameters(recurse=False))
+        parameters = 0
+        if own and what.kind in LEARNT and path not in self.counted:
+            self.counted.add(path)
+            parameters = sum(p.numel() for p in own.values())
+        is_leaf = not list(module.children()) or (own and what.kind in LEARNT)
+        name = path if is_leaf else ".".join(filter(None, (path, what.function)))
+        self.used_names[name] += 1
+        if not is_leaf and self.used_names[name] > 1:
+            name += f"_{self.used_names[name]}"
+        channels = int(output.shape[1] if output.dim() == 4 and what.kind != "linear" else output.shape[-1])
+        self.result.operations.append(
+            Operation(name, path, type(module).__name__, what, channels, view.of(output), parameters)
+        )
+
+
+def _named(what: Description, seen: list[View | None]) -> Description:
+    """A product with a weight is a fully connected layer."""
+    if what.kind == "product" and sum(view is not None for view in seen) == 1:
+        return replace(what, kind="linear", function="linear")
+    return what

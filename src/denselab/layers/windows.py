@@ -1,0 +1,98 @@
+"""Three ways to run a small unpadded network on the window around every pixel; they give the same numbers.
+
+`run_windows` is the literal one: cut out every window, run each by itself. `shift_and_stitch` runs the network on whole
+pictures that are shifted by every offset below its stride and interlaces the answers (OverFeat, arXiv 1312.6229, section
+3.3; FCN, arXiv 1411.4038, section 3.2). `run_dense` runs it once, with every stride turned into a dilation of all that
+follows: the "hole algorithm", a trous (DeepLab, arXiv 1412.7062, section 3.1). Windows overlap; the last two share the
+work of the overlaps.
+"""
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from denselab.errors import ShapeError
+
+Size = tuple[int, int]
+Network = Callable[[Tensor], Tensor]
+"""(N, C, h, w) to (N, K, 1, 1) or (N, K) on one window; (N, K, i, j) on more, where it is fully convolutional."""
+
+BATCH = 512  # windows at a time: 64 MB per map of 32 channels and 32x32 cells
+
+
+def run_windows(network: Network, images: Tensor, window: Size, stride: Size = (1, 1), batch: int = BATCH) -> Tensor:
+    """(B, K, rows, columns): the network run on every window by itself, `batch` windows at a time.
+
+    images: (B, C, H, W), at least as large as the window; cell (i, j) is the window that starts at (i, j) * stride.
+    Memory is that of one batch of windows (and what a backward pass keeps, where gradients are asked for).
+    """
+    rows, columns = window_grid((images.shape[-2], images.shape[-1]), window, stride)
+    views = images.unfold(2, window[0], stride[0]).unfold(3, window[1], stride[1])  # (B, C, rows, columns, h, w)
+    total = images.shape[0] * rows * columns
+    answers: list[Tensor] = []
+    for start in range(0, total, batch):
+        place = torch.arange(start, min(start + batch, total), device=images.device)
+        picture, row, column = place // (rows * columns), place // columns % rows, place % columns
+        answers.append(network(views[picture, :, row, column]).flatten(1))
+    return torch.cat(answers).unflatten(0, (images.shape[0], rows, columns)).movedim(-1, 1)
+
+
+def window_grid(size: Size, window: Size, stride: Size) -> Size:
+    """(rows, columns) of the windows that lie in a picture of `size`. Raises ShapeError where not even one does."""
+    if size[0] < window[0] or size[1] < window[1]:
+        raise ShapeError(
+            f"picture {size[0]}x{size[1]} is smaller than the window {window[0]}x{window[1]}; enlarge it or pad it"
+        )
+    return (size[0] - window[0]) // stride[0] + 1, (size[1] - window[1]) // stride[1] + 1
+
+
+def shift_and_stitch(network: Network, images: Tensor, window: Size, stride: int) -> Tensor:
+    """(B, K, H - h + 1, W - w + 1): run_windows of stride 1, from stride^2 runs over whole shifted pictures.
+
+    network: fully convolutional and unpadded, one cell per window (h, w), of total stride `stride`.
+    """
+    rows, columns = window_grid((images.shape[-2], images.shape[-1]), window, (1, 1))
+    result: Tensor | None = None
+    for down, right in product(range(min(stride, rows)), range(min(stride, columns))):
+        answers = network(images[..., down:, right:])
+        if result is None:
+            result = answers.new_empty(images.shape[0], answers.shape[1], rows, columns)
+        result[..., down::stride, right::stride] = answers
+    assert result is not None
+    return result
+
+
+def run_dense(layers: nn.Sequential, images: Tensor) -> Tensor:
+    """(B, K, H - h + 1, W - w + 1): run_windows of stride 1, in one run, the strides turned into dilations.
+
+    layers: unpadded convolutions and max pools, and layers that treat each cell alike (ReLU, normalisation in evaluation
+    mode, dropout). Raises ShapeError for other pools and for padding.
+    """
+    x, holes = images, 1
+    for name, layer in layers.named_children():
+        if isinstance(layer, nn.Conv2d):
+            _refuse_padding(name, layer.padding)
+            x = F.conv2d(x, layer.weight, layer.bias, dilation=holes * layer.dilation[0], groups=layer.groups)
+            holes *= layer.stride[0]
+        elif isinstance(layer, nn.MaxPool2d):
+            kernel, stride = _side(layer.kernel_size), _side(layer.stride)
+            _refuse_padding(name, layer.padding)
+            x = F.max_pool2d(x, kernel, stride=1, dilation=holes)
+            holes *= stride
+        elif isinstance(layer, nn.AvgPool2d):
+            raise ShapeError(f"layer {name} is an average pool, which has no dilation; use a convolution in its place")
+        else:
+            x = layer(x)
+    return x
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
+
+
+def _refuse_padding(name: str, padding: int | str | tuple[int, ...]) -> None:
+    if padding not in (0, (0, 0), "valid"):
+        raise ShapeError(f"layer {name} is padded by {padding}: windows would see their own borders; use padding 0")

@@ -1,0 +1,98 @@
+"""Patch-wise classification: a small network run on the window around every pixel. The baseline that FCN argues against.
+
+Paper: Ciresan, Giusti, Gambardella, Schmidhuber, "Deep Neural Networks Segment Neuronal Membranes in Electron Microscopy
+Images", NIPS 2012: the class of a pixel is that of its window, by convolutions, max pools and a classifier at the end,
+trained on patches; the border of the picture is mirrored. FCN (arXiv 1411.4038, sections 1 and 3.4) names it among the
+approaches it replaces: neighbouring windows share nearly all their pixels, and nothing of the work.
+
+It is slow, and that is the point: every window is cut out and computed by itself (`layers.windows.run_windows`). The same
+weights run over the whole picture at once (`dense_logits`) give the same numbers for a hundredth of the multiplications.
+
+Choices and deviations, and why:
+- A window of 32x32 and three convolutions, where the paper has 65 or 95 and four: a CPU has to train it.
+- Batch normalisation (not in the paper): it trains from scratch at the default learning rate.
+- One window for every 8th pixel, then bilinear enlargement; `stride=1` is the paper's, at 64 times the cost. 8x8 blocks of
+  one picture are patches that overlap by three quarters: training on full pictures is training on all their patches.
+Expected: nothing published for this size of network; on CamVid it stays well below a network that sees more than 32 pixels.
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from denselab.layers.conv import kaiming_init
+from denselab.layers.pad import mirror_pad
+from denselab.layers.upsample import enlarge_logits
+from denselab.layers.windows import BATCH, run_dense, run_windows
+from denselab.models.base import ModelOptions, SegmentationModel
+
+WINDOW = 32
+STRIDE = 8
+WIDTHS = (16, 32, 64)
+
+
+def patch_classifier(in_channels: int, num_classes: int, widths: tuple[int, int, int] = WIDTHS) -> nn.Sequential:
+    """(N, in_channels, 32, 32) to (N, num_classes, 1, 1); sides 32 -> 28 -> 14 -> 10 -> 5 -> 1, nothing padded.
+
+    The last convolution sees all that is left, 5x5: what a fully connected layer would. It has no normalisation: one
+    window alone is one value per channel there.
+    """
+    first, second, third = widths
+    layers: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(in_channels, first, 5, bias=False),
+        "norm1": nn.BatchNorm2d(first),
+        "relu1": nn.ReLU(inplace=True),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(first, second, 5, bias=False),
+        "norm2": nn.BatchNorm2d(second),
+        "relu2": nn.ReLU(inplace=True),
+        "pool2": nn.MaxPool2d(2),
+        "conv3": nn.Conv2d(second, third, 5),
+        "relu3": nn.ReLU(inplace=True),
+        "score": nn.Conv2d(third, num_classes, 1),
+    }
+    classifier = nn.Sequential(OrderedDict(layers))
+    kaiming_init(classifier)
+    return classifier
+
+
+class Patchwise(SegmentationModel):
+    """`classifier` on the 32x32 window around the middle of every block of stride x stride pixels."""
+
+    def __init__(self, classifier: nn.Sequential, num_classes: int, stride: int = STRIDE, batch: int = BATCH) -> None:
+        """batch: windows computed at a time; it bounds the memory of a prediction, whatever the picture."""
+        super().__init__(num_classes)
+        self.classifier, self.stride, self.batch = classifier, stride, batch
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, ceil(H / stride), ceil(W / stride)), each cell from its own window."""
+        return run_windows(
+            self.classifier, self._mirrored(images), (WINDOW, WINDOW), (self.stride, self.stride), self.batch
+        )
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return enlarge_logits(coarse, self.stride, size)
+
+    def dense_logits(self, images: Tensor) -> Tensor:
+        """(B, K, ceil(H / stride), ceil(W / stride)): `coarse_logits` in evaluation mode, by one run over the picture."""
+        return run_dense(self.classifier, self._mirrored(images))[..., :: self.stride, :: self.stride]
+
+    def _mirrored(self, images: Tensor) -> Tensor:
+        """The border mirrored so that window i starts at pixel stride * i and has block i in its middle.
+
+        (A window and a block of even sides have their middles in common; stride 1 puts its pixel half a pixel before it.)
+        """
+        before = (WINDOW - self.stride) // 2
+        height, width = images.shape[-2:]
+        below, right = (_covered(side, self.stride) + WINDOW - before - side for side in (height, width))
+        return mirror_pad(images, before, below, before, right)
+
+
+def _covered(side: int, stride: int) -> int:
+    """Where the last window starts."""
+    return (side - 1) // stride * stride
+
+
+def build_patchwise(options: ModelOptions) -> Patchwise:
+    """The 32x32 window at every 8th pixel."""
+    return Patchwise(patch_classifier(options.in_channels, options.num_classes), options.num_classes)

@@ -1,0 +1,54 @@
+"""Pixel-wise convolution: a stack of 3x3 convolutions at full resolution, without a pool. The other baseline FCN argues against.
+
+No paper proposes it; it is the first idea everyone has, and courses draw it before they draw FCN (arXiv 1411.4038,
+section 1 and figure 1): each layer keeps the size of the picture, so the last one labels every pixel. Two things are wrong
+with it. A layer adds two pixels to the receptive field, 2L + 1 after L layers: six layers see 13x13 pixels. And every
+layer costs its multiplications at every pixel: channels must stay few where a net with pools could have hundreds.
+
+Choices, and why: six layers of 32 channels with batch normalisation, so that a CPU trains it; zeros around the picture.
+Expected: nothing published. Colours and textures of 13 pixels are all that it can learn.
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from denselab.layers.conv import conv_norm_relu, kaiming_init
+from denselab.layers.pad import pad_to_multiple
+from denselab.models.base import ModelOptions, SegmentationModel
+
+LAYERS = 6
+WIDTH = 32
+
+
+class Pixelwise(SegmentationModel):
+    """conv1 .. conv6 (3x3, normalisation, ReLU), score (1x1); everything at (H, W)."""
+
+    def __init__(self, in_channels: int, num_classes: int, layers: int = LAYERS, width: int = WIDTH) -> None:
+        super().__init__(num_classes)
+        named: dict[str, nn.Module] = {
+            f"conv{i}": conv_norm_relu(in_channels if i == 1 else width, width, 3) for i in range(1, layers + 1)
+        }
+        self.layers = nn.Sequential(OrderedDict(named))
+        self.score = nn.Conv2d(width, num_classes, 1)
+        kaiming_init(self)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, H, W): nothing is enlarged at the end."""
+        # 2x2 at least: in training batch normalisation needs more than one value per channel
+        logits: Tensor = self.score(self.layers(pad_to_multiple(images, 1, 2)))
+        return logits[..., : images.shape[-2], : images.shape[-1]]
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return coarse[..., : size[0], : size[1]]
+
+    def landmarks(self) -> dict[str, str]:
+        return {
+            f"layers.conv{i}": f"after {i} convolutions: {2 * i + 1}x{2 * i + 1} pixels seen"
+            for i in range(1, len(self.layers) + 1)
+        }
+
+
+def build_pixelwise(options: ModelOptions) -> Pixelwise:
+    """Six layers of 32 channels."""
+    return Pixelwise(options.in_channels, options.num_classes)
