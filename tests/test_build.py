@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from denselab.build import create_loss, create_model, is_normalised, model_preprocessing
 from denselab.errors import ConfigError
 from denselab.models import MODELS
-from denselab.models.deeplab import DeepLabV3Plus
+from denselab.models.deeplab_v3plus import DeepLabV3PlusEncoder
 from denselab.models.fcn import FCN
 from denselab.models.unet import UNet, UNetEncoder, UNetPaper
 
@@ -40,7 +40,7 @@ def test_classes_behind_the_names() -> None:
         assert isinstance(create_model("unet", 2, encoder="test_resnet"), UNetEncoder)
         assert isinstance(create_model("unet_paper", 2), UNetPaper)
         deeplab = create_model("deeplabv3plus", 2)
-        assert isinstance(deeplab, DeepLabV3Plus)
+        assert isinstance(deeplab, DeepLabV3PlusEncoder)
         assert deeplab.encoder.name == "mobilenetv2_100"
         assert deeplab.encoder.stages[-1].stride == 16
 
@@ -49,7 +49,7 @@ def test_classes_behind_the_names() -> None:
 def test_output_stride(output_stride: int) -> None:
     with torch.device("meta"):
         model = create_model("deeplabv3plus", 2, encoder="test_resnet", output_stride=output_stride)
-    assert isinstance(model, DeepLabV3Plus)
+    assert isinstance(model, DeepLabV3PlusEncoder)
     assert model.encoder.stages[-1].stride == output_stride
 
 

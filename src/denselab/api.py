@@ -17,6 +17,7 @@ from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.training.resume import resumed_settings
 from denselab.training.run import RunSummary, run_training
+from denselab.training.stages import chain_of, is_staged, run_stages, staged_settings
 
 
 def train(
@@ -33,13 +34,16 @@ def train(
     device: str | None = None,
     workers: int | None = None,
     seed: int | None = None,
+    init: str | Path | None = None,
+    stages: bool | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> RunSummary:
     """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
 
     time: "30m", "1h30m" or seconds; or epochs. imgsz: "360x480", (height, width) or one number. pretrained: "auto", "yes",
-    "no". settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is left open, the default
+    "no". init: a model or run folder to start from, as far as its tensors fit. stages: FCN's 32s, 16s, 8s one after the other
+    within the budget (denselab.training.stages); returned is the last one. settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is left open, the default
     recipe chooses, and says why. Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
     """
     flags = {
@@ -53,6 +57,8 @@ def train(
         "device": device,
         "workers": workers,
         "seed": seed,
+        "init": None if init is None else str(init),
+        "stages": stages,
     }
     merged = merge_settings(settings or {}, flags)
     return train_run(str(data), merged, Path(out), resume=resume, command=_command_of_call(data, out, merged))
@@ -76,10 +82,15 @@ def merge_settings(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dic
 def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool, command: str) -> RunSummary:
     """Open and quickly check the data, train, write the report. `settings` are keys of TrainConfig."""
     started = time.monotonic()
-    dataset = open_for_training(data, resumed_settings(settings, run) if resume else settings)
+    staged = is_staged(run) if resume else bool(settings.get("stages"))
+    if staged:
+        settings = staged_settings(settings, run) if resume else settings
+        chain_of(settings.get("model"))  # refused before any data are read
+    dataset = open_for_training(data, resumed_settings(settings, run) if resume and not staged else settings)
     if not resume:
         refuse_inside(dataset, run)
-    summary = run_training({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
+    start = run_stages if staged else run_training
+    summary = start({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
         path = write_report(run, dataset, device=settings.get("device") or "auto")
         remark(f"report: {path}")

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from denselab.console import remark
@@ -115,19 +114,3 @@ def _say_no_weights(name: str, pretrained: Pretrained) -> None:
         raise ConfigError(f"pretrained=yes, but there are no ImageNet weights for {name!r}; use auto or no")
     if pretrained == "auto":
         remark(f"{name}: no ImageNet weights exist for it; training from scratch")
-
-
-def list_models(num_classes: int) -> list[dict[str, str | int]]:
-    """Every network of MODELS: name, title, encoder in words, learnable parameters for `num_classes`.
-
-    Built on the meta device: nothing is computed or allocated.
-    """
-    rows: list[dict[str, str | int]] = []
-    for name, entry in MODELS.items():
-        with torch.device("meta"):
-            model = entry.build(ModelOptions(num_classes, encoder=entry.default_encoder))
-        own = ", ".join(entry.encoders) or entry.default_encoder or "its own"
-        encoder = f"{own}, or any of timm's" if entry.any_encoder else own
-        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        rows.append({"name": name, "title": entry.title, "encoder": encoder, "parameters": parameters})
-    return rows

@@ -9,11 +9,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -105,6 +108,26 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
         return load_tensors(content)
     except SafetensorError as error:
         raise CheckpointError(f"{source} is not a safetensors file: {error}") from None
+
+
+def read_torch_file(path: Path) -> Any:
+    """What `torch.save` wrote to a .pth or .pt file, on the CPU, by torch's restricted reader: tensors and plain containers.
+
+    A pickle that calls for anything else is refused before any of it runs. Raises CheckpointError that names the file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist, or is no file; check the path")
+    try:  # a zip is mapped, so that only what is used is read; the format before torch 1.6 cannot be
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError, ...: whatever the bytes provoke
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted:
+            raise CheckpointError(
+                f"{path} is an unsafe pickle: it calls for {wanted[1]}, and nothing of it was run. Save the weights alone "
+                "where you trust the file: torch.save(model.state_dict(), ...) or safetensors"
+            ) from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise CheckpointError(f"{path} is not a file of torch.save, or is damaged: {reason}; fetch it anew") from None
 
 
 def unpack_json(content: bytes, source: str) -> dict[str, Any]:

@@ -81,6 +81,9 @@ class TrainConfig(BaseModel):
     output_stride: Literal[8, 16, 32] | None = None  # None: the model's own
     aux: bool = False  # auxiliary head, where the model has one
     pretrained: Annotated[Literal["auto", "yes", "no"], BeforeValidator(word_of_bool)] = "auto"
+    init: str | None = None  # model or run folder to start from: tensors of equal name and shape are copied
+    stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
+    stage_lr_factor: float | None = Field(default=None, gt=0)  # lr of a stage over the one's before; None: by optimizer
     # pictures
     imgsz: Size  # (height, width) that a picture is fitted into, and the size of a crop; pixels
     scale_min: float = Field(default=0.5, gt=0)  # scale jitter, times the fitted size
@@ -103,12 +106,12 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(default=1, ge=1)  # batches per step
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)  # its largest value
-    encoder_lr_factor: float = Field(default=1.0, gt=0)
+    encoder_lr_factor: float = Field(default=1.0, ge=0)  # 0: the encoder stays as it is
     bias_lr_factor: float = Field(default=1.0, gt=0)  # Caffe's lr_mult 2 for biases
     momentum: float = Field(default=0.9, ge=0, lt=1)  # SGD's; AdamW's beta1
     weight_decay: float = Field(default=0.01, ge=0)  # not on biases and norms
-    schedule: Literal["constant", "poly", "onecycle"] = "onecycle"
-    warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("poly", "onecycle")
+    schedule: Literal["constant", "step", "poly", "onecycle"] = "onecycle"
+    warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")
     poly_power: float = Field(default=0.9, gt=0)
     clip_norm: float = Field(default=0.0, ge=0)  # largest gradient norm; 0 is off
     ema: float = Field(default=0.0, ge=0, lt=1)  # decay of the running mean of weights; 0 is off

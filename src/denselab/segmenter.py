@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from denselab.types import Image, LabelMap
 
 FORMAT = 1  # of config.json in a model folder
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+Fit = Literal["inside", "shrink", "shorter"]
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 
 
@@ -58,14 +59,31 @@ class Architecture:
 class Preprocessing:
     """What happens to a picture before the network.
 
-    imgsz: (height, width) that a picture is fitted into, aspect kept. mean, std: RGB, of pictures in 0..1.
+    imgsz: (height, width) that a picture is fitted into, aspect kept; see fit. mean, std: RGB, of pictures in 0..1.
     train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
+    fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. Of weights by others:
+    "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side becomes imgsz's
+    shorter side (torchvision).
     """
 
     imgsz: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     train_scale: float = 1.0
+    fit: Fit = "inside"
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            raise ConfigError(f"preprocessing: fit {self.fit!r}; use one of {', '.join(get_args(Fit))}")
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) at which the network sees a picture of `size`, at least 1x1."""
+        if self.fit == "shrink" and size[0] <= self.imgsz[0] and size[1] <= self.imgsz[1]:
+            return size
+        if self.fit == "shorter":
+            shorter, longer = min(self.imgsz), min(self.imgsz) * max(size) // min(size)  # cut off, as torchvision does
+            return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
+        return fit_size(size, self.imgsz)
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,7 @@ class Segmenter:
 
     def logits(self, images: Sequence[Image]) -> Tensor:
         """(B, K, h, w) float32 logits at the working size of pictures (h0, w0, 3) uint8 that all have one size."""
-        size = fit_size(images[0].shape[:2], self.preprocessing.imgsz)
+        size = self.preprocessing.working_size((images[0].shape[0], images[0].shape[1]))
         stack = np.stack([resize_image(image, size) for image in images])
         with torch.inference_mode():
             pixels = torch.from_numpy(stack).permute(0, 3, 1, 2)  # channels_last memory
@@ -108,8 +126,8 @@ class Segmenter:
         return [found[i] for i in range(len(images))]
 
     def with_imgsz(self, imgsz: tuple[int, int]) -> "Segmenter":
-        """The same network at another working size."""
-        return replace(self, preprocessing=replace(self.preprocessing, imgsz=imgsz))
+        """The same network at another working size, which pictures are fitted into."""
+        return replace(self, preprocessing=replace(self.preprocessing, imgsz=imgsz, fit="inside"))
 
 
 def forward_images(
@@ -196,8 +214,12 @@ def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
     write_folder(folder, files)
 
 
-def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
-    """The Segmenter of a model folder, or of the `model/` in a run folder. Raises CheckpointError that names the file."""
+def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int | None = None) -> Segmenter:
+    """The Segmenter of a model folder, or of the `model/` in a run folder. Raises CheckpointError that names the file.
+
+    output_stride: another than that of the training, with the same weights: 8 in place of 16 gives DeepLab a grid twice
+    as fine, for about three times the computation. Raises ConfigError where the network has none to choose.
+    """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
     for name in (WEIGHTS, CONFIG):
@@ -212,7 +234,11 @@ def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
         architecture = Architecture(**config["architecture"])
         fields = config["preprocessing"]
         preprocessing = Preprocessing(
-            tuple(fields["imgsz"]), tuple(fields["mean"]), tuple(fields["std"]), fields["train_scale"]
+            tuple(fields["imgsz"]),
+            tuple(fields["mean"]),
+            tuple(fields["std"]),
+            fields["train_scale"],
+            fields.get("fit", "inside"),  # not in older folders
         )
         label_space = LabelSpace.from_list(config["labels"])
         model = architecture.create()
@@ -220,6 +246,9 @@ def load_segmenter(folder: str | Path, device: str = "auto") -> Segmenter:
         raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
     except (ConfigError, DataError) as error:  # a network or a table that this version does not know
         raise CheckpointError(f"{folder / CONFIG}: {error}; update DenseLab, or use another model") from None
+    if output_stride is not None:
+        architecture = replace(architecture, output_stride=output_stride)
+        model = architecture.create()
     load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
@@ -264,13 +293,18 @@ def model_card(segmenter: Segmenter) -> str:
     scores = "\n".join(f"- {name}: {value}" for name, value in segmenter.scores.items())
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     height, width = segmenter.preprocessing.imgsz
+    fitted = {
+        "inside": f"fitted into {height}x{width}",
+        "shrink": f"taken at their own size, larger ones fitted into {height}x{width}",
+        "shorter": f"resized to a shorter side of {min(height, width)}",
+    }[segmenter.preprocessing.fit]
     return f"""---
 library_name: denselab
 pipeline_tag: image-segmentation
 ---
 # {architecture.name}{encoder}, {space.num_classes} classes
 
-A semantic segmentation network trained with DenseLab. Pictures are fitted into {height}x{width}.
+A semantic segmentation network trained with DenseLab. Pictures are {fitted}.
 
 ```python
 import denselab as dl

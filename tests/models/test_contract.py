@@ -3,9 +3,11 @@
 Each case is a thin version of one network of MODELS; the full ones differ in channels only and are counted in their own files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -15,13 +17,41 @@ from torch.nn import functional as F
 
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import INCEPTIONS, GoogLeNet
+from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.encoders.xception import Xception
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab import DeepLabV3Plus
+from denselab.models.deconvnet import DeconvNet
+from denselab.models.deeplab_v1 import (
+    KERNEL_4X4,
+    KERNEL_4X4_ALIGNED,
+    KERNEL_4X4_STRIDE_8,
+    KERNEL_7X7,
+    LARGE_FOV,
+    DeepLabMSc,
+    DeepLabV1,
+    FieldOfView,
+    VGG16FieldOfView,
+)
+from denselab.models.deeplab_v2 import (
+    ASPP_L,
+    ASPP_S,
+    MSC_SCALES,
+    VGG16ASPP,
+    DeepLabV2,
+    caffe_resnet,
+    resnet_score_layers,
+    vgg_score_layers,
+)
+from denselab.models.deeplab_v3 import DeepLabV3, DeepLabV3Encoder
+from denselab.models.deeplab_v3plus import DeepLabV3Plus, DeepLabV3PlusEncoder
 from denselab.models.fcn import FCN, Decapitated, Stride
+from denselab.models.patchwise import Patchwise, patch_classifier
+from denselab.models.pixelwise import Pixelwise
+from denselab.models.segnet import SegNet, SegNetBasic
 from denselab.models.torchvision_forms import DeepLabHead, FCNHead, LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
 
@@ -47,13 +77,34 @@ def thin_googlenet() -> GoogLeNet:
     return GoogLeNet(stem=(8, 8, 16), inceptions=dict.fromkeys(INCEPTIONS, (8, 8, 8, 8, 8, 8)))
 
 
+def thin_view(view: FieldOfView, batch_norm: bool = False) -> VGG16FieldOfView:
+    return VGG16FieldOfView(replace(view, channels=16), batch_norm=batch_norm, dropout=0.1, blocks=THIN_VGG)
+
+
+def thin_aspp(rates: Sequence[int], scales: Sequence[float] = (1.0,)) -> DeepLabV2:
+    encoder = VGG16ASPP(rates, channels=16, dropout=0.1, blocks=THIN_VGG)
+    return DeepLabV2(encoder, vgg_score_layers(encoder, K), K, scales=scales)
+
+
+def thin_resnet_aspp(rates: Sequence[int], scales: Sequence[float] = (1.0,)) -> DeepLabV2:
+    return DeepLabV2(caffe_resnet(depth=50, width=4), resnet_score_layers(128, K, rates), K, scales=scales)
+
+
 def thin_unet(padded: bool, release: bool = False) -> UNetCore:
     dropout = 0.0 if padded else 0.1
     return UNetCore(3, K, padded=padded, batch_norm=padded, dropout=dropout, widths=THIN_UNET, release=release)
 
 
+def thin_deconvnet(fc_channels: int) -> DeconvNet:
+    return DeconvNet(VGG16(blocks=THIN_VGG, batch_norm=True, return_indices=True), K, fc_channels)
+
+
 def thin_encoder(output_stride: int | None) -> TimmEncoder:
     return TimmEncoder("test_efficientnet", output_stride=output_stride)
+
+
+def thin_resnet_v3plus(depth: Literal[50, 101]) -> DeepLabV3Plus:
+    return DeepLabV3Plus(ResNet(depth, output_stride=16, width=4), K, separable=False, channels=16)
 
 
 def thin_torchvision_form(head: type[FCNHead] | type[DeepLabHead], aux: bool = False) -> TorchvisionForm:
@@ -92,16 +143,48 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "unet on an encoder": lambda: UNetEncoder(thin_encoder(None), K),
     "unet_paper": lambda: UNetPaper(thin_unet(padded=False)),
     "unet_release": lambda: UNetPaper(thin_unet(padded=False, release=True)),
+    "patchwise": lambda: Patchwise(patch_classifier(3, K, (4, 8, 16)), K),
+    "pixelwise": lambda: Pixelwise(3, K, layers=3, width=8),
     "fcn_resnet50": lambda: thin_torchvision_form(FCNHead),
     "fcn_resnet101": lambda: thin_torchvision_form(FCNHead, aux=True),
     "deeplabv3_resnet50": lambda: thin_torchvision_form(DeepLabHead),
     "deeplabv3_resnet101": lambda: thin_torchvision_form(DeepLabHead, aux=True),
     "deeplabv3_mobilenet_v3_large": lambda: thin_mobilenet_form(lraspp=False),
     "lraspp_mobilenet_v3_large": lambda: thin_mobilenet_form(lraspp=True),
-    "deeplabv3plus": lambda: DeepLabV3Plus(thin_encoder(16), K, channels=32, aux=True),
-    "deeplabv3plus at stride 8": lambda: DeepLabV3Plus(thin_encoder(8), K, channels=32, separable=False),
+    "deeplabv3": lambda: DeepLabV3(ResNet(50, output_stride=16, multi_grid=(1, 2, 4), width=8), K, channels=32),
+    "deeplabv3 on an encoder": lambda: DeepLabV3Encoder(thin_encoder(8), K, channels=32),
+    "deeplab_largefov": lambda: DeepLabV1(thin_view(LARGE_FOV), K),
+    "deeplab_largefov with batch normalisation": lambda: DeepLabV1(thin_view(LARGE_FOV, batch_norm=True), K),
+    "deeplab_msc_largefov": lambda: DeepLabMSc(thin_view(LARGE_FOV), K, channels=8, dropout=0.1),
+    "deeplab_7x7": lambda: DeepLabV1(thin_view(KERNEL_7X7), K),
+    "deeplab_4x4": lambda: DeepLabV1(thin_view(KERNEL_4X4), K),
+    "deeplab_4x4_stride8": lambda: DeepLabV1(thin_view(KERNEL_4X4_STRIDE_8), K),
+    "deeplab_msc_4x4": lambda: DeepLabMSc(thin_view(KERNEL_4X4_ALIGNED), K, channels=8, dropout=0.1),
+    "deeplabv2_vgg": lambda: thin_aspp(ASPP_L),
+    "deeplabv2_vgg_s": lambda: thin_aspp(ASPP_S),
+    "deeplabv2_vgg_msc": lambda: thin_aspp(ASPP_L, MSC_SCALES),
+    "deeplabv2_resnet101": lambda: thin_resnet_aspp(ASPP_L),
+    "deeplabv2_resnet101_s": lambda: thin_resnet_aspp(ASPP_S),
+    "deeplabv2_resnet101_largefov": lambda: thin_resnet_aspp((12,)),
+    "deeplabv2_resnet101_msc": lambda: thin_resnet_aspp(ASPP_L, MSC_SCALES),
+    "deeplabv3plus": lambda: DeepLabV3PlusEncoder(thin_encoder(16), K, channels=32, aux=True),
+    "deeplabv3plus at stride 8": lambda: DeepLabV3PlusEncoder(thin_encoder(8), K, channels=32, separable=False),
+    "deeplabv3plus_xception65": lambda: DeepLabV3Plus(Xception(65, thin=32), K, channels=16),
+    "deeplabv3plus_xception41": lambda: DeepLabV3Plus(Xception(41, thin=32), K, channels=16),
+    "deeplabv3plus_xception71": lambda: DeepLabV3Plus(Xception(71, output_stride=8, thin=32), K, channels=16),
+    "deeplabv3plus_resnet50": lambda: thin_resnet_v3plus(50),
+    "deeplabv3plus_resnet101": lambda: thin_resnet_v3plus(101),
+    "deeplabv3plus_mobilenetv2": lambda: DeepLabV3(MobileNetV2(multiplier=0.25), K, atrous_rates=(), channels=16),
+    "deconvnet": lambda: thin_deconvnet(32),
+    "deconvnet_1024": lambda: thin_deconvnet(16),
+    "segnet": lambda: SegNet(3, K, blocks=THIN_VGG),
+    "segnet_basic": lambda: SegNetBasic(3, K, widths=(8, 8, 8, 8)),
+    "bayesian_segnet": lambda: SegNet(3, K, dropout=0.1, blocks=THIN_VGG),
+    "bayesian_segnet_basic": lambda: SegNetBasic(3, K, dropout=0.1, widths=(8, 8, 8, 8)),
 }
 AUXILIARY = {
+    "deeplabv2_vgg_msc": 3,
+    "deeplabv2_resnet101_msc": 3,
     "fcn_resnet101": 1,
     "deeplabv3_resnet101": 1,
     "deeplabv3_mobilenet_v3_large": 1,

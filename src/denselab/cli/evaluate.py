@@ -31,6 +31,9 @@ def evaluate(
         str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over sizes and mirrored views.")] = False,
+    output_stride: Annotated[
+        int | None, typer.Option(metavar="8|16|32", help="DeepLab: another output stride, with the same weights.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
@@ -53,7 +56,7 @@ def evaluate(
     from denselab.report.measure import evaluation_json
 
     options = Options.of(tta, window_size(window))
-    predictor = load(model, device)
+    predictor = load(model, device, output_stride)
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = split_of_run(model) | {key: value for key, value in given.items() if value is not None}
     dataset = open_dataset(data, **drawn)
@@ -66,7 +69,8 @@ def evaluate(
     kept = KeptLabels()
     with progress("evaluate", len(items), "pictures", quiet=as_json) as bar:
         evaluation = count(predict_items(predictor, dataset, items, options, kept, bar), dataset.label_space)
-    folder = out or default_folder(model, data, split)
+    kind = split if output_stride is None else f"{split}-os{output_stride}"
+    folder = out or default_folder(model, data, kind)
     document = evaluation_json(evaluation)
     write_text(folder / "evaluation.json", document)
     write_text(folder / "evaluation.csv", csv_text(csv_rows(evaluation)))

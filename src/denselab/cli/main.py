@@ -31,6 +31,7 @@ def _register() -> None:
     from denselab.cli.demo import demo
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
+    from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
     from denselab.cli.train import train
@@ -42,6 +43,7 @@ def _register() -> None:
     app.command("val", hidden=True)(evaluate)
     app.command("predict")(predict)
     app.command("models")(models)
+    app.command("info")(info)
     app.command("doctor")(doctor)
 
 

@@ -31,8 +31,20 @@ def predict(
     tta: Annotated[
         bool, typer.Option("--tta", help="Average over sizes and mirrored views: slower, a little better.")
     ] = False,
+    output_stride: Annotated[
+        int | None, typer.Option(metavar="8|16|32", help="DeepLab: another output stride, with the same weights.")
+    ] = None,
     probs: Annotated[
         Literal["npz", "png"] | None, typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.")
+    ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty", help="Also a map of where the model is unsure: it runs with dropout, repeatedly."
+        ),
+    ] = False,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
@@ -44,6 +56,7 @@ def predict(
 
     started = time.monotonic()
     options = Options.of(tta, window_size(window))
+    runs = sample_count(uncertainty, samples)
     sources, skipped = find_sources(inputs, out)
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
@@ -51,8 +64,8 @@ def predict(
         raise DataError(
             f"nothing to predict: {_told(skipped)}; give picture files, or folders or patterns that hold some"
         )
-    predictor = load(model, device)
-    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", quiet=as_json)
+    predictor = load(model, device, output_stride)
+    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs)
     skipped += unreadable
     seconds = time.monotonic() - started
     if as_json:
@@ -77,6 +90,17 @@ def window_size(window: str | None) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1]))
 
 
+def sample_count(uncertainty: bool, samples: int | None) -> int:
+    """Runs with dropout per picture; 0 where no uncertainty is asked for. Raises ConfigError."""
+    from denselab.inference.uncertainty import SAMPLES  # here: `denselab --help` needs no torch
+
+    if not uncertainty and samples is not None:
+        raise ConfigError(f"--samples {samples} without --uncertainty; give both, or neither")
+    if samples is not None and samples < 2:
+        raise ConfigError(f"--samples {samples}; an uncertainty needs 2 at least, {SAMPLES} are usual")
+    return (samples or SAMPLES) if uncertainty else 0
+
+
 def _told(skipped: Sequence[Skipped]) -> str:
     first = f"{skipped[0].path}: {skipped[0].reason}"
     return first if len(skipped) == 1 else f"{first}; and {len(skipped) - 1} more, named above"
@@ -89,7 +113,12 @@ def _summary(
         "model": model,
         "out": str(out),
         "results": [
-            {"input": str(r.source), **{kind: str(path) for kind, path in r.written.items()}, "shares": r.shares}
+            {
+                "input": str(r.source),
+                **{kind: str(path) for kind, path in r.written.items()},
+                "shares": r.shares,
+                **({} if r.uncertainty is None else {"mean_uncertainty": r.uncertainty}),
+            }
             for r in results
         ],
         "skipped": [{"input": s.path, "reason": s.reason} for s in skipped],

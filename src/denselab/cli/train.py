@@ -30,6 +30,12 @@ def train(
         Literal["auto", "yes", "no"] | None,
         typer.Option(help="ImageNet weights: auto takes them where they can be had."),
     ] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model or run folder to start from; what fits is copied.")
+    ] = None,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
@@ -53,6 +59,8 @@ def train(
         "imgsz": imgsz,
         "batch": batch,
         "pretrained": pretrained,
+        "init": init,
+        "stages": stages or None,
         "device": device,
         "workers": workers,
         "seed": seed,
@@ -91,7 +99,13 @@ def _show_plan(data: str, settings: dict[str, Any], run: Path) -> None:
     from denselab.training.job import prepare_job
     from denselab.training.records import RunRecords
     from denselab.training.run import make_accelerator, preflight, say_plan
+    from denselab.training.stages import chain_of, stage_length, with_length
 
+    chain = chain_of(settings.get("model")) if settings.get("stages") else ()
+    if chain:
+        settings = {**with_length(settings, len(chain)), "stages": False, "model": chain[0]}
+        settings |= stage_length(settings, len(chain), 0, 0.0)
+        remark(f"in stages: {', then '.join(chain)}; what follows is the plan of the first")
     dataset = open_for_training(data, settings)
     accelerator = make_accelerator(settings)
     job, model = prepare_job({**settings, "data": data}, dataset, run)

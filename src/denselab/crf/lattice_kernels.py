@@ -81,16 +81,14 @@ def _enclose(features: Any, apart: Any, zero: Any, rank: Any, total: Any) -> Non
 
 
 @kernel
-def _grown(table: Any) -> Any:
-    """A table of twice the size with the same entries."""
-    bits = np.uint64(0)
-    while (np.int64(2) << np.int64(bits)) < table.size:
-        bits += np.uint64(1)
-    larger = np.full(2 * table.size, np.int64(-1))
-    for place in range(0, table.size, 2):
-        if table[place + 1] >= 0:
-            _insert(larger, np.uint64(63) - bits, table[place], table[place + 1])
-    return larger
+def _shift(table: Any) -> Any:
+    """How far a hash is shifted to become a place of the table: 64 - log2(places)."""
+    shift = np.uint64(64)
+    places = table.size // 2
+    while places > 1:
+        places //= 2
+        shift -= np.uint64(1)
+    return shift
 
 
 @kernel
@@ -121,6 +119,17 @@ def _find(table: Any, shift: Any, key: int) -> int:
         if found < 0 or table[at] == key:
             return np.int64(found)
         place = (place + np.uint64(1)) & mask
+
+
+@kernel
+def _grown(table: Any) -> Any:
+    """A table of twice the size with the same entries."""
+    larger = np.full(2 * table.size, np.int64(-1))
+    shift = _shift(larger)
+    for place in range(0, table.size, 2):
+        if table[place + 1] >= 0:
+            _insert(larger, shift, table[place], table[place + 1])
+    return larger
 
 
 @kernel
@@ -172,8 +181,8 @@ def enclose_part(
 
 
 @kernel
-def join_parts(keys: Any, mass: Any, starts: Any) -> Any:
-    """One numbering for the vertices of all parts: keys and mass of each part one after the other, from starts[part].
+def join_parts(keys: Any, mass: Any) -> Any:
+    """One numbering for the vertices of all parts: keys and mass of each part, one after the other.
 
     Returns the table, the number of each part's vertices in the whole, the keys and the masses of the whole.
     """
@@ -196,12 +205,7 @@ def join_parts(keys: Any, mass: Any, starts: Any) -> Any:
 @kernel
 def find_neighbours(table: Any, keys: Any, step: int, before: Any, after: Any) -> None:
     """before and after (M,) int32: the vertices one step back and forth along a direction, M where there is none."""
-    shift = np.uint64(65)
-    size = np.int64(table.size)
-    while size > 1:
-        size >>= 1
-        shift -= np.uint64(1)
-    shift += np.uint64(0)
+    shift = _shift(table)
     before[:] = keys.size
     for i in range(keys.size):
         neighbour = _find(table, shift, keys[i] + step)
@@ -225,11 +229,28 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
 
 @kernel
 def finish_part(
-    begin: int, end: int, column: int, number: Any, base: int, mass: Any, alpha: Any, index: Any, weight: Any, norm: Any
+    begin: int, end: int, columns: Any, number: Any, base: int, mass: Any, scheme: int, index: Any, weight: Any, back: Any
 ) -> None:
-    """Give pixels begin..end-1 the numbers of the whole, plus base, and norm (N,) = the filtered picture of ones."""
+    """Give pixels begin..end-1 the numbers of the whole, plus base, and fold the normalisation into the weights.
+
+    columns: first and last + 1 column of this lattice. mass (M + 1,): the filtered ones at the vertices. scheme: 0 none,
+    1 symmetric, 2 before, 3 after. weight (N, K) becomes what a pixel gives to its vertices; back (N, K), where it is
+    not empty, what it takes from them.
+    """
     for i in range(begin, end):
-        total = np.float32(0.0)
-        for k in range(column, column + norm.shape[1] if norm.ndim == 2 else column):
-            total += weight[i, k]
-        norm[i] = total * alpha
+        ones = np.float32(1e-20)
+        for k in range(columns[0], columns[1]):
+            vertex = number[index[i, k]]
+            ones += weight[i, k] * mass[vertex]
+            index[i, k] = vertex + base
+        give, take = np.float32(1.0), np.float32(1.0)
+        if scheme == 1:
+            give = take = np.float32(1.0) / np.sqrt(ones)
+        elif scheme == 2:
+            give = np.float32(1.0) / ones
+        elif scheme == 3:
+            take = np.float32(1.0) / ones
+        for k in range(columns[0], columns[1]):
+            if back.size > 0:
+                back[i, k] = weight[i, k] * take
+            weight[i, k] *= give

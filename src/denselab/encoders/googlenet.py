@@ -4,6 +4,9 @@ Paper: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842; 
 normalisation after pool1 and conv2, as there; its constants are those of AlexNet, which the paper does not repeat.
 torchvision's and timm's networks of this name have batch normalisation and 3x3 kernels in the place of the 5x5 ones.
 
+Table 1's parameters agree with its columns but for inception 4c (463K, the columns give 498K) and 5a (1072K, 1019K) and
+the two first convolutions; its columns are what is built here.
+
 Deviations: no auxiliary classifiers (FCN, table 1's note: "only the final loss layer"). Pictures are padded at the bottom
 and right to a multiple of 32: then the maps have whole cells, 224 -> 112, 56, 28, 14, 7 as in table 1, for any size.
 """

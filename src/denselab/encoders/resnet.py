@@ -198,6 +198,8 @@ def load_resnet_weights(resnet: ResNet, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: unreadable ({error}); remove it and fetch it anew") from error
     own = resnet.state_dict()
+    if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
+        raise CheckpointError(f"{path} holds {extra[0]}, which this ResNet has not; choose the depth it is of")
     try:
         resnet.load_state_dict({name: _fitting(name, state, like) for name, like in own.items()})
     except (KeyError, RuntimeError) as error:
@@ -205,8 +207,6 @@ def load_resnet_weights(resnet: ResNet, path: Path) -> None:
         raise CheckpointError(
             f"{path}: not the weights of this ResNet ({reason}); remove it and fetch it anew, or choose the depth it is of"
         ) from error
-    if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
-        raise CheckpointError(f"{path} holds {extra[0]}, which this ResNet has not; choose the depth it is of")
 
 
 def _fitting(name: str, state: Mapping[str, Tensor], like: Tensor) -> Tensor:

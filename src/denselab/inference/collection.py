@@ -22,6 +22,7 @@ from denselab.inference.files import write_text
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
 from denselab.inference.predictor import Options, Predictor
+from denselab.inference.uncertainty import require_dropout
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 
@@ -31,11 +32,15 @@ AHEAD = 2  # pictures decoded before they are needed
 
 @dataclass(frozen=True)
 class Result:
-    """One predicted file. shares: part of the picture by class name, classes that do not occur left out."""
+    """One predicted file. shares: part of the picture by class name, classes that do not occur left out.
+
+    uncertainty: its mean over the picture, where one was asked for.
+    """
 
     source: Path
     written: dict[str, Path]
     shares: dict[str, float]
+    uncertainty: float | None = None
 
 
 def predict_files(
@@ -45,20 +50,28 @@ def predict_files(
     options: Options,
     probs: ProbsFormat = "none",
     quiet: bool = False,
+    samples: int = 0,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
 
-    The label table goes to labels.json. Raises ConfigError before any work where a result would replace an input or
-    another file that predict did not write, ResourceError where `out` cannot be written.
+    The label table goes to labels.json. samples: runs with dropout per picture, for its uncertainty; 0 is a plain run.
+    Raises ConfigError before any work where a result would replace an input or another file that predict did not write,
+    and for samples of a network without dropout; ResourceError where `out` cannot be written.
     """
-    refuse_losses(sources, out, probs)
+    if samples:
+        require_dropout(predictor.segmenter)
+    refuse_losses(sources, out, probs, uncertainty=samples > 0)
     write_text(out / TABLE, labels_json(predictor.label_space))
     results: list[Result] = []
     skipped: list[Skipped] = []
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(2) as pool:
         saving: Future[dict[str, Path]] | None = None
         for source, image in _read_ahead(sources, pool):
-            outcome = image if isinstance(image, DataError) else _try_predict(predictor, source, image, options, probs)
+            outcome: Prediction | DenseLabError
+            if isinstance(image, DataError):
+                outcome = image
+            else:
+                outcome = _try_predict(predictor, source, image, options, probs, samples, bar)
             if isinstance(outcome, DenseLabError):
                 skipped.append(Skipped(str(source.path), _reason(outcome, source.path)))
                 remark(f"skipped {source.path}: {skipped[-1].reason}")
@@ -66,21 +79,23 @@ def predict_files(
                 if saving:
                     saving.result()  # raises where writing failed; and holds at most one result in memory
                 saving = pool.submit(outcome.save, out, probs, str(source.stem))
-                written = result_paths(out, source.stem, probs)
-                results.append(Result(source.path, written, class_shares(outcome.labels, predictor.label_space)))
+                written = result_paths(out, source.stem, probs, uncertainty=samples > 0)
+                uncertainty = None if outcome.uncertainty is None else float(outcome.uncertainty.mean(dtype=np.float64))
+                shares = class_shares(outcome.labels, predictor.label_space)
+                results.append(Result(source.path, written, shares, uncertainty))
             bar.advance()
         if saving:
             saving.result()
     return results, skipped
 
 
-def refuse_losses(sources: Sequence[Source], out: Path, probs: ProbsFormat) -> None:
+def refuse_losses(sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False) -> None:
     """Raise ConfigError where a result would replace an input, or a file that is no earlier result.
 
     `predict RUN data/images --out data` would else write over the labels of a data set. Earlier results are known by
     the label table beside them.
     """
-    targets = [path for s in sources for path in result_paths(out, s.stem, probs).values()]
+    targets = [p for s in sources for p in result_paths(out, s.stem, probs, uncertainty=uncertainty).values()]
     refuse_overwriting(targets, sources)
     table = out / TABLE
     if _is_label_table(table):
@@ -109,10 +124,18 @@ def labels_json(space: LabelSpace) -> str:
 
 
 def _try_predict(
-    predictor: Predictor, source: Source, image: Image, options: Options, probs: ProbsFormat
+    predictor: Predictor,
+    source: Source,
+    image: Image,
+    options: Options,
+    probs: ProbsFormat,
+    samples: int,
+    bar: Progress,
 ) -> Prediction | ResourceError:
     """The prediction, or why this picture is too large for the machine: the others need not be."""
     try:
+        if samples:
+            return predictor.sampled(image, options, samples, source.path.stem, lambda note: bar.advance(0, note))
         return predict_one(predictor, source, image, options, probs)
     except ResourceError as error:
         return error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from denselab.errors import ConfigError
 from denselab.inference.files import write_bytes
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
-from denselab.visualize import colour_map, overlay
+from denselab.visualize import colour_map, heat_map, overlay
 
 NOTEBOOK_SIDE = 1024  # pixels: a notebook shows no more, and stores the picture in its file
 OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and viewers give up long before
@@ -29,6 +29,7 @@ class Prediction:
 
     image: (H, W, 3) uint8 RGB. labels: (H, W) class indices 0..K-1 of label_space.
     compute_probs: called when `probs` is first asked for; probabilities of a huge picture need a lot of memory.
+    uncertainty: (H, W) float32 variance over samples of the network, mean of the classes, where it was asked for.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Prediction:
     labels: LabelMap = field(repr=False)
     label_space: LabelSpace = field(repr=False)
     compute_probs: Callable[[], NDArray[np.float32]] = field(repr=False, compare=False)
+    uncertainty: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @cached_property
     def probs(self) -> NDArray[np.float32]:
@@ -58,21 +60,37 @@ class Prediction:
         """The picture with the classes' colours over it; alpha 0..1."""
         return PILImage.fromarray(overlay(self.image, self.labels, self.label_space, alpha))
 
+    def uncertainty_map(self) -> PILImage.Image:
+        """The uncertainty as a heat map: dark violet where all samples agree, pale yellow where they differ most.
+
+        It shows the standard deviation, against the largest one that K classes can have: one scale for all pictures.
+        Raises ConfigError where no uncertainty was asked for.
+        """
+        if self.uncertainty is None:
+            raise ConfigError("this prediction has no uncertainty; ask for it: predictor(picture, uncertainty=True)")
+        classes = self.label_space.num_classes
+        largest = (1 - 1 / classes) / classes  # samples that are certain, each of another class
+        return PILImage.fromarray(heat_map(np.sqrt(self.uncertainty), high=largest**0.5))
+
     def save(self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None) -> dict[str, Path]:
         """Write labels/STEM.png (ids, with palette), overlays/STEM.jpg, and probs/ if asked; returns the paths by kind.
 
-        probs: "npz" holds `probs` (K, H, W) float16, `ids` and `names`; "png" is one 8-bit picture per class, 255 = certain.
+        Where there is an uncertainty, uncertainty/STEM.png shows it. probs: "npz" holds `probs` (K, H, W) float16, `ids`,
+        `names`, and `uncertainty` (H, W) float32 if there is one; "png" is one 8-bit picture per class, 255 = certain.
         stem: the name by default. Existing results are replaced, each in one step. Raises ResourceError when it cannot write.
         """
         if probs not in ("none", "npz", "png"):
             raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
-        written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs)
+        uncertain = self.uncertainty is not None
+        written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs, uncertainty=uncertain)
         write_bytes(written["labels"], label_png(self.ids, self.label_space))
         picture = self.overlay()
         picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
         write_bytes(written["overlay"], _encoded(picture, "JPEG", quality=90))
+        if uncertain:
+            write_bytes(written["uncertainty"], _encoded(self.uncertainty_map(), "PNG"))
         if probs == "npz":
-            write_bytes(written["probs"], _probs_npz(self.probs, self.label_space))
+            write_bytes(written["probs"], _probs_npz(self.probs, self.label_space, self.uncertainty))
         elif probs == "png":
             for index, name in enumerate(self.label_space.names):
                 grey = PILImage.fromarray((self.probs[index] * 255 + 0.5).astype(np.uint8))
@@ -86,9 +104,13 @@ class Prediction:
         return _encoded(picture, "PNG")
 
 
-def result_paths(folder: Path, stem: PurePosixPath, probs: ProbsFormat) -> dict[str, Path]:
+def result_paths(
+    folder: Path, stem: PurePosixPath, probs: ProbsFormat, *, uncertainty: bool = False
+) -> dict[str, Path]:
     """Where the results of one picture go below the output folder; the stem mirrors the input's tree."""
     paths = {"labels": folder / "labels" / f"{stem}.png", "overlay": folder / "overlays" / f"{stem}.jpg"}
+    if uncertainty:
+        paths["uncertainty"] = folder / "uncertainty" / f"{stem}.png"
     if probs != "none":
         paths["probs"] = folder / "probs" / (f"{stem}.npz" if probs == "npz" else str(stem))
     return paths
@@ -120,10 +142,11 @@ def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpa
     return _encoded(picture, "PNG", compress_level=4)  # 4: label maps are flat, higher levels only take longer
 
 
-def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace) -> bytes:
+def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty: NDArray[np.float32] | None) -> bytes:
     buffer = io.BytesIO()
     ids = np.array([entry.id for entry in label_space.classes], dtype=np.int64)
-    np.savez_compressed(buffer, probs=probs.astype(np.float16), ids=ids, names=np.array(label_space.names))
+    more: dict[str, Any] = {} if uncertainty is None else {"uncertainty": uncertainty}
+    np.savez_compressed(buffer, probs=probs.astype(np.float16), ids=ids, names=np.array(label_space.names), **more)
     return buffer.getvalue()
 
 

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from denselab.console import remark
-from denselab.data.transforms import fit_size
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
 from denselab.inference.hub import download_model, is_hub_id, upload_model
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
 from denselab.inference.tiling import window_all_probs, window_labels
+from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.labels import LabelSpace
 from denselab.runtime import total_memory
 from denselab.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
@@ -35,6 +35,9 @@ AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in m
 MODEL_FILES = ("model.safetensors", "config.json", "README.md", "manifest.json")
 
 Result = TypeVar("Result")
+Views = Callable[[], list[torch.Tensor]]
+Blend = Callable[[Views, tuple[int, int]], NDArray[np.float32]]
+"""(a run over the views of a picture or window, its size) -> planes (P, H, W) of that size."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,25 @@ class Predictor:
         return self.segmenter.device
 
     def __call__(
-        self, picture: Picture, *, tta: bool = False, window: tuple[int, int] | None = None, name: str = ""
+        self,
+        picture: Picture,
+        *,
+        tta: bool = False,
+        window: tuple[int, int] | None = None,
+        uncertainty: bool = False,
+        samples: int = SAMPLES,
+        name: str = "",
     ) -> Prediction:
         """Predict one picture: a path, PIL picture, (H, W, 3) or (H, W) uint8 array, or (3, H, W) tensor.
 
         tta: average over sizes and mirrored views. window: slide a window of (height, width) network pixels at the
-        scale of training, for pictures much larger than those of the training.
+        scale of training, for pictures much larger than those of the training. uncertainty: run the network `samples`
+        times with its dropout on; the prediction is the mean, and `Prediction.uncertainty` the variance.
         """
         image, options = as_image(picture), Options.of(tta, window)
         name = name or (Path(picture).stem if isinstance(picture, str | Path) else "picture")
+        if uncertainty:
+            return self.sampled(image, options, samples, name)
         labels = self.labels(image, options)
         return Prediction(name, image, labels, self.label_space, lambda: self.probs(image, options))
 
@@ -102,47 +115,69 @@ class Predictor:
 
     def probs(self, image: Image, options: Options = PLAIN) -> NDArray[np.float32]:
         """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture. Raises ResourceError if they cannot fit."""
-        needed = self.label_space.num_classes * image.shape[0] * image.shape[1] * 4
+        return self._planes(image, options, lambda run, size: blended_probs(run(), size), self.label_space.num_classes)
+
+    def sampled(
+        self, image: Image, options: Options = PLAIN, samples: int = SAMPLES, name: str = "", note: Note | None = None
+    ) -> Prediction:
+        """The prediction of a (H, W, 3) uint8 picture from `samples` runs with dropout, and its uncertainty.
+
+        The same picture always gives the same. Raises ConfigError for a network without dropout and fewer than 2 samples,
+        ResourceError as `probs`.
+        """
+        if samples < 2:
+            raise ConfigError(f"{samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
+        count = self.label_space.num_classes
+        with dropout_sampled(self.segmenter):
+            planes = self._planes(image, options, lambda run, size: sampled_planes(run, samples, size, note), count + 1)
+        probs, variance = planes[:count], planes[count]
+        labels = probs.argmax(axis=0).astype(self.label_space.dtype)
+        return Prediction(name, image, labels, self.label_space, lambda: probs, variance)
+
+    def _planes(self, image: Image, options: Options, blend: Blend, count: int) -> NDArray[np.float32]:
+        """(count, H, W) of the whole picture, in windows where that is asked for or needed."""
+        needed = count * image.shape[0] * image.shape[1] * 4
         if needed > 0.7 * total_memory():
             raise ResourceError(
                 f"probabilities of {image.shape[1]}x{image.shape[0]} pixels and {self.label_space.num_classes} classes need "
                 f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
             )
         if options.window or self._too_large(image):
-            extent, run = self._windowing(image, options)
-            return window_all_probs(image, extent, run, self.label_space.num_classes)
-        return blended_probs(self._views(image, options), _size(image))
+            extent, run = self._windowing(image, options, blend)
+            return window_all_probs(image, extent, run, count)
+        return blend(lambda: self._views(image, options), _size(image))
 
     def _views(self, image: Image, options: Options) -> list[torch.Tensor]:
-        imgsz = self.segmenter.preprocessing.imgsz
+        preprocessing = self.segmenter.preprocessing
+        imgsz = preprocessing.imgsz if preprocessing.fit == "inside" else preprocessing.working_size(_size(image))
         return run_views(self.segmenter, image, imgsz, options.scales, options.flip)
 
     def _window_labels(self, image: Image, options: Options) -> LabelMap:
-        extent, run = self._windowing(image, options)
+        extent, run = self._windowing(image, options, lambda run, size: blended_probs(run(), size))
         return window_labels(image, extent, run, self.label_space.dtype)
 
     def _windowing(
-        self, image: Image, options: Options
+        self, image: Image, options: Options, blend: Blend
     ) -> tuple[tuple[int, int], Callable[[Image], NDArray[np.float32]]]:
-        """The window's extent in the picture's own pixels, and the function from such a part to its probabilities.
+        """The window's extent in the picture's own pixels, and the function from such a part to its planes.
 
         A window asked for works at the scale of training; one that only saves memory, at the scale of the plain run.
         """
         height, width = options.window or AUTO_WINDOW
         scale = self.segmenter.preprocessing.train_scale
         if options.window is None:
-            scale = fit_size(_size(image), self.segmenter.preprocessing.imgsz)[1] / image.shape[1]
+            scale = self.segmenter.preprocessing.working_size(_size(image))[1] / image.shape[1]
         extent = (max(round(height / scale), 1), max(round(width / scale), 1))
 
         def run(part: Image) -> NDArray[np.float32]:
             size = (max(math.ceil(part.shape[0] * scale - 0.5), 1), max(math.ceil(part.shape[1] * scale - 0.5), 1))
-            return blended_probs(run_views(self.segmenter, part, size, options.scales, options.flip), part.shape[:2])
+            return blend(lambda: run_views(self.segmenter, part, size, options.scales, options.flip), _size(part))
 
         return extent, run
 
     def _too_large(self, image: Image) -> bool:
         """Whether one run over the whole picture at its working size would not fit in memory."""
-        height, width = fit_size(_size(image), self.segmenter.preprocessing.imgsz)
+        height, width = self.segmenter.preprocessing.working_size(_size(image))
         memory = total_memory()
         if self.device.type == "cuda":
             memory = torch.cuda.get_device_properties(self.device).total_memory
@@ -154,18 +189,23 @@ class Predictor:
         pretrained_model_name_or_path: str | Path,
         *,
         device: str = "auto",
+        output_stride: int | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> "Predictor":
-        """A model folder, a run folder, or a hub id such as "owner/name"; the network is used only for a hub id."""
+        """A model folder, a run folder, or a hub id such as "owner/name"; the network is used only for a hub id.
+
+        output_stride: another than that of the training, see segmenter.load_segmenter.
+        """
         name = str(pretrained_model_name_or_path)
         if is_hub_id(name):
             folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
         else:
             folder = find_model_folder(Path(name))
-        return cls(load_segmenter(folder, device), folder)
+        segmenter = load_segmenter(folder, device, output_stride)
+        return cls(segmenter, folder if output_stride is None else None)  # else the folder tells another stride
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
@@ -186,9 +226,13 @@ class Predictor:
         return upload_model(self.save_pretrained, repo_id, private, token)
 
 
-def load(name: str | Path, device: str = "auto") -> Predictor:
-    """The predictor of a model folder, a run folder, or a hub id "owner/name"."""
-    return Predictor.from_pretrained(name, device=device)
+def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
+    """The predictor of a model folder, a run folder, or a hub id "owner/name".
+
+    output_stride: another than that of the training, for the same weights: DeepLab trained at 16 gains half a point to one
+    and a half at 8, for about three times the computation. Raises ConfigError where the network has none to choose.
+    """
+    return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
 
 
 def _size(image: Image) -> tuple[int, int]:

@@ -104,13 +104,8 @@ def resized(reach: Reach, before: int, after: int, taps: int, align_corners: boo
         return _resized_bound(reach, steps[1] / steps[0], taps, align_corners)
     centre = np.arange(len(reach.first) * factor, dtype=np.float64)
     centre = centre / factor if align_corners else (centre + 0.5) / factor - 0.5
-    if taps == 1:
-        left = right = np.round(centre).astype(np.int64) if align_corners else np.arange(len(centre)) // factor
-    else:
-        left = np.floor(centre).astype(np.int64) - (taps // 2 - 1)
-        right = np.where(centre == np.floor(centre), left, left + taps - 1) if taps == 2 else left + taps - 1
-    first, last = _at(reach, left)[0], _at(reach, right)[1]
-    return _reach(reach.jump / factor, first, last)
+    first, last = _at(reach, _interpolated_cells(centre, taps))
+    return _reach(reach.jump / factor, first.min(axis=1), last.max(axis=1))
 
 
 def joined(reaches: Sequence[Reach]) -> Reach:
@@ -157,6 +152,16 @@ def _reach(jump: float, first: Floats, last: Floats) -> Reach:
     if np.array_equal(first, first[0] + cells * jump) and np.array_equal(last, last[0] + cells * jump):
         return Reach(jump, result.first[:1], result.last[:1])
     return result
+
+
+def _interpolated_cells(centre: Floats, taps: int) -> NDArray[np.int64]:
+    """(places, taps): the cells that make the value at each place; one that gets no weight is replaced by its neighbour."""
+    if taps == 1:
+        return np.floor(centre + 0.5).astype(np.int64)[:, None]
+    left = np.floor(centre).astype(np.int64)
+    if taps == 2:
+        return np.stack([left, np.ceil(centre).astype(np.int64)], axis=1)
+    return left[:, None] + np.arange(taps) - (taps // 2 - 1)
 
 
 def _bound(reach: Reach) -> Reach:

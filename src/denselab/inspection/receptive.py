@@ -123,7 +123,7 @@ def _positive(name: str, tensor: Tensor) -> Tensor:
     return torch.full((), value, dtype=torch.float64).expand(tensor.shape)
 
 
-class _EveryTap(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _EveryTap(TorchFunctionMode):
     """Maximum pools become averages, unpooling writes to every cell of its window, normalisations and cut-offs vanish."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

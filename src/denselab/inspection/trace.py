@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from denselab.inspection.flow import View, flow, input_view
-from denselab.inspection.operations import LEARNT, Description, describe
+from denselab.inspection.operations import LEARNT, Description, aten, describe
 from denselab.models.base import SegmentationModel
 
 
@@ -175,7 +175,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return hook
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = _output(func, args, kwargs or {})
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         outputs = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
         self.alive.append((inputs, outputs))
@@ -207,6 +207,22 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.result.operations.append(
             Operation(name, path, type(module).__name__, what, channels, view.of(output), parameters)
         )
+
+
+def _output(func: Any, args: Any, kwargs: Any) -> Any:
+    """What the operation gives. The commonest ones by hand: torch's own rules for the meta device take most of the time."""
+    x: Any = args[0] if args else None
+    if func in IN_PLACE:
+        return x
+    if func in SAME_SHAPE or (func is aten.add.Tensor and isinstance(args[1], Tensor) and args[1].shape == x.shape):
+        return x.new_empty(x.shape)
+    if func is aten.native_batch_norm.default and not args[5]:
+        return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
+    return func(*args, **kwargs)
+
+
+IN_PLACE = {aten.relu_.default, aten.hardtanh_.default, aten.silu_.default, aten.hardswish_.default}
+SAME_SHAPE = {aten.relu.default, aten.silu.default, aten.hardswish.default, aten.gelu.default, aten.hardtanh.default}
 
 
 def _named(what: Description, seen: list[View | None]) -> Description:

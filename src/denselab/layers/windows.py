@@ -37,7 +37,7 @@ def run_windows(network: Network, images: Tensor, window: Size, stride: Size = (
         place = torch.arange(start, min(start + batch, total), device=images.device)
         picture, row, column = place // (rows * columns), place // columns % rows, place % columns
         answers.append(network(views[picture, :, row, column]).flatten(1))
-    return torch.cat(answers).unflatten(0, (images.shape[0], rows, columns)).movedim(-1, 1)
+    return torch.cat(answers).reshape(images.shape[0], rows, columns, -1).movedim(-1, 1)
 
 
 def window_grid(size: Size, window: Size, stride: Size) -> Size:

@@ -12,11 +12,7 @@ def checked(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, 
     Raises ShapeError for shapes that do not fit, DataError for a label that is neither a class nor ignore_index (looked
     for on the CPU only: elsewhere the look would stop the device's queue at every step).
     """
-    if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ShapeError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not fit; a loss needs "
-            "logits (B, K, H, W) and labels (B, H, W): enlarge the logits to the size of the labels"
-        )
+    check_shapes(logits, labels)
     if labels.is_floating_point() or labels.is_complex():
         raise ShapeError(f"labels have dtype {labels.dtype}; a loss needs whole-number class indices")
     labels = labels.long()
@@ -25,6 +21,15 @@ def checked(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, 
         _refuse_strangers(labels, valid, logits.shape[1], ignore_index)
     # Contiguous: reductions over the class axis are several times slower on channels_last logits.
     return (logits if logits.dtype == torch.float64 else logits.float()).contiguous(), labels, valid
+
+
+def check_shapes(logits: Tensor, labels: Tensor) -> None:
+    """ShapeError unless there is one label for each pixel that has logits."""
+    if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
+        raise ShapeError(
+            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not fit; a loss needs "
+            "logits (B, K, H, W) and labels (B, H, W): enlarge the logits to the size of the labels"
+        )
 
 
 def no_loss(logits: Tensor) -> Tensor:

@@ -9,10 +9,16 @@ from typing import Protocol
 from torch import Tensor
 
 from denselab.errors import ConfigError, ShapeError
+from denselab.losses.inputs import check_shapes
 from denselab.losses.pixels import cross_entropy, focal, ohem
 from denselab.losses.regions import dice, jaccard, lovasz, tversky
 
 AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
+
+# Of the losses that judge pixels: only rows and columns first, first + every, ... count. DeepLab v1 and v2 shrink the labels to
+# their score grid; with corners on corners its cell i is pixel 8i of the enlarged logits itself, so `every: 8` is their
+# loss, gradient included (`first: 1` for the 4x4 nets of v1).
+SHRINKING = {"every": (1, 1024), "first": (0, 1023)}
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,12 @@ class LossKind:
 LOSSES: dict[str, LossKind] = {
     "cross-entropy": LossKind(
         cross_entropy,
-        {"label_smoothing": (0, 1), "sampling": (1e-3, 1), "sampling_block": (1, math.inf)},
+        {"label_smoothing": (0, 1), "sampling": (1e-3, 1), "sampling_block": (1, math.inf), **SHRINKING},
         class_weights=True,
         pixel_weights=True,
     ),
-    "focal": LossKind(focal, {"gamma": (0, math.inf)}, class_weights=True),
-    "ohem": LossKind(ohem, {"threshold": (1e-6, 1), "min_share": (0, 1)}, class_weights=True),
+    "focal": LossKind(focal, {"gamma": (0, math.inf), **SHRINKING}, class_weights=True),
+    "ohem": LossKind(ohem, {"threshold": (1e-6, 1), "min_share": (0, 1), **SHRINKING}, class_weights=True),
     "dice": LossKind(dice),
     "jaccard": LossKind(jaccard),
     "lovasz": LossKind(lovasz),
@@ -78,7 +84,12 @@ def create_loss(
 
     def _value(term: LossTerm, logits: Tensor, labels: Tensor, pixel_weights: Tensor | None) -> Tensor:
         kind = LOSSES[term.name]
-        arguments: dict[str, float | Tensor | None] = dict(term.options)
+        arguments: dict[str, float | Tensor | None] = {k: v for k, v in term.options.items() if k not in SHRINKING}
+        every, first = int(term.options.get("every", 1)), int(term.options.get("first", 0))
+        if every > 1 or first > 0:
+            check_shapes(logits, labels)
+            logits, labels = (x[..., first::every, first::every] for x in (logits, labels))
+            pixel_weights = None if pixel_weights is None else pixel_weights[..., first::every, first::every]
         if kind.class_weights:
             arguments["class_weights"] = class_weights
         if kind.pixel_weights:
@@ -123,6 +134,8 @@ def _check_term(term: LossTerm) -> None:
         low, high = allowed[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise ConfigError(f"loss {term.name}: {name} is {value!r}; a number from {low} to {high} was expected")
+        if name in SHRINKING and value != round(value):
+            raise ConfigError(f"loss {term.name}: {name} is {value!r}; whole pixels were expected")
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:

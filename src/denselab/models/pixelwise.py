@@ -1,4 +1,4 @@
-"""Pixel-wise convolution: a stack of 3x3 convolutions at full resolution, without a pool. The other baseline FCN argues against.
+"""Pixel-wise convolution: 3x3 convolutions at full resolution, without a pool. The other baseline that FCN argues against.
 
 No paper proposes it; it is the first idea everyone has, and courses draw it before they draw FCN (arXiv 1411.4038,
 section 1 and figure 1): each layer keeps the size of the picture, so the last one labels every pixel. Two things are wrong

@@ -11,7 +11,10 @@ import yaml
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The plain data of a run folder. steps and validations are the two kinds of lines in metrics.jsonl."""
+    """The plain data of a run folder. steps and validations are the two kinds of lines in metrics.jsonl.
+
+    stages: what stages.json says of each stage of a staged run, () of an ordinary one.
+    """
 
     folder: Path
     config: dict[str, Any]
@@ -20,6 +23,7 @@ class RunFacts:
     summary: dict[str, Any]
     steps: tuple[dict[str, Any], ...]
     validations: tuple[dict[str, Any], ...]
+    stages: tuple[dict[str, Any], ...] = ()
 
     @property
     def model_name(self) -> str:
@@ -58,6 +62,7 @@ class RunFacts:
 def read_run(folder: Path) -> RunFacts:
     """Everything a run folder holds but its weights. Never raises for a missing or damaged record."""
     lines = _read_lines(folder / "metrics.jsonl")
+    stages = _read_mapping(folder / "stages.json").get("stages")
     return RunFacts(
         folder=folder,
         config=_read_mapping(folder / "config.yaml"),
@@ -66,6 +71,7 @@ def read_run(folder: Path) -> RunFacts:
         summary=_read_mapping(folder / "summary.json"),
         steps=tuple(line for line in lines if line.get("kind") == "step"),
         validations=tuple(line for line in lines if line.get("kind") == "validation"),
+        stages=tuple(row for row in stages if isinstance(row, dict)) if isinstance(stages, list) else (),
     )
 
 

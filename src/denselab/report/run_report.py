@@ -125,6 +125,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
         sections.classes_section(rows, scores),
         sections.pictures_section(space, worst, shown),
         sections.confusions_section(scores, mistakes),
+        *run_sections.stages_section(facts.stages),
         run_sections.training_section(charts, history, many=space.num_classes > 40),
     ]
 

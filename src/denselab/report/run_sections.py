@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from denselab.labels import LabelSpace
-from denselab.report.facts import RunFacts, score, share
+from denselab.report.facts import RunFacts, duration, score, share
 from denselab.report.html import (
     Html,
     Kind,
@@ -32,6 +32,31 @@ def training_section(charts: Sequence[Html], history: Html | None, many: bool) -
     if history:
         parts.append(details("IoU of every class over time", history) if many else history)
     return section("training", "Training", *parts)
+
+
+def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
+    """What each stage of a staged run scored; nothing for an ordinary run."""
+    if not stages:
+        return []
+    rows = [
+        (
+            text(str(stage.get("model", "–"))),
+            text(_plain(stage.get("lr"))),
+            text(_plain(stage.get("steps"))),
+            text("–" if stage.get("seconds") is None else duration(float(stage["seconds"]))),
+            text(_score_of(stage, "val_loss")),
+            text(_score_of(stage, "miou")),
+        )
+        for stage in stages
+    ]
+    heads = ("stage", "largest learning rate", "steps", "time", "loss at the best mIoU", "best mIoU")
+    told = "Each stage starts from the best weights of the one before. This report is about the last."
+    return [section("stages", "Stages", paragraph(told), table(heads, rows, ("name", *["number"] * 5)))]  # type: ignore[list-item]
+
+
+def _score_of(stage: Mapping[str, Any], key: str) -> str:
+    value = stage.get(key)
+    return score(float(value)) if isinstance(value, int | float) else "–"
 
 
 def two_models_section(comparison: Comparison | None, reason: str, strips: Sequence[Html]) -> Html:

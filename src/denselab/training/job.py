@@ -24,6 +24,7 @@ from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 from denselab.segmenter import Architecture, Preprocessing, resolve_device
+from denselab.training.initial import read_initial, start_from
 from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_step
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -66,7 +67,11 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     require_trainable(dataset)
     train_items, val_items = dataset.of_split("train"), dataset.of_split("val")
     torch.manual_seed(int(settings.get("seed") or 0))
+    initial = read_initial(settings["init"], run) if settings.get("init") else None
+    if initial is not None and settings.get("model") is None:
+        settings = {**settings, **initial.architecture}
     model, architecture, pretrained = _make_model(settings, dataset)
+    started = [Choice("init", settings["init"], start_from(model, initial))] if initial and initial.tensors else []
     sizes = picture_sizes(train_items)
     facts = _facts(settings, dataset, sizes, model)
     speed = None
@@ -76,13 +81,13 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     loss = _make_loss(config, dataset, weights)
-    mean, std = model_preprocessing(config.model, config.encoder)
+    mean, std = (initial.mean, initial.std) if initial else model_preprocessing(config.model, config.encoder)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     preprocessing = Preprocessing(config.imgsz, mean, std, train_scale=float(np.median(scales)))
     job = Job(
         run=run,
         config=config,
-        choices=tuple(choices),
+        choices=(*started, *choices),
         dataset=dataset,
         train_items=train_items,
         val_items=val_items,
@@ -102,6 +107,8 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
 def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[SegmentationModel, Architecture, str]:
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     value = {name: defaults[name] if settings.get(name) is None else settings[name] for name in defaults}
+    if value["init"] and settings.get("pretrained") is None:
+        value["pretrained"] = "no"  # what another model has learnt takes the place of ImageNet
     architecture = Architecture(
         name=value["model"],
         num_classes=dataset.label_space.num_classes,

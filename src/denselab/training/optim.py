@@ -10,20 +10,24 @@ from denselab.config import TrainConfig
 
 START_DIVISOR = 25.0  # lr / 25 at the start of a warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
+STEPS, STEP_FACTOR = 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
 
 
 def lr_factor(progress: float, config: TrainConfig) -> float:
     """The learning rate at `progress` (0..1 of the run), as a factor of `config.lr`.
 
-    poly: (1 - p)^power (DeepLab v2, section 4.1.1). onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
+    step: three stretches of equal length, each at a tenth of the one before (DeepLab v1). poly: (1 - p)^power (DeepLab v2,
+    section 4.1.1). onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
     """
     if config.schedule == "constant":
         return 1.0
     if progress < config.warmup:
         rise = progress / config.warmup
-        ease = rise if config.schedule == "poly" else (1 - math.cos(math.pi * rise)) / 2
+        ease = rise if config.schedule in ("step", "poly") else (1 - math.cos(math.pi * rise)) / 2
         return 1 / START_DIVISOR + (1 - 1 / START_DIVISOR) * ease
     rest = (progress - config.warmup) / (1 - config.warmup) if config.warmup < 1 else 1.0
+    if config.schedule == "step":
+        return float(STEP_FACTOR ** min(int(rest * STEPS), STEPS - 1))
     if config.schedule == "poly":
         return float((1 - min(rest, 1.0)) ** config.poly_power)
     return 1 / END_DIVISOR + (1 - 1 / END_DIVISOR) * (1 + math.cos(math.pi * rest)) / 2

@@ -1,6 +1,6 @@
 """What a run folder must be before a run begins in it or goes on: empty, or the same run on the same data."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ BEGUN = {CONFIG, DATASET, ENVIRONMENT, LOG, METRICS}  # of a run that was killed
 RESUMABLE = ("data", "time", "epochs", "patience", "validations", "workers", "device", "save_every")
 
 
-def clear_for_run(run: Path) -> None:
-    """Raise ConfigError where a folder holds a run or anything else; what a run left that never saved is removed."""
+def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
+    """Raise ConfigError where a folder holds a run or anything else; what a run left that never saved is removed.
+
+    beside: names that may be there and stay.
+    """
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
+    found -= set(beside)
     if CONFIG in found and found & {LAST, LAST + PREVIOUS}:
         raise ConfigError(f"{run} already holds a run; continue it with --resume or choose another --out")
     if CONFIG in found and found <= BEGUN:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,12 @@ def run_training(
     resume: bool = False,
     command: str = "",
     started: float | None = None,
+    beside: Collection[str] = (),
 ) -> RunSummary:
     """Train as `settings` ask (see TrainConfig; what they leave open the default recipe chooses) into the folder `run`.
 
-    started: time.monotonic() when the command began; the time budget counts from there. Raises ConfigError, DataError,
+    started: time.monotonic() when the command began; the time budget counts from there. beside: names of files and folders
+    that may be in `run` before, such as those of earlier stages. Raises ConfigError, DataError,
     ResourceError, TrainingDiverged, CheckpointError (nothing to resume), Interrupted (after saving).
     """
     started = time.monotonic() if started is None else started
@@ -64,7 +66,7 @@ def run_training(
     if resume:
         settings = resumed_settings(settings, run)
     elif accelerator.is_main_process:
-        clear_for_run(run)
+        clear_for_run(run, beside)
     records = RunRecords(run, active=accelerator.is_main_process)
     if resume:
         compare_data(dataset, records)

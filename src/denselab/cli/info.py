@@ -1,0 +1,91 @@
+"""`denselab info`: the layer table of a network, as its paper prints it."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from denselab.config import parse_size
+from denselab.console import stdout
+from denselab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from denselab.inspection.subject import Subject
+
+
+def info(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A network of `denselab models`, or a model or run folder.")
+    ],
+    imgsz: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Size of the picture. Default: 512x512, or the trained model's own."),
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default: 21, PASCAL VOC's.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder, where the network takes one.")] = None,
+    output_stride: Annotated[int | None, typer.Option(help="8 or 16, where the network has a choice.")] = None,
+    unfold: Annotated[bool, typer.Option("--all", help="Print every layer; do not fold repeated blocks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, with every layer.")] = False,
+) -> None:
+    """Print a network's layers: kernel, stride, pad, channels, size, parameters, multiply-adds, and what a value sees.
+
+    "sees" is the receptive field in pixels: the side of the square that a value depends on, padding counted. Nothing is
+    computed: the network runs on torch's meta device.
+    """
+    from denselab.inspection.listing import table_lines, total_lines
+    from denselab.inspection.subject import find_subject
+    from denselab.inspection.summary import summarise
+    from denselab.inspection.table import table_of
+
+    subject = find_subject(
+        name, imgsz=picture_size(imgsz), encoder=encoder, num_classes=classes, output_stride=output_stride
+    )
+    traced = subject.trace()
+    summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz)
+    if as_json:
+        layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True)]
+        print(
+            json.dumps({**_facts(subject), "totals": asdict(summary), "layers": layers}, indent=1, ensure_ascii=False)
+        )
+        return
+    for line in (*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary)):
+        stdout.print(line, markup=False, soft_wrap=True)
+
+
+def picture_size(imgsz: str | None) -> tuple[int, int] | None:
+    """(height, width) of "360x480" or "224". Raises ConfigError."""
+    if imgsz is None:
+        return None
+    size = parse_size(imgsz)
+    if not isinstance(size, tuple) or min(size) < 1:
+        raise ConfigError(f"--imgsz {imgsz!r}; write height x width in pixels, such as 360x480, or one number")
+    return (int(size[0]), int(size[1]))
+
+
+def _head(subject: "Subject") -> list[str]:
+    entry, architecture = subject.entry, subject.architecture
+    encoder = f", encoder {architecture.encoder}" if architecture.encoder else ""
+    stride = f", output stride {architecture.output_stride}" if architecture.output_stride else ""
+    height, width = subject.imgsz
+    trained = [f"trained model in {subject.folder}"] if subject.folder else []
+    return [
+        f"{architecture.name}: {entry.title}",
+        f"{entry.paper}, {entry.year}",
+        *trained,
+        f"picture {height}x{width}, {architecture.num_classes} classes{encoder}{stride}",
+    ]
+
+
+def _facts(subject: "Subject") -> dict[str, Any]:
+    entry = subject.entry
+    return {
+        "name": subject.architecture.name,
+        "title": entry.title,
+        "paper": entry.paper,
+        "year": entry.year,
+        "use": entry.use,
+        "folder": None if subject.folder is None else str(subject.folder),
+        "architecture": asdict(subject.architecture),
+        "imgsz": list(subject.imgsz),
+    }

@@ -1,0 +1,152 @@
+"""From a file's tensors to a network's: what each source must say, how classes are counted, and when a file does not fit."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from denselab.errors import CheckpointError
+from denselab.models.base import SegmentationModel
+
+SHOWN = 5  # names in a message
+PROBES = (2, 3)  # numbers of classes that show which tensors depend on them
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One tensor of the network: its name there, where it came from, and what was done to it ("" where nothing was)."""
+
+    target: str
+    source: str
+    tensor: Tensor
+    done: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file gives for a network. unused: names in the file that found no place and should have."""
+
+    mapped: tuple[Mapped, ...]
+    unused: tuple[str, ...] = ()
+
+
+Skeleton = SegmentationModel  # a network on the meta device: names, kinds and shapes without values
+
+
+def as_tensor(values: NDArray[np.generic]) -> Tensor:
+    """A float32 tensor of its own memory."""
+    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+
+
+def leaf_modules(skeleton: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, str]:
+    """{last part of the path: path} of the modules of `kinds`; names that occur twice are left out."""
+    found: dict[str, list[str]] = {}
+    for path, module in skeleton.named_modules():
+        if isinstance(module, kinds):
+            found.setdefault(path.rsplit(".", 1)[-1], []).append(path)
+    return {leaf: paths[0] for leaf, paths in found.items() if len(paths) == 1}
+
+
+def first_convolution(skeleton: nn.Module) -> str:
+    """The path of the convolution that sees the picture: the first that is defined."""
+    paths = (path for path, module in skeleton.named_modules() if isinstance(module, nn.Conv2d))
+    return next(paths, "")
+
+
+def diagonal(weight: Tensor, name: str) -> Tensor:
+    """(K, 1, k, k) of a dense transposed convolution (K, K, k, k) that keeps its channels apart.
+
+    Raises CheckpointError where it mixes them: a grouped kernel cannot hold that.
+    """
+    own = weight.diagonal().permute(2, 0, 1)
+    rest = weight.clone()
+    rest.diagonal().zero_()
+    if rest.count_nonzero():
+        raise CheckpointError(
+            f"{name} mixes classes: {rest.count_nonzero()} weights off its diagonal are not zero, but this network's "
+            "upsampling is one kernel per class; use the _learnt network, if the upsampling was learnt"
+        )
+    return own[:, None].contiguous()
+
+
+def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
+    """A weight in the form that `module` keeps, and what was done for it: reshaped from a fully connected layer, or diagonal.
+
+    The number of classes may differ from the module's; shapes are compared later.
+    """
+    own = module.weight
+    assert isinstance(own, Tensor)
+    if isinstance(module, nn.ConvTranspose2d) and module.groups > 1 and weight.ndim == 4 and weight.shape[1] > 1:
+        return diagonal(weight, name), "diagonal of the dense kernel"
+    fully_connected = weight.ndim == 2 or tuple(weight.shape[:2]) == (1, 1)  # Caffe's old blobs are (1, 1, out, in)
+    if own.ndim == 4 and fully_connected and weight.shape[-1] == own[0].numel():
+        return weight.reshape(-1, *own.shape[1:]), "fully connected, as convolution"
+    return weight, ""
+
+
+def for_rgb(weight: Tensor, module: nn.Module) -> tuple[Tensor, str]:
+    """A first convolution of BGR or grey pictures as one of RGB, and what was done for it."""
+    own = module.weight
+    if weight.ndim == 4 and weight.shape[1] == 3:
+        return weight.flip(1), "BGR to RGB"
+    if weight.ndim == 4 and weight.shape[1] == 1 and isinstance(own, Tensor) and own.shape[1] == 3:
+        return weight.expand(-1, 3, -1, -1) / 3, "one grey channel, as three equal ones"
+    return weight, ""
+
+
+def unscaled(module: nn.BatchNorm2d) -> Tensor:
+    """The running variance that makes batch normalisation y = weight * x + bias to the last bit: 1 - eps."""
+    variance = torch.full((module.num_features,), 1.0) - module.eps
+    step = torch.tensor(torch.inf)
+    while bool((variance + module.eps != 1).any()):  # float32 rounds the sum: go to the neighbour until it is 1
+        variance = torch.nextafter(variance, step if bool((variance + module.eps < 1).any()) else -step)
+    return variance
+
+
+def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], source: str) -> int:
+    """K, read from every mapped tensor whose shape depends on it. Raises CheckpointError where none does, or two disagree."""
+    with torch.device("meta"):
+        few, more = ({n: t.shape for n, t in create(k).state_dict().items()} for k in PROBES)
+    found: dict[int, str] = {}
+    for entry in mapped:
+        low, high = few.get(entry.target), more.get(entry.target)
+        if low is None or high is None or low == high or entry.tensor.ndim != len(low):
+            continue
+        axis = next(i for i, (a, b) in enumerate(zip(low, high, strict=True)) if a != b)
+        if low[axis] == PROBES[0]:
+            found.setdefault(entry.tensor.shape[axis], entry.source)
+    if len(found) != 1:
+        votes = ", ".join(f"{k} in {name}" for k, name in found.items()) or "no score layer in it fits this network"
+        raise CheckpointError(
+            f"{source}: the number of classes is unclear ({votes}); give --classes N to start with a new score layer, "
+            "or choose another --model"
+        )
+    return next(iter(found))
+
+
+def check_fit(
+    own: Mapping[str, Tensor], mapped: Sequence[Mapped], unused: Sequence[str], optional: set[str], source: str
+) -> None:
+    """Every tensor of the network comes from the file, at its shape, and nothing in the file is left over.
+
+    optional: names that may be missing. Raises CheckpointError that lists the first names and shapes that do not fit.
+    """
+    by_name = {entry.target: entry for entry in mapped}
+    missing = [f"{n} {tuple(t.shape)}" for n, t in own.items() if n not in by_name and n not in optional]
+    shapes = [
+        f"{e.target} {tuple(own[e.target].shape)} but {e.source} is {tuple(e.tensor.shape)}"
+        for e in mapped
+        if e.tensor.shape != own[e.target].shape
+    ]
+    faults = []
+    for what, names in (("missing", missing), ("of another shape", shapes), ("not in the network", list(unused))):
+        if names:
+            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            faults.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
+    if faults:
+        raise CheckpointError(
+            f"{source} does not fit this network; {'; '.join(faults)}; choose another --model or --from"
+        )

@@ -1,0 +1,186 @@
+"""Mean-field inference over a picture or a set of points: the passes, in the order in which they run.
+
+    Q = softmax(-U); repeat: Q = softmax(-U - sum over terms of C_m K_m Q)
+
+A term is a kernel K with its normalisation and a compatibility C; C works on labels and K on pixels, so C is applied
+where values are fewest: at the lattice's vertices. All lattices share one table of vertices: pixel i has K = sum of
+(d_m + 1) corners, and gathers from all terms at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.crf import mean_field_kernels as kernels
+from denselab.crf.permutohedral import Features, Lattice, Normalization, build
+from denselab.crf.spatial import Axis
+from denselab.crf.threads import parts, run
+from denselab.crf.vectors import lanes_for
+
+NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
+NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
+CHUNK = 512  # pixels at a time where there are no rows: their marginals stay in the first-level cache
+FORBIDDEN = -1e30  # what the lanes beyond the labels are lowered by
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """What a filtered marginal adds to the logits: diagonal (L,) times it, or matrix (L, L) float32 where it is not empty."""
+
+    diagonal: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SpatialTerm:
+    """The exact spatial Gaussian of a picture."""
+
+    rows: Axis
+    columns: Axis
+    compatibility: Compatibility
+
+
+@dataclass(frozen=True)
+class LatticeTerm:
+    """Any Gaussian of features, by the permutohedral lattice."""
+
+    features: Features
+    normalization: Normalization
+    compatibility: Compatibility
+
+
+class MeanField:
+    """The arrays of one inference: number of pixels, labels and terms are fixed, energies and marginals pass through."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        labels: int,
+        spatial: Sequence[SpatialTerm],
+        lattices: Sequence[LatticeTerm],
+        threads: int,
+    ) -> None:
+        """shape: rows and columns; without spatial terms any cut of the points into rows does, and (1, N) will do."""
+        self.shape, self.labels, self.threads = shape, labels, threads
+        self.number = shape[0] * shape[1]
+        self.lanes = lanes_for(labels)
+        self.columns = shape[1] if spatial else CHUNK
+        self.energy = aligned(self.number * labels + len(self.lanes))
+        self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
+        self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)
+        self._prepare_lattices(lattices)
+        self._prepare_spatial(spatial)
+
+    def _prepare_lattices(self, terms: Sequence[LatticeTerm]) -> None:
+        corners = [term.features.dimensions + 1 for term in terms]
+        shape = (self.number, sum(corners))
+        self.index, self.weight = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        same = all(term.normalization in ("none", "symmetric") for term in terms)
+        back = NO_TABLE if same else np.empty(shape, np.float32)
+        self.lattices: list[tuple[Lattice, int, NDArray[np.float32], NDArray[np.float32]]] = []
+        base = 0
+        for i, term in enumerate(terms):
+            lattice = build(
+                term.features, term.normalization, self.index, self.weight, back, sum(corners[:i]), base, self.threads
+            )
+            self.lattices.append((lattice, base, *self._padded(term.compatibility, lattice.alpha)))
+            base += lattice.vertices + 1  # and a row of zeros for neighbours that do not exist
+        self.back = self.weight if same else back
+        width = len(self.lanes)
+        self.values, self.spare = aligned(base * width), aligned(base * width)
+        # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
+        number = min(8, max(2, self.number // (4 * base + 1))) if base else 1
+        steps = -(-self.number // self.columns)
+        self.parts = parts(steps, number)
+        self.buffers = aligned(len(self.parts) * base * width).reshape(len(self.parts), base * width)
+        self.buffers[:] = 0
+
+    def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
+        columns, count = self.shape[1], len(terms)
+        self.spatial = terms
+        self.radii = np.array([term.columns.radius for term in terms], np.int64)
+        widest = max((term.columns.taps.size for term in terms), default=0)
+        self.taps = np.zeros((count, widest), np.float32)
+        self.befores = np.zeros((count, columns + widest + 2 * kernels.FIR), np.float32)
+        self.afters, self.scales = np.zeros((count, columns), np.float32), np.zeros((count, self.shape[0]), np.float32)
+        for m, term in enumerate(terms):
+            axis = term.columns
+            self.taps[m, : axis.taps.size] = axis.taps
+            self.befores[m, axis.radius : axis.radius + columns] = axis.before
+            self.afters[m], self.scales[m] = axis.after, term.rows.before
+        self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
+        width = len(self.lanes)
+        self.filtered = aligned(count * self.number * width).reshape(count, self.number * width)
+        self.smooth = aligned(self.number * width if count else 0)
+
+    def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The compatibility times a factor, labels padded to the lanes; the matrix flat."""
+        extra = len(self.lanes) - self.labels
+        diagonal = np.pad(compatibility.diagonal * factor, (0, extra)).astype(np.float32)
+        matrix = np.pad(compatibility.matrix * factor, ((0, 0), (0, extra))).astype(np.float32).reshape(-1)
+        return diagonal, matrix
+
+    def start(self, unary: NDArray[np.float32], out: NDArray[np.float32] = NO_FLOATS) -> None:
+        """Take energies, flat (L * N), and their softmax as marginals; out: where it goes, else into the filters."""
+        self._pass(kernels.START, unary, out)
+
+    def take(self, marginals: NDArray[np.float32]) -> None:
+        """Put given marginals, flat (L * N), into the filters."""
+        self._pass(kernels.GIVEN, marginals, NO_FLOATS)
+
+    def advance(self, out: NDArray[np.float32] = NO_FLOATS, previous: NDArray[np.float32] = NO_FLOATS) -> float:
+        """Filter, and the next marginals into out or the filters; previous (N * L) is compared and replaced if given."""
+        self._filter()
+        return self._pass(kernels.ADVANCE, NO_FLOATS, out, previous)
+
+    def message(self, out: NDArray[np.float32]) -> None:
+        """out, flat (L * N) = what the terms add to the logits for the marginals that were put into the filters."""
+        self._filter()
+        self._pass(kernels.MESSAGE, NO_FLOATS, out)
+
+    def _pass(
+        self, mode: int, source: NDArray[np.float32], out: NDArray[np.float32], previous: NDArray[np.float32] = NO_FLOATS
+    ) -> float:
+        """One pass over all pixels; the largest change of a marginal against `previous`."""
+        shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
+        filters = (self.taps, self.radii, self.befores, self.afters, self.scales, self.filtered, self.lanes)
+        state = (source, self.labels, self.energy, self.smooth, *shared, self.values, self.penalty)
+        tasks = [
+            partial(
+                kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns, mode,
+                *state, self.buffers[i], out, previous, *filters,
+            )
+            for i, (begin, end) in enumerate(self.parts)
+        ]  # fmt: skip
+        return max(run(tasks, self.threads))
+
+    def _filter(self) -> None:
+        """Blur the lattices, and filter the rows along y."""
+        tasks = [
+            partial(
+                kernels.blur, self.buffers, base, lattice.before, lattice.after, diagonal, matrix, self.values, self.spare,
+                self.lanes,
+            )
+            for lattice, base, diagonal, matrix in self.lattices
+        ]  # fmt: skip
+        stripes = parts(self.shape[0], max(1, self.number // 20_000), kernels.FIR) if self.spatial else []
+        run([*tasks, *(partial(self._filter_columns, first, last) for first, last in stripes)], self.threads)
+
+    def _filter_columns(self, first: int, last: int) -> None:
+        """All spatial terms of rows first..last-1, summed."""
+        for m, term in enumerate(self.spatial):
+            axis = term.rows
+            kernels.filter_columns(
+                self.filtered[m], *self.shape, first, last, axis.taps, axis.radius, axis.after,
+                *self.compatibilities[m], m, self.smooth, self.lanes,
+            )  # fmt: skip
+
+
+def aligned(size: int) -> NDArray[np.float32]:
+    """An uninitialised float32 array that begins at a cache line: a vector of 16 floats then lies in one line, not in two."""
+    room = np.empty(size + 16, np.float32)
+    first = -room.ctypes.data % 64 // 4
+    return room[first : first + size]

@@ -1,0 +1,177 @@
+"""The permutohedral lattice: Gaussian filtering of any values at N points with d features, in O(N d).
+
+Adams, Baek, Davis: "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010; constants as in
+P. Krähenbühl's dense CRF library, so that its parameters mean the same here. Points are lifted into the hyperplane of
+d + 1 coordinates that sum to zero, scaled so that the filter's standard deviation becomes one; each gives its value to the
+d + 1 vertices of the simplex around it, by barycentric weights (splat); the vertices are blurred with (1/2, 1, 1/2) along each
+of the d + 1 directions; each point takes back from its vertices (slice), times 1 / (1 + 2^-d).
+
+A lattice is built here in three steps, of which the first and the last run over the pixels on several threads: parts of the
+picture find their simplices and number their own vertices; the parts are joined; numbers and normalisation are written back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.crf import lattice_kernels as kernels
+from denselab.crf.threads import parts, run
+from denselab.errors import ShapeError
+
+Normalization = Literal["none", "symmetric", "before", "after"]
+SCHEMES: tuple[Normalization, ...] = ("none", "symmetric", "before", "after")
+"""In the order of the numbers that finish_part takes."""
+
+PIXELS_PER_PART = 43_200  # a part's hash table stays in the second-level cache; more parts find the same vertices again
+LARGEST_COORDINATE = 1e8  # of the lattice; beyond it int32 overflows, and float32 has lost the fraction long before
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the points of a lattice are: pixels of a picture (x, y, r, g, b) or columns of an array, divided by sigmas.
+
+    picture: flat uint8 RGB of rows of `width` pixels, or empty. array: (d, N) float32, where picture is empty.
+    inverse: (d,), 1 / sigma of each feature.
+    """
+
+    picture: NDArray[np.uint8]
+    width: int
+    array: NDArray[np.float32]
+    inverse: NDArray[np.float64]
+
+    @property
+    def dimensions(self) -> int:
+        """d."""
+        return len(self.inverse)
+
+    @property
+    def number(self) -> int:
+        """N."""
+        return self.picture.size // 3 if self.picture.size else self.array.shape[1]
+
+    def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least and the largest value of each feature, in units of its sigma."""
+        if self.picture.size:
+            low = np.zeros(5)
+            high = np.array([self.width - 1, self.number // self.width - 1, 255, 255, 255], np.float64)
+        else:
+            low, high = (self.array.min(1).astype(np.float64), self.array.max(1).astype(np.float64))
+        return low * self.inverse, high * self.inverse
+
+
+def picture_features(picture: NDArray[np.uint8], inverse: Sequence[float]) -> Features:
+    """Features of a picture (H, W, 3) uint8; inverse: 1 / sigma of x, y, r, g, b."""
+    flat = np.ascontiguousarray(picture).reshape(-1)
+    return Features(flat, picture.shape[1], np.empty((0, 0), np.float32), np.asarray(inverse, np.float64))
+
+
+def array_features(array: NDArray[Any]) -> Features:
+    """Features (d, N), already divided by their sigmas."""
+    values = np.ascontiguousarray(array, np.float32)
+    return Features(np.empty(0, np.uint8), 0, values, np.ones(len(values)))
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The vertices of a lattice and their neighbours; what the points give to them stands in the caller's arrays.
+
+    before, after: (d + 1, M) int32, the neighbours of each vertex along each direction, M where there is none.
+    alpha: the factor of the filter's result.
+    """
+
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+    alpha: float
+
+    @property
+    def vertices(self) -> int:
+        """M."""
+        return self.before.shape[1]
+
+
+def build(
+    features: Features,
+    normalization: Normalization,
+    index: NDArray[np.int32],
+    weight: NDArray[np.float32],
+    back: NDArray[np.float32],
+    column: int = 0,
+    base: int = 0,
+    threads: int = 1,
+) -> Lattice:
+    """Build the lattice; fill column..column+d of index, weight and back, all (N, K).
+
+    index: the vertices of each point, counted from base. weight: what a point gives to each, normalisation included.
+    back: what it takes from each, without alpha; where back is empty it is the same as weight (symmetric and none).
+    """
+    units, scales = lattice_units(features), lattice_scales(features.inverse)
+    ranges = parts(features.number, max(1, features.number // PIXELS_PER_PART), kernels.BLOCK)
+    enclose = partial(kernels.enclose_part, features.picture, features.width, features.array, scales, units)
+    found = run([partial(enclose, begin, end, column, index, weight) for begin, end in ranges], threads)
+    keys, mass = (np.concatenate([part[i] for part in found]) for i in (0, 1))
+    starts = np.cumsum([0, *(len(part[0]) for part in found)])
+    table, numbers, keys, mass = kernels.join_parts(keys, mass)
+    before, after = (np.empty((len(units), len(keys)), np.int32) for _ in range(2))
+    steps = units.sum() - len(units) * units
+    find = kernels.find_neighbours
+    run([partial(find, table, keys, steps[j], before[j], after[j]) for j in range(len(units))], threads)
+    alpha = 1.0 / (1.0 + 2.0**-features.dimensions)
+    mass = kernels.blur_mass(mass, before, after) * np.float32(alpha)
+    columns, scheme = (column, column + len(units)), SCHEMES.index(normalization)
+    finish = kernels.finish_part
+    tasks = [
+        partial(finish, begin, end, columns, numbers[starts[i] : starts[i + 1]], base, mass, scheme, index, weight, back)
+        for i, (begin, end) in enumerate(ranges)
+    ]
+    run(tasks, threads)
+    return Lattice(before, after, alpha)
+
+
+def lattice_scales(inverse: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(d,) factors from features to the lattice: 1 / sigma, the lifting's diagonal and the filter's own deviation.
+
+    Adams et al., p. 5 and 6: 1 / sqrt((i + 1)(i + 2)) and sqrt(2 / 3) (d + 1).
+    """
+    d = len(inverse)
+    i = np.arange(d)
+    scales: NDArray[np.float32] = (inverse * np.sqrt(2 / 3) * (d + 1) / np.sqrt((i + 1) * (i + 2))).astype(np.float32)
+    return scales
+
+
+def lattice_units(features: Features) -> NDArray[np.int64]:
+    """(d + 1,) int64: what a step along each coordinate adds to a key; 0 for the last.
+
+    Each coordinate gets as many bits as its range needs, where all fit into 63: then keys are unique. Where they do not
+    (many features over wide ranges), units are fixed odd numbers without pattern, and two of M vertices share a
+    key with a probability of M^2 / 2^65, 3e-8 for a million.
+    """
+    low, high = features.extent()
+    scales = lattice_scales(np.ones(features.dimensions))
+    low, high = low * scales, high * scales
+    d = len(low)
+    bits = []
+    for j in range(d):  # coordinate 0 is the sum of all; coordinate j the sum of those from j on, less j times the one before
+        least, most = low[j:].sum(), high[j:].sum()
+        if j > 0:
+            least, most = least - j * high[j - 1], most - j * low[j - 1]
+        if not max(abs(least), abs(most)) < LARGEST_COORDINATE:
+            raise ShapeError(
+                f"features reach {max(np.abs(low).max(), np.abs(high).max()):.3g} standard deviations, too far for a lattice; "
+                "use larger sigmas, or scale the features"
+            )
+        bits.append(int(np.ceil(np.log2(most - least + 6 * (d + 1)))))  # the vertices around a point and their neighbours
+    if sum(bits) <= 63:
+        return np.array([*(1 << sum(bits[:j]) for j in range(d)), 0], np.int64)
+    return np.array([*(_scrambled(j) for j in range(d)), 0], np.uint64).view(np.int64)
+
+
+def _scrambled(number: int) -> int:
+    """An odd 64-bit number without pattern (splitmix64)."""
+    value = (number + 1) * 0x9E3779B97F4A7C15 % 2**64
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % 2**64
+    return value ^ (value >> 31) | 1

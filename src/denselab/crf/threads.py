@@ -1,0 +1,52 @@
+"""A few threads of the process's own for compiled loops that release the interpreter's lock.
+
+Not numba's parallel loops: with OpenMP, threads that wait spin, and two threads on two cores were slower than one as
+soon as anything else ran; its workqueue may not be entered by two Python threads at once. The work is cut into parts
+whose number depends on the picture alone, so the result does not depend on the number of threads.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+Result = TypeVar("Result")
+MOST_THREADS = 64
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """The threads, made at the first call that needs them."""
+    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="denselab-crf")
+
+
+def run(tasks: Sequence[Callable[[], Result]], threads: int) -> list[Result]:
+    """Call all tasks, at most `threads` at a time, the calling thread among them; their results, in order."""
+    if threads <= 1 or len(tasks) <= 1:
+        return [task() for task in tasks]
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(tasks))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number, task = next(waiting, (-1, None))
+            if task is None:
+                return
+            results[number] = task()
+
+    helpers = [_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1)]
+    work()
+    for helper in helpers:
+        helper.result()
+    return [results[number] for number in range(len(tasks))]
+
+
+def parts(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """Cut 0..total-1 into at most `number` ranges (begin, end) of nearly equal length, each a multiple of `multiple`."""
+    steps = -(-total // multiple)
+    number = max(1, min(number, steps))
+    edges = [min(total, steps * i // number * multiple) for i in range(number + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))

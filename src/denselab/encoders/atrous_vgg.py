@@ -1,0 +1,127 @@
+"""VGG-16 with holes: the trunk of DeepLab v1 and v2 at output stride 8, and their fc6 and fc7 as atrous convolutions.
+
+Paper: Chen et al., DeepLab v1, 2015, arXiv 1412.7062, sections "hole algorithm" and "Controlling the receptive field size".
+pool4 and pool5 have no stride, conv5 dilation 2 in its place. Why not encoders.vgg: its pools are ImageNet's (2, stride 2);
+DeepLab's are of 3, pad 1, which put cell i of each map on pixel stride * i.
+"""
+
+from pathlib import Path
+from typing import cast
+
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, vgg_convolutions, vgg_normalisations
+from denselab.errors import CheckpointError
+from denselab.layers.conv import kaiming_init
+from denselab.layers.geometry import Grid
+
+
+class AtrousVGG16(nn.Module):
+    """VGG-16's convolutions with holes: (B, in_channels, H, W) to the maps after the pools, the last three at stride 8.
+
+    pool: kernel of pool1 .. pool4 (pad 1); pool5 is 3. pool4_pad: 0 in the training file of the 4x4 net only. batch_norm: bn1_1
+    .. bn5_3 before each ReLU. blocks: output channels; thinner ones for tests. Starts with He initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        pool: int = 3,
+        pool4_pad: int = 1,
+        batch_norm: bool = False,
+        blocks: tuple[tuple[int, ...], ...] = BLOCKS,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.batch_norm, self.blocks = in_channels, batch_norm, blocks
+        channels = in_channels
+        for b, block in enumerate(blocks, 1):
+            hole = 2 if b == len(blocks) else 1
+            for i, out in enumerate(block, 1):
+                self.add_module(f"conv{b}_{i}", nn.Conv2d(channels, out, 3, padding=hole, dilation=hole))
+                if batch_norm:
+                    self.add_module(f"bn{b}_{i}", nn.BatchNorm2d(out))
+                channels = out
+            kernel, stride, pad = (3 if b == 5 else pool), (2 if b < 4 else 1), (pool4_pad if b == 4 else 1)
+            self.add_module(f"pool{b}", nn.MaxPool2d(kernel, stride, pad, ceil_mode=True))
+        kaiming_init(self)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """{"pool1": (B, 64, h, w), ..., "pool5": (B, 512, h, w)} at strides 2, 4, 8, 8, 8."""
+        maps: dict[str, Tensor] = {}
+        x = images
+        for b, block in enumerate(self.blocks, 1):
+            for i in range(1, len(block) + 1):
+                x = self.rectified(x, f"conv{b}_{i}", f"bn{b}_{i}")
+            x = maps[f"pool{b}"] = self.get_submodule(f"pool{b}")(x)
+        return maps
+
+    def rectified(self, x: Tensor, conv: str, norm: str) -> Tensor:
+        """ReLU of the convolution of that name, with its normalisation in between where there is one."""
+        x = self.get_submodule(conv)(x)
+        return F.relu(self.get_submodule(norm)(x) if self.batch_norm else x, inplace=True)
+
+    def grid(self) -> Grid:
+        """Where pool5's cells lie in the picture; the convolutions keep each cell in its place."""
+        grid = Grid()
+        for b in range(1, len(self.blocks) + 1):
+            pool = cast(nn.MaxPool2d, self.get_submodule(f"pool{b}"))
+            grid = grid.conv(cast(int, pool.kernel_size), cast(int, pool.stride), cast(int, pool.padding))
+        return grid
+
+    def add_classifier(self, fc: str, channels: int, kernel: int, dilation: int, dropout: float) -> None:
+        """fc6{fc}, drop6{fc}, fc7{fc}, drop7{fc}: ImageNet's fully connected layers on pool5 as atrous convolutions."""
+        pad = dilation * (kernel - 1) // 2
+        self.add_module(f"fc6{fc}", nn.Conv2d(self.blocks[-1][-1], channels, kernel, padding=pad, dilation=dilation))
+        self.add_module(f"drop6{fc}", nn.Dropout(dropout))
+        self.add_module(f"fc7{fc}", nn.Conv2d(channels, channels, 1))
+        self.add_module(f"drop7{fc}", nn.Dropout(dropout))
+        for number in (6, 7) if self.batch_norm else ():
+            self.add_module(f"bn{number}{fc}", nn.BatchNorm2d(channels))
+        for number in (6, 7):
+            kaiming_init(self.get_submodule(f"fc{number}{fc}"))
+
+    def classify(self, x: Tensor, fc: str) -> Tensor:
+        """(B, channels, h, w): what `add_classifier` added, applied to pool5 (or pool5a)."""
+        for number in (6, 7):
+            x = self.get_submodule(f"drop{number}{fc}")(self.rectified(x, f"fc{number}{fc}", f"bn{number}{fc}"))
+        return x
+
+
+def decimated(fc6: Tensor, fc7: Tensor, kernel: int, channels: int) -> tuple[Tensor, Tensor]:
+    """fc6 (channels, C, kernel, kernel) and fc7 (channels, channels, 1, 1) from VGG's of 7x7 and more units.
+
+    Equally spaced taps and units, the first of each always among them (paper: "simple decimation").
+    """
+    taps, units = (FC6_KERNEL - 1) // (kernel - 1), len(fc6) // channels
+    return fc6[::units, :, ::taps, ::taps][:channels], fc7[::units, ::units][:channels, :channels]
+
+
+def load_atrous_weights(trunk: AtrousVGG16, path: Path) -> None:
+    """Copies an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation) from safetensors, every fc6 and fc7 decimated.
+
+    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. CheckpointError names the file.
+    """
+    found = vgg_convolutions(path)
+    (fc6, bias6), (fc7, bias7) = found.pop("fc6"), found.pop("fc7")
+    for name, layer in trunk.named_children():
+        if isinstance(layer, nn.Conv2d) and name.startswith("fc6"):
+            following = cast(nn.Conv2d, trunk.get_submodule(name.replace("fc6", "fc7")))
+            weights = decimated(fc6, fc7, layer.kernel_size[0], layer.out_channels)
+            units = len(bias6) // layer.out_channels
+            found[name] = (weights[0], bias6[::units])
+            found[name.replace("fc6", "fc7")] = (weights[1], bias7[:: len(bias7) // following.out_channels])
+    norms = vgg_normalisations(path) if trunk.batch_norm else {}
+    try:
+        for name, (weight, bias) in found.items():
+            fitting = adapt_input_conv(trunk.in_channels, weight) if name == "conv1_1" else weight
+            trunk.get_submodule(name).load_state_dict({"weight": fitting, "bias": bias})
+        for name, values in norms.items():
+            trunk.get_submodule(name).load_state_dict(values)
+    except (RuntimeError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not the weights of this VGG-16 ({reason}); remove it and fetch it anew"
+        ) from error

@@ -1,0 +1,84 @@
+"""What is looked at: a network of MODELS by name, or the trained one in a model or run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from denselab.build import create_model
+from denselab.checkpoint import unpack_json
+from denselab.errors import CheckpointError, ConfigError
+from denselab.inspection.trace import Trace, trace
+from denselab.models import MODELS
+from denselab.models.base import ModelEntry, SegmentationModel
+from denselab.segmenter import CONFIG, Architecture, find_model_folder
+
+CLASSES = 21  # PASCAL VOC's, as in most of the papers
+IMGSZ = (512, 512)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network on the meta device: its shape, not its weights.
+
+    folder: where it was trained, None for a name. imgsz: (H, W) of the picture that it is shown.
+    """
+
+    architecture: Architecture
+    folder: Path | None
+    imgsz: tuple[int, int]
+    model: SegmentationModel
+
+    @property
+    def entry(self) -> ModelEntry:
+        """Its row of MODELS."""
+        return MODELS[self.architecture.name]
+
+    def trace(self) -> Trace:
+        """Its trace at `imgsz`."""
+        return trace(self.model, self.imgsz, self.architecture.in_channels)
+
+
+def find_subject(
+    name: str,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    encoder: str | None = None,
+    num_classes: int | None = None,
+    output_stride: int | None = None,
+) -> Subject:
+    """The network `name` of MODELS with those options, or that of a folder, which has its own.
+
+    Raises ConfigError for unknown names and options that do not fit, CheckpointError for a folder that is no model's.
+    """
+    if name in MODELS or not Path(name).exists():
+        architecture = _by_name(name, encoder, CLASSES if num_classes is None else num_classes, output_stride)
+        folder, own_size = None, IMGSZ
+    else:
+        given = {"--encoder": encoder, "--classes": num_classes, "--output-stride": output_stride}
+        if refused := [flag for flag, value in given.items() if value is not None]:
+            raise ConfigError(f"{name} is a trained model with a shape of its own; leave {', '.join(refused)} out")
+        folder = find_model_folder(Path(name))
+        architecture, own_size = _read(folder / CONFIG)
+    with torch.device("meta"):
+        model = architecture.create()
+    return Subject(architecture, folder, imgsz or own_size, model)
+
+
+def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: int | None) -> Architecture:
+    if name not in MODELS and ("/" in name or "\\" in name):
+        raise ConfigError(f"{name} does not exist; give a name of `denselab models`, or a model or run folder")
+    if name in MODELS and encoder is None:
+        encoder = MODELS[name].default_encoder
+    return Architecture(name, num_classes, encoder, output_stride)
+
+
+def _read(path: Path) -> tuple[Architecture, tuple[int, int]]:
+    try:
+        config = unpack_json(path.read_bytes(), str(path))
+        height, width = config["preprocessing"]["imgsz"]
+        return Architecture(**config["architecture"]), (int(height), int(width))
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not the config of a model folder: {error!r}") from None

@@ -1,0 +1,234 @@
+"""DeepLab v2: atrous spatial pyramid pooling (ASPP) on VGG-16 and ResNet-101, and multi-scale inputs (MSC).
+
+Paper: Chen, Papandreou, Kokkinos, Murphy, Yuille, "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
+Convolution, and Fully Connected CRFs", 2016, arXiv 1606.00915; sections 3.2 and 4.1, figures 4 and 7. Layers and names are
+those of the authors' release (exper/voc12/config/vgg16 and resnet101); the CRF is denselab.crf.
+
+- VGG-16: the trunk of DeepLab v1 up to pool5, without pool5a; four branches fc6_k (3x3, dilation r_k), fc7_k, fc8_k, summed.
+  ASPP-L has the rates 6, 12, 18, 24, ASPP-S 2, 4, 8, 12. With rate 12 alone it is DeepLab v1's LargeFOV (deeplab_largefov).
+- ResNet-101 of MSRA's Caffe release: stride in the first 1x1 convolution of a stage, pool1 rounds up, all of res4 has
+  dilation 2 and all of res5 dilation 4, their first blocks too; four 3x3 score layers fc1_c0 .. fc1_c3 on res5c, summed,
+  without a hidden layer. LargeFOV is one score layer, fc1, at dilation 12.
+- MSC (section 4.1.2): the same weights on the picture at scales 1, 0.75, 0.5, the score maps
+  enlarged to that of scale 1 and fused by the element-wise maximum. Four losses: the fused map's and each scale's
+  (`train_logits`, `aux_weight: 1`).
+
+Sizes are 8m + 1, with MSC 32m + 1, where every scale's size (321, 241, 161; 513, 385, 257) is 8m' + 1 again and all grids share
+their corners. Other sizes get zeros (the mean colour) at the bottom and right and the result is cut; bilinear enlargement
+has align_corners=True throughout, as Caffe's Interp.
+
+Batch normalisation: frozen in the release (use_global_stats, learning rate 0), whose statistics are ImageNet's. So it is here
+when ImageNet weights are given, and after `freeze_norm()`, which converted weights want before training goes on; from scratch
+it learns. `model.train()` does not wake a frozen one.
+Deviations, and why:
+- The losses of scales 0.75 and 0.5 are taken on their maps enlarged to scale 1; the release shrinks the labels to each grid
+  instead (31 and 21 cells of 321 pixels). One set of labels at the picture's size then serves all four.
+- timm's ImageNet weights were trained with the stride in the 3x3 convolution; at output stride 8 this concerns res3a alone.
+- From scratch the trunk has He initialisation; `vgg16_bn` is not in the paper. No COCO pre-training.
+Expected mIoU on VOC 2012 val, before the CRF (paper; by the authors): VGG ASPP-S 66.98, ASPP-L 68.96; ResNet-101 with MSC, COCO
+and augmentation LargeFOV 75.54, ASPP-L 76.35 (77.69 with the CRF).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import reduce
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
+from denselab.encoders.resnet import ResNet, load_resnet_weights
+from denselab.encoders.vgg import BLOCKS
+from denselab.errors import ConfigError
+from denselab.layers.pad import pad_to_aligned
+from denselab.layers.upsample import enlarge_aligned
+from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.deeplab_v1 import STRIDE, score_layer
+
+ASPP_L = (6, 12, 18, 24)  # paper, section 4.1.2
+ASPP_S = (2, 4, 8, 12)
+RATE_LARGE_FOV = (12,)
+MSC_SCALES = (1.0, 0.75, 0.5)
+BRANCH_CHANNELS = 1024  # fc6_k, fc7_k
+
+ScoreLayers = Mapping[str, tuple[str, nn.Conv2d]]
+"""{"fc8_1": ("fc7_1", its convolution), ...}: each score layer by name and the encoder's map that it reads."""
+
+
+class VGG16ASPP(AtrousVGG16):
+    """All of the VGG net that ImageNet weights start: conv1_1 .. pool5 and fc6_k, fc7_k. Its maps gain "fc7_1", "fc7_2", ..."""
+
+    def __init__(
+        self,
+        rates: Sequence[int] = ASPP_L,
+        in_channels: int = 3,
+        *,
+        channels: int = BRANCH_CHANNELS,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+        blocks: tuple[tuple[int, ...], ...] = BLOCKS,
+    ) -> None:
+        super().__init__(in_channels, batch_norm=batch_norm, blocks=blocks)
+        self.rates, self.channels = tuple(rates), channels
+        for k, rate in enumerate(self.rates, 1):
+            self.add_classifier(f"_{k}", channels, 3, rate, dropout)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = super().forward(images)
+        count = range(1, len(self.rates) + 1)
+        return maps | {f"fc7_{k}": self.classify(maps["pool5"], f"_{k}") for k in count}
+
+
+class DeepLabV2(SegmentationModel):
+    """The sum of the score layers on the encoder's maps at stride 8; the maximum over `scales` of the picture.
+
+    encoder: pictures to {name: map}. score_layers: see `vgg_score_layers`, `resnet_score_layers`. scales: the first is 1;
+    with more than one the single scales' logits are auxiliary ones of `train_logits`. The same weights for any scales.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, score_layers: ScoreLayers, num_classes: int, *, scales: Sequence[float] = (1.0,)
+    ) -> None:
+        super().__init__(num_classes)
+        if not scales or scales[0] != 1 or min(scales) <= 0:
+            raise ConfigError(f"scales {tuple(scales)}: positive numbers of which the first is 1 were expected")
+        self.encoder, self.scales = encoder, tuple(scales)
+        self.sources = {name: source for name, (source, _) in score_layers.items()}
+        for name, (_, layer) in score_layers.items():
+            self.add_module(name, layer)
+        # The smallest step of sizes at which every scale has whole cells: 8, or 32 with scales in quarters.
+        self.multiple = STRIDE * math.lcm(*(Fraction(scale).limit_denominator(64).denominator for scale in scales))
+        self.scale_names = [f"scores_res{scale:g}".replace(".", "") for scale in scales] if len(scales) > 1 else []
+        for name in self.scale_names:
+            self.add_module(name, nn.Identity())  # where hooks see a scale's map; score layers run once per scale
+        self.fc_fusion = nn.Identity()
+        self.norm_is_frozen = False
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, h, w) on pixels 0, 8, 16, ...: h = ceil((H - 1) / 8) + 1."""
+        return self._fused(self.score_maps(images))
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return enlarge_aligned(coarse, STRIDE, size)
+
+    def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The fused logits, then with several scales those of each."""
+        maps = self.score_maps(images)
+        size = (images.shape[-2], images.shape[-1])
+        singles = maps if len(maps) > 1 else []
+        return tuple(self.enlarge(x, size) for x in (self._fused(maps), *singles))
+
+    def score_maps(self, images: Tensor) -> list[Tensor]:
+        """One (B, K, h, w) per scale, all on the grid of scale 1."""
+        images_fitted = pad_to_aligned(images, self.multiple)
+        full = (images_fitted.shape[-2], images_fitted.shape[-1])
+        grid = ((full[0] - 1) // STRIDE + 1, (full[1] - 1) // STRIDE + 1)
+        rows, columns = (-(-(side - 1) // STRIDE) + 1 for side in images.shape[-2:])
+        maps: list[Tensor] = []
+        for scale in self.scales:
+            size = (round(scale * (full[0] - 1)) + 1, round(scale * (full[1] - 1)) + 1)
+            scores = _interp(self._scores(_interp(images_fitted, size)), grid)
+            maps.append(scores[..., :rows, :columns])
+        if not self.scale_names:
+            return maps
+        return [self.get_submodule(name)(x) for name, x in zip(self.scale_names, maps, strict=True)]
+
+    def _scores(self, images: Tensor) -> Tensor:
+        maps = self.encoder(images)
+        branches = [self.get_submodule(name)(maps[source]) for name, source in self.sources.items()]
+        total: Tensor = reduce(torch.add, branches)
+        return total
+
+    def _fused(self, maps: list[Tensor]) -> Tensor:
+        fused: Tensor = self.fc_fusion(reduce(torch.maximum, maps))
+        return fused
+
+    def freeze_norm(self) -> None:
+        """From here on batch normalisation keeps statistics, scale and shift (the release: use_global_stats, lr_mult 0)."""
+        self.norm_is_frozen = True
+        for layer in self.encoder.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "DeepLabV2":
+        super().train(mode)
+        if self.norm_is_frozen:
+            for layer in self.encoder.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
+    def landmarks(self) -> dict[str, str]:
+        """ASPP's branches, or with several scales their score maps: branches run once per scale."""
+        if self.scale_names:
+            pairs = zip(self.scale_names, self.scales, strict=True)
+            scales = {name: f"class scores of the picture at scale {scale:g}" for name, scale in pairs}
+            return scales | {"fc_fusion": "their element-wise maximum"}
+        branches = {name: f"class scores of the branch {name}{self._rate(name)}" for name in self.sources}
+        return branches | {"fc_fusion": "the sum of the branches"}
+
+    def _rate(self, name: str) -> str:
+        layer = self.get_submodule(name)
+        if isinstance(self.encoder, VGG16ASPP):
+            layer = self.encoder.get_submodule(self.sources[name].replace("fc7", "fc6"))
+        return f", rate {layer.dilation[0]}" if isinstance(layer, nn.Conv2d) else ""
+
+
+def _interp(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Caffe's Interp: bilinear, corners on corners."""
+    if (x.shape[-2], x.shape[-1]) == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def vgg_score_layers(encoder: VGG16ASPP, num_classes: int) -> ScoreLayers:
+    """fc8_k on fc7_k."""
+    count = range(1, len(encoder.rates) + 1)
+    return {f"fc8_{k}": (f"fc7_{k}", score_layer(encoder.channels, num_classes)) for k in count}
+
+
+def resnet_score_layers(channels: int, num_classes: int, rates: Sequence[int] = ASPP_L) -> ScoreLayers:
+    """fc1_c0, fc1_c1, ... on res5c, 3x3 at the given rates; one rate: fc1."""
+    names = [f"fc1_c{k}" for k in range(len(rates))] if len(rates) > 1 else ["fc1"]
+    layers = [score_layer(channels, num_classes, 3, rate) for rate in rates]
+    return {name: ("layer4", layer) for name, layer in zip(names, layers, strict=True)}
+
+
+def caffe_resnet(in_channels: int = 3, *, depth: Literal[50, 101] = 101, width: int = 64) -> ResNet:
+    """ResNet-101 at output stride 8 as in the release. width: channels of conv1; fewer (and depth 50) for tests."""
+    return ResNet(
+        depth,
+        in_channels=in_channels,
+        output_stride=STRIDE,
+        stride_in="conv1",
+        dilate_first=True,
+        ceil_pool=True,
+        width=width,
+    )
+
+
+def build_deeplab_v2_vgg(
+    options: ModelOptions, *, rates: Sequence[int] = ASPP_L, scales: Sequence[float] = (1.0,)
+) -> DeepLabV2:
+    """options.encoder "vgg16" or "vgg16_bn", options.weights its ImageNet weights: each branch starts alike."""
+    encoder = VGG16ASPP(rates, options.in_channels, batch_norm=options.encoder == "vgg16_bn")
+    if options.weights is not None:
+        load_atrous_weights(encoder, options.weights)
+    return DeepLabV2(encoder, vgg_score_layers(encoder, options.num_classes), options.num_classes, scales=scales)
+
+
+def build_deeplab_v2_resnet(
+    options: ModelOptions, *, rates: Sequence[int] = ASPP_L, scales: Sequence[float] = (1.0,)
+) -> DeepLabV2:
+    """options.weights: ImageNet weights of timm's resnet101; batch normalisation is then frozen."""
+    encoder = caffe_resnet(options.in_channels)
+    layers = resnet_score_layers(encoder.channels, options.num_classes, rates)
+    model = DeepLabV2(encoder, layers, options.num_classes, scales=scales)
+    if options.weights is not None:
+        load_resnet_weights(encoder, options.weights)
+        model.freeze_norm()
+    return model

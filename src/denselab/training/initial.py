@@ -1,0 +1,77 @@
+"""Weights to start from that are another model's: what fits is copied, the rest starts fresh, and both are said."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from denselab.checkpoint import read_folder, unpack_json, unpack_tensors
+from denselab.errors import CheckpointError, ConfigError
+from denselab.models.base import SegmentationModel
+from denselab.segmenter import CONFIG, WEIGHTS, find_model_folder
+from denselab.training.state import LAST
+
+RGB = tuple[float, float, float]
+NAMED = 3  # names of tensors that a message shows
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The weights of a model folder. architecture: as segmenter.Architecture, the class count apart, as keys of TrainConfig.
+
+    mean, std: RGB of pictures in 0..1, as they were trained with.
+    """
+
+    folder: Path
+    architecture: dict[str, Any]
+    mean: RGB
+    std: RGB
+    tensors: dict[str, Tensor]
+
+
+def read_initial(folder: str | Path, run: Path) -> Initial:
+    """What `init` names: a model folder, or a run folder, whose model/ it then is. Raises CheckpointError that names the file.
+
+    A run that goes on has its weights in last/. Only the normalisation is asked for then, and where the folder is gone, the
+    run's own model knows it.
+    """
+    resuming = (run / LAST).exists()
+    try:
+        found = find_model_folder(Path(folder))
+    except CheckpointError:
+        if not resuming:
+            raise
+        found = find_model_folder(run)
+    files = {CONFIG: (found / CONFIG).read_bytes()} if resuming else read_folder(found)
+    config = unpack_json(files[CONFIG], str(found / CONFIG))
+    try:
+        stored, preprocessing = config["architecture"], config["preprocessing"]
+        architecture = {"model": stored["name"], **{key: stored[key] for key in ("encoder", "output_stride", "aux")}}
+        mean, std = preprocessing["mean"], preprocessing["std"]
+        tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
+        return Initial(found, architecture, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), tensors)
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{found / CONFIG} is not the config of a model folder: {error!r}") from None
+
+
+def start_from(model: SegmentationModel, initial: Initial) -> str:
+    """Copy every tensor of equal name and shape into the network; returns how many of how many, in words.
+
+    Raises ConfigError where none that is learnt fits.
+    """
+    own = model.state_dict()
+    learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    fitting = {name: t for name, t in initial.tensors.items() if name in own and own[name].shape == t.shape}
+    if not learnt & fitting.keys():
+        raise ConfigError(
+            f"init: none of the {len(initial.tensors)} tensors of {initial.folder} ({initial.architecture['model']}) has the "
+            "name and shape of one of this network's; take a model of the same family and encoder, or leave init out"
+        )
+    model.load_state_dict(fitting, strict=False)
+    fresh = sorted(own.keys() - fitting.keys())
+    told = f"{len(fitting)} of {len(own)} tensors come from this {initial.architecture['model']}"
+    if not fresh:
+        return told
+    more = ", ..." if len(fresh) > NAMED else ""
+    return f"{told}; {len(fresh)} start fresh: {', '.join(fresh[:NAMED])}{more}"

@@ -1,0 +1,241 @@
+"""Stage-wise training: FCN-32s, then FCN-16s from it, then FCN-8s from that, within one budget.
+
+Paper: Long, Shelhamer, Darrell 2015, arXiv 1411.4038, section 4.2: each net starts from the coarser one's weights, the
+new skip's scores at zero, and the learning rate is divided by 100. The folder of a staged run:
+
+    RUN/stage-1-fcn32s/  RUN/stage-2-fcn16s/   runs of their own, each with its model/
+    RUN/                                       the last stage: RUN serves wherever a model or run folder does
+    RUN/stages.json                            the settings of the whole, and what each finished stage scored
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from denselab.checkpoint import PREVIOUS, unpack_json
+from denselab.config import parse_duration, read_settings
+from denselab.data.dataset import Dataset
+from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.segmenter import resolve_device
+from denselab.training.recipe import DEFAULT_EPOCHS
+from denselab.training.records import CONFIG, LOG, RunRecords, read_metrics
+from denselab.training.resume import RESUMABLE, clear_for_run
+from denselab.training.run import RunSummary, make_accelerator, run_training
+from denselab.training.state import LAST
+
+STAGES, SUMMARY = "stages.json", "summary.json"
+CHAINS: dict[str, tuple[str, ...]] = {
+    "fcn16s": ("fcn32s", "fcn16s"),
+    "fcn8s": ("fcn32s", "fcn16s", "fcn8s"),
+    "fcn8s_learnt": ("fcn32s", "fcn16s", "fcn8s_learnt"),
+    "fcn16s_padded": ("fcn32s_padded", "fcn16s_padded"),
+    "fcn8s_padded": ("fcn32s_padded", "fcn16s_padded", "fcn8s_padded"),
+}
+# The paper's three days for 32s and one day for each refinement (section 4.3).
+FIRST_SHARE, NEXT_SHARE = 3, 1
+# The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the skip's
+# scores, which start at zero, would move by 1e-6 per step and never open in a short run.
+LR_FACTORS = {"sgd": 0.01, "adamw": 0.3}
+SHORTEST = 1.0  # seconds for a stage whose turn comes when the time is up: it makes one step
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage; what follows `folder` is None until it is finished. seconds: that it took."""
+
+    model: str
+    folder: str
+    lr: float | None = None
+    miou: float | None = None
+    val_loss: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    stopped: str | None = None
+
+
+def chain_of(model: str | None) -> tuple[str, ...]:
+    """The networks that are trained one after the other. Raises ConfigError with the names that have stages."""
+    if model not in CHAINS:
+        told = f"model {model!r} has none" if model else "no model was named"
+        raise ConfigError(f"stages: {told}; those that are trained in stages are {', '.join(CHAINS)}")
+    return CHAINS[model]
+
+
+def is_staged(run: Path) -> bool:
+    """Whether a folder holds a staged run, finished or not."""
+    return (run / STAGES).is_file()
+
+
+def staged_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """The settings of the staged run that is continued, with those changed that may change. Raises ConfigError otherwise."""
+    stored = dict(_read(run)["settings"])
+    for key, value in settings.items():
+        if value is None:
+            continue
+        if key not in RESUMABLE and json.loads(json.dumps(value)) != stored.get(key):
+            raise ConfigError(
+                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
+            )
+        stored[key] = value
+        if key in ("time", "epochs"):
+            stored.pop("epochs" if key == "time" else "time", None)
+    return stored
+
+
+def run_stages(
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    run: Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    started: float | None = None,
+) -> RunSummary:
+    """Train the stages of settings["model"] into the folder `run`; returns how the last one ended.
+
+    `time` or `epochs` in settings is for all stages together. resume: stages that are finished are not repeated. Raises
+    what run_training raises.
+    """
+    started = time.monotonic() if started is None else started
+    chain = chain_of(settings.get("model"))
+    settings = with_length(settings, len(chain))
+    main = make_accelerator(settings).is_main_process
+    stages = _read_stages(run) if resume else _plan(chain)
+    if not resume and main:
+        _require_free(run)
+    records = RunRecords(run, active=main)
+    for number in [i for i, stage in enumerate(stages) if stage.seconds is None]:
+        _write(records, settings, stages)
+        records.say(f"stage {number + 1} of {len(stages)}: {stages[number].model}")
+        began = started if number == 0 else time.monotonic()
+        summary = _run_stage(settings, dataset, run, stages, number, command, began)
+        stages[number] = _finished(stages[number], summary, run)
+    _write(records, settings, stages)
+    for line in stage_lines(stages):
+        records.say(line)
+    return _summary_of(run)
+
+
+def stage_lines(stages: Sequence[Stage]) -> list[str]:
+    """A line per finished stage, for the console."""
+    return [
+        f"{stage.model:<14} mIoU {stage.miou or 0:.4f}  val loss {stage.val_loss or 0:.4f}  lr {stage.lr:.2g}  "
+        f"{stage.steps or 0} steps  {stage.seconds:.0f} s"
+        for stage in stages
+        if stage.seconds is not None
+    ]
+
+
+def with_length(settings: Mapping[str, Any], stages: int) -> dict[str, Any]:
+    """The settings with a length: the default recipe's epochs where none was given. Raises ConfigError for too few epochs."""
+    settings = dict(settings)
+    if settings.get("time") is None and settings.get("epochs") is None:
+        device = resolve_device(settings.get("device") or "auto")
+        settings["epochs"] = DEFAULT_EPOCHS["cpu" if device.type == "cpu" else "gpu"]
+    if settings.get("time") is None and settings["epochs"] < stages:
+        raise ConfigError(f"stages: {settings['epochs']} epochs for {stages} stages; give at least {stages}, or a time")
+    return settings
+
+
+def stage_length(settings: Mapping[str, Any], stages: int, number: int, used: float) -> dict[str, float | None]:
+    """{"time", "epochs"} of stage `number` (from 0), one of them None; used: seconds that the finished stages took."""
+    shares = [FIRST_SHARE] + [NEXT_SHARE] * (stages - 1)
+    if settings.get("time") is not None:
+        left = parse_duration(settings["time"]) - used
+        return {"time": max(left * shares[number] / sum(shares[number:]), SHORTEST), "epochs": None}
+    later = max(1, round(settings["epochs"] * NEXT_SHARE / sum(shares)))
+    return {"time": None, "epochs": later if number else settings["epochs"] - later * (stages - 1)}
+
+
+def _run_stage(
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    run: Path,
+    stages: Sequence[Stage],
+    number: int,
+    command: str,
+    started: float,
+) -> RunSummary:
+    """Begin or go on with one stage."""
+    folder = run / stages[number].folder
+    length = stage_length(settings, len(stages), number, sum(stage.seconds or 0 for stage in stages))
+    going_on = any((folder / name).exists() for name in (LAST, LAST + PREVIOUS))
+    machine = {key: settings[key] for key in RESUMABLE if settings.get(key) is not None and key not in length}
+    given = {key: value for key, value in length.items() if value is not None}
+    todo = {**machine, **given} if going_on else {**_fresh_settings(settings, run, stages, number), **machine, **length}
+    beside = {STAGES, LOG, *(stage.folder for stage in stages)}
+    try:
+        return run_training(todo, dataset, folder, resume=going_on, command=command, started=started, beside=beside)
+    except Interrupted as stop:
+        told = str(stop).partition("Continue:")[0]
+        again = f"Continue: denselab train {settings['data']} --out {run} --resume"
+        raise Interrupted(f"{stages[number].model}: {told}{again}", stop.exit_code - 128) from None
+
+
+def _fresh_settings(settings: Mapping[str, Any], run: Path, stages: Sequence[Stage], number: int) -> dict[str, Any]:
+    """The first stage has the user's settings; the others all that was chosen for it, the weights before and a lower lr."""
+    own = {"model": stages[number].model, "stages": False}
+    if number == 0:
+        return {**settings, **own}
+    first = read_settings(run / stages[0].folder / CONFIG)
+    factor = settings.get("stage_lr_factor") or LR_FACTORS[first["optimizer"]]
+    before = str(run / stages[number - 1].folder)
+    return {**first, **own, "init": before, "pretrained": "no", "lr": first["lr"] * factor**number}
+
+
+def _plan(chain: Sequence[str]) -> list[Stage]:
+    """The last stage lies in the run folder itself."""
+    names = [f"stage-{i}-{model}" for i, model in enumerate(chain[:-1], 1)]
+    return [Stage(model, folder) for model, folder in zip(chain, [*names, "."], strict=True)]
+
+
+def _finished(stage: Stage, summary: RunSummary, run: Path) -> Stage:
+    best = summary.best_miou or {}
+    return replace(
+        stage,
+        lr=read_settings(run / stage.folder / CONFIG)["lr"],
+        miou=best.get("miou"),
+        val_loss=best.get("val_loss"),
+        steps=_steps(run / stage.folder),
+        seconds=summary.seconds,
+        stopped=summary.stopped,
+    )
+
+
+def _steps(folder: Path) -> int:
+    """How many steps a finished run made: its last validation is at its end."""
+    return max((int(row["step"]) for row in read_metrics(folder, "validation")), default=0)
+
+
+def _require_free(run: Path) -> None:
+    if is_staged(run):
+        raise ConfigError(f"{run} already holds a staged run; continue it with --resume or choose another --out")
+    clear_for_run(run)
+
+
+def _write(records: RunRecords, settings: Mapping[str, Any], stages: Sequence[Stage]) -> None:
+    records.write_json(STAGES, {"settings": settings, "stages": [asdict(stage) for stage in stages]})
+
+
+def _read(run: Path) -> dict[str, Any]:
+    path = run / STAGES
+    try:
+        return unpack_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); there is no staged run to resume") from None
+
+
+def _read_stages(run: Path) -> list[Stage]:
+    try:
+        return [Stage(**row) for row in _read(run)["stages"]]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{run / STAGES} is not the record of a staged run: {error!r}") from None
+
+
+def _summary_of(run: Path) -> RunSummary:
+    """How the last stage ended, from its summary.json."""
+    stored = unpack_json((run / SUMMARY).read_bytes(), str(run / SUMMARY))
+    return RunSummary(run, **{key: stored[key] for key in RunSummary.__dataclass_fields__ if key != "run"})
