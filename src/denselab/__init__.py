@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
     from denselab.labels import LabelEntry, LabelSpace
+    from denselab.models.convolutional import convolutionalize
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "check_dataset",
+    "convolutionalize",
     "create_model",
     "load",
     "open_dataset",
@@ -35,6 +37,7 @@ _HOMES = {
     "Prediction": "inference",
     "Predictor": "inference",
     "check_dataset": "data.check",
+    "convolutionalize": "models.convolutional",
     "create_model": "build",
     "load": "inference",
     "open_dataset": "data",

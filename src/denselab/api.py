@@ -42,9 +42,10 @@ def train(
     """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
 
     time: "30m", "1h30m" or seconds; or epochs. imgsz: "360x480", (height, width) or one number. pretrained: "auto", "yes",
-    "no". init: a model or run folder to start from, as far as its tensors fit. stages: FCN's 32s, 16s, 8s one after the other
-    within the budget (denselab.training.stages); returned is the last one. settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is left open, the default
-    recipe chooses, and says why. Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
+    "no". init: a model or run folder to start from, as far as its tensors fit. stages: FCN's 32s, 16s and 8s one after the
+    other within the budget (denselab.training.stages); what is returned is the last one's. settings: further keys of
+    denselab.config.TrainConfig; the arguments win over them. What is left open, the default recipe chooses, and says why.
+    Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
     """
     flags = {
         "model": model,

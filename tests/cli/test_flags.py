@@ -9,7 +9,7 @@ CONTRACT = {
     "check": {"--out", "--workers", "--seed", "--json"},
     "train": {
         *("--out", "--model", "--encoder", "--time", "--epochs", "--imgsz", "--batch", "--pretrained", "--device"),
-        *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json"),
+        *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages"),
     },
     "eval": {
         "--split",

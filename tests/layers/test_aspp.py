@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from denselab.layers.aspp import ASPP, ImagePooling
 
@@ -9,14 +10,47 @@ from denselab.layers.aspp import ASPP, ImagePooling
 @pytest.mark.parametrize("separable", [False, True])
 def test_each_branch_reaches_its_rate(separable: bool) -> None:
     aspp = ASPP(2, (2, 5), 4, separable=separable).eval()
-    for branch, rate in zip(aspp.atrous, (2, 5), strict=True):
+    for names, rate in zip(aspp.atrous_names(), (2, 5), strict=True):
+        branch = nn.Sequential(*(aspp.get_submodule(name) for name in names))
         x = torch.randn(1, 2, 21, 21, requires_grad=True)
         for p in branch.parameters():
-            torch.nn.init.constant_(p, 0.1)  # all positive: no ReLU hides a tap
+            nn.init.constant_(p, 0.1)  # all positive: no ReLU hides a tap
         branch(x.abs()).select(2, 10).select(2, 10).sum().backward()
         assert x.grad is not None
         rows = x.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten().tolist()
         assert rows == [10 - rate, 10, 10 + rate]
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_the_release_s_names_and_order(separable: bool) -> None:
+    """tensorflow/models: image_pooling, aspp0, aspp1 (or its two parts), ..., concat_projection; concatenated in this order."""
+    aspp = ASPP(3, (1, 2), 4, separable=separable).eval()
+    atrous = (
+        ["aspp1_depthwise", "aspp1_pointwise", "aspp2_depthwise", "aspp2_pointwise"]
+        if separable
+        else ["aspp1", "aspp2"]
+    )
+    assert [n for n, _ in aspp.named_children()] == ["image_pooling", "aspp0", *atrous, "concat_projection", "dropout"]
+    x, found = torch.randn(1, 3, 6, 7), []
+    aspp.concat_projection.register_forward_pre_hook(lambda module, args: found.append(args[0]))
+    aspp(x)
+    branches = [aspp.image_pooling(x), aspp.aspp0(x)]
+    for names in aspp.atrous_names():
+        branches.append(nn.Sequential(*(aspp.get_submodule(name) for name in names))(x))
+    torch.testing.assert_close(found[0], torch.cat(branches, dim=1))
+    assert list(aspp.landmarks("a.b")) == [
+        "a.b.image_pooling",
+        "a.b.aspp0",
+        *(f"a.b.{names[-1]}" for names in aspp.atrous_names()),
+        "a.b.concat_projection",
+    ]
+
+
+def test_no_atrous_branch_leaves_two() -> None:
+    """As the MobileNetV2 release has it."""
+    aspp = ASPP(3, (), 4)
+    assert aspp.concat_projection.conv.in_channels == 8
+    assert aspp(torch.randn(2, 3, 5, 6)).shape == (2, 4, 5, 6)
 
 
 def test_counts_of_deeplab_v3() -> None:

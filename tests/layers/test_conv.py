@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from denselab.layers.conv import conv_norm_relu, kaiming_init, separable_conv
+from denselab.layers.conv import conv_norm_relu, kaiming_init, separable_conv, truncated_normal_init
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 4), (5, 2)])
@@ -15,6 +15,42 @@ def test_conv_norm_relu_keeps_the_size(kernel: int, dilation: int) -> None:
     out = block(torch.randn(2, 3, 9, 13))
     assert out.shape == (2, 5, 9, 13)
     assert out.min() >= 0
+
+
+@pytest.mark.parametrize("size", [9, 10, 513])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 2)])
+def test_a_stride_keeps_cell_i_on_input_i_times_the_stride(kernel: int, dilation: int, size: int) -> None:
+    """TensorFlow's fixed padding; a 3x3 kernel that reads its centre alone shows the place."""
+    block = conv_norm_relu(1, 1, kernel, stride=2, dilation=dilation, activation=None).eval()
+    nn.init.zeros_(block.conv.weight)
+    block.conv.weight.detach()[..., kernel // 2, kernel // 2] = 1
+    x = torch.randn(1, 1, size, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x) * (1 + 1e-5) ** 0.5, x[..., ::2, ::2])
+
+
+def test_the_parts_of_a_block_have_names() -> None:
+    block = conv_norm_relu(2, 3, 3, eps=1e-3, activation=nn.ReLU6)
+    assert [(name, type(part)) for name, part in block.named_children()] == [
+        ("conv", nn.Conv2d),
+        ("norm", nn.BatchNorm2d),
+        ("relu", nn.ReLU6),
+    ]
+    assert block.norm.eps == 1e-3
+    assert [name for name, _ in conv_norm_relu(2, 3, 1, activation=None).named_children()] == ["conv", "norm"]
+
+
+def test_truncated_normal_tells_depthwise_from_others() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(512, 512, 3, groups=512), nn.Conv2d(64, 512, 1), nn.Conv2d(1, 2000, 3))
+    truncated_normal_init(net, 0.06, 0.33)
+    for layer, std in zip(net, (0.33, 0.06, 0.06), strict=True):
+        weight = layer.weight.detach()
+        assert float(weight.abs().max()) <= 2 * std
+        assert float(weight.std()) == pytest.approx(0.88 * std, rel=0.03)  # cut at two standard deviations
+        assert not layer.bias.any()
+    truncated_normal_init(net, 0.06)
+    assert float(net[0].weight.detach().abs().max()) <= 0.12
 
 
 def test_a_separable_conv_costs_one_over_channels_plus_one_ninth() -> None:

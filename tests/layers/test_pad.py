@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from denselab.layers.pad import mirror_indices, mirror_pad, pad_to_multiple, round_up
+from denselab.layers.pad import mirror_indices, mirror_pad, pad_to_aligned, pad_to_multiple, round_up
 
 sides = st.integers(1, 80)
 
@@ -43,3 +43,21 @@ def test_mirror_pad_is_reflect_where_torch_can(border: int) -> None:
     x = torch.randn(2, 3, 7, 9)
     ours = mirror_pad(x, border, border, border, border)
     assert torch.equal(ours, F.pad(x, (border,) * 4, mode="reflect"))
+
+
+@given(height=sides, width=sides, stride=st.sampled_from([4, 8, 16]))
+def test_aligned_padding_gives_whole_steps_and_one_pixel(height: int, width: int, stride: int) -> None:
+    """The smallest 16k + 1 that holds the side, k >= 1; zeros at the bottom and right."""
+    x = torch.ones(1, 1, height, width)
+    padded = pad_to_aligned(x, stride)
+    for side, new in zip((height, width), padded.shape[-2:], strict=True):
+        assert (new - 1) % stride == 0
+        assert max(side, stride + 1) <= new < max(side, stride + 1) + stride
+    assert padded.sum() == x.sum()
+    assert torch.equal(padded[..., :height, :width], x)
+
+
+def test_aligned_padding_leaves_the_authors_sizes_alone() -> None:
+    for side in (321, 513, 769):
+        x = torch.empty(1, 1, side, side, device="meta")
+        assert pad_to_aligned(x, 16) is x

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv, enlarge_logits
+from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv, enlarge_aligned, enlarge_logits
 
 
 def test_bilinear_kernels_by_hand() -> None:
@@ -46,3 +46,19 @@ def test_enlarge_logits_by_hand() -> None:
 def test_enlarge_logits_by_one_is_the_crop() -> None:
     coarse = torch.randn(1, 2, 4, 4)
     assert torch.equal(enlarge_logits(coarse, 1, (3, 2)), coarse[..., :3, :2])
+
+
+def test_enlarge_aligned_by_hand() -> None:
+    """Two cells four pixels apart reach over five: the first pixel is the first cell, the last the second; cut to four."""
+    coarse = torch.tensor([[[[0.0, 8.0]]]])
+    assert enlarge_aligned(coarse, 4, (1, 5)).tolist() == [[[[0.0, 2.0, 4.0, 6.0, 8.0]]]]
+    assert enlarge_aligned(coarse, 4, (1, 4)).tolist() == [[[[0.0, 2.0, 4.0, 6.0]]]]
+
+
+@pytest.mark.parametrize("stride", [1, 4, 16])
+def test_enlarge_aligned_keeps_the_cells(stride: int) -> None:
+    """Caffe's Interp: out = n + (n - 1) * (stride - 1)."""
+    coarse = torch.randn(2, 3, 4, 5)
+    full = enlarge_aligned(coarse, stride, (3 * stride + 1, 4 * stride + 1))
+    assert full.shape[-1] == 5 + 4 * (stride - 1)
+    torch.testing.assert_close(full[..., ::stride, ::stride], coarse)

@@ -1,0 +1,17 @@
+"""The dense CRF: `DenseCRF` for any terms, `refine` for a picture and a network's probabilities. Needs numpy and numba alone."""
+
+from denselab.crf.dense_crf import DenseCRF, Inference, crf_for, refine
+from denselab.crf.presets import PRESETS, Parameters, preset
+from denselab.crf.unary import unary_from_labels, unary_from_probabilities
+
+__all__ = [
+    "PRESETS",
+    "DenseCRF",
+    "Inference",
+    "Parameters",
+    "crf_for",
+    "preset",
+    "refine",
+    "unary_from_labels",
+    "unary_from_probabilities",
+]

@@ -134,7 +134,16 @@ def _grown(table: Any) -> Any:
 
 @kernel
 def enclose_part(
-    picture: Any, width: int, array: Any, scales: Any, units: Any, begin: int, end: int, column: int, index: Any, weight: Any
+    picture: Any,
+    width: int,
+    array: Any,
+    scales: Any,
+    units: Any,
+    begin: int,
+    end: int,
+    column: int,
+    index: Any,
+    weight: Any,
 ) -> Any:
     """The vertices and barycentric weights of pixels begin..end-1, into index and weight (N, K) at column..column+d.
 
@@ -143,7 +152,11 @@ def enclose_part(
     """
     d = units.size - 1
     features, apart = np.zeros((d, BLOCK), np.float32), np.empty((d + 1, BLOCK), np.float32)
-    zero, rank, total = np.empty((d + 1, BLOCK), np.int32), np.empty((d + 1, BLOCK), np.int32), np.empty(BLOCK, np.int32)
+    zero, rank, total = (
+        np.empty((d + 1, BLOCK), np.int32),
+        np.empty((d + 1, BLOCK), np.int32),
+        np.empty(BLOCK, np.int32),
+    )
     ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)
     one = units.sum()
     table, shift = np.full(2 << FIRST_BITS, np.int64(-1)), np.uint64(64 - FIRST_BITS)
@@ -229,7 +242,16 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
 
 @kernel
 def finish_part(
-    begin: int, end: int, columns: Any, number: Any, base: int, mass: Any, scheme: int, index: Any, weight: Any, back: Any
+    begin: int,
+    end: int,
+    columns: Any,
+    number: Any,
+    base: int,
+    mass: Any,
+    scheme: int,
+    index: Any,
+    weight: Any,
+    back: Any,
 ) -> None:
     """Give pixels begin..end-1 the numbers of the whole, plus base, and fold the normalisation into the weights.
 

@@ -142,7 +142,11 @@ class MeanField:
         self._pass(kernels.MESSAGE, NO_FLOATS, out)
 
     def _pass(
-        self, mode: int, source: NDArray[np.float32], out: NDArray[np.float32], previous: NDArray[np.float32] = NO_FLOATS
+        self,
+        mode: int,
+        source: NDArray[np.float32],
+        out: NDArray[np.float32],
+        previous: NDArray[np.float32] = NO_FLOATS,
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])

@@ -76,7 +76,16 @@ def softmax_row(row: Any, start: int, count: int, penalty: Any, lanes: Any) -> N
 
 @kernel
 def gather_row(
-    spatial: Any, index: Any, back: Any, corners: Any, values: Any, first: int, count: int, row: Any, start: int, lanes: Any
+    spatial: Any,
+    index: Any,
+    back: Any,
+    corners: Any,
+    values: Any,
+    first: int,
+    count: int,
+    row: Any,
+    start: int,
+    lanes: Any,
 ) -> None:
     """Add to the row of logits the spatial term and what the lattices say."""
     width = len(lanes)
@@ -270,5 +279,7 @@ def pass_over(
             give_row(row, start, index, weight, corners, first, count, buffer, lanes)
         for m in range(radii.size):
             scale = scalar(scales[m], first // columns)
-            filter_row(row, start, taps[m], radii[m], befores[m], afters[m], scale, rows_out[m], first * width, count, lanes)
+            filter_row(
+                row, start, taps[m], radii[m], befores[m], afters[m], scale, rows_out[m], first * width, count, lanes
+            )
     return change

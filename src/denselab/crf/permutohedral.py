@@ -124,7 +124,9 @@ def build(
     columns, scheme = (column, column + len(units)), SCHEMES.index(normalization)
     finish = kernels.finish_part
     tasks = [
-        partial(finish, begin, end, columns, numbers[starts[i] : starts[i + 1]], base, mass, scheme, index, weight, back)
+        partial(
+            finish, begin, end, columns, numbers[starts[i] : starts[i + 1]], base, mass, scheme, index, weight, back
+        )
         for i, (begin, end) in enumerate(ranges)
     ]
     run(tasks, threads)
@@ -154,7 +156,9 @@ def lattice_units(features: Features) -> NDArray[np.int64]:
     low, high = low * scales, high * scales
     d = len(low)
     bits = []
-    for j in range(d):  # coordinate 0 is the sum of all; coordinate j the sum of those from j on, less j times the one before
+    for j in range(
+        d
+    ):  # coordinate 0 is the sum of all; coordinate j the sum of those from j on, less j times the one before
         least, most = low[j:].sum(), high[j:].sum()
         if j > 0:
             least, most = least - j * high[j - 1], most - j * low[j - 1]
@@ -163,7 +167,9 @@ def lattice_units(features: Features) -> NDArray[np.int64]:
                 f"features reach {max(np.abs(low).max(), np.abs(high).max()):.3g} standard deviations, too far for a lattice; "
                 "use larger sigmas, or scale the features"
             )
-        bits.append(int(np.ceil(np.log2(most - least + 6 * (d + 1)))))  # the vertices around a point and their neighbours
+        bits.append(
+            int(np.ceil(np.log2(most - least + 6 * (d + 1))))
+        )  # the vertices around a point and their neighbours
     if sum(bits) <= 63:
         return np.array([*(1 << sum(bits[:j]) for j in range(d)), 0], np.int64)
     return np.array([*(_scrambled(j) for j in range(d)), 0], np.uint64).view(np.int64)

@@ -25,6 +25,7 @@ from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
 from denselab.inference.tiling import window_all_probs, window_labels
 from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
+from denselab.inference.torchvision_weights import is_torchvision, load_torchvision
 from denselab.labels import LabelSpace
 from denselab.runtime import total_memory
 from denselab.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
@@ -200,6 +201,8 @@ class Predictor:
         output_stride: another than that of the training, see segmenter.load_segmenter.
         """
         name = str(pretrained_model_name_or_path)
+        if is_torchvision(name):
+            return cls(load_torchvision(name, device))
         if is_hub_id(name):
             folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
         else:

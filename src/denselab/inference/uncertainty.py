@@ -5,6 +5,7 @@ variance, averaged over the classes, is the uncertainty: high at borders, at rar
 Everything else of the network is as in evaluation: normalisation keeps its statistics.
 """
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -44,11 +45,13 @@ def models_with_dropout() -> list[str]:
 
 def require_dropout(segmenter: Segmenter) -> list[nn.Module]:
     """The network's dropout layers. Raises ConfigError that names networks that have some, where this one has none."""
-    layers = dropout_layers(segmenter.model)
+    layers, name = dropout_layers(segmenter.model), segmenter.architecture.name
     if not layers:
+        others = models_with_dropout()
+        near = difflib.get_close_matches(name, others, n=4, cutoff=0.0)
         raise ConfigError(
-            f"model {segmenter.architecture.name!r} has no dropout layer, so there is nothing to sample an uncertainty "
-            f"from; train one of {', '.join(models_with_dropout())}"
+            f"model {name!r} has no dropout layer, so there is nothing to sample an uncertainty from; "
+            f"{len(others)} models have some, the nearest are {', '.join(near)}: train one of them"
         )
     return layers
 

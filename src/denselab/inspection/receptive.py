@@ -64,7 +64,11 @@ def seen_by(
 
     For a SegmentationModel `layer` "" is the full-size logits, None those before their last enlargement.
     """
-    view = _view(module, size, in_channels, layer)
+    return box_of(_view(module, size, in_channels, layer), cell)
+
+
+def box_of(view: View, cell: Pair) -> Box | None:
+    """The pixels that one cell (row, column) of a map can depend on; None: the whole picture."""
     rows, columns = view.rows.interval(cell[0]), view.columns.interval(cell[1])
     if rows is None or columns is None:
         return None

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from denselab.build import create_model
 from denselab.checkpoint import unpack_json
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.trace import Trace, trace

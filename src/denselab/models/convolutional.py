@@ -59,7 +59,10 @@ class FullyConvolutional(nn.Module):
         return scores
 
     def window_of(self, row: int, column: int) -> tuple[slice, slice]:
-        """The rows and columns of pixels that a cell of the map stands for."""
+        """The rows and columns of pixels that a cell of the map stands for.
+
+        Of a network that pads the last ones may reach over the end of the picture, by less than a stride.
+        """
         top, left = row * self.stride[0], column * self.stride[1]
         return slice(top, top + self.window[0]), slice(left, left + self.window[1])
 

@@ -51,7 +51,8 @@ def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
     ]
     heads = ("stage", "largest learning rate", "steps", "time", "loss at the best mIoU", "best mIoU")
     told = "Each stage starts from the best weights of the one before. This report is about the last."
-    return [section("stages", "Stages", paragraph(told), table(heads, rows, ("name", *["number"] * 5)))]  # type: ignore[list-item]
+    kinds: tuple[Kind, ...] = ("name", "number", "number", "number", "number", "number")
+    return [section("stages", "Stages", paragraph(told), table(heads, rows, kinds))]
 
 
 def _score_of(stage: Mapping[str, Any], key: str) -> str:

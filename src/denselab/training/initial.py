@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from denselab.checkpoint import read_folder, unpack_json, unpack_tensors
+from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.segmenter import CONFIG, WEIGHTS, find_model_folder
@@ -36,7 +36,7 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     A run that goes on has its weights in last/. Only the normalisation is asked for then, and where the folder is gone, the
     run's own model knows it.
     """
-    resuming = (run / LAST).exists()
+    resuming = any((run / name).exists() for name in (LAST, LAST + PREVIOUS))
     try:
         found = find_model_folder(Path(folder))
     except CheckpointError:

@@ -46,7 +46,7 @@ def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
             and make_config({**stored, key: value}).model_dump()[key] != make_config(stored).model_dump()[key]
         ):
             raise ConfigError(
-                f"--resume continues {run} with {key} = {stored[key]!r}; start a new run to change it to {value!r}"
+                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
             )
         stored[key] = value
         if key in ("time", "epochs"):

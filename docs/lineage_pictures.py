@@ -1,0 +1,269 @@
+"""The pictures of docs/lineage.md, made anew: small networks trained for minutes on drawn scenes, looked into.
+
+    python docs/lineage_pictures.py --runs runs/lineage [--minutes 3] [--only skips aspp]
+
+Trained networks stay in --runs; a second call draws from them at once.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import denselab as dl
+from denselab.data.resample import resize_image
+from denselab.data.synthetic import SYNTHETIC_LABELS, draw_scene
+from denselab.inspection.receptive import effective_receptive_field
+from denselab.layers.conv import kaiming_init
+from denselab.layers.pad import mirror_pad
+from denselab.layers.upsample import bilinear_kernel
+from denselab.segmenter import Segmenter, load_segmenter
+from denselab.visualize import colour_map, encode_png, grid, heat_map, overlay
+
+OUT = Path(__file__).parent / "images" / "lineage"
+SCENE = 100_003  # a held-out scene: training draws the numbers below 100,000
+NETWORKS = {  # name in --runs: model, settings beyond the default recipe
+    "fcn8s": {"model": "fcn8s", "encoder": "resnet18"},
+    "segnet": {"model": "segnet"},
+    "bayesian": {"model": "bayesian_segnet_basic"},
+    "aspp": {"model": "deeplabv2_vgg", "encoder": "vgg16_bn", "settings": {"batch": 4}},
+    "deeplabv3plus": {"model": "deeplabv3plus"},
+}
+
+Picture = NDArray[np.uint8]
+
+
+def main() -> None:
+    """Train what is missing, draw every picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs/lineage"), help="where trained networks are kept")
+    parser.add_argument("--minutes", type=float, default=3, help="training time of each network")
+    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
+    arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, draw in PICTURES.items():
+        if not arguments.only or name in arguments.only:
+            (OUT / f"{name}.png").write_bytes(encode_png(draw(arguments.runs, arguments.minutes)))
+            print(OUT / f"{name}.png")
+
+
+def trained(name: str, runs: Path, minutes: float) -> Segmenter:
+    """The network of that name, trained on 400 drawn scenes, or read from an earlier call."""
+    if not (runs / name / "summary.json").is_file():
+        settings = {"pretrained": "no", **NETWORKS[name]}
+        dl.train(
+            "synthetic", out=runs / name, time=f"{minutes}m", imgsz=(96, 128), resume=(runs / name).exists(), **settings
+        )
+    return load_segmenter(runs / name, "cpu")
+
+
+def outputs(segmenter: Segmenter, image: Picture, paths: list[str]) -> dict[str, Tensor]:
+    """{module path: (C, h, w)} of the named modules while the picture runs through."""
+    found: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda module, inputs, output: found.__setitem__(path, output[0].detach())
+
+    handles = [segmenter.model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
+    segmenter.logits([image])
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def scene(height: int = 96, width: int = 128, number: int = SCENE) -> Picture:
+    """A held-out scene."""
+    return draw_scene(number, height, width)[0]
+
+
+def labels_of(scores: Tensor, size: tuple[int, int] | None = None) -> Picture:
+    """Class colours of the arg-max of (K, h, w) scores, as they are: one block per cell."""
+    labels = scores.argmax(dim=0).to(torch.uint8).numpy()
+    return colour_map(labels, SYNTHETIC_LABELS)
+
+
+def strongest(activation: Tensor) -> Picture:
+    """The mean of the channels' magnitude of a (C, h, w) activation as a heat map."""
+    values = activation.abs().mean(dim=0).numpy()
+    return heat_map(values, 0.0, float(np.quantile(values, 0.995)))
+
+
+def enlarged(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture in blocks, at that size."""
+    return np.asarray(PILImage.fromarray(picture).resize((size[1], size[0]), PILImage.Resampling.NEAREST))
+
+
+def heatmap(runs: Path, minutes: float) -> Picture:
+    """A classifier of 32x32 windows (what lies at their centre), trained for a minute, convolutionalised."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after in ((3, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(before, after, 3), nn.ReLU(), nn.Conv2d(after, after, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    classes = SYNTHETIC_LABELS.num_classes
+    classifier = nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(128 * 16, 256), nn.ReLU(), nn.Linear(256, classes))
+    side = 40
+    kaiming_init(classifier)
+    optimiser = torch.optim.Adam(classifier.parameters(), 1e-3)
+    generator = np.random.default_rng(0)
+    for step in range(round(150 * minutes)):
+        windows, targets = [], []
+        image, ids = draw_scene(step)
+        for _ in range(48):
+            y, x = generator.integers(0, 96 - side), generator.integers(0, 128 - side)
+            target = int(ids[y + side // 2, x + side // 2])
+            if target < classes:
+                windows.append(image[y : y + side, x : x + side])
+                targets.append(target)
+        loss = F.cross_entropy(classifier(_batch(np.stack(windows))), torch.tensor(targets))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    dense = dl.convolutionalize(classifier.eval(), side)
+    image = scene(192, 256)
+    with torch.no_grad():
+        probs = dense(_batch(image[None])).softmax(dim=1)[0]
+    present = probs.flatten(1).max(dim=1).values.argsort(descending=True)[:3]
+    names = [entry.name for entry in SYNTHETIC_LABELS.classes]
+    maps = [heat_map(probs[c].numpy()) for c in present]
+    return grid(
+        [image, *maps], ["picture", *(f"{names[c]}: {probs.shape[1]}x{probs.shape[2]} windows" for c in present)]
+    )
+
+
+def _batch(images: Picture) -> Tensor:
+    return torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def enlarging(runs: Path, minutes: float) -> Picture:
+    """Two coarse values enlarged by nearest neighbour, by bilinear and by an arbitrary learnt kernel."""
+    coarse = torch.zeros(1, 1, 4, 6)
+    coarse[0, 0, 1, 1], coarse[0, 0, 2, 4] = 1.0, 0.6
+    nearest = torch.ones(1, 1, 8, 8)
+    kernels = {"nearest: a kernel of ones": nearest, "bilinear: FCN's start": bilinear_kernel(16)[None, None]}
+    torch.manual_seed(2)
+    rough = F.interpolate(torch.rand(1, 1, 5, 5), size=(16, 16), mode="bicubic", align_corners=True)
+    kernels["any other kernel can be learnt"] = rough.clamp(0) * bilinear_kernel(16)[None, None] * 1.6
+    pictures = [enlarged(heat_map(coarse[0, 0].numpy()), (128, 192))]
+    for kernel in kernels.values():
+        pad = (kernel.shape[-1] - 8) // 2
+        fine = F.conv_transpose2d(coarse, kernel, stride=8, padding=pad)
+        pictures.append(enlarged(heat_map(fine[0, 0].numpy()), (128, 192)))
+    return grid(pictures, ["4x6 values", *kernels])
+
+
+def skips(runs: Path, minutes: float) -> Picture:
+    """FCN's score maps: stride 32, then with pool4, then with pool3."""
+    segmenter, image = trained("fcn8s", runs, minutes), scene()
+    found = outputs(segmenter, image, ["score_fr", "fuse_pool4", "fuse_pool3"])
+    captions = ["stride 32: score_fr", "with pool4: stride 16", "with pool3: stride 8", "enlarged by 8"]
+    final = colour_map(segmenter.labels(image), SYNTHETIC_LABELS)
+    cropped = [
+        labels_of(found[name])[: 96 // stride, : 128 // stride] for name, stride in zip(found, (32, 16, 8), strict=True)
+    ]
+    return grid(
+        [image, *(enlarged(p, (96, 128)) for p in cropped), final], ["picture", *captions], columns=5, cell_width=240
+    )
+
+
+def atrous(runs: Path, minutes: float) -> Picture:
+    """Effective receptive fields of LargeFOV's trunk with fc6 at rates 1, 4 and 12; random weights, noise as picture."""
+    pictures = []
+    for rate in (1, 4, 12):
+        torch.manual_seed(0)
+        model = dl.create_model("deeplab_largefov", num_classes=3)
+        fc6 = model.get_submodule("encoder.fc6")
+        assert isinstance(fc6, nn.Conv2d)
+        fc6.dilation = fc6.padding = (rate, rate)
+        nn.init.normal_(model.get_submodule("fc8").weight, std=0.01)  # type: ignore[arg-type]
+        field = effective_receptive_field(model.eval(), torch.randn(1, 3, 321, 449), (160, 224))
+        smooth = F.avg_pool2d(field[None, None], 9, 1, 4)[0, 0].sqrt().numpy()
+        pictures.append(heat_map(smooth / smooth.max()))
+    return grid(pictures, [f"fc6 at rate {rate}" for rate in (1, 4, 12)])
+
+
+def overlap_tile(runs: Path, minutes: float) -> Picture:
+    """A tile with its mirrored border, and the part that is answered for."""
+    image = scene(192, 256)
+    margin = 46  # half of the paper's 92: the picture is half as large as its
+    tensor = torch.tensor(image).permute(2, 0, 1)[None]
+    mirrored = mirror_pad(tensor, margin, margin, margin, margin)[0].permute(1, 2, 0).numpy().copy()
+    tile = (slice(0, 96 + 2 * margin), slice(0, 128 + 2 * margin))
+    pictures = [image, framed(mirrored, (margin, margin, 96, 128)), mirrored[tile], image[:96, :128]]
+    return grid(pictures, ["picture", "mirrored border, one tile", "what the network gets", "what it answers for"])
+
+
+def framed(image: Picture, box: tuple[int, int, int, int]) -> Picture:
+    """A copy with a frame around (top, left, height, width)."""
+    top, left, height, width = box
+    result = image.copy()
+    for rows in (slice(top, top + 2), slice(top + height - 2, top + height)):
+        result[rows, left : left + width] = (255, 45, 85)
+    for columns in (slice(left, left + 2), slice(left + width - 2, left + width)):
+        result[top : top + height, columns] = (255, 45, 85)
+    return result
+
+
+def unpooling(runs: Path, minutes: float) -> Picture:
+    """SegNet's decoder after each unpooling and each block."""
+    segmenter, image = trained("segnet", runs, minutes), scene()
+    paths = list(segmenter.model.landmarks())
+    found = outputs(segmenter, image, paths)
+    chosen = [p for p in paths if p.startswith(("upsample", "conv"))][:-1]
+    pictures = [enlarged(strongest(found[p]), (192, 256)) for p in chosen]
+    captions = [f"{p.removesuffix('_bn')}: {found[p].shape[1]}x{found[p].shape[2]}" for p in chosen]
+    scores = enlarged(labels_of(found[paths[-1]]), (192, 256))
+    return grid([*pictures, scores], [*captions, "arg-max of the scores"], columns=5, cell_width=240)
+
+
+def uncertainty(runs: Path, minutes: float) -> Picture:
+    """Bayesian SegNet-Basic: mean and variance of 20 samples."""
+    predictor = dl.Predictor(trained("bayesian", runs, minutes))
+    image, truth = draw_scene(SCENE)
+    result = predictor(image, uncertainty=True)
+    spread = np.asarray(result.uncertainty)
+    captions = ["picture", "truth", "mean of 20 samples", "their variance"]
+    panels = [image, colour_map(truth, SYNTHETIC_LABELS), overlay(image, result.labels, SYNTHETIC_LABELS, 0.7)]
+    return grid([*panels, heat_map(spread, 0, float(np.quantile(spread, 0.995)))], captions)
+
+
+def aspp(runs: Path, minutes: float) -> Picture:
+    """The four score maps of DeepLab v2's ASPP and their sum."""
+    segmenter, image = trained("aspp", runs, minutes), scene()
+    paths = list(segmenter.model.landmarks())
+    found = outputs(segmenter, image, paths)
+    captions = ["picture", *(f"rate {rate}" for rate in (6, 12, 18, 24)), "their sum"]
+    rows, columns = -(-96 // 8), -(-128 // 8)
+    maps = [enlarged(labels_of(found[p])[:rows, :columns], (96, 128)) for p in paths]
+    return grid([image, *maps], captions, columns=6, cell_width=200)
+
+
+def decoder(runs: Path, minutes: float) -> Picture:
+    """DeepLabV3+: what comes from the depth, what from stride 4, and both together."""
+    segmenter, image = trained("deeplabv3plus", runs, minutes), scene()
+    found = outputs(segmenter, image, ["aspp", "feature_projection0", "decoder_conv1", "logits"])
+    maps = [resize_image(strongest(found[p]), (96, 128)) for p in ("aspp", "feature_projection0", "decoder_conv1")]
+    final = colour_map(segmenter.labels(image), SYNTHETIC_LABELS)
+    captions = ["picture", "ASPP, stride 16", "low level, stride 4", "decoder, stride 4", "prediction"]
+    return grid([image, *maps, final], captions, columns=5, cell_width=240)
+
+
+PICTURES: dict[str, Callable[[Path, float], Picture]] = {
+    "heatmap": heatmap,
+    "enlarging": enlarging,
+    "skips": skips,
+    "atrous": atrous,
+    "overlap_tile": overlap_tile,
+    "unpooling": unpooling,
+    "uncertainty": uncertainty,
+    "aspp": aspp,
+    "decoder": decoder,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""PyTorch state dicts to a network's: torchvision, timm, and the common ports, told apart by their names.
+
+A form is a guess at who wrote the file; the one that gives a place to the most tensors is taken. Forms whose files were
+seen by nobody here are from the ports' sources as remembered, and say so. `bgr`: the port was trained on BGR pictures minus
+Caffe's mean.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from denselab.convert.mapping import (
+    PROBES,
+    SHOWN,
+    Mapped,
+    Reading,
+    Skeleton,
+    first_convolution,
+    fitted,
+    for_rgb,
+    leaf_modules,
+)
+from denselab.convert.names_caffe import KINDS, module_path
+from denselab.encoders.vgg import BLOCKS
+from denselab.errors import CheckpointError
+
+State = Mapping[str, Tensor]
+Renames = dict[str, str]  # name in the file: name in the network
+COUNTER = "num_batches_tracked"  # of batch normalisation; not used, and old files have none
+TRUNKS = ("encoder.backbone.", "encoder.", "backbone.")  # where a network keeps its encoder
+KAZUTO_CONVS = {"reduce": "conv1", "conv3x3": "conv2", "increase": "conv3"}
+KAZUTO = re.compile(
+    r"^base\.layer(?P<stage>[2-5])\.block(?P<block>\d+)\.(?P<part>\w+)\.(?P<kind>conv|bn)\.(?P<attribute>\w+)$"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Who may have written a file. trunk: it holds an ImageNet classifier, whose last layers have no place in a network."""
+
+    title: str
+    rename: Callable[[State, Skeleton], Renames]
+    bgr: bool = False
+    trunk: bool = False
+
+
+def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
+    """The tensors under the names of the form that fits best. Raises CheckpointError where none fits at all."""
+    found = [(form, form.rename(state, skeleton)) for form in FORMS]
+    form, renames = max(found, key=lambda pair: len(pair[1]))
+    counted = [name for name in state if not name.endswith(COUNTER)]
+    if len(renames) < len(counted) / 2 and not form.trunk and (ordered := by_order(state, skeleton)):
+        form, renames = BY_ORDER, ordered
+    if not renames:
+        few = ", ".join(f"{name} {tuple(state[name].shape)}" for name in counted[:SHOWN])
+        own = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(skeleton.state_dict().items())[:SHOWN])
+        raise CheckpointError(
+            f"the weights are of another network: the file begins with {few}; this network with {own}; choose another --model"
+        )
+    modules, first = dict(skeleton.named_modules()), first_convolution(skeleton)
+    mapped = [_mapped(name, target, state[name], modules, first, form) for name, target in renames.items()]
+    left = [] if form.trunk else [n for n in counted if n not in renames]
+    return Reading(tuple(mapped), tuple(f"{n} {tuple(state[n].shape)}" for n in left)), form
+
+
+def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Module], first: str, form: Form) -> Mapped:
+    path, _, attribute = target.rpartition(".")
+    if not tensor.is_floating_point():
+        return Mapped(target, name, tensor.clone())
+    weight, done = tensor.float().contiguous(), ""
+    if attribute == "weight" and isinstance(modules[path], nn.Conv2d | nn.ConvTranspose2d):
+        weight, done = fitted(weight, modules[path], name)
+    if form.bgr and path == first and attribute == "weight":
+        weight, done = for_rgb(weight, modules[path])
+    return Mapped(target, name, weight.clone(), done)
+
+
+def own_names(state: State, skeleton: Skeleton) -> Renames:
+    """Names as they stand; torchvision's segmentation networks have the same here."""
+    own = skeleton.state_dict()
+    return {name: name for name in state if name in own}
+
+
+def trunk_names(state: State, skeleton: Skeleton) -> Renames:
+    """An ImageNet network of timm or torchvision, under the encoder's prefix."""
+    own = skeleton.state_dict()
+    choices = ({n: f"{prefix}{n}" for n in state if f"{prefix}{n}" in own} for prefix in TRUNKS)
+    return max(choices, key=len)
+
+
+def vgg_names(state: State, skeleton: Skeleton) -> Renames:
+    """torchvision's or timm's VGG-16 (and its _bn): features.N, classifier.0 and .3 or pre_logits.fc1 and .fc2."""
+    leaves = leaf_modules(skeleton, KINDS)
+    own = skeleton.state_dict()
+    step = 3 if "features.1.weight" in state else 2  # convolution, (normalisation), ReLU
+    places: dict[str, tuple[str, ...]] = {}
+    index = 0
+    for b, block in enumerate(BLOCKS, 1):
+        for i in range(1, len(block) + 1):
+            places[f"features.{index}"] = (f"conv{b}_{i}",)
+            if step == 3:
+                places[f"features.{index + 1}"] = (f"bn{b}_{i}", f"conv{b}_{i}_bn")
+            index += step
+        index += 1  # the pool
+    for fc, sources in (("fc6", ("classifier.0", "pre_logits.fc1")), ("fc7", ("classifier.3", "pre_logits.fc2"))):
+        places |= dict.fromkeys(sources, (fc,))
+    found: Renames = {}
+    for name, tensor in state.items():
+        source, _, attribute = name.rpartition(".")
+        for leaf in places.get(source, ()):
+            target = f"{leaves.get(leaf)}.{attribute}"
+            if target in own and tensor.numel() == own[target].numel():
+                found[name] = target
+    return found
+
+
+def caffe_names(state: State, skeleton: Skeleton) -> Renames:
+    """Caffe's layer names with .weight and .bias, as ports of FCN and DeepLab write them (conv1_1.weight, upscore8.weight)."""
+    leaves, modules, own = leaf_modules(skeleton, KINDS), dict(skeleton.named_modules()), skeleton.state_dict()
+    found: Renames = {}
+    for name in state:
+        layer, _, attribute = name.rpartition(".")
+        target = f"{module_path(layer, leaves, modules)}.{attribute}"
+        if target in own:
+            found[name] = target
+    return found
+
+
+def isht7_names(state: State, skeleton: Skeleton) -> Renames:
+    """DeepLab v2's ResNet-101 as Scale.conv1 ... Scale.layer4, Scale.layer5.conv2d_list.N (from memory)."""
+    own = skeleton.state_dict()
+    renames = {
+        name: re.sub(r"^encoder\.layer5\.conv2d_list\.", "fc1_c", re.sub(r"^Scale\.", "encoder.", name))
+        for name in state
+        if name.startswith("Scale.")
+    }
+    return {name: target for name, target in renames.items() if target in own}
+
+
+def kazuto_names(state: State, skeleton: Skeleton) -> Renames:
+    """DeepLab v2's ResNet-101 as base.layer1.conv1.conv ... base.layer5.block3.increase.bn, base.aspp.cN (from memory)."""
+    own = skeleton.state_dict()
+    found: Renames = {}
+    for name in state:
+        target = re.sub(
+            r"^base\.aspp\.", "fc1_", re.sub(r"^base\.layer1\.conv1\.(conv|bn)\.", r"encoder.\g<1>1.", name)
+        )
+        if (match := KAZUTO.match(name)) is not None:
+            conv, norm = KAZUTO_CONVS.get(match["part"], ""), match["kind"] == "bn"
+            layer = f"downsample.{int(norm)}" if match["part"] == "shortcut" else conv.replace("conv", match["kind"])
+            target = f"encoder.layer{int(match['stage']) - 1}.{int(match['block']) - 1}.{layer}.{match['attribute']}"
+        if target in own:
+            found[name] = target
+    return found
+
+
+def by_order(state: State, skeleton: Skeleton) -> Renames:
+    """One tensor after the other where the two lists of shapes are the same, class axes aside; else nothing."""
+    theirs = {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
+    ours = {name: tensor.shape for name, tensor in skeleton.state_dict().items() if not name.endswith(COUNTER)}
+    if len(theirs) != len(ours) or not all(map(_alike, theirs.values(), ours.values())):
+        return {}
+    return dict(zip(theirs, ours, strict=True))
+
+
+def _alike(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
+    return len(shape) == len(own) and all(a == b or b == PROBES[0] for a, b in zip(shape, own, strict=True))
+
+
+FORMS = (  # of equal fits the first is taken
+    Form("the network's own names", own_names),
+    Form("an ImageNet network of timm or torchvision", trunk_names, trunk=True),
+    Form("an ImageNet VGG-16 of torchvision or timm", vgg_names, trunk=True),
+    Form("Caffe's layer names", caffe_names, bgr=True),
+    Form("isht7's pytorch-deeplab-resnet (from memory)", isht7_names, bgr=True),
+    Form("kazuto1011's deeplab-pytorch (from memory)", kazuto_names, bgr=True),
+)
+BY_ORDER = Form("another's names: placed by order, all shapes in it being equal", by_order)

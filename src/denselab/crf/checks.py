@@ -1,0 +1,125 @@
+"""What comes from outside is looked at once, here: shapes, dtypes, finite numbers; the compiled loops check nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from denselab.crf.mean_field import Compatibility
+from denselab.errors import ConfigError, ShapeError
+
+SUM_TOLERANCE = 1e-2  # softmax in half precision sums to one within a few thousandths
+
+
+def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str) -> NDArray[np.float32]:
+    """Energies or marginals (labels, *shape) or (labels, N) of any float dtype and order, as (labels, N) float32."""
+    values = np.asarray(array)
+    number = int(np.prod(shape))
+    if values.shape not in ((labels, *shape), (labels, number)):
+        raise ShapeError(_wrong_shape(values.shape, labels, shape, name))
+    if not np.issubdtype(values.dtype, np.floating):
+        raise ShapeError(f"the {name} is of dtype {values.dtype}; give it as float32")
+    flat = np.ascontiguousarray(values, np.float32).reshape(labels, number)
+    if not np.isfinite(flat.sum()) and not np.isfinite(flat).all():  # the sum alone may overflow
+        bad = int((~np.isfinite(flat)).sum())
+        raise ConfigError(
+            f"the {name} holds {bad} values that are NaN or infinite (or too large for float32); "
+            "clip probabilities before taking the logarithm, for instance to 1e-5"
+        )
+    return flat
+
+
+def _wrong_shape(came: tuple[int, ...], labels: int, shape: Sequence[int], name: str) -> str:
+    expected = (labels, *shape)
+    message = f"the {name} has shape {came}, expected {expected}"
+    if len(shape) == 2 and came == (labels, shape[1], shape[0]):
+        return f"{message}: height and width are swapped"
+    if came == (*shape, labels):
+        return f"{message}: the classes come first; use np.moveaxis(array, -1, 0)"
+    if len(came) == len(expected) and came[1:] == expected[1:]:
+        return f"{message}: it is for {came[0]} classes, this CRF has {labels}"
+    return f"{message} or {(labels, int(np.prod(shape)))}"
+
+
+def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
+    """Probabilities (L, ...), float, each in 0..1 and summing to 1 over L within 1 %, as float32."""
+    values = np.asarray(array)
+    if values.ndim < 2 or not np.issubdtype(values.dtype, np.floating):
+        raise ShapeError(
+            f"probabilities must be float (classes, height, width), but these are {values.dtype} {values.shape}"
+        )
+    values = values.astype(np.float32, copy=False)
+    sums = values.sum(0)
+    if not values.min() >= 0 or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
+        raise ConfigError(
+            f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
+            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are these logits, or is the class axis not first?"
+        )
+    return values
+
+
+def check_picture(image: ArrayLike, shape: Sequence[int]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) uint8 of the CRF's size."""
+    picture = np.asarray(image)
+    if len(shape) != 2:
+        raise ShapeError(f"the bilateral term of a picture needs a CRF of shape (height, width), not {tuple(shape)}")
+    if picture.dtype != np.uint8:
+        raise ShapeError(
+            f"the picture is of dtype {picture.dtype}; give it as uint8, 0..255, since theta_beta is in these units "
+            "(other kinds of channels: add_features)"
+        )
+    if picture.shape != (*shape, 3):
+        message = f"the picture has shape {picture.shape}, expected {(*shape, 3)}"
+        if picture.shape == (shape[1], shape[0], 3):
+            message += ": height and width are swapped"
+        elif picture.ndim != 3 or picture.shape[2] != 3:
+            message += ": RGB, channels last (other numbers of channels: add_features)"
+        raise ShapeError(message)
+    return picture
+
+
+def check_features(features: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Features (d, *shape) or (d, N), already divided by their deviations, as (d, N) float32."""
+    values = np.asarray(features)
+    number = int(np.prod(shape))
+    if values.ndim < 2 or len(values) == 0 or values.shape[1:] not in (tuple(shape), (number,)):
+        raise ShapeError(
+            f"features have shape {values.shape}, expected (d, {', '.join(map(str, shape))}) or (d, {number})"
+        )
+    flat = np.ascontiguousarray(values, np.float32).reshape(len(values), number)
+    if not np.isfinite(flat).all():
+        raise ConfigError("features hold values that are NaN or infinite")
+    return flat
+
+
+def check_sigmas(sigma: float | Sequence[float], number: int, name: str) -> tuple[float, ...]:
+    """One deviation per axis, all positive; one number stands for all axes."""
+    sigmas = tuple(np.atleast_1d(np.asarray(sigma, np.float64)).tolist())
+    sigmas = sigmas * number if len(sigmas) == 1 else sigmas
+    if len(sigmas) != number:
+        raise ShapeError(f"{name} has {len(sigmas)} values, expected one or {number}")
+    if not all(0 < value < np.inf for value in sigmas):
+        raise ConfigError(f"{name} is {sigma}; a standard deviation must be positive and finite")
+    return sigmas
+
+
+def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
+    """What a term adds to the logits, from a scalar (Potts), a vector (diagonal) or a matrix (full).
+
+    Potts weight w: energy -w Q. Vector v (L,): energy v Q, so negative values favour agreement. Matrix m (L, L): energy m Q,
+    made symmetric; positive values off the diagonal penalise disagreement.
+    """
+    values = np.asarray(compatibility, np.float64)
+    if not np.isfinite(values).all():
+        raise ConfigError("the compatibility holds values that are NaN or infinite")
+    nothing = np.empty((0, 0), np.float32)
+    if values.ndim == 0:
+        return Compatibility(np.full(labels, values, np.float32), nothing)
+    if values.shape == (labels,):
+        return Compatibility((-values).astype(np.float32), nothing)
+    if values.shape == (labels, labels):
+        return Compatibility(np.zeros(labels, np.float32), (-0.5 * (values + values.T)).astype(np.float32))
+    raise ShapeError(
+        f"the compatibility has shape {values.shape}; expected a number, ({labels},) or ({labels}, {labels}) for {labels} classes"
+    )

@@ -1,0 +1,243 @@
+"""The fully connected CRF of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+Potentials", NIPS 2011 (arXiv:1210.5644), by mean field on any number of Gaussian terms.
+
+Kept from the implementations that papers used, not from the paper: the filters include a pixel's message to itself, all pixels
+are updated at once, and weights act on filters normalised in one of four ways (the paper's sum is not normalised).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from denselab.crf import checks
+from denselab.crf.mean_field import LatticeTerm, MeanField, SpatialTerm
+from denselab.crf.notice import announced
+from denselab.crf.permutohedral import SCHEMES, Normalization, array_features, picture_features
+from denselab.crf.presets import Parameters, preset
+from denselab.crf.spatial import gaussian_axis
+from denselab.crf.unary import unary_from_probabilities
+from denselab.errors import ConfigError, ShapeError
+from denselab.runtime import cpu_count
+
+Marginals = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: largest of the last one (nan if unknown)."""
+
+    marginals: Marginals
+    iterations: int
+    change: float
+
+    @property
+    def labels(self) -> NDArray[np.intp]:
+        """The most likely label of each pixel, *shape."""
+        return self.marginals.argmax(0)
+
+
+class DenseCRF:
+    """A dense CRF over a picture (height, width), a volume (D, H, W) or any points (N,).
+
+    Set the energies, add terms, infer. Terms may be added and energies set anew at any time; lattices are built at the first
+    inference after a term was added, and kept. threads: at most so many (None: all cores); the result does not depend on it.
+    """
+
+    def __init__(self, shape: Sequence[int] | int, num_classes: int, threads: int | None = None) -> None:
+        self.shape = tuple(int(size) for size in np.atleast_1d(shape))
+        self.num_classes = num_classes
+        if not self.shape or min(self.shape) < 1 or num_classes < 1:
+            raise ShapeError(f"a CRF over {self.shape} with {num_classes} classes; all numbers must be at least 1")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads is {threads}; expected at least 1")
+        self.threads = threads or cpu_count()
+        self.unary: Marginals | None = None
+        self._spatial: list[SpatialTerm] = []
+        self._lattices: list[LatticeTerm] = []
+        self._field: MeanField | None = None
+
+    def set_unary(self, unary: ArrayLike) -> None:
+        """Take the energies -log p, (L, *shape) or (L, N), any float dtype and order."""
+        self.unary = checks.check_values(unary, self.num_classes, self.shape, "unary")
+
+    def add_gaussian(
+        self,
+        sigma: float | Sequence[float],
+        compatibility: Any,
+        normalization: Normalization = "symmetric",
+        method: Literal["exact", "lattice"] = "exact",
+    ) -> None:
+        """Add a term of positions alone: near pixels want the same label.
+
+        sigma: in pixels, one for all axes or one per axis, the last axis (x) first. method: the separable filter of pictures,
+        or the lattice, with its error, as the older libraries have it (volumes and points always take the lattice).
+        """
+        sigmas = checks.check_sigmas(sigma, len(self.shape), "sigma")
+        shared = checks.check_compatibility(compatibility, self.num_classes)
+        check_normalization(normalization)
+        self._field = None
+        if method == "exact" and len(self.shape) == 2:
+            rows, columns = (
+                gaussian_axis(length, deviation, normalization)
+                for length, deviation in zip(self.shape, sigmas[::-1], strict=True)
+            )
+            self._spatial.append(SpatialTerm(rows, columns, shared))
+            return
+        places = np.indices(self.shape, np.float32)[::-1].reshape(len(self.shape), -1)
+        features = places / np.asarray(sigmas, np.float32)[:, None]
+        self._lattices.append(LatticeTerm(array_features(features), normalization, shared))
+
+    def add_bilateral(
+        self,
+        image: ArrayLike,
+        sigma_xy: float | Sequence[float],
+        sigma_rgb: float | Sequence[float],
+        compatibility: Any,
+        normalization: Normalization = "symmetric",
+    ) -> None:
+        """Add a term of position and colour: near pixels of like colour want the same label.
+
+        image: (H, W, 3) uint8. sigma_xy: pixels; sigma_rgb: units of 0..255; one number, or (x, y) and (r, g, b).
+        """
+        picture = checks.check_picture(image, self.shape)
+        sigmas = checks.check_sigmas(sigma_xy, 2, "sigma_xy") + checks.check_sigmas(sigma_rgb, 3, "sigma_rgb")
+        shared = checks.check_compatibility(compatibility, self.num_classes)
+        check_normalization(normalization)
+        self._field = None
+        features = picture_features(picture, [1 / sigma for sigma in sigmas])
+        self._lattices.append(LatticeTerm(features, normalization, shared))
+
+    def add_features(self, features: ArrayLike, compatibility: Any, normalization: Normalization = "symmetric") -> None:
+        """Add a term of any features (d, *shape) or (d, N), already divided by their deviations (depth, infrared, time)."""
+        values = checks.check_features(features, self.shape)
+        shared = checks.check_compatibility(compatibility, self.num_classes)
+        check_normalization(normalization)
+        self._field = None
+        self._lattices.append(LatticeTerm(array_features(values), normalization, shared))
+
+    def infer(self, iterations: int, tol: float = 0.0) -> Inference:
+        """Run mean field. tol: stop once no marginal changes by more than this; 0: never."""
+        if iterations < 0 or tol < 0:
+            raise ConfigError(f"iterations is {iterations} and tol {tol}; neither may be negative")
+        energies, out = self._energies(), np.empty((self.num_classes, *self.shape), np.float32)
+        with announced():
+            field, flat = self._prepared(), out.reshape(-1)
+            if tol > 0:
+                return self._infer_until(field, energies, out, iterations, tol)
+            field.start(energies, *([flat] if iterations == 0 else []))
+            for i in range(iterations):
+                field.advance(*([flat] if i == iterations - 1 else []))
+        return Inference(out, iterations, float("nan"))
+
+    def _infer_until(
+        self, field: MeanField, energies: Marginals, out: Marginals, iterations: int, tol: float
+    ) -> Inference:
+        """infer with a tolerance: the marginals of each update are kept for the next."""
+        field.start(energies, out.reshape(-1))
+        previous = np.ascontiguousarray(out.reshape(self.num_classes, -1).T).reshape(-1)
+        field.take(out.reshape(-1))
+        change, done = float("nan"), 0
+        while done < iterations and not change <= tol:
+            change = field.advance(previous=previous)
+            done += 1
+        out.reshape(self.num_classes, -1)[:] = previous.reshape(-1, self.num_classes).T
+        return Inference(out, done, change)
+
+    def start(self) -> Marginals:
+        """The marginals before the first update: softmax of the energies alone."""
+        return self.infer(0).marginals
+
+    def step(self, marginals: ArrayLike) -> Marginals:
+        """One update of the given marginals (L, *shape)."""
+        given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
+        out = np.empty((self.num_classes, *self.shape), np.float32)
+        with announced():
+            field = self._prepared()
+            field.start(self._energies(), out.reshape(-1))
+            field.take(given)
+            field.advance(out.reshape(-1))
+        return out
+
+    def steps(self, iterations: int) -> Iterator[Marginals]:
+        """The marginals before the first and after each update: iterations + 1 arrays."""
+        marginals = self.start()
+        yield marginals
+        for _ in range(iterations):
+            marginals = self.step(marginals)
+            yield marginals
+
+    def message(self, marginals: ArrayLike) -> Marginals:
+        """What all terms together add to the logits (L, *shape), given marginals: minus their energy."""
+        given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
+        out = np.empty((self.num_classes, *self.shape), np.float32)
+        with announced():
+            field = self._prepared()
+            field.take(given)
+            field.message(out.reshape(-1))
+        return out
+
+    def kl_divergence(self, marginals: ArrayLike) -> float:
+        """Divergence of the marginals' distribution from the CRF's, up to a constant; falls while inference helps.
+
+        As pydensecrf has it: each pair counts from both of its ends, and each pixel with itself.
+        """
+        given = checks.check_values(marginals, self.num_classes, self.shape, "marginals")
+        against = self._energies().reshape(given.shape) - self.message(given).reshape(given.shape)
+        return sum(
+            float(np.dot(row.astype(np.float64), np.log(np.maximum(row, 1e-20)) + energy))
+            for row, energy in zip(given, against, strict=True)
+        )
+
+    def _energies(self) -> Marginals:
+        """The unary energies, flat; all equal where none were set."""
+        if self.unary is None:
+            self.set_unary(np.zeros((self.num_classes, *self.shape), np.float32))
+        assert self.unary is not None
+        return self.unary.reshape(-1)
+
+    def _prepared(self) -> MeanField:
+        """The arrays and lattices for the present terms."""
+        if self._field is None:
+            shape = self.shape if len(self.shape) == 2 else (1, int(np.prod(self.shape)))
+            self._field = MeanField((shape[0], shape[1]), self.num_classes, self._spatial, self._lattices, self.threads)
+        return self._field
+
+
+def check_normalization(normalization: str) -> None:
+    """Refuse what is none of the four."""
+    if normalization not in SCHEMES:
+        raise ConfigError(f"normalization {normalization!r} is unknown; one of {', '.join(SCHEMES)}")
+
+
+def crf_for(
+    image: ArrayLike, num_classes: int, parameters: Parameters | str = "deeplab_v2", threads: int | None = None
+) -> DenseCRF:
+    """The CRF of the papers over a picture (H, W, 3) uint8: bilateral and spatial term of a parameter set or preset."""
+    chosen = preset(parameters) if isinstance(parameters, str) else parameters
+    picture = np.asarray(image)
+    crf = DenseCRF(picture.shape[:2], num_classes, threads)
+    if chosen.w2:
+        crf.add_gaussian(chosen.theta_gamma, chosen.w2, chosen.normalization)
+    if chosen.w1:
+        crf.add_bilateral(picture, chosen.theta_alpha, chosen.theta_beta, chosen.w1, chosen.normalization)
+    return crf
+
+
+def refine(
+    image: ArrayLike,
+    probabilities: ArrayLike,
+    parameters: Parameters | str = "deeplab_v2",
+    iterations: int | None = None,
+    threads: int | None = None,
+) -> Marginals:
+    """A network's probabilities (L, H, W) made consistent with the picture (H, W, 3) uint8; (L, H, W) float32."""
+    chosen = preset(parameters) if isinstance(parameters, str) else parameters
+    if iterations is not None:
+        chosen = replace(chosen, iterations=iterations)
+    unary = unary_from_probabilities(probabilities)
+    crf = crf_for(image, len(unary), chosen, threads)
+    crf.set_unary(unary)
+    return crf.infer(chosen.iterations).marginals

@@ -1,0 +1,149 @@
+"""Everything that `denselab explain` shows of a network on one picture, as arrays."""
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from denselab.build import model_preprocessing
+from denselab.console import progress
+from denselab.data.layouts.tables import VOC_21, voc_colour
+from denselab.data.resample import resize_image
+from denselab.data.transforms import normalise
+from denselab.errors import ConfigError
+from denselab.inspection.activations import LayerMaps, landmarks_of, watch
+from denselab.inspection.receptive import Box, box_of, effective_receptive_field
+from denselab.inspection.subject import CLASSES, IMGSZ
+from denselab.inspection.summary import Summary, summarise
+from denselab.inspection.table import LayerRow, table_of
+from denselab.inspection.trace import trace
+from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.models import MODELS
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, label_maps, resolve_device
+from denselab.types import Image, LabelMap
+
+Floats = NDArray[np.float32]
+SHARES = (0.5, 0.95)  # of the whole effect on a pixel: the squares around it that hold as much
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one pixel's logit depends on. pixel: (row, column) at the working size, as are the map and the box.
+
+    effect: (h, w) mean absolute gradient. box: what the layers' windows let it see, None = everything. squares: for each of
+    SHARES the side of the square about the pixel that holds that share of the gradient.
+    """
+
+    pixel: tuple[int, int]
+    class_index: int
+    effect: Floats
+    box: Box | None
+    squares: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """image: as it came. working: at the size that the network sees, which is the size of `probs` (K, h, w).
+
+    labels: (H, W) at the picture's own size. layers: the network's landmarks. random: the weights were never trained.
+    """
+
+    segmenter: Segmenter
+    image: Image
+    working: Image
+    labels: LabelMap
+    probs: Floats
+    layers: list[LayerMaps]
+    table: list[LayerRow]
+    summary: Summary
+    effect: Effect
+    pixel: tuple[int, int]
+    random: bool
+
+
+def untrained(name: str, device: str = "auto", seed: int = 0) -> Segmenter:
+    """The network `name` of MODELS with random weights and VOC's classes, the same ones for the same seed."""
+    entry = MODELS[name]
+    architecture = Architecture(name, CLASSES, entry.default_encoder)
+    generator = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    model = architecture.create()
+    torch.random.set_rng_state(generator)
+    names = [*VOC_21, *(f"class {i}" for i in range(len(VOC_21), CLASSES))]
+    colours = [voc_colour(i) if i < len(VOC_21) else default_colour(i) for i in range(CLASSES)]
+    entries = [
+        LabelEntry(i, name, colours[i], "background" if i == 0 else "class") for i, name in enumerate(names[:CLASSES])
+    ]
+    target = resolve_device(device)
+    mean, std = model_preprocessing(name, architecture.encoder)
+    return Segmenter(
+        model.to(target).eval(), architecture, LabelSpace(tuple(entries)), Preprocessing(IMGSZ, mean, std), target, {}
+    )
+
+
+def class_index(space: LabelSpace, name: str) -> int:
+    """The class of a name. ConfigError with the nearest ones."""
+    if name in space.names:
+        return space.names.index(name)
+    near = difflib.get_close_matches(name, space.names, n=3, cutoff=0.4) or space.names[:8]
+    raise ConfigError(f"class {name!r} is not in the model's label table; did you mean {', '.join(near)}?")
+
+
+def explain(
+    segmenter: Segmenter,
+    image: Image,
+    *,
+    pixel: tuple[int, int] | None = None,
+    class_name: str | None = None,
+    random: bool = False,
+    quiet: bool = False,
+) -> Explanation:
+    """Run the network on one picture (H, W, 3) and look inside.
+
+    pixel: (row, column) of the picture whose effective receptive field is measured, default: its centre. class_name: whose
+    maps and logit are looked at, default: the class that wins at that pixel. Raises ConfigError for either that is not there.
+    """
+    height, width = image.shape[:2]
+    row, column = pixel or (height // 2, width // 2)
+    if not (0 <= row < height and 0 <= column < width):
+        raise ConfigError(f"--pixel {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
+    chosen = None if class_name is None else class_index(segmenter.label_space, class_name)
+    size = segmenter.preprocessing.working_size((height, width))
+    working = resize_image(image, size)
+    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None].to(segmenter.device)
+    images = normalise(pixels, segmenter.preprocessing.mean, segmenter.preprocessing.std)
+    with progress("explain", 3, "steps", quiet) as bar:
+        traced = trace(segmenter.model, size, segmenter.architecture.in_channels)
+        bar.advance(info="layers")
+        layers, logits = watch(segmenter.model, images, traced, landmarks_of(segmenter.model, traced))
+        bar.advance(info="maps")
+        at = (row * size[0] // height, column * size[1] // width)
+        winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
+        gradient = effective_receptive_field(segmenter.model, images, at, winner).cpu().numpy()
+        bar.advance(info="receptive field")
+    box = box_of(traced.maps[""].view, at)
+    effect = Effect(at, winner, gradient, box, tuple(square_of(gradient, at, share) for share in SHARES))
+    return Explanation(
+        segmenter,
+        image,
+        working,
+        label_maps(logits.float(), (height, width))[0],
+        logits.float().softmax(dim=1)[0].cpu().numpy(),
+        layers,
+        table_of(traced, size),
+        summarise(segmenter.model, traced),
+        effect,
+        (row, column),
+        random,
+    )
+
+
+def square_of(effect: Floats, pixel: tuple[int, int], share: float) -> int:
+    """The side of the smallest square about `pixel` in which at least `share` of the map's sum lies; 0 for a map of zeros."""
+    rows = np.abs(np.arange(effect.shape[0]) - pixel[0])
+    columns = np.abs(np.arange(effect.shape[1]) - pixel[1])
+    distance = np.maximum(rows[:, None], columns[None, :])
+    held = np.cumsum(np.bincount(distance.ravel(), weights=effect.ravel().astype(np.float64)))
+    return 0 if held[-1] == 0 else 2 * int(np.searchsorted(held, share * held[-1])) + 1

@@ -1,0 +1,31 @@
+"""The documents keep their word: every line of Python in docs/lineage.md runs, every picture and file they name exists."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "README.ko.md", ROOT / "CONTRIBUTING.md"])
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_lineage_runs() -> None:
+    namespace: dict[str, Any] = {}
+    for block in python_blocks("lineage.md"):
+        exec(compile(block, "docs/lineage.md", "exec"), namespace)
+
+
+def test_the_korean_page_has_the_same_code() -> None:
+    assert python_blocks("lineage.ko.md") == python_blocks("lineage.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
