@@ -100,13 +100,13 @@ def enlarged(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def heatmap(runs: Path, minutes: float) -> Picture:
-    """A classifier of 32x32 windows (what lies at their centre), trained for a minute, convolutionalised."""
+    """A classifier of 40x40 windows (what lies at their centre), trained for a minute, convolutionalised."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for before, after in ((3, 32), (32, 64), (64, 128)):
         layers += [nn.Conv2d(before, after, 3), nn.ReLU(), nn.Conv2d(after, after, 3), nn.ReLU(), nn.MaxPool2d(2)]
     classes = SYNTHETIC_LABELS.num_classes
-    classifier = nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(128 * 16, 256), nn.ReLU(), nn.Linear(256, classes))
+    classifier = nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(128 * 3 * 3, 256), nn.ReLU(), nn.Linear(256, classes))
     side = 40
     kaiming_init(classifier)
     optimiser = torch.optim.Adam(classifier.parameters(), 1e-3)

@@ -35,6 +35,7 @@ CONTRACT = {
     },
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
+    "explain": {"--out", "--pixel", "--class", "--device", "--json"},
     "doctor": {"--json"},
 }
 

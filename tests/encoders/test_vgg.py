@@ -8,7 +8,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.encoders.vgg import (
+    VGG16,
+    VGG16Classifier,
+    load_imagenet_weights,
+    vgg_convolutions,
+    vgg_normalisations,
+)
 from denselab.errors import CheckpointError
 from denselab.layers.geometry import Grid
 
@@ -34,6 +40,39 @@ def test_pools_round_up() -> None:
     pools = VGG16(blocks=THIN)(torch.randn(1, 3, 37, 53))
     assert list(pools) == ["pool1", "pool2", "pool3", "pool4", "pool5"]
     assert [tuple(x.shape[1:]) for x in pools.values()] == [(2, 19, 27), (3, 10, 14), (4, 5, 7), (4, 3, 4), (4, 2, 2)]
+
+
+def test_pools_are_modules_without_names_in_the_state() -> None:
+    with torch.device("meta"):
+        plain, normed = VGG16(), VGG16(batch_norm=True)
+    assert [n for n, _ in plain.named_children()][:3] == ["conv1_1", "conv1_2", "pool1"]
+    assert [n for n, _ in normed.named_children()][-3:] == ["conv5_3", "bn5_3", "pool5"]
+    assert not [n for n in plain.state_dict() if "pool" in n]
+    assert plain.state_dict().keys() < normed.state_dict().keys()
+    with torch.device("meta"):
+        theirs = timm.create_model("vgg16_bn").state_dict()
+    assert [x.shape for x in normed.state_dict().values()] == [x.shape for n, x in theirs.items() if "features" in n]
+
+
+@pytest.mark.parametrize("size", [(32, 64), (37, 53)])
+def test_indices_lead_back_to_the_maxima(size: tuple[int, int]) -> None:
+    """Unpooling with the switches puts each maximum of pool5 to where it was before the pool; elsewhere is zero."""
+    torch.manual_seed(0)
+    trunk = VGG16(blocks=THIN, return_indices=True).eval()
+    trunk.requires_grad_(False)
+    images = torch.randn(1, 3, *size)
+    before: list[Tensor] = []
+    trunk.get_submodule("pool5").register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
+    pool5, switches = trunk.forward_with_indices(images)
+    assert list(switches) == ["pool1", "pool2", "pool3", "pool4", "pool5"]
+    indices, shape = switches["pool5"]
+    assert shape == before[0].shape[-2:]
+    unpooled = (
+        torch.zeros(before[0].shape).flatten(2).scatter(2, indices.flatten(2), pool5.flatten(2)).view_as(before[0])
+    )
+    assert torch.equal(unpooled[unpooled != 0], before[0][unpooled != 0])
+    torch.testing.assert_close(unpooled.sum(), pool5.sum())
+    assert torch.equal(trunk(images)["pool5"], pool5)
 
 
 def test_a_pixel_moves_the_cells_that_the_grid_names() -> None:
@@ -83,6 +122,46 @@ def test_imagenet_weights_arrive(names: str, tmp_path: Path) -> None:
     assert bias is not None
     by_hand = x.flatten(1) @ fc6.flatten(1).T + bias
     torch.testing.assert_close(classifier.fc6(x).flatten(1), by_hand, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("names", ["timm", "torchvision"])
+def test_convolutions_by_name(names: str, tmp_path: Path) -> None:
+    """Both names' files give the same tensors, fully connected layers as convolutions."""
+    state = thin_state(names)
+    save_file(state, tmp_path / "model.safetensors")
+    found = vgg_convolutions(tmp_path / "model.safetensors")
+    assert list(found)[:2] + list(found)[-3:] == ["conv1_1", "conv1_2", "conv5_3", "fc6", "fc7"]
+    assert [tuple(found[n][0].shape) for n in ("conv1_1", "fc6", "fc7")] == [(2, 3, 3, 3), (5, 4, 7, 7), (5, 5, 1, 1)]
+    assert torch.equal(found["conv5_3"][0], state["features.28.weight"])
+    assert torch.equal(found["fc7"][0].flatten(), state[FC7[names]].flatten())
+
+
+FC7 = {"timm": "pre_logits.fc2.weight", "torchvision": "classifier.3.weight"}
+
+
+def test_weights_of_vgg16_bn(tmp_path: Path) -> None:
+    """features.N counts the normalisations too: conv1_2 is features.3 and its bn1_2 features.4."""
+    torch.manual_seed(2)
+    source, path = VGG16(blocks=THIN, batch_norm=True), tmp_path / "model.safetensors"
+    modules = [m for m in source.children() if not isinstance(m, nn.MaxPool2d)]
+    numbers = [n for n, kind in enumerate(TORCHVISION_BN) if kind in "cb"]
+    state = {k: v for k, v in thin_state("timm").items() if not k.startswith("features")}
+    for number, module in zip(numbers, modules, strict=True):
+        values = {n: torch.rand_like(v) if v.is_floating_point() else v + 7 for n, v in module.state_dict().items()}
+        state |= {f"features.{number}.{n}": v for n, v in values.items()}
+    save_file(state, path)
+    trunk = VGG16(blocks=THIN, batch_norm=True)
+    load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), path)
+    assert torch.equal(trunk.get_parameter("conv1_2.weight"), state["features.3.weight"])
+    assert torch.equal(trunk.get_parameter("bn1_2.weight"), state["features.4.weight"])
+    assert torch.equal(trunk.get_buffer("bn5_3.running_var"), state["features.41.running_var"])
+    assert set(vgg_normalisations(path)) == {n for n, _ in trunk.named_children() if n.startswith("bn")}
+    save_file(thin_state("timm"), path)
+    with pytest.raises(CheckpointError, match="not the weights of an ImageNet VGG-16"):
+        load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), path)
+
+
+TORCHVISION_BN = "cbrcbrp" * 2 + "cbrcbrcbrp" * 3  # convolution, batch normalisation, ReLU, pool
 
 
 def test_other_inputs_get_the_rgb_kernels_summed(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from denselab.errors import ConfigError, ShapeError
-from denselab.losses import LossTerm, create_loss, cross_entropy, dice, focal, loss_with_auxiliary
+from denselab.losses import LossTerm, create_loss, cross_entropy, dice, focal, loss_with_auxiliary, ohem
 
 LOGITS = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(1))
@@ -28,6 +31,24 @@ def test_pixel_weights_and_ignore_index_reach_the_terms() -> None:
     torch.testing.assert_close(loss(LOGITS, labels, weights), expected)
 
 
+@pytest.mark.parametrize(("name", "function"), [("cross-entropy", cross_entropy), ("focal", focal), ("ohem", ohem)])
+def test_every_and_first_choose_rows_and_columns(name: str, function: Callable[..., Tensor]) -> None:
+    """DeepLab's shrunk labels: of 4 x 5 pixels, rows 1, 3 and columns 1, 3."""
+    loss = create_loss([LossTerm(name, options={"every": 2, "first": 1})], num_classes=3, class_weights=WEIGHTS)
+    rows = torch.tensor([1, 3])
+    few_logits, few_labels = LOGITS[:, :, rows][..., rows], LABELS[:, rows][..., rows]
+    torch.testing.assert_close(loss(LOGITS, LABELS), function(few_logits, few_labels, class_weights=WEIGHTS))
+    with pytest.raises(ShapeError, match=r"\(2, 3, 4, 5\) and labels \(2, 4, 6\)"):
+        loss(LOGITS, torch.zeros(2, 4, 6, dtype=torch.int64))  # every other column of both would be three
+
+
+def test_pixel_weights_are_chosen_with_the_labels() -> None:
+    weights = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(2))
+    loss = create_loss([LossTerm("cross-entropy", options={"every": 3}), LossTerm("dice")], num_classes=3)
+    few = cross_entropy(LOGITS[..., ::3, ::3], LABELS[:, ::3, ::3], pixel_weights=weights[:, ::3, ::3])
+    torch.testing.assert_close(loss(LOGITS, LABELS, weights), few + dice(LOGITS, LABELS))
+
+
 def test_auxiliary_heads_count_less() -> None:
     loss = create_loss([LossTerm("cross-entropy")], num_classes=3)
     other = LOGITS.flip(1)
@@ -51,6 +72,10 @@ def test_auxiliary_heads_count_less() -> None:
         (LossTerm("focal", options={"gamma": -1}), "focal: gamma is -1; a number from 0 to inf was expected"),
         (LossTerm("tversky", options={"alpha": True}), "tversky: alpha is True; a number"),
         (LossTerm("ohem", options={"threshold": float("nan")}), "ohem: threshold is nan"),
+        (LossTerm("focal", options={"every": 0}), "focal: every is 0; a number from 1"),
+        (LossTerm("focal", options={"every": float("inf")}), "focal: every is inf; a number from 1"),
+        (LossTerm("cross-entropy", options={"first": 0.5}), "first is 0.5; whole pixels were expected"),
+        (LossTerm("dice", options={"every": 8}), "dice: unknown option 'every'"),
         (LossTerm("dice", weight=-1), "dice: weight -1 is not a positive number"),
     ],
 )

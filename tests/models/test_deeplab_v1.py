@@ -261,9 +261,9 @@ def test_msc_starts_as_the_release_s() -> None:
     """pool3_ms has no filler in the training file, which is zero in Caffe; the others are gaussian."""
     model = DeepLabMSc(thin(LARGE_FOV), 21, dropout=0.0)
     assert not model.get_parameter("pool3_ms.weight").any()
-    assert float(model.get_parameter("data_conv.weight").std()) == pytest.approx(0.001, rel=0.1)
-    assert float(model.get_parameter("pool4_fc.weight").std()) == pytest.approx(0.005, rel=0.1)
-    assert float(model.get_parameter("data_ms.weight").std()) == pytest.approx(0.01, rel=0.1)
+    assert model.get_parameter("data_conv.weight").std().item() == pytest.approx(0.001, rel=0.1)
+    assert model.get_parameter("pool4_fc.weight").std().item() == pytest.approx(0.005, rel=0.1)
+    assert model.get_parameter("data_ms.weight").std().item() == pytest.approx(0.01, rel=0.1)
 
 
 def test_decimation_keeps_equally_spaced_taps_and_units() -> None:

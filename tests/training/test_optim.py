@@ -18,6 +18,28 @@ def test_poly_is_the_papers() -> None:
     assert [lr_factor(p, poly) for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5**0.9, 0.0])
 
 
+def test_step_is_deeplab_v1_s_solver() -> None:
+    """step 2000, gamma 0.1, 6,000 iterations: 1, 1/10, 1/100; the last moment belongs to the last stretch."""
+    step = config(schedule="step", warmup=0.0)
+    factors = [lr_factor(iteration / 6000, step) for iteration in (0, 1999, 2000, 3999, 4000, 5999, 6000)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert lr_factor(0.05, config(schedule="step", warmup=0.1)) == pytest.approx((1 + 1 / 25) / 2)
+
+
+def test_an_encoder_rate_of_zero_leaves_the_encoder_as_it_is() -> None:
+    """DeepLab v1's multi-scale branches learn beside a net that stays: lr_mult 0."""
+    net = Net()
+    before = net.encoder.weight.detach().clone()
+    for optimizer in ("sgd", "adamw"):
+        settings = config(optimizer=optimizer, lr=0.1, encoder_lr_factor=0.0, weight_decay=0.1, schedule="constant")
+        stepping = make_optimizer(net, settings)
+        set_lr(stepping, settings, 0.0)
+        net.head(net.encoder(torch.rand(1, 3, 5, 5))).sum().backward()
+        stepping.step()
+        assert torch.equal(net.encoder.weight, before)
+    assert net.encoder.weight.grad is not None
+
+
 def test_one_cycle_rises_and_falls() -> None:
     cycle = config(schedule="onecycle", warmup=0.2)
     assert lr_factor(0.0, cycle) == pytest.approx(1 / 25)

@@ -31,6 +31,7 @@ def _register() -> None:
     from denselab.cli.demo import demo
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
+    from denselab.cli.explain import explain
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
@@ -44,6 +45,7 @@ def _register() -> None:
     app.command("predict")(predict)
     app.command("models")(models)
     app.command("info")(info)
+    app.command("explain")(explain)
     app.command("doctor")(doctor)
 
 

@@ -37,7 +37,9 @@ Skeleton = SegmentationModel  # a network on the meta device: names, kinds and s
 
 
 def as_tensor(values: NDArray[np.generic]) -> Tensor:
-    """A float32 tensor of its own memory."""
+    """A float32 tensor of its own memory; of one number that stands for all (whatever the shape), an expanded one."""
+    if values.size and all(stride == 0 for stride, size in zip(values.strides, values.shape, strict=True) if size > 1):
+        return torch.tensor(float(values.flat[0])).expand(values.shape)
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from denselab.crf import mean_field_kernels as kernels
 from denselab.crf.permutohedral import Features, Lattice, Normalization, build
 from denselab.crf.spatial import Axis
+from denselab.crf.spatial_kernels import FIR, NODES, filter_columns, first_node
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 
@@ -99,22 +100,28 @@ class MeanField:
         self.buffers[:] = 0
 
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
-        columns, count = self.shape[1], len(terms)
+        width, (rows, columns), count = len(self.lanes), self.shape, len(terms)
         self.spatial = terms
-        self.radii = np.array([term.columns.radius for term in terms], np.int64)
-        widest = max((term.columns.taps.size for term in terms), default=0)
-        self.taps = np.zeros((count, widest), np.float32)
-        self.befores = np.zeros((count, columns + widest + 2 * kernels.FIR), np.float32)
-        self.afters, self.scales = np.zeros((count, columns), np.float32), np.zeros((count, self.shape[0]), np.float32)
+        self.grids = np.zeros((count, 8), np.int64)
+        rows_at = nodes_at = 0
         for m, term in enumerate(terms):
-            axis = term.columns
-            self.taps[m, : axis.taps.size] = axis.taps
-            self.befores[m, axis.radius : axis.radius + columns] = axis.before
-            self.afters[m], self.scales[m] = axis.after, term.rows.before
+            x, y = term.columns, term.rows
+            self.grids[m] = x.radius, x.step, x.nodes, y.radius, y.step, y.nodes, rows_at, nodes_at
+            rows_at, nodes_at = rows_at + rows * x.nodes * width, nodes_at + y.nodes * x.nodes * width
+        self.filtered, self.smooth = aligned(rows_at), aligned(nodes_at)
+        self.taps = stacked([term.columns.taps for term in terms])
+        self.befores = stacked([self._reach(term.columns) for term in terms])
+        self.afters = np.array([term.columns.after for term in terms], np.float32).reshape(count, columns)
+        self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(count, 2, rows)
+        between = [axis.between.reshape(-1) for term in terms for axis in (term.columns, term.rows)]
+        self.between = stacked(between).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
-        width = len(self.lanes)
-        self.filtered = aligned(count * self.number * width).reshape(count, self.number * width)
-        self.smooth = aligned(self.number * width if count else 0)
+
+    def _reach(self, axis: Axis) -> NDArray[np.float32]:
+        """The factors of all pixels that taps can reach: those of the picture, and zeros around it."""
+        left = axis.radius - first_node(axis.step)
+        right = axis.radius + (NODES + FIR) * axis.step
+        return np.pad(axis.before, (left, right))
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The compatibility times a factor, labels padded to the lanes; the matrix flat."""
@@ -150,12 +157,12 @@ class MeanField:
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
-        filters = (self.taps, self.radii, self.befores, self.afters, self.scales, self.filtered, self.lanes)
-        state = (source, self.labels, self.energy, self.smooth, *shared, self.values, self.penalty)
+        filters = (self.grids, self.taps, self.befores, self.afters, self.scales, self.between, self.filtered, self.smooth)
+        state = (source, self.labels, self.energy, *shared, self.values, self.penalty)
         tasks = [
             partial(
                 kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns, mode,
-                *state, self.buffers[i], out, previous, *filters,
+                *state, self.buffers[i], out, previous, *filters, self.lanes,
             )
             for i, (begin, end) in enumerate(self.parts)
         ]  # fmt: skip
@@ -170,17 +177,20 @@ class MeanField:
             )
             for lattice, base, diagonal, matrix in self.lattices
         ]  # fmt: skip
-        stripes = parts(self.shape[0], max(1, self.number // 20_000), kernels.FIR) if self.spatial else []
-        run([*tasks, *(partial(self._filter_columns, first, last) for first, last in stripes)], self.threads)
-
-    def _filter_columns(self, first: int, last: int) -> None:
-        """All spatial terms of rows first..last-1, summed."""
         for m, term in enumerate(self.spatial):
-            axis = term.rows
-            kernels.filter_columns(
-                self.filtered[m], *self.shape, first, last, axis.taps, axis.radius, axis.after,
-                *self.compatibilities[m], m, self.smooth, self.lanes,
-            )  # fmt: skip
+            axis, stripes = term.rows, max(1, self.number // 20_000)
+            columns = partial(filter_columns, self.filtered, self.shape[0])
+            rest = (self.grids[m], axis.taps, *self.compatibilities[m], self.smooth, self.lanes)
+            tasks += [partial(columns, first, last, *rest) for first, last in parts(axis.nodes, stripes, FIR)]
+        run(tasks, self.threads)
+
+
+def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Arrays of different lengths as rows of one table, zeros behind them."""
+    out = np.zeros((len(rows), max((len(row) for row in rows), default=0)), np.float32)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
 
 
 def aligned(size: int) -> NDArray[np.float32]:

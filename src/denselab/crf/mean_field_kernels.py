@@ -15,10 +15,23 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
+from denselab.crf.spatial_kernels import (
+    FIR,
+    NODES,
+    NODES_X,
+    RADIUS_X,
+    ROWS_AT,
+    STEP_X,
+    add_row,
+    filter_row,
+    first_node,
+    times_matrix,
+)
 from denselab.crf.vectors import (
     add,
     broadcast,
     exponential,
+    fenced,
     largest_lane,
     load,
     multiply,
@@ -30,8 +43,6 @@ from denselab.crf.vectors import (
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 """What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
-
-FIR = 8  # pixels that the spatial filter works on at once: as many sums as registers hold
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -69,30 +80,19 @@ def softmax_row(row: Any, start: int, count: int, penalty: Any, lanes: Any) -> N
     width = len(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
     for at in range(start, start + count * width, width):
-        raised = add(load(row, at, lanes), bar)
+        raised = fenced(load(row, at, lanes), bar)
         raised = exponential(raised, largest_lane(raised))
         store(row, at, scaled_add(np.float32(1.0) / sum_of_lanes(raised), raised, nothing))
 
 
 @kernel
 def gather_row(
-    spatial: Any,
-    index: Any,
-    back: Any,
-    corners: Any,
-    values: Any,
-    first: int,
-    count: int,
-    row: Any,
-    start: int,
-    lanes: Any,
+    index: Any, back: Any, corners: Any, values: Any, first: int, count: int, row: Any, start: int, lanes: Any
 ) -> None:
-    """Add to the row of logits the spatial term and what the lattices say."""
+    """Add to the row of logits what the lattices say."""
     width = len(lanes)
     for x in range(count):
         total = load(row, start + x * width, lanes)
-        if spatial.size > 0:
-            total = add(total, load(spatial, (first + x) * width, lanes))
         at = (first + x) * len(corners)
         for k in range(len(corners)):
             vertex = np.int64(scalar(index, at + k))
@@ -125,82 +125,6 @@ def largest_change(row: Any, start: int, width: int, labels: int, first: int, co
             most = max(most, abs(new - previous[at]))
             previous[at] = new
     return most
-
-
-@kernel
-def filter_row(
-    row: Any, start: int, taps: Any, radius: int, before: Any, after: Any, scale: Any, out: Any, to: int, count: int,
-    lanes: Any,
-) -> None:  # fmt: skip
-    """out[to..] = the row filtered along x: before[x] multiplies what goes in, after[x] * scale what comes out.
-
-    taps: (2 radius + 1,) with FIR - 1 zeros at either end; before: (count,) with radius zeros on the left and
-    radius + FIR on the right, where the row, from `start` on, may hold any finite numbers.
-    """
-    width = len(lanes)
-    nothing = broadcast(np.float32(0.0), lanes)
-    for x in range(0, count, FIR):
-        a0, a1, a2, a3, a4, a5, a6, a7 = nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
-        for k in range(2 * radius + FIR):
-            value = scaled_add(scalar(before, x + k), load(row, start + (x + k - radius) * width, lanes), nothing)
-            a0 = scaled_add(scalar(taps, k + 7), value, a0)
-            a1 = scaled_add(scalar(taps, k + 6), value, a1)
-            a2 = scaled_add(scalar(taps, k + 5), value, a2)
-            a3 = scaled_add(scalar(taps, k + 4), value, a3)
-            a4 = scaled_add(scalar(taps, k + 3), value, a4)
-            a5 = scaled_add(scalar(taps, k + 2), value, a5)
-            a6 = scaled_add(scalar(taps, k + 1), value, a6)
-            a7 = scaled_add(scalar(taps, k), value, a7)
-        for j in range(min(FIR, count - x)):
-            store(out, to + (x + j) * width, scaled_add(scale * scalar(after, x + j), a0, nothing))
-            a0, a1, a2, a3, a4, a5, a6 = a1, a2, a3, a4, a5, a6, a7
-
-
-@kernel
-def filter_columns(
-    source: Any, rows: int, columns: int, first: int, last: int, taps: Any, radius: int, after: Any, diagonal: Any,
-    matrix: Any, more: int, out: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """Rows first..last-1 of out = the rows of source filtered along y, times after[y], times the compatibility.
-
-    diagonal: (W,), or matrix: (L, W) where it is not empty. more: add to what out holds.
-    """
-    width = len(lanes)
-    nothing, factor = broadcast(np.float32(0.0), lanes), load(diagonal, 0, lanes)
-    spare = np.empty(width, np.float32)
-    for y in range(first, last, FIR):
-        for x in range(columns):
-            a0, a1, a2, a3, a4, a5, a6, a7 = nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
-            for k in range(max(0, y - radius), min(rows, y + FIR + radius)):
-                value = load(source, (k * columns + x) * width, lanes)
-                tap = k - y + radius
-                a0 = scaled_add(scalar(taps, tap + 7), value, a0)
-                a1 = scaled_add(scalar(taps, tap + 6), value, a1)
-                a2 = scaled_add(scalar(taps, tap + 5), value, a2)
-                a3 = scaled_add(scalar(taps, tap + 4), value, a3)
-                a4 = scaled_add(scalar(taps, tap + 3), value, a4)
-                a5 = scaled_add(scalar(taps, tap + 2), value, a5)
-                a6 = scaled_add(scalar(taps, tap + 1), value, a6)
-                a7 = scaled_add(scalar(taps, tap), value, a7)
-            for j in range(min(FIR, last - y)):
-                at = ((y + j) * columns + x) * width
-                total = scaled_add(scalar(after, y + j), a0, nothing)
-                total = multiply(total, factor) if matrix.size == 0 else times_matrix(total, matrix, spare, lanes)
-                if more:
-                    total = add(total, load(out, at, lanes))
-                store(out, at, total)
-                a0, a1, a2, a3, a4, a5, a6 = a1, a2, a3, a4, a5, a6, a7
-
-
-@kernel
-def times_matrix(vector: Any, matrix: Any, spare: Any, lanes: Any) -> Any:
-    """vector times matrix (L, W)."""
-    width = len(lanes)
-    store(spare, 0, vector)
-    total = broadcast(np.float32(0.0), lanes)
-    for label in range(matrix.size // width):
-        total = scaled_add(scalar(spare, label), load(matrix, label * width, lanes), total)
-    return total
 
 
 @kernel
@@ -242,22 +166,24 @@ def blur(
 
 @kernel
 def pass_over(
-    begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, spatial: Any, index: Any,
-    weight: Any, back: Any, corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
-    taps: Any, radii: Any, befores: Any, afters: Any, scales: Any, rows_out: Any, lanes: Any,
-) -> float:  # fmt: skip
+    begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, index: Any, weight: Any, back: Any,
+    corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
+    grids: Any, taps: Any, befores: Any, afters: Any, scales: Any, between: Any, filtered: Any, smooth: Any, lanes: Any,
+) -> Any:  # fmt: skip
     """One pass over pixels begin..end-1, `columns` at a time; see mode. Returns the largest change against `previous`.
 
-    out (L, N): where it is not empty, the result goes there and not to the vertices. The arrays from taps on have one row
-    per spatial term; rows_out[m] receives its rows filtered along x.
+    out (L, N): where it is not empty, the result goes there and not to the vertices. The arrays from grids on have one row
+    per spatial term: taps, befores, afters along x; scales (2, rows) before and after along y; between (2, step * NODES) along
+    x and y. filtered takes the rows filtered along x, smooth holds the nodes.
     """
-    width, margin, change = len(lanes), np.int64(0), np.float32(0.0)
-    for m in range(radii.size):
-        margin = max(margin, radii[m])
-    row = np.zeros((columns + 2 * margin + FIR) * width, np.float32)
+    width, change = len(lanes), np.float32(0.0)
+    margin, nodes = row_margin(grids), np.int64(1)
+    for m in range(grids.shape[0]):
+        nodes = max(nodes, grids[m, NODES_X])
+    row, line = np.zeros((columns + 2 * margin) * width, np.float32), np.empty(nodes * width, np.float32)
     start = margin * width
     for first in range(begin, end, columns):
-        count = min(columns, end - first)
+        count, y = min(columns, end - first), first // columns
         if mode == START:
             read_labels(source, labels, first, count, np.float32(-1.0), energy, first * labels, labels)
         if mode == GIVEN:
@@ -266,9 +192,13 @@ def pass_over(
             row[:] = 0
         else:
             load_row(energy, labels, first, count, row, start, lanes)
-        if mode == ADVANCE or mode == MESSAGE:
-            gather_row(spatial, index, back, corners, values, first, count, row, start, lanes)
-        if mode == START or mode == ADVANCE:
+        if mode in (ADVANCE, MESSAGE):
+            gather_row(index, back, corners, values, first, count, row, start, lanes)
+            for m in range(grids.shape[0]):
+                add_row(
+                    smooth, y, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line, row, start, lanes
+                )
+        if mode in (START, ADVANCE):
             softmax_row(row, start, count, penalty, lanes)
         if previous.size > 0:
             change = max(change, largest_change(row, start, width, labels, first, count, previous))
@@ -277,9 +207,18 @@ def pass_over(
             continue
         if len(corners) > 0:
             give_row(row, start, index, weight, corners, first, count, buffer, lanes)
-        for m in range(radii.size):
-            scale = scalar(scales[m], first // columns)
-            filter_row(
-                row, start, taps[m], radii[m], befores[m], afters[m], scale, rows_out[m], first * width, count, lanes
-            )
+        for m in range(grids.shape[0]):
+            grid = grids[m]
+            at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * width
+            to = grid[ROWS_AT] + y * grid[NODES_X] * width
+            filter_row(row, at, grid, taps[m], befores[m], scales[m, 0, y], filtered, to, lanes)
     return change
+
+
+@kernel
+def row_margin(grids: Any) -> int:
+    """How far filters reach beyond a row, in pixels."""
+    margin = np.int64(0)
+    for m in range(grids.shape[0]):
+        margin = max(margin, grids[m, RADIUS_X] + (NODES + FIR) * grids[m, STEP_X])
+    return margin

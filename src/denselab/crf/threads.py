@@ -5,9 +5,11 @@ soon as anything else ran; its workqueue may not be entered by two Python thread
 whose number depends on the picture alone, so the result does not depend on the number of threads.
 """
 
+import itertools
+import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -19,6 +21,10 @@ MOST_THREADS = 64
 def _helpers() -> ThreadPoolExecutor:
     """The threads, made at the first call that needs them."""
     return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="denselab-crf")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # a forked process has the pool, but not its threads
 
 
 def run(tasks: Sequence[Callable[[], Result]], threads: int) -> list[Result]:
@@ -38,7 +44,10 @@ def run(tasks: Sequence[Callable[[], Result]], threads: int) -> list[Result]:
             results[number] = task()
 
     helpers = [_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1)]
-    work()
+    try:
+        work()
+    finally:
+        wait(helpers)  # they work on the caller's arrays
     for helper in helpers:
         helper.result()
     return [results[number] for number in range(len(tasks))]
@@ -49,4 +58,4 @@ def parts(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
     steps = -(-total // multiple)
     number = max(1, min(number, steps))
     edges = [min(total, steps * i // number * multiple) for i in range(number + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

@@ -69,7 +69,7 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
 def call(builder: Any, name: str, result: Any, *arguments: Any, fastmath: tuple[str, ...] = ()) -> Any:
     """Emit a call of an LLVM intrinsic."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    function = builder.module.declare_intrinsic(name, (), kind)
     return builder.call(function, arguments, fastmath=fastmath)
 
 
@@ -104,8 +104,7 @@ def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
         place = builder.bitcast(place, vector_type(width).as_pointer())
-        loaded = builder.load(place, align=4)
-        return loaded
+        return builder.load(place, align=4)
 
     return Vector(width)(array, types.intp, lanes), emit
 
@@ -164,6 +163,17 @@ def add(typing: Any, left: Any, right: Any) -> Any:
         return builder.fadd(*arguments)
 
     return left(left, right), emit
+
+
+@intrinsic
+def fenced(typing: Any, vector: Any, fence: Any) -> Any:
+    """fenced(vector, fence): the vector where the fence is 0, elsewhere the fence, whatever (NaN even) the vector has there."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        inside = builder.fcmp_ordered("==", arguments[1], constant(0.0, vector.width))
+        return builder.select(inside, *arguments)
+
+    return vector(vector, fence), emit
 
 
 @intrinsic

@@ -24,8 +24,8 @@ from denselab.inference.hub import download_model, is_hub_id, upload_model
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
 from denselab.inference.tiling import window_all_probs, window_labels
-from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.inference.torchvision_weights import is_torchvision, load_torchvision
+from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.labels import LabelSpace
 from denselab.runtime import total_memory
 from denselab.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
@@ -196,13 +196,14 @@ class Predictor:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> "Predictor":
-        """A model folder, a run folder, or a hub id such as "owner/name"; the network is used only for a hub id.
+        """A model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50".
 
+        The network is used only for the last two, where their files are not cached.
         output_stride: another than that of the training, see segmenter.load_segmenter.
         """
         name = str(pretrained_model_name_or_path)
         if is_torchvision(name):
-            return cls(load_torchvision(name, device))
+            return cls(load_torchvision(name, device, output_stride))
         if is_hub_id(name):
             folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
         else:
@@ -230,7 +231,7 @@ class Predictor:
 
 
 def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
-    """The predictor of a model folder, a run folder, or a hub id "owner/name".
+    """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
     output_stride: another than that of the training, for the same weights: DeepLab trained at 16 gains half a point to one
     and a half at 8, for about three times the computation. Raises ConfigError where the network has none to choose.

@@ -34,17 +34,21 @@ def is_torchvision(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def load_torchvision(name: str, device: str = "auto", url: str | None = None) -> Segmenter:
+def load_torchvision(
+    name: str, device: str = "auto", output_stride: int | None = None, url: str | None = None
+) -> Segmenter:
     """The Segmenter of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
 
-    Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be.
+    Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
+    ConfigError for an output stride, of which these networks have no choice.
     """
     short = name.removeprefix(PREFIX)
-    path = cached_file(url or weights_url(short))
+    address = url or weights_url(short)
     space = voc_label_space()
-    architecture = Architecture(short, space.num_classes, aux="lraspp" not in short)
+    architecture = Architecture(short, space.num_classes, output_stride=output_stride, aux="lraspp" not in short)
     with torch.device("meta"):
         model = architecture.create()
+    path = cached_file(address)
     model = model.to_empty(device="cpu")
     load_weights(model, read_torch_file(path), str(path))
     target = resolve_device(device)

@@ -17,7 +17,7 @@ from denselab.inspection.trace import Trace
 from denselab.models.base import SegmentationModel
 
 Floats = NDArray[np.float32]
-STRONGEST = 8  # channels shown of each map
+STRONGEST = 9  # channels shown of each map; with their mean two rows of five
 DEEPEST_PATH = 6  # parts of a module path: the inside of a block is no stage
 
 
@@ -45,7 +45,7 @@ def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
     own = {path: caption for path, caption in model.landmarks().items() if path in traced.maps}
     first = min((list(traced.maps).index(path) for path in own), default=len(traced.maps))
     order = [*_stages(traced, list(traced.maps)[:first]), *own]
-    captions = {path: "the encoder's last map of this size" for path in order} | own
+    captions = dict.fromkeys(order, "the encoder's last map of this size") | own
     return {path: captions[path] for path in sorted(dict.fromkeys(order), key=list(traced.maps).index)}
 
 

@@ -38,7 +38,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class MapFacts:
-    """The output of a module: channels and which pixels its cells see."""
+    """The output of a module that gives one map: channels and which pixels its cells see."""
 
     channels: int
     view: View
@@ -167,8 +167,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leaving(self, path: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.stack.pop()
-            maps = [x for x in tree_leaves(output) if isinstance(x, Tensor) and id(x) in self.views]
-            if maps:  # of several, the last is the deepest
+            tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor) and id(x) in self.views]
+            maps = [x for x in tensors if x.is_floating_point()]  # switches of a pool are none
+            if maps and (len(maps) == 1 or not path):  # of several, as an encoder gives, the last is the deepest
                 x = maps[-1]
                 self.result.maps[path] = MapFacts(int(x.shape[1]) if x.dim() > 1 else 1, self.views[id(x)])
 

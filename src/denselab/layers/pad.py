@@ -28,7 +28,7 @@ def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
     images: (B, C, H, W), H and W >= 1. Two cells per side at least: batch normalisation then has four values per channel.
     """
     height, width = images.shape[-2:]
-    bottom, right = (stride * max(-(-(side - 1) // stride), 1) + 1 - side for side in (height, width))
+    bottom, right = (round_up(max(side, 2) - 1, stride) + 1 - side for side in (height, width))
     return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
 
 

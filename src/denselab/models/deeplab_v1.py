@@ -5,8 +5,9 @@ Connected CRFs", ICLR 2015, arXiv 1412.7062; sections 3 and 4, table 2. Layers, 
 authors' prototxts (DeepLab-LargeFOV, DeepLab, DeepLab-MSc, DeepLab-MSc-LargeFOV); the CRF is denselab.crf.
 
 The hole algorithm: pool4 and pool5 lose their stride, conv5 gets dilation 2 and fc6 dilation 4 for what VGG read at
-strides 16 and 32; scores lie on every 8th pixel. LargeFOV then spends 3x3 weights at dilation 12 on the same span of
-25 cells as VGG's 7x7. `FieldOfView` holds a row of the table. Sizes are 8m + 1 (321 -> 41, 513 -> 65): pools of 3, stride 2,
+strides 16 and 32; scores lie on every 8th pixel. Up to conv5_3 this is VGG at every shift, exactly; pool5 has no holes in
+the release, so what follows is a net of its own. LargeFOV then spends 3x3 weights at dilation 12 on the same span of 25
+cells as VGG's 7x7. `FieldOfView` holds a row of the table. Sizes are 8m + 1 (321 -> 41, 513 -> 65): pools of 3, stride 2,
 pad 1 put cell i on pixel 8i, so the enlarged scores (align_corners=True) at pixel 8i are the coarse ones. Other sizes get
 zeros (the mean colour) at the bottom and right, and the result is cut, as in the release's 513x513 inference.
 

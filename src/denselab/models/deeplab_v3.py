@@ -95,7 +95,7 @@ class DeepLabV3Encoder(SegmentationModel):
         """(B, K, ceil(H / output stride), ceil(W / output stride))."""
         logits: Tensor = self.logits(self.aspp(self.encoder.forward_stages(images)[-1]))
         # Cells that lie wholly in the padding are of no use to anybody.
-        rows, columns = (-(-side // self.stride) for side in images.shape[-2:])
+        rows, columns = ((side + self.stride - 1) // self.stride for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:

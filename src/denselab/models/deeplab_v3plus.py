@@ -106,7 +106,7 @@ class DeepLabV3Plus(SegmentationModel):
             x = self.get_submodule(name)(x)
         logits: Tensor = self.logits(x)
         # Cells that lie wholly in the padding are of no use to anybody.
-        rows, columns = (-(-(side - 1) // LOW_LEVEL_STRIDE) + 1 for side in images.shape[-2:])
+        rows, columns = ((side + LOW_LEVEL_STRIDE - 2) // LOW_LEVEL_STRIDE + 1 for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
@@ -184,7 +184,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         x = self.decoder_conv1(self.decoder_conv0(torch.cat([high, low], dim=1)))  # encoder first, as released
         logits: Tensor = self.logits(x)
         # Cells that lie wholly in the padding are of no use to anybody.
-        rows, columns = (-(-side // LOW_LEVEL_STRIDE) for side in images.shape[-2:])
+        rows, columns = ((side + LOW_LEVEL_STRIDE - 1) // LOW_LEVEL_STRIDE for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
 

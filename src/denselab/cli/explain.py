@@ -1,0 +1,100 @@
+"""`denselab explain`: what a network makes of one picture, as a page of pictures."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from denselab.console import remark, stdout
+from denselab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from denselab.inspection.explanation import Explanation
+    from denselab.segmenter import Segmenter
+
+
+def explain(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model folder, run folder, hub id, or a name of `denselab models`.")
+    ],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for explain.html and the pictures.")],
+    pixel: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Pixel whose receptive field is measured: row, column. Default: the centre."),
+    ] = None,
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Class to look at. Default: the winner at the pixel.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    """Show a network at work on a picture: its maps from layer to layer, class probabilities, and what a pixel depends on.
+
+    A name instead of a trained model shows the untrained network: what the design does by itself.
+    """
+    from denselab.data.images import read_image
+    from denselab.inspection.explanation import explain as look
+    from denselab.report.explain_page import write_explanation
+
+    at = _pixel(pixel)
+    picture = read_image(image)
+    segmenter, random = _segmenter(model, device)
+    explanation = look(segmenter, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
+    written = write_explanation(explanation, out, image.name)
+    if as_json:
+        print(json.dumps(_facts(explanation, model, image, written), indent=1, ensure_ascii=False))
+    else:
+        stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
+
+
+def _segmenter(model: str, device: str) -> "tuple[Segmenter, bool]":
+    """The trained model, or the untrained network of that name; and whether its weights are random."""
+    from denselab.inference.predictor import load
+    from denselab.inspection.explanation import untrained
+    from denselab.models import MODELS
+
+    if model in MODELS:
+        remark(f"{model} is the name of a network, not a trained model: its weights are random")
+        return untrained(model, device), True
+    return load(model, device).segmenter, False
+
+
+def _pixel(pixel: str | None) -> tuple[int, int] | None:
+    """(row, column) of "120,200". Raises ConfigError."""
+    if pixel is None:
+        return None
+    parts = pixel.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise ConfigError(f"--pixel {pixel!r}; write row,column in pixels from the top left, such as 120,200")
+    return int(parts[0]), int(parts[1])
+
+
+def _facts(explanation: "Explanation", model: str, image: Path, written: list[Path]) -> dict[str, Any]:
+    effect, space = explanation.effect, explanation.segmenter.label_space
+    box = effect.box
+    return {
+        "model": model,
+        "image": str(image),
+        "random_weights": explanation.random,
+        "working_size": list(explanation.working.shape[:2]),
+        "pixel": list(explanation.pixel),
+        "class": space.names[effect.class_index],
+        "receptive_field": explanation.summary.receptive_field,
+        "box": None if box is None else [box.top, box.left, box.bottom, box.right],
+        "squares": dict(zip(("50%", "95%"), effect.squares, strict=True)),
+        "layers": [
+            {
+                "path": layer.path,
+                "caption": layer.caption,
+                "channels": layer.channels,
+                "size": list(layer.size),
+                "receptive_field": layer.receptive_field,
+                "jump": layer.jump,
+                "strongest": [index for index, _ in layer.strongest],
+            }
+            for layer in explanation.layers
+        ],
+        "files": [str(path) for path in written],
+    }

@@ -1,0 +1,249 @@
+"""explain.html: what a network makes of one picture, step by step, in one file; and the same pictures as PNG files."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from denselab.inference.files import write_bytes, write_text
+from denselab.inspection.activations import LayerMaps
+from denselab.inspection.explanation import SHARES, Effect, Explanation
+from denselab.inspection.listing import field_words, mebibytes, number, short
+from denselab.inspection.table import LayerRow, Window
+from denselab.labels import LabelSpace
+from denselab.models import MODELS
+from denselab.report.explain_pictures import (
+    Panel,
+    effect_picture,
+    layer_panels,
+    probability_panels,
+    result_panels,
+)
+from denselab.report.html import (
+    Html,
+    Kind,
+    details,
+    join,
+    page,
+    paragraph,
+    picture,
+    section,
+    strip,
+    swatch,
+    table,
+    text,
+    tile,
+)
+from denselab.visualize import colour_map, encode_png, grid, overlay
+
+PAGE = "explain.html"
+CONTENTS = (
+    ("result", "Result"),
+    ("probabilities", "Probabilities"),
+    ("layers", "Through the network"),
+    ("field", "Receptive field"),
+    ("table", "Layer table"),
+)
+STYLE = Html("""<style>
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30%, 170px), 1fr)); gap: 8px; }
+.maps img { display: block; width: 100%; height: auto; border-radius: 5px; background: var(--faint); image-rendering: pixelated; }
+.maps.smooth img { image-rendering: auto; }
+.maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap; }
+.layer { margin: 0 0 1.1rem; padding: .9rem 1rem 1rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; break-inside: avoid; }
+.layer figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; justify-content: space-between; margin-bottom: .55rem; }
+.layer figcaption b { font-weight: 640; }
+.layer figcaption span { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
+.layer figcaption p { flex-basis: 100%; margin: .1rem 0 0; color: var(--soft); font-size: .9rem; }
+.field { display: block; max-width: 100%; height: auto; border-radius: 8px; }
+.layers td:nth-child(2) { text-align: left; }
+</style>""")
+
+
+def write_explanation(explanation: Explanation, out: Path, source: str) -> list[Path]:
+    """Write explain.html and the PNG files into `out`; returns their paths, the page first.
+
+    source: the picture's name, for the title. Raises ResourceError where the folder cannot be written.
+    """
+    space = explanation.segmenter.label_space
+    overlaid = overlay(explanation.image, explanation.labels, space)
+    layers = [(layer, layer_panels(layer, space, explanation.effect.class_index)) for layer in explanation.layers]
+    probabilities = probability_panels(explanation)
+    effect = effect_picture(explanation.working, explanation.effect)
+    files = {
+        "labels.png": colour_map(explanation.labels, space),
+        "overlay.png": overlaid,
+        "probabilities.png": _sheet(probabilities),
+        "receptive-field.png": effect,
+        **{_file_name(i, layer): _sheet(panels) for i, (layer, panels) in enumerate(layers, 1)},
+    }
+    body = [
+        STYLE,
+        _headline(explanation, source),
+        _result(explanation, result_panels(explanation, overlaid)),
+        _probabilities(space.names[explanation.effect.class_index], probabilities),
+        _layers(layers),
+        _field(explanation, effect),
+        _table(explanation.table),
+        Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"),
+    ]
+    written = [out / PAGE]
+    write_text(out / PAGE, page(f"{explanation.segmenter.architecture.name} on {source}", body))
+    for name, image in files.items():
+        write_bytes(out / name, encode_png(image))
+        written.append(out / name)
+    return written
+
+
+def _sheet(panels: Sequence[Panel]) -> np.ndarray:
+    return grid([image for _, image, _ in panels], [caption for caption, _, _ in panels], cell_width=240)
+
+
+def _file_name(position: int, layer: LayerMaps) -> str:
+    return f"layer-{position:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', layer.path)[-60:]}.png"
+
+
+def _headline(explanation: Explanation, source: str) -> Html:
+    architecture, summary = explanation.segmenter.architecture, explanation.summary
+    entry = MODELS[architecture.name]
+    encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+    height, width = explanation.working.shape[:2]
+    field = "all" if summary.receptive_field is None else f"{summary.receptive_field:,}"
+    tiles = [
+        tile(field, "receptive field", "the whole picture" if field == "all" else "pixels, of the logits", main=True),
+        tile(short(summary.learnable).replace("G", "B"), "parameters", f"{summary.learnable:,} learnable"),
+        tile(short(summary.multiply_adds), "multiply-adds", f"at {height}x{width}"),
+        tile(number(summary.output_stride), "output stride", f"logits at {number(summary.logits_stride)}"),
+        tile(mebibytes(summary.memory_forward), "memory to predict", "estimate, batch 1"),
+    ]
+    warning = "The weights are random: this shows what the design does, not what training makes of it. "
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in CONTENTS)
+    return join(
+        [
+            Html(f'<header><p class="brand">DenseLab explain</p><h1>{text(entry.title)}{text(encoder)}</h1>'),
+            Html(f'<p class="lead">{text(warning if explanation.random else "")}{text(source)}; '
+                 f'{text(entry.paper)}, {entry.year}.</p></header>'),
+            Html(f'<div class="tiles">{join(tiles)}</div><nav>{links}</nav>'),
+        ]
+    )  # fmt: skip
+
+
+def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
+    space = explanation.segmenter.label_space
+    counts = np.bincount(explanation.labels.ravel(), minlength=space.num_classes)[: space.num_classes]
+    shares = counts / explanation.labels.size
+    height, width = explanation.image.shape[:2]
+    shown = [(c, picture(image, c, sharp)) for c, image, sharp in panels]
+    present = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0][:24]
+    return section(
+        "result",
+        "Result",
+        strip(f"{width} x {height} pixels", "dark: unsure, pale: sure", shown),
+        _legend(space, present, shares),
+    )
+
+
+def _legend(space: LabelSpace, present: Sequence[int], shares: np.ndarray) -> Html:
+    items = "".join(
+        f"<li>{swatch(space.classes[i].colour)}{text(space.names[i])} <small>{shares[i]:.1%}</small></li>"
+        for i in present
+    )
+    return Html(f'<ul class="legend">{items}</ul>')
+
+
+def _probabilities(chosen: str, panels: Sequence[Panel]) -> Html:
+    note = f"The softmax of the logits, class by class, from 0 (dark) to 1 (pale): {chosen} first, then the largest."
+    return section("probabilities", "Probabilities of the classes", paragraph(note, note=True), _maps(panels))
+
+
+def _maps(panels: Sequence[Panel]) -> Html:
+    sharp = all(panel[2] for panel in panels)
+    cells = "".join(
+        f'<div>{picture(image, caption, exact, css="map")}<small title="{text(caption)}">{text(caption)}</small></div>'
+        for caption, image, exact in panels
+    )
+    return Html(f'<div class="maps{"" if sharp else " smooth"}">{cells}</div>')
+
+
+def _layers(layers: Sequence[tuple[LayerMaps, list[Panel]]]) -> Html:
+    note = (
+        "In the order of computation. Of each map: the mean of the absolute values of all channels, then the channels that "
+        "differ most from place to place, each on its own scale from dark (lowest) to pale (highest). Of maps of class scores: "
+        "the class with the highest score in each cell, then the scores of the classes. Margins outside the picture are cut."
+    )
+    figures = [_figure(layer, panels) for layer, panels in layers]
+    return section("layers", "Through the network", paragraph(note, note=True), *figures)
+
+
+def _figure(layer: LayerMaps, panels: Sequence[Panel]) -> Html:
+    height, width = layer.size
+    step = f"one per {number(layer.jump)} pixels" if layer.jump != 1 else "one per pixel"
+    kind = f"scores of {layer.channels} classes" if layer.scores is not None else f"{layer.channels} channels"
+    facts = f"{kind} · {height}x{width} cells, {step} · sees {field_words(layer.receptive_field)}"
+    caption = f"<b>{text(layer.path)}</b><span>{text(facts)}</span><p>{text(layer.caption)}</p>"
+    return Html(f'<figure class="layer"><figcaption>{caption}</figcaption>{_maps(panels)}</figure>')
+
+
+def _field(explanation: Explanation, image: np.ndarray) -> Html:
+    effect, names = explanation.effect, explanation.segmenter.label_space.names
+    row, column = explanation.pixel
+    note = (
+        f"How much each pixel moves the logit of {names[effect.class_index]} at row {row}, column {column} (the cross): the "
+        "size of the gradient, mean over the channels, blurred a little, brightness by its square root (Luo et al. 2016). "
+        f"{_box_words(effect)} {_square_words(effect)}"
+    )
+    shown = picture(image, "effective receptive field", css="field")
+    return section("field", "The receptive field of a pixel", paragraph(note), shown)
+
+
+def _box_words(effect: Effect) -> str:
+    if effect.box is None:
+        return "In theory this pixel sees the whole picture."
+    height, width = effect.box.size
+    return f"The white frame, {height} x {width} pixels, is what the layers' windows let it see in theory."
+
+
+def _square_words(effect: Effect) -> str:
+    if not any(effect.squares):
+        return "Here no pixel has an effect: the logit is constant."
+    parts = [
+        f"{share:.0%} of the effect lie in a square of {side} pixels"
+        for share, side in zip(SHARES, effect.squares, strict=True)
+    ]
+    return f"Within the picture, {' and '.join(parts)} about it."
+
+
+def _table(rows: Sequence[LayerRow]) -> Html:
+    head = (
+        "layer",
+        "kind",
+        "kernel",
+        "stride",
+        "pad",
+        "dilation",
+        "channels",
+        "output",
+        "parameters",
+        "mult-adds",
+        "sees",
+    )
+    kinds: tuple[Kind, ...] = ("name", *("number",) * 10)
+    body = [[text(cell) for cell in _row(row)] for row in rows]
+    shown = Html(f'<div class="layers">{table(head, body, kinds, tall=True)}</div>')
+    return section("table", "Layer table", details(f"{len(rows)} layers", shown))
+
+
+def _row(row: LayerRow) -> tuple[object, ...]:
+    channels = f"{row.in_channels} → {row.out_channels}" if row.in_channels != row.out_channels else row.out_channels
+    windows = (_window(w) for w in (row.kernel, row.stride, row.pad, row.dilation))
+    return (
+        *(row.name, row.kind, *windows, channels, f"{row.size[0]}x{row.size[1]}"),
+        *(f"{row.parameters:,}" if row.parameters else "", short(row.multiply_adds) if row.multiply_adds else ""),
+        "all" if row.receptive_field is None else f"{row.receptive_field:,}",
+    )
+
+
+def _window(window: Window | None) -> str:
+    return "" if window is None else str(window) if isinstance(window, int) else f"{window[0]}x{window[1]}"

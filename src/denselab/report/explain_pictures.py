@@ -1,0 +1,113 @@
+"""The pictures of explain.html: feature maps, score maps, probabilities, and the receptive field of a pixel."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import ImageDraw
+from scipy.ndimage import gaussian_filter
+
+from denselab.data.resample import resize_labels
+from denselab.inspection.activations import LayerMaps
+from denselab.inspection.explanation import Effect, Explanation
+from denselab.labels import LabelSpace
+from denselab.types import Image
+from denselab.visualize import HEAT, colour_map, fit, heat_map
+
+Floats = NDArray[np.float32]
+Panel = tuple[str, Image, bool]
+"""Caption, picture, and whether its cells must stay sharp."""
+
+CELL = 320  # pixels: the longer side of a small picture, about twice what it takes on the page, for sharp screens
+WIDE = 760  # of a large one
+OTHERS = 8  # classes shown of a score map beside the chosen one
+CLASSES = 10  # probability maps
+BLOCKS = 100  # cells: maps up to this side are shown as blocks, without loss; larger ones as photographs are
+BLUR = 1 / 150  # of the picture's diagonal: gradients of single pixels are noise to the eye
+BOX = (255, 255, 255)
+
+
+def layer_panels(layer: LayerMaps, space: LabelSpace, chosen: int) -> list[Panel]:
+    """The strongest channels; of a map of class scores the classes that win and the scores of some."""
+    if layer.scores is not None:
+        return _score_panels(layer.scores, space, chosen)
+    blocks = max(layer.mean.shape) <= BLOCKS
+    panels = [("mean of all", heat_panel(layer.mean), blocks)]
+    return panels + [(f"channel {i}", heat_panel(values), blocks) for i, values in layer.strongest]
+
+
+def _score_panels(scores: Floats, space: LabelSpace, chosen: int) -> list[Panel]:
+    winners = scores.argmax(axis=0)
+    present = np.bincount(winners.ravel(), minlength=len(scores))
+    others = [int(k) for k in np.argsort(-present, kind="stable") if k != chosen and present[k]][:OTHERS]
+    first: Panel = ("highest score", _enlarged(colour_map(winners.astype(space.dtype), space)), True)
+    blocks = max(winners.shape) <= BLOCKS
+    return [first, *((space.names[k], heat_panel(scores[k]), blocks) for k in (chosen, *others))]
+
+
+def heat_panel(values: Floats, low: float | None = None, high: float | None = None) -> Image:
+    """A map in the heat scale, from its own lowest to its highest value unless given (the outermost 0.5 % are cut)."""
+    bottom, top = np.percentile(values, (0.5, 99.5)) if low is None or high is None else (low, high)
+    if top <= bottom:
+        bottom, top = float(values.min()), float(values.max()) + 1e-6
+    return _enlarged(heat_map(values.astype(np.float64), float(bottom), float(top)))
+
+
+def _enlarged(image: Image, side: int = CELL) -> Image:
+    return fit(image, side, side)
+
+
+def probability_panels(explanation: Explanation) -> list[Panel]:
+    """The probability of the chosen class, then of those that take the largest parts of the picture."""
+    probs, names = explanation.probs, explanation.segmenter.label_space.names
+    mean = probs.reshape(len(probs), -1).mean(axis=1)
+    chosen = explanation.effect.class_index
+    order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
+    return [(f"{names[k]}, {mean[k]:.1%} on average", heat_panel(probs[k], 0.0, 1.0), False) for k in order]
+
+
+def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
+    """Picture, label map, both, and how sure the network is."""
+    space = explanation.segmenter.label_space
+    labels = resize_labels(explanation.labels, explanation.working.shape[:2])
+    sure = explanation.probs.max(axis=0)
+    return [
+        ("picture", _reduced(explanation.image), False),
+        ("label map", _reduced(colour_map(labels, space)), True),
+        ("both", _reduced(overlaid), False),
+        ("highest probability", heat_panel(sure, 0.0, 1.0), False),
+    ]
+
+
+def _reduced(image: Image) -> Image:
+    return fit(image, WIDE, WIDE) if max(image.shape[:2]) > WIDE else image
+
+
+def effect_picture(working: Image, effect: Effect) -> Image:
+    """The picture in grey, the effective receptive field over it as heat, the box of the theory, a cross on the pixel."""
+    grey = np.asarray(PILImage.fromarray(working).convert("L"), dtype=np.float64)[..., None] * 0.55
+    strength = _visible(effect.effect)[..., None]
+    heat = heat_map(0.25 + 0.75 * strength[..., 0]).astype(np.float64)
+    mixed = (grey * (1 - strength) + heat * strength + 0.5).clip(0, 255).astype(np.uint8)
+    factor = max(1, round(WIDE / max(working.shape[:2])))
+    canvas = PILImage.fromarray(np.repeat(np.repeat(mixed, factor, 0), factor, 1))
+    draw = ImageDraw.Draw(canvas)
+    if effect.box is not None:
+        box = effect.box
+        corners = (box.left * factor, box.top * factor, (box.right + 1) * factor - 1, (box.bottom + 1) * factor - 1)
+        draw.rectangle(corners, outline=BOX, width=2)
+    _cross(draw, effect.pixel, factor)
+    return np.asarray(canvas)
+
+
+def _visible(effect: Floats) -> Floats:
+    """0..1: blurred a little, and as a square root, since most of the effect lies in a small middle."""
+    sigma = BLUR * float(np.hypot(*effect.shape))
+    smooth = gaussian_filter(effect.astype(np.float64), sigma)
+    return np.sqrt(smooth / max(float(smooth.max()), 1e-30)).astype(np.float32)
+
+
+def _cross(draw: ImageDraw.ImageDraw, pixel: tuple[int, int], factor: int) -> None:
+    y, x = ((p + 0.5) * factor for p in pixel)
+    for width, colour in ((5, (0, 0, 0)), (2, HEAT[-1])):
+        for dx, dy in ((9, 0), (0, 9)):
+            draw.line((x - dx, y - dy, x + dx, y + dy), fill=colour, width=width)
