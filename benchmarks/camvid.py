@@ -87,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
     "bayesian_segnet_basic": Recipe({}, full={"epochs": 450}, reduced={"batch": 4}),
     "unet": Recipe({}, reduced=HEAVY),
     "unet_small": Recipe({}),
-    "unet_paper": Recipe(PLAIN_NET, reduced={"batch": 2}),  # mirrored to 556x556 at least: the dearest per picture
+    "unet_paper": Recipe(PLAIN_NET, reduced={"batch": 2}),  # 180x240 is mirrored to 364x428
     "deeplab_largefov": Recipe(ON_VGG_BN, reduced=HEAVY),
     "deeplab_msc_largefov": Recipe(ON_VGG_BN, reduced=HEAVY),
     "deeplabv2_vgg": Recipe(ON_VGG_BN, reduced=HEAVY),
@@ -156,17 +156,15 @@ def main() -> int:
         try:
             row = trained_and_scored(name, options)
         except dl.DenseLabError as error:
-            if error.exit_code in (130, 143):
-                raise
             remark(f"{name}: {error}")
+            if error.exit_code in (130, 143):  # a signal: the state is saved, and the same command goes on from it
+                return error.exit_code
             failures += 1
             continue
         failures += not row.falling
         if options.check:
-            verdict = "fell" if row.falling else "DID NOT FALL"
-            print(
-                f"{name}: loss {verdict}, {row.first_loss:.3f} -> {row.last_loss:.3f} in {row.steps} steps", flush=True
-            )
+            verdict = "fell" if row.falling else "DID NOT FALL" if row.steps > 1 else "unknown, give more --time"
+            print(f"{name}: loss {verdict}: {row.first_loss:.3f} to {row.last_loss:.3f}, {row.steps} steps", flush=True)
         else:
             write_tables(options.out)
     return int(failures > 0)

@@ -106,16 +106,18 @@ def heatmap(runs: Path, minutes: float) -> Picture:
     for before, after in ((3, 32), (32, 64), (64, 128)):
         layers += [nn.Conv2d(before, after, 3), nn.ReLU(), nn.Conv2d(after, after, 3), nn.ReLU(), nn.MaxPool2d(2)]
     classes = SYNTHETIC_LABELS.num_classes
-    classifier = nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(128 * 3 * 3, 256), nn.ReLU(), nn.Linear(256, classes))
+    classifier = nn.Sequential(
+        *layers[:-1], nn.Flatten(), nn.Linear(128 * 3 * 3, 256), nn.ReLU(), nn.Linear(256, classes)
+    )
     side = 40
     kaiming_init(classifier)
     optimiser = torch.optim.Adam(classifier.parameters(), 1e-3)
     generator = np.random.default_rng(0)
-    for step in range(round(150 * minutes)):
+    for step in range(round(300 * minutes)):
         windows, targets = [], []
-        image, ids = draw_scene(step)
+        image, ids = draw_scene(step, 192, 256)
         for _ in range(48):
-            y, x = generator.integers(0, 96 - side), generator.integers(0, 128 - side)
+            y, x = generator.integers(0, 192 - side), generator.integers(0, 256 - side)
             target = int(ids[y + side // 2, x + side // 2])
             if target < classes:
                 windows.append(image[y : y + side, x : x + side])

@@ -14,6 +14,7 @@ from denselab.cli.predict import predict
 from denselab.data import open_dataset
 from denselab.data.synthetic import write_synthetic
 from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
 from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 
 SIZE = (49, 65)
@@ -24,33 +25,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_synthetic(tmp_path_factory.mktemp("scenes"), train=2, val=2, size=SIZE, seed=1)
 
 
+@torch.no_grad()
+def show_pictures(network: SegmentationModel, data: Path) -> None:
+    """Untrained as it is, it tells pixels apart: its normalisation knows its statistics, and its logits have mean 0."""
+    dataset = open_dataset(data)
+    stack = np.stack([dataset.read(item).image for item in dataset.of_split("val")])
+    images = (torch.from_numpy(stack).permute(0, 3, 1, 2) / 255 - 0.5) / 0.2
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    network(images)
+    logits = network.eval().get_submodule("logits")
+    torch.nn.init.normal_(logits.weight)
+    logits.bias.sub_(network.coarse_logits(images).mean(dim=(0, 2, 3)))
+
+
 def write_model(folder: Path, data: Path, architecture: Architecture) -> Path:
-    """A model folder of an untrained network whose normalisation knows its statistics."""
+    """A run folder with an untrained network for the scenes."""
     torch.manual_seed(0)
     network = architecture.create()
-    with torch.no_grad():
-        for _ in range(10):
-            network(torch.randn(2, 3, *SIZE))
     if architecture.name == "deeplabv3plus_mobilenetv2":
-        torch.nn.init.normal_(
-            network.get_submodule("logits").weight
-        )  # from its start of 0.01 every pixel gets one class
+        show_pictures(network, data)
     preprocessing = Preprocessing(SIZE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     space = open_dataset(data).label_space
     segmenter = Segmenter(network.eval(), architecture, space, preprocessing, torch.device("cpu"), {})
     save_segmenter(segmenter, folder / "model")
     return folder
-
-
-@torch.no_grad()
-def spread_classes(network: torch.nn.Module, data: Path) -> None:
-    """An untrained classifier gives every pixel one class; this one's logits have mean 0 over the pictures of val."""
-    dataset = open_dataset(data)
-    stack = np.stack([dataset.read(item).image for item in dataset.of_split("val")])
-    images = (torch.from_numpy(stack).permute(0, 3, 1, 2) / 255 - 0.5) / 0.2
-    logits = network.get_submodule("logits")
-    torch.nn.init.normal_(logits.weight)
-    logits.bias.sub_(network.coarse_logits(images).mean(dim=(0, 2, 3)))
 
 
 @pytest.fixture(scope="module")

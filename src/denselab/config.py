@@ -115,6 +115,8 @@ class TrainConfig(BaseModel):
     poly_power: float = Field(default=0.9, gt=0)
     clip_norm: float = Field(default=0.0, ge=0)  # largest gradient norm; 0 is off
     ema: float = Field(default=0.0, ge=0, lt=1)  # decay of the running mean of weights; 0 is off
+    # of batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
+    bn_statistics: Literal["running", "cumulative"] = "running"
     # loss
     losses: tuple[LossTerm, ...] = Field(default=(LossTerm(name="cross-entropy"),), min_length=1)
     class_weights: Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"] = "auto"

@@ -36,6 +36,7 @@ CONTRACT = {
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
     "explain": {"--out", "--pixel", "--class", "--device", "--json"},
+    "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
     "doctor": {"--json"},
 }
 

@@ -130,10 +130,10 @@ def v2_vgg() -> Shapes:
 def v2_resnet(width: int = 64, classes: int = 21) -> Shapes:
     """deeplab.md 2.2, with Caffe's BatchNorm (mean, variance, factor) and Scale beside each convolution."""
     blocks = {
-        2: "a b c".split(),
+        2: ["a", "b", "c"],
         3: ["a", "b1", "b2", "b3"],
         4: ["a", *(f"b{i}" for i in range(1, 23))],
-        5: "a b c".split(),
+        5: ["a", "b", "c"],
     }
     shapes: Shapes = {}
 
@@ -208,19 +208,28 @@ FULL: dict[str, tuple[str, str | None, Shapes]] = {
 
 
 def hollow(shapes: Shapes) -> list[CaffeLayer]:
-    """Layers of full shape that take no memory: one number stands for all."""
-    one = np.ones((), np.float32)
-    return [CaffeLayer(n, tuple(np.broadcast_to(one, shape) for shape in arrays)) for n, arrays in shapes.items()]
+    """Layers of full shape that take no memory: one number stands for all, but for dense kernels, which are diagonal."""
+
+    def array(shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) == 4 and shape[:2] == (21, 21):
+            return np.eye(21, dtype="f4")[:, :, None, None] * np.ones(shape[2:], "f4")
+        return np.broadcast_to(np.ones((), np.float32), shape)
+
+    return [CaffeLayer(name, tuple(map(array, arrays))) for name, arrays in shapes.items()]
+
+
+def skeleton(model: str, classes: int, encoder: str | None = None) -> SegmentationModel:
+    with torch.device("meta"):
+        return create_model(model, classes, encoder=encoder)
 
 
 @pytest.mark.parametrize("name", FULL)
 def test_names_and_shapes_of_the_sheets_fit(name: str) -> None:
     """Every layer of the file finds its place, every learnt tensor of the network is given, and classes are counted."""
     model, encoder, shapes = FULL[name]
-    with torch.device("meta"):
-        reading = map_caffe(hollow(shapes), create_model(model, 2, encoder=encoder))
-        classes = infer_classes(reading.mapped, lambda k: create_model(model, k, encoder=encoder), name)
-        own = create_model(model, classes, encoder=encoder).state_dict()
+    reading = map_caffe(hollow(shapes), skeleton(model, 2, encoder))
+    classes = infer_classes(reading.mapped, lambda k: create_model(model, k, encoder=encoder), name)
+    own = skeleton(model, classes, encoder).state_dict()
     assert classes == (2 if "unet" in model else 11 if "segnet" in model else 21)
     optional = {n for n in own if n.endswith("num_batches_tracked")}
     check_fit(own, reading.mapped, reading.unused, optional, name)
@@ -466,31 +475,25 @@ def test_deeplab_v2_resnet_statistics_are_divided_by_their_factor() -> None:
 
 
 def test_copies_of_the_multi_scale_net_are_passed_over() -> None:
-    with torch.device("meta"):
-        model = create_model("deeplabv2_resnet101", 2)
-        layers = hollow(v2_resnet())
-        copies = [CaffeLayer(f"{layer.name}_res075", layer.blobs) for layer in layers]
-        assert map_caffe([*layers, *copies], model).unused == ()
+    layers = hollow(v2_resnet())
+    copies = [CaffeLayer(f"{layer.name}_res075", layer.blobs) for layer in layers]
+    assert map_caffe([*layers, *copies], skeleton("deeplabv2_resnet101", 2)).unused == ()
 
 
 def test_one_grey_channel_becomes_three_equal_ones() -> None:
     """U-Net's release saw grey pictures; as RGB they have three equal channels, whose kernels sum to the one."""
     conv1 = RNG.normal(size=(4, 1, 3, 3)).astype("f4")
-    with torch.device("meta"):
-        model = create_model("unet_release", 2)
-    (weight,) = map_caffe([CaffeLayer("conv_d0a-b", (conv1,))], model).mapped
+    (weight,) = map_caffe([CaffeLayer("conv_d0a-b", (conv1,))], skeleton("unet_release", 2)).mapped
     grey = torch.randn(1, 1, 8, 8)
     expected = F.conv2d(grey, torch.from_numpy(conv1))
     torch.testing.assert_close(F.conv2d(grey.expand(1, 3, 8, 8), weight.tensor), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_file_of_another_network_is_told_apart() -> None:
-    with torch.device("meta"):
-        model = create_model("fcn8s", 21)
-        reading = map_caffe(hollow(largefov()), model)
-        with pytest.raises(
-            CheckpointError, match=r"fcn8s\.x does not fit.*missing: score_fr\.weight \(21, 4096, 1, 1\)"
-        ) as e:
-            check_fit(model.state_dict(), reading.mapped, reading.unused, set(), "fcn8s.x")
+    model = skeleton("fcn8s", 21)
+    reading = map_caffe(hollow(largefov()), model)
+    missing = r"fcn8s\.x does not fit.*missing: score_fr\.weight \(21, 4096, 1, 1\)"
+    with pytest.raises(CheckpointError, match=missing) as e:
+        check_fit(model.state_dict(), reading.mapped, reading.unused, set(), "fcn8s.x")
     assert "classifier.fc6.weight (4096, 512, 7, 7) but fc6[0] is (1024, 512, 3, 3)" in str(e.value)
     assert "not in the network: fc8_voc12 (21, 1024, 1, 1)" in str(e.value)

@@ -13,7 +13,7 @@ from denselab.inference import Options, Predictor, load
 from denselab.inference.hub import is_hub_id
 from denselab.inference.predictor import _or_windows
 from denselab.labels import LabelSpace
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.segmenter import Architecture, Fit, Preprocessing, Segmenter, save_segmenter
 
 
 def quarters(size: int = 32) -> np.ndarray:
@@ -48,6 +48,23 @@ def test_any_size_gives_labels_of_that_size(segmenter: Segmenter, size: tuple[in
     assert result.labels.shape == size
     assert (result.labels == 2).all()
     assert result.probs.shape == (4, *size)
+
+
+@pytest.mark.parametrize("options", [{}, {"tta": True}, {"window": (16, 16)}])
+@pytest.mark.parametrize(
+    ("fit", "plain"),
+    [("inside", (32, 32)), ("shrink", (16, 16)), ("shorter", (32, 32))],
+    ids=["inside", "shrink", "shorter"],
+)
+def test_the_rule_of_the_weights_holds_for_every_option(
+    segmenter: Segmenter, fit: Fit, plain: tuple[int, int], options: dict
+) -> None:
+    """A 16x16 picture in a box of 32x32: enlarged, left as it is, or enlarged by its shorter side; views are scaled from there."""
+    predictor = Predictor(replace(segmenter, preprocessing=replace(segmenter.preprocessing, fit=fit)))
+    assert np.array_equal(predictor(quarters(16), **options).labels, expected(16))
+    runs = {run[2:] for run in segmenter.model.runs}
+    wanted = {tuple(round(side * s) for side in plain) for s in ((0.75, 1.0, 1.25) if "tta" in options else (1.0,))}
+    assert runs == (wanted if "window" not in options else {(16, 16)})
 
 
 def test_windows_keep_the_detail_that_fitting_into_imgsz_loses(segmenter: Segmenter) -> None:

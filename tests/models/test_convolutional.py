@@ -20,6 +20,7 @@ import denselab
 from denselab.errors import ShapeError
 from denselab.layers.windows import run_windows
 from denselab.models.convolutional import FullyConvolutional, convolutionalize, without_padding
+from denselab.models.convolutional_layers import SlidingLinear
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -200,6 +201,20 @@ def test_the_work_of_overlapping_windows_is_shared() -> None:
             cells = model(torch.empty(1, 3, 500, 500))
     assert cells.shape[-2:] == (9, 9)
     assert 81 * one.get_total_flops() > 5 * whole.get_total_flops()
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), ((2, 3), (2, 1))])
+def test_a_linear_layer_slides_alike_as_matrix_product_and_as_convolution(
+    kernel: int | tuple[int, int], dilation: int | tuple[int, int]
+) -> None:
+    """Few cells are one matrix product on a CPU, many a convolution: the same numbers."""
+    layer = SlidingLinear(3, 5, kernel, dilation=dilation)
+    for size in ((9, 8), (40, 50)):
+        x = torch.randn(2, 3, *size)
+        with torch.no_grad():
+            close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias, dilation=dilation))
+    with pytest.raises(RuntimeError, match="can't be greater than actual input size"):
+        SlidingLinear(3, 5, 4)(torch.randn(1, 3, 3, 9))
 
 
 def test_squeeze_and_excitation_keeps_its_view_of_the_whole_map() -> None:

@@ -14,17 +14,21 @@ import torch
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import INCEPTIONS, GoogLeNet
 from denselab.encoders.mobilenet_v2 import MobileNetV2
-from denselab.encoders.resnet import ResNet
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.encoders.xception import Xception
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab_v1 import KERNEL_4X4, LARGE_FOV, DeepLabMSc, DeepLabV1, FieldOfView, VGG16FieldOfView
+from denselab.models.deconvnet import DeconvNet
+from denselab.models.deeplab_v1 import KERNEL_4X4, DeepLabV1, FieldOfView, VGG16FieldOfView
 from denselab.models.deeplab_v2 import MSC_SCALES, VGG16ASPP, DeepLabV2, vgg_score_layers
-from denselab.models.deeplab_v3 import DeepLabV3, DeepLabV3Encoder
+from denselab.models.deeplab_v3 import DeepLabV3
 from denselab.models.deeplab_v3plus import DeepLabV3Plus, DeepLabV3PlusEncoder
 from denselab.models.fcn import FCN, Decapitated
-from denselab.models.unet import UNet, UNetCore
+from denselab.models.patchwise import Patchwise, patch_classifier
+from denselab.models.pixelwise import Pixelwise
+from denselab.models.segnet import SegNet, SegNetBasic
+from denselab.models.torchvision_forms import DeepLabHead, LRASPPHead, MobileNetV3, TorchvisionForm
+from denselab.models.unet import UNet, UNetCore, UNetPaper
 
 K = 3
 THIN_VGG = ((4, 4), (4, 4), (4, 4, 4), (4, 4, 4), (4, 4, 4))
@@ -36,6 +40,10 @@ def thin_googlenet() -> GoogLeNet:
 
 def thin_encoder() -> TimmEncoder:
     return TimmEncoder("test_efficientnet", output_stride=8)
+
+
+def thin_mobilenet() -> MobileNetV3:
+    return MobileNetV3(thin=0.25)
 
 
 def thin_view(view: FieldOfView) -> VGG16FieldOfView:
@@ -55,15 +63,24 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "fcn on alexnet": lambda: FCN(AlexNet(channels=(4,) * 5), VGG16Classifier(0, 4, 8, kernel=6), K, 16),
     "fcn on googlenet": lambda: FCN(thin_googlenet(), Decapitated(16), K, 32),
     "fcn on an encoder": lambda: FCN(TimmEncoder("test_efficientnet"), Decapitated(64), K, 8, learn_upsampling=True),
+    "deconvnet": lambda: DeconvNet(VGG16(blocks=((4,),) * 5, batch_norm=True, return_indices=True), K, 8),
+    "segnet": lambda: SegNet(3, K, dropout=0.5, blocks=((4,),) * 5),
+    "segnet basic": lambda: SegNetBasic(3, K, dropout=0.5, widths=(4, 4, 4, 4)),
     "deeplab v1": lambda: DeepLabV1(thin_view(KERNEL_4X4), K),
-    "deeplab v1, multi-scale features": lambda: DeepLabMSc(thin_view(LARGE_FOV), K, channels=4),
     "deeplab v2, multi-scale inputs": lambda: thin_aspp(MSC_SCALES),
-    "deeplabv3": lambda: DeepLabV3(ResNet(50, output_stride=16, multi_grid=(1, 2, 4), width=4), K, channels=8),
-    "deeplabv3 on an encoder": lambda: DeepLabV3Encoder(thin_encoder(), K, channels=8),
+    "deeplabv3": lambda: DeepLabV3(MobileNetV2(multiplier=0.25), K, atrous_rates=(2,), channels=8),
     "deeplabv3plus on xception": lambda: DeepLabV3Plus(Xception(41, thin=32), K, channels=8),
-    "deeplabv3plus on mobilenetv2": lambda: DeepLabV3(MobileNetV2(multiplier=0.25), K, atrous_rates=(), channels=8),
     "deeplabv3plus on an encoder": lambda: DeepLabV3PlusEncoder(thin_encoder(), K, channels=8),
     "unet": lambda: UNet(UNetCore(3, K, padded=True, batch_norm=True, widths=(4, 4, 8, 8, 8))),
+    "unet of the release": lambda: UNetPaper(
+        UNetCore(3, K, padded=False, batch_norm=False, widths=(4, 4, 8, 8, 8), release=True)
+    ),
+    "torchvision's deeplabv3": lambda: TorchvisionForm(thin_mobilenet(), ("last",), DeepLabHead(240, K, channels=8), K),
+    "torchvision's lraspp": lambda: TorchvisionForm(
+        thin_mobilenet(), ("stride8", "last"), LRASPPHead(16, 240, K, channels=8), K
+    ),
+    "patchwise": lambda: Patchwise(patch_classifier(3, K, (4, 8, 8)), K),
+    "pixelwise": lambda: Pixelwise(3, K, layers=2, width=4),
 }
 ANY_SIZE = {"fcn"}  # the U-Net's is fixed: its skips are cut by a difference of sizes
 

@@ -28,6 +28,7 @@ app = typer.Typer(
 
 def _register() -> None:
     from denselab.cli.check import check
+    from denselab.cli.convert import convert
     from denselab.cli.demo import demo
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
@@ -46,6 +47,7 @@ def _register() -> None:
     app.command("models")(models)
     app.command("info")(info)
     app.command("explain")(explain)
+    app.command("convert")(convert)
     app.command("doctor")(doctor)
 
 

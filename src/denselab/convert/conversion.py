@@ -22,7 +22,7 @@ from denselab.convert.mapping import PROBES, Mapped, Reading, Skeleton, check_fi
 from denselab.convert.names_caffe import map_caffe
 from denselab.convert.names_tf import map_tensorflow
 from denselab.convert.names_torch import COUNTER, map_state
-from denselab.convert.tensorflow import read_tensorflow
+from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models import MODELS
@@ -88,7 +88,7 @@ def convert_file(
         raise ConfigError(f"{labels} has {space.num_classes} classes, the network {classes}; give a table of {classes}")
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)
     segmenter = Segmenter(network.eval(), architecture, space, preprocessing, torch.device("cpu"), {})
-    conversion = Conversion(segmenter, path, _sha256(path), form, title, mapped, untouched)
+    conversion = Conversion(segmenter, path, _sha256(path, source), form, title, mapped, untouched)
     save_segmenter(segmenter, out, conversion_card(conversion))
     return conversion
 
@@ -148,13 +148,9 @@ def _frozen(network: nn.Module) -> set[str]:
     }
 
 
-def _sha256(path: Path) -> str:
-    """Of a file; of a checkpoint in several, of its index."""
-    found = path if path.is_file() else next(iter(sorted(path.parent.glob(f"{path.name}*.index"))), None)
-    found = next(iter(sorted(path.glob("*.index"))), found) if path.is_dir() else found
-    if found is None:
-        return ""
-    with found.open("rb") as file:
+def _sha256(path: Path, source: Source) -> str:
+    """Of the file; of a TensorFlow checkpoint, of its index, which holds a checksum of every variable."""
+    with ((checkpoint_index(path) if source == "tf" else None) or path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -174,7 +170,7 @@ def conversion_card(conversion: Conversion) -> str:
     mean, std = conversion.segmenter.preprocessing.mean, conversion.segmenter.preprocessing.std
     return f"""{usual}
 ## Where the weights come from
-- file: {conversion.source.name}, sha256 {conversion.sha256 or "unknown"}
+- file: {conversion.source.name}, sha256 {conversion.sha256}
 - names: {conversion.form}
 - {facts["tensors"]} tensors; classes: {conversion.table}
 - pictures: RGB in 0..1, minus {", ".join(f"{x:.6g}" for x in mean)}, divided by {", ".join(f"{x:.6g}" for x in std)}

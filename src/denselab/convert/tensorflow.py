@@ -43,7 +43,7 @@ def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
     Only floating-point variables, float16 to float64, mapped read-only; steps and strings are left out. Raises
     CheckpointError that names the file.
     """
-    index = _index_of(path)
+    index = checkpoint_index(path)
     if index is not None:
         return read_checkpoint(index)
     if path.is_file():
@@ -51,7 +51,8 @@ def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
     raise CheckpointError(f"{path} is neither a checkpoint ({path.name}.index) nor a frozen graph; check the path")
 
 
-def _index_of(path: Path) -> Path | None:
+def checkpoint_index(path: Path) -> Path | None:
+    """The index file of the checkpoint that `path` names; None where it names none. Raises CheckpointError for a folder of two."""
     if path.is_dir():
         found = sorted(path.glob("*.index"))
         if len(found) != 1:

@@ -1,4 +1,4 @@
-"""The dense CRF: `DenseCRF` for any terms, `refine` for a picture and a network's probabilities. Needs numpy and numba alone."""
+"""The dense CRF: `DenseCRF` for any terms, `refine` for a picture and its probabilities. Needs numpy and numba alone."""
 
 from denselab.crf.dense_crf import DenseCRF, Inference, crf_for, refine
 from denselab.crf.presets import PRESETS, Parameters, preset

@@ -54,7 +54,7 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
     if not values.min() >= 0 or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
         raise ConfigError(
             f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
-            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are these logits, or is the class axis not first?"
+            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits, or is the class axis not first?"
         )
     return values
 
@@ -121,5 +121,5 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
     if values.shape == (labels, labels):
         return Compatibility(np.zeros(labels, np.float32), (-0.5 * (values + values.T)).astype(np.float32))
     raise ShapeError(
-        f"the compatibility has shape {values.shape}; expected a number, ({labels},) or ({labels}, {labels}) for {labels} classes"
+        f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) or ({labels}, {labels})"
     )

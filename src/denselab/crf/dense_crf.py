@@ -27,7 +27,7 @@ Marginals = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Inference:
-    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: largest of the last one (nan if unknown)."""
+    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: the last one's largest, nan if unknown."""
 
     marginals: Marginals
     iterations: int
@@ -36,7 +36,8 @@ class Inference:
     @property
     def labels(self) -> NDArray[np.intp]:
         """The most likely label of each pixel, *shape."""
-        return self.marginals.argmax(0)
+        labels: NDArray[np.intp] = self.marginals.argmax(0)
+        return labels
 
 
 class DenseCRF:

@@ -1,6 +1,6 @@
 """The dense CRF by its definition, in float64 and O(N^2): the slow truth that the fast filters are tested against.
 
-Nothing is shared with them but the meaning of the parameters. 60 x 80 pixels take seconds; more take minutes.
+It shares nothing with them but what parameters mean. 60 x 80 pixels take seconds; more take minutes.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from denselab.crf.permutohedral import lattice_constant
 
 Floats = NDArray[np.float64]
 BLOCK = 512  # rows of the kernel at a time: it is never held whole
@@ -33,17 +35,7 @@ def position_features(height: int, width: int, sigma: float | Sequence[float]) -
 def bilateral_features(image: NDArray[np.uint8], sigma_xy: float, sigma_rgb: float) -> Floats:
     """(5, N) features of the bilateral term: x, y, r, g, b over their deviations."""
     colours = image.reshape(-1, 3).T.astype(np.float64) / sigma_rgb
-    return np.concatenate([position_features(*image.shape[:2], sigma_xy), colours])
-
-
-def lattice_constant(d: int) -> float:
-    """What a permutohedral lattice of d features makes of a sum of Gaussians, where points lie densely.
-
-    Blurring multiplies sums by 2^(d + 1) and slicing by 1 / (1 + 2^-d); a vertex stands for (3/2)^(d/2) / sqrt(d + 1) of
-    the space, in deviations, while the Gaussian's integral is (2 pi)^(d/2). 0.882 for d = 2, 0.706 for d = 5. The libraries
-    that the weights of papers come from filter so, hence it is part of what "no normalisation" means.
-    """
-    return float(2.0 ** (d + 1) / (1 + 2.0**-d) * (3 / 2) ** (d / 2) / np.sqrt(d + 1) / (2 * np.pi) ** (d / 2))
+    return np.concatenate([position_features(image.shape[0], image.shape[1], sigma_xy), colours])
 
 
 def filtered(features: Floats, values: Floats, normalization: str = "none") -> Floats:
@@ -51,7 +43,7 @@ def filtered(features: Floats, values: Floats, normalization: str = "none") -> F
     ones = np.ones((1, values.shape[1]))
     if normalization == "none":
         return _sum(features, values) * lattice_constant(len(features))
-    total = _sum(features, ones)[0] + 1e-20
+    total: Floats = _sum(features, ones)[0] + 1e-20
     if normalization == "symmetric":
         return _sum(features, values / np.sqrt(total)) / np.sqrt(total)
     if normalization == "before":

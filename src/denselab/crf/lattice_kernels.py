@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
+from denselab.crf.vectors import put, scalar
 
 BLOCK = 64
-FIRST_BITS = 13  # 2^13 places of 16 bytes: the table of a part of a picture starts in the second-level cache
+FIRST_BITS = 15  # 2^15 places of 16 bytes: the table of a part of a picture starts in the second-level cache
+SPARSE = 8  # places per key: most keys are then found at the first place, and the branches are foreseen
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
@@ -92,33 +94,31 @@ def _shift(table: Any) -> Any:
 
 
 @kernel
-def _insert(table: Any, shift: Any, key: int, number: int) -> int:
+def _insert(table: Any, shift: Any, key: int, number: int) -> Any:
     """The id of the key; `number`, kept from now on, if the key is new."""
-    mask = np.uint64(table.size // 2 - 1)
-    place = (np.uint64(key) * GOLDEN) >> shift
+    mask = np.int64(table.size // 2 - 1)
+    place = np.int64((np.uint64(key) * GOLDEN) >> shift)
     while True:
-        at = np.uint64(2) * place
-        found = table[at + np.uint64(1)]
+        found = scalar(table, 2 * place + 1)
         if found < 0:
-            table[at] = key
-            table[at + np.uint64(1)] = number
-            return np.int64(number)
-        if table[at] == key:
-            return np.int64(found)
-        place = (place + np.uint64(1)) & mask
+            put(table, 2 * place, key)
+            put(table, 2 * place + 1, number)
+            return number
+        if scalar(table, 2 * place) == key:
+            return found
+        place = (place + 1) & mask
 
 
 @kernel
-def _find(table: Any, shift: Any, key: int) -> int:
+def _find(table: Any, shift: Any, key: int) -> Any:
     """The id of the key, -1 if it is not there."""
-    mask = np.uint64(table.size // 2 - 1)
-    place = (np.uint64(key) * GOLDEN) >> shift
+    mask = np.int64(table.size // 2 - 1)
+    place = np.int64((np.uint64(key) * GOLDEN) >> shift)
     while True:
-        at = np.uint64(2) * place
-        found = table[at + np.uint64(1)]
-        if found < 0 or table[at] == key:
-            return np.int64(found)
-        place = (place + np.uint64(1)) & mask
+        found = scalar(table, 2 * place + 1)
+        if found < 0 or scalar(table, 2 * place) == key:
+            return found
+        place = (place + 1) & mask
 
 
 @kernel
@@ -134,33 +134,28 @@ def _grown(table: Any) -> Any:
 
 @kernel
 def enclose_part(
-    picture: Any,
-    width: int,
-    array: Any,
-    scales: Any,
-    units: Any,
-    begin: int,
-    end: int,
-    column: int,
-    index: Any,
-    weight: Any,
-) -> Any:
-    """The vertices and barycentric weights of pixels begin..end-1, into index and weight (N, K) at column..column+d.
+    picture: Any, width: int, array: Any, scales: Any, units: Any, begin: int, end: int, corners: Any, index: Any, weight: Any,
+    column: int, row: int,
+) -> Any:  # fmt: skip
+    """The vertices and barycentric weights of pixels begin..end-1, into column..column+d of index and weight.
 
     Vertices are numbered in the order in which they appear, from 0 in each part. picture: flat uint8 RGB, or empty:
-    then array (d, N) float32 holds the features. Returns the keys, int64, and the sum of weights at each, float32.
+    then array (d, N) float32 holds the features. corners: a tuple of d + 1 zeros. index, weight: flat, `row` elements per
+    pixel. Returns the keys, int64, and the sum of weights at each, float32.
     """
-    d = units.size - 1
+    d = len(corners) - 1
     features, apart = np.zeros((d, BLOCK), np.float32), np.empty((d + 1, BLOCK), np.float32)
     zero, rank, total = (
         np.empty((d + 1, BLOCK), np.int32),
         np.empty((d + 1, BLOCK), np.int32),
         np.empty(BLOCK, np.int32),
     )
-    ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)
-    one = units.sum()
+    flat_apart, flat_rank = apart.reshape(-1), rank.reshape(-1)
+    ordered, steps, origin = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64), np.empty(BLOCK, np.int64)
+    step = units.sum() - np.int64(d + 1) * units
     table, shift = np.full(2 << FIRST_BITS, np.int64(-1)), np.uint64(64 - FIRST_BITS)
-    keys, mass, number = np.empty(1 << (FIRST_BITS - 1), np.int64), np.zeros(1 << (FIRST_BITS - 1), np.float32), 0
+    size, number = (1 << FIRST_BITS) // SPARSE, np.int64(0)
+    keys, mass = np.empty(size, np.int64), np.zeros(size, np.float32)
     for first in range(begin, end, BLOCK):
         count = min(BLOCK, end - first)
         if picture.size > 0:
@@ -168,29 +163,40 @@ def enclose_part(
         else:
             _array_block(array, scales, first, count, features)
         _enclose(features, apart, zero, rank, total)
+        _origin_keys(zero, units, origin)
         for at in range(count):
             if number + d + 1 > keys.size:
                 table, shift = _grown(table), shift - np.uint64(1)
                 keys = np.concatenate((keys, np.empty_like(keys)))
                 mass = np.concatenate((mass, np.zeros_like(mass)))
-            key = np.int64(0)
-            for j in range(d + 1):
-                key += np.int64(zero[j, at]) * units[j]
-                place = np.uint64(rank[j, at])
-                ordered[place] = apart[j, at]
-                steps[place] = one - np.int64(d + 1) * units[j]
-            ordered[d + 1] = ordered[0] - np.float32(1.0)
-            for r in range(d + 1):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
-                bary = ordered[d - r] - ordered[d + 1 - r]
+            key = scalar(origin, at)
+            for j in range(len(corners)):
+                place = np.int64(scalar(flat_rank, j * BLOCK + at))
+                put(ordered, place, scalar(flat_apart, j * BLOCK + at))
+                put(steps, place, scalar(step, j))
+            put(ordered, d + 1, scalar(ordered, 0) - np.float32(1.0))
+            to = (first + at) * row + column
+            for r in range(len(corners)):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
+                share = scalar(ordered, d - r) - scalar(ordered, d + 1 - r)
                 vertex = _insert(table, shift, key, number)
                 if vertex == number:
-                    keys[number] = key
+                    put(keys, number, key)
                     number += 1
-                key += steps[d - r]
-                mass[vertex] += bary
-                index[first + at, column + r] = vertex
-                weight[first + at, column + r] = bary
+                key += scalar(steps, d - r)
+                put(mass, vertex, scalar(mass, vertex) + share)
+                put(index, to + r, np.int32(vertex))
+                put(weight, to + r, share)
     return keys[:number], mass[:number]
+
+
+@kernel
+def _origin_keys(zero: Any, units: Any, origin: Any) -> None:
+    """The keys of the remainder-0 vertices of a block."""
+    for at in range(BLOCK):
+        origin[at] = zero[0, at] * units[0]
+    for j in range(1, units.size - 1):
+        for at in range(BLOCK):
+            origin[at] += zero[j, at] * units[j]
 
 
 @kernel
@@ -242,29 +248,25 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
 
 @kernel
 def finish_part(
-    begin: int,
-    end: int,
-    columns: Any,
-    number: Any,
-    base: int,
-    mass: Any,
-    scheme: int,
-    index: Any,
-    weight: Any,
-    back: Any,
-) -> None:
+    begin: int, end: int, corners: Any, number: Any, base: int, mass: Any, scheme: int, index: Any, weight: Any, back: Any,
+    column: int, row: int,
+) -> None:  # fmt: skip
     """Give pixels begin..end-1 the numbers of the whole, plus base, and fold the normalisation into the weights.
 
-    columns: first and last + 1 column of this lattice. mass (M + 1,): the filtered ones at the vertices. scheme: 0 none,
-    1 symmetric, 2 before, 3 after. weight (N, K) becomes what a pixel gives to its vertices; back (N, K), where it is
-    not empty, what it takes from them.
+    mass (M + 1,): the filtered ones at the vertices. scheme: 0 none, 1 symmetric, 2 before, 3 after. index, weight and back are
+    flat, `row` elements per pixel, of which this lattice has len(corners) from `column` on. weight becomes what a
+    pixel gives to its vertices; back, where it is not empty, what it takes from them.
     """
+    part_mass = np.empty(number.size, np.float32)
+    for vertex in range(number.size):
+        part_mass[vertex] = mass[number[vertex]]
     for i in range(begin, end):
+        at = i * row + column
         ones = np.float32(1e-20)
-        for k in range(columns[0], columns[1]):
-            vertex = number[index[i, k]]
-            ones += weight[i, k] * mass[vertex]
-            index[i, k] = vertex + base
+        for k in range(len(corners)):
+            vertex = np.int64(scalar(index, at + k))
+            ones += scalar(weight, at + k) * scalar(part_mass, vertex)
+            put(index, at + k, np.int32(scalar(number, vertex) + base))
         give, take = np.float32(1.0), np.float32(1.0)
         if scheme == 1:
             give = take = np.float32(1.0) / np.sqrt(ones)
@@ -272,7 +274,7 @@ def finish_part(
             give = np.float32(1.0) / ones
         elif scheme == 3:
             take = np.float32(1.0) / ones
-        for k in range(columns[0], columns[1]):
+        for k in range(len(corners)):
             if back.size > 0:
-                back[i, k] = weight[i, k] * take
-            weight[i, k] *= give
+                put(back, at + k, scalar(weight, at + k) * take)
+            put(weight, at + k, scalar(weight, at + k) * give)

@@ -112,7 +112,9 @@ class MeanField:
         self.taps = stacked([term.columns.taps for term in terms])
         self.befores = stacked([self._reach(term.columns) for term in terms])
         self.afters = np.array([term.columns.after for term in terms], np.float32).reshape(count, columns)
-        self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(count, 2, rows)
+        self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(
+            count, 2, rows
+        )
         between = [axis.between.reshape(-1) for term in terms for axis in (term.columns, term.rows)]
         self.between = stacked(between).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
@@ -157,7 +159,16 @@ class MeanField:
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
-        filters = (self.grids, self.taps, self.befores, self.afters, self.scales, self.between, self.filtered, self.smooth)
+        filters = (
+            self.grids,
+            self.taps,
+            self.befores,
+            self.afters,
+            self.scales,
+            self.between,
+            self.filtered,
+            self.smooth,
+        )
         state = (source, self.labels, self.energy, *shared, self.values, self.penalty)
         tasks = [
             partial(
@@ -166,7 +177,7 @@ class MeanField:
             )
             for i, (begin, end) in enumerate(self.parts)
         ]  # fmt: skip
-        return max(run(tasks, self.threads))
+        return float(max(run(tasks, self.threads)))
 
     def _filter(self) -> None:
         """Blur the lattices, and filter the rows along y."""

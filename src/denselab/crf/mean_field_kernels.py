@@ -35,6 +35,7 @@ from denselab.crf.vectors import (
     largest_lane,
     load,
     multiply,
+    put,
     scalar,
     scaled_add,
     store,
@@ -43,6 +44,8 @@ from denselab.crf.vectors import (
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 """What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
+
+SMALLEST_SUM, LARGEST_SUM = np.float32(1e-12), np.float32(1e30)  # of e^logit: a share of e^-60 of it is still kept
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -76,13 +79,32 @@ def load_row(energy: Any, labels: int, first: int, count: int, row: Any, start: 
 
 @kernel
 def softmax_row(row: Any, start: int, count: int, penalty: Any, lanes: Any) -> None:
-    """row = softmax of the logits of each of its pixels."""
+    """row = softmax of the logits of each of its pixels.
+
+    The largest logit is subtracted only where powers overflow or vanish without; the energies begin near 0 (see anchor_row), so
+    that is rare, and finding it would take as long as the rest.
+    """
     width = len(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
     for at in range(start, start + count * width, width):
-        raised = fenced(load(row, at, lanes), bar)
-        raised = exponential(raised, largest_lane(raised))
-        store(row, at, scaled_add(np.float32(1.0) / sum_of_lanes(raised), raised, nothing))
+        logits = fenced(load(row, at, lanes), bar)
+        raised = exponential(logits, np.float32(0.0))
+        total = sum_of_lanes(raised)
+        if not (SMALLEST_SUM < total < LARGEST_SUM):
+            raised = exponential(logits, largest_lane(logits))
+            total = sum_of_lanes(raised)
+        store(row, at, scaled_add(np.float32(1.0) / total, raised, nothing))
+
+
+@kernel
+def anchor_row(energy: Any, labels: int, first: int, count: int) -> None:
+    """Shift the negative energies of each pixel so that the largest is 0: the marginals stay the same."""
+    for at in range(first * labels, (first + count) * labels, labels):
+        largest = scalar(energy, at)
+        for label in range(1, labels):
+            largest = max(largest, scalar(energy, at + label))
+        for label in range(labels):
+            put(energy, at + label, scalar(energy, at + label) - largest)
 
 
 @kernel
@@ -115,7 +137,7 @@ def give_row(
 
 
 @kernel
-def largest_change(row: Any, start: int, width: int, labels: int, first: int, count: int, previous: Any) -> float:
+def largest_change(row: Any, start: int, width: int, labels: int, first: int, count: int, previous: Any) -> Any:
     """The largest difference between the marginals of a row and the previous ones (N, L), which they replace."""
     most = np.float32(0.0)
     for x in range(count):
@@ -186,6 +208,7 @@ def pass_over(
         count, y = min(columns, end - first), first // columns
         if mode == START:
             read_labels(source, labels, first, count, np.float32(-1.0), energy, first * labels, labels)
+            anchor_row(energy, labels, first, count)
         if mode == GIVEN:
             read_labels(source, labels, first, count, np.float32(1.0), row, start, width)
         elif mode == MESSAGE:
@@ -196,7 +219,17 @@ def pass_over(
             gather_row(index, back, corners, values, first, count, row, start, lanes)
             for m in range(grids.shape[0]):
                 add_row(
-                    smooth, y, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line, row, start, lanes
+                    smooth,
+                    y,
+                    grids[m],
+                    between[m, 0],
+                    between[m, 1],
+                    afters[m],
+                    scales[m, 1, y],
+                    line,
+                    row,
+                    start,
+                    lanes,
                 )
         if mode in (START, ADVANCE):
             softmax_row(row, start, count, penalty, lanes)
@@ -216,7 +249,7 @@ def pass_over(
 
 
 @kernel
-def row_margin(grids: Any) -> int:
+def row_margin(grids: Any) -> Any:
     """How far filters reach beyond a row, in pixels."""
     margin = np.int64(0)
     for m in range(grids.shape[0]):

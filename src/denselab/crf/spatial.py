@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf.exact import lattice_constant
-from denselab.crf.permutohedral import Normalization
+from denselab.crf.permutohedral import Normalization, lattice_constant
 from denselab.crf.spatial_kernels import FIR, NODES
 
 REACH = 4.5  # deviations
@@ -66,7 +65,7 @@ def between_weights(step: int, sigma: float) -> NDArray[np.float32]:
     nodes = (np.arange(NODES) - (NODES // 2 - 1)) * step
     places = np.arange(step)
     gram = np.exp(-((nodes[:, None] - nodes) ** 2) / (4 * sigma**2)) + RIDGE * np.eye(NODES)
-    weights: NDArray[np.float64] = np.linalg.solve(gram, np.exp(-((nodes[:, None] - places) ** 2) / (4 * sigma**2))).T
+    weights = np.linalg.solve(gram, np.exp(-((nodes[:, None] - places) ** 2) / (4 * sigma**2))).T
     weights[0] = nodes == 0
     return weights.astype(np.float32)
 

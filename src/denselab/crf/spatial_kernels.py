@@ -27,7 +27,9 @@ def first_node(step: int) -> int:
 
 
 @kernel
-def filter_row(row: Any, start: int, grid: Any, taps: Any, before: Any, scale: Any, out: Any, to: int, lanes: Any) -> None:
+def filter_row(
+    row: Any, start: int, grid: Any, taps: Any, before: Any, scale: Any, out: Any, to: int, lanes: Any
+) -> None:
     """out[to..] = the row, times before, filtered along x at the nodes, times scale.
 
     before: as long as what the taps reach, zero outside the picture, where the row may hold any finite numbers; its first
@@ -55,7 +57,16 @@ def filter_row(row: Any, start: int, grid: Any, taps: Any, before: Any, scale: A
 
 @kernel
 def filter_columns(
-    source: Any, rows: int, first: int, last: int, grid: Any, taps: Any, diagonal: Any, matrix: Any, out: Any, lanes: Any
+    source: Any,
+    rows: int,
+    first: int,
+    last: int,
+    grid: Any,
+    taps: Any,
+    diagonal: Any,
+    matrix: Any,
+    out: Any,
+    lanes: Any,
 ) -> None:
     """Rows of nodes first..last-1 of out = the rows filtered along y, times the compatibility.
 
@@ -87,7 +98,17 @@ def filter_columns(
 
 @kernel
 def add_row(
-    smooth: Any, y: int, grid: Any, across: Any, down: Any, after: Any, scale: Any, line: Any, row: Any, start: int, lanes: Any
+    smooth: Any,
+    y: int,
+    grid: Any,
+    across: Any,
+    down: Any,
+    after: Any,
+    scale: Any,
+    line: Any,
+    row: Any,
+    start: int,
+    lanes: Any,
 ) -> None:
     """Add to the row of pixels y what the nodes say there, times after[x] * scale.
 
@@ -103,7 +124,9 @@ def add_row(
                 total = load(smooth, base + ((NODES // 2 - 1) * columns + x) * width, lanes)
             else:
                 for k in range(NODES):
-                    total = scaled_add(scalar(down, phase * NODES + k), load(smooth, base + (k * columns + x) * width, lanes), total)
+                    total = scaled_add(
+                        scalar(down, phase * NODES + k), load(smooth, base + (k * columns + x) * width, lanes), total
+                    )
             store(line, x * width, total)
     else:
         for x in range(columns):

@@ -11,9 +11,8 @@ below are for compiled code only; offsets count floats, and nothing checks that 
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
@@ -26,7 +25,7 @@ WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 # error 2.4e-7. Below e^-60 the result is an exact zero: numbers near 1e-38 would be denormal, which is 100 times slower.
 LOG2_E = 1.4426950408889634
 POWER_OF_TWO = (1.0, 0.6931472, 0.24022651, 0.05550411, 0.0096181291, 0.0013333558)
-SMALLEST_EXPONENT = -86.0  # of 2; e^-60 = 2^-86.6
+SMALLEST_EXPONENT, LARGEST_EXPONENT = -86.0, 127.0  # of 2; e^-60 = 2^-86.6
 
 
 def width_for(labels: int) -> int:
@@ -39,7 +38,7 @@ def lanes_for(labels: int) -> tuple[int, ...]:
     return (0,) * width_for(labels)
 
 
-class Vector(types.Type):  # type: ignore[misc]  # numba has no types
+class Vector(types.Type):
     """numba's name for <width x float>; lives in registers, cannot leave compiled code."""
 
     def __init__(self, width: int) -> None:
@@ -47,12 +46,12 @@ class Vector(types.Type):  # type: ignore[misc]  # numba has no types
         super().__init__(name=f"vector({width})")
 
 
-@register_model(Vector)  # type: ignore[untyped-decorator]
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
     """A Vector is stored as the LLVM vector itself."""
 
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, vector_type(vector.width))
+        super().__init__(manager, vector, vector_type(vector.width))  # type: ignore[no-untyped-call]
 
 
 def vector_type(width: int) -> Any:
@@ -91,11 +90,6 @@ def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> A
     return builder.gep(data, [offset])
 
 
-def is_flat(array: Any, dtype: Any = types.float32) -> bool:
-    """Whether the argument is a one-dimensional C-contiguous array of the dtype."""
-    return isinstance(array, types.Array) and array.dtype == dtype and array.layout == "C"
-
-
 @intrinsic
 def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     """load(array, offset, lanes): the vector array[offset : offset + W]."""
@@ -130,6 +124,17 @@ def scalar(typing: Any, array: Any, offset: Any) -> Any:
         return builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1]))
 
     return array.dtype(array, types.intp), emit
+
+
+@intrinsic
+def put(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+    """put(array, offset, value): set one element, without the test for negative indices."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], address(context, builder, signature.args[0], arguments[0], arguments[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), emit
 
 
 @intrinsic
@@ -187,8 +192,8 @@ def multiply(typing: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
-def exponential(typing: Any, vector: Any, largest: Any) -> Any:
-    """exponential(vector, largest): e^(vector - largest) for largest >= every lane; exact zeros below e^-60."""
+def exponential(typing: Any, vector: Any, subtracted: Any) -> Any:
+    """exponential(vector, subtracted): e^(vector - subtracted); exact zeros below e^-60, 2^127 and more above e^88."""
     width = vector.width
     integers = ir.VectorType(INT32, width)
 
@@ -197,7 +202,8 @@ def exponential(typing: Any, vector: Any, largest: Any) -> Any:
         away = builder.fsub(arguments[0], splat(builder, arguments[1], width))
         power = builder.fmul(away, constant(LOG2_E, width))
         enough = builder.fcmp_ordered(">", power, constant(SMALLEST_EXPONENT, width))
-        power = builder.select(enough, power, constant(0.0, width))
+        most = constant(LARGEST_EXPONENT, width)
+        power = builder.select(builder.fcmp_ordered("<", power, most), power, most)
         whole = call(builder, f"llvm.rint.v{width}f32", kind, power)
         part = builder.fsub(power, whole)
         value = constant(POWER_OF_TWO[-1], width)

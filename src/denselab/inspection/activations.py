@@ -45,7 +45,7 @@ def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
     own = {path: caption for path, caption in model.landmarks().items() if path in traced.maps}
     first = min((list(traced.maps).index(path) for path in own), default=len(traced.maps))
     order = [*_stages(traced, list(traced.maps)[:first]), *own]
-    captions = dict.fromkeys(order, "the encoder's last map of this size") | own
+    captions = dict.fromkeys(order, "the last map of this size on the way down") | own
     return {path: captions[path] for path in sorted(dict.fromkeys(order), key=list(traced.maps).index)}
 
 
@@ -105,7 +105,7 @@ def _hooks(model: nn.Module, paths: Mapping[str, str], keep: Any) -> Iterator[No
 
 
 def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
-    """The cells of a map whose centre lies in the picture or less than half a jump outside; all where they have no place."""
+    """The cells of a map that lie in the picture, if only in part; all where they have no place or none does."""
     if reach.is_whole or reach.jump is None:
         return slice(0, cells)
     centres = []
@@ -113,8 +113,7 @@ def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
         first, last = reach.interval(cell) or (0.0, 0.0)
         centres.append((first + last) / 2 if first <= last else float(cell) * reach.jump)
     inside = [i for i, centre in enumerate(centres) if -reach.jump / 2 < centre < pixels - 1 + reach.jump / 2]
-    # A cell or two beyond is a matter of rounding; only a real margin, as of FCN's pad of 100, is worth a cut.
-    return slice(inside[0], inside[-1] + 1) if inside and len(inside) < cells - 2 else slice(0, cells)
+    return slice(inside[0], inside[-1] + 1) if inside else slice(0, cells)
 
 
 def _layer_maps(

@@ -59,14 +59,7 @@ MODELS: dict[str, ModelEntry] = {
         partial(build_fcn, stride=8), "FCN-8s, Caffe geometry", FCN, 2015, "the classic baseline", CAFFE, True, "vgg16"
     ),
     "fcn8s_atonce": ModelEntry(
-        partial(build_fcn, stride=8, at_once=True),
-        "FCN-8s at-once, fixed scales before the skips",
-        FCN,
-        2015,
-        "8s without its stages",
-        CAFFE,
-        True,
-        "vgg16",
+        partial(build_fcn, stride=8, at_once=True), "FCN-8s at-once", FCN, 2015, "8s, no stages", CAFFE, True, "vgg16"
     ),
     "fcn8s_learnt": ModelEntry(
         partial(build_fcn, stride=8, learn_upsampling=True),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from denselab.errors import ShapeError
@@ -23,6 +23,7 @@ CELLWISE_FUNCTIONS = (
 )
 CELLWISE_METHODS = ("relu", "relu_", "sigmoid", "tanh", "contiguous", "float", "clone", "add", "mul", "div")
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
+FEW_CELLS = 1024  # 25088 numbers of VGG's pool5 for each are 100 MB; above it rearranging the kernel pays
 PADDING_ARGUMENT: dict[Any, int] = {F.conv2d: 4, F.max_pool2d: 3, F.avg_pool2d: 3}  # its place among the arguments
 FLATTENINGS = (nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.reshape)
 
@@ -33,6 +34,24 @@ class Flat:
 
     size: Size
     dilation: Size = (1, 1)
+
+
+class SlidingLinear(nn.Conv2d):
+    """The convolution that a linear layer is: a kernel of the map's size, stride 1, no padding.
+
+    On a CPU a small map goes through as one matrix product, as it did in the linear layer. torch's convolution would
+    rearrange the kernel's hundred million numbers (VGG's fc6) anew in each call, for a handful of cells.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, out_channels, h', w')."""
+        reach = [self.dilation[i] * (self.kernel_size[i] - 1) for i in (0, 1)]
+        rows, columns = input.shape[2] - reach[0], input.shape[3] - reach[1]
+        if input.device.type != "cpu" or min(rows, columns) < 1 or rows * columns > FEW_CELLS:
+            return super().forward(input)  # a map that is too small for the kernel gets torch's message
+        windows = F.unfold(input, self.kernel_size, self.dilation).transpose(1, 2)  # (B, cells, C kh kw)
+        scores = F.linear(windows, self.weight.flatten(1), self.bias)
+        return scores.transpose(1, 2).reshape(len(input), self.out_channels, rows, columns)
 
 
 class Converter:
@@ -181,11 +200,11 @@ class Converter:
         return ShapeError(f"{where} of {type(self.network).__name__} has no convolutional form: {rule}")
 
 
-def _as_convolution(layer: nn.Linear, flat: Flat, features: int) -> nn.Conv2d:
+def _as_convolution(layer: nn.Linear, flat: Flat, features: int) -> SlidingLinear:
     """The same weights as a kernel of the flattened map's size: (out, C h w) is (out, C, h, w) in memory."""
     channels = features // (flat.size[0] * flat.size[1])
     with torch.device("meta"):
-        convolution = nn.Conv2d(
+        convolution = SlidingLinear(
             channels, layer.out_features, flat.size, dilation=flat.dilation, bias=layer.bias is not None
         )
     weight = layer.weight

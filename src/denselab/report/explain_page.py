@@ -1,10 +1,12 @@
 """explain.html: what a network makes of one picture, step by step, in one file; and the same pictures as PNG files."""
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PILImage
 
 from denselab.inference.files import write_bytes, write_text
 from denselab.inspection.activations import LayerMaps
@@ -35,7 +37,8 @@ from denselab.report.html import (
     text,
     tile,
 )
-from denselab.visualize import colour_map, encode_png, grid, overlay
+from denselab.types import Image
+from denselab.visualize import colour_map, grid, overlay
 
 PAGE = "explain.html"
 CONTENTS = (
@@ -47,7 +50,8 @@ CONTENTS = (
 )
 STYLE = Html("""<style>
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30%, 170px), 1fr)); gap: 8px; }
-.maps img { display: block; width: 100%; height: auto; border-radius: 5px; background: var(--faint); image-rendering: pixelated; }
+.maps img { display: block; width: 100%; height: auto; border-radius: 5px; background: var(--faint);
+  image-rendering: pixelated; }
 .maps.smooth img { image-rendering: auto; }
 .maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem; overflow: hidden;
   text-overflow: ellipsis; white-space: nowrap; }
@@ -83,7 +87,7 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
         STYLE,
         _headline(explanation, source),
         _result(explanation, result_panels(explanation, overlaid)),
-        _probabilities(space.names[explanation.effect.class_index], probabilities),
+        _probabilities(explanation, probabilities),
         _layers(layers),
         _field(explanation, effect),
         _table(explanation.table),
@@ -92,13 +96,20 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
     written = [out / PAGE]
     write_text(out / PAGE, page(f"{explanation.segmenter.architecture.name} on {source}", body))
     for name, image in files.items():
-        write_bytes(out / name, encode_png(image))
+        write_bytes(out / name, _png(image))
         written.append(out / name)
     return written
 
 
-def _sheet(panels: Sequence[Panel]) -> np.ndarray:
+def _sheet(panels: Sequence[Panel]) -> Image:
     return grid([image for _, image, _ in panels], [caption for caption, _, _ in panels], cell_width=240)
+
+
+def _png(image: Image) -> bytes:
+    """Quickly: there are dozens, and the best compression takes ten times as long for a tenth of the bytes."""
+    buffer = io.BytesIO()
+    PILImage.fromarray(image).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
 
 
 def _file_name(position: int, layer: LayerMaps) -> str:
@@ -153,8 +164,10 @@ def _legend(space: LabelSpace, present: Sequence[int], shares: np.ndarray) -> Ht
     return Html(f'<ul class="legend">{items}</ul>')
 
 
-def _probabilities(chosen: str, panels: Sequence[Panel]) -> Html:
-    note = f"The softmax of the logits, class by class, from 0 (dark) to 1 (pale): {chosen} first, then the largest."
+def _probabilities(explanation: Explanation, panels: Sequence[Panel]) -> Html:
+    chosen = explanation.segmenter.label_space.names[explanation.effect.class_index]
+    scale = "the lowest (dark) to the highest value (pale)" if explanation.random else "0 (dark) to 1 (pale)"
+    note = f"The softmax of the logits, class by class, from {scale}: {chosen} first, then the largest."
     return section("probabilities", "Probabilities of the classes", paragraph(note, note=True), _maps(panels))
 
 
@@ -186,7 +199,7 @@ def _figure(layer: LayerMaps, panels: Sequence[Panel]) -> Html:
     return Html(f'<figure class="layer"><figcaption>{caption}</figcaption>{_maps(panels)}</figure>')
 
 
-def _field(explanation: Explanation, image: np.ndarray) -> Html:
+def _field(explanation: Explanation, image: Image) -> Html:
     effect, names = explanation.effect, explanation.segmenter.label_space.names
     row, column = explanation.pixel
     note = (
@@ -202,7 +215,7 @@ def _box_words(effect: Effect) -> str:
     if effect.box is None:
         return "In theory this pixel sees the whole picture."
     height, width = effect.box.size
-    return f"The white frame, {height} x {width} pixels, is what the layers' windows let it see in theory."
+    return f"The blue frame, {height} x {width} pixels, is what the layers' windows let it see in theory."
 
 
 def _square_words(effect: Effect) -> str:

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from denselab.data.resample import resize_labels
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import Effect, Explanation
+from denselab.inspection.receptive import Box
 from denselab.labels import LabelSpace
 from denselab.types import Image
 from denselab.visualize import HEAT, colour_map, fit, heat_map
@@ -23,7 +24,8 @@ OTHERS = 8  # classes shown of a score map beside the chosen one
 CLASSES = 10  # probability maps
 BLOCKS = 100  # cells: maps up to this side are shown as blocks, without loss; larger ones as photographs are
 BLUR = 1 / 150  # of the picture's diagonal: gradients of single pixels are noise to the eye
-BOX = (255, 255, 255)
+BOX = (64, 196, 255)
+PAPER = 225  # grey around the picture
 
 
 def layer_panels(layer: LayerMaps, space: LabelSpace, chosen: int) -> list[Panel]:
@@ -57,12 +59,16 @@ def _enlarged(image: Image, side: int = CELL) -> Image:
 
 
 def probability_panels(explanation: Explanation) -> list[Panel]:
-    """The probability of the chosen class, then of those that take the largest parts of the picture."""
+    """The probability of the chosen class, then of those that take the largest parts of the picture.
+
+    From 0 to 1; of random weights, whose classes are all but equally likely, from the lowest to the highest value.
+    """
     probs, names = explanation.probs, explanation.segmenter.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
-    return [(f"{names[k]}, {mean[k]:.1%} on average", heat_panel(probs[k], 0.0, 1.0), False) for k in order]
+    low, high = (float(probs.min()), float(probs.max())) if explanation.random else (0.0, 1.0)
+    return [(f"{names[k]}, {mean[k]:.1%} on average", heat_panel(probs[k], low, high), False) for k in order]
 
 
 def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
@@ -83,20 +89,38 @@ def _reduced(image: Image) -> Image:
 
 
 def effect_picture(working: Image, effect: Effect) -> Image:
-    """The picture in grey, the effective receptive field over it as heat, the box of the theory, a cross on the pixel."""
+    """The picture in grey, the effective receptive field over it as heat, the box of the theory, a cross on the pixel.
+
+    Where the box reaches beyond the picture, the paper around it does as well, by half the picture's size at most.
+    """
     grey = np.asarray(PILImage.fromarray(working).convert("L"), dtype=np.float64)[..., None] * 0.55
     strength = _visible(effect.effect)[..., None]
     heat = heat_map(0.25 + 0.75 * strength[..., 0]).astype(np.float64)
     mixed = (grey * (1 - strength) + heat * strength + 0.5).clip(0, 255).astype(np.uint8)
-    factor = max(1, round(WIDE / max(working.shape[:2])))
-    canvas = PILImage.fromarray(np.repeat(np.repeat(mixed, factor, 0), factor, 1))
+    top, left, bottom, right = _margins(effect.box, (working.shape[0], working.shape[1]))
+    framed = np.pad(mixed, ((top, bottom), (left, right), (0, 0)), constant_values=PAPER)
+    factor = max(1, round(WIDE / max(framed.shape[:2])))
+    canvas = PILImage.fromarray(np.repeat(np.repeat(framed, factor, 0), factor, 1))
     draw = ImageDraw.Draw(canvas)
     if effect.box is not None:
         box = effect.box
-        corners = (box.left * factor, box.top * factor, (box.right + 1) * factor - 1, (box.bottom + 1) * factor - 1)
-        draw.rectangle(corners, outline=BOX, width=2)
-    _cross(draw, effect.pixel, factor)
+        first = ((box.left + left) * factor, (box.top + top) * factor)
+        last = ((box.right + 1 + left) * factor - 1, (box.bottom + 1 + top) * factor - 1)
+        draw.rectangle((*first, *last), outline=BOX, width=3)
+    _cross(draw, (effect.pixel[0] + top, effect.pixel[1] + left), factor)
     return np.asarray(canvas)
+
+
+def _margins(box: Box | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) pixels of paper around the picture, so that the box and a little more have room."""
+    if box is None:
+        return 0, 0, 0, 0
+    height, width = size
+    beyond = (-box.top, -box.left, box.bottom + 1 - height, box.right + 1 - width)
+    room = (height // 2, width // 2, height // 2, width // 2)
+    spare = max(height, width) // 50 + 1
+    top, left, bottom, right = (min(b + spare, r) if b > 0 else 0 for b, r in zip(beyond, room, strict=True))
+    return top, left, bottom, right
 
 
 def _visible(effect: Floats) -> Floats:

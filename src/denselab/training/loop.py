@@ -22,6 +22,7 @@ from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
 from denselab.training.records import RunRecords
 from denselab.training.state import RunState, save_last
+from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
 
@@ -67,14 +68,29 @@ def train(job: Job, session: Session) -> str:
             session.state.consumed = 0
     if finished != "signal" and (session.state.loss_count or session.state.best_miou is None):
         validate_and_keep(job, session)
+    if finished != "signal" and job.config.bn_statistics == "cumulative":
+        session.records.say("gathering the statistics of batch normalisation over the training set")
+        pictures = (batch.images for batch in _batches(job, session, start=0))
+        gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
+        validate_and_keep(job, session)
     save_state(session)
     return finished
 
 
 def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
     """What remains of the present epoch, `accumulate` batches at a time; an incomplete last group is a step too."""
+    loader = _batches(job, session, session.state.consumed)
+    try:
+        while group := list(islice(loader, job.config.accumulate)):
+            yield group
+    finally:
+        loader.close()  # type: ignore[attr-defined]
+
+
+def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
+    """This process's batches of the present epoch from picture number `start` on."""
     accelerator, config = session.accelerator, job.config
-    loader = train_loader(
+    return train_loader(
         job.dataset,
         job.train_items,
         job.augmentation,
@@ -82,18 +98,13 @@ def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
         seed=config.seed,
         epoch=session.state.epoch,
         workers=config.workers,
-        start=session.state.consumed,
+        start=start,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         cache=session.cache,
         item_weights=job.item_weights,
         pixel_weights=job.pixel_weights,
     )
-    try:
-        while group := list(islice(loader, config.accumulate)):
-            yield group
-    finally:
-        loader.close()  # type: ignore[attr-defined]
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:

@@ -1,0 +1,75 @@
+"""pydensecrf.utils: energies from probabilities or labels, and features for addPairwiseEnergy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from denselab.crf import unary
+from denselab.errors import ConfigError, ShapeError
+
+Floats = NDArray[np.float32]
+
+
+def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | None = 1e-5) -> Floats:
+    """-log of probabilities (labels, ...), as (labels, N) float32.
+
+    scale: how far to trust them, in (0, 1]; p becomes scale * p + (1 - scale) / labels. clip: the smallest probability.
+    """
+    values = np.asarray(sm)
+    if scale is not None:
+        if not 0 < scale <= 1:
+            raise ConfigError(f"scale is {scale}; expected a number in (0, 1]")
+        values = scale * values + (1 - scale) / len(values)
+    return unary.unary_from_probabilities(values, clip).reshape(len(values), -1)
+
+
+def unary_from_labels(labels: ArrayLike, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> Floats:
+    """Energies (n_labels, N) of a label map that is right with probability gt_prob.
+
+    zero_unsure: label 0 means "any label"; the others are 1..n_labels. Otherwise labels are 0..n_labels - 1.
+    """
+    values = np.asarray(labels).reshape(-1).astype(np.int64)
+    if zero_unsure:
+        return unary.unary_from_labels(values - 1, n_labels, gt_prob, unsure=-1)
+    return unary.unary_from_labels(values, n_labels, gt_prob)
+
+
+def compute_unary(labels: ArrayLike, M: int, GT_PROB: float = 0.5) -> Floats:
+    """The old name of unary_from_labels."""
+    return unary_from_labels(labels, M, GT_PROB)
+
+
+def softmax_to_unary(sm: ArrayLike, GT_PROB: float = 1) -> Floats:
+    """The old name of unary_from_softmax, without clipping."""
+    return unary_from_softmax(sm, None if GT_PROB == 1 else GT_PROB, clip=None)
+
+
+def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> Floats:
+    """Features (d, N) of position: each axis of a grid of this shape over its deviation."""
+    _check_deviations(sdims, len(shape))
+    places = np.indices(tuple(shape), np.float32).reshape(len(shape), -1)
+    return places / np.asarray(sdims, np.float32)[:, None]
+
+
+def create_pairwise_bilateral(
+    sdims: Sequence[float], schan: float | Sequence[float], img: ArrayLike, chdim: int = -1
+) -> Floats:
+    """Features (d + channels, N) of position and channels, over their deviations.
+
+    img: any number of axes; chdim: which of them is the channels', -1 for none.
+    """
+    image = np.asarray(img)
+    channels = image[None] if chdim == -1 else np.moveaxis(image, chdim, 0)
+    deviations = np.broadcast_to(np.asarray(schan, np.float32), len(channels)) if np.ndim(schan) == 0 else schan
+    _check_deviations(np.atleast_1d(deviations), len(channels))
+    values = channels.reshape(len(channels), -1).astype(np.float32) / np.asarray(deviations, np.float32)[:, None]
+    return np.concatenate([create_pairwise_gaussian(sdims, channels.shape[1:]), values])
+
+
+def _check_deviations(deviations: ArrayLike, number: int) -> None:
+    values = np.asarray(deviations, np.float64)
+    if values.shape != (number,):
+        raise ShapeError(f"{values.size} deviations for {number} axes or channels; give one for each")
+    if not (values > 0).all():
+        raise ConfigError(f"deviations are {values.tolist()}; they must be positive")

@@ -1,0 +1,49 @@
+"""Statistics of batch normalisation over the whole training set, gathered when training is done.
+
+SegNet (compute_bn_statistics.py) and DeconvNet (003_make_bn_layer_testable) have no running averages: after training they
+run the training set once more and average each layer's batch means and variances. Running averages instead remember the
+last few dozen batches, under weights that were still moving.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from denselab.models.base import SegmentationModel
+from denselab.segmenter import Preprocessing, forward_images
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def gather_statistics(
+    model: SegmentationModel, batches: Iterable[Tensor], preprocessing: Preprocessing, accelerator: Accelerator
+) -> None:
+    """Replace running means and variances by their plain averages over `batches`, (B, 3, H, W) uint8 pictures each.
+
+    Everything but the normalisation is in evaluation, dropout too: these are the activations that evaluation will see.
+    The variance is torch's, of the values divided by their number less one. Several processes average theirs. A network
+    without such layers stays as it is.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, NORMS) and layer.track_running_stats]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    model.eval()
+    try:
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # torch's word for the average of all batches alike
+            layer.train()
+        with torch.no_grad():
+            for images in batches:
+                forward_images(model, images, preprocessing, accelerator.device)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        model.eval()
+    for layer in layers if accelerator.num_processes > 1 else ():
+        for statistic in (layer.running_mean, layer.running_var):
+            assert statistic is not None
+            statistic.copy_(accelerator.reduce(statistic, reduction="mean"))

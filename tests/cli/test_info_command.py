@@ -1,0 +1,142 @@
+"""`denselab info` and `denselab models` as functions."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from denselab.cli.info import info, picture_size
+from denselab.cli.models import models, table_lines
+from denselab.errors import CheckpointError, ConfigError
+from denselab.inspection.subject import find_subject
+from denselab.inspection.summary import facts_of
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.models import MODELS
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained network of five classes."""
+    space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (i, i, i)) for i in range(5)))
+    architecture = Architecture("unet_small", 5)
+    preprocessing = Preprocessing((48, 64), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    folder = tmp_path_factory.mktemp("runs") / "streets"
+    model = architecture.create().eval()
+    save_segmenter(Segmenter(model, architecture, space, preprocessing, torch.device("cpu"), {}), folder / "model")
+    return folder
+
+
+def test_the_paper_s_table(capsys: pytest.CaptureFixture[str]) -> None:
+    info("fcn32s", imgsz="500")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "fcn32s: FCN-32s, Caffe geometry",
+        "Long, Shelhamer, Darrell: Fully Convolutional Networks, 2015",
+        "picture 500x500, 21 classes, encoder vgg16",
+    ]
+    layers = {line.split()[0]: line.split() for line in lines[5:]}
+    assert layers["encoder.conv1_1"][1:6] == ["conv", "3", "1", "100", "3"]
+    assert "698x698" in layers["encoder.conv1_1"]
+    fc6 = next(words for name, words in layers.items() if name.endswith("fc6"))
+    assert fc6[1:5] == ["conv", "7", "1", "0"]
+    assert fc6[-1] == "404"
+    assert "102,764,544" in fc6
+    totals = "\n".join(lines)
+    assert "134,346,581 learnable; 86,016 fixed" in totals
+    assert "receptive field  404 pixels" in totals
+
+
+def test_json_has_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    info("deeplabv3plus", imgsz="64x96", classes=4, encoder="test_resnet", output_stride=8, as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["architecture"] == {
+        "name": "deeplabv3plus",
+        "num_classes": 4,
+        "encoder": "test_resnet",
+        "output_stride": 8,
+        "in_channels": 3,
+        "aux": False,
+    }
+    assert (facts["imgsz"], facts["year"]) == ([64, 96], 2018)
+    assert facts["totals"]["output_stride"] == 8
+    assert facts["totals"]["receptive_field"] is None
+    kinds = {layer["kind"] for layer in facts["layers"]}
+    assert {"conv", "norm", "global pool", "interpolation"} <= kinds
+    counted = sum(layer["parameters"] for layer in facts["layers"])
+    assert counted == facts["totals"]["learnable"] + facts["totals"]["fixed"]
+
+
+def test_a_trained_model_has_its_own_classes_and_size(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (run, run / "model"):
+        info(str(folder))
+        out = capsys.readouterr().out
+        assert f"trained model in {run / 'model'}" in out
+        assert "picture 48x64, 5 classes" in out
+    info(str(run), imgsz="96", as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["imgsz"] == [96, 96]
+    assert facts["folder"] == str(run / "model")
+    assert facts["layers"][-1]["out_channels"] == 5
+
+
+def test_options_of_another_shape_are_refused_for_a_trained_model(run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"shape of its own; leave --encoder, --classes out"):
+        find_subject(str(run), encoder="resnet50", num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("fcn8", ConfigError, "unknown model 'fcn8'; did you mean .*fcn8s"),
+        ("runs/none", ConfigError, r"runs/none does not exist; give a name of `denselab models`"),
+    ],
+)
+def test_unknown_names(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        find_subject(name)
+
+
+def test_folders_that_hold_no_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no model"):
+        find_subject(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"architecture": {"name": "unet"}, "preprocessing": {"imgsz": [1, 1]}}')
+    with pytest.raises(CheckpointError, match="not the config of a model folder"):
+        find_subject(str(tmp_path))
+
+
+def test_sizes_in_words() -> None:
+    assert [picture_size(text) for text in (None, "224", "360x480")] == [None, (224, 224), (360, 480)]
+    for text in ("0", "a", "12x", "0x5"):
+        with pytest.raises(ConfigError, match="--imgsz"):
+            picture_size(text)
+
+
+def test_the_list_of_models() -> None:
+    """Names, years and costs in one line each, under their papers."""
+    rows = [facts_of(name, 21, (512, 512)) for name in ("fcn32s", "unet", "deeplabv3plus")]
+    lines = table_lines(rows)
+    assert lines[0].split()[:5] == ["name", "year", "parameters", "mult-adds", "sees"]
+    assert lines[1:3] == ["", "Long, Shelhamer, Darrell: Fully Convolutional Networks"]
+    assert lines[3].split()[:7] == ["fcn32s", "2015", "134,346,581", "190", "G", "404", "32"]
+    assert lines[6].split()[:7] == ["unet", "2015", "31,038,933", "193", "G", "204", "16"]
+    assert lines[9].split()[5:7] == ["all", "16"]
+    assert lines[9].endswith(MODELS["deeplabv3plus"].use)
+
+
+def test_the_list_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every field of two networks; that all of MODELS can be traced is tested in inspection/test_layer_table.py."""
+    names = ("unet_small", "fcn8s")
+    monkeypatch.setattr("denselab.inspection.summary.MODELS", {name: MODELS[name] for name in names})
+    models(as_json=True)
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(names)
+    assert set(rows[0]) == {
+        *("name", "title", "paper", "year", "use", "encoder", "imgsz", "num_classes", "learnable", "fixed"),
+        *("norm_layers", "norm_parameters", "multiply_adds", "receptive_field", "output_stride", "logits_stride"),
+        *("memory_forward", "memory_training"),
+    }
+    assert (rows[1]["learnable"], rows[1]["receptive_field"], rows[1]["logits_stride"]) == (134_362_751, 468, 8)
+    models()
+    assert "unet_small" in capsys.readouterr().out

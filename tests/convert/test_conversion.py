@@ -1,0 +1,229 @@
+"""`denselab convert` from file to model folder: what is written, what is refused, and that nothing foreign is run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+import denselab
+from denselab.cli.convert import convert
+from denselab.convert.conventions import label_space_of, preprocessing_of, read_label_table
+from denselab.convert.conversion import convert_file
+from denselab.errors import CheckpointError, ConfigError, DataError
+from denselab.segmenter import load_segmenter
+
+LRASPP = "lraspp_mobilenet_v3_large"
+
+
+@pytest.fixture(scope="module")
+def theirs() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=21
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def weights(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "lraspp_mobilenet_v3_large-d234d4ea.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+def test_torchvision_weights_become_a_folder_that_predicts_the_same(
+    theirs: torch.nn.Module, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert(weights, "torchvision", LRASPP, tmp_path / "out", as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["architecture"]["num_classes"] == 21
+    assert facts["tensors"] == 319
+    assert facts["untouched"] == []
+    assert facts["preprocessing"]["fit"] == "shorter"
+
+    segmenter = load_segmenter(tmp_path / "out", "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (520, 540, 3), dtype=np.uint8)  # no resizing at 520
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    with torch.no_grad():
+        expected = theirs((pixels - mean) / std)["out"]
+    torch.testing.assert_close(segmenter.logits([image]), expected, atol=1e-5, rtol=1e-4)
+    assert denselab.load(tmp_path / "out", device="cpu").label_space.names[15] == "person"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert facts["sha256"] in card
+    assert "PASCAL VOC" in card
+    assert "trained with DenseLab" not in card
+
+
+def test_a_new_score_layer_for_other_classes(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(weights, "torchvision", LRASPP, tmp_path / "out", classes=5)
+    assert (
+        "4 tensors are not in the file and start anew, first classifier.low_classifier.weight"
+        in capsys.readouterr().out
+    )
+    segmenter = load_segmenter(tmp_path / "out", "cpu")
+    assert segmenter.label_space.names == ("class_0", "class_1", "class_2", "class_3", "class_4")
+    own = segmenter.model.state_dict()
+    saved = torch.load(weights, weights_only=True)
+    torch.testing.assert_close(own["backbone.0.0.weight"], saved["backbone.0.0.weight"])
+    assert own["classifier.high_classifier.weight"].shape == (5, 128, 1, 1)
+    assert "4 tensors are not in the file" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_imagenet_weights_need_a_number_of_classes(tmp_path: Path) -> None:
+    torch.save(torchvision.models.mobilenet_v3_large(weights=None).features.state_dict(), tmp_path / "imagenet.pth")
+    with pytest.raises(CheckpointError, match="number of classes is unclear.*give --classes N"):
+        convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out")
+    done = convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out", classes=4)
+    assert all(name.startswith("classifier.") for name in done.untouched)
+
+
+def test_half_an_encoder_is_refused(weights: Path, tmp_path: Path) -> None:
+    state = {k: v for k, v in torch.load(weights, weights_only=True).items() if not k.startswith("backbone.16")}
+    torch.save(state, tmp_path / "half.pth")
+    for classes in (None, 21):
+        with pytest.raises(CheckpointError, match=r"half\.pth does not fit.*missing: backbone\.16\.0\.weight"):
+            convert_file(tmp_path / "half.pth", "torch", LRASPP, tmp_path / "out", classes=classes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_that_are_not_finite_are_refused(weights: Path, tmp_path: Path) -> None:
+    state = torch.load(weights, weights_only=True)
+    state["backbone.0.0.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(CheckpointError, match=r"backbone\.0\.0\.weight holds values that are not finite"):
+        convert_file(tmp_path / "nan.pth", "torch", LRASPP, tmp_path / "out")
+
+
+def test_a_caffe_file_from_end_to_end(write, tmp_path: Path) -> None:
+    """SegNet-Basic at full size: folded normalisation, BGR, 0..255 without a mean, CamVid's classes, 360x480."""
+    rng = np.random.default_rng(5)
+    layers: dict[str, list[np.ndarray]] = {}
+    for i, incoming in enumerate((3, 64, 64, 64), 1):
+        layers[f"conv{i}"] = [rng.normal(size=(64, incoming, 7, 7), scale=0.02), rng.normal(size=64)]
+    for i in (4, 3, 2, 1):
+        layers[f"conv_decode{i}"] = [rng.normal(size=(64, 64, 7, 7), scale=0.02), rng.normal(size=64)]
+    for name in list(layers):
+        layers[f"{name}_bn"] = [rng.uniform(0.5, 1.5, (1, 64, 1, 1)), rng.normal(size=(1, 64, 1, 1))]
+    layers["conv_classifier"] = [rng.normal(size=(11, 64, 1, 1)), rng.normal(size=11)]
+    path = tmp_path / "segnet_basic_camvid.caffemodel"
+    path.write_bytes(write.caffemodel(layers))
+    done = convert_file(path, "caffe", "segnet_basic", tmp_path / "out")
+    loaded = load_segmenter(tmp_path / "out", "cpu")
+    assert loaded.label_space.names[:3] == ("sky", "building", "pole")
+    assert loaded.preprocessing.imgsz == (360, 480)
+    assert loaded.preprocessing.mean == (0.0, 0.0, 0.0)
+    assert loaded.preprocessing.std == pytest.approx((1 / 255,) * 3)
+    own = loaded.model.state_dict()
+    np.testing.assert_array_equal(own["conv1.weight"].numpy(), layers["conv1"][0][:, ::-1].astype("f4"))
+    assert done.facts()["done"] == {"BGR to RGB": 1, "statistics are folded into scale and shift": 16}
+
+
+class Evil:
+    """What a hostile pickle does: a call of its choice as soon as it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.system, (f"touch {os.environ['DENSELAB_TEST_TRACE']}",))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_malicious_pickle_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
+) -> None:
+    """Exit code 6, one line, and the command in the pickle was never executed."""
+    trace = tmp_path / "executed"
+    monkeypatch.setenv("DENSELAB_TEST_TRACE", str(trace))
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
+    arguments = [
+        "convert",
+        str(tmp_path / "evil.pth"),
+        "--from",
+        "torch",
+        "--model",
+        LRASPP,
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    ended = subprocess.run([sys.executable, "-m", "denselab", *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 6, ended.stderr
+    assert "unsafe pickle: it calls for posix.system, and nothing of it was run" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not trace.exists()
+    assert not (tmp_path / "o").exists()
+
+
+def test_label_tables(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("sky\nroad\n\ncar\n")
+    (tmp_path / "table.yaml").write_text(
+        "labels: [{id: 3, name: sky, colour: [1, 2, 3]}, {id: 9, name: void, role: ignore}]"
+    )
+    (tmp_path / "ids.json").write_text('{"0": "sky", "7": "road"}')
+    assert read_label_table(tmp_path / "names.txt").names == ("sky", "road", "car")
+    assert read_label_table(tmp_path / "table.yaml").entries[0].colour == (1, 2, 3)
+    assert [e.id for e in read_label_table(tmp_path / "ids.json").entries] == [0, 7]
+    with pytest.raises(ConfigError, match=r"names\.txt has 3 classes, the network 21"):
+        convert_file(weights, "torchvision", LRASPP, tmp_path / "out", labels=tmp_path / "names.txt")
+    (tmp_path / "bad.yaml").write_text("3")
+    with pytest.raises(DataError, match=r"bad\.yaml: a list of names"):
+        read_label_table(tmp_path / "bad.yaml")
+    with pytest.raises(CheckpointError, match="cannot be read as a label table"):
+        read_label_table(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("classes", "first", "title"),
+    [
+        (21, "background", "VOC"),
+        (11, "sky", "CamVid"),
+        (19, "road", "Cityscapes"),
+        (150, "wall", "ADE20K"),
+        (7, "class_0", "unknown"),
+    ],
+)
+def test_known_label_spaces(classes: int, first: str, title: str) -> None:
+    space, name = label_space_of("segnet", classes)
+    assert space.num_classes == classes
+    assert space.names[0] == first
+    assert title in name
+
+
+@pytest.mark.parametrize(
+    ("model", "colours", "imgsz", "fit", "mean"),
+    [
+        ("fcn8s", "caffe", (500, 500), "shrink", (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)),
+        ("deconvnet", "caffe", (224, 224), "inside", (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)),
+        ("segnet", "caffe", (360, 480), "inside", (0.0, 0.0, 0.0)),
+        ("bayesian_segnet_basic", "caffe", (360, 480), "inside", (0.0, 0.0, 0.0)),
+        (
+            "deeplab_largefov",
+            "caffe",
+            (513, 513),
+            "shrink",
+            (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255),
+        ),
+        ("deeplabv3plus_xception65", "tf", (513, 513), "shrink", (0.5, 0.5, 0.5)),
+        ("deeplabv3_resnet50", "torch", (520, 520), "shorter", (0.485, 0.456, 0.406)),
+        ("fcn_resnet101", "torch", (520, 520), "shorter", (0.485, 0.456, 0.406)),
+    ],
+)
+def test_preprocessing_travels_with_the_weights(model, colours, imgsz, fit, mean) -> None:
+    found = preprocessing_of(model, None, colours, 21)
+    assert (found.imgsz, found.fit) == (imgsz, fit)
+    assert found.mean == pytest.approx(mean)
+    assert found.std == pytest.approx(
+        {"caffe": (1 / 255,) * 3, "tf": (0.5,) * 3, "torch": (0.229, 0.224, 0.225)}[colours]
+    )
+
+
+def test_wrong_names_are_answered_with_the_nearest(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown model 'lraspp_mobilenet'; did you mean lraspp_mobilenet_v3_large"):
+        convert_file(weights, "torchvision", "lraspp_mobilenet", tmp_path / "out")
+    with pytest.raises(CheckpointError, match="not a Caffe model in protobuf form"):
+        convert_file(weights, "caffe", "segnet", tmp_path / "out")
+    with pytest.raises(CheckpointError, match="frozen TensorFlow graph"):
+        convert_file(weights, "tf", "deeplabv3plus_mobilenetv2", tmp_path / "out")
