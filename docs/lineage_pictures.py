@@ -162,8 +162,8 @@ def enlarging(runs: Path, minutes: float) -> Picture:
 def skips(runs: Path, minutes: float) -> Picture:
     """FCN's score maps: stride 32, then with pool4, then with pool3."""
     segmenter, image = trained("fcn8s", runs, minutes), scene()
-    found = outputs(segmenter, image, ["score_fr", "fuse_pool4", "fuse_pool3"])
-    captions = ["stride 32: score_fr", "with pool4: stride 16", "with pool3: stride 8", "enlarged by 8"]
+    found = outputs(segmenter, image, ["score_fr", "fuse_stride16", "fuse_stride8"])
+    captions = ["stride 32: score_fr", "with stride 16", "with stride 8", "enlarged by 8"]
     final = colour_map(segmenter.labels(image), SYNTHETIC_LABELS)
     cropped = [
         labels_of(found[name])[: 96 // stride, : 128 // stride] for name, stride in zip(found, (32, 16, 8), strict=True)

@@ -209,7 +209,7 @@ def test_a_transposed_convolution_multiplies_with_the_transposed_matrix() -> Non
 
 def test_a_transposed_convolution_is_no_inverse() -> None:
     """ "Deconvolution" is a misnomer: M^T M is not the identity; it brings back the size and not the picture (arXiv
-    1603.07285, section 4.1, first paragraph)."""
+    1603.07285, section 4)."""
     torch.manual_seed(0)
     matrix = convolution_matrix(torch.randn(1, 1, 2, 2), (4, 4), stride=2).to_dense()
     product = matrix.T @ matrix
@@ -220,7 +220,7 @@ def test_a_transposed_convolution_is_no_inverse() -> None:
 @pytest.mark.parametrize("factor", [2, 4, 8, 32])
 def test_a_transposed_convolution_can_interpolate(factor: int) -> None:
     """With kernel 2f and stride f and the bilinear filter a transposed convolution is bilinear interpolation by f: FCN,
-    section 3.3 and its footnote on initialisation. (Half a cell from the border the filter meets the padding.)"""
+    sections 3.3 and 4.2. (Half a cell from the border the filter meets the padding.)"""
     torch.manual_seed(0)
     x = torch.randn(1, 3, 5, 6)
     upsample = bilinear_transposed_conv(3, 2 * factor, factor, padding=factor // 2)

@@ -36,7 +36,7 @@ def test_the_paper_s_table(capsys: pytest.CaptureFixture[str]) -> None:
         "Long, Shelhamer, Darrell: Fully Convolutional Networks, 2015",
         "picture 500x500, 21 classes, encoder vgg16",
     ]
-    layers = {line.split()[0]: line.split() for line in lines[5:]}
+    layers = {line.split()[0]: line.split() for line in lines[5:] if line}
     assert layers["encoder.conv1_1"][1:6] == ["conv", "3", "1", "100", "3"]
     assert "698x698" in layers["encoder.conv1_1"]
     fc6 = next(words for name, words in layers.items() if name.endswith("fc6"))

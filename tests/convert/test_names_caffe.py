@@ -17,6 +17,7 @@ from denselab.convert.caffe import CaffeLayer
 from denselab.convert.conventions import CAFFE, CAFFE_MEAN
 from denselab.convert.mapping import check_fit, infer_classes, unscaled
 from denselab.convert.names_caffe import map_caffe, resnet_name, unet_name
+from denselab.encoders.googlenet import INCEPTIONS
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.errors import CheckpointError
@@ -234,6 +235,23 @@ def test_names_and_shapes_of_the_sheets_fit(name: str) -> None:
     optional = {n for n in own if n.endswith("num_batches_tracked")}
     check_fit(own, reading.mapped, reading.unused, optional, name)
     assert {m.target for m in reading.mapped} == set(own) - optional
+
+
+def test_bvlc_googlenet_fills_the_whole_encoder() -> None:
+    """ImageNet's GoogLeNet in Caffe's names; its classifiers, the auxiliary ones too, have no place and are passed over."""
+    shapes: Shapes = {"conv1/7x7_s2": conv(64, 3, 7), "conv2/3x3_reduce": conv(64, 64, 1), "conv2/3x3": conv(192, 64)}
+    before = 192
+    for name, (one, r3, three, r5, five, pool) in INCEPTIONS.items():
+        shapes |= {f"{name}/1x1": conv(one, before, 1), f"{name}/3x3_reduce": conv(r3, before, 1)}
+        shapes |= {f"{name}/3x3": conv(three, r3), f"{name}/5x5_reduce": conv(r5, before, 1)}
+        shapes |= {f"{name}/5x5": conv(five, r5, 5), f"{name}/pool_proj": conv(pool, before, 1)}
+        before = one + three + five + pool
+    shapes |= {"loss1/conv": conv(128, 512, 1), "loss1/fc": [(1024, 2048), (1024,)], "loss3/classifier": [(1000, 1024)]}
+    model = skeleton("fcn32s", 2, "googlenet")
+    reading = map_caffe(hollow(shapes), model)
+    own = model.state_dict()
+    check_fit(own, reading.mapped, reading.unused, {n for n in own if not n.startswith("encoder.")}, "bvlc_googlenet")
+    assert {m.target for m in reading.mapped} == {n for n in own if n.startswith("encoder.")}
 
 
 def test_learnable_numbers_of_fcn8s_are_the_sheet_s() -> None:

@@ -238,6 +238,17 @@ def test_a_whole_file_becomes_a_model_folder(write, tmp_path: Path, frozen: bool
     assert loaded.labels(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30)
 
 
+def test_a_number_of_classes_that_no_label_map_holds_is_refused(write, tmp_path: Path) -> None:
+    """A constant of 2^40 values takes four bytes in a graph; nothing of that size is built."""
+    one = write.number(1, 1) + write.varint(5 << 3 | 5) + np.float32(0.5).tobytes()
+    tensor = one + write.chunk(2, write.shape_proto((1 << 40,)))
+    value = write.chunk(5, write.chunk(1, b"value") + write.chunk(2, write.chunk(8, tensor)))
+    path = tmp_path / "huge.pb"
+    path.write_bytes(write.chunk(1, write.chunk(1, b"logits/semantic/biases") + write.chunk(2, b"Const") + value))
+    with pytest.raises(CheckpointError, match=r"huge\.pb: 1099511627776 classes, by logits/semantic/biases"):
+        convert_file(path, "tf", "deeplabv3plus_mobilenetv2", tmp_path / "out")
+
+
 def test_resnets_of_slim_are_refused_with_the_reason() -> None:
     with torch.device("meta"):
         model = create_model("deeplabv3plus_resnet101", 2)

@@ -200,6 +200,14 @@ def test_what_is_no_state_dict_is_named(tmp_path: Path, content: object, message
         read_state_dict(tmp_path / "x.pth")
 
 
+def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    """A stride of 0 makes four terabytes out of four bytes; copying it would ask for them."""
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").stat().st_size < 10_000
+    with pytest.raises(CheckpointError, match=r"x\.pth: a claims \(1099511627776,\) values, which are not in the file"):
+        read_state_dict(tmp_path / "x.pth")
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(100)}, tmp_path / "x.pth")
     whole = (tmp_path / "x.pth").read_bytes()

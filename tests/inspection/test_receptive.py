@@ -107,7 +107,7 @@ def test_googlenet_without_its_final_pool() -> None:
         (lambda: thin_fcn(16, padded=True), 500),
         (lambda: UNetCore(3, 1, padded=True, batch_norm=True, widths=(1, 1, 1, 1, 1)), 320),
         (lambda: UNetCore(3, 1, padded=False, batch_norm=False, widths=(1, 1, 1, 1, 1)), 380),
-        (lambda: UNetEncoder(TimmEncoder("test_resnet"), 1), 320),
+        (lambda: UNetEncoder(TimmEncoder("test_resnet"), 1), 160),
     ],
     ids=["fcn32s", "fcn8s", "fcn16s padded", "unet", "unet unpadded", "unet on resnet"],
 )

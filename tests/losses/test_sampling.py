@@ -1,4 +1,4 @@
-"""Training by sampled patches is a noisier estimate of the same gradient (FCN, arXiv 1411.4038, sections 3.4 and 4.4)."""
+"""Training by sampled patches is a noisier estimate of the same gradient (FCN, arXiv 1411.4038, sections 3.4 and 4.3)."""
 
 import itertools
 

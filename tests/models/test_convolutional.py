@@ -345,6 +345,13 @@ def test_smaller_pictures_are_refused() -> None:
         model(torch.randn(1, 3, 224, 200))
 
 
+def test_other_precisions() -> None:
+    classifier = thin_alexnet().double()
+    picture = torch.randn(1, 3, 224, 224, dtype=torch.float64)
+    with torch.no_grad():
+        close(convolutionalize(classifier)(picture).flatten(1), classifier(picture))
+
+
 def test_the_public_name() -> None:
     assert denselab.convolutionalize is convolutionalize
     assert isinstance(denselab.convolutionalize(thin_alexnet()), FullyConvolutional)

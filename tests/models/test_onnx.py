@@ -27,7 +27,7 @@ from denselab.models.fcn import FCN, Decapitated
 from denselab.models.patchwise import Patchwise, patch_classifier
 from denselab.models.pixelwise import Pixelwise
 from denselab.models.segnet import SegNet, SegNetBasic
-from denselab.models.torchvision_forms import DeepLabHead, LRASPPHead, MobileNetV3, TorchvisionForm
+from denselab.models.torchvision_forms import LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetPaper
 
 K = 3
@@ -75,7 +75,6 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "unet of the release": lambda: UNetPaper(
         UNetCore(3, K, padded=False, batch_norm=False, widths=(4, 4, 8, 8, 8), release=True)
     ),
-    "torchvision's deeplabv3": lambda: TorchvisionForm(thin_mobilenet(), ("last",), DeepLabHead(240, K, channels=8), K),
     "torchvision's lraspp": lambda: TorchvisionForm(
         thin_mobilenet(), ("stride8", "last"), LRASPPHead(16, 240, K, channels=8), K
     ),

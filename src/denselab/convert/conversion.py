@@ -157,7 +157,8 @@ def _sha256(path: Path, source: Source) -> str:
 def conversion_card(conversion: Conversion) -> str:
     """The model folder's README: the usual one, and where the weights come from."""
     facts = conversion.facts()
-    done = "\n".join(f"- {what}: {count} tensors" for what, count in facts["done"].items()) or "- nothing but renaming"
+    counted = [f"- {what}: {n} tensor{'s' if n > 1 else ''}" for what, n in facts["done"].items()]
+    done = "\n".join(counted) or "- nothing but names"
     rest = ""
     if conversion.untouched:
         rest = (

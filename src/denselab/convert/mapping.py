@@ -12,6 +12,7 @@ from denselab.errors import CheckpointError
 from denselab.models.base import SegmentationModel
 
 SHOWN = 5  # names in a message
+MAX_CLASSES = 65535  # label maps have 16 bits
 PROBES = (2, 3)  # numbers of classes that show which tensors depend on them
 
 
@@ -126,7 +127,10 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
             f"{source}: the number of classes is unclear ({votes}); give --classes N to start with a new score layer, "
             "or choose another --model"
         )
-    return next(iter(found))
+    classes = next(iter(found))
+    if not 1 <= classes <= MAX_CLASSES:
+        raise CheckpointError(f"{source}: {classes} classes, by {found[classes]}; 1 to {MAX_CLASSES} were expected")
+    return classes
 
 
 def check_fit(

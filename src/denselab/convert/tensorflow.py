@@ -52,7 +52,7 @@ def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def checkpoint_index(path: Path) -> Path | None:
-    """The index file of the checkpoint that `path` names; None where it names none. Raises CheckpointError for a folder of two."""
+    """The index file of the checkpoint that `path` names; None where it names none. CheckpointError for a folder of two."""
     if path.is_dir():
         found = sorted(path.glob("*.index"))
         if len(found) != 1:

@@ -32,6 +32,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     else:
         loaded = read_torch_file(path)
     state = _tensors(loaded)
+    for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():  # would be made when copied
+            raise CheckpointError(f"{path}: {name} claims {tuple(tensor.shape)} values, which are not in the file")
     if not state:
         keys = f" with the keys {', '.join(map(str, list(loaded)[:6]))}" if isinstance(loaded, Mapping) else ""
         raise CheckpointError(

@@ -21,7 +21,9 @@ def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str)
     if not np.issubdtype(values.dtype, np.floating):
         raise ShapeError(f"the {name} is of dtype {values.dtype}; give it as float32")
     flat = np.ascontiguousarray(values, np.float32).reshape(labels, number)
-    if not np.isfinite(flat.sum()) and not np.isfinite(flat).all():  # the sum alone may overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = flat.sum()
+    if not np.isfinite(total) and not np.isfinite(flat).all():  # the sum alone may overflow
         bad = int((~np.isfinite(flat)).sum())
         raise ConfigError(
             f"the {name} holds {bad} values that are NaN or infinite (or too large for float32); "
@@ -54,7 +56,7 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
     if not values.min() >= 0 or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
         raise ConfigError(
             f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
-            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits, or is the class axis not first?"
+            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits? is another axis the classes'?"
         )
     return values
 

@@ -27,7 +27,7 @@ Marginals = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Inference:
-    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: the last one's largest, nan if unknown."""
+    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: the largest of the last, or nan."""
 
     marginals: Marginals
     iterations: int

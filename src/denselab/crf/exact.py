@@ -81,7 +81,8 @@ def message(terms: Sequence[Term], marginals: Floats) -> Floats:
 def softmax(logits: Floats) -> Floats:
     """Over the first axis."""
     raised = np.exp(logits - logits.max(0))
-    return raised / raised.sum(0)
+    shares: Floats = raised / raised.sum(0)
+    return shares
 
 
 def mean_field(unary: ArrayLike, terms: Sequence[Term], iterations: int) -> Floats:

@@ -264,9 +264,9 @@ def finish_part(
         at = i * row + column
         ones = np.float32(1e-20)
         for k in range(len(corners)):
-            vertex = np.int64(scalar(index, at + k))
-            ones += scalar(weight, at + k) * scalar(part_mass, vertex)
-            put(index, at + k, np.int32(scalar(number, vertex) + base))
+            local = np.int64(scalar(index, at + k))
+            ones += scalar(weight, at + k) * scalar(part_mass, local)
+            put(index, at + k, np.int32(scalar(number, local) + base))
         give, take = np.float32(1.0), np.float32(1.0)
         if scheme == 1:
             give = take = np.float32(1.0) / np.sqrt(ones)

@@ -72,6 +72,7 @@ class MeanField:
         self.energy = aligned(self.number * labels + len(self.lanes))
         self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
         self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)
+        self._holding = False
         self._prepare_lattices(lattices)
         self._prepare_spatial(spatial)
 
@@ -134,10 +135,12 @@ class MeanField:
 
     def start(self, unary: NDArray[np.float32], out: NDArray[np.float32] = NO_FLOATS) -> None:
         """Take energies, flat (L * N), and their softmax as marginals; out: where it goes, else into the filters."""
+        self._empty()
         self._pass(kernels.START, unary, out)
 
     def take(self, marginals: NDArray[np.float32]) -> None:
         """Put given marginals, flat (L * N), into the filters."""
+        self._empty()
         self._pass(kernels.GIVEN, marginals, NO_FLOATS)
 
     def advance(self, out: NDArray[np.float32] = NO_FLOATS, previous: NDArray[np.float32] = NO_FLOATS) -> float:
@@ -150,6 +153,11 @@ class MeanField:
         self._filter()
         self._pass(kernels.MESSAGE, NO_FLOATS, out)
 
+    def _empty(self) -> None:
+        """Forget marginals that were put into the filters and never taken out: inference that stopped by its tolerance."""
+        if self._holding:
+            self.buffers[:] = 0
+
     def _pass(
         self,
         mode: int,
@@ -158,6 +166,7 @@ class MeanField:
         previous: NDArray[np.float32] = NO_FLOATS,
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
+        self._holding = not out.size
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
         filters = (
             self.grids,
@@ -181,6 +190,7 @@ class MeanField:
 
     def _filter(self) -> None:
         """Blur the lattices, and filter the rows along y."""
+        self._holding = False
         tasks = [
             partial(
                 kernels.blur, self.buffers, base, lattice.before, lattice.after, diagonal, matrix, self.values, self.spare,

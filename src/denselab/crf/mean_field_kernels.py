@@ -126,9 +126,15 @@ def gather_row(
 def give_row(
     row: Any, start: int, index: Any, weight: Any, corners: Any, first: int, count: int, buffer: Any, lanes: Any
 ) -> None:
-    """Add each pixel's marginals to its vertices."""
-    width = len(lanes)
-    for x in range(count):
+    """Add each pixel's marginals to its vertices.
+
+    Neighbours share vertices, and a sum must be stored before the next can be added to it: four places of the row take turns.
+    """
+    width, quarter = len(lanes), (count + 3) // 4
+    for turn in range(4 * quarter):
+        x = (turn & 3) * quarter + (turn >> 2)
+        if x >= count:
+            continue
         marginals = load(row, start + x * width, lanes)
         at = (first + x) * len(corners)
         for k in range(len(corners)):

@@ -181,7 +181,7 @@ def lattice_constant(d: int) -> float:
     """What a permutohedral lattice of d features makes of a sum of Gaussians, where points lie densely.
 
     Blurring multiplies sums by 2^(d + 1) and slicing by 1 / (1 + 2^-d); a vertex stands for (3/2)^(d/2) / sqrt(d + 1) of
-    the space, in deviations, while the Gaussian's integral is (2 pi)^(d/2). 0.882 for d = 2, 0.706 for d = 5. The libraries
+    the space, in deviations, while the Gaussian's integral is (2 pi)^(d/2). 0.882 for d = 2, 0.7055 for d = 5. The libraries
     that the weights of papers come from filter so, hence it is part of what "no normalisation" means.
     """
     return float(2.0 ** (d + 1) / (1 + 2.0**-d) * (3 / 2) ** (d / 2) / np.sqrt(d + 1) / (2 * np.pi) ** (d / 2))

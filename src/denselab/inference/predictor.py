@@ -233,8 +233,9 @@ class Predictor:
 def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
-    output_stride: another than that of the training, for the same weights: DeepLab trained at 16 gains half a point to one
-    and a half at 8, for about three times the computation. Raises ConfigError where the network has none to choose.
+    output_stride: another than that of the training, for the same weights. At 8 in place of 16 DeepLab's authors gained 1.3
+    points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation. Raises ConfigError where the
+    network has none to choose.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
 

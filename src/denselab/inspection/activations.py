@@ -18,7 +18,6 @@ from denselab.models.base import SegmentationModel
 
 Floats = NDArray[np.float32]
 STRONGEST = 9  # channels shown of each map; with their mean two rows of five
-DEEPEST_PATH = 6  # parts of a module path: the inside of a block is no stage
 
 
 @dataclass(frozen=True)
@@ -41,49 +40,59 @@ class LayerMaps:
 
 
 def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
-    """{module path: caption} in the order of computation: the encoder's last map at each stride, then the model's own list."""
+    """{module path: caption} in the order of computation: the last map at each stride on the way down, the model's own list."""
+    paths = list(traced.maps)
     own = {path: caption for path, caption in model.landmarks().items() if path in traced.maps}
-    first = min((list(traced.maps).index(path) for path in own), default=len(traced.maps))
-    order = [*_stages(traced, list(traced.maps)[:first]), *own]
-    captions = dict.fromkeys(order, "the last map of this size on the way down") | own
-    return {path: captions[path] for path in sorted(dict.fromkeys(order), key=list(traced.maps).index)}
+    first = min((paths.index(path) for path in own), default=len(paths))
+    before = [path for path in paths[:first] if not any(path.startswith(f"{mark}.") for mark in own)]
+    captions = {
+        path: f"the last map of stride {jump:g} on the way down" for path, jump in _stages(traced, before)
+    } | own
+    return {path: captions[path] for path in sorted(captions, key=paths.index)}
 
 
-def _stages(traced: Trace, paths: list[str]) -> list[str]:
-    """The last module of each size, as long as sizes fall: what an encoder hands on."""
-    last: dict[tuple[int, int], str] = {}
-    smallest: tuple[int, int] | None = None
+def _stages(traced: Trace, paths: list[str]) -> list[tuple[str, float]]:
+    """(path, stride): of the maps of each stride, as long as strides rise, the last of those that are least deep in the tree.
+
+    A block that strides begins at the finer one; its first layers are no stage.
+    """
+    best: dict[float, str] = {}
     for path in paths:
-        facts = traced.maps[path]
-        size = facts.view.size
-        gridded = facts.view.axes == (2, 3) and min(size) > 1 and path and path.count(".") < DEEPEST_PATH
-        if not gridded or (smallest is not None and size[0] > smallest[0]):
-            continue
-        smallest = size
-        last[size] = path
-    return list(last.values())
+        view = traced.maps[path].view
+        jump = view.rows.jump
+        if path and jump is not None and view.axes == (2, 3) and jump >= max(best, default=1.0):
+            best[jump] = min(path, best.get(jump, path), key=lambda name: name.count("."))
+    return [(path, jump) for jump, path in best.items()]
 
 
 def watch(
     model: SegmentationModel, images: Tensor, traced: Trace, landmarks: Mapping[str, str]
 ) -> tuple[list[LayerMaps], Tensor]:
-    """The maps at `landmarks` and the (1, K, H, W) logits of one normalised picture (1, C, H, W)."""
+    """The maps at `landmarks` and the (1, K, H, W) logits of one normalised picture (1, C, H, W).
+
+    Where none of them is a map of class scores, the logits before their last enlargement come last.
+    """
     found: dict[str, LayerMaps] = {}
     size = (int(images.shape[-2]), int(images.shape[-1]))
 
-    def keep(path: str, output: Tensor) -> None:
-        view = traced.maps[path].view
-        rows, columns = (
-            part_in_picture(view.rows, view.size[0], size[0]),
-            part_in_picture(view.columns, view.size[1], size[1]),
-        )
+    def keep(path: str, caption: str, output: Tensor, view: View) -> None:
+        rows = part_in_picture(view.rows, view.size[0], size[0])
+        columns = part_in_picture(view.columns, view.size[1], size[1])
         # A copy: activations that work in place come after the hook.
         values = output.detach()[0, :, rows, columns].float().cpu().numpy().copy()
-        found[path] = _layer_maps(path, landmarks[path], values, view, size, model.num_classes)
+        found.setdefault(path, _layer_maps(path, caption, values, view, size, model.num_classes))
 
-    with torch.no_grad(), _hooks(model, landmarks, keep):
-        logits = model(images)
-    return [found[path] for path in landmarks if path in found], logits
+    def on_output(path: str, output: Tensor) -> None:
+        keep(path, landmarks[path], output, traced.maps[path].view)
+
+    with torch.no_grad(), _hooks(model, landmarks, on_output):
+        coarse = model.coarse_logits(images)
+        logits = model.enlarge(coarse, size)
+    layers = [found[path] for path in landmarks if path in found]
+    if not any(layer.scores is not None for layer in layers) and traced.coarse is not None:
+        keep("coarse logits", "class scores before the last enlargement", coarse, traced.coarse)
+        layers.append(found["coarse logits"])
+    return layers, logits
 
 
 @contextmanager
@@ -106,14 +115,11 @@ def _hooks(model: nn.Module, paths: Mapping[str, str], keep: Any) -> Iterator[No
 
 def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
     """The cells of a map that lie in the picture, if only in part; all where they have no place or none does."""
-    if reach.is_whole or reach.jump is None:
+    if reach.jump is None:
         return slice(0, cells)
-    centres = []
-    for cell in range(cells):
-        first, last = reach.interval(cell) or (0.0, 0.0)
-        centres.append((first + last) / 2 if first <= last else float(cell) * reach.jump)
-    inside = [i for i, centre in enumerate(centres) if -reach.jump / 2 < centre < pixels - 1 + reach.jump / 2]
-    return slice(inside[0], inside[-1] + 1) if inside else slice(0, cells)
+    centres = reach.centre + reach.jump * np.arange(cells)
+    inside = np.flatnonzero((centres > -reach.jump / 2) & (centres < pixels - 1 + reach.jump / 2))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, cells)
 
 
 def _layer_maps(

@@ -15,11 +15,11 @@ from denselab.data.transforms import normalise
 from denselab.errors import ConfigError
 from denselab.inspection.activations import LayerMaps, landmarks_of, watch
 from denselab.inspection.receptive import Box, box_of, effective_receptive_field
-from denselab.inspection.subject import CLASSES, IMGSZ
+from denselab.inspection.subject import IMGSZ
 from denselab.inspection.summary import Summary, summarise
 from denselab.inspection.table import LayerRow, table_of
 from denselab.inspection.trace import trace
-from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
 from denselab.segmenter import Architecture, Preprocessing, Segmenter, label_maps, resolve_device
 from denselab.types import Image, LabelMap
@@ -66,21 +66,16 @@ class Explanation:
 def untrained(name: str, device: str = "auto", seed: int = 0) -> Segmenter:
     """The network `name` of MODELS with random weights and VOC's classes, the same ones for the same seed."""
     entry = MODELS[name]
-    architecture = Architecture(name, CLASSES, entry.default_encoder)
+    architecture = Architecture(name, len(VOC_21), entry.default_encoder)
     generator = torch.random.get_rng_state()
     torch.manual_seed(seed)
     model = architecture.create()
     torch.random.set_rng_state(generator)
-    names = [*VOC_21, *(f"class {i}" for i in range(len(VOC_21), CLASSES))]
-    colours = [voc_colour(i) if i < len(VOC_21) else default_colour(i) for i in range(CLASSES)]
-    entries = [
-        LabelEntry(i, name, colours[i], "background" if i == 0 else "class") for i, name in enumerate(names[:CLASSES])
-    ]
+    entries = [LabelEntry(i, name, voc_colour(i), "background" if i == 0 else "class") for i, name in enumerate(VOC_21)]
     target = resolve_device(device)
     mean, std = model_preprocessing(name, architecture.encoder)
-    return Segmenter(
-        model.to(target).eval(), architecture, LabelSpace(tuple(entries)), Preprocessing(IMGSZ, mean, std), target, {}
-    )
+    preprocessing = Preprocessing(IMGSZ, mean, std, fit="shrink")
+    return Segmenter(model.to(target).eval(), architecture, LabelSpace(tuple(entries)), preprocessing, target, {})
 
 
 def class_index(space: LabelSpace, name: str) -> int:

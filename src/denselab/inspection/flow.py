@@ -111,7 +111,7 @@ def _anchored(view: View, x: Tensor) -> View:
 
 def whole(view: View, keep_jump: bool = True) -> View:
     """Every value sees the whole picture."""
-    return view.each(lambda r, i: along.whole(r.jump if keep_jump else None))
+    return view.each(lambda r, i: along.whole(r.jump, r.centre) if keep_jump else along.whole())
 
 
 def _unpooled(what: Description, args: Sequence[Any], views: dict[int, View], view: View) -> View:
@@ -156,9 +156,13 @@ def _pad(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _index_select(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """A mirrored border: the indices are unknown on the meta device, so the map is taken to lie in the middle."""
-    dim = args[1] % x.dim()
-    border = (int(output.shape[dim]) - int(x.shape[dim])) // 2
+    """A mirrored border: the map starts where the indices first count up from 0. Unknown indices: in the middle."""
+    dim, indices, length = args[1] % x.dim(), args[2], int(x.shape[args[1]])
+    border = (int(output.shape[dim]) - length) // 2
+    if not indices.is_meta:
+        listed = indices.tolist()
+        starts = [i for i, index in enumerate(listed) if index == 0 and listed[i : i + length] == list(range(length))]
+        border = starts[0] if starts else border
     axes = view.axes
     return view if axes is None else view.each(lambda r, i: along.shifted(r, -border) if axes[i] == dim else r)
 

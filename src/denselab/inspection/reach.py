@@ -24,11 +24,13 @@ class Reach:
 
     jump: pixels from one cell to the next; None where a map has but one value for the whole picture. Empty `first` and
     `last`: each cell sees the whole picture. A cell that sees nothing (zeros between nails) has first = inf, last = -inf.
+    centre: the pixel that cell 0 lies on (layers/geometry.py derives the rules); what it sees may be more to one side.
     """
 
     jump: float | None = 1.0
     first: tuple[float, ...] = (0.0,)
     last: tuple[float, ...] = (0.0,)
+    centre: float = 0.0
 
     @property
     def is_whole(self) -> bool:
@@ -54,20 +56,22 @@ class Reach:
 PIXEL = Reach()
 
 
-def whole(jump: float | None = None) -> Reach:
+def whole(jump: float | None = None, centre: float = 0.0) -> Reach:
     """Every cell sees the whole picture."""
-    return Reach(jump, (), ())
+    return Reach(jump, (), (), centre)
 
 
 def windows(reach: Reach, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Reach:
     """Behind a convolution or pool: cell i reads the cells stride*i - pad + dilation*t, t = 0..kernel-1."""
-    jump = None if reach.jump is None else reach.jump * stride
-    if reach.is_whole or reach.jump is None:
-        return whole(jump)
+    if reach.jump is None:
+        return whole()
+    centre = reach.centre + reach.jump * ((kernel - 1) * dilation / 2 - pad)
+    if reach.is_whole:
+        return whole(reach.jump * stride, centre)
     period = len(reach.first) // math.gcd(len(reach.first), stride)
     taps = np.arange(period)[:, None] * stride - pad + np.arange(kernel)[None, :] * dilation
     first, last = _at(reach, taps)
-    return _reach(reach.jump * stride, first.min(axis=1), last.max(axis=1))
+    return _reach(reach.jump * stride, first.min(axis=1), last.max(axis=1), centre)
 
 
 def shifted(reach: Reach, start: int, step: int = 1) -> Reach:
@@ -80,14 +84,16 @@ def spread(reach: Reach, kernel: int, stride: int, pad: int = 0, dilation: int =
 
     Unpooling with the switches of a pool is the same relation, with the pool's kernel, stride and pad.
     """
-    jump = None if reach.jump is None else reach.jump / stride
-    if reach.is_whole or reach.jump is None:
-        return whole(jump)
+    if reach.jump is None:
+        return whole()
+    centre = reach.centre - reach.jump / stride * ((kernel - 1) * dilation / 2 - pad)
+    if reach.is_whole:
+        return whole(reach.jump / stride, centre)
     cells = np.arange(len(reach.first) * stride)[:, None] + pad - np.arange(kernel)[None, :] * dilation
     first, last = _at(reach, cells // stride)
     hits = cells % stride == 0
     first, last = np.where(hits, first, np.inf), np.where(hits, last, -np.inf)
-    return _reach(reach.jump / stride, first.min(axis=1), last.max(axis=1))
+    return _reach(reach.jump / stride, first.min(axis=1), last.max(axis=1), centre)
 
 
 def resized(reach: Reach, before: int, after: int, taps: int, align_corners: bool = False) -> Reach:
@@ -96,16 +102,18 @@ def resized(reach: Reach, before: int, after: int, taps: int, align_corners: boo
     Exact for whole factors; else a bound that is at most one cell too wide on each side.
     """
     steps = (after - 1, before - 1) if align_corners and before > 1 and after > 1 else (after, before)
-    jump = None if reach.jump is None else reach.jump * steps[1] / steps[0]
-    if reach.is_whole or reach.jump is None or before == 1:
-        return whole(jump) if reach.is_whole else _single(reach)
+    if reach.jump is None or before == 1:
+        return whole() if reach.is_whole else _single(reach)
+    shift = 0.0 if align_corners else (steps[1] / steps[0] - 1) / 2 * reach.jump
+    if reach.is_whole:
+        return whole(reach.jump * steps[1] / steps[0], reach.centre + shift)
     factor = steps[0] // steps[1]
     if factor * steps[1] != steps[0]:
         return _resized_bound(reach, steps[1] / steps[0], taps, align_corners)
     centre = np.arange(len(reach.first) * factor, dtype=np.float64)
     centre = centre / factor if align_corners else (centre + 0.5) / factor - 0.5
     first, last = _at(reach, _interpolated_cells(centre, taps))
-    return _reach(reach.jump / factor, first.min(axis=1), last.max(axis=1))
+    return _reach(reach.jump / factor, first.min(axis=1), last.max(axis=1), reach.centre + shift)
 
 
 def joined(reaches: Sequence[Reach]) -> Reach:
@@ -113,7 +121,7 @@ def joined(reaches: Sequence[Reach]) -> Reach:
     gridded = [r for r in reaches if r.jump is not None]
     jump = gridded[0].jump if gridded else None
     if any(r.is_whole for r in reaches):
-        return whole(jump)
+        return whole(jump, gridded[0].centre if gridded else 0.0)
     if jump is None:
         return reaches[0]
     if any(
@@ -125,7 +133,8 @@ def joined(reaches: Sequence[Reach]) -> Reach:
         return joined([_bound(r) for r in gridded])
     cells = np.arange(period)
     pairs = [_at(r, cells) for r in gridded]
-    return _reach(jump, np.min([p[0] for p in pairs], axis=0), np.max([p[1] for p in pairs], axis=0))
+    first, last = np.min([p[0] for p in pairs], axis=0), np.max([p[1] for p in pairs], axis=0)
+    return _reach(jump, first, last, gridded[0].centre)
 
 
 def gathered(reach: Reach, cells: int) -> Reach:
@@ -133,7 +142,8 @@ def gathered(reach: Reach, cells: int) -> Reach:
     if reach.is_whole or reach.jump is None:
         return whole()
     first, last = _at(reach, np.arange(cells))
-    return Reach(reach.jump * cells, (float(first.min()),), (float(last.max()),))
+    centre = reach.centre + reach.jump * (cells - 1) / 2
+    return Reach(reach.jump * cells, (float(first.min()),), (float(last.max()),), centre)
 
 
 def _at(reach: Reach, cells: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -143,14 +153,14 @@ def _at(reach: Reach, cells: NDArray[np.int64]) -> tuple[Floats, Floats]:
     return np.array(reach.first)[cells % period] + offset, np.array(reach.last)[cells % period] + offset
 
 
-def _reach(jump: float, first: Floats, last: Floats) -> Reach:
+def _reach(jump: float, first: Floats, last: Floats, centre: float) -> Reach:
     """With the shortest period that says the same."""
-    result = Reach(jump, tuple(first.tolist()), tuple(last.tolist()))
+    result = Reach(jump, tuple(first.tolist()), tuple(last.tolist()), centre)
     if len(first) > LONGEST_PERIOD:
         return _bound(result)
     cells = np.arange(len(first))
     if np.array_equal(first, first[0] + cells * jump) and np.array_equal(last, last[0] + cells * jump):
-        return Reach(jump, result.first[:1], result.last[:1])
+        return Reach(jump, result.first[:1], result.last[:1], centre)
     return result
 
 
@@ -169,7 +179,7 @@ def _bound(reach: Reach) -> Reach:
     assert reach.jump is not None
     along = np.arange(len(reach.first)) * reach.jump
     first, last = np.array(reach.first) - along, np.array(reach.last) - along
-    return Reach(reach.jump, (float(first.min()),), (float(last.max()),))
+    return Reach(reach.jump, (float(first.min()),), (float(last.max()),), reach.centre)
 
 
 def _single(reach: Reach) -> Reach:
@@ -185,7 +195,7 @@ def _resized_bound(reach: Reach, step: float, taps: int, align_corners: bool) ->
     away = max(taps / 2, 0.5)
     first = bound.first[0] + (shift - away) * bound.jump
     last = bound.last[0] + (shift + away) * bound.jump
-    return Reach(bound.jump * step, (first,), (last,))
+    return Reach(bound.jump * step, (first,), (last,), bound.centre + shift * bound.jump)
 
 
 def _joined_bound(reaches: Sequence[Reach]) -> Reach:
@@ -193,4 +203,4 @@ def _joined_bound(reaches: Sequence[Reach]) -> Reach:
     widest = max(bounds, key=lambda b: b.last[0] - b.first[0])
     centre = (bounds[0].first[0] + bounds[0].last[0]) / 2
     half = (widest.last[0] - widest.first[0]) / 2
-    return Reach(bounds[0].jump, (centre - half,), (centre + half,))
+    return Reach(bounds[0].jump, (centre - half,), (centre + half,), bounds[0].centre)

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from denselab.inspection.flow import View, flow, input_view
 from denselab.inspection.operations import LEARNT, Description, aten, describe
 from denselab.models.base import SegmentationModel
+
+MOST_INDICES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class MapFacts:
-    """The output of a module that gives one map: channels and which pixels its cells see."""
+    """The output of a module that gives one map, at its first use: channels and which pixels its cells see."""
 
     channels: int
     view: View
@@ -127,6 +129,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.views: dict[int, View] = {id(images): input_view(images)}
         self.alive: list[Any] = [images, *weights.values()]  # ids stay unique while their tensors live
         self.weights = {w.untyped_storage()._cdata for w in weights.values()}
+        self.indices: dict[int, Tensor] = {}  # integers that are known, by id of the meta tensor
         self.memory = _Memory()
         self.stack: list[tuple[str, nn.Module]] = []
         self.counted: set[str] = set()
@@ -169,7 +172,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.stack.pop()
             tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor) and id(x) in self.views]
             maps = [x for x in tensors if x.is_floating_point()]  # switches of a pool are none
-            if maps and (len(maps) == 1 or not path):  # of several, as an encoder gives, the last is the deepest
+            single = len(maps) == 1 or not path  # of several, as an encoder gives, the last is the deepest
+            if maps and single and path not in self.result.maps:
                 x = maps[-1]
                 self.result.maps[path] = MapFacts(int(x.shape[1]) if x.dim() > 1 else 1, self.views[id(x)])
 
@@ -185,12 +189,29 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         seen = [self.views.get(id(x)) for x in inputs]
         if any(view is not None for view in seen):
             what = describe(func, args, output)
-            view = flow(func, what, args, output, self.views)
+            view = flow(func, what, tree_map(self._real, args), output, self.views)
             for x in outputs:
                 self.views[id(x)] = view.of(x)
             if what is not None:
                 self._note(_named(what, seen), outputs[0], view)
+        else:
+            self._compute_indices(func, args, kwargs or {}, output)
         return output
+
+    def _real(self, x: Any) -> Any:
+        return self.indices.get(id(x), x) if isinstance(x, Tensor) else x
+
+    def _compute_indices(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
+        """Short lists of integers (the rows of a mirrored border) are worth computing: they say where the picture lies."""
+        if not isinstance(output, Tensor) or output.dim() != 1 or output.dtype != torch.int64:
+            return
+        real_args, real_kwargs = tree_map(self._real, (args, kwargs))
+        if output.numel() <= MOST_INDICES and not any(
+            isinstance(x, Tensor) and x.is_meta for x in tree_leaves((real_args, real_kwargs))
+        ):
+            self.indices[id(output)] = func(
+                *real_args, **({**real_kwargs, "device": "cpu"} if "device" in kwargs else {})
+            )
 
     def _note(self, what: Description, output: Tensor, view: View) -> None:
         path, module = self.stack[-1]

@@ -1,8 +1,8 @@
 """Three ways to run a small unpadded network on the window around every pixel; they give the same numbers.
 
 `run_windows` is the literal one: cut out every window, run each by itself. `shift_and_stitch` runs the network on whole
-pictures that are shifted by every offset below its stride and interlaces the answers (OverFeat, arXiv 1312.6229, section
-3.3; FCN, arXiv 1411.4038, section 3.2). `run_dense` runs it once, with every stride turned into a dilation of all that
+pictures that are shifted by every offset below its stride and interlaces the answers (OverFeat, arXiv 1312.6229; FCN,
+arXiv 1411.4038, section 3.2). `run_dense` runs it once, with every stride turned into a dilation of all that
 follows: the "hole algorithm", a trous (DeepLab, arXiv 1412.7062, section 3.1). Windows overlap; the last two share the
 work of the overlaps.
 """

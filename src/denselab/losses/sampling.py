@@ -1,4 +1,4 @@
-"""Patchwise training as loss sampling (FCN, arXiv 1411.4038, sections 3.4 and 4.4, figure 5).
+"""Patchwise training as loss sampling (FCN, arXiv 1411.4038, sections 3.4 and 4.3, figure 5).
 
 Training on sampled patches is training on whole pictures with a loss that leaves out the cells whose patches were not
 drawn. What is kept is divided by its probability, so the gradient stays that of the whole picture in the mean, with more

@@ -83,12 +83,17 @@ def on_meta(network: Network) -> Network:
     return copy.deepcopy(network, memo)
 
 
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """The dtype that pictures must have."""
+    return next(network.parameters()).dtype
+
+
 def classifier_graph(classifier: nn.Module, channels: int, size: Size) -> fx.Graph:
     """The graph of a classifier in evaluation mode, with node.meta["value"] at pictures of `size`.
 
     Raises ShapeError where the network cannot be followed: it loops over values, or does not take this size.
     """
-    example = torch.empty(BATCH, channels, *size, device="meta")
+    example = torch.empty(BATCH, channels, *size, device="meta", dtype=dtype_of(classifier))
     try:
         return SizedTracer(example).trace(on_meta(classifier).eval())
     except Exception as error:  # whatever a foreign network raises

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from denselab.errors import ShapeError
-from denselab.models.classifier_graph import Size, classifier_graph, on_meta
+from denselab.models.classifier_graph import Size, classifier_graph, dtype_of, on_meta
 from denselab.models.convolutional_layers import Converter, borders_of
 
 INPUT_SIZE = 224  # ImageNet's usual training size
@@ -127,7 +127,8 @@ def _stride(network: nn.Module, channels: int, window: Size) -> Size:
 
     @cache
     def cells(more: int) -> Size:
-        images = torch.empty(2, channels, window[0] + more, window[1] + more, device="meta")
+        size = (window[0] + more, window[1] + more)
+        images = torch.empty(2, channels, *size, device="meta", dtype=dtype_of(empty))
         try:
             found = tuple(empty(images).shape[-2:])
         except Exception as error:  # whatever a foreign network raises

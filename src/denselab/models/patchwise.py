@@ -10,7 +10,7 @@ weights run over the whole picture at once (`dense_logits`) give the same number
 multiplications at every 8th pixel, and for a thirtieth at every pixel.
 
 Choices and deviations, and why:
-- A window of 32x32 and three convolutions, where the paper has 65 or 95 and four: a CPU has to train it.
+- A window of 32x32 and three convolutions, where the paper has 65 or 95 and four (from memory): a CPU has to train it.
 - Batch normalisation (not in the paper): it trains from scratch at the default learning rate.
 - One window for every 8th pixel, then bilinear enlargement; `stride=1` is the paper's, at 64 times the cost. 8x8 blocks of
   one picture are patches that overlap by three quarters: training on full pictures is training on all their patches.

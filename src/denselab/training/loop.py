@@ -67,11 +67,10 @@ def train(job: Job, session: Session) -> str:
             session.state.epoch += 1
             session.state.consumed = 0
     if finished != "signal" and (session.state.loss_count or session.state.best_miou is None):
-        validate_and_keep(job, session)
-    if finished != "signal" and job.config.bn_statistics == "cumulative":
-        session.records.say("gathering the statistics of batch normalisation over the training set")
-        pictures = (batch.images for batch in _batches(job, session, start=0))
-        gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
+        if job.config.bn_statistics == "cumulative":
+            session.records.say("gathering the statistics of batch normalisation over the training set")
+            pictures = (batch.images for batch in _batches(job, session, start=0))
+            gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
         validate_and_keep(job, session)
     save_state(session)
     return finished
@@ -131,9 +130,13 @@ def _step(job: Job, session: Session, batches: list[Batch]) -> None:
 
 
 def _validate_if_due(job: Job, session: Session) -> str:
-    """Make the validation that is due, if one is; "early stopping" where mIoU has not risen for long enough, else ""."""
-    due = session.budget.validations_due(_agreed(session, session.budget.progress(session.state.step)))
-    if due <= session.state.validations:
+    """Make the validation that is due, if one is; "early stopping" where mIoU has not risen for long enough, else "".
+
+    The last one, when all steps are done, is `train`'s.
+    """
+    progress = _agreed(session, session.budget.progress(session.state.step))
+    due = session.budget.validations_due(progress)
+    if due <= session.state.validations or progress >= 1.0:
         return ""
     session.state.validations = due
     validate_and_keep(job, session)

@@ -217,9 +217,8 @@ def open_session(
     budget.closing_seconds = closing_seconds(report.parameters, report.seconds_per_step or 1.0)
     per_picture = (report.seconds_per_step or 1.0) / config.batch
     budget.validation_seconds = state.validation_seconds or FIRST_VALIDATION_SHARE * per_picture * len(job.val_items)
-    if config.bn_statistics == "cumulative":  # runs over both sets once more at the end
-        pictures = len(job.train_items) + len(job.val_items)
-        budget.closing_seconds += FIRST_VALIDATION_SHARE * per_picture * pictures
+    if config.bn_statistics == "cumulative":  # runs over the training set once more at the end
+        budget.closing_seconds += FIRST_VALIDATION_SHARE * per_picture * len(job.train_items)
     with progress("", None, quiet=True) as silent:
         return Session(accelerator, model, average, stepper, state, budget, records, silent)
 

@@ -1,0 +1,91 @@
+"""Many pictures: order, bounded memory, failures that do not stop the rest; and the threads below."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denselab.crf import refine
+from denselab.crf.batch import Job, predicted_bytes, refine_many
+from denselab.crf.threads import parts, run
+from denselab.errors import ConfigError, ResourceError
+
+
+def job(scene: Callable[..., Any], number: int) -> Job:
+    image, unary = scene(14 + number, 20, 3, number)
+    probabilities = np.exp(-unary)
+    return Job(f"picture {number}", image, probabilities / probabilities.sum(0))
+
+
+def test_order_and_results(scene: Callable[..., Any]) -> None:
+    jobs, counts = [job(scene, i) for i in range(5)], []
+    results = list(refine_many(iter(jobs), "deeplab_v1", workers=2, progress=counts.append))
+    assert [result.name for result in results] == [f"picture {i}" for i in range(5)]
+    assert counts == [1, 2, 3, 4, 5]
+    for given, result in zip(jobs, results, strict=True):
+        expected = refine(given.image, given.probabilities, "deeplab_v1", threads=1)
+        np.testing.assert_array_equal(result.marginals, expected)
+
+
+def test_memory_bounds_how_far_it_reads_ahead(scene: Callable[..., Any]) -> None:
+    """With room for one picture and a half, the next is loaded but not begun before the last is handed over."""
+    read: list[int] = []
+
+    def loading() -> Iterator[Job]:
+        for i in range(4):
+            read.append(i)
+            yield job(scene, 0)
+
+    allowed = predicted_bytes(14, 20, 3) * 3 // 2
+    for done, _ in enumerate(refine_many(loading(), "deeplab_v1", workers=4, memory=allowed)):
+        assert len(read) <= done + 2
+    assert len(read) == 4
+
+
+def test_a_failure_is_one_picture(scene: Callable[..., Any]) -> None:
+    good = job(scene, 1)
+    bad = Job("bad", good.image, good.probabilities[:, ::2])
+    results = list(refine_many([good, bad, good], workers=2))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert "expected" in str(results[1].error)
+
+
+def test_too_large_or_too_few(scene: Callable[..., Any]) -> None:
+    with pytest.raises(ResourceError, match=r"picture 0: .* needs about \d+ MiB, allowed are 0 MiB"):
+        list(refine_many([job(scene, 0)], memory=1000))
+    with pytest.raises(ConfigError, match="workers is 0"):
+        list(refine_many([], workers=0))
+
+
+def test_run_keeps_order_and_passes_errors_on() -> None:
+    assert run([lambda i=i: i * i for i in range(20)], 3) == [i * i for i in range(20)]  # type: ignore[misc]
+
+    def fails() -> int:
+        raise KeyError("this one")
+
+    with pytest.raises(KeyError, match="this one"):
+        run([fails, lambda: 1, lambda: 2], 2)
+
+
+def test_parts() -> None:
+    assert parts(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert parts(10, 2, 8) == [(0, 8), (8, 10)]
+    assert parts(3, 8) == [(0, 1), (1, 2), (2, 3)]
+    assert parts(1, 4, 64) == [(0, 1)]
+
+
+def test_the_crf_needs_numpy_and_numba_alone() -> None:
+    """No torch, no scipy, no rich: the package serves where the rest is not installed."""
+    code = """
+import sys
+for name in ("torch", "torchvision", "timm", "scipy", "PIL", "rich", "pydantic", "matplotlib"):
+    sys.modules[name] = None
+import numpy as np
+import denselab.crf, denselab.crf.pydensecrf, denselab.crf.batch
+print(denselab.crf.DenseCRF((2, 2), 2).shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "(2, 2)", done.stderr

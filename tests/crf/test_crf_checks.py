@@ -1,0 +1,134 @@
+"""Bad input: what came, what was expected, what to do."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denselab.crf import DenseCRF, preset, refine, unary_from_labels, unary_from_probabilities
+from denselab.errors import ConfigError, ShapeError
+
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+SHARES = np.full((3, 4, 6), 1 / 3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("unary", "message"),
+    [
+        (np.zeros((3, 6, 4)), r"\(3, 6, 4\), expected \(3, 4, 6\): height and width are swapped"),
+        (np.zeros((4, 6, 3)), "the classes come first"),
+        (np.zeros((5, 4, 6)), "it is for 5 classes, this CRF has 3"),
+        (np.zeros((3, 4, 7)), r"\(3, 4, 7\), expected \(3, 4, 6\) or \(3, 24\)"),
+        (np.zeros((3, 4, 6), int), "dtype int64; give it as float32"),
+    ],
+)
+def test_unary_of_the_wrong_kind(unary: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        DenseCRF((4, 6), 3).set_unary(unary)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_energies_that_are_no_numbers(value: float) -> None:
+    unary = np.zeros((3, 4, 6))
+    unary[1, 2, 3] = value
+    with np.errstate(over="ignore"), pytest.raises(ConfigError, match=r"1 values that are NaN or infinite.*clip"):
+        DenseCRF((4, 6), 3).set_unary(unary)
+
+
+def test_large_energies_are_no_infinite_ones() -> None:
+    DenseCRF((4, 6), 3).set_unary(np.full((3, 4, 6), 3e37, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((6, 4, 3), np.uint8), "height and width are swapped"),
+        (np.zeros((4, 6, 3)), "dtype float64; give it as uint8"),
+        (np.zeros((4, 6), np.uint8), "RGB, channels last"),
+        (np.zeros((4, 6, 4), np.uint8), "add_features"),
+    ],
+)
+def test_pictures_of_the_wrong_kind(image: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        DenseCRF((4, 6), 3).add_bilateral(image, 3, 3, 1)
+
+
+def test_a_volume_has_no_picture() -> None:
+    with pytest.raises(ShapeError, match=r"shape \(height, width\), not \(2, 4, 6\)"):
+        DenseCRF((2, 4, 6), 3).add_bilateral(IMAGE, 3, 3, 1)
+
+
+@pytest.mark.parametrize("sigma", [0, -1.0, np.nan, np.inf, (3, 0)])
+def test_sigmas_must_be_positive(sigma: Any) -> None:
+    crf = DenseCRF((4, 6), 3)
+    with pytest.raises(ConfigError, match="positive"):
+        crf.add_gaussian(sigma, 1.0)
+    with pytest.raises(ConfigError, match="positive"):
+        crf.add_bilateral(IMAGE, sigma, 3, 1.0)
+
+
+def test_wrong_numbers() -> None:
+    crf = DenseCRF((4, 6), 3)
+    with pytest.raises(ShapeError, match="sigma has 3 values, expected one or 2"):
+        crf.add_gaussian((1, 2, 3), 1.0)
+    with pytest.raises(ShapeError, match=r"compatibility has shape \(2, 3\)"):
+        crf.add_gaussian(1.0, np.zeros((2, 3)))
+    with pytest.raises(ConfigError, match="compatibility holds"):
+        crf.add_gaussian(1.0, np.nan)
+    with pytest.raises(ConfigError, match="'sideways' is unknown; one of none, symmetric"):
+        crf.add_gaussian(1.0, 1.0, "sideways")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"features have shape \(2, 5\), expected \(d, 4, 6\) or \(d, 24\)"):
+        crf.add_features(np.zeros((2, 5)), 1.0)
+    with pytest.raises(ConfigError, match="features hold"):
+        crf.add_features(np.full((2, 24), np.nan), 1.0)
+    with pytest.raises(ConfigError, match="iterations is -1"):
+        crf.infer(-1)
+    with pytest.raises(ShapeError, match="at least 1"):
+        DenseCRF((0, 6), 3)
+    with pytest.raises(ShapeError, match="0 classes"):
+        DenseCRF((4, 6), 0)
+    with pytest.raises(ConfigError, match="threads is 0"):
+        DenseCRF((4, 6), 3, threads=0)
+
+
+@pytest.mark.parametrize(
+    "probabilities", [SHARES * 3, SHARES - 1, np.full((3, 4, 6), np.nan), np.moveaxis(SHARES, 0, -1) * 2]
+)
+def test_probabilities_that_are_none(probabilities: Any) -> None:
+    with pytest.raises(ConfigError, match="sum to 1 over the first axis"):
+        unary_from_probabilities(probabilities)
+
+
+def test_probabilities() -> None:
+    with pytest.raises(ShapeError, match="must be float"):
+        unary_from_probabilities(np.zeros((3, 4, 6), np.uint8))
+    with pytest.raises(ShapeError, match="height and width are swapped"):
+        refine(IMAGE, SHARES.transpose(0, 2, 1))
+    certain = np.zeros((2, 1, 1), np.float32)
+    certain[0] = 1
+    np.testing.assert_allclose(unary_from_probabilities(certain)[:, 0, 0], [0, -np.log(1e-5)], rtol=1e-6)
+    with pytest.raises(ConfigError, match="probability is 0"):
+        unary_from_probabilities(certain, clip=None)
+    with pytest.raises(ConfigError, match="clip is 2"):
+        unary_from_probabilities(certain, clip=2)
+
+
+def test_energies_of_labels() -> None:
+    energies = unary_from_labels(np.array([[0, 2], [255, 1]]), 3, 0.8, unsure=255)
+    np.testing.assert_allclose(np.exp(-energies[:, 0, 0]), [0.8, 0.1, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(-energies[:, 1, 0]), 1 / 3, rtol=1e-6)
+    assert (energies.argmin(0) == [[0, 2], [0, 1]]).all()
+    with pytest.raises(ConfigError, match="reach from 0 to 255, but there are 3 classes"):
+        unary_from_labels(np.array([0, 255]), 3, 0.8)
+    with pytest.raises(ConfigError, match="confidence is 1"):
+        unary_from_labels(np.array([0, 1]), 3, 1.0)
+    with pytest.raises(ShapeError, match="integers"):
+        unary_from_labels(np.array([0.5]), 3, 0.8)
+    np.testing.assert_allclose(unary_from_labels(np.array([0]), 1, 0.5), [[-np.log(0.5)]], rtol=1e-6)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(ConfigError, match="did you mean deeplab_v"):
+        preset("deeplabv2")
+    with pytest.raises(ConfigError, match="no CRF preset.*pydensecrf"):
+        preset("x")
