@@ -2,7 +2,8 @@
 
 One picture, logits at its size, nothing else. The two sides take turns in each round, so that a slow moment of the machine
 hits both; printed are the medians and the median of the rounds' ratios, theirs / ours: 1 or more is no slower. The column of
-multiply-adds shows whether the two are one network (segmentation_models.pytorch's U-Net is another one on the same encoder).
+multiply-adds shows whether the two are one network: segmentation_models.pytorch's U-Net has another decoder on the same
+encoder, its DeepLabV3+ one 3x3 convolution in the decoder where the paper's and ours have two.
 
     python benchmarks/inference.py --size 360x480 --rounds 9
     python benchmarks/inference.py --networks segnet,unet --against plain --threads 2 --json

@@ -42,7 +42,8 @@ def test_the_encoder_s_stages_come_before_the_model_s_own_list() -> None:
     marks = landmarks_of(Small(), trace(Small(), (32, 48)))
     assert list(marks) == ["one", "two", "up", "score"]
     assert marks["up"] == "back to stride 2"
-    assert marks["one"] == marks["two"]
+    assert marks["one"] == "the last map of stride 2 on the way down"
+    assert marks["two"] == "the last map of stride 4 on the way down"
 
 
 def test_without_a_list_the_stages_are_chosen_by_size() -> None:
@@ -50,7 +51,36 @@ def test_without_a_list_the_stages_are_chosen_by_size() -> None:
         def landmarks(self) -> dict[str, str]:
             return {}
 
-    assert list(landmarks_of(Plain(), trace(Plain(), (32, 48)))) == ["one", "two"]
+    model = Plain()
+    traced = trace(model, (32, 48))
+    marks = landmarks_of(model, traced)
+    assert list(marks) == ["one", "two"]
+    layers, _ = watch(model, torch.zeros(1, 3, 32, 48), traced, marks)
+    assert [layer.path for layer in layers] == ["one", "two", "coarse logits"], "scores are never left out"
+    assert layers[-1].scores is not None
+
+
+class Block(nn.Module):
+    """It strides in its second layer, as residual blocks do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 4, 1)
+        self.conv2 = nn.Conv2d(4, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x))
+
+
+def test_the_first_layers_of_a_block_are_no_stage() -> None:
+    class Blocks(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Sequential(Block(3), nn.Sequential(Block(4)))
+            self.two = nn.Conv2d(4, 12, 3, 1, 1)
+
+    marks = landmarks_of(Blocks(), trace(Blocks(), (32, 48)))
+    assert list(marks) == ["one.0.conv1", "one.0", "two", "up", "score"]
 
 
 def test_what_is_kept_of_a_map() -> None:
@@ -78,14 +108,14 @@ def test_what_is_kept_of_a_map() -> None:
 
 def test_margins_are_cut() -> None:
     """FCN's pad of 100: of 16 cells of 32 pixels over a picture of 500, those that touch it."""
-    grid = windows(windows(PIXEL, 64, 32, 100), 1)
+    grid = windows(PIXEL, 64, 32, 100)
     part = part_in_picture(grid, 22, 500)
     centres = [-100 + 31.5 + 32 * i for i in range(22)]
-    assert [i for i, c in enumerate(centres) if -16 < c < 515] == list(range(part.start, part.stop))
+    assert [i for i, c in enumerate(centres) if -16 <= c < 515] == list(range(part.start, part.stop))
     assert part_in_picture(PIXEL, 500, 500) == slice(0, 500)
     assert part_in_picture(whole(), 1, 500) == slice(0, 1)
-    nails = spread(windows(PIXEL, 2, 2), 1, 2)
-    assert part_in_picture(nails, 10, 10) == slice(0, 10)
+    assert part_in_picture(spread(windows(PIXEL, 2, 2), 2, 2), 10, 10) == slice(0, 10)
+    assert part_in_picture(windows(PIXEL, 1, 4, 400), 10, 8) == slice(0, 10), "nothing of it lies in the picture"
 
 
 def test_fcn_s_maps_show_the_picture_alone() -> None:

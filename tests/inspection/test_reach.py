@@ -86,6 +86,19 @@ def test_where_a_cell_looks() -> None:
     assert reach.interval(4) == (7, 9)
 
 
+def test_where_a_cell_lies() -> None:
+    """Down by 8 and up again, behind a pad and its crop, a cell is back on its pixel."""
+    coarse = windows(windows(PIXEL, 3, 1, 1), 8, 8)
+    assert coarse.centre == 3.5
+    assert spread(coarse, 8, 8).centre == 0
+    assert spread(coarse, 16, 8, 4).centre == 0
+    assert resized(coarse, 10, 80, 2).centre == 0
+    assert resized(coarse, 10, 73, 2, align_corners=True).centre == 3.5
+    assert shifted(windows(PIXEL, 1, 1, 100), 100).centre == 0
+    assert joined([whole(), coarse]).centre == 3.5
+    assert windows(whole(4.0, 1.5), 3, 2, 1).centre == 1.5
+
+
 def test_an_unpooled_map_then_a_convolution() -> None:
     """pool 2 (sees 2), unpool 2 (still 2), conv 3: at least two pools' cells, 4 pixels, wherever it stands."""
     unpooled = spread(windows(PIXEL, 2, 2), 2, 2)

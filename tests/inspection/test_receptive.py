@@ -10,7 +10,7 @@ from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.errors import ConfigError
 from denselab.inspection.receptive import Box, effective_receptive_field, gradient_reach, receptive_field, seen_by
 from denselab.models.fcn import FCN, Stride
-from denselab.models.unet import UNetCore, UNetEncoder
+from denselab.models.unet import UNetCore, UNetEncoder, UNetPaper
 
 THIN_VGG = ((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1))
 
@@ -118,6 +118,16 @@ def test_theory_is_what_the_gradient_reaches(build, side: int) -> None:
         theory = seen_by(net, cell, (side, side))
         assert theory is not None
         assert theory.within((side, side)) == gradient_reach(net, (side, side), cell)
+
+
+def test_a_mirrored_border_is_found() -> None:
+    """The unpadded U-Net sees a picture with a border of 92 and more; where the picture lies in it is not lost."""
+    net = UNetPaper(UNetCore(3, 1, padded=False, batch_norm=False, widths=(1, 1, 1, 1, 1)))
+    for cell in ((120, 130), (121, 125)):
+        theory = seen_by(net, cell, (250, 251))
+        assert theory is not None
+        assert theory.within((250, 251)) == theory, "away from the border, or the mirror would answer"
+        assert theory == gradient_reach(net, (250, 251), cell)
 
 
 class Odds(nn.Module):

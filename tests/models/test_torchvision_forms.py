@@ -56,10 +56,10 @@ def pair(name: str) -> tuple[nn.Module, SegmentationModel]:
 
 
 @names
-@pytest.mark.parametrize("size", [(33, 47), (64, 18)])
-def test_the_logits_are_torchvision_s(name: str, size: tuple[int, int]) -> None:
+def test_the_logits_are_torchvision_s(name: str) -> None:
+    """At an odd size."""
     reference, ours = pair(name)
-    images = torch.randn(1, 3, *size)
+    images = torch.randn(1, 3, 33, 47)
     with torch.no_grad():
         expected: dict[str, Tensor] = reference(images)
         actual = ours.train_logits(images)
@@ -71,11 +71,10 @@ def test_the_logits_are_torchvision_s(name: str, size: tuple[int, int]) -> None:
     assert expected["out"].std() > 0.02, "nothing to compare"
 
 
-@names
-@pytest.mark.parametrize("aux", [True, False])
+@pytest.mark.parametrize(
+    ("name", "aux"), [(name, aux) for name in NAMES for aux in (False, True) if aux <= ("lraspp" not in name)]
+)
 def test_names_and_shapes_are_torchvision_s(name: str, aux: bool) -> None:
-    if name.startswith("lraspp") and aux:
-        pytest.skip("LR-ASPP has no auxiliary head")
     with torch.device("meta"):
         expected = {n: t.shape for n, t in theirs(name, 21, aux).state_dict().items()}
         ours = {n: t.shape for n, t in create_model(name, 21, aux=aux).state_dict().items()}
@@ -155,7 +154,7 @@ def test_dropout_as_declared() -> None:
 
 def test_the_first_convolution_takes_any_number_of_channels() -> None:
     with torch.device("meta"):
-        for name in NAMES:
+        for name in ("fcn_resnet50", "lraspp_mobilenet_v3_large"):
             assert create_model(name, 2, in_channels=1)(torch.empty(1, 1, 20, 20)).shape == (1, 2, 20, 20)
 
 

@@ -166,6 +166,23 @@ def test_the_unpadded_core_sees_no_border() -> None:
     torch.testing.assert_close(shifted, whole[..., 16:, :], atol=1e-5, rtol=1e-4)
 
 
+def test_the_receptive_field_by_the_reach_of_a_gradient() -> None:
+    """188 pixels for the first 4 of every 16 outputs, 204 for the others, whose 2x2 cells pull in one more deep cell.
+
+    Positive weights and averages in the place of maxima, so that nothing on the way is zero.
+    """
+    core = UNetCore(1, 1, padded=False, batch_norm=False, widths=THIN).double().eval()
+    core.pool = torch.nn.ModuleList(torch.nn.AvgPool2d(2) for _ in range(4))
+    for parameter in core.parameters():
+        torch.nn.init.constant_(parameter, 0.1)
+    image = torch.rand(1, 1, 236, 188, dtype=torch.float64, requires_grad=True)
+    logits = core(image)
+    for row, expected in ((16, 188), (19, 188), (20, 204), (31, 204), (32, 188)):
+        (gradient,) = torch.autograd.grad(logits[0, 0, row, 0], image, retain_graph=True)
+        reached = gradient[0, 0].sum(dim=1).nonzero().flatten()
+        assert int(reached[-1] - reached[0]) + 1 == expected
+
+
 def test_dropout_after_the_last_two_levels_of_the_contracting_path() -> None:
     """Ratio 0.5, after the second convolution of levels 3 and 4 and nowhere else; the skip takes what is left."""
     core = UNetCore(1, 2, padded=True, batch_norm=False, widths=(2, 2, 4, 8, 8)).train()

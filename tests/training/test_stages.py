@@ -22,7 +22,7 @@ from denselab.training import loop
 from denselab.training.initial import read_initial, start_from
 from denselab.training.records import read_metrics
 from denselab.training.run import run_training
-from denselab.training.stages import CHAINS, chain_of, run_stages, stage_length, with_length
+from denselab.training.stages import CHAINS, LR_FACTORS, chain_of, run_stages, stage_length, with_length
 
 Settings = dict[str, Any]
 FOLDERS = ("stage-1-fcn32s", "stage-2-fcn16s", ".")
@@ -63,7 +63,8 @@ def test_the_folder_of_a_staged_run(staged: Path) -> None:
 
 def test_the_learning_rate_falls_and_the_rest_is_the_first_stage_s(staged: Path, tiny: Settings) -> None:
     configs = [read_settings(staged / folder / "config.yaml") for folder in FOLDERS]
-    assert [c["lr"] for c in configs] == pytest.approx([tiny["lr"], tiny["lr"] * 0.3, tiny["lr"] * 0.09])
+    assert [c["lr"] for c in configs] == pytest.approx([tiny["lr"], tiny["lr"] / 2, tiny["lr"] / 4]), "AdamW's factor"
+    assert LR_FACTORS["sgd"] == 0.01, "the paper divides by 100"
     changed = {"model", "init", "lr", "epochs"}
     assert all(c[key] == configs[0][key] for c in configs for key in configs[0].keys() - changed)
     assert [c["init"] for c in configs] == [None, str(staged / FOLDERS[0]), str(staged / FOLDERS[1])]

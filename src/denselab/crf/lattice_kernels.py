@@ -17,7 +17,7 @@ from denselab.crf.vectors import put, scalar
 
 BLOCK = 64
 FIRST_BITS = 15  # 2^15 places of 16 bytes: the table of a part of a picture starts in the second-level cache
-SPARSE = 8  # places per key: most keys are then found at the first place, and the branches are foreseen
+SPARSE = 8  # places per key: nearly all keys are found at the first place, and the branches are foreseen
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
@@ -150,8 +150,7 @@ def enclose_part(
         np.empty((d + 1, BLOCK), np.int32),
         np.empty(BLOCK, np.int32),
     )
-    flat_apart, flat_rank = apart.reshape(-1), rank.reshape(-1)
-    ordered, steps, origin = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64), np.empty(BLOCK, np.int64)
+    origin = np.empty(BLOCK, np.int64)
     step = units.sum() - np.int64(d + 1) * units
     table, shift = np.full(2 << FIRST_BITS, np.int64(-1)), np.uint64(64 - FIRST_BITS)
     size, number = (1 << FIRST_BITS) // SPARSE, np.int64(0)
@@ -164,29 +163,60 @@ def enclose_part(
             _array_block(array, scales, first, count, features)
         _enclose(features, apart, zero, rank, total)
         _origin_keys(zero, units, origin)
-        for at in range(count):
-            if number + d + 1 > keys.size:
-                table, shift = _grown(table), shift - np.uint64(1)
-                keys = np.concatenate((keys, np.empty_like(keys)))
-                mass = np.concatenate((mass, np.zeros_like(mass)))
-            key = scalar(origin, at)
-            for j in range(len(corners)):
-                place = np.int64(scalar(flat_rank, j * BLOCK + at))
-                put(ordered, place, scalar(flat_apart, j * BLOCK + at))
-                put(steps, place, scalar(step, j))
-            put(ordered, d + 1, scalar(ordered, 0) - np.float32(1.0))
-            to = (first + at) * row + column
-            for r in range(len(corners)):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
-                share = scalar(ordered, d - r) - scalar(ordered, d + 1 - r)
-                vertex = _insert(table, shift, key, number)
-                if vertex == number:
-                    put(keys, number, key)
-                    number += 1
-                key += scalar(steps, d - r)
-                put(mass, vertex, scalar(mass, vertex) + share)
-                put(index, to + r, np.int32(vertex))
-                put(weight, to + r, share)
+        if number + BLOCK * (d + 1) > keys.size:
+            table, shift = _grown(table), shift - np.uint64(1)
+            keys = np.concatenate((keys, np.empty_like(keys)))
+            mass = np.concatenate((mass, np.zeros_like(mass)))
+        places = (first * row + column, row, count)
+        number = _place_block(
+            apart.reshape(-1),
+            rank.reshape(-1),
+            origin,
+            step,
+            table,
+            shift,
+            number,
+            keys,
+            mass,
+            corners,
+            places,
+            index,
+            weight,
+        )
     return keys[:number], mass[:number]
+
+
+@kernel
+def _place_block(
+    apart: Any, rank: Any, origin: Any, step: Any, table: Any, shift: Any, number: int, keys: Any, mass: Any, corners: Any,
+    places: Any, index: Any, weight: Any,
+) -> Any:  # fmt: skip
+    """Weights and vertices of a block's pixels; the number of vertices afterwards.
+
+    A function of its own, with all arrays as arguments: where one of them may be replaced in a loop, the loop takes twice as long.
+    """
+    d = len(corners) - 1
+    ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)
+    to, row, count = places
+    for at in range(count):
+        key = scalar(origin, at)
+        for j in range(len(corners)):
+            place = np.int64(scalar(rank, j * BLOCK + at))
+            put(ordered, place, scalar(apart, j * BLOCK + at))
+            put(steps, place, scalar(step, j))
+        put(ordered, d + 1, scalar(ordered, 0) - np.float32(1.0))
+        for r in range(len(corners)):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
+            share = scalar(ordered, d - r) - scalar(ordered, d + 1 - r)
+            vertex = _insert(table, shift, key, number)
+            if vertex == number:
+                put(keys, number, key)
+                number += 1
+            key += scalar(steps, d - r)
+            put(mass, vertex, scalar(mass, vertex) + share)
+            put(index, to + r, np.int32(vertex))
+            put(weight, to + r, share)
+        to += row
+    return number
 
 
 @kernel

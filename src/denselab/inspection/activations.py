@@ -118,7 +118,7 @@ def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
     if reach.jump is None:
         return slice(0, cells)
     centres = reach.centre + reach.jump * np.arange(cells)
-    inside = np.flatnonzero((centres > -reach.jump / 2) & (centres < pixels - 1 + reach.jump / 2))
+    inside = np.flatnonzero((centres >= -reach.jump / 2) & (centres < pixels - 1 + reach.jump / 2))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, cells)
 
 
