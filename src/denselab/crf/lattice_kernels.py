@@ -193,7 +193,7 @@ def _place_block(
 ) -> Any:  # fmt: skip
     """Weights and vertices of a block's pixels; the number of vertices afterwards.
 
-    A function of its own, with all arrays as arguments: where one of them may be replaced in a loop, the loop takes twice as long.
+    A function of its own, all arrays arguments: a loop in which one of them may be replaced takes twice as long.
     """
     d = len(corners) - 1
     ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)

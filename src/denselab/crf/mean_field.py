@@ -68,7 +68,7 @@ class MeanField:
         self.shape, self.labels, self.threads = shape, labels, threads
         self.number = shape[0] * shape[1]
         self.lanes = lanes_for(labels)
-        self.columns = shape[1] if spatial else CHUNK
+        self.columns = shape[1] if shape[0] > 1 or spatial else CHUNK
         self.energy = aligned(self.number * labels + len(self.lanes))
         self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
         self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)

@@ -21,7 +21,7 @@ Deviations, and why:
   running statistics stand in for it, as in layers.aspp.ImagePooling.
 - From scratch the encoder, fc6 and fc7 have He initialisation; the paper starts them from ImageNet, as `pretrained` does
   here. Transposed convolutions and scores start as Gaussians of 0.01 and shifts at 0.001 as released; the normalisation
-  makes the scale of what comes before it irrelevant, so this trains from scratch too.
+  makes the scale of what comes before it irrelevant. Thin versions learn from it; the full one was not yet trained here.
 Expected: 69.6 mIoU on VOC 2012 test, with proposals and two training stages (paper; by the authors). On CamVid the variant
 with 1024 channels 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's authors).
 """

@@ -127,7 +127,7 @@ def _visible(effect: Floats) -> Floats:
     """0..1: blurred a little, and as a square root, since most of the effect lies in a small middle."""
     sigma = BLUR * float(np.hypot(*effect.shape))
     smooth = gaussian_filter(effect.astype(np.float64), sigma)
-    return np.sqrt(smooth / max(float(smooth.max()), 1e-30)).astype(np.float32)
+    return np.asarray(np.sqrt(smooth / max(float(smooth.max()), 1e-30)), dtype=np.float32)
 
 
 def _cross(draw: ImageDraw.ImageDraw, pixel: tuple[int, int], factor: int) -> None:
