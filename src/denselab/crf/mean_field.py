@@ -166,7 +166,7 @@ class MeanField:
         previous: NDArray[np.float32] = NO_FLOATS,
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
-        self._holding = not out.size
+        self._holding = self._holding or not out.size
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
         filters = (
             self.grids,

@@ -45,9 +45,6 @@ from denselab.crf.vectors import (
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 """What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
 
-BAND, STRIP = 1 << 16, 64
-"""A band of rows, of so many floats, stays in the second-level cache; it is worked through in strips of so many pixels, whose
-vertices stay in the first-level cache: row by row, each vertex would come from the second level again for each row."""
 SMALLEST_SUM, LARGEST_SUM = np.float32(1e-12), np.float32(1e30)  # of e^logit: a share of e^-60 of it is still kept
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
@@ -101,7 +98,7 @@ def load_row(energy: Any, labels: int, first: int, count: int, row: Any, start: 
 def softmax_row(row: Any, start: int, count: int, penalty: Any, lanes: Any) -> None:
     """row = softmax of the logits of each of its pixels.
 
-    The largest logit is subtracted only where powers overflow or vanish without; the energies begin near 0 (see read_energies), so
+    The largest logit is subtracted only where powers overflow or vanish without; energies begin near 0 (see read_energies), so
     that is rare, and finding it would take as long as the rest.
     """
     width = len(lanes)
@@ -217,48 +214,38 @@ def pass_over(
     margin, nodes = row_margin(grids), np.int64(1)
     for m in range(grids.shape[0]):
         nodes = max(nodes, grids[m, NODES_X])
-    pitch, line = (columns + 2 * margin) * width, np.empty(nodes * width, np.float32)
-    most = max(1, min(BAND // pitch, (end - begin + columns - 1) // columns))
-    band = np.zeros(most * pitch, np.float32)
-    for top in range(begin, end, most * columns):
-        rows = min(most, (end - top + columns - 1) // columns)
-        for r in range(rows):
-            first, start = top + r * columns, r * pitch + margin * width
-            count, y = min(columns, end - first), first // columns
-            if mode == START:
-                read_energies(source, labels, first, count, energy)
-            if mode == GIVEN:
-                read_labels(source, labels, first, count, band, start, width)
-            elif mode == MESSAGE:
-                band[start : start + count * width] = 0
-            else:
-                load_row(energy, labels, first, count, band, start, lanes)
-            if mode in (ADVANCE, MESSAGE):
-                for m in range(grids.shape[0]):
-                    across, down = between[m, 0], between[m, 1]
-                    add_row(smooth, y, grids[m], across, down, afters[m], scales[m, 1, y], line, band, start, lanes)
-        for left in range(0, columns, STRIP):
-            for r in range(rows):
-                first, start = top + r * columns + left, r * pitch + (margin + left) * width
-                count = min(min(STRIP, columns - left), end - first)
-                if mode in (ADVANCE, MESSAGE) and len(corners) > 0:
-                    gather_row(index, back, corners, values, first, count, band, start, lanes)
-                if mode in (START, ADVANCE):
-                    softmax_row(band, start, count, penalty, lanes)
-                if out.size == 0 and len(corners) > 0:
-                    give_row(band, start, index, weight, corners, first, count, buffer, lanes)
-        for r in range(rows):
-            first, start = top + r * columns, r * pitch + margin * width
-            count, y = min(columns, end - first), first // columns
-            if previous.size > 0:
-                change = max(change, largest_change(band, start, width, labels, first, count, previous))
-            if out.size > 0:
-                write_labels(band, start, width, labels, first, count, out)
-            for m in range(grids.shape[0] if out.size == 0 else 0):
-                grid = grids[m]
-                at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * width
-                to = grid[ROWS_AT] + y * grid[NODES_X] * width
-                filter_row(band, at, grid, taps[m], befores[m], scales[m, 0, y], filtered, to, lanes)
+    row, line = np.zeros((columns + 2 * margin) * width, np.float32), np.empty(nodes * width, np.float32)
+    start = margin * width
+    for first in range(begin, end, columns):
+        count, y = min(columns, end - first), first // columns
+        if mode == START:
+            read_energies(source, labels, first, count, energy)
+        if mode == GIVEN:
+            read_labels(source, labels, first, count, row, start, width)
+        elif mode == MESSAGE:
+            row[:] = 0
+        else:
+            load_row(energy, labels, first, count, row, start, lanes)
+        if mode in (ADVANCE, MESSAGE):
+            if len(corners) > 0:
+                gather_row(index, back, corners, values, first, count, row, start, lanes)
+            for m in range(grids.shape[0]):
+                across, down = between[m, 0], between[m, 1]
+                add_row(smooth, y, grids[m], across, down, afters[m], scales[m, 1, y], line, row, start, lanes)
+        if mode in (START, ADVANCE):
+            softmax_row(row, start, count, penalty, lanes)
+        if previous.size > 0:
+            change = max(change, largest_change(row, start, width, labels, first, count, previous))
+        if out.size > 0:
+            write_labels(row, start, width, labels, first, count, out)
+            continue
+        if len(corners) > 0:
+            give_row(row, start, index, weight, corners, first, count, buffer, lanes)
+        for m in range(grids.shape[0]):
+            grid = grids[m]
+            at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * width
+            to = grid[ROWS_AT] + y * grid[NODES_X] * width
+            filter_row(row, at, grid, taps[m], befores[m], scales[m, 0, y], filtered, to, lanes)
     return change
 
 

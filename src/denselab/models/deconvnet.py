@@ -26,6 +26,7 @@ Expected: 69.6 mIoU on VOC 2012 test, with proposals and two training stages (pa
 with 1024 channels 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's authors).
 """
 
+from functools import partial
 from pathlib import Path
 
 from timm.models import adapt_input_conv
@@ -36,7 +37,7 @@ from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutio
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 STRIDE = 32
 SMALLEST = 224  # 7 cells of 32 pixels: what the 7x7 kernel of fc6 needs
@@ -146,3 +147,22 @@ def build_deconvnet(options: ModelOptions, fc_channels: int = FC_CHANNELS) -> De
     if options.weights is not None:
         load_vgg_weights(model, options.weights, batch_norm=options.encoder == "vgg16_bn")
     return model
+
+
+PAPER = "Noh, Hong, Han: DeconvNet"
+SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
+VGG = ("vgg16", "vgg16_bn")
+
+ENTRIES: dict[str, ModelEntry] = {
+    "deconvnet": ModelEntry(build_deconvnet, "DeconvNet", PAPER, 2015, "the mirrored VGG-16", VGG, False, "vgg16"),
+    "deconvnet_1024": ModelEntry(
+        partial(build_deconvnet, fc_channels=1024),
+        "DeconvNet, 1024 channels in fc6 and fc7",
+        SEGNET,
+        2017,
+        "DeconvNet as SegNet's benchmark has it: a third of the weights",
+        VGG,
+        False,
+        "vgg16",
+    ),
+}

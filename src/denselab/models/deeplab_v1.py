@@ -31,6 +31,7 @@ MSc-LargeFOV 64.21, 68.70; 7x7 64.38, 67.64; 4x4 59.80, 63.74; 4x4 at input stri
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.vgg import BLOCKS, FC_CHANNELS
 from denselab.errors import ConfigError
 from denselab.layers.upsample import enlarge_aligned
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 STRIDE = 8
 SCORE_STD = 0.01  # fc8 and the *_ms layers: gaussian filler of the prototxts
@@ -207,3 +208,64 @@ def build_deeplab_v1(options: ModelOptions, view: FieldOfView, *, multi_scale: b
     if options.weights is not None:
         load_atrous_weights(encoder, options.weights)
     return (DeepLabMSc if multi_scale else DeepLabV1)(encoder, options.num_classes)
+
+
+VGG = ("vgg16", "vgg16_bn")
+PAPER = "Chen et al.: Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (v1)"
+
+ENTRIES: dict[str, ModelEntry] = {
+    "deeplab_largefov": ModelEntry(
+        partial(build_deeplab_v1, view=LARGE_FOV),
+        "DeepLab-LargeFOV",
+        PAPER,
+        2015,
+        "the lightest of v1, its best but MSc",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplab_msc_largefov": ModelEntry(
+        partial(build_deeplab_v1, view=LARGE_FOV, multi_scale=True),
+        "DeepLab-MSc-LargeFOV, multi-scale features",
+        PAPER,
+        2015,
+        "v1's best: finer borders",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplab_7x7": ModelEntry(
+        partial(build_deeplab_v1, view=KERNEL_7X7),
+        "DeepLab-7x7",
+        PAPER,
+        2015,
+        "VGG's own fc6 with holes",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplab_4x4": ModelEntry(
+        partial(build_deeplab_v1, view=KERNEL_4X4),
+        "DeepLab (basic), 4x4 kernel at input stride 4",
+        PAPER,
+        2015,
+        "to see what a small field of view costs",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplab_4x4_stride8": ModelEntry(
+        partial(build_deeplab_v1, view=KERNEL_4X4_STRIDE_8),
+        "DeepLab-4x4, input stride 8",
+        PAPER,
+        2015,
+        "the same weights, twice the field of view",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplab_msc_4x4": ModelEntry(
+        partial(build_deeplab_v1, view=KERNEL_4X4_ALIGNED, multi_scale=True),
+        "DeepLab-MSc, 4x4 kernel",
+        PAPER,
+        2015,
+        "multi-scale features on the basic net",
+        VGG,
+        default_encoder="vgg16",
+    ),
+}

@@ -32,7 +32,7 @@ and augmentation LargeFOV 75.54, ASPP-L 76.35 (77.69 with the CRF).
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 import torch
@@ -45,7 +45,7 @@ from denselab.encoders.vgg import BLOCKS
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v1 import STRIDE, score_layer
 
 ASPP_L = (6, 12, 18, 24)  # paper, section 4.1.2
@@ -232,3 +232,74 @@ def build_deeplab_v2_resnet(
         load_resnet_weights(encoder, options.weights)
         model.freeze_norm()
     return model
+
+
+VGG = ("vgg16", "vgg16_bn")
+PAPER = "Chen et al.: DeepLab, Atrous Convolution and Fully Connected CRFs (v2)"
+RESNET101 = ("resnet101",)
+
+ENTRIES: dict[str, ModelEntry] = {
+    "deeplabv2_vgg": ModelEntry(
+        build_deeplab_v2_vgg,
+        "DeepLab v2 on VGG-16, ASPP-L",
+        PAPER,
+        2016,
+        "four fields of view at once",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplabv2_vgg_s": ModelEntry(
+        partial(build_deeplab_v2_vgg, rates=ASPP_S),
+        "DeepLab v2 on VGG-16, ASPP-S",
+        PAPER,
+        2016,
+        "to see what small rates do",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplabv2_vgg_msc": ModelEntry(
+        partial(build_deeplab_v2_vgg, scales=MSC_SCALES),
+        "DeepLab v2 on VGG-16, ASPP-L, multi-scale inputs",
+        PAPER,
+        2016,
+        "things of very different size",
+        VGG,
+        default_encoder="vgg16",
+    ),
+    "deeplabv2_resnet101": ModelEntry(
+        build_deeplab_v2_resnet,
+        "DeepLab v2 on ResNet-101, ASPP-L",
+        PAPER,
+        2016,
+        "v2's head without its three scales",
+        RESNET101,
+        default_encoder="resnet101",
+    ),
+    "deeplabv2_resnet101_s": ModelEntry(
+        partial(build_deeplab_v2_resnet, rates=ASPP_S),
+        "DeepLab v2 on ResNet-101, ASPP-S",
+        PAPER,
+        2016,
+        "small rates on a deep trunk",
+        RESNET101,
+        default_encoder="resnet101",
+    ),
+    "deeplabv2_resnet101_largefov": ModelEntry(
+        partial(build_deeplab_v2_resnet, rates=RATE_LARGE_FOV),
+        "DeepLab v2 on ResNet-101, LargeFOV",
+        PAPER,
+        2016,
+        "one score layer on a dilated ResNet",
+        RESNET101,
+        default_encoder="resnet101",
+    ),
+    "deeplabv2_resnet101_msc": ModelEntry(
+        partial(build_deeplab_v2_resnet, scales=MSC_SCALES),
+        "DeepLab v2 on ResNet-101, ASPP-L, multi-scale inputs",
+        PAPER,
+        2016,
+        "v2 as published, its best",
+        RESNET101,
+        default_encoder="resnet101",
+    ),
+}

@@ -38,7 +38,7 @@ from denselab.layers.aspp import ASPP
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_logits
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 Trunk = ResNet | Xception | MobileNetV2
 
@@ -163,3 +163,20 @@ def build_deeplabv3(options: ModelOptions) -> SegmentationModel:
     if resnet is not None:
         return DeepLabV3(resnet, options.num_classes)
     return DeepLabV3Encoder(dilated_encoder(options), options.num_classes)
+
+
+PAPER = "Chen et al.: Rethinking Atrous Convolution (v3)"
+
+ENTRIES: dict[str, ModelEntry] = {
+    "deeplabv3": ModelEntry(
+        build_deeplabv3,
+        "DeepLabV3, multi-grid and ASPP",
+        PAPER,
+        2017,
+        "large context, no decoder",
+        ("resnet50", "resnet101"),
+        any_encoder=True,
+        default_encoder="resnet50",
+        output_strides=(8, 16, 32),
+    ),
+}

@@ -30,6 +30,7 @@ In all others weights and depthwise_weights are `conv.weight`, BatchNorm/{gamma,
 `norm.{weight,bias,running_mean,running_var}`.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -45,7 +46,7 @@ from denselab.layers.aspp import ASPP
 from denselab.layers.conv import conv_norm_relu, separable_conv, truncated_normal_init
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_logits
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import (
     ATROUS_RATES,
     LOGITS_STD,
@@ -222,3 +223,72 @@ def build_deeplabv3plus_mobilenetv2(options: ModelOptions) -> DeepLabV3:
     stride = options.output_stride or PREFERRED_STRIDE
     encoder = MobileNetV2(in_channels=options.in_channels, output_stride=stride)
     return DeepLabV3(encoder, options.num_classes, atrous_rates=())
+
+
+PAPER = "Chen et al.: Encoder-Decoder with Atrous Separable Convolution (v3+)"
+
+ENTRIES: dict[str, ModelEntry] = {
+    "deeplabv3plus": ModelEntry(
+        build_deeplabv3plus,
+        "DeepLabV3+ on any encoder",
+        PAPER,
+        2018,
+        "the default: light, exact borders",
+        any_encoder=True,
+        default_encoder="mobilenetv2_100",
+        output_strides=(8, 16, 32),
+        aux=True,
+    ),
+    "deeplabv3plus_xception65": ModelEntry(
+        partial(build_deeplabv3plus_xception, layers=65),
+        "DeepLabV3+ on Xception-65, as released",
+        PAPER,
+        2018,
+        "the best of the release",
+        output_strides=(8, 16, 32),
+    ),
+    "deeplabv3plus_xception41": ModelEntry(
+        partial(build_deeplabv3plus_xception, layers=41),
+        "DeepLabV3+ on Xception-41, as released",
+        PAPER,
+        2018,
+        "the release's smaller trunk",
+        output_strides=(8, 16, 32),
+    ),
+    "deeplabv3plus_xception71": ModelEntry(
+        partial(build_deeplabv3plus_xception, layers=71),
+        "DeepLabV3+ on Xception-71, as released",
+        PAPER,
+        2018,
+        "the paper's best on streets",
+        output_strides=(8, 16, 32),
+    ),
+    "deeplabv3plus_resnet50": ModelEntry(
+        build_deeplabv3plus_resnet,
+        "DeepLabV3+ on ResNet-50, as released",
+        PAPER,
+        2018,
+        "the release's form with ImageNet weights",
+        ("resnet50",),
+        default_encoder="resnet50",
+        output_strides=(8, 16, 32),
+    ),
+    "deeplabv3plus_resnet101": ModelEntry(
+        build_deeplabv3plus_resnet,
+        "DeepLabV3+ on ResNet-101, as released",
+        PAPER,
+        2018,
+        "the paper's ablations",
+        ("resnet101",),
+        default_encoder="resnet101",
+        output_strides=(8, 16, 32),
+    ),
+    "deeplabv3plus_mobilenetv2": ModelEntry(
+        build_deeplabv3plus_mobilenetv2,
+        "DeepLabV3+ on MobileNetV2, as released: no decoder",
+        PAPER,
+        2018,
+        "2.1 M parameters, for phones",
+        output_strides=(8, 16, 32),
+    ),
+}

@@ -31,6 +31,7 @@ Expected: 63.6, 65.0, 65.5, 65.4 mIoU (32s, 16s, 8s, at-once), AlexNet 48.0, on 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -46,7 +47,7 @@ from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
 from denselab.layers.geometry import PIXELS, Grid
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 Stride = Literal[32, 16, 8]
 REFERENCE_PAD = 100  # conv1_1 (VGG-16) and conv1 (AlexNet) in every released net
@@ -267,3 +268,56 @@ def _trunk(options: ModelOptions, stride: Stride, padded: bool) -> tuple[Encoder
     encoder = TimmEncoder(name, in_channels=options.in_channels, weights=options.weights)
     encoder.require(*(s for s in (32, 16, 8) if s >= stride))
     return encoder, Decapitated(encoder.channels[32])
+
+
+PAPER = "Long, Shelhamer, Darrell: Fully Convolutional Networks"
+VGG = ("vgg16", "vgg16_bn")
+CAFFE = (*VGG, "alexnet", "googlenet")
+
+ENTRIES: dict[str, ModelEntry] = {
+    "fcn32s": ModelEntry(
+        partial(build_fcn, stride=32),
+        "FCN-32s, Caffe geometry",
+        PAPER,
+        2015,
+        "the start of it all",
+        CAFFE,
+        True,
+        "vgg16",
+    ),
+    "fcn16s": ModelEntry(
+        partial(build_fcn, stride=16), "FCN-16s, Caffe geometry", PAPER, 2015, "one skip: pool4", CAFFE, True, "vgg16"
+    ),
+    "fcn8s": ModelEntry(
+        partial(build_fcn, stride=8),
+        "FCN-8s, Caffe geometry",
+        PAPER,
+        2015,
+        "the classic baseline",
+        CAFFE,
+        True,
+        "vgg16",
+    ),
+    "fcn8s_atonce": ModelEntry(
+        partial(build_fcn, stride=8, at_once=True), "FCN-8s at-once", PAPER, 2015, "8s, no stages", CAFFE, True, "vgg16"
+    ),
+    "fcn8s_learnt": ModelEntry(
+        partial(build_fcn, stride=8, learn_upsampling=True),
+        "FCN-8s of the paper, upsampling learnt",
+        PAPER,
+        2015,
+        "to compare with frozen upsampling",
+        CAFFE,
+        True,
+        "vgg16",
+    ),
+    "fcn32s_padded": ModelEntry(
+        partial(build_fcn, stride=32, padded=True), "FCN-32s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
+    ),
+    "fcn16s_padded": ModelEntry(
+        partial(build_fcn, stride=16, padded=True), "FCN-16s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
+    ),
+    "fcn8s_padded": ModelEntry(
+        partial(build_fcn, stride=8, padded=True), "FCN-8s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
+    ),
+}

@@ -25,7 +25,7 @@ from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
 from denselab.layers.upsample import enlarge_logits
 from denselab.layers.windows import BATCH, run_dense, run_windows
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 WINDOW = 32
 POOLED = 4  # stride of the classifier itself: two pools
@@ -106,3 +106,14 @@ def _covered(side: int, stride: int) -> int:
 def build_patchwise(options: ModelOptions) -> Patchwise:
     """The 32x32 window at every 8th pixel."""
     return Patchwise(patch_classifier(options.in_channels, options.num_classes), options.num_classes)
+
+
+ENTRIES: dict[str, ModelEntry] = {
+    "patchwise": ModelEntry(
+        build_patchwise,
+        "the window around every 8th pixel",
+        "Ciresan et al.: Deep Neural Networks Segment Neuronal Membranes",
+        2012,
+        "what came before FCN, to see why it went",
+    ),
+}

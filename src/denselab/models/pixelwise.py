@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from denselab.layers.conv import conv_norm_relu, kaiming_init
 from denselab.layers.pad import pad_to_multiple
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 LAYERS = 6
 WIDTH = 32
@@ -52,3 +52,14 @@ class Pixelwise(SegmentationModel):
 def build_pixelwise(options: ModelOptions) -> Pixelwise:
     """Six layers of 32 channels."""
     return Pixelwise(options.in_channels, options.num_classes)
+
+
+ENTRIES: dict[str, ModelEntry] = {
+    "pixelwise": ModelEntry(
+        build_pixelwise,
+        "convolutions without pools at full resolution",
+        "no paper: the first idea that FCN's introduction argues against",
+        2015,
+        "to see what pools are for",
+    ),
+}

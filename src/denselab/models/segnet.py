@@ -23,6 +23,7 @@ Expected on CamVid test (by the authors): SegNet 60.1 mIoU from 3,433 pictures (
 (table 1). Others quote Bayesian SegNet with 63.1 (from memory, unverified).
 """
 
+from functools import partial
 from pathlib import Path
 
 from timm.models import adapt_input_conv
@@ -33,7 +34,7 @@ from denselab.encoders.vgg import BLOCKS, vgg_convolutions, vgg_normalisations
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool, max_pool_with_indices
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 SMALLEST = 32  # pixels: two cells at conv5
 SHIFT = 0.001  # release: shift_filler of every BN layer
@@ -223,3 +224,32 @@ def build_segnet(options: ModelOptions, *, bayesian: bool = False) -> SegNet:
 def build_segnet_basic(options: ModelOptions, *, bayesian: bool = False) -> SegNetBasic:
     """SegNet-Basic, or Bayesian SegNet-Basic."""
     return SegNetBasic(options.in_channels, options.num_classes, dropout=DROPOUT if bayesian else 0.0)
+
+
+SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
+BAYESIAN_SEGNET = "Kendall, Badrinarayanan, Cipolla: Bayesian SegNet"
+VGG = ("vgg16", "vgg16_bn")
+
+ENTRIES: dict[str, ModelEntry] = {
+    "segnet": ModelEntry(
+        build_segnet, "SegNet", SEGNET, 2017, "streets; little memory, sharp borders", VGG, False, "vgg16"
+    ),
+    "segnet_basic": ModelEntry(build_segnet_basic, "SegNet-Basic", SEGNET, 2017, "the small variant, to compare with"),
+    "bayesian_segnet": ModelEntry(
+        partial(build_segnet, bayesian=True),
+        "Bayesian SegNet",
+        BAYESIAN_SEGNET,
+        2017,
+        "says where it is uncertain",
+        VGG,
+        False,
+        "vgg16",
+    ),
+    "bayesian_segnet_basic": ModelEntry(
+        partial(build_segnet_basic, bayesian=True),
+        "Bayesian SegNet-Basic",
+        BAYESIAN_SEGNET,
+        2017,
+        "uncertainty from a small network",
+    ),
+}

@@ -16,6 +16,7 @@ mIoU 60.5 and 63.7 (FCN on ResNet-50, -101), 66.4, 67.4 and 60.3 (DeepLabV3 on R
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ from torchvision.models import mobilenet_v3_large
 
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.layers.pad import pad_to_multiple
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 ATROUS_RATES = (12, 24, 36)  # torchvision's, made for output stride 8; v3's paper has 6, 12, 18 at 16
 ASPP_CHANNELS = 256  # v3, section 3.3
@@ -202,3 +203,71 @@ def build_on_mobilenet(options: ModelOptions, head: Literal["deeplab", "lraspp"]
         return TorchvisionForm(backbone, ("stride8", "last"), LRASPPHead(low, high, classes), classes)
     aux = ("stride8", FCNHead(low, classes)) if options.aux else None
     return TorchvisionForm(backbone, ("last",), DeepLabHead(high, classes), classes, aux)
+
+
+FCN = "Long, Shelhamer, Darrell: Fully Convolutional Networks"
+TORCHVISION_FCN = "FCN head on a dilated ResNet (torchvision)"
+DEEPLAB_V3 = "Chen et al.: Rethinking Atrous Convolution (v3)"
+MOBILENET_V3 = "Howard et al.: Searching for MobileNetV3"
+
+ENTRIES: dict[str, ModelEntry] = {
+    "fcn_resnet50": ModelEntry(
+        partial(build_on_resnet, depth=50, head="fcn"),
+        "FCN on ResNet-50, torchvision's form",
+        TORCHVISION_FCN,
+        2019,
+        "weights for VOC's classes",
+        ("resnet50",),
+        False,
+        "resnet50",
+        aux=True,
+    ),
+    "fcn_resnet101": ModelEntry(
+        partial(build_on_resnet, depth=101, head="fcn"),
+        "FCN on ResNet-101, torchvision's form",
+        TORCHVISION_FCN,
+        2019,
+        "weights for VOC's classes",
+        ("resnet101",),
+        False,
+        "resnet101",
+        aux=True,
+    ),
+    "deeplabv3_resnet50": ModelEntry(
+        partial(build_on_resnet, depth=50, head="deeplab"),
+        "DeepLabV3 on ResNet-50, torchvision's form",
+        DEEPLAB_V3,
+        2017,
+        "weights for VOC's classes",
+        ("resnet50",),
+        False,
+        "resnet50",
+        aux=True,
+    ),
+    "deeplabv3_resnet101": ModelEntry(
+        partial(build_on_resnet, depth=101, head="deeplab"),
+        "DeepLabV3 on ResNet-101, torchvision's form",
+        DEEPLAB_V3,
+        2017,
+        "the best of torchvision's weights",
+        ("resnet101",),
+        False,
+        "resnet101",
+        aux=True,
+    ),
+    "deeplabv3_mobilenet_v3_large": ModelEntry(
+        partial(build_on_mobilenet, head="deeplab"),
+        "DeepLabV3 on MobileNetV3, torchvision's form",
+        DEEPLAB_V3,
+        2017,
+        "weights for VOC's classes, light",
+        aux=True,
+    ),
+    "lraspp_mobilenet_v3_large": ModelEntry(
+        partial(build_on_mobilenet, head="lraspp"),
+        "LR-ASPP on MobileNetV3, torchvision's form",
+        MOBILENET_V3,
+        2019,
+        "the lightest: 3.2 M parameters",
+    ),
+}

@@ -31,7 +31,7 @@ from denselab.errors import ShapeError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad, pad_to_multiple, round_up
 from denselab.layers.upsample import enlarge_logits
-from denselab.models.base import ModelOptions, SegmentationModel
+from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
 WIDTHS = (64, 128, 256, 512, 1024)  # channels per level, figure 1
 DEPTH = len(WIDTHS) - 1
@@ -278,3 +278,29 @@ def build_unet_release(options: ModelOptions) -> SegmentationModel:
     """The network of the authors' release; as unet_paper, but for the up-convolutions."""
     core = UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False, release=True)
     return UNetPaper(core)
+
+
+PAPER = "Ronneberger, Fischer, Brox: U-Net"
+
+ENTRIES: dict[str, ModelEntry] = {
+    "unet": ModelEntry(
+        build_unet, "U-Net, padded, batch normalisation", PAPER, 2015, "few pictures, fine borders", any_encoder=True
+    ),
+    "unet_small": ModelEntry(
+        build_unet_small, "U-Net, padded, a quarter of the channels", PAPER, 2015, "small pictures on a CPU"
+    ),
+    "unet_paper": ModelEntry(
+        build_unet_paper,
+        "U-Net of the paper, unpadded, mirrored border",
+        PAPER,
+        2015,
+        "cells and membranes, as published",
+    ),
+    "unet_release": ModelEntry(
+        build_unet_release,
+        "U-Net of the authors' release, unpadded, mirrored border",
+        PAPER,
+        2015,
+        "the released weights of cells and membranes",
+    ),
+}
