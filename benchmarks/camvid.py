@@ -96,6 +96,12 @@ RECIPES: dict[str, Recipe] = {
     "deeplabv3": Recipe({"encoder": "resnet50", "output_stride": 8}, reduced=HEAVY),
     "deeplabv3plus": Recipe({}),  # mobilenetv2_100, the default of `denselab train`
     "deeplabv3plus_resnet50": Recipe({"output_stride": 8}, reduced=HEAVY),  # small pictures: 16 loses poles and signs
+    "deeplabv3plus_xception65": Recipe({}, reduced=HEAVY),
+    "deeplabv3plus_mobilenetv2": Recipe({}),
+    "fcn_resnet50": Recipe({}, reduced=HEAVY),
+    "lraspp_mobilenet_v3_large": Recipe({}),
+    "patchwise": Recipe(PLAIN_NET, reduced={"batch": 2}),
+    "pixelwise": Recipe(PLAIN_NET, reduced={"batch": 4}),
 }
 
 # SegNet paper, tables 1 and 3 (test); FC-DenseNet's table for the rest, whose figures are quoted from memory.

@@ -30,9 +30,7 @@ OUT = Path(__file__).parent / "images" / "lineage"
 SCENE = 100_003  # a held-out scene: training draws the numbers below 100,000
 NETWORKS = {  # name in --runs: model, settings beyond the default recipe
     "fcn8s": {"model": "fcn8s", "encoder": "resnet18"},
-    "segnet": {"model": "segnet"},
     "bayesian": {"model": "bayesian_segnet_basic"},
-    "aspp": {"model": "deeplabv2_vgg", "encoder": "vgg16_bn", "settings": {"batch": 4}},
     "deeplabv3plus": {"model": "deeplabv3plus"},
 }
 
@@ -212,13 +210,12 @@ def framed(image: Picture, box: tuple[int, int, int, int]) -> Picture:
 
 
 def unpooling(runs: Path, minutes: float) -> Picture:
-    """SegNet's decoder after each unpooling and each block."""
-    segmenter, image = trained("segnet", runs, minutes), scene()
+    """SegNet-Basic's decoder after each unpooling and each convolution."""
+    segmenter, image = trained("bayesian", runs, minutes), scene()
     paths = list(segmenter.model.landmarks())
     found = outputs(segmenter, image, paths)
-    chosen = [p for p in paths if p.startswith(("upsample", "conv"))][:-1]
-    pictures = [enlarged(strongest(found[p]), (192, 256)) for p in chosen]
-    captions = [f"{p.removesuffix('_bn')}: {found[p].shape[1]}x{found[p].shape[2]}" for p in chosen]
+    pictures = [enlarged(strongest(found[p]), (192, 256)) for p in paths[:-1]]
+    captions = [f"{p.removesuffix('_bn')}: {found[p].shape[1]}x{found[p].shape[2]}" for p in paths[:-1]]
     scores = enlarged(labels_of(found[paths[-1]]), (192, 256))
     return grid([*pictures, scores], [*captions, "arg-max of the scores"], columns=5, cell_width=240)
 
@@ -235,14 +232,13 @@ def uncertainty(runs: Path, minutes: float) -> Picture:
 
 
 def aspp(runs: Path, minutes: float) -> Picture:
-    """The four score maps of DeepLab v2's ASPP and their sum."""
-    segmenter, image = trained("aspp", runs, minutes), scene()
-    paths = list(segmenter.model.landmarks())
+    """What the branches of DeepLabV3+'s ASPP respond to: the 1x1 convolution, then three rates."""
+    segmenter, image = trained("deeplabv3plus", runs, minutes), scene()
+    paths = ["aspp.aspp0", *(f"aspp.aspp{i}_pointwise" for i in (1, 2, 3))]
     found = outputs(segmenter, image, paths)
-    captions = ["picture", *(f"rate {rate}" for rate in (6, 12, 18, 24)), "their sum"]
-    rows, columns = -(-96 // 8), -(-128 // 8)
-    maps = [enlarged(labels_of(found[p])[:rows, :columns], (96, 128)) for p in paths]
-    return grid([image, *maps], captions, columns=6, cell_width=200)
+    captions = ["picture", "1x1", *(f"3x3, rate {rate}" for rate in (6, 12, 18))]
+    maps = [enlarged(strongest(found[p]), (96, 128)) for p in paths]
+    return grid([image, *maps], captions, columns=5, cell_width=240)
 
 
 def decoder(runs: Path, minutes: float) -> Picture:

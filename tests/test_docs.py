@@ -1,10 +1,13 @@
 """The documents keep their word: every line of Python in docs/lineage.md runs, every picture and file they name exists."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from denselab.models import MODELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "README.ko.md", ROOT / "CONTRIBUTING.md"])
@@ -29,3 +32,16 @@ def test_what_a_page_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_network_s_file_has_a_row_with_its_certificate() -> None:
+    """The README's table of networks: a row names the file and the tests that state what its paper states."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("|") and "tests/models/" in line]
+    table = "\n".join(rows)
+    for name, entry in MODELS.items():
+        builder = entry.build.func if isinstance(entry.build, partial) else entry.build
+        assert f"{builder.__module__.rsplit('.', 1)[1]}.py`" in table, f"{name} has no row in README.md"
+    certificates = re.findall(r"`(?:tests/models/)?(test_\w+\.py)`", table)
+    assert [file for file in certificates if not (ROOT / "tests" / "models" / file).is_file()] == []
+    assert all(re.search(r"`(tests/models/)?test_\w+\.py`", row) for row in rows)

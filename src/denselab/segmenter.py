@@ -18,6 +18,7 @@ from torch import Tensor
 
 from denselab.build import create_model
 from denselab.checkpoint import pack_tensors, read_folder, unpack_json, unpack_tensors, write_folder
+from denselab.crf import Parameters
 from denselab.data.resample import resize_image
 from denselab.data.transforms import fit_size, normalise
 from denselab.errors import CheckpointError, ConfigError, DataError
@@ -88,7 +89,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A network in evaluation mode on its device, its label table and its preprocessing."""
+    """A network in evaluation mode on its device, its label table and its preprocessing.
+
+    crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own size.
+    """
 
     model: SegmentationModel
     architecture: Architecture
@@ -96,6 +100,7 @@ class Segmenter:
     preprocessing: Preprocessing
     device: torch.device
     scores: dict[str, Any]
+    crf: Parameters | None = None
 
     def logits(self, images: Sequence[Image]) -> Tensor:
         """(B, K, h, w) float32 logits at the working size of pictures (h0, w0, 3) uint8 that all have one size."""
@@ -205,6 +210,7 @@ def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
         "labels": segmenter.label_space.to_list(),
         "preprocessing": asdict(segmenter.preprocessing),
         "scores": segmenter.scores,
+        **({} if segmenter.crf is None else {"crf": asdict(segmenter.crf)}),
     }
     files = {
         WEIGHTS: pack_tensors(segmenter.model.state_dict()),
@@ -212,6 +218,16 @@ def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
         CARD: (card or model_card(segmenter)).encode(),
     }
     write_folder(folder, files)
+
+
+def store_crf(folder: Path, parameters: Parameters) -> None:
+    """Write the CRF's parameters into the config of a model folder; all or nothing, every other file as it was.
+
+    Raises CheckpointError for a damaged folder, ResourceError.
+    """
+    files = read_folder(folder)
+    config = {**unpack_json(files[CONFIG], str(folder / CONFIG)), "crf": asdict(parameters)}
+    write_folder(folder, {**files, CONFIG: json_bytes(config)})
 
 
 def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int | None = None) -> Segmenter:
@@ -241,6 +257,7 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
             fields.get("fit", "inside"),  # not in older folders
         )
         label_space = LabelSpace.from_list(config["labels"])
+        crf = Parameters(**config["crf"]) if config.get("crf") else None  # not in older folders, nor where it does not help
         model = architecture.create()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
@@ -252,7 +269,7 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
     load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, architecture, label_space, preprocessing, target, config.get("scores", {}))
+    return Segmenter(model, architecture, label_space, preprocessing, target, config.get("scores", {}), crf)
 
 
 def find_model_folder(path: Path) -> Path:

@@ -105,12 +105,14 @@ class Prediction:
 
 
 def result_paths(
-    folder: Path, stem: PurePosixPath, probs: ProbsFormat, *, uncertainty: bool = False
+    folder: Path, stem: PurePosixPath, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
 ) -> dict[str, Path]:
     """Where the results of one picture go below the output folder; the stem mirrors the input's tree."""
     paths = {"labels": folder / "labels" / f"{stem}.png", "overlay": folder / "overlays" / f"{stem}.jpg"}
     if uncertainty:
         paths["uncertainty"] = folder / "uncertainty" / f"{stem}.png"
+    if steps:
+        paths["steps"] = folder / "steps" / str(stem)
     if probs != "none":
         paths["probs"] = folder / "probs" / (f"{stem}.npz" if probs == "npz" else str(stem))
     return paths

@@ -18,11 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from denselab.console import remark
+from denselab.crf import Parameters
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
 from denselab.inference.hub import download_model, is_hub_id, upload_model
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
+from denselab.inference.refinement import Choice, parameters_for, refined
 from denselab.inference.tiling import window_all_probs, window_labels
 from denselab.inference.torchvision_weights import is_torchvision, load_torchvision
 from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
@@ -46,20 +48,22 @@ class Options:
     """How a picture is run. window: (height, width) in the network's pixels, None = whole picture fitted into imgsz.
 
     scales, flip: views whose softmax is averaged; (1.0,) and False is one plain run.
+    crf: the parameters of a dense CRF that refines the probabilities at the picture's own size; None for none.
     """
 
     window: tuple[int, int] | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    crf: Parameters | None = None
 
     def __post_init__(self) -> None:
         if self.window is not None and min(self.window) < 16:
             raise ConfigError(f"window {self.window[0]}x{self.window[1]}; use at least 16x16 pixels, 512x512 is usual")
 
     @staticmethod
-    def of(tta: bool, window: tuple[int, int] | None) -> "Options":
-        """The options behind --tta and --window."""
-        return Options(window, SCALES, True) if tta else Options(window)
+    def of(tta: bool, window: tuple[int, int] | None, crf: Parameters | None = None) -> "Options":
+        """The options behind --tta, --window and --crf."""
+        return Options(window, SCALES, True, crf) if tta else Options(window, crf=crf)
 
 
 PLAIN = Options()
@@ -91,23 +95,33 @@ class Predictor:
         window: tuple[int, int] | None = None,
         uncertainty: bool = False,
         samples: int = SAMPLES,
+        crf: Choice = None,
         name: str = "",
     ) -> Prediction:
         """Predict one picture: a path, PIL picture, (H, W, 3) or (H, W) uint8 array, or (3, H, W) tensor.
 
         tta: average over sizes and mirrored views. window: slide a window of (height, width) network pixels at the
         scale of training, for pictures much larger than those of the training. uncertainty: run the network `samples`
-        times with its dropout on; the prediction is the mean, and `Prediction.uncertainty` the variance.
+        times with its dropout on; the prediction is the mean, and `Prediction.uncertainty` the variance. crf: refine the
+        probabilities with the dense CRF; True: with the parameters tuned for the model, else the preset "deeplab_v2";
+        or a preset's name or denselab.crf.Parameters. `Prediction.probs` then are the marginals.
         """
-        image, options = as_image(picture), Options.of(tta, window)
+        image, options = as_image(picture), Options.of(tta, window, parameters_for(crf, self.segmenter.crf))
         name = name or (Path(picture).stem if isinstance(picture, str | Path) else "picture")
         if uncertainty:
             return self.sampled(image, options, samples, name)
+        if options.crf:  # one run gives both: the labels are where the marginals are largest
+            probs = self.probs(image, options)
+            labels = probs.argmax(axis=0).astype(self.label_space.dtype)
+            return Prediction(name, image, labels, self.label_space, lambda: probs)
         labels = self.labels(image, options)
         return Prediction(name, image, labels, self.label_space, lambda: self.probs(image, options))
 
     def labels(self, image: Image, options: Options = PLAIN) -> LabelMap:
-        """(H, W) class indices of a (H, W, 3) uint8 picture; memory stays bounded whatever the number of classes."""
+        """(H, W) class indices of a (H, W, 3) uint8 picture; without a CRF in bounded memory, whatever the classes."""
+        if options.crf:
+            labels: LabelMap = self.probs(image, options).argmax(axis=0).astype(self.label_space.dtype)
+            return labels
         if options == PLAIN and not self._too_large(image):
             return _or_windows(lambda: self.segmenter.labels(image), lambda: self._window_labels(image, options))
         if options.window or self._too_large(image):
@@ -116,7 +130,9 @@ class Predictor:
 
     def probs(self, image: Image, options: Options = PLAIN) -> NDArray[np.float32]:
         """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture. Raises ResourceError if they cannot fit."""
-        return self._planes(image, options, lambda run, size: blended_probs(run(), size), self.label_space.num_classes)
+        count = self.label_space.num_classes
+        probs = self._planes(image, options, lambda run, size: blended_probs(run(), size), count)
+        return refined(image, probs, options.crf) if options.crf else probs
 
     def sampled(
         self, image: Image, options: Options = PLAIN, samples: int = SAMPLES, name: str = "", note: Note | None = None
@@ -132,6 +148,7 @@ class Predictor:
         with dropout_sampled(self.segmenter):
             planes = self._planes(image, options, lambda run, size: sampled_planes(run, samples, size, note), count + 1)
         probs, variance = planes[:count], planes[count]
+        probs = refined(image, probs, options.crf) if options.crf else probs
         labels = probs.argmax(axis=0).astype(self.label_space.dtype)
         return Prediction(name, image, labels, self.label_space, lambda: probs, variance)
 

@@ -1,0 +1,96 @@
+"""Exact Gaussian filters of pictures, differentiable, on any device: separable in position, by brute force in any features.
+
+A filter is symmetric and linear, includes a pixel's own value, and knows nothing beyond the border. Normalisations are
+those of denselab.crf: with K the kernel and K1 what it makes of ones, "symmetric" is K1^-1/2 K K1^-1/2, "before" K K1^-1,
+"after" K1^-1 K, and "none" K times the constant of a permutohedral lattice, which the weights of papers were chosen with.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Normalization = Literal["symmetric", "before", "after", "none"]
+Filter = Callable[[Tensor], Tensor]
+TINY = 1e-20  # as the dense CRF libraries add to K1
+BLOCK_ENTRIES = 2**23  # of the kernel at a time: 32 MiB in float32
+
+
+def factors(total: Tensor, normalization: Normalization) -> tuple[Tensor, Tensor]:
+    """What values are multiplied by before and after filtering; total: the filtered ones, of any shape."""
+    one, inverse = torch.ones_like(total), 1 / (total + TINY)
+    return {
+        "symmetric": (inverse.sqrt(), inverse.sqrt()),
+        "before": (inverse, one),
+        "after": (one, inverse),
+        "none": (one, one),
+    }[normalization]
+
+
+def normalised(plain: Filter, like: Tensor, normalization: Normalization) -> Filter:
+    """The filter with its normalisation; like: (N, C), the shape of what it will filter."""
+    if normalization == "none":
+        return plain
+    with torch.no_grad():
+        before, after = factors(plain(torch.ones_like(like[:, :1])), normalization)
+    return lambda values: plain(values * before) * after
+
+
+def axis_matrix(length: int, sigma: float, normalization: Normalization, like: Tensor) -> Tensor:
+    """(n, n) kernel exp(-(i - j)^2 / (2 sigma^2)) of one axis with its share of the normalisation, in like's dtype."""
+    place = torch.arange(length, device=like.device, dtype=like.dtype)
+    kernel = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
+    before, after = factors(kernel.sum(1), normalization)
+    return after[:, None] * kernel * before
+
+
+def spatial_filter(
+    size: tuple[int, int], sigma: float, normalization: Normalization, constant: float, like: Tensor
+) -> Filter:
+    """The Gaussian of positions, (B, H, W, C) to (B, H, W, C): a matrix product along each axis. sigma: pixels.
+
+    constant: the factor of "none". Not truncated: the products cost H + W multiplications per value, which at 192x256
+    and 12 classes is less than a convolution with as many taps as the Gaussian has weights.
+    """
+    rows, columns = (axis_matrix(length, sigma, normalization, like) for length in size)
+    if normalization == "none":
+        rows = rows * constant
+
+    def apply(values: Tensor) -> Tensor:
+        return torch.einsum("hi,bijc,wj->bhwc", rows, values, columns)
+
+    return apply
+
+
+class ExactFilter(torch.autograd.Function):
+    """K values with K_ij = exp(-|f_i - f_j|^2 / 2), (B, N, C) and (B, N, d) to (B, N, C); K is never held whole, nor kept."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, features: Tensor) -> Tensor:
+        """In blocks of rows; O(N^2)."""
+        ctx.features = features
+        out = torch.empty_like(values)
+        rows = max(1, BLOCK_ENTRIES // (values.shape[0] * values.shape[1]))
+        for at in range(0, values.shape[1], rows):
+            distances = torch.cdist(
+                features[:, at : at + rows], features, compute_mode="donot_use_mm_for_euclid_dist"
+            )  # products would lose small distances between features of many deviations
+            out[:, at : at + rows] = distances.square_().mul_(-0.5).exp_() @ values
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """The kernel is symmetric: the gradient is filtered as the values were. Features have none."""
+        return ExactFilter.apply(gradients[0].contiguous(), ctx.features), None
+
+
+def exact_filter(features: Tensor, constant: float) -> Filter:
+    """The Gaussian of features (B, N, d), divided by their deviations, times a constant: (B N, C) to (B N, C)."""
+    batch, number, _ = features.shape
+
+    def apply(values: Tensor) -> Tensor:
+        filtered: Tensor = ExactFilter.apply(values.view(batch, number, -1), features)  # type: ignore[no-untyped-call]
+        return filtered.reshape(values.shape) * constant
+
+    return apply
