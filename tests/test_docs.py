@@ -45,3 +45,10 @@ def test_every_network_s_file_has_a_row_with_its_certificate() -> None:
     certificates = re.findall(r"`(?:tests/models/)?(test_\w+\.py)`", table)
     assert [file for file in certificates if not (ROOT / "tests" / "models" / file).is_file()] == []
     assert all(re.search(r"`(tests/models/)?test_\w+\.py`", row) for row in rows)
+
+
+@pytest.mark.parametrize("page", ["crf.md"])
+def test_a_page_s_python_runs(page: str) -> None:
+    namespace: dict[str, Any] = {}
+    for block in python_blocks(page):
+        exec(compile(block, f"docs/{page}", "exec"), namespace)

@@ -5,7 +5,7 @@ same arithmetic: fit the picture into `imgsz`, normalise, run, enlarge the logit
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,9 +21,12 @@ from denselab.checkpoint import pack_tensors, read_folder, unpack_json, unpack_t
 from denselab.crf import Parameters
 from denselab.data.resample import resize_image
 from denselab.data.transforms import fit_size, normalise
+from denselab.encoders.pretrained import Pretrained
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
+from denselab.layers.crf_rnn import CRFSettings
 from denselab.models.base import SegmentationModel
+from denselab.models.with_crf import WithCRF
 from denselab.types import Image, LabelMap
 
 FORMAT = 1  # of config.json in a model folder
@@ -42,18 +45,24 @@ class Architecture:
     output_stride: int | None = None
     in_channels: int = 3
     aux: bool = False
+    crf_layer: CRFSettings | None = None  # not in older folders
 
-    def create(self) -> SegmentationModel:
-        """The network, with random weights."""
-        return create_model(
+    def __post_init__(self) -> None:
+        if isinstance(self.crf_layer, Mapping):  # as a model folder has it
+            object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
+
+    def create(self, pretrained: Pretrained = "no") -> SegmentationModel:
+        """The network, its encoder with random or ImageNet weights."""
+        model = create_model(
             self.name,
             self.num_classes,
             encoder=self.encoder,
             output_stride=self.output_stride,
             in_channels=self.in_channels,
             aux=self.aux,
-            pretrained="no",
+            pretrained=pretrained,
         )
+        return WithCRF(model, self.crf_layer) if self.crf_layer else model
 
 
 @dataclass(frozen=True)
@@ -257,7 +266,9 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
             fields.get("fit", "inside"),  # not in older folders
         )
         label_space = LabelSpace.from_list(config["labels"])
-        crf = Parameters(**config["crf"]) if config.get("crf") else None  # not in older folders, nor where it does not help
+        crf = (
+            Parameters(**config["crf"]) if config.get("crf") else None
+        )  # absent in older folders, and where it is no help
         model = architecture.create()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
@@ -309,6 +320,7 @@ def model_card(segmenter: Segmenter) -> str:
     rows = "\n".join(f"| {i} | {e.id} | {e.name} | {e.role} |" for i, e in enumerate(space.classes))
     scores = "\n".join(f"- {name}: {value}" for name, value in segmenter.scores.items())
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+    encoder += " with a CRF layer" if architecture.crf_layer else ""
     height, width = segmenter.preprocessing.imgsz
     fitted = {
         "inside": f"fitted into {height}x{width}",

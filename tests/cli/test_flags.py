@@ -9,13 +9,15 @@ CONTRACT = {
     "check": {"--out", "--workers", "--seed", "--json"},
     "train": {
         *("--out", "--model", "--encoder", "--time", "--epochs", "--imgsz", "--batch", "--pretrained", "--device"),
-        *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages"),
+        *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
     },
     "eval": {
         "--split",
         "--tta",
         "--output-stride",
         "--window",
+        "--crf",
+        "--crf-preset",
         "--out",
         "--device",
         "--seed",
@@ -30,9 +32,27 @@ CONTRACT = {
         "--probs",
         "--uncertainty",
         "--samples",
+        "--crf",
+        "--crf-preset",
+        "--steps",
         "--device",
         "--json",
     },
+    "refine": {
+        *("--out", "--preset", "--theta-alpha", "--theta-beta", "--w1", "--theta-gamma", "--w2", "--iterations"),
+        *(
+            "--normalization",
+            "--confidence",
+            "--labels",
+            "--axes",
+            "--probs",
+            "--steps",
+            "--class",
+            "--threads",
+            "--json",
+        ),
+    },
+    "crf": set(),
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
     "explain": {"--out", "--pixel", "--class", "--device", "--json"},
@@ -44,6 +64,14 @@ CONTRACT = {
 def flags_of(command: str) -> set[str]:
     group = typer.main.get_command(app)
     return {flag for parameter in group.commands[command].params for flag in parameter.opts if flag.startswith("--")}
+
+
+def test_flags_of_crf_tune() -> None:
+    tune = typer.main.get_command(app).commands["crf"].commands
+    assert set(tune) == {"tune"}
+    flags = {flag for parameter in tune["tune"].params for flag in parameter.opts if flag.startswith("--")}
+    expected = ("--split", "--time", "--strategy", "--pictures", "--window", "--tta", "--out", "--device", "--json")
+    assert flags == set(expected)
 
 
 def test_flags() -> None:

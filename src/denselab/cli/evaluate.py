@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from denselab.cli.crf_options import Crf, CrfPreset, parameters_of, refuse_without_crf
 from denselab.cli.predict import window_size
 from denselab.config import read_settings
 from denselab.console import progress, remark, stdout
@@ -20,6 +21,7 @@ from denselab.labels import LabelSpace
 
 if TYPE_CHECKING:
     from denselab.evaluation.evaluate import Evaluation
+    from denselab.evaluation.paired import Paired
     from denselab.inference.collection import KeptLabels
 
 
@@ -34,6 +36,8 @@ def evaluate(
     output_stride: Annotated[
         int | None, typer.Option(metavar="8|16|32", help="DeepLab: another output stride, with the same weights.")
     ] = None,
+    crf: Crf = False,
+    crf_preset: CrfPreset = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
@@ -56,7 +60,9 @@ def evaluate(
     from denselab.report.measure import evaluation_json
 
     options = Options.of(tta, window_size(window))
+    refuse_without_crf(crf, {"--crf-preset": crf_preset})
     predictor = load(model, device, output_stride)
+    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter))
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = split_of_run(model) | {key: value for key, value in given.items() if value is not None}
     dataset = open_dataset(data, **drawn)
@@ -66,12 +72,14 @@ def evaluate(
         raise DataError(
             f"{data} has no picture in {split}; it has {', '.join(dataset.splits)}: choose one with --split"
         )
-    kept = KeptLabels()
+    kept, plain = KeptLabels(), KeptLabels()
     with progress("evaluate", len(items), "pictures", quiet=as_json) as bar:
-        evaluation = count(predict_items(predictor, dataset, items, options, kept, bar), dataset.label_space)
+        evaluation = count(predict_items(predictor, dataset, items, options, kept, bar, plain), dataset.label_space)
+    paired = without_crf(dataset, items, plain, evaluation) if options.crf else None
     kind = split if output_stride is None else f"{split}-os{output_stride}"
-    folder = out or default_folder(model, data, kind)
-    document = evaluation_json(evaluation)
+    folder = out or default_folder(model, data, f"{kind}-crf" if crf else kind)
+    more = {"crf": {"parameters": asdict(options.crf), **paired.to_dict()}} if options.crf and paired else {}
+    document = evaluation_json(evaluation, more)
     write_text(folder / "evaluation.json", document)
     write_text(folder / "evaluation.csv", csv_text(csv_rows(evaluation)))
     write_text(folder / "pictures.csv", csv_text(picture_rows(evaluation)))
@@ -80,7 +88,19 @@ def evaluate(
         print(document, end="")
         return
     stdout.print(console_table(evaluation))
+    if paired:
+        stdout.print(paired.table())
+        stdout.print(f"the CRF: {paired.sentence()}", markup=False, soft_wrap=True)
     remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+
+
+def without_crf(dataset: Dataset, items: Sequence[Item], plain: KeptLabels, refined: Evaluation) -> Paired:
+    """The scores of the network alone, whose labels were kept, beside those with the CRF."""
+    from denselab.evaluation.evaluate import evaluate as count
+    from denselab.evaluation.paired import Paired
+
+    maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)
+    return Paired(count(maps, dataset.label_space), refined)
 
 
 def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpace:

@@ -29,6 +29,7 @@ app = typer.Typer(
 def _register() -> None:
     from denselab.cli.check import check
     from denselab.cli.convert import convert
+    from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
@@ -36,6 +37,7 @@ def _register() -> None:
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
+    from denselab.cli.refine import refine
     from denselab.cli.train import train
 
     app.command("demo")(demo)
@@ -44,6 +46,8 @@ def _register() -> None:
     app.command("eval")(evaluate)
     app.command("val", hidden=True)(evaluate)
     app.command("predict")(predict)
+    app.command("refine")(refine)
+    app.add_typer(crf_app, name="crf")
     app.command("models")(models)
     app.command("info")(info)
     app.command("explain")(explain)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from denselab.cli.crf_options import Crf, CrfPreset, parameters_of, refuse_without_crf
 from denselab.config import parse_size
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError, DataError, SkippedInputs
@@ -46,6 +48,11 @@ def predict(
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
     ] = None,
+    crf: Crf = False,
+    crf_preset: CrfPreset = None,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="With --crf: one picture per iteration, and an animation, in steps/.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -57,6 +64,9 @@ def predict(
     started = time.monotonic()
     options = Options.of(tta, window_size(window))
     runs = sample_count(uncertainty, samples)
+    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--steps": steps})
+    if steps and runs:
+        raise ConfigError("--steps and --uncertainty together; run predict once for each")
     sources, skipped = find_sources(inputs, out)
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
@@ -65,7 +75,8 @@ def predict(
             f"nothing to predict: {_told(skipped)}; give picture files, or folders or patterns that hold some"
         )
     predictor = load(model, device, output_stride)
-    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs)
+    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter))
+    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs, steps)
     skipped += unreadable
     seconds = time.monotonic() - started
     if as_json:

@@ -33,6 +33,9 @@ def train(
     init: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model or run folder to start from; what fits is copied.")
     ] = None,
+    crf_layer: Annotated[
+        bool, typer.Option("--crf-layer", help="A dense CRF behind the network that learns with it (CRF-RNN).")
+    ] = False,
     stages: Annotated[
         bool, typer.Option("--stages", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget.")
     ] = False,
@@ -60,6 +63,7 @@ def train(
         "batch": batch,
         "pretrained": pretrained,
         "init": init,
+        "crf_layer": crf_layer or None,
         "stages": stages or None,
         "device": device,
         "workers": workers,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from denselab.crf import mean_field_kernels as kernels
 from denselab.crf.permutohedral import Features, Lattice, Normalization, build
 from denselab.crf.spatial import Axis
-from denselab.crf.spatial_kernels import FIR, NODES, filter_columns, first_node
+from denselab.crf.spatial_kernels import FIR, NODES, first_node, join_nodes, reached_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 
@@ -103,14 +103,21 @@ class MeanField:
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
         width, (rows, columns), count = len(self.lanes), self.shape, len(terms)
         self.spatial = terms
-        self.grids = np.zeros((count, 8), np.int64)
-        rows_at = nodes_at = 0
+        self.grids = np.zeros((count, 7), np.int64)
+        self.places = np.zeros((len(self.parts), count, 3), np.int64)
+        nodes_at = sums_at = 0
         for m, term in enumerate(terms):
             x, y = term.columns, term.rows
-            self.grids[m] = x.radius, x.step, x.nodes, y.radius, y.step, y.nodes, rows_at, nodes_at
-            rows_at, nodes_at = rows_at + rows * x.nodes * width, nodes_at + y.nodes * x.nodes * width
-        self.filtered, self.smooth = aligned(rows_at), aligned(nodes_at)
-        self.taps = stacked([term.columns.taps for term in terms])
+            self.grids[m] = x.radius, x.step, x.nodes, y.radius, y.step, y.nodes, nodes_at
+            nodes_at += y.nodes * x.nodes * width
+            for part, (begin, end) in enumerate(self.parts):
+                first, last = reached_nodes(begin, end - begin, self.grids[m])
+                self.places[part, m] = first, last, sums_at
+                sums_at += (last - first) * x.nodes * width
+        self.pushed, self.smooth = aligned(sums_at), aligned(nodes_at)
+        self.pushed[:] = 0
+        both = [axis.taps for term in terms for axis in (term.columns, term.rows)]
+        self.taps = stacked(both).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
         self.befores = stacked([self._reach(term.columns) for term in terms])
         self.afters = np.array([term.columns.after for term in terms], np.float32).reshape(count, columns)
         self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(
@@ -157,6 +164,8 @@ class MeanField:
         """Forget marginals that were put into the filters and never taken out: inference that stopped by its tolerance."""
         if self._holding:
             self.buffers[:] = 0
+            self.pushed[:] = 0
+            self._holding = False
 
     def _pass(
         self,
@@ -168,28 +177,19 @@ class MeanField:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         self._holding = self._holding or not out.size
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
-        filters = (
-            self.grids,
-            self.taps,
-            self.befores,
-            self.afters,
-            self.scales,
-            self.between,
-            self.filtered,
-            self.smooth,
-        )
+        filters = (self.grids, self.taps, self.befores, self.afters, self.scales, self.between, self.pushed)
         state = (source, self.labels, self.energy, *shared, self.values, self.penalty)
         tasks = [
             partial(
                 kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns, mode,
-                *state, self.buffers[i], out, previous, *filters, self.lanes,
+                *state, self.buffers[i], out, previous, *filters, self.places[i], self.smooth, self.lanes,
             )
             for i, (begin, end) in enumerate(self.parts)
         ]  # fmt: skip
         return float(max(run(tasks, self.threads)))
 
     def _filter(self) -> None:
-        """Blur the lattices, and filter the rows along y."""
+        """Blur the lattices, and sum what the parts of the picture pushed to the nodes."""
         self._holding = False
         tasks = [
             partial(
@@ -199,10 +199,9 @@ class MeanField:
             for lattice, base, diagonal, matrix in self.lattices
         ]  # fmt: skip
         for m, term in enumerate(self.spatial):
-            axis, stripes = term.rows, max(1, self.number // 20_000)
-            columns = partial(filter_columns, self.filtered, self.shape[0])
-            rest = (self.grids[m], axis.taps, *self.compatibilities[m], self.smooth, self.lanes)
-            tasks += [partial(columns, first, last, *rest) for first, last in parts(axis.nodes, stripes, FIR)]
+            join = partial(join_nodes, self.pushed, np.ascontiguousarray(self.places[:, m]), self.grids[m])
+            rest = (*self.compatibilities[m], self.smooth, self.lanes)
+            tasks += [partial(join, first, last, *rest) for first, last in parts(term.rows.nodes, len(self.parts))]
         run(tasks, self.threads)
 
 

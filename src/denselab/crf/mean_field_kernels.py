@@ -20,13 +20,15 @@ from denselab.crf.spatial_kernels import (
     NODES,
     NODES_X,
     RADIUS_X,
-    ROWS_AT,
     STEP_X,
     add_row,
     filter_row,
     first_node,
+    push_rows,
+    reached_nodes,
     times_matrix,
 )
+from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 from denselab.crf.vectors import (
     add,
     broadcast,
@@ -61,30 +63,48 @@ def read_labels(source: Any, labels: int, first: int, count: int, to: Any, start
 
 
 @kernel
-def read_energies(source: Any, labels: int, first: int, count: int, energy: Any) -> None:
-    """energy = minus source, pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same."""
-    number = source.size // labels
-    least = np.empty(count, np.float32)
-    for x in range(count):
-        least[x] = source[first + x]
+def write_labels(row: Any, start: int, labels: int, first: int, count: int, out: Any, lanes: Any) -> None:
+    """out[l, first + x] = row[start + x * W + l]: from pixel-major to (L, N)."""
+    width, number = len(lanes), out.size // labels
+    side = min(width, SQUARE)
+    whole = count - count % side
+    for x in range(0, whole, side):
+        pixels_to_labels(row, start + x * width, out, first + x, number, labels, lanes)
+    for label in range(labels):
+        for x in range(whole, count):
+            put(out, label * number + first + x, scalar(row, start + x * width + label))
+
+
+@kernel
+def read_energies(source: Any, labels: int, first: int, count: int, row: Any, start: int, lanes: Any) -> None:
+    """row = minus source (L, N), pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same."""
+    width, number = len(lanes), source.size // labels
+    side = min(width, SQUARE)
+    whole = count - count % side
+    least = source[first : first + count].copy()
     for label in range(1, labels):
         line = source[label * number + first : label * number + first + count]
         for x in range(count):
             least[x] = min(least[x], line[x])
+    for x in range(0, whole, side):
+        energies_to_pixels(source, first + x, number, labels, least, x, row, start + x * width, lanes)
     for label in range(labels):
-        at = label * number + first
-        for x in range(count):
-            put(energy, (first + x) * labels + label, least[x] - scalar(source, at + x))
+        for x in range(whole, count):
+            put(row, start + x * width + label, scalar(least, x) - scalar(source, label * number + first + x))
 
 
 @kernel
-def write_labels(row: Any, start: int, width: int, labels: int, first: int, count: int, out: Any) -> None:
-    """out[l, first + x] = row[start + x * width + l]: from pixel-major to (L, N)."""
-    number = out.size // labels
-    for label in range(labels):
-        at = label * number + first
-        for x in range(count):
-            out[np.uint64(at + x)] = scalar(row, start + x * width + label)
+def keep_row(row: Any, start: int, labels: int, first: int, count: int, energy: Any, lanes: Any) -> None:
+    """energy[(first + x) * L + l] = row[start + x * W + l].
+
+    Whole vectors are stored, whose ends the next pixels overwrite; the last four (no vector reaches further) go label by label.
+    """
+    width, whole = len(lanes), max(0, count - 4)
+    for x in range(whole):
+        store(energy, (first + x) * labels, load(row, start + x * width, lanes))
+    for x in range(whole, count):
+        for label in range(labels):
+            put(energy, (first + x) * labels + label, scalar(row, start + x * width + label))
 
 
 @kernel
@@ -202,25 +222,27 @@ def blur(
 def pass_over(
     begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, index: Any, weight: Any, back: Any,
     corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
-    grids: Any, taps: Any, befores: Any, afters: Any, scales: Any, between: Any, filtered: Any, smooth: Any, lanes: Any,
+    grids: Any, taps: Any, befores: Any, afters: Any, scales: Any, between: Any, pushed: Any, places: Any, smooth: Any,
+    lanes: Any,
 ) -> Any:  # fmt: skip
     """One pass over pixels begin..end-1, `columns` at a time; see mode. Returns the largest change against `previous`.
 
     out (L, N): where it is not empty, the result goes there and not to the vertices. The arrays from grids on have one row
-    per spatial term: taps, befores, afters along x; scales (2, rows) before and after along y; between (2, step * NODES) along
-    x and y. filtered takes the rows filtered along x, smooth holds the nodes.
+    per spatial term: taps and between (2, ...) along x and y; befores, afters along x; scales (2, rows) the same along y.
+    pushed takes this part's sums at the nodes, see places (terms, 3); smooth holds the nodes.
     """
     width, change = len(lanes), np.float32(0.0)
     margin, nodes = row_margin(grids), np.int64(1)
     for m in range(grids.shape[0]):
         nodes = max(nodes, grids[m, NODES_X])
     row, line = np.zeros((columns + 2 * margin) * width, np.float32), np.empty(nodes * width, np.float32)
-    start = margin * width
+    start, lines = margin * width, np.zeros((grids.shape[0], FIR * nodes * width), np.float32)
     for first in range(begin, end, columns):
         count, y = min(columns, end - first), first // columns
         if mode == START:
-            read_energies(source, labels, first, count, energy)
-        if mode == GIVEN:
+            read_energies(source, labels, first, count, row, start, lanes)
+            keep_row(row, start, labels, first, count, energy, lanes)
+        elif mode == GIVEN:
             read_labels(source, labels, first, count, row, start, width)
         elif mode == MESSAGE:
             row[:] = 0
@@ -237,16 +259,31 @@ def pass_over(
         if previous.size > 0:
             change = max(change, largest_change(row, start, width, labels, first, count, previous))
         if out.size > 0:
-            write_labels(row, start, width, labels, first, count, out)
+            write_labels(row, start, labels, first, count, out, lanes)
             continue
         if len(corners) > 0:
             give_row(row, start, index, weight, corners, first, count, buffer, lanes)
         for m in range(grids.shape[0]):
-            grid = grids[m]
-            at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * width
-            to = grid[ROWS_AT] + y * grid[NODES_X] * width
-            filter_row(row, at, grid, taps[m], befores[m], scales[m, 0, y], filtered, to, lanes)
+            filter_and_push(
+                row, start, y, begin // columns, first + columns >= end, grids[m], taps[m], befores[m],
+                scales[m, 0, y], lines[m], pushed, places[m], lanes,
+            )  # fmt: skip
     return change
+
+
+@kernel
+def filter_and_push(
+    row: Any, start: int, y: int, top: int, last: bool, grid: Any, taps: Any, before: Any, scale: Any, lines: Any, pushed: Any,
+    place: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """Filter a row along x, and after every FIR rows since `top`, or after the last, push them to the nodes along y."""
+    size, place_in_lines = grid[NODES_X] * len(lanes), (y - top) % FIR
+    at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * len(lanes)
+    filter_row(row, at, grid, taps[0], before, scale, lines, place_in_lines * size, lanes)
+    if place_in_lines == FIR - 1 or last:
+        lines[(place_in_lines + 1) * size : FIR * size] = 0
+        low, high = reached_nodes(y - place_in_lines, place_in_lines + 1, grid)
+        push_rows(lines, y - place_in_lines, grid, taps[1], low, high, pushed, place[2], place[0], lanes)
 
 
 @kernel

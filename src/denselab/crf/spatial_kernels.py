@@ -1,7 +1,10 @@
 """The compiled loops of the spatial filter; spatial.py explains the grid, mean_field_kernels.py calls them row by row.
 
-`grid` describes one term on one picture, int64: radius, step and nodes along x, the same along y, and where its rows
-filtered along x and its nodes begin in the shared arrays. Arrays are flat float32; a pixel or node has len(lanes) floats.
+A row of pixels is filtered along x at once, while it is in the cache; eight such rows are then pushed to all node rows that
+they reach along y, into sums of each part of the picture, so that rows filtered along x are never stored as a picture.
+
+`grid` describes one term on one picture, int64: radius, step and nodes along x, the same along y, and where its nodes begin in
+the shared array. Arrays are flat float32; a pixel or node has len(lanes) floats.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from denselab.crf.vectors import broadcast, load, multiply, scalar, scaled_add, 
 
 FIR = 8  # outputs that a filter works on at once: as many sums as registers hold
 NODES = 8  # nodes that a value between them is made of
-RADIUS_X, STEP_X, NODES_X, RADIUS_Y, STEP_Y, NODES_Y, ROWS_AT, NODES_AT = range(8)
+RADIUS_X, STEP_X, NODES_X, RADIUS_Y, STEP_Y, NODES_Y, NODES_AT = range(7)
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -56,44 +59,66 @@ def filter_row(
 
 
 @kernel
-def filter_columns(
-    source: Any,
-    rows: int,
-    first: int,
-    last: int,
-    grid: Any,
-    taps: Any,
-    diagonal: Any,
-    matrix: Any,
-    out: Any,
-    lanes: Any,
+def push_rows(
+    lines: Any, y: int, grid: Any, taps: Any, first: int, last: int, out: Any, start: int, origin: int, lanes: Any
 ) -> None:
-    """Rows of nodes first..last-1 of out = the rows filtered along y, times the compatibility.
+    """Add FIR rows of nodes, filtered along x, to the node rows first..last-1 that they reach along y.
 
-    diagonal: (W,), or matrix: (L, W) flat where it is not empty.
+    lines: the rows y..y + FIR - 1, one after the other, zeros where the picture ends. out[start..] begins at node row `origin`.
     """
-    width, radius, step, columns = len(lanes), grid[RADIUS_Y], grid[STEP_Y], grid[NODES_X]
+    width, step, size = len(lanes), grid[STEP_Y], grid[NODES_X] * len(lanes)
+    nearest = (
+        y + grid[RADIUS_Y] + (FIR - 1) * step - first_node(step)
+    )  # the tap of row y at node 0, zeros in front counted
+    for x in range(0, size, width):
+        a0, a1 = load(lines, x, lanes), load(lines, x + size, lanes)
+        a2, a3 = load(lines, x + 2 * size, lanes), load(lines, x + 3 * size, lanes)
+        a4, a5 = load(lines, x + 4 * size, lanes), load(lines, x + 5 * size, lanes)
+        a6, a7 = load(lines, x + 6 * size, lanes), load(lines, x + 7 * size, lanes)
+        for node in range(first, last):
+            at, tap = start + (node - origin) * size + x, nearest - node * step
+            total = scaled_add(scalar(taps, tap), a0, load(out, at, lanes))
+            total = scaled_add(scalar(taps, tap + 1), a1, total)
+            total = scaled_add(scalar(taps, tap + 2), a2, total)
+            total = scaled_add(scalar(taps, tap + 3), a3, total)
+            total = scaled_add(scalar(taps, tap + 4), a4, total)
+            total = scaled_add(scalar(taps, tap + 5), a5, total)
+            total = scaled_add(scalar(taps, tap + 6), a6, total)
+            total = scaled_add(scalar(taps, tap + 7), a7, total)
+            store(out, at, total)
+
+
+@kernel
+def reached_nodes(y: int, rows: int, grid: Any) -> Any:
+    """The first node row, and the last + 1, that rows y..y + rows - 1 reach."""
+    step, radius, origin = grid[STEP_Y], grid[RADIUS_Y], first_node(grid[STEP_Y])
+    first = -((origin + radius - y) // step)
+    last = (y + rows - 1 + radius - origin) // step + 1
+    return max(np.int64(0), first), min(grid[NODES_Y], last)
+
+
+@kernel
+def join_nodes(
+    pushed: Any, places: Any, grid: Any, first: int, last: int, diagonal: Any, matrix: Any, out: Any, lanes: Any
+) -> None:
+    """Node rows first..last-1 of out = the sums of all parts of the picture, times the compatibility; the sums become 0.
+
+    pushed: flat; places (parts, 3): first and last + 1 node row of each part's sums, and where they begin. diagonal: (W,), or
+    matrix: (L, W) flat where it is not empty.
+    """
+    width, size = len(lanes), grid[NODES_X] * len(lanes)
     nothing, factor = broadcast(np.float32(0.0), lanes), load(diagonal, 0, lanes)
     spare = np.empty(width, np.float32)
-    for node in range(first, last, FIR):
-        top = first_node(step) + node * step - radius
-        for x in range(columns):
-            a0, a1, a2, a3, a4, a5, a6, a7 = nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
-            for y in range(max(0, top), min(rows, top + 2 * radius + 1 + (FIR - 1) * step)):
-                value = load(source, grid[ROWS_AT] + (y * columns + x) * width, lanes)
-                k = y - top
-                a0 = scaled_add(scalar(taps, k + 7 * step), value, a0)
-                a1 = scaled_add(scalar(taps, k + 6 * step), value, a1)
-                a2 = scaled_add(scalar(taps, k + 5 * step), value, a2)
-                a3 = scaled_add(scalar(taps, k + 4 * step), value, a3)
-                a4 = scaled_add(scalar(taps, k + 3 * step), value, a4)
-                a5 = scaled_add(scalar(taps, k + 2 * step), value, a5)
-                a6 = scaled_add(scalar(taps, k + step), value, a6)
-                a7 = scaled_add(scalar(taps, k), value, a7)
-            for j in range(min(FIR, last - node)):
-                total = multiply(a0, factor) if matrix.size == 0 else times_matrix(a0, matrix, spare, lanes)
-                store(out, grid[NODES_AT] + ((node + j) * columns + x) * width, total)
-                a0, a1, a2, a3, a4, a5, a6 = a1, a2, a3, a4, a5, a6, a7
+    for node in range(first, last):
+        for x in range(0, size, width):
+            total = nothing
+            for part in range(places.shape[0]):
+                if places[part, 0] <= node < places[part, 1]:
+                    at = places[part, 2] + (node - places[part, 0]) * size + x
+                    total = scaled_add(np.float32(1.0), load(pushed, at, lanes), total)
+                    store(pushed, at, nothing)
+            total = multiply(total, factor) if matrix.size == 0 else times_matrix(total, matrix, spare, lanes)
+            store(out, grid[NODES_AT] + node * size + x, total)
 
 
 @kernel

@@ -8,13 +8,14 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from denselab.console import Progress, progress, remark
+from denselab.crf import Parameters
 from denselab.data.dataset import Dataset, Item
 from denselab.data.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
@@ -22,6 +23,8 @@ from denselab.inference.files import write_text
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
 from denselab.inference.predictor import Options, Predictor
+from denselab.inference.refinement import refined
+from denselab.inference.refinement_steps import write_steps
 from denselab.inference.uncertainty import require_dropout
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
@@ -51,16 +54,18 @@ def predict_files(
     probs: ProbsFormat = "none",
     quiet: bool = False,
     samples: int = 0,
+    steps: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
 
     The label table goes to labels.json. samples: runs with dropout per picture, for its uncertainty; 0 is a plain run.
+    steps: one picture per iteration of the CRF of `options`, in steps/STEM/.
     Raises ConfigError before any work where a result would replace an input or another file that predict did not write,
     and for samples of a network without dropout; ResourceError where `out` cannot be written.
     """
     if samples:
         require_dropout(predictor.segmenter)
-    refuse_losses(sources, out, probs, uncertainty=samples > 0)
+    refuse_losses(sources, out, probs, uncertainty=samples > 0, steps=steps)
     write_text(out / TABLE, labels_json(predictor.label_space))
     results: list[Result] = []
     skipped: list[Skipped] = []
@@ -71,7 +76,8 @@ def predict_files(
             if isinstance(image, DataError):
                 outcome = image
             else:
-                outcome = _try_predict(predictor, source, image, options, probs, samples, bar)
+                drawn = out / "steps" / str(source.stem) if steps else None
+                outcome = _try_predict(predictor, source, image, options, probs, samples, drawn, bar)
             if isinstance(outcome, DenseLabError):
                 skipped.append(Skipped(str(source.path), _reason(outcome, source.path)))
                 remark(f"skipped {source.path}: {skipped[-1].reason}")
@@ -79,7 +85,7 @@ def predict_files(
                 if saving:
                     saving.result()  # raises where writing failed; and holds at most one result in memory
                 saving = pool.submit(outcome.save, out, probs, str(source.stem))
-                written = result_paths(out, source.stem, probs, uncertainty=samples > 0)
+                written = result_paths(out, source.stem, probs, uncertainty=samples > 0, steps=steps)
                 uncertainty = None if outcome.uncertainty is None else float(outcome.uncertainty.mean(dtype=np.float64))
                 shares = class_shares(outcome.labels, predictor.label_space)
                 results.append(Result(source.path, written, shares, uncertainty))
@@ -89,13 +95,16 @@ def predict_files(
     return results, skipped
 
 
-def refuse_losses(sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False) -> None:
+def refuse_losses(
+    sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
+) -> None:
     """Raise ConfigError where a result would replace an input, or a file that is no earlier result.
 
     `predict RUN data/images --out data` would else write over the labels of a data set. Earlier results are known by
     the label table beside them.
     """
-    targets = [p for s in sources for p in result_paths(out, s.stem, probs, uncertainty=uncertainty).values()]
+    kinds = {"uncertainty": uncertainty, "steps": steps}
+    targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
     refuse_overwriting(targets, sources)
     table = out / TABLE
     if _is_label_table(table):
@@ -130,12 +139,15 @@ def _try_predict(
     options: Options,
     probs: ProbsFormat,
     samples: int,
+    steps: Path | None,
     bar: Progress,
 ) -> Prediction | ResourceError:
     """The prediction, or why this picture is too large for the machine: the others need not be."""
     try:
         if samples:
             return predictor.sampled(image, options, samples, source.path.stem, lambda note: bar.advance(0, note))
+        if steps and options.crf:
+            return predict_in_steps(predictor, source, image, options, options.crf, steps)
         return predict_one(predictor, source, image, options, probs)
     except ResourceError as error:
         return error
@@ -151,6 +163,16 @@ def predict_one(
             source.path.stem, image, labels, predictor.label_space, lambda: predictor.probs(image, options)
         )
     values = predictor.probs(image, options)  # one run gives both: the labels are where the probabilities are largest
+    labels = values.argmax(axis=0).astype(predictor.label_space.dtype)
+    return Prediction(source.path.stem, image, labels, predictor.label_space, lambda: values)
+
+
+def predict_in_steps(
+    predictor: Predictor, source: Source, image: Image, options: Options, crf: Parameters, folder: Path
+) -> Prediction:
+    """The prediction of one file with a picture of each iteration of the CRF written to `folder`."""
+    plain = predictor.probs(image, replace(options, crf=None))
+    values = write_steps(folder, image, plain, crf, predictor.label_space)
     labels = values.argmax(axis=0).astype(predictor.label_space.dtype)
     return Prediction(source.path.stem, image, labels, predictor.label_space, lambda: values)
 
@@ -201,10 +223,17 @@ class KeptLabels:
 
 
 def predict_items(
-    predictor: Predictor, dataset: Dataset, items: Sequence[Item], options: Options, kept: KeptLabels, bar: Progress
+    predictor: Predictor,
+    dataset: Dataset,
+    items: Sequence[Item],
+    options: Options,
+    kept: KeptLabels,
+    bar: Progress,
+    plain: KeptLabels | None = None,
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
     """(name, truth, prediction) of each item, one after the other, for evaluation.evaluate; predictions go to `kept`.
 
+    plain: where to keep what the network says before the CRF of `options`; the network runs once for both.
     Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
     the score that was asked for.
     """
@@ -217,7 +246,13 @@ def predict_items(
             if not waiting:
                 return
             sample = waiting.popleft().result()
-            labels = predictor.labels(sample.image, options)
+            if plain is None or options.crf is None:
+                labels = predictor.labels(sample.image, options)
+            else:
+                probs = predictor.probs(sample.image, replace(options, crf=None))
+                plain.keep(sample.name, probs.argmax(axis=0).astype(predictor.label_space.dtype))
+                refined_probs = refined(sample.image, probs, options.crf)
+                labels = refined_probs.argmax(axis=0).astype(predictor.label_space.dtype)
             kept.keep(sample.name, labels)
             bar.advance()
             yield sample.name, sample.labels, labels

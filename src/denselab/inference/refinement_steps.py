@@ -1,4 +1,4 @@
-"""Mean field at work, iteration by iteration: the score of a class beside the labels (as DeepLab's figure of the CRF's effect)."""
+"""Mean field at work, iteration by iteration: the score of a class beside the labels, as DeepLab's figures have it."""
 
 import io
 from collections.abc import Iterator

@@ -1,18 +1,19 @@
 """The dense CRF as a layer that learns: mean field as a recurrent network.
 
 Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 4 (one
-iteration: softmax, message passing, weighting, compatibility, adding the unary) and figure 2. Learnt are the weight of each class
-in each kernel (the paper's kernels have one for all, its release a matrix that starts as a diagonal) and the compatibility,
-which is not forced to be symmetric; the kernels' deviations stay as they are. Gradients reach the logits and these, not the picture.
+iteration: softmax, message passing, weighting, compatibility, adding the unary). Learnt are the weight of each class in each
+kernel (the diagonal of the release's matrices) and the compatibility, which need not be symmetric; the kernels' deviations
+stay as they are. Gradients reach the logits and these, not the picture.
 
-Defaults are those of the release (torrvision/crfasrnn): deviations, weights, normalisation after filtering; 5 iterations in
-training and 10 in use (section 7: more in training lets gradients vanish, and takes longer).
-Deviations from the release: the spatial kernel is filtered exactly, not by a lattice; the compatibility starts as Potts, 1 - I, as
-in the paper, where the release has -I: the same for the softmax. As in denselab.crf, whose arithmetic this is (without its clip of
-probabilities), all filters include a pixel's message to itself.
+Defaults are those of the release (torrvision/crfasrnn): deviations, weights, division by the filtered ones ("after"); 5
+iterations in training and 10 in use, as in the paper: more in training let gradients vanish, and take longer.
+Deviations from the release: the spatial kernel is filtered exactly, not by a lattice; the compatibility starts as the paper's
+Potts model, 1 - I, where the release has -I, which is the same to a softmax. The arithmetic is that of denselab.crf, without
+its clip of probabilities: filters include a pixel's message to itself.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -23,7 +24,9 @@ from denselab.layers.gaussian_filter import Filter, Normalization, exact_filter,
 from denselab.layers.lattice import build_lattice, lattice_constant, lattice_filter
 
 Method = Literal["auto", "lattice", "exact"]
-EXACT_PIXELS = 1024  # up to here "auto" is exact: measured on a CPU, the lattice is faster from about 32x32 on
+EXACT_PIXELS = (
+    256  # up to here "auto" is exact. On a CPU the lattice is faster from there on: 10 times at 32x32, 60 at 48x64
+)
 
 
 @dataclass(frozen=True)
@@ -72,39 +75,45 @@ class CRFRNN(nn.Module):
         self.compatibility = nn.Parameter(1 - torch.eye(num_classes))
 
     def forward(self, logits: Tensor, images: Tensor) -> Tensor:
-        """(B, K, H, W) log-marginals, in the dtype of the logits.
+        """(B, K, H, W) log-marginals, float32, or float64 where the logits are.
 
-        logits: (B, K, H, W), any float; float64 is computed as such, others in float32. images: (B, 3, H, W) RGB, 0..255.
+        logits: (B, K, H, W), any float. images: (B, 3, H, W) RGB, 0..255.
         """
         _check(logits, images, self.compatibility.shape[0])
         if logits.is_meta:  # a lattice depends on the picture: on the device of shapes there is nothing to build
             return logits.log_softmax(1)
         with torch.autocast(logits.device.type, enabled=False):
-            wide = logits if logits.dtype == torch.float64 else logits.float()
-            return self._mean_field(wide, images.detach().to(wide.dtype)).to(logits.dtype)
+            wide = (logits if logits.dtype == torch.float64 else logits.float()).contiguous()
+            return self._mean_field(wide, images.detach().to(wide.dtype))
 
-    def _mean_field(self, logits: Tensor, images: Tensor) -> Tensor:
-        chosen, size = self.settings, (logits.shape[2], logits.shape[3])
-        unary = logits.permute(0, 2, 3, 1).contiguous()  # classes last: filters move whole pixels
+    def _mean_field(self, unary: Tensor, images: Tensor) -> Tensor:
+        chosen, size = self.settings, (unary.shape[2], unary.shape[3])
         spatial = spatial_filter(size, chosen.theta_gamma, chosen.normalization, lattice_constant(2), unary)
         bilateral = self._bilateral(unary, images)
-        compatibility = self.compatibility.to(unary.dtype).T
+        weights = [w.to(unary.dtype).view(-1, 1, 1) for w in (self.spatial_weights, self.bilateral_weights)]
+        compatibility = self.compatibility.to(unary.dtype)
         now = unary
         for _ in range(chosen.iterations if self.training else chosen.test_iterations):
-            marginals = now.softmax(-1)
-            message = self.spatial_weights * spatial(marginals)
-            message = message + self.bilateral_weights * bilateral(marginals.flatten(0, 2)).view_as(marginals)
-            now = unary - message @ compatibility
-        return now.log_softmax(-1).permute(0, 3, 1, 2)
+            marginals = now.softmax(1)
+            message = weights[0] * spatial(marginals) + weights[1] * bilateral(marginals)
+            now = unary - (compatibility @ message.flatten(2)).view_as(unary)
+        return now.log_softmax(1)
 
     def _bilateral(self, unary: Tensor, images: Tensor) -> Filter:
-        """The normalised filter of position and colour, (B H W, K) to (B H W, K), for these pictures."""
-        chosen, pixels = self.settings, unary.flatten(0, 2).detach()
+        """The normalised filter of position and colour for these pictures, (B, K, H, W) to (B, K, H, W)."""
+        chosen, (batch, classes, height, width) = self.settings, unary.shape
         features = bilateral_features(images, chosen.theta_alpha, chosen.theta_beta)
-        if self.method == "exact" or (self.method == "auto" and features.shape[1] <= EXACT_PIXELS):
-            return normalised(exact_filter(features, lattice_constant(5)), pixels, chosen.normalization)
-        lattice = build_lattice(features)
-        return normalised(lambda values: lattice_filter(values, lattice), pixels, chosen.normalization)
+        if self.method == "exact" or (self.method == "auto" and height * width <= EXACT_PIXELS):
+            plain = exact_filter(features, lattice_constant(5))
+        else:
+            plain = partial(lattice_filter, lattice=build_lattice(features))
+        flat = normalised(plain, unary.new_empty(batch * height * width, classes), chosen.normalization)
+
+        def apply(values: Tensor) -> Tensor:
+            pixels = values.permute(0, 2, 3, 1).reshape(-1, classes)
+            return flat(pixels).view(batch, height, width, classes).permute(0, 3, 1, 2)
+
+        return apply
 
 
 def bilateral_features(images: Tensor, theta_alpha: float, theta_beta: float) -> Tensor:

@@ -5,9 +5,9 @@ P. Krähenbühl's dense CRF library, as in denselab.crf (numba, inference only).
 coordinates that sum to zero; each splats its value onto the d + 1 vertices of the simplex around it; vertices are blurred with
 (1/2, 1, 1/2) along d + 1 directions; each point slices its value back, times 1 / (1 + 2^-d).
 
-No hash table: vertices are found by one sort of integer keys and neighbours by bisection, which torch does on every device. Splat,
-blur and slice all gather (embedding_bag), so the result does not depend on the order of threads: at 192x256 pixels and 12 classes
-one thread splats in 2 ms where index_add takes 13.
+No hash table: vertices are found by one sort of integer keys and neighbours by bisection, which torch does on every device.
+Splat, blur and slice all gather (embedding_bag), so the result does not depend on the order of threads; at 192x256 pixels
+and 12 classes one thread splats in 2 ms where index_add takes 13.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class LatticeFilter(torch.autograd.Function):
 
 def lattice_filter(values: Tensor, lattice: Lattice) -> Tensor:
     """About K values, K_ij = c exp(-|f_i - f_j|^2 / 2) with c = lattice_constant(d); (N, C), j = i included."""
-    filtered: Tensor = LatticeFilter.apply(values.contiguous(), lattice, False)  # type: ignore[no-untyped-call]
+    filtered: Tensor = LatticeFilter.apply(values.contiguous(), lattice, False)
     return filtered
 
 
@@ -138,8 +138,15 @@ def _simplex(lifted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return remainder, order, torch.cat([first, offset.diff(dim=1)], dim=1)
 
 
+def _descending_rank(values: Tensor) -> Tensor:
+    """(N, n) int64: how many values of the row are larger, or equal and before. By comparing all pairs: no sort of N rows."""
+    mine, others = values[:, :, None], values[:, None, :]
+    place = torch.arange(values.shape[1], device=values.device)
+    return ((others > mine) | ((others == mine) & (place < place[:, None]))).sum(2)
+
+
 def _units(remainder: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """(d + 2,): what a step along each coordinate adds to a key, 0 for the last, then the picture's; and each one's least value.
+    """(d + 2,): what a step along each coordinate adds to a key, 0 for the last, then the picture's; (d,): their least values.
 
     Vertices around a point reach d beyond its remainder-0 point, and their neighbours another d.
     """

@@ -1,8 +1,9 @@
 """What the report says in numbers: rows and means made from an Evaluation, and two models compared."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,8 +169,11 @@ def _verdict(changes: Sequence[ClassChange]) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def evaluation_json(evaluation: Evaluation) -> str:
-    """The scores as tables.json_document has them, and under "exact" every count, from which they can be made again."""
-    scores = json.dumps(json_document(evaluation), indent=1, ensure_ascii=False)
+def evaluation_json(evaluation: Evaluation, more: Mapping[str, Any] | None = None) -> str:
+    """The scores as tables.json_document has them, and under "exact" every count, from which they can be made again.
+
+    more: further keys, between the two.
+    """
+    scores = json.dumps({**json_document(evaluation), **(more or {})}, indent=1, ensure_ascii=False)
     exact = json.dumps(evaluation.to_dict(), ensure_ascii=False)  # one line: there may be millions of numbers
     return f'{scores.removesuffix("}").rstrip()},\n "exact": {exact}\n}}\n'

@@ -9,6 +9,7 @@ from torch import Tensor
 from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
+from denselab.models.with_crf import plain_name
 from denselab.segmenter import CONFIG, WEIGHTS, find_model_folder
 from denselab.training.state import LAST
 
@@ -20,11 +21,12 @@ NAMED = 3  # names of tensors that a message shows
 class Initial:
     """The weights of a model folder. architecture: as segmenter.Architecture, the class count apart, as keys of TrainConfig.
 
-    mean, std: RGB of pictures in 0..1, as they were trained with.
+    crf_layer: keys of TrainConfig too, empty where it has none. mean, std: RGB of pictures in 0..1, as they were trained with.
     """
 
     folder: Path
     architecture: dict[str, Any]
+    crf_layer: dict[str, Any]
     mean: RGB
     std: RGB
     tensors: dict[str, Tensor]
@@ -48,9 +50,11 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     try:
         stored, preprocessing = config["architecture"], config["preprocessing"]
         architecture = {"model": stored["name"], **{key: stored[key] for key in ("encoder", "output_stride", "aux")}}
+        crf = stored.get("crf_layer") or {}  # not in older folders
+        crf_layer = {"crf_layer": True, **{f"crf_{key}": value for key, value in crf.items()}} if crf else {}
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
-        return Initial(found, architecture, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), tensors)
+        return Initial(found, architecture, crf_layer, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), tensors)
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{found / CONFIG} is not the config of a model folder: {error!r}") from None
 
@@ -58,11 +62,14 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
 def start_from(model: SegmentationModel, initial: Initial) -> str:
     """Copy every tensor of equal name and shape into the network; returns how many of how many, in words.
 
-    Raises ConfigError where none that is learnt fits.
+    Names are those of the network without a CRF layer: one of the two, both or none may have one. Raises ConfigError where
+    no tensor that is learnt fits.
     """
     own = model.state_dict()
     learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    fitting = {name: t for name, t in initial.tensors.items() if name in own and own[name].shape == t.shape}
+    given = {plain_name(name): tensor for name, tensor in initial.tensors.items()}
+    pairs = {name: given[plain_name(name)] for name in own if plain_name(name) in given}
+    fitting = {name: tensor for name, tensor in pairs.items() if own[name].shape == tensor.shape}
     if not learnt & fitting.keys():
         raise ConfigError(
             f"init: none of the {len(initial.tensors)} tensors of {initial.folder} ({initial.architecture['model']}) has the "

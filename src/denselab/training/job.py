@@ -1,7 +1,7 @@
 """From settings and a data set to a job: everything about a run that does not change while it runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denselab.build import create_loss, create_model, is_normalised, model_preprocessing
+from denselab.build import create_loss, is_normalised, model_preprocessing
 from denselab.config import TrainConfig
 from denselab.data.dataset import Dataset, Item, require_trainable
 from denselab.data.loading import PixelWeights, balanced_weights
 from denselab.data.transforms import Augmentation, fit_size
 from denselab.data.weight_map import weight_map
 from denselab.errors import ConfigError
+from denselab.layers.crf_rnn import CRFSettings
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
+from denselab.models.with_crf import WithCRF
 from denselab.runtime import cpu_count
 from denselab.segmenter import Architecture, Preprocessing, resolve_device
 from denselab.training.initial import read_initial, start_from
@@ -69,9 +71,12 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     torch.manual_seed(int(settings.get("seed") or 0))
     initial = read_initial(settings["init"], run) if settings.get("init") else None
     if initial is not None and settings.get("model") is None:
-        settings = {**settings, **initial.architecture}
+        settings = {**initial.crf_layer, **_given(settings), **initial.architecture}
     model, architecture, pretrained = _make_model(settings, dataset)
     started = [Choice("init", settings["init"], start_from(model, initial))] if initial and initial.tensors else []
+    mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
+    if isinstance(model, WithCRF):
+        model.set_normalisation(mean, std)
     sizes = picture_sizes(train_items)
     facts = _facts(settings, dataset, sizes, model)
     speed = None
@@ -81,7 +86,6 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     loss = _make_loss(config, dataset, weights)
-    mean, std = (initial.mean, initial.std) if initial else model_preprocessing(config.model, config.encoder)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     preprocessing = Preprocessing(config.imgsz, mean, std, train_scale=float(np.median(scales)))
     job = Job(
@@ -115,16 +119,18 @@ def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[Segmenta
         encoder=value["encoder"],
         output_stride=value["output_stride"],
         aux=bool(value["aux"]),
+        crf_layer=_crf_layer(value) if value["crf_layer"] else None,
     )
-    model = create_model(
-        architecture.name,
-        architecture.num_classes,
-        encoder=architecture.encoder,
-        output_stride=architecture.output_stride,
-        aux=architecture.aux,
-        pretrained=value["pretrained"],
-    )
-    return model, architecture, value["pretrained"]
+    return architecture.create(value["pretrained"]), architecture, value["pretrained"]
+
+
+def _crf_layer(value: Mapping[str, Any]) -> CRFSettings:
+    """The settings of the CRF layer, whose keys in TrainConfig begin with crf_."""
+    return CRFSettings(**{field.name: value[f"crf_{field.name}"] for field in fields(CRFSettings)})
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _facts(

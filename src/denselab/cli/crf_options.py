@@ -1,0 +1,41 @@
+"""The dense CRF's options, shared by predict, eval, refine and crf tune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from denselab.console import remark
+from denselab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from denselab.crf import Parameters
+    from denselab.segmenter import Segmenter
+
+Crf = Annotated[bool, typer.Option("--crf", help="Refine with the dense CRF: labels follow the picture's edges.")]
+CrfPreset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Its parameters: deeplab_v1, deeplab_v2, deconvnet or pydensecrf. Default: those tuned for the model.",
+        show_default=False,
+    ),
+]
+
+
+def refuse_without_crf(crf: bool, given: dict[str, object]) -> None:
+    """Raise ConfigError where an option of the CRF came without --crf."""
+    for flag, value in given.items():
+        if value and not crf:
+            raise ConfigError(f"{flag} without --crf; give both, or neither")
+
+
+def parameters_of(crf: bool, preset: str | None, segmenter: Segmenter) -> Parameters | None:
+    """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf."""
+    from denselab.inference.refinement import origin, parameters_for, told  # here: `denselab --help` needs no torch
+
+    parameters = parameters_for(preset or crf, segmenter.crf) if crf else None
+    if parameters:
+        remark(f"dense CRF, {origin(preset, segmenter.crf)}: {told(parameters)}")
+    return parameters

@@ -1,0 +1,99 @@
+"""From (labels, pixels) to the labels of a pixel side by side, and back: squares of up to 16 x 16 numbers, in registers.
+
+Networks give and expect (L, H, W); the passes want the labels of a pixel in one vector. Element by element, the first pass
+spends more time on the order of its input than on everything else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+
+from denselab.crf.vectors import INT32, address, intrinsic, vector_type
+
+SQUARE = 16  # of the side of a square; with fewer lanes, as many as there are
+
+
+def side_of(width: int) -> int:
+    """The side of the squares for vectors of this width."""
+    return min(width, SQUARE)
+
+
+def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
+    """Emit the transpose of n vectors of n lanes, n a power of two: blocks are exchanged, of n / 2, n / 4, ... 1 lanes."""
+    rows, side = list(rows), len(rows)
+    step = side // 2
+    while step:
+        for i in range(side):
+            if i & step:
+                continue
+            upper = [e if not e & step else side + e - step for e in range(side)]
+            lower = [e + step if not e & step else side + e for e in range(side)]
+            first, second = rows[i], rows[i + step]
+            for place, order in ((i, upper), (i + step, lower)):
+                rows[place] = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, side), order))
+        step //= 2
+    return rows
+
+
+def load_at(builder: Any, place: Any, side: int) -> Any:
+    """Emit a load of `side` floats."""
+    return builder.load(builder.bitcast(place, vector_type(side).as_pointer()), align=4)
+
+
+def store_at(builder: Any, place: Any, vector: Any) -> None:
+    """Emit a store of a vector."""
+    builder.store(vector, builder.bitcast(place, vector.type.as_pointer()), align=4)
+
+
+@intrinsic
+def energies_to_pixels(
+    typing: Any, source: Any, at: Any, pitch: Any, labels: Any, least: Any, x: Any, row: Any, to: Any, lanes: Any
+) -> Any:
+    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side; lanes beyond: any number."""
+    width = len(lanes)
+    side = side_of(width)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, (source, at, pitch, labels, least, x, row, to, _) = signature.args, arguments
+        base = load_at(builder, address(context, builder, kinds[4], least, x), side)
+        final = builder.sub(labels, ir.Constant(labels.type, 1))
+        for group in range(0, width, side):
+            vectors = []
+            for label in range(group, group + side):
+                wanted = ir.Constant(labels.type, label)
+                there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
+                place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
+                vectors.append(builder.fsub(base, load_at(builder, place, side)))
+            for i, vector in enumerate(transposed(builder, vectors)):
+                offset = builder.add(to, ir.Constant(to.type, i * width + group))
+                store_at(builder, address(context, builder, kinds[6], row, offset), vector)
+        return context.get_dummy_value()
+
+    numbers = types.intp
+    return types.void(source, numbers, numbers, numbers, least, numbers, row, numbers, lanes), emit
+
+
+@intrinsic
+def pixels_to_labels(typing: Any, row: Any, start: Any, out: Any, at: Any, pitch: Any, labels: Any, lanes: Any) -> Any:
+    """out[l * pitch + at + i] = row[start + i * W + l], i over a square's side."""
+    width = len(lanes)
+    side = side_of(width)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, (row, start, out, at, pitch, labels, _) = signature.args, arguments
+        for group in range(0, width, side):
+            vectors = []
+            for i in range(side):
+                offset = builder.add(start, ir.Constant(start.type, i * width + group))
+                vectors.append(load_at(builder, address(context, builder, kinds[0], row, offset), side))
+            for label, vector in enumerate(transposed(builder, vectors), group):
+                wanted = ir.Constant(labels.type, label)
+                with builder.if_then(builder.icmp_signed("<", wanted, labels)):
+                    place = builder.add(at, builder.mul(wanted, pitch))
+                    store_at(builder, address(context, builder, kinds[2], out, place), vector)
+        return context.get_dummy_value()
+
+    numbers = types.intp
+    return types.void(row, numbers, out, numbers, numbers, numbers, lanes), emit

@@ -1,0 +1,219 @@
+"""`denselab crf tune`: the CRF's parameters for one model, searched on half of the pictures and judged on the other half.
+
+Judged on the pictures that chose them, the best of many parameters would gain by chance alone.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from denselab.console import progress, remark
+from denselab.crf import Parameters
+from denselab.data import Dataset, Item
+from denselab.errors import DataError
+from denselab.evaluation import scores
+from denselab.evaluation.confusion import Counts, confusion_matrix
+from denselab.evaluation.evaluate import evaluate
+from denselab.evaluation.paired import Paired
+from denselab.inference.collection import KeptLabels
+from denselab.inference.crf_search import Strategy, Trial, number_of_candidates, search
+from denselab.inference.predictor import PLAIN, Options, Predictor
+from denselab.inference.probability_cache import Cached, ProbabilityCache
+from denselab.inference.refinement import refined
+from denselab.labels import LabelSpace
+from denselab.runtime import cpu_count
+from denselab.types import LabelMap
+
+LEAST = 2  # pictures in each half: an interval needs two
+CACHING_SHARE = 0.4  # of the time that the network may take for the tuning half
+
+
+@dataclass
+class Tuning:
+    """What came of it. baseline: mean IoU on the tuning half without the CRF. paired: on the other half, without and with.
+
+    stopped: the user ended the search early.
+    """
+
+    strategy: Strategy
+    tuned_on: tuple[str, ...]
+    baseline: float
+    trials: list[Trial] = field(default_factory=list)
+    paired: Paired | None = None
+    stopped: bool = False
+
+    @property
+    def best(self) -> Trial | None:
+        """The first of those with the highest score; None where there was no time for one."""
+        return max(self.trials, key=lambda trial: trial.miou, default=None)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the best parameters raised the mean IoU on pictures that did not choose them, beyond doubt."""
+        return self.paired is not None and self.paired.helps
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When things have to be done, in time.monotonic() seconds."""
+
+    started: float
+    seconds: float
+
+    def left(self) -> float:
+        """Seconds until the end."""
+        return self.started + self.seconds - time.monotonic()
+
+    def share(self, part: float) -> float:
+        """Seconds until `part` of the time is over."""
+        return self.started + part * self.seconds - time.monotonic()
+
+
+def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
+    """(to choose on, to judge on): at most `pictures` in all, drawn at random; frames of one sequence fall into one half.
+
+    Raises DataError for fewer than four pictures.
+    """
+    if len(items) < 2 * LEAST or (pictures is not None and pictures < 2 * LEAST):
+        count = len(items) if pictures is None else min(len(items), pictures)
+        raise DataError(f"{count} pictures; tuning needs {2 * LEAST}: half of them choose, the other half judge")
+    rng = np.random.default_rng(seed)
+    chosen = [items[i] for i in rng.permutation(len(items))[:pictures]]
+    groups: dict[str, list[Item]] = {}
+    for item in chosen:
+        groups.setdefault(item.group or item.name, []).append(item)
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for members in sorted(groups.values(), key=len, reverse=True):
+        parts[len(parts[0]) > len(parts[1])].extend(members)
+    if min(map(len, parts)) < LEAST:  # one long sequence: frames of it have to be in both
+        return chosen[::2], chosen[1::2]
+    return parts
+
+
+def tune(
+    predictor: Predictor,
+    dataset: Dataset,
+    items: Sequence[Item],
+    *,
+    seconds: float,
+    strategy: Strategy = "coarse-to-fine",
+    pictures: int | None = None,
+    options: Options = PLAIN,
+    memory: int | None = None,
+    quiet: bool = False,
+) -> Tuning:
+    """Search parameters on half of the items and judge the best on the other, within `seconds` in all.
+
+    options: how the network runs; its crf does not count. memory: bytes for probabilities, beyond which they go to disk.
+    The interrupt key ends the search; the best so far is judged. Raises DataError for too few or unreadable pictures.
+    """
+    deadline = Deadline(time.monotonic(), seconds)
+    choosing, judging = halves(items, pictures)
+    with ProbabilityCache(memory) as cache:
+        per_picture = _fill(cache, predictor, dataset, choosing, options, deadline, quiet)
+        space = dataset.label_space
+        tuning = Tuning(strategy, tuple(p.name for p in cache.pictures), _baseline(cache.pictures, space))
+        # The judging half costs the network and the CRF once per picture.
+        reserve = min(len(judging) * per_picture * 1.3 + 2, 0.5 * seconds)
+        _search(tuning, cache.pictures, space, deadline, reserve, quiet)
+    if tuning.best:
+        tuning.paired = _judge(predictor, dataset, judging, options, tuning.best.parameters, deadline, quiet)
+    return tuning
+
+
+def _fill(
+    cache: ProbabilityCache,
+    predictor: Predictor,
+    dataset: Dataset,
+    items: Sequence[Item],
+    options: Options,
+    deadline: Deadline,
+    quiet: bool,
+) -> float:
+    """Run the network over the tuning half, as far as its share of the time goes; returns seconds per picture."""
+    started = time.monotonic()
+    with progress("network", len(items), "pictures", quiet) as bar:
+        for item in items:
+            if len(cache.pictures) >= LEAST and deadline.share(CACHING_SHARE) < 0:
+                remark(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
+                break
+            sample = dataset.read(item)
+            cache.add(sample.name, sample.image, sample.labels, predictor.probs(sample.image, options))
+            bar.advance()
+    return (time.monotonic() - started) / len(cache.pictures)
+
+
+def _baseline(pictures: Sequence[Cached], space: LabelSpace) -> float:
+    counts = [_count(p, p.probs().argmax(axis=0), space) for p in pictures]
+    return scores.mean_iou(np.sum(counts, axis=0))
+
+
+def _count(picture: Cached, labels: np.ndarray, space: LabelSpace) -> Counts:
+    return confusion_matrix(picture.truth, labels.astype(space.dtype), space.num_classes, space.ignore_index)
+
+
+def _search(
+    tuning: Tuning, pictures: Sequence[Cached], space: LabelSpace, deadline: Deadline, reserve: float, quiet: bool
+) -> None:
+    """Try candidates until the strategy, the time or the user's patience ends; the first is always finished."""
+    side = median(max(p.truth.shape) for p in pictures)
+    total = number_of_candidates(tuning.strategy)
+    with ThreadPoolExecutor(cpu_count()) as pool, progress("search", total, "candidates", quiet) as bar:
+
+        def score(parameters: Parameters) -> float | None:
+            def one(picture: Cached) -> Counts | None:
+                if tuning.trials and deadline.left() < reserve:
+                    return None
+                return _count(picture, refined(picture.image, picture.probs(), parameters, 1).argmax(axis=0), space)
+
+            counts = [count for count in pool.map(one, pictures) if count is not None]
+            return scores.mean_iou(np.sum(counts, axis=0)) if len(counts) == len(pictures) else None
+
+        try:
+            for trial in search(tuning.strategy, score, side):
+                tuning.trials.append(trial)
+                best = tuning.best
+                assert best is not None
+                left = max(0.0, deadline.left() - reserve)
+                bar.advance(1, f"mIoU {best.miou:.4f}, without {tuning.baseline:.4f}; at most {left:.0f} s more")
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            tuning.stopped = True
+            remark("stopped: the best so far is judged; once more to leave at once")
+
+
+def _judge(
+    predictor: Predictor,
+    dataset: Dataset,
+    items: Sequence[Item],
+    options: Options,
+    parameters: Parameters,
+    deadline: Deadline,
+    quiet: bool,
+) -> Paired:
+    """The other half with and without the CRF, as many pictures as the time allows, at least two."""
+    plain, kept = KeptLabels(), KeptLabels()
+    done: list[Item] = []
+    with progress("judge", len(items), "pictures", quiet) as bar:
+        for item in items:
+            if len(done) >= LEAST and deadline.left() < 0:
+                remark(f"the time allows {len(done)} of {len(items)} pictures to judge on")
+                break
+            image = dataset.read_image(item)
+            probs = predictor.probs(image, options)
+            plain.keep(item.name, probs.argmax(axis=0).astype(dataset.label_space.dtype))
+            marginals = refined(image, probs, parameters)
+            kept.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
+            done.append(item)
+            bar.advance()
+    first, second = (evaluate(_maps(dataset, done, labels), dataset.label_space) for labels in (plain, kept))
+    return Paired(first, second)
+
+
+def _maps(dataset: Dataset, items: Sequence[Item], labels: KeptLabels) -> Iterator[tuple[str, LabelMap, LabelMap]]:
+    for item in items:
+        yield item.name, dataset.read_labels(item), labels[item.name]

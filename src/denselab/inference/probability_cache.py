@@ -1,0 +1,74 @@
+"""A network's probabilities of many pictures, computed once: float16, in memory up to a budget, beyond it on disk."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import ResourceError
+from denselab.runtime import total_memory
+from denselab.types import Image, LabelMap
+
+MEMORY_SHARE = 0.25  # of the machine's memory for what is kept
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A picture (H, W, 3), its true labels (H, W) and its probabilities (K, H, W) float16, an array or a file of one."""
+
+    name: str
+    image: Image
+    truth: LabelMap
+    stored: NDArray[np.float16] | Path
+
+    def probs(self) -> NDArray[np.float32]:
+        """(K, H, W) float32; half precision changes a sum by a few thousandths at most."""
+        stored = np.load(self.stored) if isinstance(self.stored, Path) else self.stored
+        return np.asarray(stored, dtype=np.float32)
+
+
+class ProbabilityCache:
+    """Pictures with probabilities. A context: files are removed at its end."""
+
+    def __init__(self, memory: int | None = None) -> None:
+        """memory: bytes for pictures and probabilities; None is a quarter of the machine's."""
+        self.memory = int(total_memory() * MEMORY_SHARE) if memory is None else memory
+        self.pictures: list[Cached] = []
+        self._used = 0
+        self._folder: Path | None = None
+
+    def __enter__(self) -> "ProbabilityCache":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, name: str, image: Image, truth: LabelMap, probs: NDArray[np.float32]) -> None:
+        """Keep a picture. Raises ResourceError where the disk has no room."""
+        half = probs.astype(np.float16)
+        needed = half.nbytes + image.nbytes + truth.nbytes
+        stored: NDArray[np.float16] | Path = half
+        if self._used + needed > self.memory:
+            stored = self._written(half)
+            needed -= half.nbytes
+        self._used += needed
+        self.pictures.append(Cached(name, image, truth, stored))
+
+    def _written(self, half: NDArray[np.float16]) -> Path:
+        try:
+            self._folder = self._folder or Path(tempfile.mkdtemp(prefix="denselab-crf-"))
+            path = self._folder / f"{len(self.pictures)}.npy"
+            np.save(path, half)
+        except OSError as error:
+            raise ResourceError(
+                f"no room for probabilities in {tempfile.gettempdir()}: {error.strerror or error}; use fewer --pictures, "
+                "or set TMPDIR to a larger disk"
+            ) from error
+        return path
