@@ -1,13 +1,14 @@
 """The dense CRF against pydensecrf's C++: time, error against the exact sum, peak memory, in one run.
 
-Run: python benchmarks/crf.py --data CAMVID [--oracle FOLDER] [--rounds N] [--pictures N] [--only speed accuracy memory breakdown]
+Run: python benchmarks/crf.py --data CAMVID [--oracle FOLDER] [--rounds N] [--pictures N] [--only TABLE ...] [--breakdown]
 
-CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layout). The oracle is pydensecrf2 1.1, which needs a
-compiler and is no dependency of DenseLab: `pip download --no-binary :all: --no-deps pydensecrf2==1.1`, unpack, and
+CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layout). The oracle is pydensecrf2 1.1, which needs
+a compiler and is no dependency of DenseLab: `pip download --no-binary :all: --no-deps pydensecrf2==1.1`, unpack, and
 `pip install --target FOLDER --no-deps ./pydensecrf2-1.1`. Without it the tables hold DenseLab alone.
 
 Speed: both sides in turn on the same picture, whole call: energies in, lattices built anew, marginals out; the ratio is the
-median over rounds of (oracle / ours). "door" is denselab.crf.pydensecrf, whose spatial term runs on the lattice as the oracle's.
+median over rounds of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf,
+whose spatial term runs on the lattice as the oracle's.
 Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with noise
 of several scales. Accuracy: crops of 60x80 at full detail against denselab.crf.exact in float64; mean absolute error of the
 marginals and share of pixels with another arg-max. Memory: highest resident size during a call less that before it, each in a
@@ -76,9 +77,10 @@ def speed(args: argparse.Namespace) -> None:
     print(
         f"\nwhole call, milliseconds: medians of {args.rounds} rounds on {args.pictures} pictures; in brackets the fastest"
     )
-    print(
-        f"{'size':>9} {'L':>3} {'T':>3} {'oracle':>15} {'1 thread':>15} {'2 threads':>15} {'x1':>5} {'x2':>5} {'same':>7} {'door x1':>8} {'same':>8}"
+    names = (
+        f"{'oracle':>15} {'1 thread':>15} {'2 threads':>15} {'x1':>5} {'x2':>5} {'same':>7} {'door x1':>8} {'same':>7}"
     )
+    print(f"{'size':>9} {'L':>3} {'T':>3} {names}")
     for size in SIZES:
         for labels in LABELS:
             for iterations in ITERATIONS:
@@ -110,7 +112,7 @@ def speed_row(args: argparse.Namespace, size: tuple[int, int], labels: int, iter
     shares = {name: f"{100 * min(values):.2f}%" for name, values in same.items()}
     print(
         f"{size[0]}x{size[1]:<5} {labels:>3} {iterations:>3} {cells.get('oracle', '-'):>15} {cells['1']:>15} {cells['2']:>15} "
-        f"{ratios['1']:>5.1f} {ratios['2']:>5.1f} {shares['1']:>7} {ratios['door']:>8.1f} {shares['door']:>8}"
+        f"{ratios['1']:>5.1f} {ratios['2']:>5.1f} {shares['1']:>7} {ratios['door']:>8.1f} {shares['door']:>7}"
     )
 
 
@@ -159,7 +161,7 @@ def oracle_module() -> Any:
 def accuracy(args: argparse.Namespace) -> None:
     """Error against the exact sum on crops of real pictures."""
     print(
-        f"\nagainst the exact sum, {args.pictures} crops of {CROP[0]}x{CROP[1]}: mean absolute error of the marginals; other arg-max"
+        f"\nagainst the exact sum, {args.pictures} crops of {CROP[0]}x{CROP[1]}: mean error of the marginals; other arg-max"
     )
     print(f"{'preset':>11} {'L':>3} {'ours':>10} {'':>7} {'door':>10} {'':>7} {'oracle':>10} {'':>7}")
     for name, parameters in PRESETS.items():
@@ -231,10 +233,10 @@ def resident(name: str) -> int:
 def breakdown(args: argparse.Namespace) -> None:
     """Where the time of a call goes, one and two threads: the fastest of the rounds for each part."""
     print(
-        "\nparts of a call of 5 iterations, milliseconds (fastest): prepare = lattice and arrays; filter = blur and columns"
+        "\nparts of a call of 5 iterations, milliseconds (fastest): prepare = lattice and arrays; filter = blur and nodes"
     )
     print(
-        f"{'size':>9} {'L':>3} {'threads':>7} {'energies':>9} {'prepare':>8} {'start':>7} {'filter':>7} {'passes':>7}"
+        f"{'size':>9} {'L':>3} {'threads':>7} {'energies':>8} {'prepare':>8} {'start':>8} {'filter':>8} {'passes':>8}"
     )
     for size in SIZES:
         for labels in LABELS:
@@ -242,9 +244,7 @@ def breakdown(args: argparse.Namespace) -> None:
             for threads in (1, 2):
                 rows = [parts_of(image, unary, threads) for _ in range(args.rounds + 1)]
                 best = 1e3 * np.min(rows[1:], 0)
-                print(
-                    f"{size[0]}x{size[1]:<5} {labels:>3} {threads:>7} {best[0]:>9.1f} {best[1]:>8.1f} {best[2]:>7.1f} {best[3]:>7.1f} {best[4]:>7.1f}"
-                )
+                print(f"{size[0]}x{size[1]:<5} {labels:>3} {threads:>7} " + " ".join(f"{part:>8.1f}" for part in best))
 
 
 def parts_of(image: Picture, unary: Floats, threads: int, iterations: int = 5) -> tuple[float, ...]:

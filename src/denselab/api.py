@@ -43,8 +43,8 @@ def train(
     """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
 
     time: "30m", "1h30m" or seconds; or epochs. imgsz: "360x480", (height, width) or one number. pretrained: "auto", "yes",
-    "no". init: a model or run folder to start from, as far as its tensors fit. crf_layer: a dense CRF behind the network that learns
-    with it. stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); what is
+    "no". init: a model or run folder to start from, as far as its tensors fit. crf_layer: a dense CRF that learns, behind
+    the network. stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); what is
     returned is the last one's. settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is
     left open, the default recipe chooses, and says why.
     Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.

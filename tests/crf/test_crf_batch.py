@@ -11,6 +11,7 @@ import pytest
 from denselab.crf import refine
 from denselab.crf.batch import Job, predicted_bytes, refine_many
 from denselab.crf.threads import parts, run
+from denselab.crf.workspace import Workspace
 from denselab.errors import ConfigError, ResourceError
 
 
@@ -89,3 +90,22 @@ print(denselab.crf.DenseCRF((2, 2), 2).shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "(2, 2)", done.stderr
+
+
+def test_workspaces_hand_their_memory_on() -> None:
+    """The next owner gets the block that the last one left, aligned; blocks of another size stay where they are."""
+
+    class Owner:
+        pass
+
+    owner = Owner()
+    first = Workspace(owner).floats(12_345)
+    assert first.ctypes.data % 64 == 0
+    place, first = first.ctypes.data, first[:0]
+    del owner
+    other = Owner()
+    workspace = Workspace(other)
+    assert workspace.floats(40_000).ctypes.data != place
+    assert workspace.integers(12_000).ctypes.data == place
+    assert workspace.integers(12_000).ctypes.data != place
+    assert workspace.floats(0).size == 0

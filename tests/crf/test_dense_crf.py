@@ -256,3 +256,15 @@ def test_refine_is_the_crf_of_a_preset(scene: Callable[..., Any]) -> None:
     refined = refine(image, probabilities, "deeplab_v1", iterations=4)
     np.testing.assert_allclose(refined, crf.infer(4).marginals, atol=1e-5)
     assert refine(image, probabilities, PRESETS["deeplab_v1"]).dtype == np.float32
+
+
+@pytest.mark.parametrize("labels", [5, 12, 37])
+def test_every_width(labels: int) -> None:
+    """More labels than one, four and sixteen lanes hold, on a width that no square of the transposition divides."""
+    rng = np.random.default_rng(labels)
+    unary = (3 * rng.random((labels, 9, 21))).astype(np.float32)
+    crf = DenseCRF((9, 21), labels, threads=1)
+    crf.set_unary(unary)
+    crf.add_gaussian(2.0, 2.0)
+    expected = exact.mean_field(unary.reshape(labels, -1), [exact.Term(exact.position_features(9, 21, 2.0), 2.0)], 2)
+    np.testing.assert_allclose(crf.infer(2).marginals.reshape(labels, -1), expected, atol=1e-4)

@@ -20,6 +20,7 @@ from denselab.crf.spatial import Axis
 from denselab.crf.spatial_kernels import FIR, NODES, first_node, join_nodes, reached_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
+from denselab.crf.workspace import Workspace
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -69,7 +70,8 @@ class MeanField:
         self.number = shape[0] * shape[1]
         self.lanes = lanes_for(labels)
         self.columns = shape[1] if shape[0] > 1 or spatial else CHUNK
-        self.energy = aligned(self.number * labels + len(self.lanes))
+        workspace = self.workspace = Workspace(self)
+        self.energy = workspace.floats(self.number * labels + len(self.lanes))
         self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
         self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)
         self._holding = False
@@ -79,9 +81,11 @@ class MeanField:
     def _prepare_lattices(self, terms: Sequence[LatticeTerm]) -> None:
         corners = [term.features.dimensions + 1 for term in terms]
         shape = (self.number, sum(corners))
-        self.index, self.weight = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        size = self.number * shape[1]
+        self.index = self.workspace.integers(size).reshape(shape)
+        self.weight = self.workspace.floats(size).reshape(shape)
         same = all(term.normalization in ("none", "symmetric") for term in terms)
-        back = NO_TABLE if same else np.empty(shape, np.float32)
+        back = NO_TABLE if same else self.workspace.floats(size).reshape(shape)
         self.lattices: list[tuple[Lattice, int, NDArray[np.float32], NDArray[np.float32]]] = []
         base = 0
         for i, term in enumerate(terms):
@@ -92,12 +96,12 @@ class MeanField:
             base += lattice.vertices + 1  # and a row of zeros for neighbours that do not exist
         self.back = self.weight if same else back
         width = len(self.lanes)
-        self.values, self.spare = aligned(base * width), aligned(base * width)
+        self.values, self.spare = (self.workspace.floats(base * width) for _ in range(2))
         # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
         number = min(8, max(2, self.number // (4 * base + 1))) if base else 1
         steps = -(-self.number // self.columns)
         self.parts = parts(steps, number)
-        self.buffers = aligned(len(self.parts) * base * width).reshape(len(self.parts), base * width)
+        self.buffers = self.workspace.floats(len(self.parts) * base * width).reshape(len(self.parts), base * width)
         self.buffers[:] = 0
 
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
@@ -114,7 +118,7 @@ class MeanField:
                 first, last = reached_nodes(begin, end - begin, self.grids[m])
                 self.places[part, m] = first, last, sums_at
                 sums_at += (last - first) * x.nodes * width
-        self.pushed, self.smooth = aligned(sums_at), aligned(nodes_at)
+        self.pushed, self.smooth = self.workspace.floats(sums_at), self.workspace.floats(nodes_at)
         self.pushed[:] = 0
         both = [axis.taps for term in terms for axis in (term.columns, term.rows)]
         self.taps = stacked(both).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
@@ -211,10 +215,3 @@ def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return out
-
-
-def aligned(size: int) -> NDArray[np.float32]:
-    """An uninitialised float32 array that begins at a cache line: a vector of 16 floats then lies in one line, not in two."""
-    room = np.empty(size + 16, np.float32)
-    first = -room.ctypes.data % 64 // 4
-    return room[first : first + size]

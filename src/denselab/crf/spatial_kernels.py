@@ -157,18 +157,18 @@ def add_row(
         for x in range(columns):
             store(line, x * width, load(smooth, base + x * width, lanes))
     step = grid[STEP_X]
-    for x in range(after.size):
-        at, phase = x // step, x % step
-        total = broadcast(np.float32(0.0), lanes)
-        if step == 1:
-            total = load(line, at * width, lanes)
-        elif phase == 0:
-            total = load(line, (at + NODES // 2 - 1) * width, lanes)
-        else:
-            for k in range(NODES):
-                total = scaled_add(scalar(across, phase * NODES + k), load(line, (at + k) * width, lanes), total)
-        place = start + x * width
-        store(row, place, scaled_add(scale * scalar(after, x), total, load(row, place, lanes)))
+    for at in range((after.size + step - 1) // step):
+        for phase in range(min(step, after.size - at * step)):
+            x, total = at * step + phase, broadcast(np.float32(0.0), lanes)
+            if step == 1:
+                total = load(line, at * width, lanes)
+            elif phase == 0:
+                total = load(line, (at + NODES // 2 - 1) * width, lanes)
+            else:
+                for k in range(NODES):
+                    total = scaled_add(scalar(across, phase * NODES + k), load(line, (at + k) * width, lanes), total)
+            place = start + x * width
+            store(row, place, scaled_add(scale * scalar(after, x), total, load(row, place, lanes)))
 
 
 @kernel

@@ -1,0 +1,197 @@
+"""`denselab crf tune`, and --crf in predict and eval, on a real model folder whose network's answer is known.
+
+The network labels each pixel by its own brightness. On pictures with noise it errs at single pixels, which the CRF repairs;
+on clean ones it is perfect, and nothing can help.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+import denselab.inference.crf_tuning as tuning_module
+from denselab.cli.crf import tune
+from denselab.cli.evaluate import evaluate
+from denselab.cli.predict import predict
+from denselab.crf import PRESETS, Parameters
+from denselab.data import open_dataset
+from denselab.errors import ConfigError, DataError, Interrupted
+from denselab.evaluation.evaluate import Evaluation
+from denselab.inference.crf_search import Score, Trial
+from denselab.models.pixelwise import Pixelwise
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
+
+HEIGHT, WIDTH, PICTURES = 24, 32, 6
+SMOOTH = Parameters(10.0, 60.0, 5.0, 2.0, 3.0, 3, "symmetric")
+
+
+def write_data(folder: Path, noise: float) -> Path:
+    """Six validation pictures (and one to train), dark and light parts with a slanted border between them."""
+    rng = np.random.default_rng(0)
+    for number in range(PICTURES + 1):
+        split = "train" if number == PICTURES else "val"
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        truth = (x + (y * number) // 8 > WIDTH // 2).astype(np.uint8)
+        grey = np.clip(np.where(truth, 150, 105) + rng.normal(0, noise, truth.shape), 0, 255).astype(np.uint8)
+        for kind, pixels in (("images", np.repeat(grey[..., None], 3, axis=2)), ("labels", truth)):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+            PILImage.fromarray(pixels).save(folder / kind / split / f"{'abcdefg'[number]}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("noisy"), 25)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("clean"), 3)
+
+
+def by_brightness() -> Pixelwise:
+    """Logits -8 (g - 1/2) and 8 (g - 1/2) for the grey value g in 0..1: the convolutions only hand it on."""
+    network = Architecture("pixelwise", 2).create()
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.zero_()
+                layer.weight[0, 0, layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] = 1
+        network.score.weight[:, 0] = torch.tensor([-8.0, 8.0])[:, None, None]
+        network.score.bias.copy_(torch.tensor([4.0, -4.0]))
+    return network.eval()
+
+
+@pytest.fixture
+def run(noisy: Path, tmp_path: Path) -> Path:
+    """A run folder with that network."""
+    space, folder = open_dataset(noisy).label_space, tmp_path / "run"
+    preprocessing = Preprocessing((HEIGHT, WIDTH), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    segmenter = Segmenter(by_brightness(), Architecture("pixelwise", 2), space, preprocessing, torch.device("cpu"), {})
+    save_segmenter(segmenter, folder / "model")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def told(run: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((run / "crf-tune" / "crf_tuning.json").read_text())
+    return document
+
+
+@pytest.mark.parametrize("strategy", ["coarse-to-fine", "random"])
+def test_tune_writes_parameters_that_help(
+    run: Path, noisy: Path, strategy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("denselab.inference.crf_search.RANDOM_CANDIDATES", 8)
+    tune(str(run), str(noisy), strategy=strategy, device="cpu")
+    document, stored = told(run), load_segmenter(run, "cpu").crf
+    assert document["helps"]
+    assert document["stored"]
+    assert stored == Parameters(**document["parameters"])
+    judged = document["judged"]
+    assert judged["miou_difference_low"] > 0.05
+    assert judged["totals"]["miou"]["after"] > judged["totals"]["miou"]["before"]
+    assert judged["totals"]["boundary_f1"]["after"] > judged["totals"]["boundary_f1"]["before"]
+    assert {row["name"] for row in judged["classes"]} == set(load_segmenter(run, "cpu").label_space.names)
+    chosen, judges = set(document["chosen_on"]["pictures"]), set(document["judged_on"])
+    assert len(chosen) == len(judges) == PICTURES / 2
+    assert not chosen & judges, "pictures that chose the parameters must not judge them"
+    assert document["parameters"] in [
+        {key: value for key, value in row.items() if key != "miou"} for row in document["candidates"]
+    ]
+    assert "the CRF helps on pictures that did not choose it" in capsys.readouterr().out
+
+
+def test_tune_changes_nothing_where_the_crf_cannot_help(
+    run: Path, clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run / "model")
+    tune(str(run), str(clean), device="cpu", as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document == told(run)
+    assert document["chosen_on"]["miou_without"] == 1
+    assert not document["helps"]
+    assert not document["stored"]
+    assert "does not help beyond doubt" in document["verdict"]
+    assert contents(run / "model") == before
+
+
+def test_an_interrupted_search_keeps_its_best(run: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = Parameters(10.0, 60.0, 0.0, 1.0, 0.1, 1, "symmetric")
+
+    def interrupted(strategy: str, score: Score, side: float) -> Iterator[Trial]:
+        for parameters in (weak, SMOOTH):
+            miou = score(parameters)
+            assert miou is not None
+            yield Trial(parameters, miou)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning_module, "search", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        tune(str(run), str(noisy), device="cpu", as_json=True)
+    assert caught.value.exit_code == 130
+    assert told(run)["stopped"]
+    assert load_segmenter(run, "cpu").crf == SMOOTH
+
+
+def test_a_tiny_budget_still_gives_an_honest_answer(run: Path, noisy: Path) -> None:
+    tune(str(run), str(noisy), time="0.01s", device="cpu", as_json=True)
+    document = told(run)
+    assert len(document["candidates"]) == 1
+    assert len(document["chosen_on"]["pictures"]) == len(document["judged_on"]) == 2
+
+
+def test_tune_refuses(run: Path, noisy: Path) -> None:
+    with pytest.raises(ConfigError, match="--time 'soon'"):
+        tune(str(run), str(noisy), time="soon")
+    with pytest.raises(DataError, match="3 pictures; tuning needs 4"):
+        tune(str(run), str(noisy), pictures=3, device="cpu")
+    with pytest.raises(DataError, match="no picture in test"):
+        tune(str(run), str(noisy), split="test", device="cpu")
+
+
+def test_eval_with_the_crf_shows_both(
+    run: Path, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(str(run), str(noisy), out=tmp_path / "plain", device="cpu", as_json=True)
+    plain = json.loads(capsys.readouterr().out)
+    evaluate(str(run), str(noisy), crf=True, crf_preset="pydensecrf", device="cpu", as_json=True)
+    captured = capsys.readouterr()
+    refined = json.loads(captured.out)
+    assert "dense CRF, preset pydensecrf: theta_alpha 80" in captured.err
+    assert refined["crf"]["parameters"]["theta_alpha"] == PRESETS["pydensecrf"].theta_alpha
+    assert refined["crf"]["totals"]["miou"] == {"before": plain["miou"], "after": refined["miou"]}
+    assert refined["miou"] > plain["miou"] + 0.05
+    assert refined["crf"]["helps"]
+    assert (run / "eval-val-crf" / "evaluation.json").is_file()
+    assert Evaluation.from_dict(refined["exact"]).miou == pytest.approx(refined["miou"], abs=1e-4)
+    evaluate(str(run), str(noisy), crf=True, out=tmp_path / "again", device="cpu")
+    assert "the CRF: mIoU +" in capsys.readouterr().out
+
+
+def test_predict_with_the_crf(run: Path, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = noisy / "images" / "val" / "a.png"
+    truth = np.asarray(PILImage.open(noisy / "labels" / "val" / "a.png"))
+    predict(str(run), [str(picture)], tmp_path / "default", crf=True, device="cpu")
+    assert "none were tuned for this model" in capsys.readouterr().err
+    store_crf(run / "model", SMOOTH)
+    predict(str(run), [str(picture)], tmp_path / "out", probs="npz", crf=True, steps=True, device="cpu")
+    assert "parameters tuned for this model" in capsys.readouterr().err
+    labels = np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png"))
+    assert (labels == truth).mean() > 0.97
+    with np.load(tmp_path / "out" / "probs" / "a.npz") as file:
+        assert np.array_equal(file["probs"].argmax(0), labels), "saved are the marginals"
+    assert len(list((tmp_path / "out" / "steps" / "a").iterdir())) == SMOOTH.iterations + 2
+    for options in ({"crf_preset": "deeplab_v1"}, {"steps": True}):
+        with pytest.raises(ConfigError, match="without --crf; give both"):
+            predict(str(run), [str(picture)], tmp_path / "no", device="cpu", **options)
+    with pytest.raises(ConfigError, match="no CRF preset is called 'deeplab'"):
+        predict(str(run), [str(picture)], tmp_path / "no", crf=True, crf_preset="deeplab", device="cpu")

@@ -1,0 +1,141 @@
+"""`denselab refine` as a function: every form of probabilities, folders, steps, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from denselab.cli.refine import refine
+from denselab.errors import ConfigError, DataError, SkippedInputs
+
+HEIGHT, WIDTH = 24, 32
+FEW: dict[str, Any] = {"theta_alpha": 10, "theta_beta": 10, "w1": 5, "theta_gamma": 1, "w2": 1, "iterations": 2}
+TRUTH = np.repeat((np.arange(WIDTH) >= WIDTH // 2)[None], HEIGHT, axis=0).astype(np.uint8)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """Dark on the left, light on the right."""
+    image = np.where(TRUTH[..., None] == 1, 210, 40).astype(np.uint8).repeat(3, axis=2)
+    (tmp_path / "in").mkdir()
+    PILImage.fromarray(image).save(tmp_path / "in" / "a.png")
+    return tmp_path / "in" / "a.png"
+
+
+def noisy_probs() -> np.ndarray:
+    logit = np.where(TRUTH, 1.0, -1.0) + np.random.default_rng(0).normal(0, 1.2, TRUTH.shape)
+    light = 1 / (1 + np.exp(-logit))
+    return np.stack([1 - light, light]).astype(np.float32)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(PILImage.open(path))
+
+
+def test_probabilities_become_labels_overlay_and_marginals(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "p.npz", probs=noisy_probs(), ids=np.array([3, 8]), names=np.array(["dark", "light"]))
+    out = tmp_path / "out"
+    refine(picture, tmp_path / "p.npz", out, probs="npz", as_json=True, **FEW)
+    labels = read(out / "labels" / "a.png")
+    assert labels.shape == (HEIGHT, WIDTH)
+    assert (labels == np.where(TRUTH, 8, 3)).mean() > 0.99
+    assert (out / "overlays" / "a.jpg").is_file()
+    marginals = np.load(out / "probs" / "a.npz")["probs"]
+    assert np.array_equal(marginals.argmax(0), labels == 8)
+    assert [row["name"] for row in json.loads((out / "labels.json").read_text())] == ["dark", "light"]
+    told = json.loads(capsys.readouterr().out)
+    assert told["parameters"] == {**FEW, "normalization": "symmetric"}
+    assert told["results"][0]["shares"] == pytest.approx({"dark": 0.5, "light": 0.5}, abs=0.02)
+
+
+def test_hard_labels_with_a_confidence(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fifth of the labels is wrong, and a corner is left unsure: the picture decides."""
+    ids = np.where(TRUTH ^ (np.random.default_rng(0).random(TRUTH.shape) < 0.2), 8, 3).astype(np.uint8)
+    ids[:4, :4] = 255
+    PILImage.fromarray(ids).save(tmp_path / "hard.png")
+    refine(picture, tmp_path / "hard.png", tmp_path / "out", confidence=0.6, **FEW)
+    labels = read(tmp_path / "out" / "labels" / "a.png")
+    assert set(np.unique(labels)) == {3, 8}
+    assert (labels == np.where(TRUTH, 8, 3)).mean() > 0.99
+    assert "no label table: 3 ids occur (3, 8, 255); 255 is taken for unsure" in capsys.readouterr().err
+    refine(picture, tmp_path / "hard.png", tmp_path / "sure", confidence=0.6, **{**FEW, "iterations": 0})
+    kept = read(tmp_path / "sure" / "labels" / "a.png")
+    assert np.array_equal(kept[4:], ids[4:]), "without an iteration the labels stay"
+
+
+def test_a_label_table_gives_names_and_colours(picture: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", noisy_probs())
+    table = [{"id": 3, "name": "night", "colour": [1, 2, 3]}, {"id": 8, "name": "day", "colour": [200, 100, 50]}]
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    refine(picture, tmp_path / "p.npy", tmp_path / "out", labels=tmp_path / "table.json", **FEW)
+    with PILImage.open(tmp_path / "out" / "labels" / "a.png") as found:
+        assert found.getpalette()[3 * 8 : 3 * 8 + 3] == [200, 100, 50]
+
+
+def test_steps(picture: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", noisy_probs())
+    refine(picture, tmp_path / "p.npy", tmp_path / "out", steps=True, class_name="class 1", **FEW)
+    assert sorted(p.name for p in (tmp_path / "out" / "steps" / "a").iterdir()) == [
+        *(f"iteration_{i:02d}.png" for i in range(3)),
+        "steps.gif",
+    ]
+    with pytest.raises(ConfigError, match="without --steps"):
+        refine(picture, tmp_path / "p.npy", tmp_path / "other", class_name="class 1", **FEW)
+
+
+def test_folders_of_pictures(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Partners by stem; what has none, or bad ones, is skipped with its reason, and the rest is done."""
+    image = PILImage.open(picture)
+    (tmp_path / "probs").mkdir()
+    for name in ("b", "c", "d"):
+        image.save(picture.with_name(f"{name}.png"))
+    np.save(tmp_path / "probs" / "a.npy", noisy_probs())
+    np.save(tmp_path / "probs" / "b.npy", np.full((2, WIDTH, HEIGHT), 0.5))
+    np.savez(tmp_path / "probs" / "c.npz", p=noisy_probs())
+    with pytest.raises(SkippedInputs, match="2 of 4 pictures skipped") as caught:
+        refine(picture.parent, tmp_path / "probs", tmp_path / "out", as_json=True, **FEW)
+    assert caught.value.exit_code == 4
+    told = json.loads(capsys.readouterr().out)
+    assert [Path(r["input"]).name for r in told["results"]] == ["a.png", "c.png"]
+    reasons = {Path(s["input"]).name: s["reason"] for s in told["skipped"]}
+    assert "height and width are swapped" in reasons["b.png"]
+    assert "holds no d" in reasons["d.png"]
+    first, third = (read(tmp_path / "out" / "labels" / name) for name in ("a.png", "c.png"))
+    assert np.array_equal(first, third)
+
+
+def test_what_is_refused(picture: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", noisy_probs())
+    np.save(tmp_path / "nan.npy", np.full((2, HEIGHT, WIDTH), np.nan))
+    good, out = tmp_path / "p.npy", tmp_path / "out"
+    for wrong, message in (
+        ({"theta_beta": -3}, "theta_beta is -3; expected more than 0"),
+        ({"iterations": -1}, "iterations is -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            refine(picture, good, out, **{**FEW, **wrong})
+    with pytest.raises(ConfigError, match=r"--confidence 1; a probability between 0 and 1"):
+        refine(picture, good, out, confidence=1.0)
+    with pytest.raises(DataError, match="NaN"):
+        refine(picture, tmp_path / "nan.npy", out)
+    with pytest.raises(DataError, match="there is no such file"):
+        refine(picture, tmp_path / "gone.npy", out)
+    with pytest.raises(ConfigError, match="a folder of pictures, but .* is a file"):
+        refine(picture.parent, good, out)
+
+
+def test_nothing_that_was_there_is_replaced(picture: Path, tmp_path: Path) -> None:
+    """`refine a.png out/labels/a.png --out out` would write over the labels that it is made from."""
+    out = tmp_path / "out"
+    (out / "labels").mkdir(parents=True)
+    PILImage.fromarray(TRUTH).save(out / "labels" / "a.png")
+    with pytest.raises(ConfigError, match="is there already"):
+        refine(picture, out / "labels" / "a.png", out, **FEW)
+    (out / "labels.json").write_text('[{"id": 0, "name": "x", "colour": [0, 0, 0], "role": "class"}]')
+    with pytest.raises(ConfigError, match="would overwrite what it is made from"):
+        refine(picture, out / "labels" / "a.png", out, **FEW)

@@ -1,0 +1,66 @@
+"""Two evaluations of the same pictures: the difference, by hand, and how sure it is."""
+
+import numpy as np
+import pytest
+
+from denselab.errors import DataError, ShapeError
+from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
+from denselab.evaluation.evaluate import evaluate
+from denselab.evaluation.paired import Paired
+from denselab.labels import LabelEntry, LabelSpace
+
+SPACE = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9)), LabelEntry(2, "never", (5, 5, 5))))
+TRUTH = np.array([[0, 0, 1, 1]] * 4, np.uint8)
+
+
+def of(predictions: list[np.ndarray]) -> Paired:
+    plain = np.array([[0, 0, 0, 1]] * 4, np.uint8)
+    names = [f"p{i}" for i in range(len(predictions))]
+    before = evaluate([(name, TRUTH, plain) for name in names], SPACE)
+    return Paired(before, evaluate(list(zip(names, [TRUTH] * len(names), predictions, strict=True)), SPACE))
+
+
+def test_a_gain_by_hand() -> None:
+    """Before: a has 8 of 12 pixels, b 4 of 8; mean 7/12. After: all right."""
+    paired = of([TRUTH, TRUTH, TRUTH])
+    assert paired.difference == pytest.approx(5 / 12)
+    assert paired.interval == pytest.approx((5 / 12, 5 / 12))
+    assert paired.helps
+    told = paired.to_dict()
+    assert told["totals"]["miou"] == {"before": 0.5833, "after": 1.0}
+    assert told["classes"][1]["iou"] == {"before": 0.5, "after": 1.0}
+    assert told["classes"][2]["iou"] == {"before": None, "after": None}
+    assert "mIoU +0.4167, 95 % interval +0.4167 to +0.4167 over 3 pictures" in paired.sentence()
+    assert paired.table().row_count == 4
+
+
+def test_a_gain_on_some_pictures_and_a_loss_on_others_is_no_help() -> None:
+    worse = np.zeros((4, 4), np.uint8)
+    paired = of([TRUTH, worse, TRUTH, worse])
+    assert paired.interval is not None
+    assert paired.interval.low < 0 < paired.interval.high
+    assert not paired.helps
+    assert not of([TRUTH]).helps, "one picture proves nothing"
+
+
+def test_pairing_narrows_the_interval() -> None:
+    """Pictures differ much from each other, and the gain is the same on each."""
+    rng = np.random.default_rng(0)
+    right = rng.integers(20, 80, 30)
+    before = np.stack([np.stack([right, right], 1), np.full((30, 2), 100), np.full((30, 2), 100)], 1)
+    after = before.copy()
+    after[:, 0] += 5
+    paired = difference_interval(before, after)
+    alone = mean_iou_interval(before)
+    assert paired is not None
+    assert alone is not None
+    assert 0 < paired.low < paired.high
+    assert (paired.high - paired.low) < (alone.high - alone.low) / 5
+    with pytest.raises(ShapeError, match="the same pictures"):
+        difference_interval(before, after[1:])
+
+
+def test_other_pictures_are_refused() -> None:
+    one, other = (evaluate([(name, TRUTH, TRUTH)], SPACE) for name in "xy")
+    with pytest.raises(DataError, match="different pictures"):
+        Paired(one, other)
