@@ -82,15 +82,15 @@ class TrainConfig(BaseModel):
     aux: bool = False  # auxiliary head, where the model has one
     pretrained: Annotated[Literal["auto", "yes", "no"], BeforeValidator(word_of_bool)] = "auto"
     init: str | None = None  # model or run folder to start from: tensors of equal name and shape are copied
-    # a dense CRF behind the network that learns with it (CRF-RNN); defaults as its authors released it
+    # a dense CRF behind the network that learns with it (CRF-RNN); deviations as its authors released it
     crf_layer: bool = False
     crf_iterations: int = Field(default=5, ge=0)  # mean-field updates in training
     crf_test_iterations: int = Field(default=10, ge=0)  # in validation and use
     crf_theta_alpha: float = Field(default=160.0, gt=0)  # deviations of the bilateral kernel: pixels of a crop,
     crf_theta_beta: float = Field(default=3.0, gt=0)  # and colour, 0..255
     crf_theta_gamma: float = Field(default=3.0, gt=0)  # of the spatial kernel: pixels of a crop
-    crf_w1: float = 5.0  # weight that each class has in the bilateral kernel at the start
-    crf_w2: float = 3.0  # in the spatial kernel
+    crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
+    crf_w2: float = 1.0  # in the spatial kernel
     crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"
     stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
     stage_lr_factor: float | None = Field(default=None, gt=0)  # lr of a stage over the one's before; None: by optimizer

@@ -18,7 +18,7 @@ import denselab.inference.crf_tuning as tuning_module
 from denselab.cli.crf import tune
 from denselab.cli.evaluate import evaluate
 from denselab.cli.predict import predict
-from denselab.crf import PRESETS, Parameters
+from denselab.crf import Parameters
 from denselab.data import open_dataset
 from denselab.errors import ConfigError, DataError, Interrupted
 from denselab.evaluation.evaluate import Evaluation
@@ -163,18 +163,19 @@ def test_eval_with_the_crf_shows_both(
 ) -> None:
     evaluate(str(run), str(noisy), out=tmp_path / "plain", device="cpu", as_json=True)
     plain = json.loads(capsys.readouterr().out)
-    evaluate(str(run), str(noisy), crf=True, crf_preset="pydensecrf", device="cpu", as_json=True)
-    captured = capsys.readouterr()
-    refined = json.loads(captured.out)
-    assert "dense CRF, preset pydensecrf: theta_alpha 80" in captured.err
-    assert refined["crf"]["parameters"]["theta_alpha"] == PRESETS["pydensecrf"].theta_alpha
+    store_crf(run / "model", SMOOTH)
+    evaluate(str(run), str(noisy), crf=True, device="cpu", as_json=True)
+    refined = json.loads(capsys.readouterr().out)
+    assert Parameters(**refined["crf"]["parameters"]) == SMOOTH
     assert refined["crf"]["totals"]["miou"] == {"before": plain["miou"], "after": refined["miou"]}
     assert refined["miou"] > plain["miou"] + 0.05
     assert refined["crf"]["helps"]
     assert (run / "eval-val-crf" / "evaluation.json").is_file()
     assert Evaluation.from_dict(refined["exact"]).miou == pytest.approx(refined["miou"], abs=1e-4)
-    evaluate(str(run), str(noisy), crf=True, out=tmp_path / "again", device="cpu")
-    assert "the CRF: mIoU +" in capsys.readouterr().out
+    evaluate(str(run), str(noisy), crf=True, crf_preset="pydensecrf", out=tmp_path / "again", device="cpu")
+    captured = capsys.readouterr()
+    assert "dense CRF, preset pydensecrf: theta_alpha 80, theta_beta 13, w1 10" in captured.err
+    assert "the CRF: mIoU +" in captured.out
 
 
 def test_predict_with_the_crf(run: Path, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +187,7 @@ def test_predict_with_the_crf(run: Path, noisy: Path, tmp_path: Path, capsys: py
     predict(str(run), [str(picture)], tmp_path / "out", probs="npz", crf=True, steps=True, device="cpu")
     assert "parameters tuned for this model" in capsys.readouterr().err
     labels = np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png"))
-    assert (labels == truth).mean() > 0.97
+    assert (labels == truth).mean() > 0.95, "0.81 without"
     with np.load(tmp_path / "out" / "probs" / "a.npz") as file:
         assert np.array_equal(file["probs"].argmax(0), labels), "saved are the marginals"
     assert len(list((tmp_path / "out" / "steps" / "a").iterdir())) == SMOOTH.iterations + 2

@@ -25,6 +25,7 @@ from denselab.models.unet import UNet, UNetCore
 from denselab.models.with_crf import WithCRF
 from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.training.optim import make_optimizer
+from denselab.training.preflight import activation_bytes
 from denselab.training.records import read_metrics
 from denselab.training.run import run_training
 
@@ -162,6 +163,13 @@ def test_its_parameters_are_a_group_of_their_own_and_the_encoder_is_found_behind
     assert own["weight_decay"] == 0
     slow = {id(p) for group in groups if group["lr_factor"] == 0.5 for p in group["params"]}
     assert slow == {id(p) for p in model.network.encoder.parameters()}
+
+
+def test_the_estimate_of_memory_counts_what_the_iterations_keep() -> None:
+    """Per picture: the log-marginals, and marginals, two filtered forms and message of each of two iterations, in float32."""
+    model = CASES["unet"]()
+    more = activation_bytes(model, (32, 48)) - activation_bytes(model.network, (32, 48))
+    assert more == 4 * K * 32 * 48 * (1 + 2 * 4)
 
 
 @pytest.fixture(scope="module")

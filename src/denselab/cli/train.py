@@ -34,7 +34,10 @@ def train(
         str | None, typer.Option(metavar="MODEL", help="Model or run folder to start from; what fits is copied.")
     ] = None,
     crf_layer: Annotated[
-        bool, typer.Option("--crf-layer", help="A dense CRF behind the network that learns with it (CRF-RNN).")
+        bool,
+        typer.Option(
+            "--crf-layer", help="A dense CRF that learns behind the network (CRF-RNN); best with --init of it."
+        ),
     ] = False,
     stages: Annotated[
         bool, typer.Option("--stages", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget.")

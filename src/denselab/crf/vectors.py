@@ -6,6 +6,9 @@ to that. Here the labels of one pixel are one value of the LLVM type <W x float>
 
 W travels in a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
 below are for compiled code only; offsets count floats, and nothing checks that they lie within the array.
+
+numba's cache looks at the file of the function that it compiles, not at the files of those that it calls: after a change here,
+in transpose.py or in spatial_kernels.py, `touch` the other *_kernels.py, or they keep what they were compiled with.
 """
 
 from collections.abc import Callable

@@ -42,9 +42,9 @@ def search(strategy: Strategy, score: Score, longer_side: float, seed: int = 0) 
     return coarse_to_fine(score, factor) if strategy == "coarse-to-fine" else at_random(score, factor, seed)
 
 
-def number_of_candidates(strategy: Strategy) -> int:
-    """At most so many, for a progress display."""
-    return COARSE_CANDIDATES + 26 if strategy == "coarse-to-fine" else RANDOM_CANDIDATES
+def number_of_candidates(strategy: Strategy) -> int | None:
+    """At most so many, for a progress display; None where the time ends the search."""
+    return COARSE_CANDIDATES + 26 if strategy == "coarse-to-fine" else None
 
 
 def deeplab(w1: float, alpha: float, beta: float, factor: float) -> Parameters:
@@ -68,7 +68,11 @@ def coarse_to_fine(score: Score, factor: float) -> Iterator[Trial]:
             tried[point] = miou
             yield Trial(parameters, miou)
 
-    yield from trials(itertools.product(*COARSE))
+    points = list(itertools.product(*COARSE))
+    order = np.random.default_rng(0).permutation(
+        len(points)
+    )  # so that a search cut short has seen all ends of the ranges
+    yield from trials(points[i] for i in order)
     if len(tried) < COARSE_CANDIDATES:
         return
     best = max(tried, key=lambda point: tried[point])

@@ -20,7 +20,7 @@ from denselab.evaluation.confusion import Counts, confusion_matrix
 from denselab.evaluation.evaluate import evaluate
 from denselab.evaluation.paired import Paired
 from denselab.inference.collection import KeptLabels
-from denselab.inference.crf_search import Strategy, Trial, number_of_candidates, search
+from denselab.inference.crf_search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
 from denselab.inference.predictor import PLAIN, Options, Predictor
 from denselab.inference.probability_cache import Cached, ProbabilityCache
 from denselab.inference.refinement import refined
@@ -29,6 +29,8 @@ from denselab.runtime import cpu_count
 from denselab.types import LabelMap
 
 LEAST = 2  # pictures in each half: an interval needs two
+FEWEST = 8  # pictures that each candidate is tried on, whatever the time
+ENOUGH = 42  # candidates: all of coarse-to-fine
 CACHING_SHARE = 0.4  # of the time that the network may take for the tuning half
 
 
@@ -86,12 +88,15 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
     groups: dict[str, list[Item]] = {}
     for item in chosen:
         groups.setdefault(item.group or item.name, []).append(item)
-    parts: tuple[list[Item], list[Item]] = ([], [])
+    parts: tuple[set[str], set[str]] = (set(), set())
     for members in sorted(groups.values(), key=len, reverse=True):
-        parts[len(parts[0]) > len(parts[1])].extend(members)
+        parts[len(parts[0]) > len(parts[1])].update(item.name for item in members)
     if min(map(len, parts)) < LEAST:  # one long sequence: frames of it have to be in both
         return chosen[::2], chosen[1::2]
-    return parts
+    one, other = (
+        [item for item in chosen if item.name in part] for part in parts
+    )  # in random order: either may be cut
+    return one, other
 
 
 def tune(
@@ -116,10 +121,12 @@ def tune(
     with ProbabilityCache(memory) as cache:
         per_picture = _fill(cache, predictor, dataset, choosing, options, deadline, quiet)
         space = dataset.label_space
-        tuning = Tuning(strategy, tuple(p.name for p in cache.pictures), _baseline(cache.pictures, space))
-        # The judging half costs the network and the CRF once per picture.
-        reserve = min(len(judging) * per_picture * 1.3 + 2, 0.5 * seconds)
-        _search(tuning, cache.pictures, space, deadline, reserve, quiet)
+        per_refinement = _crf_seconds(cache.pictures)
+        # The judging half costs the network and the CRF once per picture, and the CRF then works on one at a time.
+        reserve = min(len(judging) * 1.3 * (per_picture + 1.5 * per_refinement) + 2, 0.5 * seconds)
+        used = _affordable(cache.pictures, (deadline.left() - reserve) / per_refinement)
+        tuning = Tuning(strategy, tuple(p.name for p in used), _baseline(used, space))
+        _search(tuning, used, space, deadline, reserve, quiet)
     if tuning.best:
         tuning.paired = _judge(predictor, dataset, judging, options, tuning.best.parameters, deadline, quiet)
     return tuning
@@ -145,6 +152,28 @@ def _fill(
             cache.add(sample.name, sample.image, sample.labels, predictor.probs(sample.image, options))
             bar.advance()
     return (time.monotonic() - started) / len(cache.pictures)
+
+
+def _crf_seconds(pictures: Sequence[Cached]) -> float:
+    """What one refinement takes, all cores at work on different pictures."""
+    probe = pictures[: 2 * cpu_count()]
+    typical = deeplab(4, 50, 4, max(pictures[0].truth.shape) / VOC_SIDE)
+    refined(probe[0].image, probe[0].probs(), typical, 1)  # the first call may compile
+    started = time.monotonic()
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        list(pool.map(lambda p: refined(p.image, p.probs(), typical, 1), probe))
+    return (time.monotonic() - started) / len(probe)
+
+
+def _affordable(pictures: Sequence[Cached], refinements: float) -> Sequence[Cached]:
+    """As many pictures as ENOUGH candidates can be tried on, but FEWEST at least: rather few pictures than few candidates.
+
+    refinements: how many the time allows.
+    """
+    count = max(FEWEST, int(refinements / ENOUGH))
+    if count < len(pictures):
+        remark(f"each candidate is tried on {count} of {len(pictures)} pictures, so that {ENOUGH} fit into the time")
+    return pictures[:count]
 
 
 def _baseline(pictures: Sequence[Cached], space: LabelSpace) -> float:

@@ -5,9 +5,9 @@ iteration: softmax, message passing, weighting, compatibility, adding the unary)
 kernel (the diagonal of the release's matrices) and the compatibility, which need not be symmetric; the kernels' deviations
 stay as they are. Gradients reach the logits and these, not the picture.
 
-Defaults are those of the release (torrvision/crfasrnn): deviations, weights, division by the filtered ones ("after"); 5
-iterations in training and 10 in use, as in the paper: more in training let gradients vanish, and take longer.
-Deviations from the release: the spatial kernel is filtered exactly, not by a lattice; the compatibility starts as the paper's
+Defaults are those of the release (torrvision/crfasrnn): deviations, division by the filtered ones ("after"); 5 iterations in
+training and 10 in use, as in the paper: more in training let gradients vanish, and take longer.
+Deviations from the release: both weights begin at 1, not at 5 (bilateral) and 3 (measured in models/with_crf.py); the spatial kernel is filtered exactly, not by a lattice; the compatibility starts as the paper's
 Potts model, 1 - I, where the release has -I, which is the same to a softmax. The arithmetic is that of denselab.crf, without
 its clip of probabilities: filters include a pixel's message to itself.
 """
@@ -42,9 +42,9 @@ class CRFSettings:
     test_iterations: int = 10
     theta_alpha: float = 160.0
     theta_beta: float = 3.0
-    w1: float = 5.0
+    w1: float = 1.0
     theta_gamma: float = 3.0
-    w2: float = 3.0
+    w2: float = 1.0
     normalization: Normalization = "after"
 
     def __post_init__(self) -> None:
@@ -73,6 +73,12 @@ class CRFRNN(nn.Module):
         self.spatial_weights = nn.Parameter(torch.full((num_classes,), float(self.settings.w2)))
         self.bilateral_weights = nn.Parameter(torch.full((num_classes,), float(self.settings.w1)))
         self.compatibility = nn.Parameter(1 - torch.eye(num_classes))
+
+    @property
+    def maps_kept(self) -> int:
+        """How many maps as large as the logits a training step keeps: the result, and each iteration's marginals, their two
+        filtered forms and the message."""
+        return 1 + 4 * self.settings.iterations
 
     def forward(self, logits: Tensor, images: Tensor) -> Tensor:
         """(B, K, H, W) log-marginals, float32, or float64 where the logits are.

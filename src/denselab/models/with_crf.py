@@ -3,6 +3,12 @@
 Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 5: the CRF
 stands behind FCN-8s at the picture's size, and the loss is that of its output alone. The authors train FCN-8s first and then
 the whole at a low learning rate; here `denselab train DATA --init MODEL --crf-layer` does the second.
+
+Measured on synthetic scenes (96x128, 60 pictures, a small MobileNetV3 from scratch, one core; mIoU on 16 others): 8 epochs
+without a CRF 0.398, with one from the start 0.488; 8 more from the 0.398 without a CRF 0.426, with one 0.501. With the
+release's first weights, 5 and 3, instead of 1 and 1: 0.360 from the start (0.296 where the CRF learns at the network's rate and
+not ten times that), since it smooths what is not yet worth smoothing, and 0.537 after. One seed each; these scenes have
+even colours, which a CRF likes: nothing is measured on photographs.
 """
 
 import torch

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from denselab.data.dataset import Dataset, Item
 from denselab.data.images import picture_size
+from denselab.layers.crf_rnn import CRFRNN
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 
@@ -75,7 +76,8 @@ def activation_bytes(model: SegmentationModel, imgsz: tuple[int, int]) -> int:
     def add(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal total
         if isinstance(output, Tensor) and not list(module.children()):
-            total += output.numel() * output.element_size()
+            maps = module.maps_kept if isinstance(module, CRFRNN) else 1
+            total += maps * output.numel() * output.element_size()
 
     hooks = [module.register_forward_hook(add) for module in ghost.modules()]
     ghost.train_logits(torch.empty(2, 3, *imgsz, device="meta"))
