@@ -56,7 +56,12 @@ def trained(name: str, runs: Path, minutes: float) -> Segmenter:
     if not (runs / name / "summary.json").is_file():
         settings = {"pretrained": "no", **NETWORKS[name]}
         dl.train(
-            "synthetic", out=runs / name, time=f"{minutes}m", imgsz=(96, 128), resume=(runs / name).exists(), **settings
+            "synthetic",
+            out=runs / name,
+            time=f"{minutes}m",
+            imgsz=(96, 128),
+            resume=(runs / name / "last").exists(),
+            **settings,
         )
     return load_segmenter(runs / name, "cpu")
 
