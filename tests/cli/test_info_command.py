@@ -58,6 +58,7 @@ def test_json_has_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
         "output_stride": 8,
         "in_channels": 3,
         "aux": False,
+        "crf_layer": None,
     }
     assert (facts["imgsz"], facts["year"]) == ([64, 96], 2018)
     assert facts["totals"]["output_stride"] == 8

@@ -7,8 +7,9 @@ the whole at a low learning rate; here `denselab train DATA --init MODEL --crf-l
 Measured on synthetic scenes (96x128, 60 pictures, a small MobileNetV3 from scratch, one core; mIoU on 16 others): 8 epochs
 without a CRF 0.398, with one from the start 0.488; 8 more from the 0.398 without a CRF 0.426, with one 0.501. With the
 release's first weights, 5 and 3, instead of 1 and 1: 0.360 from the start (0.296 where the CRF learns at the network's rate and
-not ten times that), since it smooths what is not yet worth smoothing, and 0.537 after. One seed each; these scenes have
-even colours, which a CRF likes: nothing is measured on photographs.
+not ten times that), since it smooths what is not yet worth smoothing, and 0.537 after. These scenes
+have even colours, which a CRF likes. On CamVid at 96x128 (the same network, 3 epochs, then 2 more) it was 0.276 without a CRF,
+0.282 with one, 0.285 with deviations 40, 8 and 1: within what a seed changes. One seed each.
 """
 
 import torch
