@@ -192,6 +192,40 @@ def atrous(runs: Path, minutes: float) -> Picture:
     return grid(pictures, [f"fc6 at rate {rate}" for rate in (1, 4, 12)])
 
 
+def patches(runs: Path, minutes: float) -> Picture:
+    """Windows of 32 pixels around every 8th pixel: three of them, and how often each pixel is computed."""
+    image = scene()
+    marked = image
+    for left in (40, 48, 56):
+        marked = framed(marked, (32, left, 32, 32))
+    count = np.zeros((96, 128))
+    for top in range(4 - 16, 96 - 16, 8):
+        for left in range(4 - 16, 128 - 16, 8):
+            count[max(top, 0) : top + 32, max(left, 0) : left + 32] += 1
+    captions = [
+        "three windows of 32, 8 pixels apart",
+        f"each pixel computed {int(count.max())} times",
+        "as a whole: once",
+    ]
+    return grid([marked, heat_map(count, 0, 20), heat_map(np.ones((96, 128)), 0, 20)], captions)
+
+
+def pyramid(runs: Path, minutes: float) -> Picture:
+    """Effective receptive fields of ASPP's four branches on VGG-16; random weights, noise as picture."""
+    torch.manual_seed(0)
+    model = dl.create_model("deeplabv2_vgg", num_classes=3)
+    branches = [f"fc8_{i}" for i in (1, 2, 3, 4)]
+    images = torch.randn(1, 3, 481, 641)
+    pictures = []
+    for shown in branches:
+        for name in branches:
+            nn.init.normal_(model.get_submodule(name).weight, std=0.01 if name == shown else 0.0)  # type: ignore[arg-type]
+        field = effective_receptive_field(model.eval(), images, (240, 320))
+        smooth = F.avg_pool2d(field[None, None], 9, 1, 4)[0, 0].sqrt().numpy()
+        pictures.append(heat_map(smooth / smooth.max()))
+    return grid(pictures, [f"branch at rate {rate}" for rate in (6, 12, 18, 24)])
+
+
 def overlap_tile(runs: Path, minutes: float) -> Picture:
     """A tile with its mirrored border, and the part that is answered for."""
     image = scene(192, 256)
@@ -261,6 +295,8 @@ PICTURES: dict[str, Callable[[Path, float], Picture]] = {
     "enlarging": enlarging,
     "skips": skips,
     "atrous": atrous,
+    "patches": patches,
+    "pyramid": pyramid,
     "overlap_tile": overlap_tile,
     "unpooling": unpooling,
     "uncertainty": uncertainty,
