@@ -5,39 +5,47 @@ import pytest
 
 from denselab.crf import DenseCRF, exact
 from denselab.crf.permutohedral import SCHEMES, Normalization
-from denselab.crf.spatial import between_weights, gaussian_axis
+from denselab.crf.spatial import BUMPS, Axis, between_weights, gaussian_axis
 
 
-def impulse_response(axis_length: int, sigma: float, interpolate: bool) -> float:
+def kernel_error(length: int, sigma: float, interpolate: bool) -> float:
     """Largest error of the axis as a matrix, from its own numbers, against the Gaussian."""
-    axis = gaussian_axis(axis_length, sigma, "none", interpolate)
-    taps = axis.taps[7 * axis.step : axis.taps.size - 7 * axis.step].astype(np.float64)
-    first = 0 if axis.step == 1 else -3 * axis.step
-    matrix = np.zeros((axis.nodes, axis_length))
-    for node in range(axis.nodes):
-        for pixel in range(axis_length):
-            k = pixel - (first + node * axis.step) + axis.radius
-            matrix[node, pixel] = taps[k] if 0 <= k < taps.size else 0
-    if axis.step > 1:
-        spread = np.zeros((axis_length, axis.nodes))
-        for pixel in range(axis_length):
-            spread[pixel, pixel // axis.step : pixel // axis.step + 8] = axis.between[pixel % axis.step]
-        matrix = spread @ matrix
-    place = np.arange(axis_length)
+    axis = gaussian_axis(length, sigma, "none", interpolate)
+    spread, nodes, place = np.zeros((length, axis.nodes)), np.arange(axis.nodes), np.arange(length)
+    for pixel in range(length):
+        spread[pixel, pixel // axis.step : pixel // axis.step + 4] = axis.between[pixel % axis.step]
+    tap = nodes[:, None] - nodes + axis.radius
+    inside = (tap >= 0) & (tap < axis.taps.size)
+    matrix = spread @ np.where(inside, axis.taps[np.where(inside, tap, 0)], 0) @ spread.T
     return float(np.abs(matrix - np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)).max())
 
 
-@pytest.mark.parametrize(("sigma", "step"), [(1.0, 1), (2.9, 1), (3.0, 2), (4.5, 2), (6.0, 4), (13.0, 8)])
-def test_interpolation_keeps_its_promise(sigma: float, step: int) -> None:
+@pytest.mark.parametrize(
+    ("sigma", "step"), [(1.0, 1), (2.9, 1), (3.0, 2), (4.5, 2), (6.0, 4), (13.0, 8), (31.0, 8), (40.0, 8)]
+)
+def test_nodes_keep_their_promise(sigma: float, step: int) -> None:
     assert gaussian_axis(90, sigma, "none").step == step
-    assert impulse_response(90, sigma, True) < 4e-4
+    assert kernel_error(90, sigma, True) < 4e-4
     assert gaussian_axis(90, sigma, "none", interpolate=False).step == 1
-    assert impulse_response(90, sigma, False) < 3.4e-4
+    assert kernel_error(90, sigma, False) < 3.4e-4
 
 
-def test_weights_between_nodes_keep_constants() -> None:
-    np.testing.assert_allclose(between_weights(2, 3.0).sum(1), 1, atol=3e-4)
-    np.testing.assert_array_equal(between_weights(4, 6.0)[0], [0, 0, 0, 1, 0, 0, 0, 0])
+@pytest.mark.parametrize("step", BUMPS)
+def test_pixels_give_alike_wherever_they_lie(step: int) -> None:
+    weights = between_weights(step)
+    np.testing.assert_allclose(weights.sum(1), weights.sum(1).mean(), atol=2e-3)
+    np.testing.assert_allclose(weights[::-1, ::-1], weights if step > 1 else [[0, 0, 1, 0]])
+
+
+@pytest.mark.parametrize("axis", [gaussian_axis(n, s, "after") for n, s in ((1, 3.0), (17, 0.7), (50, 3.0), (33, 9.0))])
+def test_constants_are_kept(axis: Axis) -> None:
+    """What is divided by is the sum of the kernel that is used, not that of the Gaussian which it stands for."""
+    place = np.arange(axis.after.size)
+    nodes = place[:, None] // axis.step + np.arange(4)
+    given = np.bincount(nodes.ravel(), axis.between[place % axis.step].ravel(), axis.nodes)
+    filtered = np.convolve(given, axis.taps)[axis.radius :][: axis.nodes]
+    result = (filtered[nodes] * axis.between[place % axis.step]).sum(1) * axis.after
+    np.testing.assert_allclose(result, 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("normalization", SCHEMES)

@@ -278,10 +278,10 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
 
 @kernel
 def finish_part(
-    begin: int, end: int, corners: Any, number: Any, base: int, mass: Any, scheme: int, index: Any, weight: Any, back: Any,
-    column: int, row: int,
+    begin: int, end: int, corners: Any, number: Any, base: int, width: int, mass: Any, scheme: int, index: Any, weight: Any,
+    back: Any, column: int, row: int,
 ) -> None:  # fmt: skip
-    """Give pixels begin..end-1 the numbers of the whole, plus base, and fold the normalisation into the weights.
+    """Give pixels begin..end-1 places in the whole, (number + base) * width; fold the normalisation into weights.
 
     mass (M + 1,): the filtered ones at the vertices. scheme: 0 none, 1 symmetric, 2 before, 3 after. index, weight and back are
     flat, `row` elements per pixel, of which this lattice has len(corners) from `column` on. weight becomes what a
@@ -296,7 +296,7 @@ def finish_part(
         for k in range(len(corners)):
             local = np.int64(scalar(index, at + k))
             ones += scalar(weight, at + k) * scalar(part_mass, local)
-            put(index, at + k, np.int32(scalar(number, local) + base))
+            put(index, at + k, np.int32((scalar(number, local) + base) * width))
         give, take = np.float32(1.0), np.float32(1.0)
         if scheme == 1:
             give = take = np.float32(1.0) / np.sqrt(ones)

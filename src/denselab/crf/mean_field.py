@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from denselab.crf import mean_field_kernels as kernels
 from denselab.crf.permutohedral import Features, Lattice, Normalization, build
 from denselab.crf.spatial import Axis
-from denselab.crf.spatial_kernels import FIR, NODES, first_node, join_nodes, reached_nodes
+from denselab.crf.spatial_kernels import NODES, filter_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 from denselab.crf.workspace import Workspace
+from denselab.errors import ShapeError
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
-CHUNK = 512  # pixels at a time where there are no rows: their marginals stay in the first-level cache
 FORBIDDEN = -1e30  # what the lanes beyond the labels are lowered by
 
 
@@ -69,16 +69,17 @@ class MeanField:
         self.shape, self.labels, self.threads = shape, labels, threads
         self.number = shape[0] * shape[1]
         self.lanes = lanes_for(labels)
-        self.columns = shape[1] if shape[0] > 1 or spatial else CHUNK
+        self.columns = shape[1] if shape[0] > 1 or spatial else kernels.TILE
         workspace = self.workspace = Workspace(self)
-        self.energy = workspace.floats(self.number * labels + len(self.lanes))
+        self.stride = min(-(-labels // 8) * 8, len(self.lanes))  # vectors of energies begin at a half of a cache line
+        self.energy = workspace.floats(self.number * self.stride + len(self.lanes))
         self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
         self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)
         self._holding = False
-        self._prepare_lattices(lattices)
+        self._prepare_lattices(lattices, spatial)
         self._prepare_spatial(spatial)
 
-    def _prepare_lattices(self, terms: Sequence[LatticeTerm]) -> None:
+    def _prepare_lattices(self, terms: Sequence[LatticeTerm], spatial: Sequence[SpatialTerm]) -> None:
         corners = [term.features.dimensions + 1 for term in terms]
         shape = (self.number, sum(corners))
         size = self.number * shape[1]
@@ -90,52 +91,58 @@ class MeanField:
         base = 0
         for i, term in enumerate(terms):
             lattice = build(
-                term.features, term.normalization, self.index, self.weight, back, sum(corners[:i]), base, self.threads
+                term.features,
+                term.normalization,
+                self.index,
+                self.weight,
+                back,
+                sum(corners[:i]),
+                base,
+                len(self.lanes),
+                self.threads,
             )
             self.lattices.append((lattice, base, *self._padded(term.compatibility, lattice.alpha)))
             base += lattice.vertices + 1  # and a row of zeros for neighbours that do not exist
         self.back = self.weight if same else back
         width = len(self.lanes)
+        if base * width >= 2**31:  # places are int32
+            raise ShapeError(
+                f"the lattices of {self.number} points have {base} vertices, too many for {self.labels} classes; "
+                "use larger sigmas, or work on parts"
+            )
         self.values, self.spare = (self.workspace.floats(base * width) for _ in range(2))
         # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
         number = min(8, max(2, self.number // (4 * base + 1))) if base else 1
-        steps = -(-self.number // self.columns)
-        self.parts = parts(steps, number)
+        self.parts = parts(-(-self.number // self.columns), number, max([1, *(term.rows.step for term in spatial)]))
         self.buffers = self.workspace.floats(len(self.parts) * base * width).reshape(len(self.parts), base * width)
         self.buffers[:] = 0
 
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
-        width, (rows, columns), count = len(self.lanes), self.shape, len(terms)
+        width, rows, count = len(self.lanes), self.shape[0], len(terms)
         self.spatial = terms
         self.grids = np.zeros((count, 7), np.int64)
         self.places = np.zeros((len(self.parts), count, 3), np.int64)
         nodes_at = sums_at = 0
         for m, term in enumerate(terms):
             x, y = term.columns, term.rows
-            self.grids[m] = x.radius, x.step, x.nodes, y.radius, y.step, y.nodes, nodes_at
+            self.grids[m] = x.step, x.nodes, x.radius, y.step, y.nodes, y.radius, nodes_at
             nodes_at += y.nodes * x.nodes * width
             for part, (begin, end) in enumerate(self.parts):
-                first, last = reached_nodes(begin, end - begin, self.grids[m])
+                first, last = begin // y.step, (end - 1) // y.step + NODES
                 self.places[part, m] = first, last, sums_at
                 sums_at += (last - first) * x.nodes * width
         self.pushed, self.smooth = self.workspace.floats(sums_at), self.workspace.floats(nodes_at)
-        self.pushed[:] = 0
-        both = [axis.taps for term in terms for axis in (term.columns, term.rows)]
-        self.taps = stacked(both).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
-        self.befores = stacked([self._reach(term.columns) for term in terms])
-        self.afters = np.array([term.columns.after for term in terms], np.float32).reshape(count, columns)
+        self.taps = [stacked([term.columns.taps, term.rows.taps]) for term in terms]
+        self.befores = stacked([term.columns.before for term in terms])
+        self.afters = stacked([term.columns.after for term in terms])
         self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(
             count, 2, rows
         )
         between = [axis.between.reshape(-1) for term in terms for axis in (term.columns, term.rows)]
         self.between = stacked(between).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
+        room = kernels.room_for(count, width)
+        self.rooms = self.workspace.floats(len(self.parts) * room).reshape(len(self.parts), room)
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
-
-    def _reach(self, axis: Axis) -> NDArray[np.float32]:
-        """The factors of all pixels that taps can reach: those of the picture, and zeros around it."""
-        left = axis.radius - first_node(axis.step)
-        right = axis.radius + (NODES + FIR) * axis.step
-        return np.pad(axis.before, (left, right))
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The compatibility times a factor, labels padded to the lanes; the matrix flat."""
@@ -168,7 +175,6 @@ class MeanField:
         """Forget marginals that were put into the filters and never taken out: inference that stopped by its tolerance."""
         if self._holding:
             self.buffers[:] = 0
-            self.pushed[:] = 0
             self._holding = False
 
     def _pass(
@@ -181,12 +187,13 @@ class MeanField:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         self._holding = self._holding or not out.size
         shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
-        filters = (self.grids, self.taps, self.befores, self.afters, self.scales, self.between, self.pushed)
-        state = (source, self.labels, self.energy, *shared, self.values, self.penalty)
+        filters = (self.grids, self.befores, self.afters, self.scales, self.between, self.pushed)
+        state = (source, self.labels, self.energy, self.stride, *shared, self.values, self.penalty)
         tasks = [
             partial(
                 kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns, mode,
-                *state, self.buffers[i], out, previous, *filters, self.places[i], self.smooth, self.lanes,
+                *state, self.buffers[i], out, previous, *filters, self.places[i], self.smooth, self.rooms[i],
+                self.lanes,
             )
             for i, (begin, end) in enumerate(self.parts)
         ]  # fmt: skip
@@ -203,7 +210,8 @@ class MeanField:
             for lattice, base, diagonal, matrix in self.lattices
         ]  # fmt: skip
         for m, term in enumerate(self.spatial):
-            join = partial(join_nodes, self.pushed, np.ascontiguousarray(self.places[:, m]), self.grids[m])
+            places = np.ascontiguousarray(self.places[:, m])
+            join = partial(filter_nodes, self.pushed, places, self.grids[m], self.taps[m])
             rest = (*self.compatibilities[m], self.smooth, self.lanes)
             tasks += [partial(join, first, last, *rest) for first, last in parts(term.rows.nodes, len(self.parts))]
         run(tasks, self.threads)

@@ -16,17 +16,11 @@ import numpy as np
 
 from denselab.compiled import compiled
 from denselab.crf.spatial_kernels import (
-    FIR,
     NODES,
     NODES_X,
-    RADIUS_X,
-    STEP_X,
-    add_row,
-    filter_row,
-    first_node,
-    push_rows,
-    reached_nodes,
-    times_matrix,
+    apply_compatibility,
+    give_to_nodes,
+    take_from_nodes,
 )
 from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 from denselab.crf.vectors import (
@@ -36,18 +30,29 @@ from denselab.crf.vectors import (
     fenced,
     largest_lane,
     load,
-    multiply,
+    prefetch,
     put,
     scalar,
     scaled_add,
     store,
     sum_of_lanes,
+    sums_of_rows,
 )
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 """What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
 
-SMALLEST_SUM, LARGEST_SUM = np.float32(1e-12), np.float32(1e30)  # of e^logit: a share of e^-60 of it is still kept
+# Of e^logit: a share of e^-60 of it is still kept. As integers: floats above 0 are in the order of their bits.
+SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
+TILE = 96
+CACHE_LINE = 16  # floats
+LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step has
+
+
+def room_for(terms: int, width: int) -> int:
+    """Floats that pass_over needs: a tile of logits, one of powers, sums, the nodes of a tile, such rows for each term."""
+    return (3 * TILE + NODES) * width + TILE + terms * LINES * width
+
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -76,96 +81,99 @@ def write_labels(row: Any, start: int, labels: int, first: int, count: int, out:
 
 
 @kernel
-def read_energies(source: Any, labels: int, first: int, count: int, row: Any, start: int, lanes: Any) -> None:
-    """row = minus source (L, N), pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same."""
+def read_energies(source: Any, labels: int, first: int, count: int, tile: Any, least: Any, lanes: Any) -> None:
+    """tile = minus source (L, N), pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same.
+
+    least: room for the smallest energies of a tile.
+    """
     width, number = len(lanes), source.size // labels
     side = min(width, SQUARE)
     whole = count - count % side
-    least = source[first : first + count].copy()
+    least[:count] = source[first : first + count]
     for label in range(1, labels):
         line = source[label * number + first : label * number + first + count]
         for x in range(count):
             least[x] = min(least[x], line[x])
     for x in range(0, whole, side):
-        energies_to_pixels(source, first + x, number, labels, least, x, row, start + x * width, lanes)
+        energies_to_pixels(source, first + x, number, labels, least, x, tile, x * width, lanes)
     for label in range(labels):
         for x in range(whole, count):
-            put(row, start + x * width + label, scalar(least, x) - scalar(source, label * number + first + x))
+            put(tile, x * width + label, scalar(least, x) - scalar(source, label * number + first + x))
 
 
 @kernel
-def keep_row(row: Any, start: int, labels: int, first: int, count: int, energy: Any, lanes: Any) -> None:
-    """energy[(first + x) * L + l] = row[start + x * W + l].
-
-    Whole vectors are stored, whose ends the next pixels overwrite; the last four (no vector reaches further) go label by label.
-    """
-    width, whole = len(lanes), max(0, count - 4)
-    for x in range(whole):
-        store(energy, (first + x) * labels, load(row, start + x * width, lanes))
-    for x in range(whole, count):
-        for label in range(labels):
-            put(energy, (first + x) * labels + label, scalar(row, start + x * width + label))
-
-
-@kernel
-def load_row(energy: Any, labels: int, first: int, count: int, row: Any, start: int, lanes: Any) -> None:
-    """row = the energies (their sign turned) of pixels first.."""
+def copy_pixels(source: Any, at: int, pitch: int, count: int, to: Any, start: int, stride: int, lanes: Any) -> None:
+    """to[start + x * stride..] = source[at + x * pitch..], a vector each; ends of vectors are overwritten by the next."""
     for x in range(count):
-        store(row, start + x * len(lanes), load(energy, (first + x) * labels, lanes))
+        store(to, start + x * stride, load(source, at + x * pitch, lanes))
 
 
 @kernel
-def softmax_row(row: Any, start: int, count: int, penalty: Any, lanes: Any) -> None:
-    """row = softmax of the logits of each of its pixels.
+def softmax_tile(tile: Any, count: int, penalty: Any, raised: Any, sums: Any, lanes: Any) -> None:
+    """tile = softmax of the logits of each of its pixels. raised, sums: room for as many vectors and numbers.
 
     The largest logit is subtracted only where powers overflow or vanish without; energies begin near 0 (see read_energies), so
     that is rare, and finding it would take as long as the rest.
     """
+    width, side = len(lanes), min(len(lanes), SQUARE)
+    nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
+    for at in range(0, count * width, width):
+        store(raised, at, exponential(fenced(load(tile, at, lanes), bar), np.float32(0.0)))
+    for x in range(0, count, side):
+        store(sums, x, sums_of_rows(raised, x * width, lanes))
+    bits = sums.view(np.int32)
+    least, most = np.int32(bits[0]), np.int32(bits[0])
+    for x in range(count):
+        least, most = min(least, bits[x]), max(most, bits[x])
+    if least < SMALLEST_SUM or most > LARGEST_SUM:
+        careful_softmax(tile, count, penalty, lanes)
+        return
+    for x in range(count):
+        sums[x] = np.float32(1.0) / sums[x]
+    for x in range(count):
+        store(tile, x * width, scaled_add(scalar(sums, x), load(raised, x * width, lanes), nothing))
+
+
+@kernel
+def careful_softmax(tile: Any, count: int, penalty: Any, lanes: Any) -> None:
+    """tile = softmax of its logits, whatever they are: the largest is subtracted first."""
     width = len(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
-    for at in range(start, start + count * width, width):
-        logits = fenced(load(row, at, lanes), bar)
-        raised = exponential(logits, np.float32(0.0))
-        total = sum_of_lanes(raised)
-        if not (SMALLEST_SUM < total < LARGEST_SUM):
-            raised = exponential(logits, largest_lane(logits))
-            total = sum_of_lanes(raised)
-        store(row, at, scaled_add(np.float32(1.0) / total, raised, nothing))
+    for at in range(0, count * width, width):
+        logits = fenced(load(tile, at, lanes), bar)
+        raised = exponential(logits, largest_lane(logits))
+        store(tile, at, scaled_add(np.float32(1.0) / sum_of_lanes(raised), raised, nothing))
 
 
 @kernel
-def gather_row(
-    index: Any, back: Any, corners: Any, values: Any, first: int, count: int, row: Any, start: int, lanes: Any
+def gather_tile(
+    index: Any, back: Any, corners: Any, values: Any, first: int, count: int, tile: Any, lanes: Any
 ) -> None:
-    """Add to the row of logits what the lattices say."""
-    width = len(lanes)
-    for x in range(count):
-        total = load(row, start + x * width, lanes)
-        at = (first + x) * len(corners)
+    """Add to the tile of logits what the lattices say."""
+    width, at = len(lanes), first * len(corners)
+    for x in range(0, count * width, width):
+        total = load(tile, x, lanes)
         for k in range(len(corners)):
-            vertex = np.int64(scalar(index, at + k))
-            total = scaled_add(scalar(back, at + k), load(values, vertex * width, lanes), total)
-        store(row, start + x * width, total)
+            total = scaled_add(scalar(back, at + k), load(values, np.int64(scalar(index, at + k)), lanes), total)
+        store(tile, x, total)
+        at += len(corners)
 
 
 @kernel
-def give_row(
-    row: Any, start: int, index: Any, weight: Any, corners: Any, first: int, count: int, buffer: Any, lanes: Any
+def give_tile(
+    tile: Any, index: Any, weight: Any, corners: Any, first: int, count: int, buffer: Any, lanes: Any
 ) -> None:
     """Add each pixel's marginals to its vertices.
 
-    Neighbours share vertices, and a sum must be stored before the next can be added to it: four places of the row take turns.
+    Neighbours share vertices, and a sum must be stored before the next can be added to it: four places of the tile take turns.
     """
-    width, quarter = len(lanes), (count + 3) // 4
-    for turn in range(4 * quarter):
-        x = (turn & 3) * quarter + (turn >> 2)
-        if x >= count:
-            continue
-        marginals = load(row, start + x * width, lanes)
-        at = (first + x) * len(corners)
-        for k in range(len(corners)):
-            place = np.int64(scalar(index, at + k)) * width
-            store(buffer, place, scaled_add(scalar(weight, at + k), marginals, load(buffer, place, lanes)))
+    quarter = (count + 3) // 4
+    for turn in range(quarter):
+        for x in range(turn, count, quarter):
+            marginals, at = load(tile, x * len(lanes), lanes), (first + x) * len(corners)
+            for k in range(len(corners)):
+                place = np.int64(scalar(index, at + k))
+                store(buffer, place, scaled_add(scalar(weight, at + k), marginals, load(buffer, place, lanes)))
 
 
 @kernel
@@ -190,7 +198,7 @@ def blur(
     before, after: (d + 1, M) int32 neighbours, M for none. The result is in values (V * W), whose vertex base + M is zero.
     """
     width, start, (directions, size) = len(lanes), base * len(lanes), before.shape
-    nothing, half, factor = broadcast(np.float32(0.0), lanes), np.float32(0.5), load(diagonal, 0, lanes)
+    nothing, half = broadcast(np.float32(0.0), lanes), np.float32(0.5)
     old, new = (values, spare) if directions % 2 == 0 else (spare, values)
     for vertex in range(size):
         at = start + vertex * width
@@ -211,85 +219,110 @@ def blur(
             total = scaled_add(half, sides, load(old, start + vertex * width, lanes))
             store(new, start + vertex * width, total)
         old, new = new, old
-    room = np.empty(width, np.float32)
-    for vertex in range(size):
-        at = start + vertex * width
-        total = load(values, at, lanes)
-        store(values, at, multiply(total, factor) if matrix.size == 0 else times_matrix(total, matrix, room, lanes))
+    apply_compatibility(values, start, start + size * width, diagonal, matrix, lanes)
+
+
+@kernel
+def add_spatial(
+    smooth: Any, y: int, x: int, count: int, grids: Any, between: Any, afters: Any, scales: Any, line: Any,
+    source: Any, at: int, stride: int, tile: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """tile = source[at..], `stride` floats per pixel, + what all spatial terms say at the pixels from x on of row y."""
+    if grids.shape[0] == 0:
+        copy_pixels(source, at, stride, count, tile, 0, len(lanes), lanes)
+    for m in range(grids.shape[0]):
+        if m == 0:
+            take_from_nodes(
+                smooth, y, x, count, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line,
+                source, at, stride, tile, lanes,
+            )  # fmt: skip
+        else:
+            take_from_nodes(
+                smooth, y, x, count, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line,
+                tile, 0, len(lanes), tile, lanes,
+            )  # fmt: skip
+
+
+@kernel
+def fetch_ahead(index: Any, weight: Any, energy: Any, first: int, count: int, corners: int, stride: int) -> None:
+    """Have the caches fetch what belongs to pixels first..first + count - 1: left to itself, the processor does so too late."""
+    for at in range(first * corners, (first + count) * corners, CACHE_LINE):
+        prefetch(index, at)
+        prefetch(weight, at)
+    for at in range(first * stride, (first + count) * stride, CACHE_LINE):
+        prefetch(energy, at)
 
 
 @kernel
 def pass_over(
-    begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, index: Any, weight: Any, back: Any,
-    corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
-    grids: Any, taps: Any, befores: Any, afters: Any, scales: Any, between: Any, pushed: Any, places: Any, smooth: Any,
+    begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, stride: int,
+    index: Any, weight: Any, back: Any, corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
+    grids: Any, befores: Any, afters: Any, scales: Any, between: Any, pushed: Any, places: Any, smooth: Any, room: Any,
     lanes: Any,
 ) -> Any:  # fmt: skip
-    """One pass over pixels begin..end-1, `columns` at a time; see mode. Returns the largest change against `previous`.
+    """One pass over pixels begin..end-1, rows of `columns`; see mode. Returns the largest change against `previous`.
 
-    out (L, N): where it is not empty, the result goes there and not to the vertices. The arrays from grids on have one row
-    per spatial term: taps and between (2, ...) along x and y; befores, afters along x; scales (2, rows) the same along y.
-    pushed takes this part's sums at the nodes, see places (terms, 3); smooth holds the nodes.
+    It runs down strips of TILE columns: the vertices and nodes of a strip stay in the first-level cache from row to row.
+    out (L, N): where it is not empty, the result goes there and not to the vertices. energy: `stride` floats per pixel. The
+    arrays from grids on have one row per spatial term: befores, afters (columns,); scales (2, rows), before and after along
+    y; between (2, step * NODES) along x and y. pushed takes this part's sums at the nodes, see places (terms, 3); smooth
+    holds the nodes. room: see room_for.
     """
-    width, change = len(lanes), np.float32(0.0)
-    margin, nodes = row_margin(grids), np.int64(1)
-    for m in range(grids.shape[0]):
-        nodes = max(nodes, grids[m, NODES_X])
-    row, line = np.zeros((columns + 2 * margin) * width, np.float32), np.empty(nodes * width, np.float32)
-    start, lines = margin * width, np.zeros((grids.shape[0], FIR * nodes * width), np.float32)
-    for first in range(begin, end, columns):
-        count, y = min(columns, end - first), first // columns
-        if mode == START:
-            read_energies(source, labels, first, count, row, start, lanes)
-            keep_row(row, start, labels, first, count, energy, lanes)
-        elif mode == GIVEN:
-            read_labels(source, labels, first, count, row, start, width)
-        elif mode == MESSAGE:
-            row[:] = 0
-        else:
-            load_row(energy, labels, first, count, row, start, lanes)
-        if mode in (ADVANCE, MESSAGE):
+    width, change, terms = len(lanes), np.float32(0.0), grids.shape[0]
+    tile, raised = room[: TILE * width], room[TILE * width : 2 * TILE * width]
+    sums, line = room[2 * TILE * width : 2 * TILE * width + TILE], room[2 * TILE * width + TILE :]
+    lines = line[(TILE + NODES) * width :]
+    for m in range(terms if out.size == 0 else 0):
+        size = (places[m, 1] - places[m, 0]) * grids[m, NODES_X] * width
+        pushed[places[m, 2] : places[m, 2] + size] = 0
+    for x in range(0, columns, TILE):
+        for row in range(begin, end, columns):
+            first, y, final = row + x, row // columns, row + columns >= end
+            count = min(TILE, columns - x, end - first)
+            if count <= 0:
+                continue
+            fetch_ahead(index, weight, energy, first + columns, count, len(corners), stride)
+            if mode == GIVEN:
+                read_labels(source, labels, first, count, tile, 0, width)
+            elif mode == START:
+                read_energies(source, labels, first, count, tile, sums, lanes)
+                copy_pixels(tile, 0, width, count, energy, first * stride, stride, lanes)
+            elif mode == MESSAGE:
+                tile[: count * width] = 0
+                add_spatial(
+                    smooth, y, x, count, grids, between, afters, scales, line, tile, np.int64(0), width, tile, lanes
+                )
+            else:
+                add_spatial(
+                    smooth,
+                    y,
+                    x,
+                    count,
+                    grids,
+                    between,
+                    afters,
+                    scales,
+                    line,
+                    energy,
+                    first * stride,
+                    stride,
+                    tile,
+                    lanes,
+                )
+            if mode in (ADVANCE, MESSAGE) and len(corners) > 0:
+                gather_tile(index, back, corners, values, first, count, tile, lanes)
+            if mode in (START, ADVANCE):
+                softmax_tile(tile, count, penalty, raised, sums, lanes)
+            if previous.size > 0:
+                change = max(change, largest_change(tile, 0, width, labels, first, count, previous))
+            if out.size > 0:
+                write_labels(tile, 0, labels, first, count, out, lanes)
+                continue
             if len(corners) > 0:
-                gather_row(index, back, corners, values, first, count, row, start, lanes)
-            for m in range(grids.shape[0]):
-                across, down = between[m, 0], between[m, 1]
-                add_row(smooth, y, grids[m], across, down, afters[m], scales[m, 1, y], line, row, start, lanes)
-        if mode in (START, ADVANCE):
-            softmax_row(row, start, count, penalty, lanes)
-        if previous.size > 0:
-            change = max(change, largest_change(row, start, width, labels, first, count, previous))
-        if out.size > 0:
-            write_labels(row, start, labels, first, count, out, lanes)
-            continue
-        if len(corners) > 0:
-            give_row(row, start, index, weight, corners, first, count, buffer, lanes)
-        for m in range(grids.shape[0]):
-            filter_and_push(
-                row, start, y, begin // columns, first + columns >= end, grids[m], taps[m], befores[m],
-                scales[m, 0, y], lines[m], pushed, places[m], lanes,
-            )  # fmt: skip
+                give_tile(tile, index, weight, corners, first, count, buffer, lanes)
+            for m in range(terms):
+                give_to_nodes(
+                    tile, x, count, y, final, grids[m], between[m], befores[m], scales[m, 0], lines[m * LINES * width :],
+                    pushed, places[m], lanes,
+                )  # fmt: skip
     return change
-
-
-@kernel
-def filter_and_push(
-    row: Any, start: int, y: int, top: int, last: bool, grid: Any, taps: Any, before: Any, scale: Any, lines: Any, pushed: Any,
-    place: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """Filter a row along x, and after every FIR rows since `top`, or after the last, push them to the nodes along y."""
-    size, place_in_lines = grid[NODES_X] * len(lanes), (y - top) % FIR
-    at = start + (first_node(grid[STEP_X]) - grid[RADIUS_X]) * len(lanes)
-    filter_row(row, at, grid, taps[0], before, scale, lines, place_in_lines * size, lanes)
-    if place_in_lines == FIR - 1 or last:
-        lines[(place_in_lines + 1) * size : FIR * size] = 0
-        low, high = reached_nodes(y - place_in_lines, place_in_lines + 1, grid)
-        push_rows(lines, y - place_in_lines, grid, taps[1], low, high, pushed, place[2], place[0], lanes)
-
-
-@kernel
-def row_margin(grids: Any) -> Any:
-    """How far filters reach beyond a row, in pixels."""
-    margin = np.int64(0)
-    for m in range(grids.shape[0]):
-        margin = max(margin, grids[m, RADIUS_X] + (NODES + FIR) * grids[m, STEP_X])
-    return margin

@@ -101,11 +101,12 @@ def build(
     back: NDArray[np.float32],
     column: int = 0,
     base: int = 0,
+    width: int = 1,
     threads: int = 1,
 ) -> Lattice:
     """Build the lattice; fill column..column+d of index, weight and back, all (N, K).
 
-    index: the vertices of each point, counted from base. weight: what a point gives to each, normalisation included.
+    index: the vertices of each point, from base on, times width. weight: what a point gives to each, normalisation included.
     back: what it takes from each, without alpha; where back is empty it is the same as weight (symmetric and none).
     """
     units, scales = lattice_units(features), lattice_scales(features.inverse)
@@ -126,7 +127,7 @@ def build(
     run([partial(find, table, keys, steps[j], before[j], after[j]) for j in range(len(units))], threads)
     alpha = 1.0 / (1.0 + 2.0**-features.dimensions)
     mass = kernels.blur_mass(mass, before, after) * np.float32(alpha)
-    rest = (base, mass, SCHEMES.index(normalization), *flat, back.reshape(-1), column, index.shape[1])
+    rest = (base, width, mass, SCHEMES.index(normalization), *flat, back.reshape(-1), column, index.shape[1])
     finishing = [
         partial(kernels.finish_part, begin, end, corners, numbers[starts[i] : starts[i + 1]], *rest)
         for i, (begin, end) in enumerate(ranges)

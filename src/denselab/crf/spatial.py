@@ -1,73 +1,118 @@
-"""The spatial Gaussian of a picture: one dimension after the other, exact on a grid, interpolated between its nodes.
+"""The spatial Gaussian of a picture: one dimension after the other, on nodes that lie `step` pixels apart.
 
 Its kernel is a product of one Gaussian along x and one along y, so a sum over all pairs of pixels is two sums along lines.
-What comes out is as smooth as the Gaussian, so it is computed at every `step`-th row and column only, where 1.5 steps
-or more go into the deviation, and interpolated between by the eight nodes around, with the weights that are best for sums of
-Gaussians of this width (least squares over all places of a source). On the nodes the filter is exact but for weights
-below 3.4e-4 (4 deviations), which hold 6e-5 of the kernel's mass; between them it is off by at most 4e-4 of the kernel's peak.
+What comes out is as smooth as the Gaussian; so where 1.5 steps or more go into the deviation, pixels give to the four nodes
+around them, the nodes are filtered, and pixels take from the same nodes with the same weights: G = D C D^T. D, a smooth
+bump of 4 steps, is fitted once for each step (least squares at sigma = 1.5 steps, over all pairs of pixels), C for each sigma.
+Off by at most 4e-4 of the kernel's peak; without steps (sigma < 3) it is exact but for weights below 3.4e-4 (4
+deviations), which hold 6e-5 of the kernel's mass. The normalisation is that of the kernel that is used: constants are kept.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denselab.crf.permutohedral import Normalization, lattice_constant
-from denselab.crf.spatial_kernels import FIR, NODES
+from denselab.crf.spatial_kernels import NODES
 
 REACH = 4.0  # deviations
-STEPS_PER_SIGMA = 1.5  # at 1.5 the error is 3.1e-4 of the peak with eight nodes; at 1 it would be 1e-2
-RIDGE = 1e-7  # keeps the weights small where nodes lie close together in deviations
+STEPS_PER_SIGMA = 1.5
+FITTED = 4.0  # steps per sigma from which on C is the Gaussian that D D^T leaves over: the fit gains nothing
+BUMPS: dict[int, tuple[float, ...]] = {
+    1: (0.0, 1.0),
+    2: (0.015543, 0.111027, 0.330095, 0.544843),
+    4: (0.005062, 0.024209, 0.067806, 0.148128, 0.261342, 0.389994, 0.50697, 0.574398),
+    8: (
+        *(0.002781, 0.008775, 0.018266, 0.032981, 0.054567, 0.084537, 0.124217, 0.174702),
+        *(0.230186, 0.289449, 0.352846, 0.415697, 0.473261, 0.520864, 0.554046, 0.568694),
+    ),
+}
+"""The left half of D for each step, pixel by pixel; the right half mirrors it (step 1: the pixel's own node alone)."""
 
 
 @dataclass(frozen=True)
 class Axis:
     """The filter along one axis of n pixels.
 
-    taps: (2 radius + 1,) with (FIR - 1) * step zeros at either end. step: pixels from node to node; node 0 lies
-    NODES / 2 - 1 steps before the first pixel. between: (step, NODES), the weights of the nodes around a pixel, from its
-    distance to the node before it. before, after: (n,), the share of the normalisation that belongs to this axis: what goes
-    in and what comes out are multiplied by them. All float32.
+    step: pixels from node to node; pixel p is with nodes p // step + 0..3. between: (step, NODES), its weights there, by
+    p % step. taps: (2 radius + 1,), the filter of the nodes. before, after: (n,), the share of the normalisation that
+    belongs to this axis: what goes in and what comes out are multiplied by them. All float32.
     """
 
-    taps: NDArray[np.float32]
-    radius: int
     step: int
     nodes: int
+    radius: int
+    taps: NDArray[np.float32]
     between: NDArray[np.float32]
     before: NDArray[np.float32]
     after: NDArray[np.float32]
 
 
+@lru_cache(maxsize=32)
 def gaussian_axis(length: int, sigma: float, normalization: Normalization, interpolate: bool = True) -> Axis:
-    """The filter along an axis of `length` pixels; self term included, nothing beyond the border."""
-    step = 1
-    while interpolate and sigma / (2 * step) >= STEPS_PER_SIGMA and 2 * step < length:
-        step *= 2
-    reach = length - 1 + (NODES // 2) * step  # from the outermost node to the pixel at the other end
-    radius = min(int(np.ceil(REACH * sigma)), reach)
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    total = np.concatenate([[0.0], np.cumsum(taps)])
-    place = np.arange(length)  # the taps that lie within the picture, from first to last
-    first, last = np.maximum(radius - place, 0), np.minimum(radius + length - place, 2 * radius + 1)
-    before, after = normalizers(total[last] - total[first], normalization)
-    nodes = (length - 1) // step + NODES if step > 1 else length
-    padded = np.pad(taps, (FIR - 1) * step).astype(np.float32)
-    return Axis(padded, radius, step, nodes, between_weights(step, sigma), before, after)
+    """The filter along an axis of `length` pixels; self term included, nothing beyond the border. interpolate: allow steps."""
+    steps = [step for step in BUMPS if step == 1 or (interpolate and sigma / step >= STEPS_PER_SIGMA and step < length)]
+    step, nodes = steps[-1], (length - 1) // steps[-1] + NODES
+    between = between_weights(step)
+    taps = node_taps(min(sigma, 100.0 * length), step)
+    cut = max(0, len(taps) // 2 - (nodes - 1))  # no two nodes are further apart
+    taps = taps[cut : len(taps) - cut]
+    place = np.arange(length)
+    pairs = (place[:, None] // step + np.arange(NODES), between[place % step])  # nodes of each pixel, weights
+    given = np.bincount(pairs[0].reshape(-1), pairs[1].reshape(-1), nodes)
+    filtered = np.convolve(given, taps)[len(taps) // 2 :][:nodes]
+    ones = (filtered[pairs[0]] * pairs[1]).sum(1)
+    before, after = normalizers(ones, normalization)
+    return Axis(step, nodes, len(taps) // 2, taps.astype(np.float32), between.astype(np.float32), before, after)
 
 
-def between_weights(step: int, sigma: float) -> NDArray[np.float32]:
-    """(step, NODES): weights of the nodes that give a sum of Gaussians between them; row 0 is the node itself.
+def between_weights(step: int) -> NDArray[np.float64]:
+    """(step, NODES): what a pixel gives to the nodes around it, by its place between them."""
+    half = BUMPS[step]
+    if step == 1:
+        return np.array([[0.0, 1, 0, 0]])
+    whole = np.array([*half, *half[::-1]])
+    return whole.reshape(NODES, step)[::-1].T  # node k lies (1 - k) steps and half a pixel before the group
 
-    Minimises the squared error over all places y of a source: with g the Gaussian, the integral of g(a - y) g(b - y) over y is
-    proportional to exp(-(a - b)^2 / (4 sigma^2)).
-    """
-    nodes = (np.arange(NODES) - (NODES // 2 - 1)) * step
-    places = np.arange(step)
-    gram = np.exp(-((nodes[:, None] - nodes) ** 2) / (4 * sigma**2)) + RIDGE * np.eye(NODES)
-    weights = np.linalg.solve(gram, np.exp(-((nodes[:, None] - places) ** 2) / (4 * sigma**2))).T
-    weights[0] = nodes == 0
-    return weights.astype(np.float32)
+
+@lru_cache(maxsize=32)
+def node_taps(sigma: float, step: int) -> NDArray[np.float64]:
+    """(2 radius + 1,): C, the symmetric filter of nodes whose D C D^T is the nearest to the Gaussian."""
+    if step == 1:
+        radius = int(np.ceil(REACH * sigma))
+        return np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    between = between_weights(step)
+    distances = np.arange(step)[:, None] + 0.5 + (1 - np.arange(NODES)) * step  # from nodes to pixels
+    spread = (between * (distances / step) ** 2).sum() / between.sum()  # variance of D, in steps
+    variance = (sigma / step) ** 2 - 2 * spread
+    if sigma / step > FITTED:
+        radius = int(np.ceil(REACH * np.sqrt(variance)))
+        taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * variance))
+        scaled: NDArray[np.float64] = taps * (
+            np.sqrt(2 * np.pi) * sigma / step / between.sum(1).mean() ** 2 / taps.sum()
+        )
+        return scaled
+    radius = int(np.ceil(0.85 * REACH * np.sqrt(variance)))
+    far = radius + 2 * NODES  # groups: a source in group 0, targets in groups -far..far
+    target = np.arange(-far * step, (far + 1) * step)
+    columns, wanted = [], []
+    for phase in range(step):
+        table = np.zeros((radius + 1, len(target)))
+        for k in range(NODES):
+            for j in range(NODES):
+                distance = np.abs(target // step + j - k)
+                inside = distance <= radius
+                np.add.at(
+                    table,
+                    (distance[inside], np.flatnonzero(inside)),
+                    (between[phase, k] * between[target % step, j])[inside],
+                )
+        columns.append(table)
+        wanted.append(np.exp(-0.5 * ((target - phase) / sigma) ** 2))
+    half = np.linalg.lstsq(np.concatenate(columns, 1).T, np.concatenate(wanted), rcond=None)[0]
+    return np.concatenate([half[:0:-1], half])
 
 
 def normalizers(

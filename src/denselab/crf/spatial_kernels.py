@@ -1,10 +1,11 @@
-"""The compiled loops of the spatial filter; spatial.py explains the grid, mean_field_kernels.py calls them row by row.
+"""The compiled loops of the spatial filter; spatial.py explains the grid of nodes, mean_field_kernels.py calls them.
 
-A row of pixels is filtered along x at once, while it is in the cache; eight such rows are then pushed to all node rows that
-they reach along y, into sums of each part of the picture, so that rows filtered along x are never stored as a picture.
+A tile of pixels takes what it needs from the nodes, and gives to them along x, while it is in the first-level cache; the rows
+of a group are then pushed along y together. The filter itself works on the nodes alone.
 
-`grid` describes one term on one picture, int64: radius, step and nodes along x, the same along y, and where its nodes begin in
-the shared array. Arrays are flat float32; a pixel or node has len(lanes) floats.
+`grid` describes one term on one picture, int64: step, nodes and radius along x, the same along y, and where its nodes begin in
+the shared array. Arrays are flat float32; a pixel or node has len(lanes) floats. Pixel p of a line lies in group p // step and
+belongs to the nodes p // step + 0..NODES-1, with the weights between[p % step].
 """
 
 from collections.abc import Callable
@@ -14,161 +15,226 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.crf.vectors import broadcast, load, multiply, scalar, scaled_add, store
+from denselab.crf.vectors import (
+    add,
+    broadcast,
+    load,
+    multiply,
+    prefetch,
+    scalar,
+    scaled_add,
+    store,
+    vector_scaled_add,
+)
 
-FIR = 8  # outputs that a filter works on at once: as many sums as registers hold
-NODES = 8  # nodes that a value between them is made of
-RADIUS_X, STEP_X, NODES_X, RADIUS_Y, STEP_Y, NODES_Y, NODES_AT = range(7)
+NODES = 4  # nodes that a pixel gives to and takes from, along each axis
+STEP_X, NODES_X, RADIUS_X, STEP_Y, NODES_Y, RADIUS_Y, NODES_AT = range(7)
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
 
 @kernel
-def first_node(step: int) -> int:
-    """Where node 0 lies, in pixels; without interpolation the nodes are the pixels."""
-    return 0 if step == 1 else -(NODES // 2 - 1) * step
+def take_from_nodes(
+    smooth: Any, y: int, first: int, count: int, grid: Any, across: Any, down: Any, after: Any, scale: Any, line: Any,
+    source: Any, at: int, stride: int, tile: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """tile = source[at..], `stride` floats per pixel, + what the nodes say at pixels first..first + count - 1 of row y.
 
-
-@kernel
-def filter_row(
-    row: Any, start: int, grid: Any, taps: Any, before: Any, scale: Any, out: Any, to: int, lanes: Any
-) -> None:
-    """out[to..] = the row, times before, filtered along x at the nodes, times scale.
-
-    before: as long as what the taps reach, zero outside the picture, where the row may hold any finite numbers; its first
-    element belongs to the pixel at first_node - radius, and so does row[start].
+    first: a multiple of the step. across, down: (step * NODES,), the weights along x and y. after[x] * scale multiply the
+    nodes' sum. line: room for the nodes of a tile.
     """
-    width, radius, step, nodes = len(lanes), grid[RADIUS_X], grid[STEP_X], grid[NODES_X]
-    nothing = broadcast(np.float32(0.0), lanes)
-    for node in range(0, nodes, FIR):
-        a0, a1, a2, a3, a4, a5, a6, a7 = nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
-        for k in range(2 * radius + 1 + (FIR - 1) * step):
-            at = node * step + k
-            value = scaled_add(scalar(before, at), load(row, start + at * width, lanes), nothing)
-            a0 = scaled_add(scalar(taps, k + 7 * step), value, a0)
-            a1 = scaled_add(scalar(taps, k + 6 * step), value, a1)
-            a2 = scaled_add(scalar(taps, k + 5 * step), value, a2)
-            a3 = scaled_add(scalar(taps, k + 4 * step), value, a3)
-            a4 = scaled_add(scalar(taps, k + 3 * step), value, a4)
-            a5 = scaled_add(scalar(taps, k + 2 * step), value, a5)
-            a6 = scaled_add(scalar(taps, k + step), value, a6)
-            a7 = scaled_add(scalar(taps, k), value, a7)
-        for j in range(min(FIR, nodes - node)):
-            store(out, to + (node + j) * width, scaled_add(scale, a0, nothing))
-            a0, a1, a2, a3, a4, a5, a6 = a1, a2, a3, a4, a5, a6, a7
+    width, step, nothing = len(lanes), grid[STEP_X], broadcast(np.float32(0.0), lanes)
+    groups = (count + step - 1) // step
+    take_along_y(smooth, y, first // step, groups + NODES - 1, grid, down, line, lanes)
+    paired = count // 2 if step == 2 else 0
+    take_in_pairs(line, paired, first, across, after, scale, source, at, stride, tile, lanes)
+    for g in range(paired, groups):
+        for phase in range(min(step, count - g * step)):
+            x, total = g * step + phase, nothing
+            for k in range(NODES):
+                total = scaled_add(scalar(across, phase * NODES + k), load(line, (g + k) * width, lanes), total)
+            share = scale * scalar(after, first + x)
+            store(tile, x * width, scaled_add(share, total, load(source, at + x * stride, lanes)))
 
 
 @kernel
-def push_rows(
-    lines: Any, y: int, grid: Any, taps: Any, first: int, last: int, out: Any, start: int, origin: int, lanes: Any
-) -> None:
-    """Add FIR rows of nodes, filtered along x, to the node rows first..last-1 that they reach along y.
+def take_along_y(smooth: Any, y: int, node: int, count: int, grid: Any, down: Any, line: Any, lanes: Any) -> None:
+    """line = what `count` columns of nodes, from `node` on, say at row y."""
+    width, row, nothing = len(lanes), grid[NODES_X] * len(lanes), broadcast(np.float32(0.0), lanes)
+    base, phase = grid[NODES_AT] + (y // grid[STEP_Y]) * row + node * width, (y % grid[STEP_Y]) * NODES
+    w0, w1, w2, w3 = scalar(down, phase), scalar(down, phase + 1), scalar(down, phase + 2), scalar(down, phase + 3)
+    for x in range(0, count * width, width):
+        prefetch(smooth, base + NODES * row + x)  # for the next group of rows
+        total = scaled_add(w0, load(smooth, base + x, lanes), nothing)
+        total = scaled_add(w1, load(smooth, base + row + x, lanes), total)
+        total = scaled_add(w2, load(smooth, base + 2 * row + x, lanes), total)
+        store(line, x, scaled_add(w3, load(smooth, base + 3 * row + x, lanes), total))
 
-    lines: the rows y..y + FIR - 1, one after the other, zeros where the picture ends. out[start..] begins at node row `origin`.
+
+@kernel
+def take_in_pairs(
+    line: Any, pairs: int, first: int, across: Any, after: Any, scale: Any, source: Any, at: int, stride: int, tile: Any,
+    lanes: Any,
+) -> None:  # fmt: skip
+    """The usual step, 2: weights stay in registers; those of the second pixel of a pair mirror the first's."""
+    width, nothing = len(lanes), broadcast(np.float32(0.0), lanes)
+    v0, v1 = broadcast(scalar(across, 0), lanes), broadcast(scalar(across, 1), lanes)
+    v2, v3 = broadcast(scalar(across, 2), lanes), broadcast(scalar(across, 3), lanes)
+    n0, n1, n2 = load(line, 0, lanes), load(line, width, lanes), load(line, 2 * width, lanes)
+    for x in range(0, 2 * pairs, 2):
+        n3 = load(line, (x // 2 + 3) * width, lanes)
+        even = vector_scaled_add(v2, n2, vector_scaled_add(v0, n0, nothing))
+        even = add(even, vector_scaled_add(v3, n3, vector_scaled_add(v1, n1, nothing)))
+        odd = vector_scaled_add(v1, n2, vector_scaled_add(v3, n0, nothing))
+        odd = add(odd, vector_scaled_add(v0, n3, vector_scaled_add(v2, n1, nothing)))
+        share, other = scale * scalar(after, first + x), scale * scalar(after, first + x + 1)
+        store(tile, x * width, scaled_add(share, even, load(source, at + x * stride, lanes)))
+        store(tile, (x + 1) * width, scaled_add(other, odd, load(source, at + (x + 1) * stride, lanes)))
+        n0, n1, n2 = n1, n2, n3
+
+
+@kernel
+def give_to_nodes(
+    tile: Any, first: int, count: int, y: int, final: Any, grid: Any, between: Any, before: Any, scales: Any, lines: Any,
+    pushed: Any, place: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """A tile of row y gives to a row of nodes; after the last row of a group, or the final one, these give along y.
+
+    lines: room for the tile's nodes in `step` rows. place: first and last + 1 node row of the part's sums in pushed, and where.
     """
-    width, step, size = len(lanes), grid[STEP_Y], grid[NODES_X] * len(lanes)
-    nearest = (
-        y + grid[RADIUS_Y] + (FIR - 1) * step - first_node(step)
-    )  # the tap of row y at node 0, zeros in front counted
-    for x in range(0, size, width):
-        a0, a1 = load(lines, x, lanes), load(lines, x + size, lanes)
-        a2, a3 = load(lines, x + 2 * size, lanes), load(lines, x + 3 * size, lanes)
-        a4, a5 = load(lines, x + 4 * size, lanes), load(lines, x + 5 * size, lanes)
-        a6, a7 = load(lines, x + 6 * size, lanes), load(lines, x + 7 * size, lanes)
-        for node in range(first, last):
-            at, tap = start + (node - origin) * size + x, nearest - node * step
-            total = scaled_add(scalar(taps, tap), a0, load(out, at, lanes))
-            total = scaled_add(scalar(taps, tap + 1), a1, total)
-            total = scaled_add(scalar(taps, tap + 2), a2, total)
-            total = scaled_add(scalar(taps, tap + 3), a3, total)
-            total = scaled_add(scalar(taps, tap + 4), a4, total)
-            total = scaled_add(scalar(taps, tap + 5), a5, total)
-            total = scaled_add(scalar(taps, tap + 6), a6, total)
-            total = scaled_add(scalar(taps, tap + 7), a7, total)
-            store(out, at, total)
+    step, size = grid[STEP_Y], ((count + grid[STEP_X] - 1) // grid[STEP_X] + NODES - 1) * len(lanes)
+    done = y % step + 1
+    give_along_x(tile, first, count, grid, between[0], before, lines, (done - 1) * size, lanes)
+    if done == step or final:
+        row = grid[NODES_X] * len(lanes)
+        at = place[2] + ((y // step - place[0]) * grid[NODES_X] + first // grid[STEP_X]) * len(lanes)
+        give_along_y(lines, size, y + 1 - done, done, between[1], scales, pushed, at, row, lanes)
 
 
 @kernel
-def reached_nodes(y: int, rows: int, grid: Any) -> Any:
-    """The first node row, and the last + 1, that rows y..y + rows - 1 reach."""
-    step, radius, origin = grid[STEP_Y], grid[RADIUS_Y], first_node(grid[STEP_Y])
-    first = -((origin + radius - y) // step)
-    last = (y + rows - 1 + radius - origin) // step + 1
-    return max(np.int64(0), first), min(grid[NODES_Y], last)
-
-
-@kernel
-def join_nodes(
-    pushed: Any, places: Any, grid: Any, first: int, last: int, diagonal: Any, matrix: Any, out: Any, lanes: Any
+def give_along_x(
+    tile: Any, first: int, count: int, grid: Any, across: Any, before: Any, line: Any, at: int, lanes: Any
 ) -> None:
-    """Node rows first..last-1 of out = the sums of all parts of the picture, times the compatibility; the sums become 0.
+    """line[at..], the nodes of a tile, = what pixels first..first + count - 1 of a row, times before, give to them."""
+    width, step = len(lanes), grid[STEP_X]
+    groups = (count + step - 1) // step
+    a0 = a1 = a2 = nothing = broadcast(np.float32(0.0), lanes)
+    paired = count // 2 if step == 2 else 0
+    v0, v1 = broadcast(scalar(across, 0), lanes), broadcast(scalar(across, 1), lanes)
+    v2, v3 = broadcast(scalar(across, 2), lanes), broadcast(scalar(across, 3), lanes)
+    for g in range(paired):  # as below, for the usual step
+        x = 2 * g * width
+        even = scaled_add(scalar(before, first + 2 * g), load(tile, x, lanes), nothing)
+        odd = scaled_add(scalar(before, first + 2 * g + 1), load(tile, x + width, lanes), nothing)
+        store(line, at + g * width, vector_scaled_add(v3, odd, vector_scaled_add(v0, even, a0)))
+        a0 = vector_scaled_add(v2, odd, vector_scaled_add(v1, even, a1))
+        a1 = vector_scaled_add(v1, odd, vector_scaled_add(v2, even, a2))
+        a2 = vector_scaled_add(v0, odd, vector_scaled_add(v3, even, nothing))
+    for g in range(paired, groups):
+        a3 = nothing
+        for phase in range(min(step, count - g * step)):
+            x, w = g * step + phase, phase * NODES
+            value = scaled_add(scalar(before, first + x), load(tile, x * width, lanes), nothing)
+            a0 = scaled_add(scalar(across, w), value, a0)
+            a1 = scaled_add(scalar(across, w + 1), value, a1)
+            a2 = scaled_add(scalar(across, w + 2), value, a2)
+            a3 = scaled_add(scalar(across, w + 3), value, a3)
+        store(line, at + g * width, a0)
+        a0, a1, a2 = a1, a2, a3
+    at += groups * width
+    store(line, at, a0)
+    store(line, at + width, a1)
+    store(line, at + 2 * width, a2)
 
-    pushed: flat; places (parts, 3): first and last + 1 node row of each part's sums, and where they begin. diagonal: (W,), or
-    matrix: (L, W) flat where it is not empty.
+
+@kernel
+def give_along_y(
+    lines: Any, size: int, y: int, rows: int, down: Any, scales: Any, out: Any, start: int, row: int, lanes: Any
+) -> None:
+    """Add rows y.. of a group, `rows` of them, to the NODES rows that they belong to; these begin at start, `row` apart.
+
+    lines: rows of `size` floats, one after the other. scales: what multiplies each row of the picture.
     """
-    width, size = len(lanes), grid[NODES_X] * len(lanes)
-    nothing, factor = broadcast(np.float32(0.0), lanes), load(diagonal, 0, lanes)
-    spare = np.empty(width, np.float32)
-    for node in range(first, last):
+    width = len(lanes)
+    for k in range(NODES):
+        base, w0, w1 = start + k * row, scalar(down, k) * scalar(scales, y), np.float32(0.0)
+        if rows > 1:
+            w1 = scalar(down, NODES + k) * scalar(scales, y + 1)
+        second = size * min(rows - 1, 1)
         for x in range(0, size, width):
-            total = nothing
-            for part in range(places.shape[0]):
-                if places[part, 0] <= node < places[part, 1]:
-                    at = places[part, 2] + (node - places[part, 0]) * size + x
-                    total = scaled_add(np.float32(1.0), load(pushed, at, lanes), total)
-                    store(pushed, at, nothing)
-            total = multiply(total, factor) if matrix.size == 0 else times_matrix(total, matrix, spare, lanes)
-            store(out, grid[NODES_AT] + node * size + x, total)
+            total = scaled_add(w0, load(lines, x, lanes), load(out, base + x, lanes))
+            store(out, base + x, scaled_add(w1, load(lines, second + x, lanes), total))
+        for i in range(2, rows):
+            weight = scalar(down, i * NODES + k) * scalar(scales, y + i)
+            for x in range(0, size, width):
+                store(out, base + x, scaled_add(weight, load(lines, i * size + x, lanes), load(out, base + x, lanes)))
 
 
 @kernel
-def add_row(
-    smooth: Any,
-    y: int,
+def filter_nodes(
+    pushed: Any,
+    places: Any,
     grid: Any,
-    across: Any,
-    down: Any,
-    after: Any,
-    scale: Any,
-    line: Any,
-    row: Any,
-    start: int,
+    taps: Any,
+    first: int,
+    last: int,
+    diagonal: Any,
+    matrix: Any,
+    out: Any,
     lanes: Any,
 ) -> None:
-    """Add to the row of pixels y what the nodes say there, times after[x] * scale.
+    """Node rows first..last-1 of out = the sums of all parts of the picture, filtered along y and x, times the compatibility.
 
-    across, down: (step, NODES) flat, the weights between nodes along x and y. line: room for a row of nodes.
+    pushed: flat; places (parts, 3): first and last + 1 node row of each part's sums, and where they begin. taps (2, ...):
+    along x and y, 2 * radius + 1 each. diagonal: (W,), or matrix: (L, W) flat where it is not empty.
     """
-    width, columns = len(lanes), grid[NODES_X]
-    step, phase = grid[STEP_Y], y % grid[STEP_Y]
-    base = grid[NODES_AT] + (y // step) * columns * width
-    if step > 1:
-        for x in range(columns):
-            total = broadcast(np.float32(0.0), lanes)
-            if phase == 0:
-                total = load(smooth, base + ((NODES // 2 - 1) * columns + x) * width, lanes)
-            else:
-                for k in range(NODES):
-                    total = scaled_add(
-                        scalar(down, phase * NODES + k), load(smooth, base + (k * columns + x) * width, lanes), total
-                    )
-            store(line, x * width, total)
-    else:
-        for x in range(columns):
-            store(line, x * width, load(smooth, base + x * width, lanes))
-    step = grid[STEP_X]
-    for at in range((after.size + step - 1) // step):
-        for phase in range(min(step, after.size - at * step)):
-            x, total = at * step + phase, broadcast(np.float32(0.0), lanes)
-            if step == 1:
-                total = load(line, at * width, lanes)
-            elif phase == 0:
-                total = load(line, (at + NODES // 2 - 1) * width, lanes)
-            else:
-                for k in range(NODES):
-                    total = scaled_add(scalar(across, phase * NODES + k), load(line, (at + k) * width, lanes), total)
-            place = start + x * width
-            store(row, place, scaled_add(scale * scalar(after, x), total, load(row, place, lanes)))
+    width, radius, columns, reach = len(lanes), grid[RADIUS_X], grid[NODES_X], grid[RADIUS_Y]
+    line = np.zeros((columns + 2 * radius) * width, np.float32)
+    shifts = np.arange(2 * radius + 1) * width
+    at, weights = (
+        np.empty((2 * reach + 1) * places.shape[0], np.int64),
+        np.empty((2 * reach + 1) * places.shape[0], np.float32),
+    )
+    for node in range(first, last):
+        number = np.int64(0)
+        for other in range(max(0, node - reach), min(grid[NODES_Y], node + reach + 1)):
+            for part in range(places.shape[0]):
+                if places[part, 0] <= other < places[part, 1]:
+                    at[number] = places[part, 2] + (other - places[part, 0]) * columns * width
+                    weights[number] = taps[1, other - node + reach]
+                    number += 1
+        sum_of_lines(pushed, at, weights, number, columns, line, radius * width, lanes)
+        to = grid[NODES_AT] + node * columns * width
+        sum_of_lines(line, shifts, taps[0], shifts.size, columns, out, to, lanes)  # the line with itself, shifted
+        apply_compatibility(out, to, to + columns * width, diagonal, matrix, lanes)
+
+
+@kernel
+def sum_of_lines(lines: Any, at: Any, weights: Any, number: int, columns: int, out: Any, to: int, lanes: Any) -> None:
+    """out[to..] = the sum of the lines that begin at `at`, times weights; four nodes at once, of at least four."""
+    width, nothing = len(lanes), broadcast(np.float32(0.0), lanes)
+    for group in range(0, columns, 4):
+        x = min(group, columns - 4) * width  # the last four may overlap others
+        a0, a1, a2, a3 = nothing, nothing, nothing, nothing
+        for i in range(number):
+            place, weight = scalar(at, i) + x, scalar(weights, i)
+            a0 = scaled_add(weight, load(lines, place, lanes), a0)
+            a1 = scaled_add(weight, load(lines, place + width, lanes), a1)
+            a2 = scaled_add(weight, load(lines, place + 2 * width, lanes), a2)
+            a3 = scaled_add(weight, load(lines, place + 3 * width, lanes), a3)
+        store(out, to + x, a0)
+        store(out, to + x + width, a1)
+        store(out, to + x + 2 * width, a2)
+        store(out, to + x + 3 * width, a3)
+
+
+@kernel
+def apply_compatibility(out: Any, begin: int, end: int, diagonal: Any, matrix: Any, lanes: Any) -> None:
+    """out[begin:end] times the diagonal (W,), or the matrix (L, W) flat where it is not empty."""
+    width, factor, room = len(lanes), load(diagonal, 0, lanes), np.empty(len(lanes), np.float32)
+    for at in range(begin, end, width):
+        total = load(out, at, lanes)
+        store(out, at, multiply(total, factor) if matrix.size == 0 else times_matrix(total, matrix, room, lanes))
 
 
 @kernel

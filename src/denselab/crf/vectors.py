@@ -121,6 +121,23 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, offset: Any) -> Any:
+    """prefetch(array, offset): have the cache line of an element fetched; it may lie beyond the array's end."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = address(context, builder, signature.args[0], arguments[0], arguments[1])
+        place = builder.bitcast(place, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, INT32, INT32, INT32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        builder.call(
+            function, [place, *(ir.Constant(INT32, number) for number in (0, 3, 1))]
+        )  # to read, all levels, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
+
+
+@intrinsic
 def scalar(typing: Any, array: Any, offset: Any) -> Any:
     """scalar(array, offset): one element, without the test for negative indices."""
 
@@ -162,6 +179,17 @@ def scaled_add(typing: Any, factor: Any, vector: Any, total: Any) -> Any:
         return call(builder, f"llvm.fmuladd.v{width}f32", vector_type(width), factors, arguments[1], arguments[2])
 
     return vector(types.float32, vector, vector), emit
+
+
+@intrinsic
+def vector_scaled_add(typing: Any, factors: Any, vector: Any, total: Any) -> Any:
+    """vector_scaled_add(factors, vector, total): factors * vector + total, lane by lane."""
+    width = vector.width
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return call(builder, f"llvm.fmuladd.v{width}f32", vector_type(width), *arguments)
+
+    return vector(vector, vector, vector), emit
 
 
 @intrinsic
@@ -257,3 +285,48 @@ def sum_of_lanes(typing: Any, vector: Any) -> Any:
         return halves(builder, arguments[0], vector.width, builder.fadd, 0.0)
 
     return types.float32(vector), emit
+
+
+@intrinsic
+def sums_of_rows(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
+    """sums_of_rows(array, offset, lanes): sums of the lanes of min(W, 16) vectors that follow each other, as one vector.
+
+    Vectors are added in pairs while they are halved, so that all lanes work: a third of the steps of sum_of_lanes.
+    """
+    width = len(lanes)
+    side = min(width, 16)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows = []
+        for i in range(side):
+            total = None
+            for group in range(i * width, (i + 1) * width, side):
+                place = builder.add(arguments[1], ir.Constant(arguments[1].type, group))
+                place = address(context, builder, signature.args[0], arguments[0], place)
+                piece = builder.load(builder.bitcast(place, vector_type(side).as_pointer()), align=4)
+                total = piece if total is None else builder.fadd(total, piece)
+            rows.append(total)
+        return joined(builder, rows)
+
+    return Vector(side)(array, types.intp, lanes), emit
+
+
+def joined(builder: Any, rows: list[Any]) -> Any:
+    """Emit the sums of n vectors of n lanes, n a power of two, as the lanes of one."""
+    side = len(rows)
+    size = side // 2
+    while size:  # each vector holds `side // size / 2` ... sums; halves of `size` lanes are added
+        half = len(rows) // 2
+        merged = []
+        for i in range(half):
+            one, other = rows[i], rows[i + half]
+            low = [e if not e & size else side + e - size for e in range(side)]
+            high = [e + size if not e & size else side + e for e in range(side)]
+            parts = (
+                builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(INT32, side), order))
+                for order in (low, high)
+            )
+            merged.append(builder.fadd(*parts))
+        rows = merged
+        size //= 2
+    return rows[0]
