@@ -42,6 +42,30 @@ def test_presets_against_the_truth(scene: Callable[..., Any], name: str) -> None
     assert np.abs(before - expected).mean() > 3 * np.abs(result.marginals - expected).mean()  # the CRF did something
 
 
+@pytest.mark.parametrize("labels", [1, 21, 70])
+def test_any_number_of_labels_exactly(scene: Callable[..., Any], labels: int) -> None:
+    """8, 32 and 128 lanes: rows wider than a tile, two spatial terms, and energies that do not end at a vector's end."""
+    _, unary = scene(6, 131, labels)
+    crf = DenseCRF((6, 131), labels, threads=1)
+    crf.set_unary(unary)
+    terms = []
+    for sigma, weight in ((1.2, 2.0), (3.0, 1.5)):
+        crf.add_gaussian(sigma, weight)
+        terms.append(exact.Term(exact.position_features(6, 131, sigma), weight))
+    expected = exact.mean_field(unary.reshape(labels, -1), terms, 2)
+    np.testing.assert_allclose(crf.infer(2).marginals.reshape(labels, -1), expected, atol=1.5e-3)
+
+
+@pytest.mark.parametrize("labels", [21, 70])
+def test_presets_with_many_labels(scene: Callable[..., Any], labels: int) -> None:
+    """Both terms at once, on 32 lanes and beyond 64 labels."""
+    image, unary = scene(20, 27, labels)
+    result = refine(image, np.exp(-unary) / np.exp(-unary).sum(0), "pydensecrf", 3, 1)
+    expected = truth(image, unary, PRESETS["pydensecrf"], 3)
+    assert np.abs(result - expected).mean() < 0.01
+    assert (result.argmax(0) == expected.argmax(0)).mean() > 0.95
+
+
 @pytest.mark.parametrize("normalization", SCHEMES)
 @pytest.mark.parametrize("compatibility", [1.5, np.array([-1.0, -2.0, 0.5]), MATRIX], ids=["potts", "diagonal", "full"])
 def test_compatibilities_exactly(scene: Callable[..., Any], normalization: Normalization, compatibility: Any) -> None:

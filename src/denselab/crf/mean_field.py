@@ -38,7 +38,7 @@ class Compatibility:
 
 @dataclass(frozen=True)
 class SpatialTerm:
-    """The exact spatial Gaussian of a picture."""
+    """The spatial Gaussian of a picture, separable."""
 
     rows: Axis
     columns: Axis

@@ -102,6 +102,19 @@ def read_energies(source: Any, labels: int, first: int, count: int, tile: Any, l
 
 
 @kernel
+def keep_energies(tile: Any, count: int, energy: Any, at: int, stride: int, lanes: Any) -> None:
+    """energy[at + x * stride..] = the tile's pixels.
+
+    A vector reaches into the next pixel, which overwrites that; the last pixel's neighbour may be kept already, or be another
+    thread's, so the last is written number by number.
+    """
+    width = len(lanes)
+    copy_pixels(tile, 0, width, count - 1, energy, at, stride, lanes)
+    for lane in range(stride):
+        put(energy, at + (count - 1) * stride + lane, scalar(tile, (count - 1) * width + lane))
+
+
+@kernel
 def copy_pixels(source: Any, at: int, pitch: int, count: int, to: Any, start: int, stride: int, lanes: Any) -> None:
     """to[start + x * stride..] = source[at + x * pitch..], a vector each; ends of vectors are overwritten by the next."""
     for x in range(count):
@@ -254,6 +267,25 @@ def fetch_ahead(index: Any, weight: Any, energy: Any, first: int, count: int, co
 
 
 @kernel
+def add_terms(
+    mode: int, first: int, count: int, y: int, x: int, energy: Any, stride: int, index: Any, back: Any, corners: Any,
+    values: Any,
+    grids: Any, afters: Any, scales: Any, between: Any, smooth: Any, line: Any, tile: Any, lanes: Any,
+) -> None:  # fmt: skip
+    """tile = the energies of pixels first.. (at x, y), or nothing for MESSAGE, + what all terms say."""
+    width = len(lanes)
+    if mode == MESSAGE:
+        tile[: count * width] = 0
+        add_spatial(smooth, y, x, count, grids, between, afters, scales, line, tile, np.int64(0), width, tile, lanes)
+    else:
+        add_spatial(
+            smooth, y, x, count, grids, between, afters, scales, line, energy, first * stride, stride, tile, lanes
+        )
+    if len(corners) > 0:
+        gather_tile(index, back, corners, values, first, count, tile, lanes)
+
+
+@kernel
 def pass_over(
     begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, stride: int,
     index: Any, weight: Any, back: Any, corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
@@ -286,31 +318,12 @@ def pass_over(
                 read_labels(source, labels, first, count, tile, 0, width)
             elif mode == START:
                 read_energies(source, labels, first, count, tile, sums, lanes)
-                copy_pixels(tile, 0, width, count, energy, first * stride, stride, lanes)
-            elif mode == MESSAGE:
-                tile[: count * width] = 0
-                add_spatial(
-                    smooth, y, x, count, grids, between, afters, scales, line, tile, np.int64(0), width, tile, lanes
-                )
+                keep_energies(tile, count, energy, first * stride, stride, lanes)
             else:
-                add_spatial(
-                    smooth,
-                    y,
-                    x,
-                    count,
-                    grids,
-                    between,
-                    afters,
-                    scales,
-                    line,
-                    energy,
-                    first * stride,
-                    stride,
-                    tile,
-                    lanes,
-                )
-            if mode in (ADVANCE, MESSAGE) and len(corners) > 0:
-                gather_tile(index, back, corners, values, first, count, tile, lanes)
+                add_terms(
+                    mode, first, count, y, x, energy, stride, index, back, corners, values, grids, afters, scales, between,
+                    smooth, line, tile, lanes,
+                )  # fmt: skip
             if mode in (START, ADVANCE):
                 softmax_tile(tile, count, penalty, raised, sums, lanes)
             if previous.size > 0:
