@@ -146,7 +146,8 @@ def test_a_tiny_budget_still_gives_an_honest_answer(run: Path, noisy: Path) -> N
     tune(str(run), str(noisy), time="0.01s", device="cpu", as_json=True)
     document = told(run)
     assert len(document["candidates"]) == 1
-    assert len(document["chosen_on"]["pictures"]) == len(document["judged_on"]) == 2
+    assert len(document["chosen_on"]["pictures"]) in (2, 3), "at least two, more where the machine is fast"
+    assert len(document["judged_on"]) in (2, 3)
 
 
 def test_tune_refuses(run: Path, noisy: Path) -> None:

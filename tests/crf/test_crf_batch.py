@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from denselab.crf import refine
+from denselab.crf import workspace as workspace_module
 from denselab.crf.batch import Job, predicted_bytes, refine_many
 from denselab.crf.threads import parts, run
 from denselab.crf.workspace import Workspace
@@ -98,6 +99,7 @@ def test_workspaces_hand_their_memory_on() -> None:
     class Owner:
         pass
 
+    workspace_module._kept.clear()  # other tests leave theirs
     owner = Owner()
     first = Workspace(owner).floats(12_345)
     assert first.ctypes.data % 64 == 0

@@ -6,6 +6,7 @@ Fresh memory comes from the kernel in pages that are cleared when they are first
 
 import threading
 import weakref
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ KEPT_BYTES = 192 * 2**20  # a picture of 720x960 with 21 labels needs 150 MiB
 CACHE_LINE = 64
 _lock = threading.Lock()
 _kept: list[NDArray[np.uint8]] = []
+_returned: deque[list[NDArray[np.uint8]]] = deque()  # by owners that ended; not yet among the kept
 
 
 class Workspace:
@@ -41,6 +43,7 @@ class Workspace:
 def _kept_block(size: int) -> NDArray[np.uint8]:
     """The smallest kept block of at least this size and at most half as much again, or a new one."""
     with _lock:
+        _settle()
         fitting = [i for i, block in enumerate(_kept) if size <= block.size <= size + size // 2]
         if fitting:
             return _kept.pop(min(fitting, key=lambda i: _kept[i].size))
@@ -48,12 +51,22 @@ def _kept_block(size: int) -> NDArray[np.uint8]:
 
 
 def _keep(blocks: list[NDArray[np.uint8]]) -> None:
-    """Take blocks back, the latest first; what goes beyond KEPT_BYTES is freed, the oldest first."""
-    with _lock:
-        _kept[:0] = blocks
-        total = 0
-        for i, block in enumerate(_kept):
-            total += block.size
-            if total > KEPT_BYTES:
-                del _kept[i:]
-                return
+    """Take blocks back. The garbage collector may call this while this very thread holds the lock: then they wait."""
+    _returned.append(blocks)
+    if _lock.acquire(blocking=False):
+        try:
+            _settle()
+        finally:
+            _lock.release()
+
+
+def _settle() -> None:
+    """Put what came back among the kept, the latest first; what goes beyond KEPT_BYTES is freed, the oldest first."""
+    while _returned:
+        _kept[:0] = _returned.popleft()
+    total = 0
+    for i, block in enumerate(_kept):
+        total += block.size
+        if total > KEPT_BYTES:
+            del _kept[i:]
+            return
