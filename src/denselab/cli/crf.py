@@ -97,6 +97,7 @@ def _store(tuning: Tuning, model: str) -> tuple[bool, str]:
             "the model is unchanged"
         )
     verdict = f"the CRF helps on pictures that did not choose it: {tuning.paired.sentence()}"
+    verdict += f" ({tuning.note})" if tuning.note else ""
     if is_torchvision(model) or (is_hub_id(model) and not Path(model).exists()):
         return False, f"{verdict}; {model} is no folder, so the parameters are only in the report"
     folder = find_model_folder(Path(model))
@@ -111,6 +112,7 @@ def _document(tuning: Tuning, model: str, data: str, stored: bool, verdict: str)
         "data": data,
         "strategy": tuning.strategy,
         "verdict": verdict,
+        "note": tuning.note,
         "helps": tuning.helps,
         "stored": stored,
         "stopped": tuning.stopped,

@@ -38,7 +38,7 @@ CACHING_SHARE = 0.4  # of the time that the network may take for the tuning half
 class Tuning:
     """What came of it. baseline: mean IoU on the tuning half without the CRF. paired: on the other half, without and with.
 
-    stopped: the user ended the search early.
+    stopped: the user ended the search early. note: what weakens the judgement, or "".
     """
 
     strategy: Strategy
@@ -47,6 +47,7 @@ class Tuning:
     trials: list[Trial] = field(default_factory=list)
     paired: Paired | None = None
     stopped: bool = False
+    note: str = ""
 
     @property
     def best(self) -> Trial | None:
@@ -78,6 +79,8 @@ class Deadline:
 def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
     """(to choose on, to judge on): at most `pictures` in all, drawn at random; frames of one sequence fall into one half.
 
+    Of one sequence alone, the beginning chooses: a frame's neighbours would else be on the other side.
+
     Raises DataError for fewer than four pictures.
     """
     if len(items) < 2 * LEAST or (pictures is not None and pictures < 2 * LEAST):
@@ -91,8 +94,9 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
     parts: tuple[set[str], set[str]] = (set(), set())
     for members in sorted(groups.values(), key=len, reverse=True):
         parts[len(parts[0]) > len(parts[1])].update(item.name for item in members)
-    if min(map(len, parts)) < LEAST:  # one long sequence: frames of it have to be in both
-        return chosen[::2], chosen[1::2]
+    if min(map(len, parts)) < LEAST:  # one long sequence: its beginning chooses, its end judges
+        names = sorted(item.name for item in chosen)
+        parts = (set(names[: len(names) // 2]), set(names[len(names) // 2 :]))
     one, other = (
         [item for item in chosen if item.name in part] for part in parts
     )  # in random order: either may be cut
@@ -127,6 +131,9 @@ def tune(
         used = _affordable(cache.pictures, (deadline.left() - reserve) / per_refinement)
         tuning = Tuning(strategy, tuple(p.name for p in used), _baseline(used, space))
         _search(tuning, used, space, deadline, reserve, quiet)
+    sequences = len({item.group or item.name for item in judging})
+    if sequences < len(judging):
+        tuning.note = f"the judging frames come from {sequences} sequences: the true interval is wider"
     if tuning.best:
         tuning.paired = _judge(predictor, dataset, judging, options, tuning.best.parameters, deadline, quiet)
     return tuning
