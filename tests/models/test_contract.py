@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from denselab.build import create_model
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import INCEPTIONS, GoogLeNet
 from denselab.encoders.mobilenet_v2 import MobileNetV2
@@ -317,3 +318,12 @@ def test_overfits_two_pictures(name: str) -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0], losses
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_running_statistics_follow_a_short_training(name: str) -> None:
+    """Slower than torch's 0.1 per step, what evaluation normalises by is still that of the random weights minutes later."""
+    with torch.device("meta"):
+        model = create_model(name, K)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} <= {0.1}
