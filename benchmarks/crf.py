@@ -11,8 +11,9 @@ median over rounds of (oracle / ours), "same" the share of pixels with the oracl
 whose spatial term runs on the lattice as the oracle's.
 Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with noise
 of several scales. Accuracy: crops of 60x80 at full detail against denselab.crf.exact in float64; mean absolute error of the
-marginals and share of pixels with another arg-max. Memory: highest resident size during a call less that before it, each in a
-process of its own that has done a small call before.
+marginals and share of pixels with another arg-max. Fast: `infer_fast`, at half the resolution: full call / fast call, in turn
+on the same pictures of 360x480, and what it changes there. Memory: highest resident size during a call less that before it,
+each in a process of its own that has done a small call before.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from confusion import commit, hardware
 
-from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, exact
+from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, exact, infer_fast
 from denselab.crf import pydensecrf as door
 
 Picture = NDArray[np.uint8]
@@ -54,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pictures", type=int, default=3)
     parser.add_argument("--breakdown", action="store_true", help="also: where the time of a call goes")
-    parser.add_argument("--only", nargs="+", default=["speed", "accuracy", "memory"])
+    parser.add_argument("--only", nargs="+", default=["speed", "accuracy", "fast", "memory"])
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)  # a child of memory(): side, height, width, labels
     args = parser.parse_args()
     if args.oracle:
@@ -65,7 +67,7 @@ def main() -> None:
     print(
         f"{datetime.date.today()}, commit {commit()}, {hardware()}, oracle: {'yes' if oracle_module() else 'not installed'}"
     )
-    tables = {"speed": speed, "accuracy": accuracy, "memory": memory}
+    tables = {"speed": speed, "accuracy": accuracy, "fast": fast, "memory": memory}
     for name in args.only:
         tables[name](args)
     if args.breakdown:
@@ -163,7 +165,9 @@ def accuracy(args: argparse.Namespace) -> None:
     print(
         f"\nagainst the exact sum, {args.pictures} crops of {CROP[0]}x{CROP[1]}: mean error of the marginals; other arg-max"
     )
-    print(f"{'preset':>11} {'L':>3} {'ours':>10} {'':>7} {'door':>10} {'':>7} {'oracle':>10} {'':>7}")
+    print(
+        f"{'preset':>11} {'L':>3} {'ours':>10} {'':>7} {'fast':>10} {'':>7} {'door':>10} {'':>7} {'oracle':>10} {'':>7}"
+    )
     for name, parameters in PRESETS.items():
         for labels in (2, *LABELS):
             errors: dict[str, list[tuple[float, float]]] = {}
@@ -171,15 +175,56 @@ def accuracy(args: argparse.Namespace) -> None:
                 image, unary = crop(args.data, number, labels)
                 expected = truth(image, unary, parameters)
                 results = {"ours": ours(image, unary, parameters, parameters.iterations)}
+                results["fast"] = infer_fast(image, unary, parameters, 1)
                 for key, module in (("door", door), ("oracle", oracle_module())):
                     if module:
                         results[key] = by_module(module, image, unary, parameters, parameters.iterations)
                 for key, result in results.items():
-                    flat = result.reshape(labels, -1)
-                    other = (flat.argmax(0) != expected.argmax(0)).mean()
-                    errors.setdefault(key, []).append((float(np.abs(flat - expected).mean()), float(other)))
+                    errors.setdefault(key, []).append(difference(result.reshape(labels, -1), expected))
             cells = [f"{np.mean(v, 0)[0]:>10.2e} {100 * np.mean(v, 0)[1]:>6.2f}%" for v in errors.values()]
             print(f"{name:>11} {labels:>3} {' '.join(cells)}")
+
+
+def difference(found: NDArray[Any], expected: NDArray[Any]) -> tuple[float, float]:
+    """Mean absolute difference of marginals (L, ...), and the share of points with another arg-max."""
+    return float(np.abs(found - expected).mean()), float((found.argmax(0) != expected.argmax(0)).mean())
+
+
+def fast(args: argparse.Namespace) -> None:
+    """Half the resolution against the full call, every preset."""
+    print(
+        f"\nfast against full at 360x480, {args.pictures} pictures: full / fast in time; difference of the marginals; labels"
+    )
+    print(f"{'preset':>11} {'L':>3} {'T':>3} {'fast ms':>15} {'x1':>5} {'x2':>5} {'difference':>10} {'other':>7}")
+    for name, parameters in PRESETS.items():
+        for labels in LABELS:
+            for iterations in ITERATIONS:
+                fast_row(args, name, labels, replace(parameters, iterations=iterations))
+
+
+def fast_row(args: argparse.Namespace, name: str, labels: int, parameters: Parameters) -> None:
+    """One row: both calls in turn, one and two threads, picture by picture."""
+    seconds, changes = np.empty((2, 2, 0)), []
+    for number in range(args.pictures):
+        image, unary = case(args.data, number, SIZES[0], labels)
+        for round_number in range(1 + max(1, args.rounds // args.pictures)):
+            times = []
+            for threads in (1, 2):
+                start = time.perf_counter()
+                half = infer_fast(image, unary, parameters, threads)
+                between = time.perf_counter()
+                whole = ours(image, unary, parameters, parameters.iterations, threads)
+                times.append((between - start, time.perf_counter() - between))
+            if round_number:  # the first also compiles
+                seconds = np.append(seconds, np.array(times)[:, :, None], axis=2)
+        changes.append(difference(half, whole))
+    ratios = np.median(seconds[:, 1] / seconds[:, 0], axis=1)
+    cell = f"{1e3 * np.median(seconds[0, 0]):.1f} ({1e3 * seconds[0, 0].min():.1f})"
+    changed, other = np.mean(changes, 0)
+    print(
+        f"{name:>11} {labels:>3} {parameters.iterations:>3} {cell:>15} {ratios[0]:>5.1f} {ratios[1]:>5.1f} "
+        f"{changed:>10.2e} {100 * other:>6.2f}%"
+    )
 
 
 def truth(image: Picture, unary: Floats, parameters: Parameters) -> NDArray[np.float64]:

@@ -177,6 +177,10 @@ def test_eval_with_the_crf_shows_both(
     captured = capsys.readouterr()
     assert "dense CRF, preset pydensecrf: theta_alpha 80, theta_beta 13, w1 10" in captured.err
     assert "the CRF: mIoU +" in captured.out
+    evaluate(str(run), str(noisy), crf=True, crf_fast=True, device="cpu", as_json=True)
+    assert json.loads(capsys.readouterr().out)["crf"]["fast"] is True
+    assert refined["crf"]["fast"] is False
+    assert (run / "eval-val-crf-fast" / "evaluation.json").is_file()
 
 
 def test_predict_with_the_crf(run: Path, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,8 +196,10 @@ def test_predict_with_the_crf(run: Path, noisy: Path, tmp_path: Path, capsys: py
     with np.load(tmp_path / "out" / "probs" / "a.npz") as file:
         assert np.array_equal(file["probs"].argmax(0), labels), "saved are the marginals"
     assert len(list((tmp_path / "out" / "steps" / "a").iterdir())) == SMOOTH.iterations + 2
-    for options in ({"crf_preset": "deeplab_v1"}, {"steps": True}):
+    for options in ({"crf_preset": "deeplab_v1"}, {"crf_fast": True}, {"steps": True}):
         with pytest.raises(ConfigError, match="without --crf; give both"):
             predict(str(run), [str(picture)], tmp_path / "no", device="cpu", **options)
+    with pytest.raises(ConfigError, match="--crf-fast with --steps"):
+        predict(str(run), [str(picture)], tmp_path / "no", crf=True, crf_fast=True, steps=True, device="cpu")
     with pytest.raises(ConfigError, match="no CRF preset is called 'deeplab'"):
         predict(str(run), [str(picture)], tmp_path / "no", crf=True, crf_preset="deeplab", device="cpu")

@@ -88,6 +88,23 @@ def test_steps(picture: Path, tmp_path: Path) -> None:
         refine(picture, tmp_path / "p.npy", tmp_path / "other", class_name="class 1", **FEW)
 
 
+def test_fast(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other marginals, nearly the same labels; one picture and a folder take the same way."""
+    (tmp_path / "probs").mkdir()
+    np.save(tmp_path / "probs" / "a.npy", noisy_probs())
+    for name, fast in (("full", False), ("fast", True)):
+        refine(picture, tmp_path / "probs" / "a.npy", tmp_path / name, probs="npz", crf_fast=fast, as_json=True, **FEW)
+        assert json.loads(capsys.readouterr().out)["fast"] is fast
+    full, fast_one = (np.load(tmp_path / name / "probs" / "a.npz")["probs"] for name in ("full", "fast"))
+    assert 0 < np.abs(full - fast_one).mean() < 0.05
+    (picture.parent / "b.png").write_bytes(picture.read_bytes())
+    np.save(tmp_path / "probs" / "b.npy", noisy_probs())
+    refine(picture.parent, tmp_path / "probs", tmp_path / "both", probs="npz", crf_fast=True, **FEW)
+    assert np.array_equal(np.load(tmp_path / "both" / "probs" / "b.npz")["probs"], fast_one)
+    with pytest.raises(ConfigError, match="--crf-fast with --steps"):
+        refine(picture, tmp_path / "probs" / "a.npy", tmp_path / "no", crf_fast=True, steps=True, **FEW)
+
+
 def test_folders_of_pictures(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Partners by stem; what has none, or bad ones, is skipped with its reason, and the rest is done."""
     image = PILImage.open(picture)

@@ -94,6 +94,9 @@ def test_the_predictor_refines(segmenter: Segmenter) -> None:
     for more in ({"tta": True}, {"window": (16, 16)}):
         expected = refine(image, plain(image, **more).probs, FEW)
         assert np.array_equal(plain(image, crf=FEW, **more).probs, expected)
+    fast = refine(image, plain(image).probs, FEW, fast=True)
+    assert np.array_equal(plain(image, crf=FEW, crf_fast=True).probs, fast)
+    assert not np.array_equal(fast, wanted)
 
 
 def test_items_with_and_without_the_crf_come_from_one_run(segmenter: Segmenter, tmp_path: Path) -> None:

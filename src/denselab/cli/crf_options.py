@@ -22,6 +22,10 @@ CrfPreset = Annotated[
         show_default=False,
     ),
 ]
+CrfFast = Annotated[
+    bool,
+    typer.Option("--crf-fast", help="The CRF at half the resolution: 1.7 to 3.4 times faster, 1 to 2 % other labels."),
+]
 
 
 def refuse_without_crf(crf: bool, given: dict[str, object]) -> None:
@@ -29,6 +33,14 @@ def refuse_without_crf(crf: bool, given: dict[str, object]) -> None:
     for flag, value in given.items():
         if value and not crf:
             raise ConfigError(f"{flag} without --crf; give both, or neither")
+
+
+def refuse_fast_steps(fast: bool, steps: bool) -> None:
+    """Raise ConfigError where the fast CRF should show its iterations: they are those of another, smaller picture."""
+    if fast and steps:
+        raise ConfigError(
+            "--crf-fast with --steps; the iterations of the fast CRF are not the picture's: leave one out"
+        )
 
 
 def parameters_of(crf: bool, preset: str | None, segmenter: Segmenter) -> Parameters | None:

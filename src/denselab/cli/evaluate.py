@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.crf_options import Crf, CrfPreset, parameters_of, refuse_without_crf
+from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_without_crf
 from denselab.cli.predict import window_size
 from denselab.config import read_settings
 from denselab.console import progress, remark, stdout
@@ -38,6 +38,7 @@ def evaluate(
     ] = None,
     crf: Crf = False,
     crf_preset: CrfPreset = None,
+    crf_fast: CrfFast = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
@@ -60,9 +61,9 @@ def evaluate(
     from denselab.report.measure import evaluation_json
 
     options = Options.of(tta, window_size(window))
-    refuse_without_crf(crf, {"--crf-preset": crf_preset})
+    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     predictor = load(model, device, output_stride)
-    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter))
+    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter), crf_fast=crf_fast)
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = split_of_run(model) | {key: value for key, value in given.items() if value is not None}
     dataset = open_dataset(data, **drawn)
@@ -77,8 +78,10 @@ def evaluate(
         evaluation = count(predict_items(predictor, dataset, items, options, kept, bar, plain), dataset.label_space)
     paired = without_crf(dataset, items, plain, evaluation) if options.crf else None
     kind = split if output_stride is None else f"{split}-os{output_stride}"
-    folder = out or default_folder(model, data, f"{kind}-crf" if crf else kind)
-    more = {"crf": {"parameters": asdict(options.crf), **paired.to_dict()}} if options.crf and paired else {}
+    kind += "-crf" * crf + "-fast" * crf_fast
+    folder = out or default_folder(model, data, kind)
+    told = {"parameters": asdict(options.crf), "fast": crf_fast} if options.crf else {}
+    more = {"crf": {**told, **paired.to_dict()}} if paired else {}
     document = evaluation_json(evaluation, more)
     write_text(folder / "evaluation.json", document)
     write_text(folder / "evaluation.csv", csv_text(csv_rows(evaluation)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.crf_options import Crf, CrfPreset, parameters_of, refuse_without_crf
+from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
 from denselab.config import parse_size
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError, DataError, SkippedInputs
@@ -50,6 +50,7 @@ def predict(
     ] = None,
     crf: Crf = False,
     crf_preset: CrfPreset = None,
+    crf_fast: CrfFast = False,
     steps: Annotated[
         bool, typer.Option("--steps", help="With --crf: one picture per iteration, and an animation, in steps/.")
     ] = False,
@@ -64,7 +65,8 @@ def predict(
     started = time.monotonic()
     options = Options.of(tta, window_size(window))
     runs = sample_count(uncertainty, samples)
-    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--steps": steps})
+    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
+    refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
     sources, skipped = find_sources(inputs, out)
@@ -75,7 +77,7 @@ def predict(
             f"nothing to predict: {_told(skipped)}; give picture files, or folders or patterns that hold some"
         )
     predictor = load(model, device, output_stride)
-    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter))
+    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter), crf_fast=crf_fast)
     results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs, steps)
     skipped += unreadable
     seconds = time.monotonic() - started

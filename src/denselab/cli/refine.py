@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from denselab.cli.crf_options import CrfFast, refuse_fast_steps
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError, DataError, SkippedInputs
 
@@ -74,6 +75,7 @@ def refine(
         str | None,
         typer.Option("--class", metavar="NAME", help="Class whose scores --steps shows. Default: changes most."),
     ] = None,
+    crf_fast: CrfFast = False,
     threads: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default="all cores")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -87,6 +89,7 @@ def refine(
     parameters = changed(PRESETS[preset], {**own, "iterations": iterations, "normalization": normalization})
     if class_name is not None and not steps:
         raise ConfigError(f"--class {class_name} without --steps; give both, or neither")
+    refuse_fast_steps(crf_fast, steps)
     given = _table(labels) if labels else None
     tasks, skipped = find_tasks(image, probs_in, out)
     for entry in skipped:
@@ -94,7 +97,7 @@ def refine(
     if not tasks:
         raise DataError(f"nothing to refine: {_told(skipped)}" if skipped else f"nothing to refine in {image}")
     trust = _confidence(confidence)
-    how = Refinement(parameters, trust, axes, probs or "none", steps, class_name, threads)
+    how = Refinement(parameters, trust, axes, probs or "none", steps, class_name, threads, crf_fast)
     results, unreadable = refine_files(tasks, out, label_table(tasks, given, axes), how, as_json)
     skipped += unreadable
     seconds = time.monotonic() - started
@@ -140,6 +143,7 @@ def _summary(
     return {
         "out": str(out),
         "parameters": asdict(how.parameters),
+        "fast": how.fast,
         "results": [
             {"input": str(r.source), **{kind: str(path) for kind, path in r.written.items()}, "shares": r.shares}
             for r in results

@@ -1,6 +1,7 @@
 """The dense CRF: `DenseCRF` for any terms, `refine` for a picture and its probabilities. Needs numpy and numba alone."""
 
 from denselab.crf.dense_crf import DenseCRF, Inference, crf_for, refine
+from denselab.crf.fast import infer_fast
 from denselab.crf.presets import PRESETS, Parameters, preset
 from denselab.crf.unary import unary_from_labels, unary_from_probabilities
 
@@ -10,6 +11,7 @@ __all__ = [
     "Inference",
     "Parameters",
     "crf_for",
+    "infer_fast",
     "preset",
     "refine",
     "unary_from_labels",

@@ -55,12 +55,13 @@ def refine_many(
     workers: int | None = None,
     memory: int | None = None,
     progress: Callable[[int], None] | None = None,
+    fast: bool = False,
 ) -> Iterator[Refined]:
     """Refine jobs in their order, `workers` at a time (None: all cores), holding at most `memory` bytes.
 
     jobs is read only as far as workers are free, so it may be a generator that loads pictures. A job that fails is
     returned with its error, and the rest go on. memory: None is half of what the machine has. progress: called with the
-    number of pictures done after each.
+    number of pictures done after each. fast: as in `refine`.
     """
     chosen = preset(parameters) if isinstance(parameters, str) else parameters
     workers = cpu_count() if workers is None else workers
@@ -77,7 +78,7 @@ def refine_many(
                 done += 1
                 yield _collect(waiting.popleft(), done, progress)
             held += need
-            waiting.append((job.name, need, pool.submit(refine, job.image, job.probabilities, chosen, None, 1)))
+            waiting.append((job.name, need, pool.submit(refine, job.image, job.probabilities, chosen, None, 1, fast)))
             del job  # the loader's next picture must not find this one still held
         while waiting:
             done += 1

@@ -15,7 +15,7 @@ import numpy as np
 from denselab.compiled import compiled
 from denselab.crf.vectors import put, scalar
 
-BLOCK = 64
+BLOCK = 256
 FIRST_BITS = 15  # 2^15 places of 16 bytes: the table of a part of a picture starts in the second-level cache
 SPARSE = 8  # places per key: nearly all keys are found at the first place, and the branches are foreseen
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
@@ -44,42 +44,43 @@ def _array_block(array: Any, scales: Any, begin: int, count: int, features: Any)
 
 
 @kernel
-def _enclose(features: Any, apart: Any, zero: Any, rank: Any, total: Any) -> None:
+def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, total: Any) -> None:
     """The simplex around each point of a block.
 
     zero (d + 1, BLOCK) int32: its remainder-0 vertex. rank (d + 1, BLOCK) int32: how many coordinates lie further from
-    it. apart (d + 1, BLOCK): the distance from it, over d + 1. features: (d, BLOCK), scaled to the lattice; destroyed.
+    it. apart (d + 1, BLOCK): the distance from it, over d + 1. features: (d, BLOCK), scaled to the lattice.
     """
-    d = features.shape[0]
-    size = np.float32(d + 1)
+    d, size = len(corners) - 1, np.float32(len(corners))
     inverse = np.float32(1.0) / size
     for at in range(BLOCK):
-        apart[0, at] = 0.0
-        total[at] = 0
+        put(apart, at, np.float32(0.0))
+        put(total, at, np.int32(0))
     for j in range(d, 0, -1):  # elevate: the point in the plane of coordinates that sum to zero
         for at in range(BLOCK):
-            apart[j, at] = apart[0, at] - np.float32(j) * features[j - 1, at]
-            apart[0, at] += features[j - 1, at]
+            feature, rest = scalar(features, (j - 1) * BLOCK + at), scalar(apart, at)
+            put(apart, j * BLOCK + at, rest - np.float32(j) * feature)
+            put(apart, at, rest + feature)
     for j in range(d + 1):  # the nearest point of the coarse grid, coordinate by coordinate
         for at in range(BLOCK):
-            whole = np.rint(apart[j, at] * inverse)
-            apart[j, at] -= whole * size
-            total[at] += np.int32(whole)
-            zero[j, at] = np.int32(whole) * np.int32(d + 1)
-            rank[j, at] = 0
-    for i in range(d):
-        for j in range(i + 1, d + 1):
-            for at in range(BLOCK):
-                less = np.int32(apart[i, at] < apart[j, at])
-                rank[i, at] += less
-                rank[j, at] += np.int32(1) - less
+            place = scalar(apart, j * BLOCK + at)
+            whole = np.rint(place * inverse)
+            put(apart, j * BLOCK + at, place - whole * size)
+            put(total, at, scalar(total, at) + np.int32(whole))
+            put(zero, j * BLOCK + at, np.int32(whole) * np.int32(d + 1))
+    for i in range(d + 1):
+        for at in range(BLOCK):
+            place, further = scalar(apart, i * BLOCK + at), np.int32(0)
+            for j in range(len(corners)):
+                other = scalar(apart, j * BLOCK + at)
+                further += np.int32(other > place) + np.int32((other == place) & (j < i))
+            put(rank, i * BLOCK + at, further)
     for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded furthest
         for at in range(BLOCK):
-            moved = rank[j, at] + total[at]
+            moved = scalar(rank, j * BLOCK + at) + scalar(total, at)
             step = np.int32(moved < 0) * np.int32(d + 1) - np.int32(moved > d) * np.int32(d + 1)
-            rank[j, at] = moved + step
-            zero[j, at] += step
-            apart[j, at] = (apart[j, at] - np.float32(step)) * inverse
+            put(rank, j * BLOCK + at, np.int32(moved + step))
+            put(zero, j * BLOCK + at, np.int32(scalar(zero, j * BLOCK + at) + step))
+            put(apart, j * BLOCK + at, (scalar(apart, j * BLOCK + at) - np.float32(step)) * inverse)
 
 
 @kernel
@@ -150,7 +151,8 @@ def enclose_part(
         np.empty((d + 1, BLOCK), np.int32),
         np.empty(BLOCK, np.int32),
     )
-    origin = np.empty(BLOCK, np.int64)
+    origin, order = np.empty(BLOCK, np.int64), np.empty((d + 1, BLOCK), np.int32)
+    ordered, shares = np.empty((d + 2, BLOCK), np.float32), np.empty((d + 1, BLOCK), np.float32)
     step = units.sum() - np.int64(d + 1) * units
     table, shift = np.full(2 << FIRST_BITS, np.int64(-1)), np.uint64(64 - FIRST_BITS)
     size, number = (1 << FIRST_BITS) // SPARSE, np.int64(0)
@@ -161,72 +163,79 @@ def enclose_part(
             _picture_block(picture, width, scales, first, count, features)
         else:
             _array_block(array, scales, first, count, features)
-        _enclose(features, apart, zero, rank, total)
+        _enclose(features, corners, apart, zero, rank, total)
         _origin_keys(zero, units, origin)
+        _sorted(apart, rank, corners, ordered, order, shares)
         if number + BLOCK * (d + 1) > keys.size:
             table, shift = _grown(table), shift - np.uint64(1)
             keys = np.concatenate((keys, np.empty_like(keys)))
             mass = np.concatenate((mass, np.zeros_like(mass)))
         places = (first * row + column, row, count)
         number = _place_block(
-            apart.reshape(-1),
-            rank.reshape(-1),
-            origin,
-            step,
-            table,
-            shift,
-            number,
-            keys,
-            mass,
-            corners,
-            places,
-            index,
+            origin, order.reshape(-1), shares.reshape(-1), step, table, shift, number, keys, mass, corners, places, index,
             weight,
-        )
+        )  # fmt: skip
     return keys[:number], mass[:number]
-
-
-@kernel
-def _place_block(
-    apart: Any, rank: Any, origin: Any, step: Any, table: Any, shift: Any, number: int, keys: Any, mass: Any, corners: Any,
-    places: Any, index: Any, weight: Any,
-) -> Any:  # fmt: skip
-    """Weights and vertices of a block's pixels; the number of vertices afterwards.
-
-    A function of its own, all arrays arguments: a loop in which one of them may be replaced takes twice as long.
-    """
-    d = len(corners) - 1
-    ordered, steps = np.empty(d + 2, np.float32), np.empty(d + 1, np.int64)
-    to, row, count = places
-    for at in range(count):
-        key = scalar(origin, at)
-        for j in range(len(corners)):
-            place = np.int64(scalar(rank, j * BLOCK + at))
-            put(ordered, place, scalar(apart, j * BLOCK + at))
-            put(steps, place, scalar(step, j))
-        put(ordered, d + 1, scalar(ordered, 0) - np.float32(1.0))
-        for r in range(len(corners)):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
-            share = scalar(ordered, d - r) - scalar(ordered, d + 1 - r)
-            vertex = _insert(table, shift, key, number)
-            if vertex == number:
-                put(keys, number, key)
-                number += 1
-            key += scalar(steps, d - r)
-            put(mass, vertex, scalar(mass, vertex) + share)
-            put(index, to + r, np.int32(vertex))
-            put(weight, to + r, share)
-        to += row
-    return number
 
 
 @kernel
 def _origin_keys(zero: Any, units: Any, origin: Any) -> None:
     """The keys of the remainder-0 vertices of a block."""
-    for at in range(BLOCK):
-        origin[at] = zero[0, at] * units[0]
-    for j in range(1, units.size - 1):
+    origin[:] = 0
+    for j in range(units.size - 1):
+        coordinate, unit = zero[j], units[j]
         for at in range(BLOCK):
-            origin[at] += zero[j, at] * units[j]
+            origin[at] += coordinate[at] * unit
+
+
+@kernel
+def _sorted(apart: Any, rank: Any, corners: Any, ordered: Any, order: Any, shares: Any) -> None:
+    """order (d + 1, BLOCK) int32: the coordinate of each rank. shares (d + 1, BLOCK): the barycentric weights of a block.
+
+    ordered (d + 2, BLOCK): room for the distances by rank.
+    """
+    d = len(corners) - 1
+    for r in range(d + 1):
+        wanted = np.int32(r)
+        for at in range(BLOCK):
+            distance, which = np.float32(0.0), np.int32(0)
+            for j in range(len(corners)):
+                if scalar(rank, j * BLOCK + at) == wanted:
+                    distance, which = scalar(apart, j * BLOCK + at), np.int32(j)
+            put(ordered, r * BLOCK + at, distance)
+            put(order, r * BLOCK + at, which)
+    for at in range(BLOCK):
+        put(ordered, (d + 1) * BLOCK + at, scalar(ordered, at) - np.float32(1.0))
+    for r in range(d + 1):
+        for at in range(BLOCK):
+            share = scalar(ordered, (d - r) * BLOCK + at) - scalar(ordered, (d + 1 - r) * BLOCK + at)
+            put(shares, r * BLOCK + at, share)
+
+
+@kernel
+def _place_block(
+    origin: Any, order: Any, shares: Any, step: Any, table: Any, shift: Any, number: int, keys: Any, mass: Any,
+    corners: Any, places: Any, index: Any, weight: Any,
+) -> Any:  # fmt: skip
+    """Numbers and weights of a block's vertices; the number of vertices afterwards.
+
+    A function of its own, all arrays arguments: a loop in which one of them may be replaced takes twice as long.
+    """
+    to, row, count = places
+    for at in range(count):
+        key = scalar(origin, at)
+        for r in range(len(corners)):  # vertex r + 1 is one step from vertex r, along the coordinate of rank d - r
+            share = scalar(shares, r * BLOCK + at)
+            vertex = _insert(table, shift, key, number)
+            if vertex == number:
+                put(keys, number, key)
+                number += 1
+            key += scalar(step, np.int64(scalar(order, (len(corners) - 1 - r) * BLOCK + at)))
+            put(mass, vertex, scalar(mass, vertex) + share)
+            put(index, to + r, np.int32(vertex))
+            put(weight, to + r, share)
+        to += row
+    return number
 
 
 @kernel

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from denselab.crf import mean_field_kernels as kernels
 from denselab.crf.permutohedral import Features, Lattice, Normalization, build
 from denselab.crf.spatial import Axis
-from denselab.crf.spatial_kernels import NODES, filter_nodes
+from denselab.crf.spatial_kernels import NODES, apply_compatibility, filter_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 from denselab.crf.workspace import Workspace
@@ -25,6 +25,7 @@ from denselab.errors import ShapeError
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
+PIECE = 16  # lanes that are blurred together
 FORBIDDEN = -1e30  # what the lanes beyond the labels are lowered by
 
 
@@ -52,6 +53,17 @@ class LatticeTerm:
     features: Features
     normalization: Normalization
     compatibility: Compatibility
+
+
+@dataclass(frozen=True)
+class LatticeFilter:
+    """A lattice, the first of its vertices in the shared table, its compatibility (flat) and room for blurring."""
+
+    lattice: Lattice
+    base: int
+    diagonal: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    room: NDArray[np.float32]
 
 
 class MeanField:
@@ -87,7 +99,7 @@ class MeanField:
         self.weight = self.workspace.floats(size).reshape(shape)
         same = all(term.normalization in ("none", "symmetric") for term in terms)
         back = NO_TABLE if same else self.workspace.floats(size).reshape(shape)
-        self.lattices: list[tuple[Lattice, int, NDArray[np.float32], NDArray[np.float32]]] = []
+        self.lattices: list[LatticeFilter] = []
         base = 0
         for i, term in enumerate(terms):
             lattice = build(
@@ -101,8 +113,9 @@ class MeanField:
                 len(self.lanes),
                 self.threads,
             )
-            self.lattices.append((lattice, base, *self._padded(term.compatibility, lattice.alpha)))
-            base += lattice.vertices + 1  # and a row of zeros for neighbours that do not exist
+            room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes))
+            self.lattices.append(LatticeFilter(lattice, base, *self._padded(term.compatibility, lattice.alpha), room))
+            base += lattice.vertices
         self.back = self.weight if same else back
         width = len(self.lanes)
         if base * width >= 2**31:  # places are int32
@@ -110,9 +123,9 @@ class MeanField:
                 f"the lattices of {self.number} points have {base} vertices, too many for {self.labels} classes; "
                 "use larger sigmas, or work on parts"
             )
-        self.values, self.spare = (self.workspace.floats(base * width) for _ in range(2))
+        self.values = self.workspace.floats(base * width)
         # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
-        number = min(8, max(2, self.number // (4 * base + 1))) if base else 1
+        number = min(8, max(2, self.number // (8 * base + 1))) if base else 1
         self.parts = parts(-(-self.number // self.columns), number, max([1, *(term.rows.step for term in spatial)]))
         self.buffers = self.workspace.floats(len(self.parts) * base * width).reshape(len(self.parts), base * width)
         self.buffers[:] = 0
@@ -145,9 +158,10 @@ class MeanField:
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The compatibility times a factor, labels padded to the lanes; the matrix flat."""
+        """The compatibility times a factor, labels padded to the lanes; the matrix flat, with a diagonal of ones."""
         extra = len(self.lanes) - self.labels
-        diagonal = np.pad(compatibility.diagonal * factor, (0, extra)).astype(np.float32)
+        own = np.ones(self.labels) if compatibility.matrix.size else compatibility.diagonal * factor
+        diagonal = np.pad(own, (0, extra)).astype(np.float32)
         matrix = np.pad(compatibility.matrix * factor, ((0, 0), (0, extra))).astype(np.float32).reshape(-1)
         return diagonal, matrix
 
@@ -191,7 +205,8 @@ class MeanField:
         state = (source, self.labels, self.energy, self.stride, *shared, self.values, self.penalty)
         tasks = [
             partial(
-                kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns, mode,
+                kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns,
+                self.number, mode,
                 *state, self.buffers[i], out, previous, *filters, self.places[i], self.smooth, self.rooms[i],
                 self.lanes,
             )
@@ -202,19 +217,23 @@ class MeanField:
     def _filter(self) -> None:
         """Blur the lattices, and sum what the parts of the picture pushed to the nodes."""
         self._holding = False
-        tasks = [
-            partial(
-                kernels.blur, self.buffers, base, lattice.before, lattice.after, diagonal, matrix, self.values, self.spare,
-                self.lanes,
-            )
-            for lattice, base, diagonal, matrix in self.lattices
-        ]  # fmt: skip
+        piece = self.lanes[:PIECE]
+        tasks = []
+        for one in self.lattices:
+            planes = one.room.reshape(len(self.lanes) // len(piece), 2, -1)
+            join = partial(kernels.blur, self.buffers, one.base, len(self.lanes))
+            rest = (one.lattice.before, one.lattice.after, one.diagonal, self.values)
+            tasks += [partial(join, i * len(piece), *rest, old, new, piece) for i, (old, new) in enumerate(planes)]
         for m, term in enumerate(self.spatial):
             places = np.ascontiguousarray(self.places[:, m])
             join = partial(filter_nodes, self.pushed, places, self.grids[m], self.taps[m])
-            rest = (*self.compatibilities[m], self.smooth, self.lanes)
-            tasks += [partial(join, first, last, *rest) for first, last in parts(term.rows.nodes, len(self.parts))]
+            nodes = (*self.compatibilities[m], self.smooth, self.lanes)
+            tasks += [partial(join, first, last, *nodes) for first, last in parts(term.rows.nodes, len(self.parts))]
         run(tasks, self.threads)
+        for one in self.lattices:
+            if one.matrix.size:
+                begin, end = (at * len(self.lanes) for at in (one.base, one.base + one.lattice.vertices))
+                apply_compatibility(self.values, begin, end, one.diagonal, one.matrix, self.lanes)
 
 
 def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

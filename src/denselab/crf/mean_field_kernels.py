@@ -16,20 +16,23 @@ import numpy as np
 
 from denselab.compiled import compiled
 from denselab.crf.spatial_kernels import (
+    GRID,
     NODES,
     NODES_X,
-    apply_compatibility,
+    PLACE,
     give_to_nodes,
     take_from_nodes,
 )
 from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 from denselab.crf.vectors import (
     add,
+    ahead,
     broadcast,
     exponential,
     fenced,
     largest_lane,
     load,
+    multiply,
     prefetch,
     put,
     scalar,
@@ -44,7 +47,7 @@ START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 
 # Of e^logit: a share of e^-60 of it is still kept. As integers: floats above 0 are in the order of their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
-TILE = 96
+TILE = 480
 CACHE_LINE = 16  # floats
 LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step has
 
@@ -58,42 +61,44 @@ kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, e
 
 
 @kernel
-def read_labels(source: Any, labels: int, first: int, count: int, to: Any, start: int, stride: int) -> None:
-    """to[start + x * stride + l] = source[l, first + x]: from (L, N) to pixel-major."""
-    number = source.size // labels
+def read_labels(source: Any, labels: int, number: int, first: int, count: int, to: Any, stride: int) -> None:
+    """to[x * stride + l] = source[l, first + x]: from (L, N) to pixel-major."""
     for label in range(labels):
         at = label * number + first
         for x in range(count):
-            put(to, start + x * stride + label, scalar(source, at + x))
+            put(to, x * stride + label, scalar(source, at + x))
 
 
 @kernel
-def write_labels(row: Any, start: int, labels: int, first: int, count: int, out: Any, lanes: Any) -> None:
-    """out[l, first + x] = row[start + x * W + l]: from pixel-major to (L, N)."""
-    width, number = len(lanes), out.size // labels
+def write_labels(row: Any, labels: int, number: int, first: int, count: int, out: Any, lanes: Any) -> None:
+    """out[l, first + x] = row[x * W + l]: from pixel-major to (L, N)."""
+    width = len(lanes)
     side = min(width, SQUARE)
     whole = count - count % side
     for x in range(0, whole, side):
-        pixels_to_labels(row, start + x * width, out, first + x, number, labels, lanes)
+        pixels_to_labels(row, x * width, out, first + x, number, labels, lanes)
     for label in range(labels):
         for x in range(whole, count):
-            put(out, label * number + first + x, scalar(row, start + x * width + label))
+            put(out, label * number + first + x, scalar(row, x * width + label))
 
 
 @kernel
-def read_energies(source: Any, labels: int, first: int, count: int, tile: Any, least: Any, lanes: Any) -> None:
+def read_energies(
+    source: Any, labels: int, number: int, first: int, count: int, tile: Any, least: Any, lanes: Any
+) -> None:
     """tile = minus source (L, N), pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same.
 
     least: room for the smallest energies of a tile.
     """
-    width, number = len(lanes), source.size // labels
+    width = len(lanes)
     side = min(width, SQUARE)
     whole = count - count % side
-    least[:count] = source[first : first + count]
+    for x in range(count):
+        put(least, x, scalar(source, first + x))
     for label in range(1, labels):
-        line = source[label * number + first : label * number + first + count]
+        line = ahead(source, label * number + first)
         for x in range(count):
-            least[x] = min(least[x], line[x])
+            put(least, x, min(scalar(least, x), scalar(line, x)))
     for x in range(0, whole, side):
         energies_to_pixels(source, first + x, number, labels, least, x, tile, x * width, lanes)
     for label in range(labels):
@@ -115,6 +120,14 @@ def keep_energies(tile: Any, count: int, energy: Any, at: int, stride: int, lane
 
 
 @kernel
+def clear(tile: Any, count: int, lanes: Any) -> None:
+    """tile = 0."""
+    nothing = broadcast(np.float32(0.0), lanes)
+    for at in range(0, count * len(lanes), len(lanes)):
+        store(tile, at, nothing)
+
+
+@kernel
 def copy_pixels(source: Any, at: int, pitch: int, count: int, to: Any, start: int, stride: int, lanes: Any) -> None:
     """to[start + x * stride..] = source[at + x * pitch..], a vector each; ends of vectors are overwritten by the next."""
     for x in range(count):
@@ -122,27 +135,52 @@ def copy_pixels(source: Any, at: int, pitch: int, count: int, to: Any, start: in
 
 
 @kernel
-def softmax_tile(tile: Any, count: int, penalty: Any, raised: Any, sums: Any, lanes: Any) -> None:
-    """tile = softmax of the logits of each of its pixels. raised, sums: room for as many vectors and numbers.
+def fetch(coming: Any, x: int, stride: int, corners: int) -> None:
+    """Have the caches fetch what belongs to pixel x of the next tile, a little at a time: at once, they would be waited for.
 
-    The largest logit is subtracted only where powers overflow or vanish without; energies begin near 0 (see read_energies), so
-    that is rare, and finding it would take as long as the rest.
+    coming: addresses of its energies, vertices and weights.
+    """
+    energy, index, weight = coming
+    for at in range(0, stride, CACHE_LINE):
+        prefetch(energy, x * stride + at)
+    prefetch(index, x * corners)
+    prefetch(weight, x * corners)
+
+
+@kernel
+def softmax_tile(
+    tile: Any,
+    count: int,
+    penalty: Any,
+    raised: Any,
+    sums: Any,
+    bits: Any,
+    coming: Any,
+    stride: int,
+    corners: int,
+    lanes: Any,
+) -> None:
+    """tile = softmax of the logits of each of its pixels.
+
+    raised, sums: room for as many vectors and numbers; bits: the same as sums, as int32. coming: see fetch. The largest logit
+    is subtracted only where powers overflow or vanish without; energies begin near 0 (see read_energies), so that is rare,
+    and finding it would take as long as the rest.
     """
     width, side = len(lanes), min(len(lanes), SQUARE)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
-    for at in range(0, count * width, width):
-        store(raised, at, exponential(fenced(load(tile, at, lanes), bar), np.float32(0.0)))
+    for x in range(count):
+        store(raised, x * width, exponential(fenced(load(tile, x * width, lanes), bar), np.float32(0.0)))
+        fetch(coming, x, stride, corners)
     for x in range(0, count, side):
         store(sums, x, sums_of_rows(raised, x * width, lanes))
-    bits = sums.view(np.int32)
-    least, most = np.int32(bits[0]), np.int32(bits[0])
+    least = most = scalar(bits, 0)
     for x in range(count):
-        least, most = min(least, bits[x]), max(most, bits[x])
+        least, most = min(least, scalar(bits, x)), max(most, scalar(bits, x))
     if least < SMALLEST_SUM or most > LARGEST_SUM:
         careful_softmax(tile, count, penalty, lanes)
         return
     for x in range(count):
-        sums[x] = np.float32(1.0) / sums[x]
+        put(sums, x, np.float32(1.0) / scalar(sums, x))
     for x in range(count):
         store(tile, x * width, scaled_add(scalar(sums, x), load(raised, x * width, lanes), nothing))
 
@@ -160,14 +198,16 @@ def careful_softmax(tile: Any, count: int, penalty: Any, lanes: Any) -> None:
 
 @kernel
 def gather_tile(
-    index: Any, back: Any, corners: Any, values: Any, first: int, count: int, tile: Any, lanes: Any
+    index: Any, back: Any, corners: Any, values: Any, buffer: Any, first: int, count: int, tile: Any, lanes: Any
 ) -> None:
-    """Add to the tile of logits what the lattices say."""
+    """Add to the tile of logits what the lattices say. buffer: what give_tile will need of it is fetched meanwhile."""
     width, at = len(lanes), first * len(corners)
     for x in range(0, count * width, width):
         total = load(tile, x, lanes)
         for k in range(len(corners)):
-            total = scaled_add(scalar(back, at + k), load(values, np.int64(scalar(index, at + k)), lanes), total)
+            place = np.int64(scalar(index, at + k))
+            prefetch(buffer, place)
+            total = scaled_add(scalar(back, at + k), load(values, place, lanes), total)
         store(tile, x, total)
         at += len(corners)
 
@@ -190,152 +230,162 @@ def give_tile(
 
 
 @kernel
-def largest_change(row: Any, start: int, width: int, labels: int, first: int, count: int, previous: Any) -> Any:
+def largest_change(row: Any, width: int, labels: int, first: int, count: int, previous: Any) -> Any:
     """The largest difference between the marginals of a row and the previous ones (N, L), which they replace."""
     most = np.float32(0.0)
     for x in range(count):
         for label in range(labels):
-            at = np.uint64((first + x) * labels + label)
-            new = scalar(row, start + x * width + label)
-            most = max(most, abs(new - previous[at]))
-            previous[at] = new
+            at = (first + x) * labels + label
+            new = scalar(row, x * width + label)
+            most = max(most, abs(new - scalar(previous, at)))
+            put(previous, at, new)
     return most
 
 
 @kernel
 def blur(
-    buffers: Any, base: int, before: Any, after: Any, diagonal: Any, matrix: Any, values: Any, spare: Any, lanes: Any
-) -> None:
-    """Sum the buffers (B, V * W) at the M vertices from base on, empty them, blur along all directions, apply compatibility.
+    buffers: Any, base: int, width: int, lane: int, before: Any, after: Any, diagonal: Any, values: Any, old: Any, new: Any,
+    piece: Any,
+) -> None:  # fmt: skip
+    """Lanes `lane`.. of M vertices from base on: sum and empty the buffers (B, V * W), blur, times the diagonal (W,).
 
-    before, after: (d + 1, M) int32 neighbours, M for none. The result is in values (V * W), whose vertex base + M is zero.
+    before, after: (d + 1, M) int32 neighbours, M for none. piece: a tuple as long as the lanes are many; so many of all
+    vertices fit into the second-level cache. old, new: room for M + 1 rows of them. The result goes into values (V * W).
     """
-    width, start, (directions, size) = len(lanes), base * len(lanes), before.shape
-    nothing, half = broadcast(np.float32(0.0), lanes), np.float32(0.5)
-    old, new = (values, spare) if directions % 2 == 0 else (spare, values)
+    side, (directions, size) = len(piece), before.shape
+    nothing, factor = broadcast(np.float32(0.0), piece), load(diagonal, lane, piece)
+    begin = base * width + lane
     for vertex in range(size):
-        at = start + vertex * width
         total = nothing
         for part in range(buffers.shape[0]):
-            total = add(total, load(buffers[part], at, lanes))
-            store(buffers[part], at, nothing)
-        store(old, at, total)
-    store(old, start + size * width, nothing)
-    store(new, start + size * width, nothing)
-    for j in range(directions):
+            total = add(total, load(buffers[part], begin + vertex * width, piece))
+            store(buffers[part], begin + vertex * width, nothing)
+        store(old, vertex * side, total)
+    store(old, size * side, nothing)
+    store(new, size * side, nothing)
+    for j in range(directions - 1):
         one, other = before[j], after[j]
         for vertex in range(size):
-            sides = add(
-                load(old, start + np.int64(scalar(one, vertex)) * width, lanes),
-                load(old, start + np.int64(scalar(other, vertex)) * width, lanes),
-            )
-            total = scaled_add(half, sides, load(old, start + vertex * width, lanes))
-            store(new, start + vertex * width, total)
+            store(new, vertex * side, blurred(old, one, other, vertex, piece))
         old, new = new, old
-    apply_compatibility(values, start, start + size * width, diagonal, matrix, lanes)
+    one, other = before[directions - 1], after[directions - 1]
+    for vertex in range(size):
+        store(values, begin + vertex * width, multiply(blurred(old, one, other, vertex, piece), factor))
+
+
+@kernel
+def blurred(old: Any, one: Any, other: Any, vertex: int, piece: Any) -> Any:
+    """A vertex after a blur along one direction: (1/2, 1, 1/2)."""
+    side = len(piece)
+    sides = add(
+        load(old, np.int64(scalar(one, vertex)) * side, piece), load(old, np.int64(scalar(other, vertex)) * side, piece)
+    )
+    return scaled_add(np.float32(0.5), sides, load(old, vertex * side, piece))
 
 
 @kernel
 def add_spatial(
-    smooth: Any, y: int, x: int, count: int, grids: Any, between: Any, afters: Any, scales: Any, line: Any,
-    source: Any, at: int, stride: int, tile: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """tile = source[at..], `stride` floats per pixel, + what all spatial terms say at the pixels from x on of row y."""
-    if grids.shape[0] == 0:
+    spatial: Any, terms: int, y: int, x: int, count: int, source: Any, at: int, stride: int, tile: Any, lanes: Any
+) -> None:
+    """tile = source[at..], `stride` floats per pixel, + what all spatial terms say at the pixels from x on of row y.
+
+    spatial: see pass_over.
+    """
+    if terms == 0:
         copy_pixels(source, at, stride, count, tile, 0, len(lanes), lanes)
-    for m in range(grids.shape[0]):
+    grids, between, weights, scales, rows, afters, columns, smooth, line = spatial
+    for m in range(terms):
+        across, after = 2 * m * weights, ahead(afters, m * columns)
+        scale = scalar(scales, (2 * m + 1) * rows + y)
         if m == 0:
             take_from_nodes(
-                smooth, y, x, count, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line,
-                source, at, stride, tile, lanes,
+                smooth, y, x, count, ahead(grids, m * GRID), ahead(between, across), ahead(between, across + weights), after,
+                scale, line, source, at, stride, tile, lanes,
             )  # fmt: skip
         else:
             take_from_nodes(
-                smooth, y, x, count, grids[m], between[m, 0], between[m, 1], afters[m], scales[m, 1, y], line,
-                tile, 0, len(lanes), tile, lanes,
+                smooth, y, x, count, ahead(grids, m * GRID), ahead(between, across), ahead(between, across + weights), after,
+                scale, line, tile, np.int64(0), len(lanes), tile, lanes,
             )  # fmt: skip
 
 
 @kernel
-def fetch_ahead(index: Any, weight: Any, energy: Any, first: int, count: int, corners: int, stride: int) -> None:
-    """Have the caches fetch what belongs to pixels first..first + count - 1: left to itself, the processor does so too late."""
-    for at in range(first * corners, (first + count) * corners, CACHE_LINE):
-        prefetch(index, at)
-        prefetch(weight, at)
-    for at in range(first * stride, (first + count) * stride, CACHE_LINE):
-        prefetch(energy, at)
+def give_spatial(spatial: Any, terms: int, y: int, x: int, count: int, final: Any, tile: Any, lanes: Any) -> None:
+    """Give a tile's marginals to the nodes of all spatial terms. spatial: see pass_over; final: see give_to_nodes."""
+    grids, between, weights, scales, rows, befores, columns, pushed, places, lines = spatial
+    for m in range(terms):
+        give_to_nodes(
+            tile, x, count, y, final, ahead(grids, m * GRID), ahead(between, 2 * m * weights), weights,
+            ahead(befores, m * columns), ahead(scales, 2 * m * rows), ahead(lines, m * LINES * len(lanes)), pushed,
+            ahead(places, m * PLACE), lanes,
+        )  # fmt: skip
 
 
 @kernel
-def add_terms(
-    mode: int, first: int, count: int, y: int, x: int, energy: Any, stride: int, index: Any, back: Any, corners: Any,
-    values: Any,
-    grids: Any, afters: Any, scales: Any, between: Any, smooth: Any, line: Any, tile: Any, lanes: Any,
-) -> None:  # fmt: skip
-    """tile = the energies of pixels first.. (at x, y), or nothing for MESSAGE, + what all terms say."""
-    width = len(lanes)
-    if mode == MESSAGE:
-        tile[: count * width] = 0
-        add_spatial(smooth, y, x, count, grids, between, afters, scales, line, tile, np.int64(0), width, tile, lanes)
-    else:
-        add_spatial(
-            smooth, y, x, count, grids, between, afters, scales, line, energy, first * stride, stride, tile, lanes
-        )
-    if len(corners) > 0:
-        gather_tile(index, back, corners, values, first, count, tile, lanes)
+def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
+    """What a part of the picture pushes to the nodes = 0."""
+    for m in range(grids.shape[0]):
+        size = (places[m, 1] - places[m, 0]) * grids[m, NODES_X] * width
+        pushed[places[m, 2] : places[m, 2] + size] = 0
 
 
 @kernel
 def pass_over(
-    begin: int, end: int, columns: int, mode: int, source: Any, labels: int, energy: Any, stride: int,
+    begin: int, end: int, columns: int, number: int, mode: int, source: Any, labels: int, energy: Any, stride: int,
     index: Any, weight: Any, back: Any, corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
     grids: Any, befores: Any, afters: Any, scales: Any, between: Any, pushed: Any, places: Any, smooth: Any, room: Any,
     lanes: Any,
 ) -> Any:  # fmt: skip
-    """One pass over pixels begin..end-1, rows of `columns`; see mode. Returns the largest change against `previous`.
+    """One pass over pixels begin..end-1 of `number`, rows of `columns`. Returns the largest change against `previous`.
 
-    It runs down strips of TILE columns: the vertices and nodes of a strip stay in the first-level cache from row to row.
-    out (L, N): where it is not empty, the result goes there and not to the vertices. energy: `stride` floats per pixel. The
-    arrays from grids on have one row per spatial term: befores, afters (columns,); scales (2, rows), before and after along
-    y; between (2, step * NODES) along x and y. pushed takes this part's sums at the nodes, see places (terms, 3); smooth
-    holds the nodes. room: see room_for.
+    It runs down strips of TILE columns, and energies, `stride` floats per pixel, are kept in this order. out (L, N): where it
+    is not empty, the result goes there and not to the vertices. The arrays from grids on have one row per spatial term:
+    befores, afters (columns,); scales (2, rows), before and after along y; between (2, step * NODES) along x and y. pushed
+    takes this part's sums at the nodes, see places (terms, 3); smooth holds the nodes. room: see room_for.
     """
     width, change, terms = len(lanes), np.float32(0.0), grids.shape[0]
-    tile, raised = room[: TILE * width], room[TILE * width : 2 * TILE * width]
-    sums, line = room[2 * TILE * width : 2 * TILE * width + TILE], room[2 * TILE * width + TILE :]
-    lines = line[(TILE + NODES) * width :]
-    for m in range(terms if out.size == 0 else 0):
-        size = (places[m, 1] - places[m, 0]) * grids[m, NODES_X] * width
-        pushed[places[m, 2] : places[m, 2] + size] = 0
+    tile, raised, sums = ahead(room, 0), ahead(room, TILE * width), ahead(room, 2 * TILE * width)
+    bits = ahead(room.view(np.int32), 2 * TILE * width)
+    line = ahead(room, 2 * TILE * width + TILE)
+    lines = ahead(line, (TILE + NODES) * width)
+    axes = (ahead(grids, 0), ahead(between, 0), between.shape[2], ahead(scales, 0), scales.shape[2])
+    taking = (*axes, ahead(afters, 0), afters.shape[1], ahead(smooth, 0), line)
+    giving = (*axes, ahead(befores, 0), befores.shape[1], ahead(pushed, 0), ahead(places, 0), lines)
+    unary, kept, given, before = ahead(source, 0), ahead(energy, 0), ahead(out, 0), ahead(previous, 0)
+    vertices, shares, slices = ahead(index, 0), ahead(weight, 0), ahead(back, 0)
+    blurred, sums_at, bar = ahead(values, 0), ahead(buffer, 0), ahead(penalty, 0)
+    if out.size == 0:
+        empty_sums(pushed, places, grids, width)
+    at = begin * stride
     for x in range(0, columns, TILE):
         for row in range(begin, end, columns):
             first, y, final = row + x, row // columns, row + columns >= end
             count = min(TILE, columns - x, end - first)
             if count <= 0:
                 continue
-            fetch_ahead(index, weight, energy, first + columns, count, len(corners), stride)
             if mode == GIVEN:
-                read_labels(source, labels, first, count, tile, 0, width)
+                read_labels(unary, labels, number, first, count, tile, width)
             elif mode == START:
-                read_energies(source, labels, first, count, tile, sums, lanes)
-                keep_energies(tile, count, energy, first * stride, stride, lanes)
+                read_energies(unary, labels, number, first, count, tile, sums, lanes)
+                keep_energies(tile, count, kept, at, stride, lanes)
+            elif mode == MESSAGE:
+                clear(tile, count, lanes)
+                add_spatial(taking, terms, y, x, count, tile, np.int64(0), width, tile, lanes)
             else:
-                add_terms(
-                    mode, first, count, y, x, energy, stride, index, back, corners, values, grids, afters, scales, between,
-                    smooth, line, tile, lanes,
-                )  # fmt: skip
+                add_spatial(taking, terms, y, x, count, kept, at, stride, tile, lanes)
+            at += count * stride
+            if mode in (MESSAGE, ADVANCE) and len(corners) > 0:
+                gather_tile(vertices, slices, corners, blurred, sums_at, first, count, tile, lanes)
             if mode in (START, ADVANCE):
-                softmax_tile(tile, count, penalty, raised, sums, lanes)
+                behind = (first + columns) * len(corners)
+                coming = ahead(kept, at), ahead(vertices, behind), ahead(shares, behind)
+                softmax_tile(tile, count, bar, raised, sums, bits, coming, stride, len(corners), lanes)
             if previous.size > 0:
-                change = max(change, largest_change(tile, 0, width, labels, first, count, previous))
+                change = max(change, largest_change(tile, width, labels, first, count, before))
             if out.size > 0:
-                write_labels(tile, 0, labels, first, count, out, lanes)
+                write_labels(tile, labels, number, first, count, given, lanes)
                 continue
             if len(corners) > 0:
-                give_tile(tile, index, weight, corners, first, count, buffer, lanes)
-            for m in range(terms):
-                give_to_nodes(
-                    tile, x, count, y, final, grids[m], between[m], befores[m], scales[m, 0], lines[m * LINES * width :],
-                    pushed, places[m], lanes,
-                )  # fmt: skip
+                give_tile(tile, vertices, shares, corners, first, count, sums_at, lanes)
+            give_spatial(giving, terms, y, x, count, final, tile, lanes)
     return change

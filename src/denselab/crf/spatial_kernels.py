@@ -4,8 +4,9 @@ A tile of pixels takes what it needs from the nodes, and gives to them along x, 
 of a group are then pushed along y together. The filter itself works on the nodes alone.
 
 `grid` describes one term on one picture, int64: step, nodes and radius along x, the same along y, and where its nodes begin in
-the shared array. Arrays are flat float32; a pixel or node has len(lanes) floats. Pixel p of a line lies in group p // step and
-belongs to the nodes p // step + 0..NODES-1, with the weights between[p % step].
+the shared array. Arrays are flat float32, addresses in what runs once per tile (see vectors.py); a pixel or node has
+len(lanes) floats. Pixel p of a line lies in group p // step and belongs to the nodes p // step + 0..NODES-1, with the weights
+between[p % step].
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from denselab.compiled import compiled
 from denselab.crf.vectors import (
     add,
+    ahead,
     broadcast,
     load,
     multiply,
@@ -29,6 +31,7 @@ from denselab.crf.vectors import (
 
 NODES = 4  # nodes that a pixel gives to and takes from, along each axis
 STEP_X, NODES_X, RADIUS_X, STEP_Y, NODES_Y, RADIUS_Y, NODES_AT = range(7)
+GRID, PLACE = 7, 3  # numbers that describe a term, and where a part of the picture has its sums
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -43,7 +46,7 @@ def take_from_nodes(
     first: a multiple of the step. across, down: (step * NODES,), the weights along x and y. after[x] * scale multiply the
     nodes' sum. line: room for the nodes of a tile.
     """
-    width, step, nothing = len(lanes), grid[STEP_X], broadcast(np.float32(0.0), lanes)
+    width, step, nothing = len(lanes), scalar(grid, STEP_X), broadcast(np.float32(0.0), lanes)
     groups = (count + step - 1) // step
     take_along_y(smooth, y, first // step, groups + NODES - 1, grid, down, line, lanes)
     paired = count // 2 if step == 2 else 0
@@ -60,8 +63,9 @@ def take_from_nodes(
 @kernel
 def take_along_y(smooth: Any, y: int, node: int, count: int, grid: Any, down: Any, line: Any, lanes: Any) -> None:
     """line = what `count` columns of nodes, from `node` on, say at row y."""
-    width, row, nothing = len(lanes), grid[NODES_X] * len(lanes), broadcast(np.float32(0.0), lanes)
-    base, phase = grid[NODES_AT] + (y // grid[STEP_Y]) * row + node * width, (y % grid[STEP_Y]) * NODES
+    width, row, nothing = len(lanes), scalar(grid, NODES_X) * len(lanes), broadcast(np.float32(0.0), lanes)
+    step = scalar(grid, STEP_Y)
+    base, phase = scalar(grid, NODES_AT) + y // step * row + node * width, y % step * NODES
     w0, w1, w2, w3 = scalar(down, phase), scalar(down, phase + 1), scalar(down, phase + 2), scalar(down, phase + 3)
     for x in range(0, count * width, width):
         prefetch(smooth, base + NODES * row + x)  # for the next group of rows
@@ -95,20 +99,21 @@ def take_in_pairs(
 
 @kernel
 def give_to_nodes(
-    tile: Any, first: int, count: int, y: int, final: Any, grid: Any, between: Any, before: Any, scales: Any, lines: Any,
-    pushed: Any, place: Any, lanes: Any,
+    tile: Any, first: int, count: int, y: int, final: Any, grid: Any, between: Any, weights: int, before: Any,
+    scales: Any, lines: Any, pushed: Any, place: Any, lanes: Any,
 ) -> None:  # fmt: skip
     """A tile of row y gives to a row of nodes; after the last row of a group, or the final one, these give along y.
 
-    lines: room for the tile's nodes in `step` rows. place: first and last + 1 node row of the part's sums in pushed, and where.
+    between: `weights` of them along x, then those along y. lines: room for the tile's nodes in `step` rows. place: first and
+    last + 1 node row of the part's sums in pushed, and where.
     """
-    step, size = grid[STEP_Y], ((count + grid[STEP_X] - 1) // grid[STEP_X] + NODES - 1) * len(lanes)
-    done = y % step + 1
-    give_along_x(tile, first, count, grid, between[0], before, lines, (done - 1) * size, lanes)
+    step, step_x = scalar(grid, STEP_Y), scalar(grid, STEP_X)
+    size, done = ((count + step_x - 1) // step_x + NODES - 1) * len(lanes), y % step + 1
+    give_along_x(tile, first, count, grid, between, before, lines, (done - 1) * size, lanes)
     if done == step or final:
-        row = grid[NODES_X] * len(lanes)
-        at = place[2] + ((y // step - place[0]) * grid[NODES_X] + first // grid[STEP_X]) * len(lanes)
-        give_along_y(lines, size, y + 1 - done, done, between[1], scales, pushed, at, row, lanes)
+        row = scalar(grid, NODES_X) * len(lanes)
+        at = scalar(place, 2) + (y // step - scalar(place, 0)) * row + first // step_x * len(lanes)
+        give_along_y(lines, size, y + 1 - done, done, ahead(between, weights), scales, pushed, at, row, lanes)
 
 
 @kernel
@@ -116,7 +121,7 @@ def give_along_x(
     tile: Any, first: int, count: int, grid: Any, across: Any, before: Any, line: Any, at: int, lanes: Any
 ) -> None:
     """line[at..], the nodes of a tile, = what pixels first..first + count - 1 of a row, times before, give to them."""
-    width, step = len(lanes), grid[STEP_X]
+    width, step = len(lanes), scalar(grid, STEP_X)
     groups = (count + step - 1) // step
     a0 = a1 = a2 = nothing = broadcast(np.float32(0.0), lanes)
     paired = count // 2 if step == 2 else 0

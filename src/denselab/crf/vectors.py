@@ -5,7 +5,9 @@ per vector; the dense CRF's inner loops run over 2 to 32 labels millions of time
 to that. Here the labels of one pixel are one value of the LLVM type <W x float>, W a constant of the compilation.
 
 W travels in a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
-below are for compiled code only; offsets count floats, and nothing checks that they lie within the array.
+below are for compiled code only; offsets count elements, and nothing checks that they lie within the array. An "array" is a
+contiguous one, or the address that `ahead` makes of it: functions that run once per tile take addresses, because numba counts
+references of arrays at every call, and that took a quarter of the time of a pass.
 
 numba's cache looks at the file of the function that it compiles, not at the files of those that it calls: after a change here,
 in transpose.py or in spatial_kernels.py, `touch` the other *_kernels.py, or they keep what they were compiled with.
@@ -89,9 +91,19 @@ def constant(value: float, width: int) -> Any:
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    """Emit the address of a flat position of a contiguous array."""
-    data = context.make_array(kind)(context, builder, array).data
+    """Emit the address of a flat position of a contiguous array, or of what is at an address."""
+    data = array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [offset])
+
+
+@intrinsic
+def ahead(typing: Any, array: Any, offset: Any) -> Any:
+    """ahead(array, offset): the address of a flat position; the array must outlive it."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return address(context, builder, signature.args[0], arguments[0], arguments[1])
+
+    return types.CPointer(array.dtype)(array, types.intp), emit  # type: ignore[no-untyped-call]
 
 
 @intrinsic

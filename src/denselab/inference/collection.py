@@ -171,7 +171,7 @@ def predict_in_steps(
     predictor: Predictor, source: Source, image: Image, options: Options, crf: Parameters, folder: Path
 ) -> Prediction:
     """The prediction of one file with a picture of each iteration of the CRF written to `folder`."""
-    plain = predictor.probs(image, replace(options, crf=None))
+    plain = predictor.probs(image, replace(options, crf=None, crf_fast=False))
     values = write_steps(folder, image, plain, crf, predictor.label_space)
     labels = values.argmax(axis=0).astype(predictor.label_space.dtype)
     return Prediction(source.path.stem, image, labels, predictor.label_space, lambda: values)
@@ -249,9 +249,9 @@ def predict_items(
             if plain is None or options.crf is None:
                 labels = predictor.labels(sample.image, options)
             else:
-                probs = predictor.probs(sample.image, replace(options, crf=None))
+                probs = predictor.probs(sample.image, replace(options, crf=None, crf_fast=False))
                 plain.keep(sample.name, probs.argmax(axis=0).astype(predictor.label_space.dtype))
-                refined_probs = refined(sample.image, probs, options.crf)
+                refined_probs = refined(sample.image, probs, options.crf, fast=options.crf_fast)
                 labels = refined_probs.argmax(axis=0).astype(predictor.label_space.dtype)
             kept.keep(sample.name, labels)
             bar.advance()

@@ -9,7 +9,7 @@ Folders and hub ids hold safetensors and JSON; nothing that is loaded can run co
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,12 +49,14 @@ class Options:
 
     scales, flip: views whose softmax is averaged; (1.0,) and False is one plain run.
     crf: the parameters of a dense CRF that refines the probabilities at the picture's own size; None for none.
+    crf_fast: run it at half the resolution, with the error that crf/fast.py states.
     """
 
     window: tuple[int, int] | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     crf: Parameters | None = None
+    crf_fast: bool = False
 
     def __post_init__(self) -> None:
         if self.window is not None and min(self.window) < 16:
@@ -96,6 +98,7 @@ class Predictor:
         uncertainty: bool = False,
         samples: int = SAMPLES,
         crf: Choice = None,
+        crf_fast: bool = False,
         name: str = "",
     ) -> Prediction:
         """Predict one picture: a path, PIL picture, (H, W, 3) or (H, W) uint8 array, or (3, H, W) tensor.
@@ -104,9 +107,11 @@ class Predictor:
         scale of training, for pictures much larger than those of the training. uncertainty: run the network `samples`
         times with its dropout on; the prediction is the mean, and `Prediction.uncertainty` the variance. crf: refine the
         probabilities with the dense CRF; True: with the parameters tuned for the model, else the preset "deeplab_v2";
-        or a preset's name or denselab.crf.Parameters. `Prediction.probs` then are the marginals.
+        or a preset's name or denselab.crf.Parameters. `Prediction.probs` then are the marginals. crf_fast: the CRF
+        at half the resolution, faster and nearly the same (docs/crf.md).
         """
         image, options = as_image(picture), Options.of(tta, window, parameters_for(crf, self.segmenter.crf))
+        options = replace(options, crf_fast=crf_fast and options.crf is not None)
         name = name or (Path(picture).stem if isinstance(picture, str | Path) else "picture")
         if uncertainty:
             return self.sampled(image, options, samples, name)
@@ -132,7 +137,7 @@ class Predictor:
         """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture. Raises ResourceError if they cannot fit."""
         count = self.label_space.num_classes
         probs = self._planes(image, options, lambda run, size: blended_probs(run(), size), count)
-        return refined(image, probs, options.crf) if options.crf else probs
+        return refined(image, probs, options.crf, fast=options.crf_fast) if options.crf else probs
 
     def sampled(
         self, image: Image, options: Options = PLAIN, samples: int = SAMPLES, name: str = "", note: Note | None = None
@@ -148,7 +153,7 @@ class Predictor:
         with dropout_sampled(self.segmenter):
             planes = self._planes(image, options, lambda run, size: sampled_planes(run, samples, size, note), count + 1)
         probs, variance = planes[:count], planes[count]
-        probs = refined(image, probs, options.crf) if options.crf else probs
+        probs = refined(image, probs, options.crf, fast=options.crf_fast) if options.crf else probs
         labels = probs.argmax(axis=0).astype(self.label_space.dtype)
         return Prediction(name, image, labels, self.label_space, lambda: probs, variance)
 

@@ -38,7 +38,8 @@ class Task:
 class Refinement:
     """How `refine_files` works. confidence: of hard label maps. threads: at most so many; None is all cores.
 
-    class_name: whose scores `steps` shows; None: of the class that changes most.
+    class_name: whose scores `steps` shows; None: of the class that changes most. fast: at half the resolution; `steps`,
+    which shows the iterations of the full one, goes before it.
     """
 
     parameters: Parameters
@@ -48,6 +49,7 @@ class Refinement:
     steps: bool = False
     class_name: str | None = None
     threads: int | None = None
+    fast: bool = False
 
 
 def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
@@ -195,7 +197,7 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
             read[str(number)] = (task, image)
             yield Job(str(number), image, probs)
 
-    for done in refine_many(jobs(), how.parameters, how.threads):
+    for done in refine_many(jobs(), how.parameters, how.threads, fast=how.fast):
         yield _finished(*read.pop(done.name), done, space)
         yield from _drained(failed)
     yield from _drained(failed)
@@ -220,7 +222,7 @@ def _refine_one(task: Task, out: Path, space: LabelSpace, how: Refinement) -> Pr
         folder = result_paths(out, task.source.stem, "none", steps=True)["steps"]
         marginals = write_steps(folder, image, probs, how.parameters, space, how.class_name)
     else:
-        marginals = refined(image, probs, how.parameters, how.threads)
+        marginals = refined(image, probs, how.parameters, how.threads, how.fast)
     return _prediction(task, image, marginals, space)
 
 

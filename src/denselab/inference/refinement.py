@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, preset, unary_from_labels, unary_from_probabilities
+from denselab.crf import (
+    PRESETS,
+    DenseCRF,
+    Parameters,
+    crf_for,
+    infer_fast,
+    preset,
+    unary_from_labels,
+    unary_from_probabilities,
+)
 from denselab.crf.batch import predicted_bytes
 from denselab.errors import ConfigError, ResourceError
 from denselab.runtime import total_memory
@@ -80,13 +89,17 @@ def told(parameters: Parameters) -> str:
     )
 
 
-def refined(image: Image, probs: ArrayLike, parameters: Parameters, threads: int | None = None) -> Probs:
+def refined(
+    image: Image, probs: ArrayLike, parameters: Parameters, threads: int | None = None, fast: bool = False
+) -> Probs:
     """The marginals (K, H, W) float32 for probabilities (K, H, W) of a picture (H, W, 3) uint8.
 
-    threads: None is all cores. Raises ShapeError and ConfigError for what does not fit together or is no probability,
-    ResourceError where it would not fit in memory.
+    threads: None is all cores. fast: at half the resolution, with the error that crf/fast.py states. Raises ShapeError
+    and ConfigError for what does not fit together or is no probability, ResourceError where it would not fit in memory.
     """
     crf = _prepared(image, np.asarray(probs), parameters, threads)
+    if fast and crf.unary is not None:
+        return infer_fast(image, crf.unary.reshape(-1, *crf.shape), parameters, threads)
     marginals: Probs = crf.infer(parameters.iterations).marginals
     return marginals
 
