@@ -78,6 +78,7 @@ HUGE = {"batch": 2, "lr": 1e-3, "save_every": "10m"}  # 250 M parameters: a save
 
 # Caffe's geometry computes a margin of 100 pixels around each picture: half a minute for a step of 4, three for all of `val`
 PADDED_100 = {"batch": 1, "lr": 1e-3, "validations": 1}
+WIDE_FC6 = {"batch": 1, "lr": 1e-3, "validations": 1}  # fc6 has 4,096 channels at stride 8: 70 giga multiply-adds
 # DeepLab v2's scores sum 4 x 18,432 inputs without normalisation: at 1e-3 the loss jumped from 5.6 to 13.8 in four steps
 V2_RESNET = Recipe({"lr": 1e-4, "clip_norm": 1.0}, reduced={"batch": 4})
 V2_RESNET_SCALES = Recipe({"lr": 1e-4, "clip_norm": 1.0}, full={"batch": 4}, reduced={"batch": 2})
@@ -107,10 +108,10 @@ RECIPES: dict[str, Recipe] = {
     "unet_release": Recipe(PLAIN_NET, reduced={"batch": 2}),
     "deeplab_largefov": Recipe(ON_VGG_BN, reduced=HEAVY),
     "deeplab_msc_largefov": Recipe(ON_VGG_BN, reduced=HEAVY),
-    "deeplab_7x7": Recipe(ON_VGG_BN, reduced=HEAVY),
-    "deeplab_4x4": Recipe(ON_VGG_BN, reduced=HEAVY),
-    "deeplab_4x4_stride8": Recipe(ON_VGG_BN, reduced=HEAVY),
-    "deeplab_msc_4x4": Recipe(ON_VGG_BN, reduced=HEAVY),
+    "deeplab_7x7": Recipe(ON_VGG_BN, reduced=WIDE_FC6),
+    "deeplab_4x4": Recipe(ON_VGG_BN, reduced=WIDE_FC6),
+    "deeplab_4x4_stride8": Recipe(ON_VGG_BN, reduced=WIDE_FC6),
+    "deeplab_msc_4x4": Recipe(ON_VGG_BN, reduced=WIDE_FC6),
     "deeplabv2_vgg": Recipe(ON_VGG_BN, reduced=HEAVY),
     "deeplabv2_vgg_s": Recipe(ON_VGG_BN, reduced=HEAVY),
     "deeplabv2_vgg_msc": Recipe(ON_VGG_BN, full={"batch": 4}, reduced={"batch": 2, "lr": 1e-3}),
