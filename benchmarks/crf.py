@@ -38,6 +38,7 @@ from confusion import commit, hardware
 
 from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, exact, infer_fast
 from denselab.crf import pydensecrf as door
+from denselab.crf.batch import predicted_bytes
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -240,12 +241,16 @@ def truth(image: Picture, unary: Floats, parameters: Parameters) -> NDArray[np.f
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Peak memory of one call, in processes of their own."""
-    print("\nhighest resident size during a call less that before it, MiB")
-    print(f"{'size':>9} {'L':>3} {'ours':>8} {'oracle':>8}")
+    """Peak memory of one call, in processes of their own; and what `refine_many` expects of `refine`, its input included."""
+    print(
+        "\nhighest resident size during a call less that before it, MiB; what denselab.crf.batch expects, input included"
+    )
+    print(f"{'size':>9} {'L':>3} {'ours':>8} {'oracle':>8} {'expected':>8}")
     for size in SIZES:
         for labels in LABELS:
-            cells = [child_peak(args, side, size, labels) for side in ("1", *(["oracle"] if oracle_module() else []))]
+            sides = ("1", *(["oracle"] if oracle_module() else []))
+            cells = [child_peak(args, side, size, labels) for side in sides]
+            cells.append(predicted_bytes(*size, labels, EXAMPLE) / 2**20)
             print(f"{size[0]}x{size[1]:<5} {labels:>3} {' '.join(f'{cell:>8.0f}' for cell in cells)}")
 
 

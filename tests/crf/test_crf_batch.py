@@ -3,14 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from denselab.crf import refine
+from denselab.crf import PRESETS, refine
 from denselab.crf import workspace as workspace_module
-from denselab.crf.batch import Job, predicted_bytes, refine_many
+from denselab.crf.batch import Job, expected_vertices, predicted_bytes, refine_many
 from denselab.crf.threads import parts, run
 from denselab.crf.workspace import Workspace
 from denselab.errors import ConfigError, ResourceError
@@ -41,10 +42,27 @@ def test_memory_bounds_how_far_it_reads_ahead(scene: Callable[..., Any]) -> None
             read.append(i)
             yield job(scene, 0)
 
-    allowed = predicted_bytes(14, 20, 3) * 3 // 2
+    allowed = predicted_bytes(14, 20, 3, "deeplab_v1") * 3 // 2
     for done, _ in enumerate(refine_many(loading(), "deeplab_v1", workers=4, memory=allowed)):
         assert len(read) <= done + 2
     assert len(read) == 4
+
+
+def test_fine_deviations_are_predicted_to_need_more() -> None:
+    """The numbers of vertices that a lattice of a 360x480 road scene had, per pixel (CamVid, theta_alpha and theta_beta)."""
+    counted = {
+        (80.0, 13.0): 0.060,
+        (80.0, 3.0): 0.625,
+        (67.0, 3.0): 0.69,
+        (40.0, 5.0): 0.468,
+        (160.0, 30.0): 0.008,
+        (10.0, 2.0): 2.548,
+    }
+    for (alpha, beta), vertices in counted.items():
+        parameters = replace(PRESETS["pydensecrf"], theta_alpha=alpha, theta_beta=beta)
+        assert vertices < expected_vertices(parameters) < 1.6 * vertices
+    fine, coarse = (predicted_bytes(360, 480, 12, name) for name in ("deeplab_v2", "pydensecrf"))
+    assert fine > 1.5 * coarse
 
 
 def test_a_failure_is_one_picture(scene: Callable[..., Any]) -> None:

@@ -19,7 +19,6 @@ from denselab.errors import ConfigError, ResourceError
 from denselab.runtime import cpu_count, total_memory
 
 MEMORY_SHARE = 0.5  # of the machine's memory, unless the caller says otherwise
-VERTICES_PER_PIXEL = 0.25  # of the bilateral lattice: 0.06 in road scenes at theta_beta 13, 0.25 and more at 3
 
 
 class Job(NamedTuple):
@@ -38,15 +37,24 @@ class Refined(NamedTuple):
     error: Exception | None
 
 
-def predicted_bytes(height: int, width: int, num_classes: int) -> int:
-    """What one picture needs: its input, the CRF's arrays, its result; lattices of noisy pictures need more."""
+def predicted_bytes(height: int, width: int, num_classes: int, parameters: Parameters | str = "deeplab_v2") -> int:
+    """What `refine` holds for one picture, its input and result included; pictures of noise need more."""
+    chosen = preset(parameters) if isinstance(parameters, str) else parameters
     pixels, lanes = height * width, width_for(num_classes)
     per_pixel = 4 * (
         5 * num_classes + 12
     )  # probabilities, two copies on the way to energies, energies, marginals; 6 corners
     nodes = 4 * lanes * 3 / 4  # spatial term: rows at half the columns, nodes at a quarter
-    vertices = VERTICES_PER_PIXEL * (4 * lanes * 4 + 6 * 8)  # values, spare, two private sums; neighbours
+    vertices = expected_vertices(chosen) * (4 * lanes * 5 + 6 * 8)  # values, room to blur, two private sums; neighbours
     return int(pixels * (per_pixel + 3 + nodes + vertices))
+
+
+def expected_vertices(parameters: Parameters) -> float:
+    """Vertices of the bilateral lattice per pixel: a little above what road scenes of 360x480 have, 0.008 to 2.5."""
+    if not parameters.w1:
+        return 0.0
+    density = 480 / (parameters.theta_alpha * parameters.theta_beta**1.7)
+    return float(density / (1 + density / 3.4))
 
 
 def refine_many(
@@ -72,7 +80,7 @@ def refine_many(
     held = done = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="denselab-crf-batch") as pool:
         for job in jobs:
-            need = _need(job, allowed)
+            need = _need(job, allowed, chosen)
             while waiting and (len(waiting) >= workers or held + need > allowed):
                 held -= waiting[0][1]
                 done += 1
@@ -85,11 +93,11 @@ def refine_many(
             yield _collect(waiting.popleft(), done, progress)
 
 
-def _need(job: Job, allowed: int) -> int:
+def _need(job: Job, allowed: int, parameters: Parameters) -> int:
     """Bytes for the job; refused where even alone it would not fit."""
     shape = np.shape(job.probabilities)
     need = (
-        predicted_bytes(shape[1], shape[2], shape[0]) if len(shape) == 3 else 0
+        predicted_bytes(shape[1], shape[2], shape[0], parameters) if len(shape) == 3 else 0
     )  # wrong shapes fail in refine, with reason
     if need > allowed:
         raise ResourceError(

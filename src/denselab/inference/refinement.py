@@ -124,7 +124,7 @@ def _prepared(image: Image, probs: NDArray[Any], parameters: Parameters, threads
     """The CRF of a picture with its energies set."""
     energies = unary_from_probabilities(probs)
     height, width = image.shape[:2]
-    needed = predicted_bytes(height, width, len(energies))
+    needed = predicted_bytes(height, width, len(energies), parameters)
     if needed > MEMORY_SHARE * total_memory():
         raise ResourceError(
             f"the CRF of {width}x{height} pixels and {len(energies)} classes needs {needed / 2**30:.0f} GiB of memory; "
