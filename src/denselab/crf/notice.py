@@ -1,32 +1,34 @@
-"""Says that machine code is being made, when it is: a first call that takes ten seconds looks like one that hangs."""
+"""Says that machine code is being made, when it is: a first call that takes fifteen seconds looks like one that hangs."""
 
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-PATIENCE = 1.5  # seconds; a call that only loads what was compiled earlier is quicker
+from numba.core import event
+
 _told = threading.Event()
 
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Around a call that may compile: the first one of the process that takes long is explained on stderr, once."""
+    """Around a call that may compile: the first compilation of the process is explained on stderr, once."""
     if _told.is_set():
         yield
         return
-    timer = threading.Timer(PATIENCE, _tell)
-    timer.daemon = True
-    timer.start()
-    try:
+    with event.install_listener("numba:compile", _Notice()):
         yield
-    finally:
-        timer.cancel()
-        _told.set()
 
 
-def _tell() -> None:
-    text = (
-        "denselab: compiling the dense CRF for this machine, once (10 to 20 s; later calls take it from numba's cache)"
-    )
-    print(text, file=sys.stderr, flush=True)
+class _Notice(event.Listener):
+    """Hears of compilations only, not of machine code that the cache had."""
+
+    def on_start(self, event: Any) -> None:
+        if not _told.is_set():
+            _told.set()
+            text = "denselab: compiling the dense CRF for this machine and number of classes (about 15 s, once: it is kept)"
+            print(text, file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        pass
