@@ -114,7 +114,7 @@ def test_folders_of_pictures(picture: Path, tmp_path: Path, capsys: pytest.Captu
     np.save(tmp_path / "probs" / "a.npy", noisy_probs())
     np.save(tmp_path / "probs" / "b.npy", np.full((2, WIDTH, HEIGHT), 0.5))
     np.savez(tmp_path / "probs" / "c.npz", p=noisy_probs())
-    with pytest.raises(SkippedInputs, match="2 of 4 pictures skipped") as caught:
+    with pytest.raises(SkippedInputs, match="2 of 4 inputs skipped") as caught:
         refine(picture.parent, tmp_path / "probs", tmp_path / "out", as_json=True, **FEW)
     assert caught.value.exit_code == 4
     told = json.loads(capsys.readouterr().out)

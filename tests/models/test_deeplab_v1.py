@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denselab.encoders.atrous_vgg import decimated, load_atrous_weights
+from denselab.encoders.atrous_vgg import WideConv2d, decimated, load_atrous_weights
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.table import layer_table
 from denselab.losses import LossTerm, create_loss
@@ -348,3 +348,17 @@ def test_landmarks_are_modules_that_give_maps(multi_scale: bool) -> None:
         model.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.ndim}))
     model(torch.rand(1, 3, 20, 20))
     assert seen == dict.fromkeys(model.landmarks(), 4)
+
+
+def test_fc6_trains_in_parts_and_stays_one_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WideConv2d, "WIDEST", 3)
+    layer = WideConv2d(4, 7, 7, padding=12, dilation=4)
+    plain = nn.Conv2d(4, 7, 7, padding=12, dilation=4)
+    plain.load_state_dict(layer.state_dict())
+    maps = torch.rand(2, 4, 9, 11)
+    for one in (layer, plain):
+        one(maps).square().sum().backward()
+    torch.testing.assert_close(layer(maps), plain(maps))
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(layer.eval()(maps), plain(maps))

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.config import make_config
-from denselab.data import Dataset, open_dataset
-from denselab.data.synthetic import write_synthetic
+from denselab.data import Dataset
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ConfigError
 from denselab.layers.crf_rnn import CRFSettings
@@ -32,22 +31,7 @@ from denselab.training.run import run_training
 K = 3
 SETTINGS = CRFSettings(2, 3, theta_alpha=20.0, theta_beta=10.0)
 NORMALISATION = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
-TINY: dict[str, Any] = {
-    "model": "deeplabv3plus",
-    "encoder": "mobilenetv3_small_050",
-    "pretrained": "no",
-    "imgsz": (32, 48),
-    "batch": 4,
-    "device": "cpu",
-    "workers": 0,
-    "epochs": 2,
-    "validations": 2,
-    "lr": 1e-3,
-    "ema": 0.9,
-    "seed": 3,
-    "crf_theta_alpha": 20.0,
-    "crf_theta_beta": 10.0,
-}
+CRF: dict[str, Any] = {"crf_theta_alpha": 20.0, "crf_theta_beta": 10.0}
 
 
 def wrapped(network: SegmentationModel) -> WithCRF:
@@ -173,16 +157,10 @@ def test_the_estimate_of_memory_counts_what_the_iterations_keep() -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    root = write_synthetic(tmp_path_factory.mktemp("data"), train=12, val=4, size=(48, 64), seed=5)
-    return open_dataset(root)
-
-
-@pytest.fixture(scope="module")
-def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny: dict[str, Any], tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a network with a CRF."""
     folder = tmp_path_factory.mktemp("run") / "crf"
-    run_training({**TINY, "data": str(data.root), "crf_layer": True, "epochs": 6}, data, folder)
+    run_training({**tiny, **CRF, "crf_layer": True, "epochs": 6}, tiny_data, folder)
     return folder
 
 
@@ -198,7 +176,7 @@ def test_a_run_learns_and_the_crf_with_it(run: Path) -> None:
         assert (value - started.get_parameter(name)).abs().max() < 2, f"{name} has run away"
 
 
-def test_a_model_folder_builds_it_again(run: Path, data: Dataset) -> None:
+def test_a_model_folder_builds_it_again(run: Path, tiny_data: Dataset) -> None:
     """config.json holds the CRF's numbers, the weights its parameters and the normalisation."""
     segmenter = load_segmenter(run, "cpu")
     chosen = segmenter.architecture.crf_layer
@@ -211,20 +189,22 @@ def test_a_model_folder_builds_it_again(run: Path, data: Dataset) -> None:
     assert "with a CRF layer" in (run / "model" / "README.md").read_text()
 
 
-def test_a_folder_from_before_there_was_a_crf_layer_is_read(tmp_path: Path, data: Dataset) -> None:
+def test_a_folder_from_before_there_was_a_crf_layer_is_read(tmp_path: Path, tiny_data: Dataset) -> None:
     architecture = {"name": "unet_small", "num_classes": K, "encoder": None, "output_stride": None}
     assert Architecture(**architecture).crf_layer is None  # type: ignore[arg-type]
 
 
-def test_init_from_the_plain_network_and_back(data: Dataset, tmp_path: Path, run: Path) -> None:
+def test_init_from_the_plain_network_and_back(
+    tiny: dict[str, Any], tiny_data: Dataset, tmp_path: Path, run: Path
+) -> None:
     """The paper's two stages: the network first, then network and CRF together; and a CRF can be left out again."""
-    plain = Architecture("deeplabv3plus", data.label_space.num_classes, "mobilenetv3_small_050")
+    plain = Architecture("deeplabv3plus", tiny_data.label_space.num_classes, "mobilenetv3_small_050")
     preprocessing = Preprocessing((32, 48), *NORMALISATION)
-    first = Segmenter(plain.create(), plain, data.label_space, preprocessing, torch.device("cpu"), {})
+    first = Segmenter(plain.create(), plain, tiny_data.label_space, preprocessing, torch.device("cpu"), {})
     save_segmenter(first, tmp_path / "plain")
-    still = {**TINY, "data": str(data.root), "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
+    still = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     whole = {**still, "init": str(tmp_path / "plain"), "crf_layer": True, "model": None, "encoder": None}
-    run_training(whole, data, tmp_path / "whole")
+    run_training(whole, tiny_data, tmp_path / "whole")
     found = load_segmenter(tmp_path / "whole", "cpu")
     assert isinstance(found.model, WithCRF)
     assert found.preprocessing.mean == NORMALISATION[0]
@@ -233,16 +213,18 @@ def test_init_from_the_plain_network_and_back(data: Dataset, tmp_path: Path, run
     same = first.model.state_dict()
     for name, value in found.model.network.named_parameters():
         torch.testing.assert_close(value, same[name])
-    run_training({**still, "init": str(run), "crf_layer": False}, data, tmp_path / "without")
+    run_training({**still, "init": str(run), "crf_layer": False}, tiny_data, tmp_path / "without")
     assert not isinstance(load_segmenter(tmp_path / "without", "cpu").model, WithCRF)
 
 
-def test_init_from_a_network_with_a_crf_goes_on_with_it(data: Dataset, tmp_path: Path, run: Path) -> None:
+def test_init_from_a_network_with_a_crf_goes_on_with_it(
+    tiny: dict[str, Any], tiny_data: Dataset, tmp_path: Path, run: Path
+) -> None:
     """Where no network is named: its CRF's numbers are the run's, as far as they are not given."""
-    settings = {**TINY, "data": str(data.root), "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
+    settings = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     del settings["crf_theta_beta"]
     going_on = {**settings, "init": str(run), "model": None, "encoder": None, "crf_theta_alpha": 30.0}
-    run_training(going_on, data, tmp_path / "on")
+    run_training(going_on, tiny_data, tmp_path / "on")
     before, after = (load_segmenter(folder, "cpu") for folder in (run, tmp_path / "on"))
     assert after.architecture.crf_layer == CRFSettings(theta_alpha=30.0, theta_beta=10.0)
     for name, value in before.model.named_parameters():

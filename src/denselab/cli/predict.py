@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.outcome import finish, told
 from denselab.config import parse_size
-from denselab.console import remark, stdout
-from denselab.errors import ConfigError, DataError, SkippedInputs
+from denselab.console import remark
+from denselab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from denselab.inference.collection import Result
-    from denselab.inference.inputs import Skipped
+    pass
 
 
 def predict(
@@ -74,23 +72,13 @@ def predict(
         remark(f"skipped {entry.path}: {entry.reason}")
     if not sources:
         raise DataError(
-            f"nothing to predict: {_told(skipped)}; give picture files, or folders or patterns that hold some"
+            f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )
     predictor = load(model, device, output_stride)
     options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter), crf_fast=crf_fast)
     results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs, steps)
     skipped += unreadable
-    seconds = time.monotonic() - started
-    if as_json:
-        print(json.dumps(_summary(model, out, results, skipped, seconds), indent=1, ensure_ascii=False))
-    elif results:
-        count = "1 picture" if len(results) == 1 else f"{len(results)} pictures"
-        stdout.print(
-            f"{count} predicted in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
-        )
-    if skipped:
-        message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {_told(skipped)}"
-        raise SkippedInputs(message) if results else DataError(message)
+    finish("predicted", out, {"model": model, "out": str(out)}, results, skipped, started, as_json)
 
 
 def window_size(window: str | None) -> tuple[int, int] | None:
@@ -112,28 +100,3 @@ def sample_count(uncertainty: bool, samples: int | None) -> int:
     if samples is not None and samples < 2:
         raise ConfigError(f"--samples {samples}; an uncertainty needs 2 at least, {SAMPLES} are usual")
     return (samples or SAMPLES) if uncertainty else 0
-
-
-def _told(skipped: Sequence[Skipped]) -> str:
-    first = f"{skipped[0].path}: {skipped[0].reason}"
-    return first if len(skipped) == 1 else f"{first}; and {len(skipped) - 1} more, named above"
-
-
-def _summary(
-    model: str, out: Path, results: Sequence[Result], skipped: Sequence[Skipped], seconds: float
-) -> dict[str, Any]:
-    return {
-        "model": model,
-        "out": str(out),
-        "results": [
-            {
-                "input": str(r.source),
-                **{kind: str(path) for kind, path in r.written.items()},
-                "shares": r.shares,
-                **({} if r.uncertainty is None else {"mean_uncertainty": r.uncertainty}),
-            }
-            for r in results
-        ],
-        "skipped": [{"input": s.path, "reason": s.reason} for s in skipped],
-        "seconds": round(seconds, 3),
-    }

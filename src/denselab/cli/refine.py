@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from denselab.cli.crf_options import CrfFast, refuse_fast_steps
-from denselab.console import remark, stdout
-from denselab.errors import ConfigError, DataError, SkippedInputs
+from denselab.cli.outcome import finish, told
+from denselab.console import remark
+from denselab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from denselab.inference.collection import Result
-    from denselab.inference.inputs import Skipped
-    from denselab.inference.refine_files import Refinement
     from denselab.labels import LabelSpace
 
 DEFAULT_CONFIDENCE = 0.7
@@ -95,22 +91,13 @@ def refine(
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
     if not tasks:
-        raise DataError(f"nothing to refine: {_told(skipped)}" if skipped else f"nothing to refine in {image}")
+        raise DataError(f"nothing to refine: {told(skipped)}" if skipped else f"nothing to refine in {image}")
     trust = _confidence(confidence)
     how = Refinement(parameters, trust, axes, probs or "none", steps, class_name, threads, crf_fast)
     results, unreadable = refine_files(tasks, out, label_table(tasks, given, axes), how, as_json)
     skipped += unreadable
-    seconds = time.monotonic() - started
-    if as_json:
-        print(json.dumps(_summary(out, how, results, skipped, seconds), indent=1, ensure_ascii=False))
-    elif results:
-        count = "1 picture" if len(results) == 1 else f"{len(results)} pictures"
-        stdout.print(
-            f"{count} refined in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
-        )
-    if skipped:
-        message = f"{len(skipped)} of {len(results) + len(skipped)} pictures skipped: {_told(skipped)}"
-        raise SkippedInputs(message) if results else DataError(message)
+    head = {"out": str(out), "parameters": asdict(how.parameters), "fast": how.fast}
+    finish("refined", out, head, results, skipped, started, as_json)
 
 
 def _confidence(given: float | None) -> float:
@@ -130,24 +117,3 @@ def _table(path: Path) -> LabelSpace:
         return read_label_table(path)
     config = find_model_folder(path) / CONFIG
     return LabelSpace.from_list(unpack_json(config.read_bytes(), str(config)).get("labels", []))
-
-
-def _told(skipped: Sequence[Skipped]) -> str:
-    first = f"{skipped[0].path}: {skipped[0].reason}"
-    return first if len(skipped) == 1 else f"{first}; and {len(skipped) - 1} more, named above"
-
-
-def _summary(
-    out: Path, how: Refinement, results: Sequence[Result], skipped: Sequence[Skipped], seconds: float
-) -> dict[str, Any]:
-    return {
-        "out": str(out),
-        "parameters": asdict(how.parameters),
-        "fast": how.fast,
-        "results": [
-            {"input": str(r.source), **{kind: str(path) for kind, path in r.written.items()}, "shares": r.shares}
-            for r in results
-        ],
-        "skipped": [{"input": s.path, "reason": s.reason} for s in skipped],
-        "seconds": round(seconds, 3),
-    }

@@ -1,0 +1,61 @@
+"""How commands that go through many pictures end: what was written, what was skipped and why, the exit code."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denselab.console import stdout
+from denselab.errors import DataError, SkippedInputs
+
+if TYPE_CHECKING:
+    from denselab.inference.collection import Result
+    from denselab.inference.inputs import Skipped
+
+
+def finish(
+    done: str,
+    out: Path,
+    head: dict[str, Any],
+    results: Sequence[Result],
+    skipped: Sequence[Skipped],
+    started: float,
+    as_json: bool,
+) -> None:
+    """Tell the end: one line, or with as_json a document that begins with `head`.
+
+    done: "predicted", "refined". started: time.monotonic() at the beginning. Raises SkippedInputs where some inputs were
+    skipped, DataError where all were.
+    """
+    seconds = time.monotonic() - started
+    if as_json:
+        document = {
+            **head,
+            "results": [_row(result) for result in results],
+            "skipped": [{"input": entry.path, "reason": entry.reason} for entry in skipped],
+            "seconds": round(seconds, 3),
+        }
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+    elif results:
+        count = "1 picture" if len(results) == 1 else f"{len(results)} pictures"
+        stdout.print(
+            f"{count} {done} in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
+        )
+    if skipped:
+        message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {told(skipped)}"
+        raise SkippedInputs(message) if results else DataError(message)
+
+
+def told(skipped: Sequence[Skipped]) -> str:
+    """The first that was skipped, and how many more."""
+    first = f"{skipped[0].path}: {skipped[0].reason}"
+    return first if len(skipped) == 1 else f"{first}; and {len(skipped) - 1} more, named above"
+
+
+def _row(result: Result) -> dict[str, Any]:
+    files = {kind: str(path) for kind, path in result.written.items()}
+    unsure = {} if result.uncertainty is None else {"mean_uncertainty": result.uncertainty}
+    return {"input": str(result.source), **files, "shares": result.shares, **unsure}
