@@ -44,7 +44,7 @@ Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Method = Callable[[], NDArray[Any]]
 SIZES, LABELS, ITERATIONS = ((360, 480), (720, 960)), (12, 21), (5, 10)
-CROP = (60, 80)
+CROP, CROPS = (60, 80), 7  # one of each of seven pictures: single ones differ by ten times
 SCHEMES = {"none": 0, "before": 1, "after": 2, "symmetric": 3}  # pydensecrf's constants
 EXAMPLE = PRESETS["pydensecrf"]
 
@@ -163,16 +163,14 @@ def oracle_module() -> Any:
 
 def accuracy(args: argparse.Namespace) -> None:
     """Error against the exact sum on crops of real pictures."""
-    print(
-        f"\nagainst the exact sum, {args.pictures} crops of {CROP[0]}x{CROP[1]}: mean error of the marginals; other arg-max"
-    )
+    print(f"\nagainst the exact sum, {CROPS} crops of {CROP[0]}x{CROP[1]}: mean error of the marginals; other arg-max")
     print(
         f"{'preset':>11} {'L':>3} {'ours':>10} {'':>7} {'fast':>10} {'':>7} {'door':>10} {'':>7} {'oracle':>10} {'':>7}"
     )
     for name, parameters in PRESETS.items():
         for labels in (2, *LABELS):
             errors: dict[str, list[tuple[float, float]]] = {}
-            for number in range(args.pictures):
+            for number in range(CROPS):
                 image, unary = crop(args.data, number, labels)
                 expected = truth(image, unary, parameters)
                 results = {"ours": ours(image, unary, parameters, parameters.iterations)}
@@ -321,7 +319,7 @@ def parts_of(image: Picture, unary: Floats, threads: int, iterations: int = 5) -
 def case(data: Path, number: int, size: tuple[int, int], labels: int) -> tuple[Picture, Floats]:
     """A picture of the size, and energies (L, H, W) as a network might give them."""
     names = sorted((data / "val").iterdir())
-    name = names[number * len(names) // 7 % len(names)]
+    name = names[number * len(names) // CROPS % len(names)]
     picture = Image.open(name).convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC)
     truth_map = np.array(
         Image.open(data / "valannot" / f"{name.stem}.png").resize(size[::-1], Image.Resampling.NEAREST)
