@@ -6,7 +6,8 @@ CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layo
 a compiler and is no dependency of DenseLab: `pip download --no-binary :all: --no-deps pydensecrf2==1.1`, unpack, and
 `pip install --target FOLDER --no-deps ./pydensecrf2-1.1`. Without it the tables hold DenseLab alone.
 
-Speed: both sides in turn on the same picture, whole call: energies in, lattices built anew, marginals out; the ratio is the
+Speed: both sides in turn on the same picture, a few calls in a row (--row 1: after each call of the other side the second core
+has slept and the caches are the other's; two threads then gain less), whole call: energies in, lattices built anew, marginals out; the ratio is the
 median over rounds of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf,
 whose spatial term runs on the lattice as the oracle's.
 Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with noise
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--oracle", type=Path, help="folder into which pydensecrf2 was installed with --target")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pictures", type=int, default=3)
+    parser.add_argument("--row", type=int, default=4, help="calls of one side in a row, then it is the other's turn")
     parser.add_argument("--breakdown", action="store_true", help="also: where the time of a call goes")
     parser.add_argument("--only", nargs="+", default=["speed", "accuracy", "fast", "memory"])
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)  # a child of memory(): side, height, width, labels
@@ -78,7 +80,7 @@ def main() -> None:
 def speed(args: argparse.Namespace) -> None:
     """Whole calls, one and two threads, every size, number of labels and of iterations."""
     print(
-        f"\nwhole call, milliseconds: medians of {args.rounds} rounds on {args.pictures} pictures; in brackets the fastest"
+        f"\nwhole call, milliseconds: medians of {args.rounds} rounds of {args.row} calls on {args.pictures} pictures; in brackets the fastest"
     )
     names = (
         f"{'oracle':>15} {'1 thread':>15} {'2 threads':>15} {'x1':>5} {'x2':>5} {'same':>7} {'door x1':>8} {'same':>7}"
@@ -104,9 +106,10 @@ def speed_row(args: argparse.Namespace, size: tuple[int, int], labels: int, iter
             same[name].append(float((results[name] == results.get("oracle", results["1"])).mean()))
         for _ in range(max(1, args.rounds // args.pictures)):
             for name, method in found.items():
-                start = time.perf_counter()
-                method()
-                seconds.setdefault(name, []).append(time.perf_counter() - start)
+                for _ in range(args.row):
+                    start = time.perf_counter()
+                    method()
+                    seconds.setdefault(name, []).append(time.perf_counter() - start)
     cells = {
         name: f"{1e3 * statistics.median(values):.1f} ({1e3 * min(values):.1f})" for name, values in seconds.items()
     }
