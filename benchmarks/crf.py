@@ -6,10 +6,10 @@ CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layo
 a compiler and is no dependency of DenseLab: `pip download --no-binary :all: --no-deps pydensecrf2==1.1`, unpack, and
 `pip install --target FOLDER --no-deps ./pydensecrf2-1.1`. Without it the tables hold DenseLab alone.
 
-Speed: both sides in turn on the same picture, a few calls in a row (--row 1: after each call of the other side the second core
-has slept and the caches are the other's; two threads then gain less), whole call: energies in, lattices built anew, marginals out; the ratio is the
-median over rounds of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf,
-whose spatial term runs on the lattice as the oracle's.
+Speed: both sides in turn on the same picture, --row calls each (with one, the second core has slept and the caches are the
+other's: two threads then gain less), whole call: energies in, lattices built anew, marginals out; the ratio is the median over
+calls of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf, whose spatial
+term runs on the lattice as the oracle's.
 Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with noise
 of several scales. Accuracy: crops of 60x80 at full detail against denselab.crf.exact in float64; mean absolute error of the
 marginals and share of pixels with another arg-max. Fast: `infer_fast`, at half the resolution: full call / fast call, in turn
@@ -80,7 +80,7 @@ def main() -> None:
 def speed(args: argparse.Namespace) -> None:
     """Whole calls, one and two threads, every size, number of labels and of iterations."""
     print(
-        f"\nwhole call, milliseconds: medians of {args.rounds} rounds of {args.row} calls on {args.pictures} pictures; in brackets the fastest"
+        f"\nwhole call, ms: medians of {args.rounds} rounds of {args.row} calls on {args.pictures} pictures; in brackets the fastest"
     )
     names = (
         f"{'oracle':>15} {'1 thread':>15} {'2 threads':>15} {'x1':>5} {'x2':>5} {'same':>7} {'door x1':>8} {'same':>7}"
