@@ -79,9 +79,7 @@ def main() -> None:
 
 def speed(args: argparse.Namespace) -> None:
     """Whole calls, one and two threads, every size, number of labels and of iterations."""
-    print(
-        f"\nwhole call, ms: medians of {args.rounds} rounds of {args.row} calls on {args.pictures} pictures; in brackets the fastest"
-    )
+    print(f"\nwhole call, ms; medians ({args.rounds} rounds of {args.row} calls, {args.pictures} pictures); (fastest)")
     names = (
         f"{'oracle':>15} {'1 thread':>15} {'2 threads':>15} {'x1':>5} {'x2':>5} {'same':>7} {'door x1':>8} {'same':>7}"
     )
