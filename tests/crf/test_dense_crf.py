@@ -200,6 +200,17 @@ def test_steps_are_the_iterations(scene: Callable[..., Any]) -> None:
         np.testing.assert_array_equal(step, crf.infer(i).marginals)
 
 
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_the_last_message_is_that_of_the_marginals_before(scene: Callable[..., Any], iterations: int) -> None:
+    image, unary = scene(30, 31, 3)
+    crf = crf_for(image, 3, "deeplab_v1", threads=1)
+    crf.set_unary(unary)
+    expected = crf.message(crf.infer(iterations - 1).marginals)
+    np.testing.assert_array_equal(crf.last_message(iterations), expected)
+    softmax = np.exp(expected - unary)
+    np.testing.assert_allclose(softmax / softmax.sum(0), crf.infer(iterations).marginals, atol=1e-5)
+
+
 def test_tol_stops_early_with_the_same_marginals(scene: Callable[..., Any]) -> None:
     image, unary = scene(30, 31, 3)
     crf = crf_for(image, 3, "deeplab_v2", threads=1)

@@ -181,6 +181,17 @@ class DenseCRF:
             field.message(out.reshape(-1))
         return out
 
+    def last_message(self, iterations: int) -> Marginals:
+        """message of the marginals after all but the last of the iterations (at least 1), which are never written out."""
+        out = np.empty((self.num_classes, *self.shape), np.float32)
+        with announced():
+            field = self._prepared()
+            field.start(self._energies())
+            for _ in range(iterations - 1):
+                field.advance()
+            field.message(out.reshape(-1))
+        return out
+
     def kl_divergence(self, marginals: ArrayLike) -> float:
         """Divergence of the marginals' distribution from the CRF's, up to a constant; falls while inference helps.
 

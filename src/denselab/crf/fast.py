@@ -90,7 +90,7 @@ def last_message(blocks: Floats, energies: Floats, parameters: Parameters, threa
     picture = np.ascontiguousarray(np.moveaxis(blocks, 0, -1), np.uint8)
     crf = crf_for(picture, len(energies), parameters, threads)
     crf.set_unary(energies)
-    return crf.message(crf.infer(parameters.iterations - 1).marginals)
+    return crf.last_message(parameters.iterations)
 
 
 def framed(planes: Floats) -> Floats:
