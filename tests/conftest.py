@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from denselab.data import Dataset, open_dataset
 from denselab.data.synthetic import write_synthetic
+
+settings.register_profile("denselab", deadline=None)  # tests never time anything
+settings.load_profile("denselab")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TINY: dict[str, Any] = {

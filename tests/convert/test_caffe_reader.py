@@ -65,7 +65,7 @@ def test_every_cut_of_a_file_is_an_error_or_fewer_layers(write, tmp_path: Path) 
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_end_in_values_or_in_damaged(content: bytes) -> None:
     try:
         for _, _, _, value in fields(memoryview(content)):
@@ -75,7 +75,7 @@ def test_any_bytes_end_in_values_or_in_damaged(content: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=120))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_file_is_layers_or_one_clear_error(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "x.caffemodel"
     path.write_bytes(content)

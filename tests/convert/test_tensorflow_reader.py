@@ -82,7 +82,7 @@ def test_changed_values_are_noticed(write, tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=9)), max_size=40), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tables_of_any_keys(write, rows: list[tuple[bytes, bytes]], per_block: int) -> None:
     rows = sorted(dict(rows).items())
     read = [(key, bytes(value)) for key, value in table_entries(memoryview(write.sstable(rows, per_block)))]
@@ -117,7 +117,7 @@ def test_one_listed_value_stands_for_all_without_memory(write, tmp_path: Path) -
 
 
 @given(st.binary(min_size=1, max_size=150))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_file_is_refused_by_name(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "x.pb"
     path.write_bytes(content)

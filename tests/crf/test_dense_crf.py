@@ -105,7 +105,7 @@ def test_an_asymmetric_matrix_is_made_symmetric(scene: Callable[..., Any]) -> No
     np.testing.assert_array_equal(*messages)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     height=st.integers(1, 12), width=st.integers(1, 12), labels=st.integers(1, 4), seed=st.integers(0, 99),
     iterations=st.integers(0, 3), scheme=st.sampled_from(SCHEMES), spread=st.sampled_from([0.1, 3.0, 200.0]),

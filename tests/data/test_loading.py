@@ -126,7 +126,7 @@ def test_the_cache_spares_reading():
     assert dataset.reads == 8
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 3), st.integers(0, 3))
 def test_the_ranks_together_see_one_process_with_the_larger_batch(count, batch, world_size, consumed):
     items, tiny = items_of(count, size=(4, 4)), Augmentation((4, 4))
@@ -293,7 +293,7 @@ def test_validation_comes_in_order_at_working_size_with_labels_as_they_are():
 
 
 @given(st.integers(0, 12), st.integers(1, 5), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_ranks_validate_each_picture_once_and_in_order(count, batch, world_size):
     shares = [
         val_batches(FakeDataset(), items_of(count, size=(4, 4)), (4, 4), batch=batch, rank=rank, world_size=world_size)

@@ -29,7 +29,7 @@ def window_of(full, window, fill):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIDES, SIDES, SIDES, SIDES)
 def test_resizing_a_picture_agrees_with_torchvision(h, w, th, tw):
     """torchvision rounds once more, between its two passes: the values differ by at most 1."""
@@ -38,7 +38,7 @@ def test_resizing_a_picture_agrees_with_torchvision(h, w, th, tw):
     assert np.abs(resize_image(image, (th, tw)).astype(int) - reference).max() <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIDES, SIDES, SIDES, SIDES, st.integers(-9, 20), st.integers(-9, 20), SIDES, SIDES, st.booleans())
 def test_a_window_is_resize_then_crop_borders_included(h, w, th, tw, y0, x0, height, width, flip):
     image, labels = noise(h, w), noise(h, w, 1)[..., 0].copy()
@@ -54,7 +54,7 @@ def test_a_window_is_resize_then_crop_borders_included(h, w, th, tw, y0, x0, hei
     assert (cut_labels[:, mirror] == window_of(resize_labels(labels, (th, tw)), (y0, x0, height, width), 255)).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 300), st.integers(1, 300))
 def test_labels_are_taken_at_pixel_centres(length, target):
     """Frame pixel X shows the source pixel that contains (X + 1/2) * length / target, in exact fractions."""

@@ -111,7 +111,7 @@ def test_sequences_that_are_really_classes_are_split_by_picture():
     assert "single pictures" in notes[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.sets(st.integers(0, 4))), min_size=2, max_size=40),
     st.floats(0.05, 0.6),

@@ -111,7 +111,7 @@ def test_padding_is_ignore_and_the_mean_colour_even_when_colours_change():
 
 
 @given(seed=st.integers(0, 2**64 - 1), elastic=st.sampled_from([0.0, 4.0]), rotate=st.sampled_from([0.0, 30.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_picture_and_labels_move_together(seed, elastic, rotate):
     """Each class has its colour: wherever the labels around agree, the picture shows that colour.
 

@@ -79,7 +79,7 @@ def test_tolerance_is_segnets_share_of_the_diagonal() -> None:
         np.testing.assert_array_equal(counts[0], [matched, matched])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SMALL_MAPS, st.sampled_from([0.0, 0.15, 0.3, 0.6]))
 def test_counts_equal_the_definition(size: tuple[int, int, int], tolerance: float) -> None:
     truth, prediction = small_maps(*size)
@@ -117,7 +117,7 @@ def test_void_and_the_pictures_edge_are_no_boundaries() -> None:
     assert not boundary_counts(truth, prediction, 2, IGNORE).any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SMALL_MAPS)
 def test_trimap_equals_the_definition(size: tuple[int, int, int]) -> None:
     truth, prediction = small_maps(*size)

@@ -45,7 +45,7 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 1, 0], [1, 0, 1]])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**31),
     shape=st.tuples(st.integers(0, 9), st.integers(0, 70)),

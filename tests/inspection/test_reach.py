@@ -52,7 +52,7 @@ steps = st.tuples(
 
 
 @given(st.lists(steps, min_size=1, max_size=4), st.integers(-20, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_stack_of_layers_sees_what_counting_says(stack: list[Step], cell: int) -> None:
     sight: Sight = lambda i: {i}  # noqa: E731
     reach = PIXEL

@@ -22,7 +22,7 @@ def test_by_hand() -> None:
     assert convolution_matrix(square, (1, 4), stride=2, padding=1).to_dense().tolist() == [[2, 3, 0, 0], [0, 1, 2, 3]]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 7),
     width=st.integers(1, 7),

@@ -47,7 +47,7 @@ def test_nearest_and_bed_of_nails_by_hand() -> None:
 
 
 @given(shape=sizes, factor=st.integers(1, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_factors_against_interpolation(shape: tuple[int, int, int, int], factor: int) -> None:
     x = distinct(shape)
     near = nearest_unpool(x, factor)
@@ -59,7 +59,7 @@ def test_factors_against_interpolation(shape: tuple[int, int, int, int], factor:
 
 
 @given(shape=sizes, seed=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_each_maximum_returns_to_where_it_was(shape: tuple[int, int, int, int], seed: int) -> None:
     """Odd sizes too, where the pool's last window is cut: the picture's value at its own place, or zero."""
     x = distinct(shape, seed)
@@ -75,7 +75,7 @@ def test_each_maximum_returns_to_where_it_was(shape: tuple[int, int, int, int], 
 
 
 @given(shape=sizes)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_torch_s_unpooling_is_the_same(shape: tuple[int, int, int, int]) -> None:
     pooled, indices = max_pool_with_indices()(distinct(shape))
     other = torch.randn(pooled.shape)

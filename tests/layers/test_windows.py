@@ -72,7 +72,7 @@ def test_three_ways_to_the_same_numbers(size: tuple[int, int]) -> None:
         torch.testing.assert_close(run_dense(model, images), literal, atol=1e-5, rtol=1e-4)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(pools=st.lists(st.integers(2, 3), min_size=1, max_size=2), kernel=st.integers(1, 3), seed=st.integers(0, 99))
 def test_dense_runs_of_other_networks(pools: list[int], kernel: int, seed: int) -> None:
     """The window is worked out backwards from one cell."""

@@ -94,7 +94,7 @@ def test_memory_format_and_label_dtype_do_not_matter(name: str) -> None:
 
 
 @EVERY_LOSS
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), shift=st.floats(-30, 30))
 def test_only_differences_of_logits_count(name: str, seed: int, shift: float) -> None:
     logits, labels = batch(seed, dtype=torch.float64)

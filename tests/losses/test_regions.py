@@ -47,7 +47,7 @@ def test_lovasz_by_hand() -> None:
     assert lovasz(*hand_batch()).item() == pytest.approx((class_0 + class_1) / 2)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31))
 def test_lovasz_at_hard_predictions_is_one_minus_iou(seed: int) -> None:
     """The extension agrees with the set function at the corners of the cube."""

@@ -127,7 +127,7 @@ def test_without_padding_each_cell_is_the_classifier_on_its_window(
         convolutionalize(classifier, field - 1)  # a pixel less, and the last cell of the head's grid is missing
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     kernels=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2)), min_size=1, max_size=3),
     pooled=st.sampled_from([None, 1, 2, (2, 1)]),

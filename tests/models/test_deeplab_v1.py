@@ -329,7 +329,7 @@ def model_without_memory(request: pytest.FixtureRequest) -> DeepLabV1:
         return DeepLabV1(VGG16FieldOfView(replace(request.param, channels=1), blocks=ONE), 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_the_enlarged_map_always_covers_the_picture(model_without_memory: DeepLabV1, height: int, width: int) -> None:
     images = torch.empty(1, 3, height, width, device="meta")

@@ -258,7 +258,7 @@ def test_imagenet_weights_arrive_and_freeze_the_normalisation(tmp_path: Path) ->
     assert block.conv3.weight.requires_grad
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 200), width=st.integers(1, 200))
 def test_the_grid_is_as_small_as_the_picture_allows(height: int, width: int) -> None:
     """ceil((n - 1) / 8) + 1 cells, whatever was added to make whole cells at every scale."""

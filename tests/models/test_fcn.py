@@ -128,7 +128,7 @@ def test_crop_offsets_come_out_as_released(stride: Stride) -> None:
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("stride", STRIDES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_the_crop_always_covers_the_picture(stride: Stride, padded: bool, height: int, width: int) -> None:
     """No size leaves a row or column of pixels outside the enlarged map."""

@@ -146,7 +146,7 @@ def thin_on_meta(name: str, stride: Stride) -> FCN:
 
 @pytest.mark.parametrize("name", ["alexnet", "googlenet"])
 @pytest.mark.parametrize("stride", STRIDES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_the_crop_always_covers_the_picture(name: str, stride: Stride, height: int, width: int) -> None:
     model = thin_on_meta(name, stride)

@@ -133,7 +133,8 @@ def tune(
         _search(tuning, used, space, deadline, reserve, quiet)
     sequences = len({item.group or item.name for item in judging})
     if sequences < len(judging):
-        tuning.note = f"the judging frames come from {sequences} sequence{'' if sequences == 1 else 's'}: the true interval is wider"
+        which = "one sequence" if sequences == 1 else f"{sequences} sequences"
+        tuning.note = f"the judging frames come from {which}: the true interval is wider"
     if tuning.best:
         tuning.paired = _judge(predictor, dataset, judging, options, tuning.best.parameters, deadline, quiet)
     return tuning
