@@ -7,9 +7,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
-from denselab.build import create_loss, create_model, is_normalised, model_preprocessing
+from denselab.build import create_loss, create_model, inputs_of_a_score, is_normalised, model_preprocessing
 from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.deeplab_v3plus import DeepLabV3PlusEncoder
@@ -57,6 +58,11 @@ def test_which_networks_need_a_small_learning_rate() -> None:
     with torch.device("meta"):
         normalised = {name: is_normalised(create_model(name, 2)) for name in ("fcn8s", "unet", "unet_paper")}
         assert normalised == {"fcn8s": False, "unet": True, "unet_paper": False}
+        wide = {name: inputs_of_a_score(create_model(name, 11), 11) for name in MODELS}
+    assert {name: inputs for name, inputs in wide.items() if inputs > 4096} == {
+        f"deeplabv2_resnet101{kind}": 9 * 2048 for kind in ("", "_s", "_largefov", "_msc")
+    }
+    assert inputs_of_a_score(nn.Linear(2, 11), 11) == 0
 
 
 def test_the_auxiliary_head() -> None:

@@ -9,7 +9,7 @@ from denselab.config import make_config
 from denselab.errors import ConfigError
 from denselab.training.recipe import CPU_AREA, GPU_AREA, PASSES_WANTED, SMALLEST_AREA, Facts, choose_recipe
 
-STREETS = Facts(pictures=367, size=(360, 480), num_classes=11, device="cpu", cores=2, normalised=True)
+STREETS = Facts(pictures=367, size=(360, 480), num_classes=11, device="cpu", cores=2, normalised=True, score_inputs=256)
 
 
 def test_what_the_user_said_stays_and_the_rest_is_explained() -> None:
@@ -48,8 +48,9 @@ def test_sizes_are_multiples_of_16_and_within_the_area(size: tuple[int, int], de
     assert config.imgsz[0] * config.imgsz[1] <= limit or 16 in config.imgsz
 
 
-def test_networks_without_normalisation_learn_slowly_and_clipped() -> None:
-    config, _ = choose_recipe({"data": "d"}, replace(STREETS, normalised=False), None)
+@pytest.mark.parametrize("fact", [{"normalised": False}, {"score_inputs": 18_432}])
+def test_networks_without_normalisation_and_with_wide_scores_learn_slowly_and_clipped(fact: dict[str, Any]) -> None:
+    config, _ = choose_recipe({"data": "d"}, replace(STREETS, **fact), None)
     assert (config.lr, config.clip_norm) == (1e-4, 1.0)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denselab.build import create_loss, is_normalised, model_preprocessing
+from denselab.build import create_loss, inputs_of_a_score, is_normalised, model_preprocessing
 from denselab.config import TrainConfig
 from denselab.data.dataset import Dataset, Item, require_trainable
 from denselab.data.loading import PixelWeights, balanced_weights
@@ -144,6 +144,7 @@ def _facts(
         device="cpu" if device.type == "cpu" else "gpu",
         cores=cpu_count(),
         normalised=is_normalised(model),
+        score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
     )
 
 

@@ -17,6 +17,7 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without
 SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
+WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a run by time should reach: pictures are made as large as that allows (docs/log.md)
 
 
@@ -30,6 +31,7 @@ class Facts:
     device: str  # "cpu" or "gpu"
     cores: int
     normalised: bool  # the network has batch normalisation
+    score_inputs: int  # numbers that its widest score layer sums
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,11 @@ def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_
 def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> None:
     choose("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
     choose("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
-    if facts.normalised:
+    if facts.normalised and facts.score_inputs < WIDE_SCORES:
         choose("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
+    elif facts.normalised:
+        choose("lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at more")
+        choose("clip_norm", 1.0, "keeps such scores from jumping")
     else:
         choose("lr", 1e-4, "a network without batch normalisation diverges at more")
         choose("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
