@@ -1,8 +1,9 @@
 """The dense CRF: `DenseCRF` for any terms, `refine` for a picture and its probabilities. Needs numpy and numba alone."""
 
-from denselab.crf.dense_crf import DenseCRF, Inference, crf_for, refine
+from denselab.crf.dense_crf import DenseCRF, Inference, crf_for
 from denselab.crf.fast import infer_fast
 from denselab.crf.presets import PRESETS, Parameters, preset
+from denselab.crf.refinement import refine
 from denselab.crf.unary import unary_from_labels, unary_from_probabilities
 
 __all__ = [

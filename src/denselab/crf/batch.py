@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf.dense_crf import refine
 from denselab.crf.presets import Parameters, preset
+from denselab.crf.refinement import refine
 from denselab.crf.vectors import width_for
 from denselab.errors import ConfigError, ResourceError
 from denselab.runtime import cpu_count, total_memory

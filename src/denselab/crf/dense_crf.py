@@ -6,7 +6,7 @@ are updated at once, and weights act on filters normalised in one of four ways (
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from denselab.crf.notice import announced
 from denselab.crf.permutohedral import SCHEMES, Normalization, array_features, picture_features
 from denselab.crf.presets import Parameters, preset
 from denselab.crf.spatial import gaussian_axis
-from denselab.crf.unary import unary_from_probabilities
 from denselab.errors import ConfigError, ShapeError
 from denselab.runtime import cpu_count
 
@@ -237,28 +236,3 @@ def crf_for(
     if chosen.w1:
         crf.add_bilateral(picture, chosen.theta_alpha, chosen.theta_beta, chosen.w1, chosen.normalization)
     return crf
-
-
-def refine(
-    image: ArrayLike,
-    probabilities: ArrayLike,
-    parameters: Parameters | str = "deeplab_v2",
-    iterations: int | None = None,
-    threads: int | None = None,
-    fast: bool = False,
-) -> Marginals:
-    """A network's probabilities (L, H, W) made consistent with the picture (H, W, 3) uint8; (L, H, W) float32.
-
-    fast: at half the resolution where that will do, with the error that fast.py states.
-    """
-    chosen = preset(parameters) if isinstance(parameters, str) else parameters
-    if iterations is not None:
-        chosen = replace(chosen, iterations=iterations)
-    unary = unary_from_probabilities(probabilities)
-    if fast:
-        from denselab.crf.fast import infer_fast  # here: it is made of this module's CRFs
-
-        return infer_fast(image, unary, chosen, threads)
-    crf = crf_for(image, len(unary), chosen, threads)
-    crf.set_unary(unary)
-    return crf.infer(chosen.iterations).marginals
