@@ -1,11 +1,13 @@
 """Inference speed: each network against the same one written plainly, and against torchvision and segmentation_models.pytorch.
 
 One picture, logits at its size, nothing else. The two sides take turns in each round, so that a slow moment of the machine
-hits both; printed are the medians and the median of the rounds' ratios, theirs / ours: 1 or more is no slower. The column of
-multiply-adds shows whether the two are one network: segmentation_models.pytorch's U-Net has another decoder on the same
-encoder, its DeepLabV3+ one 3x3 convolution in the decoder where the paper's and ours have two.
+hits both; printed are the medians and the median of the rounds' ratios, theirs / ours: 1 or more is no slower. Networks that
+torchvision has are compared with its own, all others with those of plain_networks.py, each at a size that it takes whole: up
+to 4 pixels above the one asked for. The column of multiply-adds shows whether the two are one network:
+segmentation_models.pytorch's U-Net has another decoder on the same encoder, its DeepLabV3+ one 3x3 convolution in the decoder
+where the paper's and ours have two.
 
-    python benchmarks/inference.py --size 360x480 --rounds 9
+    python benchmarks/inference.py --size 352x480 --rounds 9
     python benchmarks/inference.py --networks segnet,unet --against plain --threads 2 --json
     pip install segmentation-models-pytorch     # for `--against smp`; left out with a line where it is missing
 
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
-from plain_networks import PLAIN
+from plain_networks import BEYOND, PLAIN
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,7 +36,9 @@ from denselab.build import create_model
 CLASSES = 21
 TORCHVISION = (
     "fcn_resnet50",
+    "fcn_resnet101",
     "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
     "deeplabv3_mobilenet_v3_large",
     "lraspp_mobilenet_v3_large",
 )
@@ -169,7 +173,9 @@ def main() -> None:
     every = list(dict.fromkeys([*PLAIN, *TORCHVISION, *SMP]))
     parser.add_argument("--networks", default=",".join(every))
     parser.add_argument("--against", default="plain,torchvision,smp")
-    parser.add_argument("--size", default="352x480", help="HEIGHTxWIDTH; multiples of 32 suit every plain network")
+    parser.add_argument(
+        "--size", default="352x480", help="HEIGHTxWIDTH; multiples of 32, 224 or more, suit every plain network"
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--layout", choices=["as-used", "contiguous", "channels-last"], default="as-used")
@@ -185,9 +191,8 @@ def main() -> None:
     if not options.json:
         print(f"{'network':34}{'against':16}{'ours ms':>9}{'theirs':>9}{'ratio':>8}{'range':>14}{'giga MAC':>16}")
     for pair in pairs(networks, options.against.split(",")):
-        # DeepLab v1 has its cells on every 8th pixel from the first to the last: 8m + 1
-        size = (height + 1, width + 1) if pair.network == "deeplab_largefov" else (height, width)
-        row = compare(pair, size, options.rounds, options.layout, options.device)
+        more = BEYOND.get(pair.network, 0)
+        row = compare(pair, (height + more, width + more), options.rounds, options.layout, options.device)
         rows.append(row)
         if not options.json:
             spread, giga = f"{row.lowest:.2f}-{row.highest:.2f}", f"{row.giga[0]:.1f} / {row.giga[1]:.1f}"
