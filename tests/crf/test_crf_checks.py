@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba.core import event
 
 from denselab.crf import DenseCRF, preset, refine, unary_from_labels, unary_from_probabilities
 from denselab.errors import ConfigError, ShapeError
@@ -81,8 +82,15 @@ def test_wrong_numbers() -> None:
         crf.add_features(np.zeros((2, 5)), 1.0)
     with pytest.raises(ConfigError, match="features hold"):
         crf.add_features(np.full((2, 24), np.nan), 1.0)
-    with pytest.raises(ConfigError, match="iterations is -1"):
-        crf.infer(-1)
+    for compatibility in ("strong", 1j, None):
+        with pytest.raises(ConfigError, match="expected numbers"):
+            crf.add_gaussian(1.0, compatibility)
+    for iterations in (-1, 2.5, "3", None):
+        with pytest.raises(ConfigError, match="iterations is"):
+            crf.infer(iterations)  # type: ignore[arg-type]
+    assert crf.infer(np.int64(1)).iterations == 1  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="tol is nan"):
+        crf.infer(1, tol=float("nan"))
     with pytest.raises(ShapeError, match="at least 1"):
         DenseCRF((0, 6), 3)
     with pytest.raises(ShapeError, match="0 classes"):
@@ -91,9 +99,7 @@ def test_wrong_numbers() -> None:
         DenseCRF((4, 6), 3, threads=0)
 
 
-@pytest.mark.parametrize(
-    "probabilities", [SHARES * 3, SHARES - 1, np.full((3, 4, 6), np.nan), np.moveaxis(SHARES, 0, -1) * 2]
-)
+@pytest.mark.parametrize("probabilities", [SHARES * 3, SHARES - 1, np.moveaxis(SHARES, 0, -1) * 2])
 def test_probabilities_that_are_none(probabilities: Any) -> None:
     with pytest.raises(ConfigError, match="sum to 1 over the first axis"):
         unary_from_probabilities(probabilities)
@@ -104,6 +110,13 @@ def test_probabilities() -> None:
         unary_from_probabilities(np.zeros((3, 4, 6), np.uint8))
     with pytest.raises(ShapeError, match="height and width are swapped"):
         refine(IMAGE, SHARES.transpose(0, 2, 1))
+    with pytest.raises(ConfigError, match="2 of the probabilities are NaN or infinite"):
+        unary_from_probabilities(np.array([[[0.5, np.nan]], [[0.5, np.inf]]]))
+    for empty in (np.zeros((0, 4, 6)), np.zeros((3, 0, 6))):
+        with pytest.raises(ShapeError, match="there are none"):
+            unary_from_probabilities(empty)
+    nearly = np.array([[[-1e-6]], [[1.000001]]], np.float32)  # what bicubic enlarging leaves
+    np.testing.assert_allclose(unary_from_probabilities(nearly)[:, 0, 0], [-np.log(1e-5), 0], rtol=1e-6)
     certain = np.zeros((2, 1, 1), np.float32)
     certain[0] = 1
     np.testing.assert_allclose(unary_from_probabilities(certain)[:, 0, 0], [0, -np.log(1e-5)], rtol=1e-6)
@@ -132,3 +145,55 @@ def test_unknown_preset() -> None:
         preset("deeplabv2")
     with pytest.raises(ConfigError, match="no CRF preset.*pydensecrf"):
         preset("x")
+
+
+def test_pictures_and_features_may_change_after_they_were_added() -> None:
+    """Lattices are built at the first inference."""
+    rng = np.random.default_rng(0)
+    image, features = rng.integers(0, 255, (4, 6, 3)).astype(np.uint8), rng.random((2, 24)).astype(np.float32)
+    unary = rng.random((3, 4, 6)).astype(np.float32)
+    results = []
+    for spoil in (False, True):
+        crf = DenseCRF((4, 6), 3)
+        picture, points = image.copy(), features.copy()
+        crf.set_unary(unary)
+        crf.add_bilateral(picture, 3, 13, 2)
+        crf.add_features(points, 1)
+        if spoil:
+            picture[:] = 0
+            points[:] = np.nan
+        results.append(crf.infer(2).marginals)
+    np.testing.assert_array_equal(*results)
+
+
+def test_read_only_arrays_are_no_other_kind() -> None:
+    """numba would compile all loops again for them."""
+    rng = np.random.default_rng(0)
+    image, shares = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8), rng.random((3, 20, 30)).astype(np.float32)
+    shares /= shares.sum(0)
+
+    def everything() -> list[Any]:
+        crf = DenseCRF((20, 30), 3)
+        crf.set_unary(shares)
+        crf.add_bilateral(image, 3, 13, 2)
+        crf.add_features(shares.reshape(3, -1), 1)
+        marginals = crf.infer(2).marginals
+        marginals.flags.writeable = shares.flags.writeable
+        return [refine(image, shares), refine(image, shares, fast=True), marginals, crf.step(marginals)]
+
+    expected = everything()
+    for array in (image, shares):
+        array.flags.writeable = False
+    compilations: list[Any] = []
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            compilations.append(event.data)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        for found, wanted in zip(everything(), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert not compilations

@@ -89,3 +89,38 @@ def test_width_and_height_swapped() -> None:
         d.addPairwiseGaussian(3, 3, normalization=7)
     with pytest.raises(ConfigError, match="logistic"):
         d.setUnaryEnergy(np.zeros((3, 744), np.float32), np.zeros(3))  # type: ignore[arg-type]
+
+
+def test_what_scripts_hand_over_without_a_thought(scene: Callable[..., Any]) -> None:
+    """One-hot integers, sigmoids whose sums are not 1, zeros without a clip, infinite energies, a float for a count."""
+    image, unary = scene(24, 31, 3)
+    hot = (np.arange(3)[:, None, None] == unary.argmin(0)).astype(np.uint8)
+    np.testing.assert_allclose(
+        utils.unary_from_softmax(hot), -np.log(np.clip(hot, 1e-5, 1.0)).reshape(3, -1), rtol=1e-5
+    )
+    sigmoids = np.array([[0.9, 0.2], [0.8, 0.1]], np.float32)
+    np.testing.assert_allclose(utils.unary_from_softmax(sigmoids), -np.log(sigmoids), rtol=1e-6)
+    for clip in (0, None):
+        energies = utils.unary_from_softmax(hot, clip=clip)
+        assert set(np.unique(energies)) == {0, np.inf}
+    assert np.isinf(utils.softmax_to_unary(hot)).any()
+    d = dcrf.DenseCRF2D(31, 24, 3)
+    d.setUnaryEnergy(energies)
+    d.addPairwiseBilateral(20, 13, image, 3)
+    found = d.inference(2.0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, hot.reshape(3, -1), atol=1e-6)
+    with pytest.raises(ConfigError, match="are they logits"):
+        utils.unary_from_softmax(sigmoids * 5)
+    with pytest.raises(ShapeError, match="must be numbers"):
+        utils.unary_from_softmax(np.zeros((3, 0)))
+
+
+def test_energies_are_copied_as_there(scene: Callable[..., Any]) -> None:
+    image, unary = scene(24, 31, 3)
+    energies = np.ascontiguousarray(unary.reshape(3, -1))
+    d = dcrf.DenseCRF2D(31, 24, 3)
+    d.setUnaryEnergy(energies)
+    d.addPairwiseBilateral(20, 13, image, 3)
+    expected = d.inference(1)
+    energies[:] = 0
+    np.testing.assert_array_equal(d.inference(1), expected)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
@@ -183,6 +184,22 @@ def test_machine_code_goes_elsewhere_where_the_package_is_read_only(tmp_path: Pa
         )
         assert (ran.stdout, ran.stderr) == ("42\n", "")
     assert list((tmp_path / "home" / "cache").rglob("*.nbi"))
+
+
+def test_machine_code_that_cannot_be_kept_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a quota."""
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FunctionCache, "save_overload", full)
+    double = compiled(doubled)
+    with pytest.warns(RuntimeWarning, match="could not be kept: .*No space left"):
+        assert double(np.int16(21)) == 42
+
+
+def doubled(x: Any) -> Any:
+    return 2 * x
 
 
 def test_other_compile_errors_are_not_hidden() -> None:

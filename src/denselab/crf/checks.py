@@ -1,5 +1,6 @@
 """What comes from outside is looked at once, here: shapes, dtypes, finite numbers; the compiled loops check nothing."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,14 @@ from denselab.crf.mean_field import Compatibility
 from denselab.errors import ConfigError, ShapeError
 
 SUM_TOLERANCE = 1e-2  # softmax in half precision sums to one within a few thousandths
+BELOW_ZERO = 1e-4  # what enlarging by a cubic or rounding leaves; clipped with the small probabilities
 
 
 def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str) -> NDArray[np.float32]:
-    """Energies or marginals (labels, *shape) or (labels, N) of any float dtype and order, as (labels, N) float32."""
+    """Energies or marginals (labels, *shape) or (labels, N) of any float dtype and order, as (labels, N) float32.
+
+    Without a copy where that is what they are.
+    """
     values = np.asarray(array)
     number = int(np.prod(shape))
     if values.shape not in ((labels, *shape), (labels, number)):
@@ -22,6 +27,8 @@ def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str)
     if not np.issubdtype(values.dtype, np.floating):
         raise ShapeError(f"the {name} is of dtype {values.dtype}; give it as float32")
     flat = np.ascontiguousarray(values, np.float32).reshape(labels, number)
+    if not flat.flags.writeable:  # numba would compile everything a second time for it
+        flat = flat.copy()
     if not _all_finite(flat.reshape(-1)):
         bad = int((~np.isfinite(flat)).sum())
         raise ConfigError(
@@ -59,9 +66,13 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
         raise ShapeError(
             f"probabilities must be float (classes, height, width), but these are {values.dtype} {values.shape}"
         )
+    if not values.size:
+        raise ShapeError(f"the probabilities have shape {values.shape}: there are none")
     values = values.astype(np.float32, copy=False)
     sums = values.sum(0)
-    if not values.min() >= 0 or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
+    if not np.isfinite(sums).all():
+        raise ConfigError(f"{int((~np.isfinite(values)).sum())} of the probabilities are NaN or infinite")
+    if not values.min() >= -BELOW_ZERO or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
         raise ConfigError(
             f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
             f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits? is another axis the classes'?"
@@ -70,7 +81,7 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
 
 
 def check_picture(image: ArrayLike, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) uint8 of the CRF's size."""
+    """A picture (H, W, 3) uint8 of the CRF's size; a copy, since lattices are built later."""
     picture = np.asarray(image)
     if len(shape) != 2:
         raise ShapeError(f"the bilateral term of a picture needs a CRF of shape (height, width), not {tuple(shape)}")
@@ -86,18 +97,18 @@ def check_picture(image: ArrayLike, shape: Sequence[int]) -> NDArray[np.uint8]:
         elif picture.ndim != 3 or picture.shape[2] != 3:
             message += ": RGB, channels last (other numbers of channels: add_features)"
         raise ShapeError(message)
-    return picture
+    return np.array(picture, order="C")
 
 
 def check_features(features: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Features (d, *shape) or (d, N), already divided by their deviations, as (d, N) float32."""
+    """Features (d, *shape) or (d, N), already divided by their deviations, as (d, N) float32; a copy."""
     values = np.asarray(features)
     number = int(np.prod(shape))
     if values.ndim < 2 or len(values) == 0 or values.shape[1:] not in (tuple(shape), (number,)):
         raise ShapeError(
             f"features have shape {values.shape}, expected (d, {', '.join(map(str, shape))}) or (d, {number})"
         )
-    flat = np.ascontiguousarray(values, np.float32).reshape(len(values), number)
+    flat = np.array(values, np.float32, order="C").reshape(len(values), number)
     if not np.isfinite(flat).all():
         raise ConfigError("features hold values that are NaN or infinite")
     return flat
@@ -120,6 +131,8 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
     Potts weight w: energy -w Q. Vector v (L,): energy v Q, so negative values favour agreement. Matrix m (L, L): energy m Q,
     made symmetric; positive values off the diagonal penalise disagreement.
     """
+    if np.asarray(compatibility).dtype.kind not in "biuf":
+        raise ConfigError(f"the compatibility is {compatibility!r}; expected numbers")
     values = np.asarray(compatibility, np.float64)
     if not np.isfinite(values).all():
         raise ConfigError("the compatibility holds values that are NaN or infinite")
@@ -133,3 +146,14 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
     raise ShapeError(
         f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) or ({labels}, {labels})"
     )
+
+
+def check_iterations(iterations: Any) -> int:
+    """A whole number, 0 or more."""
+    try:
+        count = operator.index(iterations)
+    except TypeError:
+        raise ConfigError(f"iterations is {iterations!r}; expected a whole number") from None
+    if count < 0:
+        raise ConfigError(f"iterations is {count}; it may not be negative")
+    return count

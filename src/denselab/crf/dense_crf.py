@@ -60,7 +60,10 @@ class DenseCRF:
         self._field: MeanField | None = None
 
     def set_unary(self, unary: ArrayLike) -> None:
-        """Take the energies -log p, (L, *shape) or (L, N), any float dtype and order."""
+        """Take the energies -log p, (L, *shape) or (L, N), any float dtype and order.
+
+        Contiguous float32 is not copied: leave the array alone until the inference.
+        """
         self.unary = checks.check_values(unary, self.num_classes, self.shape, "unary")
 
     def add_gaussian(
@@ -121,10 +124,11 @@ class DenseCRF:
 
     def infer(self, iterations: int, tol: float = 0.0) -> Inference:
         """Run mean field. tol: stop once no marginal changes by more than this; 0: never."""
-        if iterations < 0 or tol < 0:
-            raise ConfigError(f"iterations is {iterations} and tol {tol}; neither may be negative")
+        iterations = checks.check_iterations(iterations)
+        if not tol >= 0:
+            raise ConfigError(f"tol is {tol}; expected 0 or more")
         energies, out = self._energies(), np.empty((self.num_classes, *self.shape), np.float32)
-        with announced():
+        with announced(self.num_classes):
             field, flat = self._prepared(), out.reshape(-1)
             if tol > 0:
                 return self._infer_until(field, energies, out, iterations, tol)
@@ -155,7 +159,7 @@ class DenseCRF:
         """One update of the given marginals (L, *shape)."""
         given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
         out = np.empty((self.num_classes, *self.shape), np.float32)
-        with announced():
+        with announced(self.num_classes):
             field = self._prepared()
             field.start(self._energies(), out.reshape(-1))
             field.take(given)
@@ -174,7 +178,7 @@ class DenseCRF:
         """What all terms together add to the logits (L, *shape), given marginals: minus their energy."""
         given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
         out = np.empty((self.num_classes, *self.shape), np.float32)
-        with announced():
+        with announced(self.num_classes):
             field = self._prepared()
             field.take(given)
             field.message(out.reshape(-1))
@@ -183,7 +187,7 @@ class DenseCRF:
     def last_message(self, iterations: int) -> Marginals:
         """message of the marginals after all but the last of the iterations (at least 1), which are never written out."""
         out = np.empty((self.num_classes, *self.shape), np.float32)
-        with announced():
+        with announced(self.num_classes):
             field = self._prepared()
             field.start(self._energies())
             for _ in range(iterations - 1):

@@ -48,7 +48,7 @@ def infer_fast(
     assert crf.unary is not None
     energies = crf.unary.reshape(crf.num_classes, *crf.shape)
     picture = np.ascontiguousarray(np.moveaxis(np.asarray(image), -1, 0), np.float32)
-    with announced():
+    with announced(len(energies)):
         blocks = np.rint(halved(picture, crf.threads))
         message = last_message(blocks, halved(energies, crf.threads), at_half(chosen), crf.threads)
         likeness = colour_weights(chosen.theta_beta)

@@ -15,6 +15,7 @@ from denselab.errors import ConfigError, ShapeError
 
 CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = 0, 1, 2
 NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC = 0, 1, 2, 3
+IMPOSSIBLE = 1e30  # energy of a label that cannot be
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetric")
 
 
@@ -36,12 +37,15 @@ class DenseCRF:
         self.setUnaryEnergy(u.energy)
 
     def setUnaryEnergy(self, u: ArrayLike, f: None = None) -> None:
-        """Set the energies, (labels, N)."""
+        """Set the energies, (labels, N); copied, and infinite ones are as good as 1e30."""
         if f is not None:
             raise ConfigError(
                 "setUnaryEnergy(L, f), the logistic unary, is not supported; give the energies themselves"
             )
-        self._crf.set_unary(u)
+        energies = np.array(u, copy=True)
+        if energies.dtype.kind == "f":
+            np.minimum(energies, IMPOSSIBLE, out=energies)
+        self._crf.set_unary(energies)
 
     def addPairwiseEnergy(
         self, features: ArrayLike, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
@@ -51,7 +55,7 @@ class DenseCRF:
 
     def inference(self, niter: int) -> NDArray[np.float32]:
         """Marginals (labels, N) after niter updates."""
-        return self._flat(self._crf.infer(niter).marginals)
+        return self._flat(self._crf.infer(int(niter)).marginals)
 
     def startInference(self) -> tuple[NDArray[np.float32], None, None]:
         """The marginals before the first update, and two places that stepInference takes for the sake of the signature."""

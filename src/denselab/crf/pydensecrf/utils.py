@@ -9,19 +9,30 @@ from denselab.crf import unary
 from denselab.errors import ConfigError, ShapeError
 
 Floats = NDArray[np.float32]
+TOLERANCE = 1e-2  # beyond 0..1: what half precision, or enlarging by a cubic, leaves
 
 
 def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | None = 1e-5) -> Floats:
     """-log of probabilities (labels, ...), as (labels, N) float32.
 
-    scale: how far to trust them, in (0, 1]; p becomes scale * p + (1 - scale) / labels. clip: the smallest probability.
+    scale: how far to trust them, in (0, 1]; p becomes scale * p + (1 - scale) / labels. clip: the smallest probability;
+    None: a zero has infinite energy. As there, integers (one-hot) will do and sums need not be 1 (sigmoids); other than there,
+    values that are no probabilities at all are refused.
     """
     values = np.asarray(sm)
+    if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
+        raise ShapeError(f"probabilities must be numbers (labels, ...), but these are {values.dtype} {values.shape}")
+    values = values.astype(np.float32, copy=False)
+    if not (values.min() >= -TOLERANCE and values.max() <= 1 + TOLERANCE):
+        raise ConfigError(f"probabilities range from {values.min():.3g} to {values.max():.3g}; are they logits?")
     if scale is not None:
         if not 0 < scale <= 1:
             raise ConfigError(f"scale is {scale}; expected a number in (0, 1]")
         values = scale * values + (1 - scale) / len(values)
-    return unary.unary_from_probabilities(values, clip).reshape(len(values), -1)
+    if clip is not None:
+        values = np.clip(values, clip, 1)
+    with np.errstate(divide="ignore"):
+        return -np.log(np.maximum(values, 0)).reshape(len(values), -1)
 
 
 def unary_from_labels(labels: ArrayLike, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> Floats:
