@@ -30,6 +30,7 @@ from denselab.evaluation import Evaluation, evaluate
 from denselab.inference import Options
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.models import MODELS
+from denselab.report.run_report import write_report
 from denselab.training.records import read_metrics
 from denselab.training.run import run_training
 
@@ -313,9 +314,11 @@ def hardware(environment: dict[str, Any]) -> str:
 
 def scores(run: Path, data: str, device: str) -> dict[str, dict[str, float]]:
     """Percent by split: val as the run's own report has counted it, and test where there is one."""
+    dataset = dl.open_dataset(data)
+    if not (run / "evaluation.json").is_file():  # interrupted after the training, before its report
+        write_report(run, dataset, device=device)
     counted = json.loads((run / "evaluation.json").read_text())["exact"]
     found = {"val": percentages(Evaluation.from_dict(counted))}
-    dataset = dl.open_dataset(data)
     if items := dataset.of_split("test"):
         with progress("scoring test", len(items), "pictures") as bar:
             results = predict_items(dl.load(run, device), dataset, items, Options(), KeptLabels(), bar)

@@ -10,6 +10,7 @@ import torch
 
 from denselab.build import create_model, is_normalised
 from denselab.config import make_config
+from denselab.data import Dataset
 from denselab.models import MODELS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "camvid.py"
@@ -89,6 +90,22 @@ def test_a_run_that_a_signal_stopped_is_not_finished(protocol: ModuleType, tmp_p
     for stopped, expected in (("signal", False), ("time", True)):
         (tmp_path / "summary.json").write_text(json.dumps({"stopped": stopped}))
         assert protocol.finished(tmp_path) is expected
+
+
+def test_a_run_without_its_report_is_measured(
+    protocol: ModuleType, tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Interrupted after the training, before the report."""
+
+    def report(run: Path, dataset: Dataset, device: str) -> None:
+        counts = {"labels": dataset.label_space.num_classes, "device": device}
+        (run / "evaluation.json").write_text(json.dumps({"exact": counts}))
+
+    monkeypatch.setattr(protocol, "write_report", report)
+    monkeypatch.setattr(protocol.Evaluation, "from_dict", lambda counted: counted)
+    monkeypatch.setattr(protocol, "percentages", lambda counted: counted)
+    found = protocol.scores(tmp_path, str(tiny_data.root), "cpu")
+    assert found == {"val": {"labels": tiny_data.label_space.num_classes, "device": "cpu"}}
 
 
 def test_unknown_names_are_told_with_the_known_ones(
