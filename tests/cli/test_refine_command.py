@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from denselab.cli.refine import refine
+from denselab.crf import DenseCRF, crf_for
 from denselab.errors import ConfigError, DataError, SkippedInputs
 
 HEIGHT, WIDTH = 24, 32
@@ -124,6 +125,89 @@ def test_folders_of_pictures(picture: Path, tmp_path: Path, capsys: pytest.Captu
     assert "holds no d" in reasons["d.png"]
     first, third = (read(tmp_path / "out" / "labels" / name) for name in ("a.png", "c.png"))
     assert np.array_equal(first, third)
+
+
+def test_a_stack_is_numbered_as_a_reader_counts(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """class10.png came before class2.png, as text has it: classes 2 to 11 were permuted without a word."""
+    truth = np.repeat((np.arange(WIDTH) * 12 // WIDTH)[None], HEIGHT, axis=0)
+    (tmp_path / "stack").mkdir()
+    for i in range(12):
+        PILImage.fromarray(np.where(truth == i, 255, 0).astype(np.uint8)).save(tmp_path / "stack" / f"class{i}.png")
+    refine(picture, tmp_path / "stack", tmp_path / "out", **{**FEW, "iterations": 0})
+    assert np.array_equal(read(tmp_path / "out" / "labels" / "a.png"), truth)
+    note = "no label table: 12 classes, numbered from 0: class0.png is 0 ... class11.png is 11"
+    assert note in capsys.readouterr().err
+
+
+def test_a_picture_too_large_for_memory_is_skipped_alone(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the run of the whole folder, called the picture "1", and told to raise a limit that no option sets.
+
+    The reasons come in the order of the pictures, whoever found them.
+    """
+    (tmp_path / "probs").mkdir()
+    for name in "abcd":
+        (picture.parent / f"{name}.png").write_bytes(picture.read_bytes())
+        np.save(tmp_path / "probs" / f"{name}.npy", noisy_probs())
+    PILImage.new("RGB", (320, 240)).save(picture.with_name("b.png"))
+    np.save(tmp_path / "probs" / "b.npy", np.full((2, 240, 320), 0.5, np.float32))
+    (tmp_path / "probs" / "c.npy").write_text("no")
+    monkeypatch.setattr("denselab.crf.batch.total_memory", lambda: 2**23)
+    with pytest.raises(SkippedInputs, match="2 of 4 inputs skipped") as caught:
+        refine(picture.parent, tmp_path / "probs", tmp_path / "out", threads=4, as_json=True, **FEW)
+    assert caught.value.exit_code == 4
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert [Path(r["input"]).name for r in document["results"]] == ["a.png", "d.png"]
+    assert [Path(s["input"]).name for s in document["skipped"]] == ["b.png", "c.png"]
+    reason = document["skipped"][0]["reason"]
+    assert "the CRF of 240x320 pixels and 2 classes needs about" in reason
+    assert "refine parts of the picture" in reason
+    assert f"skipped {picture.with_name('b.png')}: the CRF of" in told.err
+
+
+def test_bad_probabilities_are_skipped_wherever_they_are(picture: Path, tmp_path: Path) -> None:
+    """In the first file they ended the run, since the label table was made from it."""
+    (tmp_path / "probs").mkdir()
+    for name in "ab":
+        (picture.parent / f"{name}.png").write_bytes(picture.read_bytes())
+        (tmp_path / "probs" / f"{name}.npy").write_text("no")
+    with pytest.raises(DataError, match=r"a\.npy: not an npy file"):
+        refine(picture.parent, tmp_path / "probs", tmp_path / "none", **FEW)
+    np.save(tmp_path / "probs" / "b.npy", noisy_probs())
+    with pytest.raises(SkippedInputs, match=r"1 of 2 inputs skipped: .*a\.npy: not an npy file") as caught:
+        refine(picture.parent, tmp_path / "probs", tmp_path / "out", **FEW)
+    assert caught.value.exit_code == 4
+    assert (tmp_path / "out" / "labels" / "b.png").is_file()
+
+
+def test_the_label_table_lists_what_the_label_pngs_hold(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An index PNG holds no id below 0 or above 65535: it got class numbers, and labels.json still said -1 and 70000."""
+    np.savez(tmp_path / "p.npz", probs=noisy_probs(), ids=np.array([-1, 70000]), names=np.array(["dark", "light"]))
+    refine(picture, tmp_path / "p.npz", tmp_path / "out", **FEW)
+    table = {row["id"]: row["name"] for row in json.loads((tmp_path / "out" / "labels.json").read_text())}
+    assert table == {0: "dark", 1: "light"}
+    assert set(np.unique(read(tmp_path / "out" / "labels" / "a.png"))) == {0, 1}
+    assert capsys.readouterr().err.count("label ids -1 to 70000 do not fit into label PNGs") == 1
+
+
+def test_threads_hold_with_steps_too(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--threads 1 --steps` took all cores."""
+    asked: list[int | None] = []
+
+    def recording(image: Any, num_classes: int, parameters: Any, threads: int | None = None) -> DenseCRF:
+        asked.append(threads)
+        return crf_for(image, num_classes, parameters, threads)
+
+    monkeypatch.setattr("denselab.inference.refinement.crf_for", recording)
+    np.save(tmp_path / "p.npy", noisy_probs())
+    refine(picture, tmp_path / "p.npy", tmp_path / "out", steps=True, threads=1, **FEW)
+    assert asked == [1, 1], "once to find the class that changes most, once to draw"
 
 
 def test_what_is_refused(picture: Path, tmp_path: Path) -> None:

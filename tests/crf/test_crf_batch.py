@@ -1,5 +1,6 @@
 """Many pictures: order, bounded memory, failures that do not stop the rest; and the threads below."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,9 +74,25 @@ def test_a_failure_is_one_picture(scene: Callable[..., Any]) -> None:
     assert "expected" in str(results[1].error)
 
 
-def test_too_large_or_too_few(scene: Callable[..., Any]) -> None:
-    with pytest.raises(ResourceError, match=r"picture 0: .* needs about \d+ MiB, allowed are 0 MiB"):
-        list(refine_many([job(scene, 0)], memory=1000))
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_a_picture_too_large_is_returned_with_its_error_in_its_place(scene: Callable[..., Any], workers: int) -> None:
+    """It raised out of the generator: the rest of the pictures was lost, those already refined included."""
+    large = Job("large", np.zeros((200, 300, 3), np.uint8), np.full((3, 200, 300), 1 / 3, np.float32))
+    jobs, counts = [job(scene, 0), large, job(scene, 1), job(scene, 2), large], []
+    allowed = predicted_bytes(20, 20, 3, "deeplab_v1") * 4
+    results = list(refine_many(iter(jobs), "deeplab_v1", workers, allowed, counts.append))
+    assert [result.name for result in results] == ["picture 0", "large", "picture 1", "picture 2", "large"]
+    assert [result.error is None for result in results] == [True, False, True, True, False]
+    assert [result.marginals is None for result in results] == [False, True, False, False, True]
+    assert counts == [1, 2, 3, 4, 5]
+    assert isinstance(results[1].error, ResourceError)
+    message = (
+        r"large: the CRF of 200x300 pixels and 3 classes needs about \d+ MiB, allowed are \d+ MiB; refine parts of"
+    )
+    assert re.match(message, str(results[1].error))
+
+
+def test_too_few_workers() -> None:
     with pytest.raises(ConfigError, match="workers is 0"):
         list(refine_many([], workers=0))
 

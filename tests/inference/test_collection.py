@@ -1,5 +1,7 @@
 """Files in, result files out; items of a data set for the scores."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,20 @@ def test_a_picture_too_large_for_its_probabilities_is_skipped_alone(
     results, skipped = predict_files(Predictor(segmenter), sources, tmp_path / "out", PLAIN, "npz", quiet=True)
     assert [r.source.name for r in results] == ["a.png", "b.png"]
     assert "90x40 pixels and 4 classes" in skipped[-1].reason
+
+
+def test_the_label_table_lists_what_the_label_pngs_hold(
+    segmenter: Segmenter, space: LabelSpace, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An index PNG holds no id below 0: it got class indices, and labels.json still said -1."""
+    shifted = LabelSpace(tuple(replace(entry, id=entry.id - 1) for entry in space.entries))
+    predictor = Predictor(replace(segmenter, label_space=shifted))
+    sources, _ = find_sources([str(pictures)], tmp_path / "out")
+    predict_files(predictor, sources, tmp_path / "out", PLAIN, quiet=True)
+    table = {row["name"]: row["id"] for row in json.loads((tmp_path / "out" / "labels.json").read_text())}
+    for name, colour in (("a", "red"), ("b", "blue"), ("sub/c", "green")):
+        assert (np.asarray(PILImage.open(tmp_path / "out" / "labels" / f"{name}.png")) == table[colour]).all()
+    assert capsys.readouterr().err.count("do not fit into label PNGs") == 1
 
 
 def test_inputs_are_never_touched(segmenter: Segmenter, pictures: Path) -> None:

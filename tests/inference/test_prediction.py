@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.files import write_bytes
-from denselab.inference.prediction import Prediction
+from denselab.inference.prediction import Prediction, file_table, write_table
 from denselab.labels import LabelEntry, LabelSpace
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
@@ -53,6 +53,32 @@ def test_ids_above_255_are_saved_with_16_bits(tmp_path: Path) -> None:
 def test_ids_that_no_picture_holds_are_saved_as_class_indices(tmp_path: Path) -> None:
     assert predicted(space_of([-1, 0, 1, 2])).ids.tolist() == LABELS.tolist()
     assert predicted(space_of([0, 1, 2, 70000])).ids.tolist() == LABELS.tolist()
+
+
+def test_the_table_beside_label_pngs_lists_what_they_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids that no index PNG holds become class indices in both; ignored ids stay where they stand for no class then."""
+    void = [LabelEntry(1, "blur", (9, 9, 9), "ignore"), LabelEntry(-7, "edge", (8, 8, 8), "ignore")]
+    unsure = LabelEntry(255, "unsure", (7, 7, 7), "ignore")
+    odd = LabelSpace((*space_of([70000, 3, -2]).entries, *void, unsure))
+    write_table(tmp_path / "labels.json", odd)
+    rows = json.loads((tmp_path / "labels.json").read_text())
+    assert [(row["id"], row["name"]) for row in rows] == [
+        (2, "class/70000"), (1, "class/3"), (0, "class/-2"), (255, "unsure"),
+    ]  # fmt: skip
+    assert LabelSpace.from_list(rows).names == odd.names
+    assert file_table(odd)[:3].tolist() == [0, 1, 2]
+    told = "label ids -2 to 70000 do not fit into label PNGs (0 to 65535): the files hold 0 to 2 in their place, "
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_table_that_fits_is_written_as_it_is(
+    space: LabelSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = LabelSpace((*space_of([5, 65535]).entries, LabelEntry(-1, "void", (9, 9, 9), "ignore")))
+    for table in (space, wide):
+        write_table(tmp_path / "labels.json", table)
+        assert LabelSpace.from_list(json.loads((tmp_path / "labels.json").read_text())) == table
+    assert capsys.readouterr().err == ""
 
 
 def test_probabilities_as_npz_and_png(space: LabelSpace, tmp_path: Path) -> None:

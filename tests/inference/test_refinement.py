@@ -1,6 +1,8 @@
 """The dense CRF behind a network: parameters, refinement in the predictor, steps, search, halves, probability files."""
 
+import contextlib
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from denselab.inference.collection import KeptLabels, predict_items
 from denselab.inference.crf_search import coarse_to_fine, search
 from denselab.inference.crf_tuning import halves
 from denselab.inference.probability_cache import ProbabilityCache
-from denselab.inference.probability_files import probabilities, read_scores
+from denselab.inference.probability_files import counted, probabilities, read_scores
 from denselab.inference.refinement import changed, parameters_for, probs_of_labels, refined, refined_steps
 from denselab.inference.refinement_steps import class_to_show, step_pictures, write_steps
 from denselab.labels import LabelEntry, LabelSpace
@@ -245,6 +247,12 @@ def test_every_form_of_probabilities_is_read(tmp_path: Path) -> None:
         assert scores.names == (("dark", "light") if name in ("ours", "stack") else ())
 
 
+def test_files_of_a_stack_come_in_the_order_of_their_numbers() -> None:
+    names = ["b", "a10", "a2", "a1b10", "a1b9", "10_sky", "9_road", "1000_x", "101_y", "a02", "a"]
+    ordered = ["9_road", "10_sky", "101_y", "1000_x", "a", "a1b9", "a1b10", "a02", "a2", "a10", "b"]
+    assert sorted(names, key=counted) == ordered
+
+
 def test_a_cube_is_ambiguous_until_told(tmp_path: Path) -> None:
     probs = np.random.default_rng(0).dirichlet(np.ones(4), (4, 4)).astype(np.float32)  # (H, W, K)
     np.save(tmp_path / "cube.npy", probs)
@@ -275,12 +283,28 @@ def test_bad_probabilities_are_named(array: np.ndarray, message: str, tmp_path: 
         probabilities(read_scores(tmp_path / "bad.npy", (24, 32)), TWO, 0.7)
 
 
+def test_a_damaged_npz_is_named_whichever_byte_is_wrong(tmp_path: Path) -> None:
+    """numpy and zipfile let errors of zlib and of the parser of headers through, which ended the run of a folder."""
+    np.savez_compressed(tmp_path / "p.npz", probs=noisy_probs())
+    good = (tmp_path / "p.npz").read_bytes()
+    for place in range(0, len(good), 31):
+        (tmp_path / "p.npz").write_bytes(good[:place] + bytes([good[place] ^ 255]) + good[place + 1 :])
+        with contextlib.suppress(DataError):  # a few bytes do not count, such as those of dates
+            read_scores(tmp_path / "p.npz", (24, 32))
+
+
 def test_files_that_hold_no_probabilities(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no")
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     (tmp_path / "empty").mkdir()
     PILImage.new("RGB", (32, 24)).save(tmp_path / "colour.png")
+    np.save(tmp_path / "array.npy", noisy_probs())
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with zipfile.ZipFile(tmp_path / "archive.npz", "w") as archive:
+        archive.writestr("data.pkl", b"no array")
     for name, message in (
+        ("array.npz", r"one array: its name should end with \.npy"),
+        ("archive.npz", "holds nothing; expected"),
         ("text.npz", "not an npz file"),
         ("two.npz", r'holds a \(2, 2\), b \(2, 2\); expected an array called "probs"'),
         ("empty", "holds no PNG"),

@@ -67,9 +67,9 @@ def refine_many(
 ) -> Iterator[Refined]:
     """Refine jobs in their order, `workers` at a time (None: all cores), holding at most `memory` bytes.
 
-    jobs is read only as far as workers are free, so it may be a generator that loads pictures. A job that fails is
-    returned with its error, and the rest go on. memory: None is half of what the machine has. progress: called with the
-    number of pictures done after each. fast: as in `refine`.
+    jobs is read only as far as workers are free, so it may be a generator that loads pictures. A job that fails, or that
+    even alone would not fit into memory, is returned with its error, and the rest go on. memory: None is half of what the
+    machine has. progress: called with the number of pictures done after each. fast: as in `refine`.
     """
     chosen = preset(parameters) if isinstance(parameters, str) else parameters
     workers = cpu_count() if workers is None else workers
@@ -80,31 +80,45 @@ def refine_many(
     held = done = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="denselab-crf-batch") as pool:
         for job in jobs:
-            need = _need(job, allowed, chosen)
+            need = _need(job, chosen)
+            refused = _refusal(job, need, allowed)
+            need = 0 if refused else need
             while waiting and (len(waiting) >= workers or held + need > allowed):
                 held -= waiting[0][1]
                 done += 1
                 yield _collect(waiting.popleft(), done, progress)
             held += need
-            waiting.append((job.name, need, pool.submit(refine, job.image, job.probabilities, chosen, None, 1, fast)))
+            waiting.append(
+                (job.name, need, refused or pool.submit(refine, job.image, job.probabilities, chosen, None, 1, fast))
+            )
             del job  # the loader's next picture must not find this one still held
         while waiting:
             done += 1
             yield _collect(waiting.popleft(), done, progress)
 
 
-def _need(job: Job, allowed: int, parameters: Parameters) -> int:
-    """Bytes for the job; refused where even alone it would not fit."""
+def _need(job: Job, parameters: Parameters) -> int:
+    """Bytes for the job."""
     shape = np.shape(job.probabilities)
-    need = (
-        predicted_bytes(shape[1], shape[2], shape[0], parameters) if len(shape) == 3 else 0
-    )  # wrong shapes fail in refine, with reason
-    if need > allowed:
-        raise ResourceError(
-            f"{job.name}: the CRF of {shape[1]}x{shape[2]} pixels and {shape[0]} classes needs about {need / 2**20:.0f} MiB, "
-            f"allowed are {allowed / 2**20:.0f} MiB; raise the limit or work on windows of the picture"
+    if len(shape) != 3:
+        return 0  # wrong shapes fail in refine, with reason
+    return predicted_bytes(shape[1], shape[2], shape[0], parameters)
+
+
+def _refusal(job: Job, need: int, allowed: int) -> Future[NDArray[np.float32]] | None:
+    """Where the job would not fit even alone: a future that holds the error, to wait among the others for its turn."""
+    if need <= allowed:
+        return None
+    classes, height, width = np.shape(job.probabilities)
+    refused = Future[NDArray[np.float32]]()
+    refused.set_exception(
+        ResourceError(
+            f"{job.name}: the CRF of {height}x{width} pixels and {classes} classes needs about {need / 2**20:.0f} MiB, "
+            f"allowed are {allowed / 2**20:.0f} MiB; refine parts of the picture, or take a machine with more memory "
+            "(from Python, memory= says how much may be used)"
         )
-    return need
+    )
+    return refused
 
 
 def _collect(

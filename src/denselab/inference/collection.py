@@ -19,9 +19,8 @@ from denselab.crf import Parameters
 from denselab.data.dataset import Dataset, Item
 from denselab.data.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
-from denselab.inference.files import write_text
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
+from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.predictor import Options, Predictor
 from denselab.inference.refinement import refined
 from denselab.inference.refinement_steps import write_steps
@@ -58,7 +57,8 @@ def predict_files(
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
 
-    The label table goes to labels.json. samples: runs with dropout per picture, for its uncertainty; 0 is a plain run.
+    The label table goes to labels.json, with the ids that the label PNGs hold.
+    samples: runs with dropout per picture, for its uncertainty; 0 is a plain run.
     steps: one picture per iteration of the CRF of `options`, in steps/STEM/.
     Raises ConfigError before any work where a result would replace an input or another file that predict did not write,
     and for samples of a network without dropout; ResourceError where `out` cannot be written.
@@ -66,7 +66,7 @@ def predict_files(
     if samples:
         require_dropout(predictor.segmenter)
     refuse_losses(sources, out, probs, uncertainty=samples > 0, steps=steps)
-    write_text(out / TABLE, labels_json(predictor.label_space))
+    write_table(out / TABLE, predictor.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(2) as pool:
@@ -125,11 +125,6 @@ def _is_label_table(path: Path) -> bool:
         )
     except (OSError, ValueError, TypeError):
         return False
-
-
-def labels_json(space: LabelSpace) -> str:
-    """The label table that goes with the label files."""
-    return json.dumps(space.to_list(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _try_predict(

@@ -1,9 +1,10 @@
 """The result of predicting one picture: class indices, original ids, probabilities, pictures of them, and files."""
 
 import io
+import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -12,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from denselab.console import remark
 from denselab.errors import ConfigError
-from denselab.inference.files import write_bytes
+from denselab.inference.files import write_bytes, write_text
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 from denselab.visualize import colour_map, heat_map, overlay
 
 NOTEBOOK_SIDE = 1024  # pixels: a notebook shows no more, and stores the picture in its file
+PNG_IDS = 65536  # an index PNG holds ids 0..65535: 16 bits without sign
 OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and viewers give up long before
 ProbsFormat = Literal["none", "npz", "png"]
 
@@ -121,7 +124,7 @@ def result_paths(
 def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(ignore_index + 1,) the id that a file gets for each class index: the table's own, if an index PNG can hold them."""
     ids = [entry.id for entry in label_space.classes]
-    if min(ids) < 0 or max(ids) > 65535:
+    if min(ids) < 0 or max(ids) >= PNG_IDS:
         ids = list(range(len(ids)))
     void = next((e.id for e in label_space.entries if e.role == "ignore"), label_space.ignore_index)
     narrow = max(ids) <= 255 and label_space.num_classes <= 255
@@ -131,6 +134,35 @@ def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16
     table: LabelMap = np.full(rows, void, np.uint8) if narrow else np.full(rows, void, np.uint16)
     table[: len(ids)] = ids
     return table
+
+
+def write_table(path: Path, label_space: LabelSpace) -> None:
+    """Write the label table that goes beside label PNGs: with the ids that these hold. Raises ResourceError.
+
+    Says in a remark where they are not the table's own.
+    """
+    held = _held_by_files(label_space)
+    if held is not label_space:
+        ids = [entry.id for entry in label_space.classes]
+        remark(
+            f"label ids {min(ids)} to {max(ids)} do not fit into label PNGs (0 to {PNG_IDS - 1}): the files hold "
+            f"0 to {len(ids) - 1} in their place, and {path.name} lists those"
+        )
+    write_text(path, json.dumps(held.to_list(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _held_by_files(label_space: LabelSpace) -> LabelSpace:
+    """The label table with the ids of `file_table`; itself where they are its own.
+
+    Ignored ids, which no prediction holds, are left out where they would now stand for a class or do not fit either.
+    """
+    own = [entry.id for entry in label_space.classes]
+    held = dict(zip(own, file_table(label_space)[: len(own)].tolist(), strict=True))
+    if all(number == i for i, number in held.items()):
+        return label_space
+    free = range(len(own), PNG_IDS)
+    entries = (replace(e, id=held.get(e.id, e.id)) for e in label_space.entries if e.id in held or e.id in free)
+    return LabelSpace(tuple(entries))
 
 
 def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpace) -> bytes:

@@ -1,6 +1,9 @@
 """Anybody's probabilities from files: npz, npy, one 8-bit picture per class, or a hard label map with a confidence."""
 
+import re
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,10 @@ from denselab.labels import LabelSpace
 Axes = Literal["chw", "hwc"]
 FLOAT_TOLERANCE = 1e-2  # of the sum: half precision stays within a few thousandths
 BYTE_STEP = 1 / 255  # 8 bits round each class by half of it
+DAMAGE = (  # what numpy, zipfile and their readers raise for files that are none, or are cut or changed somewhere
+    *(OSError, ValueError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Scores:
     """What a file holds. values: (K, H, W) float32, or (H, W) integers, which are label ids.
 
     ids, names: of the classes, where the file tells them. eight_bit: values come from bytes, so their sum is rounded.
+    files: of a stack, the name of each class's picture.
     """
 
     path: Path
@@ -30,6 +38,7 @@ class Scores:
     ids: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     eight_bit: bool = False
+    files: tuple[str, ...] = ()
 
     @property
     def hard(self) -> bool:
@@ -87,10 +96,14 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs
 def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
     """The array called "probs", or the only one; with ids and names of the classes where they are there."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        with path.open("rb") as stream:  # numpy, given the path, leaves a damaged file open
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("one array: its name should end with .npy")
+            members = {name: file[name] for name in file.files}
+    except DAMAGE as error:
         raise DataError(f"{path}: not an npz file of plain arrays ({error}); save it with numpy.savez") from None
+    content = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}  # any zip has members
     arrays = [name for name in content if content[name].ndim >= 2]
     name = "probs" if "probs" in content else arrays[0] if len(arrays) == 1 else None
     if name is None:
@@ -104,7 +117,7 @@ def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...
 def _loaded(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: not an npy file of plain numbers ({error}); save it with numpy.save") from None
 
 
@@ -162,8 +175,9 @@ def _fitting_map(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDA
 
 
 def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
-    """One 8-bit grey picture per class, in the order of their names; 000_road.png tells the name too."""
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
+    """One 8-bit grey picture per class, in the order of `counted`; 000_road.png tells the name too."""
+    found = (p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
+    files = sorted(found, key=lambda path: counted(path.stem))
     if not files:
         raise DataError(f"{folder} holds no PNG; expected one 8-bit grey picture per class, such as 000_road.png")
     planes = []
@@ -175,4 +189,11 @@ def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
     parts = [path.stem.partition("_") for path in files]
     named = all(number == f"{i:03d}" and name for i, (number, _, name) in enumerate(parts))
     names = tuple(name for _, _, name in parts) if named else ()
-    return Scores(folder, np.stack(planes).astype(np.float32) * BYTE_STEP, (), names, eight_bit=True)
+    values = np.stack(planes).astype(np.float32) * BYTE_STEP
+    return Scores(folder, values, (), names, eight_bit=True, files=tuple(path.name for path in files))
+
+
+def counted(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names as a reader counts: class2 before class10. Names that differ in zeros alone sort as text."""
+    parts = re.split("([0-9]+)", name)  # text and numbers take turns, so like is compared with like
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

@@ -1,6 +1,7 @@
 """`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,9 @@ from denselab.crf import Parameters
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
-from denselab.inference.collection import TABLE, Result, class_shares, labels_json, refuse_losses
-from denselab.inference.files import write_text
+from denselab.inference.collection import TABLE, Result, class_shares, refuse_losses
 from denselab.inference.inputs import Skipped, Source, find_sources
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths
+from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.probability_files import Axes, Scores, probabilities, read_scores
 from denselab.inference.refinement import refined
 from denselab.inference.refinement_steps import write_steps
@@ -86,17 +86,17 @@ def _partner(source: Source, folder: Path) -> Path | None:
 def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | None) -> LabelSpace:
     """The table that was given, else the labels.json of a predict beside the probabilities, else one made from the files.
 
-    Says in a remark which, unless it was given. Raises DataError as read_scores.
+    Says in a remark which, unless it was given. Made from the first file that can be read: the others are skipped later,
+    with their reasons. Raises DataError as read_scores where none can be read.
     """
     if given:
         return given
-    probs = tasks[0].probs
-    for folder in list(probs.resolve().parents)[:3]:
+    for folder in list(tasks[0].probs.resolve().parents)[:3]:
         table = _table_in(folder / TABLE)
         if table:
             remark(f"label table: {folder / TABLE}")
             return table
-    scores = read_scores(probs, _size(read_image(tasks[0].source.path)), axes)
+    scores = _first_scores(tasks, axes)
     if scores.hard:
         ids = sorted({int(i) for task in tasks for i in _ids_of(task, axes)})
         remark(f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure")
@@ -104,9 +104,27 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
         void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
         return LabelSpace((*entries, *void))
     remark(
-        f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else ', numbered from 0'}"
+        f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else _numbering(scores)}"
     )
     return table_of(scores)
+
+
+def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:
+    """What the first file holds that can be read. Raises the DataError of the very first where none can."""
+    errors = list[DataError]()
+    for task in tasks:
+        try:
+            return read_scores(task.probs, _size(read_image(task.source.path)), axes)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _numbering(scores: Scores) -> str:
+    """How classes without a name are numbered, as part of a sentence; of a stack, by which files."""
+    if len(scores.files) < 2:
+        return ", numbered from 0"
+    return f", numbered from 0: {scores.files[0]} is 0 ... {scores.files[-1]} is {len(scores.files) - 1}"
 
 
 def table_of(scores: Scores) -> LabelSpace:
@@ -146,7 +164,7 @@ def refine_files(
     """
     refuse_losses([task.source for task in tasks], out, how.probs, steps=how.steps)
     _refuse_probs(tasks, out, how)
-    write_text(out / TABLE, labels_json(space))
+    write_table(out / TABLE, space)
     results, skipped = list[Result](), list[Skipped]()
     with progress("refine", len(tasks), "pictures", quiet) as bar:
         for task, outcome in _outcomes(tasks, out, space, how):
@@ -155,8 +173,9 @@ def refine_files(
                 written = result_paths(out, task.source.stem, how.probs, steps=how.steps)
                 results.append(Result(task.source.path, written, class_shares(outcome.labels, space)))
             else:
-                skipped.append(Skipped(str(task.source.path), str(outcome)))
-                remark(f"skipped {task.source.path}: {outcome}")
+                reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is told beside it
+                skipped.append(Skipped(str(task.source.path), reason))
+                remark(f"skipped {task.source.path}: {reason}")
             bar.advance()
     return results, skipped
 
@@ -176,7 +195,7 @@ Outcome = tuple[Task, Prediction | DenseLabError]
 
 
 def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refinement) -> Iterator[Outcome]:
-    """The refined prediction of each task, or why there is none."""
+    """The refined prediction of each task, or why there is none, in the order of the tasks."""
     if how.steps or len(tasks) == 1:
         for task in tasks:
             try:
@@ -184,28 +203,27 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
             except DenseLabError as error:
                 yield task, error
         return
-    read: dict[str, tuple[Task, Image]] = {}
-    failed: list[Outcome] = []
+    read = deque[tuple[Task, Image | DenseLabError]]()  # ahead of the CRF, in order; an error has no job
 
     def jobs() -> Iterator[Job]:
-        for number, task in enumerate(tasks):
+        for task in tasks:
             try:
                 image, probs = _read(task, space, how)
             except DenseLabError as error:
-                failed.append((task, error))
+                read.append((task, error))
                 continue
-            read[str(number)] = (task, image)
-            yield Job(str(number), image, probs)
+            read.append((task, image))
+            yield Job(str(task.source.path), image, probs)
 
     for done in refine_many(jobs(), how.parameters, how.threads, fast=how.fast):
-        yield _finished(*read.pop(done.name), done, space)
-        yield from _drained(failed)
-    yield from _drained(failed)
-
-
-def _drained(failed: list[Outcome]) -> Iterator[Outcome]:
-    while failed:
-        yield failed.pop(0)
+        task, content = read.popleft()
+        while isinstance(content, DenseLabError):
+            yield task, content
+            task, content = read.popleft()
+        yield _finished(task, content, done, space)
+    for task, content in read:  # those behind the last job
+        if isinstance(content, DenseLabError):
+            yield task, content
 
 
 def _finished(task: Task, image: Image, done: Refined, space: LabelSpace) -> Outcome:
@@ -220,7 +238,7 @@ def _refine_one(task: Task, out: Path, space: LabelSpace, how: Refinement) -> Pr
     image, probs = _read(task, space, how)
     if how.steps:
         folder = result_paths(out, task.source.stem, "none", steps=True)["steps"]
-        marginals = write_steps(folder, image, probs, how.parameters, space, how.class_name)
+        marginals = write_steps(folder, image, probs, how.parameters, space, how.class_name, how.threads)
     else:
         marginals = refined(image, probs, how.parameters, how.threads, how.fast)
     return _prediction(task, image, marginals, space)

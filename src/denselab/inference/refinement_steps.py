@@ -36,10 +36,12 @@ def class_to_show(name: str | None, before: Probs, after: Probs, space: LabelSpa
     raise ConfigError(f"no class is called {name!r}; the classes are {', '.join(space.names[:30])}")
 
 
-def step_pictures(image: Image, probs: Probs, parameters: Parameters, space: LabelSpace, index: int) -> Iterator[Image]:
+def step_pictures(
+    image: Image, probs: Probs, parameters: Parameters, space: LabelSpace, index: int, threads: int | None = None
+) -> Iterator[Image]:
     """One picture for the probabilities and for each iteration: heat map of class `index`, and the label map."""
     name = space.names[index]
-    for number, marginals in enumerate(refined_steps(image, probs, parameters)):
+    for number, marginals in enumerate(refined_steps(image, probs, parameters, threads)):
         when = "before the CRF" if number == 0 else f"iteration {number}"
         labels = marginals.argmax(axis=0).astype(space.dtype)
         width = min(max(image.shape[1], CELL[0]), CELL[1])
@@ -48,16 +50,23 @@ def step_pictures(image: Image, probs: Probs, parameters: Parameters, space: Lab
 
 
 def write_steps(
-    folder: Path, image: Image, probs: Probs, parameters: Parameters, space: LabelSpace, class_name: str | None = None
+    folder: Path,
+    image: Image,
+    probs: Probs,
+    parameters: Parameters,
+    space: LabelSpace,
+    class_name: str | None = None,
+    threads: int | None = None,
 ) -> Probs:
     """Write iteration_00.png and on, and an animation of them, into `folder`; returns the last marginals.
 
     The CRF runs twice: once to know what changes most, once to draw. Only one iteration is held in memory.
+    threads: as in `refined`.
     """
-    marginals = refined(image, probs, parameters)
+    marginals = refined(image, probs, parameters, threads)
     index = class_to_show(class_name, probs, marginals, space)
     frames = []
-    for number, picture in enumerate(step_pictures(image, probs, parameters, space, index)):
+    for number, picture in enumerate(step_pictures(image, probs, parameters, space, index, threads)):
         write_bytes(folder / f"iteration_{number:02d}.png", encode_png(picture))
         frames.append(PILImage.fromarray(picture).quantize(256, dither=PILImage.Dither.NONE))
     durations = [REST_MS if i in (0, len(frames) - 1) else FRAME_MS for i in range(len(frames))]
