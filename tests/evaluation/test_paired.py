@@ -6,7 +6,7 @@ import pytest
 from denselab.errors import DataError, ShapeError
 from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
 from denselab.evaluation.evaluate import evaluate
-from denselab.evaluation.paired import Paired
+from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
 
 SPACE = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9)), LabelEntry(2, "never", (5, 5, 5))))
@@ -25,7 +25,6 @@ def test_a_gain_by_hand() -> None:
     paired = of([TRUTH, TRUTH, TRUTH])
     assert paired.difference == pytest.approx(5 / 12)
     assert paired.interval == pytest.approx((5 / 12, 5 / 12))
-    assert paired.helps
     told = paired.to_dict()
     assert told["totals"]["miou"] == {"before": 0.5833, "after": 1.0}
     assert told["classes"][1]["iou"] == {"before": 0.5, "after": 1.0}
@@ -40,7 +39,15 @@ def test_a_gain_on_some_pictures_and_a_loss_on_others_is_no_help() -> None:
     assert paired.interval is not None
     assert paired.interval.low < 0 < paired.interval.high
     assert not paired.helps
-    assert not of([TRUTH]).helps, "one picture proves nothing"
+    assert not of([TRUTH, worse] * ENOUGH_PICTURES).helps
+
+
+@pytest.mark.parametrize("pictures", [1, 2, ENOUGH_PICTURES - 1, ENOUGH_PICTURES])
+def test_a_few_pictures_prove_nothing(pictures: int) -> None:
+    """Each is all right after; of one picture there is no interval."""
+    paired = of([TRUTH] * pictures)
+    assert paired.helps == (pictures >= ENOUGH_PICTURES)
+    assert paired.to_dict()["helps"] == paired.helps
 
 
 def test_pairing_narrows_the_interval() -> None:

@@ -85,24 +85,59 @@ def tune(
 
 def _store(tuning: Tuning, model: str) -> tuple[bool, str]:
     """Write the parameters into the model folder where they help; whether that was done, and the verdict in one line."""
+    from denselab.evaluation.paired import ENOUGH_PICTURES
     from denselab.inference.hub import is_hub_id
     from denselab.inference.torchvision_weights import is_torchvision
     from denselab.segmenter import find_model_folder, store_crf
 
     if tuning.best is None or tuning.paired is None:
         return False, "no candidate was tried in the time; the model is unchanged: give more --time"
+    if tuning.judged < ENOUGH_PICTURES:
+        return False, _too_few(tuning, tuning.paired.difference, ENOUGH_PICTURES)
     if not tuning.helps:
         return False, (
             f"the CRF does not help beyond doubt on pictures that did not choose it ({tuning.paired.sentence()}); "
-            "the model is unchanged"
+            f"{_unchanged(tuning)}"
         )
     verdict = f"the CRF helps on pictures that did not choose it: {tuning.paired.sentence()}"
     verdict += f" ({tuning.note})" if tuning.note else ""
+    if not tuning.better:
+        return False, f"{verdict}; but the new parameters are no better than the old: {_unchanged(tuning)}"
     if is_torchvision(model) or (is_hub_id(model) and not Path(model).exists()):
-        return False, f"{verdict}; {model} is no folder, so the parameters are only in the report"
+        return False, f"{verdict}; {model} is no folder, so the parameters are only in the report{_compared(tuning)}"
     folder = find_model_folder(Path(model))
     store_crf(folder, tuning.best.parameters)
-    return True, f"{verdict}; its parameters are now in {folder}, and --crf takes them"
+    instead = f" in place of those stored before{_compared(tuning)}" if tuning.stored_before else ""
+    return True, f"{verdict}; its parameters are now in {folder}{instead}, and --crf takes them"
+
+
+def _too_few(tuning: Tuning, difference: float, least: int) -> str:
+    """The verdict where fewer than `least` pictures were judged; the advice depends on what was lacking, pictures or time."""
+    advice = []
+    if tuning.judging < least:
+        advice.append(
+            f"take a --split with more pictures, or more --pictures ({2 * least} or more: half of them judge)"
+        )
+    if tuning.judged < tuning.judging:
+        advice.append("give more --time")
+    return (
+        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {least} are needed, for on so few "
+        f"chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
+    )
+
+
+def _unchanged(tuning: Tuning) -> str:
+    if tuning.stored_before is None:
+        return "the model is unchanged"
+    return f"the model is unchanged, the parameters stored before are kept{_compared(tuning)}"
+
+
+def _compared(tuning: Tuning) -> str:
+    """The scores of new and old parameters on the judging pictures, in brackets; "" where there are no old ones."""
+    if tuning.paired is None or tuning.stored_miou is None:
+        return ""
+    plain, new, old = tuning.paired.before.miou, tuning.paired.after.miou, tuning.stored_miou
+    return f" (mIoU {new:.4f} with the new ones, {old:.4f} with those stored before, {plain:.4f} without a CRF)"
 
 
 def _document(tuning: Tuning, model: str, data: str, stored: bool, verdict: str) -> dict[str, Any]:
@@ -124,8 +159,16 @@ def _document(tuning: Tuning, model: str, data: str, stored: bool, verdict: str)
         },
         "judged": tuning.paired.to_dict() if tuning.paired else None,
         "judged_on": list(tuning.paired.after.names) if tuning.paired else [],
+        "stored_before": _stored_before(tuning),
         "candidates": [{**asdict(trial.parameters), "miou": round(trial.miou, 5)} for trial in tuning.trials],
     }
+
+
+def _stored_before(tuning: Tuning) -> dict[str, Any] | None:
+    if tuning.stored_before is None:
+        return None
+    miou = None if tuning.stored_miou is None else round(tuning.stored_miou, 4)
+    return {"parameters": asdict(tuning.stored_before), "judged_miou": miou}
 
 
 def _show(tuning: Tuning, verdict: str, folder: Path) -> None:

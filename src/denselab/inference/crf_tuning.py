@@ -17,13 +17,13 @@ from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.evaluation import scores
 from denselab.evaluation.confusion import Counts, confusion_matrix
-from denselab.evaluation.evaluate import evaluate
-from denselab.evaluation.paired import Paired
+from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.inference.collection import KeptLabels
 from denselab.inference.crf_search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
 from denselab.inference.predictor import PLAIN, Options, Predictor
 from denselab.inference.probability_cache import Cached, ProbabilityCache
-from denselab.inference.refinement import refined
+from denselab.inference.refinement import checked, refined
 from denselab.labels import LabelSpace
 from denselab.runtime import cpu_count
 from denselab.types import LabelMap
@@ -38,7 +38,9 @@ CACHING_SHARE = 0.4  # of the time that the network may take for the tuning half
 class Tuning:
     """What came of it. baseline: mean IoU on the tuning half without the CRF. paired: on the other half, without and with.
 
-    stopped: the user ended the search early. note: what weakens the judgement, or "".
+    stopped: the user ended the search early. note: what weakens the judgement, or "". judging: how many pictures were there
+    to judge on; the time may have allowed fewer. stored_before: the parameters that the model came with, or None.
+    stored_miou: their mean IoU on the pictures of `paired`; None where there are none or nothing was judged.
     """
 
     strategy: Strategy
@@ -48,6 +50,9 @@ class Tuning:
     paired: Paired | None = None
     stopped: bool = False
     note: str = ""
+    judging: int = 0
+    stored_before: Parameters | None = None
+    stored_miou: float | None = None
 
     @property
     def best(self) -> Trial | None:
@@ -55,9 +60,19 @@ class Tuning:
         return max(self.trials, key=lambda trial: trial.miou, default=None)
 
     @property
+    def judged(self) -> int:
+        """How many pictures the best parameters were judged on."""
+        return len(self.paired.after.names) if self.paired else 0
+
+    @property
     def helps(self) -> bool:
-        """Whether the best parameters raised the mean IoU on pictures that did not choose them, beyond doubt."""
+        """Whether the best parameters raised the mean IoU beyond doubt, on enough pictures that did not choose them."""
         return self.paired is not None and self.paired.helps
+
+    @property
+    def better(self) -> bool:
+        """Whether the best parameters scored higher than those stored before, on the same pictures; True for none before."""
+        return self.stored_miou is None or (self.paired is not None and self.paired.after.miou > self.stored_miou)
 
 
 @dataclass(frozen=True)
@@ -117,27 +132,46 @@ def tune(
 ) -> Tuning:
     """Search parameters on half of the items and judge the best on the other, within `seconds` in all.
 
-    options: how the network runs; its crf does not count. memory: bytes for probabilities, beyond which they go to disk.
-    The interrupt key ends the search; the best so far is judged. Raises DataError for too few or unreadable pictures.
+    Parameters that the model came with are judged beside them, on the same pictures. options: how the network runs; its
+    crf does not count. memory: bytes for probabilities, beyond which they go to disk. The interrupt key ends the search;
+    the best so far is judged. Raises DataError for too few or unreadable pictures, ConfigError for impossible parameters
+    in the model.
     """
     deadline = Deadline(time.monotonic(), seconds)
+    stored = None if predictor.segmenter.crf is None else checked(predictor.segmenter.crf)
     choosing, judging = halves(items, pictures)
+    if len(judging) < ENOUGH_PICTURES:
+        remark(
+            f"{len(judging)} pictures to judge on, {ENOUGH_PICTURES} are needed: whatever is found will not be stored"
+        )
     with ProbabilityCache(memory) as cache:
         per_picture = _fill(cache, predictor, dataset, choosing, options, deadline, quiet)
         space = dataset.label_space
         per_refinement = _crf_seconds(cache.pictures)
-        # The judging half costs the network and the CRF once per picture, and the CRF then works on one at a time.
-        reserve = min(len(judging) * 1.3 * (per_picture + 1.5 * per_refinement) + 2, 0.5 * seconds)
+        judges = judging_seconds(len(judging), per_picture, per_refinement, refinements=1 if stored is None else 2)
+        reserve = min(judges, 0.5 * seconds)
         used = _affordable(cache.pictures, (deadline.left() - reserve) / per_refinement)
-        tuning = Tuning(strategy, tuple(p.name for p in used), _baseline(used, space))
+        names, baseline = tuple(p.name for p in used), _baseline(used, space)
+        tuning = Tuning(strategy, names, baseline, judging=len(judging), stored_before=stored)
         _search(tuning, used, space, deadline, reserve, quiet)
     sequences = len({item.group or item.name for item in judging})
     if sequences < len(judging):
         which = "one sequence" if sequences == 1 else f"{sequences} sequences"
         tuning.note = f"the judging frames come from {which}: the true interval is wider"
     if tuning.best:
-        tuning.paired = _judge(predictor, dataset, judging, options, tuning.best.parameters, deadline, quiet)
+        candidates = [tuning.best.parameters] if stored is None else [tuning.best.parameters, stored]
+        plain, best, *before = _judge(predictor, dataset, judging, options, candidates, deadline, quiet)
+        tuning.paired = Paired(plain, best)
+        tuning.stored_miou = before[0].miou if before else None
     return tuning
+
+
+def judging_seconds(pictures: int, per_picture: float, per_refinement: float, refinements: int) -> float:
+    """What judging takes: for each picture the network once and the CRF `refinements` times, with something to spare.
+
+    per_picture, per_refinement: seconds in the tuning half, where the CRF works on several pictures at once, here on one.
+    """
+    return pictures * 1.3 * (per_picture + refinements * 1.5 * per_refinement) + 2
 
 
 def _fill(
@@ -228,12 +262,15 @@ def _judge(
     dataset: Dataset,
     items: Sequence[Item],
     options: Options,
-    parameters: Parameters,
+    candidates: Sequence[Parameters],
     deadline: Deadline,
     quiet: bool,
-) -> Paired:
-    """The other half with and without the CRF, as many pictures as the time allows, at least two."""
-    plain, kept = KeptLabels(), KeptLabels()
+) -> list[Evaluation]:
+    """The other half without the CRF and with each of the candidates: as many pictures as the time allows, at least two.
+
+    The network runs once per picture. All evaluations, 1 + len(candidates), are of the same pictures.
+    """
+    kept = [KeptLabels() for _ in range(1 + len(candidates))]
     done: list[Item] = []
     with progress("judge", len(items), "pictures", quiet) as bar:
         for item in items:
@@ -242,13 +279,12 @@ def _judge(
                 break
             image = dataset.read_image(item)
             probs = predictor.probs(image, options)
-            plain.keep(item.name, probs.argmax(axis=0).astype(dataset.label_space.dtype))
-            marginals = refined(image, probs, parameters)
-            kept.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
+            for labels, parameters in zip(kept, (None, *candidates), strict=True):
+                marginals = probs if parameters is None else refined(image, probs, parameters)
+                labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
             done.append(item)
             bar.advance()
-    first, second = (evaluate(_maps(dataset, done, labels), dataset.label_space) for labels in (plain, kept))
-    return Paired(first, second)
+    return [evaluate(_maps(dataset, done, labels), dataset.label_space) for labels in kept]
 
 
 def _maps(dataset: Dataset, items: Sequence[Item], labels: KeptLabels) -> Iterator[tuple[str, LabelMap, LabelMap]]:
