@@ -1,7 +1,7 @@
 """A network together with what it needs to be used: label table and preprocessing. Pictures in, label maps out.
 
 Training's validation, evaluation and prediction all go through this file, so a score and a saved label map come from the
-same arithmetic: fit the picture into `imgsz`, normalise, run, enlarge the logits to the picture's own size, arg-max.
+same arithmetic: fit the picture into `imgsz`, normalise, pad, run, cut, enlarge the logits to the picture's own size, arg-max.
 """
 
 import json
@@ -26,6 +26,7 @@ from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.layers.crf_rnn import CRFSettings
 from denselab.models.base import SegmentationModel
+from denselab.models.deeplab_v2 import DeepLabV2
 from denselab.models.with_crf import WithCRF
 from denselab.types import Image, LabelMap
 
@@ -37,7 +38,10 @@ BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of abo
 
 @dataclass(frozen=True)
 class Architecture:
-    """The arguments of build.create_model that make this network again."""
+    """The arguments of build.create_model that make this network again, and what is done to it then.
+
+    frozen_norm: DeepLab v2's batch normalisation keeps its statistics, scale and shift when it is trained on.
+    """
 
     name: str
     num_classes: int
@@ -46,6 +50,7 @@ class Architecture:
     in_channels: int = 3
     aux: bool = False
     crf_layer: CRFSettings | None = None  # not in older folders
+    frozen_norm: bool = False  # not in older folders
 
     def __post_init__(self) -> None:
         if isinstance(self.crf_layer, Mapping):  # as a model folder has it
@@ -62,6 +67,8 @@ class Architecture:
             aux=self.aux,
             pretrained=pretrained,
         )
+        if self.frozen_norm and isinstance(model, DeepLabV2):
+            model.freeze_norm()
         return WithCRF(model, self.crf_layer) if self.crf_layer else model
 
 
@@ -74,6 +81,9 @@ class Preprocessing:
     fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. Of weights by others:
     "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side becomes imgsz's
     shorter side (torchvision).
+    pad_to: (height, width) up to which what is smaller then gets the mean colour at its bottom and right, as on the 513x513
+    canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cut to the picture again. Windows and
+    test-time views are pictures of their own: at another scale they get the same canvas, as small crops did in training.
     """
 
     imgsz: tuple[int, int]
@@ -81,6 +91,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     train_scale: float = 1.0
     fit: Fit = "inside"
+    pad_to: tuple[int, int] | None = None  # not in older folders
 
     def __post_init__(self) -> None:
         if self.fit not in get_args(Fit):
@@ -94,6 +105,11 @@ class Preprocessing:
             shorter, longer = min(self.imgsz), min(self.imgsz) * max(size) // min(size)  # cut off, as torchvision does
             return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
         return fit_size(size, self.imgsz)
+
+    def padded(self, images: Tensor) -> Tensor:
+        """(B, C, h, w) normalised pictures with zeros, the mean colour, at the bottom and right up to `pad_to`."""
+        bottom, right = (max(side - own, 0) for own, side in zip(images.shape[-2:], self.pad_to or (0, 0), strict=True))
+        return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,7 @@ class Segmenter:
         return [found[i] for i in range(len(images))]
 
     def with_imgsz(self, imgsz: tuple[int, int]) -> "Segmenter":
-        """The same network at another working size, which pictures are fitted into."""
+        """The same network at another working size, which pictures are fitted into; what they are padded to stays."""
         return replace(self, preprocessing=replace(self.preprocessing, imgsz=imgsz, fit="inside"))
 
 
@@ -148,8 +164,9 @@ def forward_images(
     model: SegmentationModel, images: Tensor, preprocessing: Preprocessing, device: torch.device
 ) -> Tensor:
     """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8; they travel to the device as bytes."""
+    height, width = images.shape[-2:]
     images = normalise(images.to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
-    return model(images).float()  # type: ignore[no-any-return]
+    return model(preprocessing.padded(images))[..., :height, :width].float()  # type: ignore[no-any-return]
 
 
 def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -264,6 +281,7 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
             tuple(fields["std"]),
             fields["train_scale"],
             fields.get("fit", "inside"),  # not in older folders
+            tuple(fields["pad_to"]) if fields.get("pad_to") else None,
         )
         label_space = LabelSpace.from_list(config["labels"])
         crf = (
@@ -327,6 +345,8 @@ def model_card(segmenter: Segmenter) -> str:
         "shrink": f"taken at their own size, larger ones fitted into {height}x{width}",
         "shorter": f"resized to a shorter side of {min(height, width)}",
     }[segmenter.preprocessing.fit]
+    if pad_to := segmenter.preprocessing.pad_to:
+        fitted += f", then padded to {pad_to[0]}x{pad_to[1]} at the bottom and right"
     return f"""---
 library_name: denselab
 pipeline_tag: image-segmentation

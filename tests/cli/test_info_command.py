@@ -59,6 +59,7 @@ def test_json_has_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
         "in_channels": 3,
         "aux": False,
         "crf_layer": None,
+        "frozen_norm": False,
     }
     assert (facts["imgsz"], facts["year"]) == ([64, 96], 2018)
     assert facts["totals"]["output_stride"] == 8

@@ -1,5 +1,7 @@
 """Which maps are shown, what is kept of them, and what an explanation holds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -164,6 +166,21 @@ def test_an_explanation() -> None:
     assert centre.pixel == (32, 48)
     logits = known.logits([image])[0, :, 16, 24]
     assert centre.effect.class_index == int(logits.argmax())
+
+
+def test_an_explanation_on_a_canvas_is_that_of_the_prediction() -> None:
+    """A converted DeepLab is padded to 513x513: labels are `predict`'s, and what is shown has the picture's size."""
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    plain = segmenter()
+    known = replace(plain, preprocessing=replace(plain.preprocessing, fit="shrink", pad_to=(64, 80)))
+    result = explain(known, image, quiet=True)
+    np.testing.assert_allclose(result.probs, known.probs(image), atol=1e-5)
+    assert np.abs(result.probs - plain.with_imgsz((20, 30)).probs(image)).max() > 1e-4
+    np.testing.assert_array_equal(result.labels, known.labels(image))
+    assert result.working.shape == (20, 30, 3)
+    assert result.effect.effect.shape == (20, 30)
+    for layer in result.layers:
+        assert abs(layer.mean.shape[0] * layer.jump - 20) <= 2 * layer.jump, layer.path
 
 
 @pytest.mark.parametrize("pixel", [(64, 0), (0, 96), (-1, 0)])

@@ -28,19 +28,27 @@ SIZES: tuple[tuple[tuple[str, ...], tuple[int, int], Fit], ...] = (  # by the be
     (("fcn",), (500, 500), "shrink"),  # at their own size; VOC's have 500 pixels at most
     (("deconvnet",), (224, 224), "inside"),
     (("segnet", "bayesian_segnet"), (360, 480), "inside"),
-    (("deeplab",), (513, 513), "shrink"),  # at their own size, padded to 513
+    (("deeplab",), (513, 513), "shrink"),  # the authors': at their own size, on a canvas of 513x513
     (("unet",), (512, 512), "shrink"),
 )
-CITYSCAPES_SIZE = (1025, 2049)  # DeepLab v3+'s for pictures of 1024x2048
+# DeepLab v3+'s for pictures of 1024x2048, which the network itself pads to it (16k + 1). There is no canvas, so that a smaller
+# picture or a window does not become eight times its size.
+CITYSCAPES_SIZE = (1025, 2049)
 
 
 def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_classes: int) -> Preprocessing:
-    """Working size and normalisation of the original, as pictures RGB in 0..1 need them."""
+    """Working size, padding and normalisation of the original, as pictures RGB in 0..1 need them."""
     size, fit = next(((s, f) for names, s, f in SIZES if model.startswith(names)), ((512, 512), "inside"))
-    if num_classes == 19 and model.startswith("deeplab") and fit == "shrink":
-        size = CITYSCAPES_SIZE
+    pad_to = None
+    if model.startswith("deeplab") and fit == "shrink":  # not torchvision's forms, whose rule is another
+        size, pad_to = (CITYSCAPES_SIZE, None) if num_classes == 19 else (size, size)
     mean, std = _normalisation(model, encoder, colours)
-    return Preprocessing(size, mean, std, fit=fit)
+    return Preprocessing(size, mean, std, fit=fit, pad_to=pad_to)
+
+
+def norm_was_frozen(model: str) -> bool:
+    """Whether the authors trained with batch normalisation as ImageNet left it (DeepLab v2: use_global_stats, lr_mult 0)."""
+    return model.startswith("deeplabv2_resnet")
 
 
 def _normalisation(model: str, encoder: str | None, colours: Colours) -> tuple[RGB, RGB]:

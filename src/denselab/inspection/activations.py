@@ -22,7 +22,7 @@ STRONGEST = 9  # channels shown of each map; with their mean two rows of five
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """One map of the network on one picture. Cells outside the picture (margins of the padding) are cut off.
+    """One map of the network on one picture. Cells outside the picture (in the padding) are cut off.
 
     size: (h, w) of the whole map. mean: (h', w') mean of the absolute values over the channels. strongest: the channels
     whose values differ most from place to place, as (index, (h', w')). scores: (K, h', w') where it is one of class scores.
@@ -66,18 +66,24 @@ def _stages(traced: Trace, paths: list[str]) -> list[tuple[str, float]]:
 
 
 def watch(
-    model: SegmentationModel, images: Tensor, traced: Trace, landmarks: Mapping[str, str]
+    model: SegmentationModel,
+    images: Tensor,
+    traced: Trace,
+    landmarks: Mapping[str, str],
+    picture: tuple[int, int] | None = None,
 ) -> tuple[list[LayerMaps], Tensor]:
     """The maps at `landmarks` and the (1, K, H, W) logits of one normalised picture (1, C, H, W).
 
-    Where none of them is a map of class scores, the logits before their last enlargement come last.
+    picture: (height, width) of it where `images` is padded at the bottom and right; maps and logits are cut to it.
+    Where none of the maps is one of class scores, the logits before their last enlargement come last.
     """
     found: dict[str, LayerMaps] = {}
     size = (int(images.shape[-2]), int(images.shape[-1]))
+    shown = picture or size
 
     def keep(path: str, caption: str, output: Tensor, view: View) -> None:
-        rows = part_in_picture(view.rows, view.size[0], size[0])
-        columns = part_in_picture(view.columns, view.size[1], size[1])
+        rows = part_in_picture(view.rows, view.size[0], shown[0])
+        columns = part_in_picture(view.columns, view.size[1], shown[1])
         # A copy: activations that work in place come after the hook.
         values = output.detach()[0, :, rows, columns].float().cpu().numpy().copy()
         found.setdefault(path, _layer_maps(path, caption, values, view, size, model.num_classes))
@@ -92,7 +98,7 @@ def watch(
     if not any(layer.scores is not None for layer in layers) and traced.coarse is not None:
         keep("coarse logits", "class scores before the last enlargement", coarse, traced.coarse)
         layers.append(found["coarse logits"])
-    return layers, logits
+    return layers, logits[..., : shown[0], : shown[1]]
 
 
 @contextmanager

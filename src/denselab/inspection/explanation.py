@@ -45,7 +45,8 @@ class Effect:
 
 @dataclass(frozen=True)
 class Explanation:
-    """image: as it came. working: at the size that the network sees, which is the size of `probs` (K, h, w).
+    """image: as it came. working: at the size that the network sees, which is the size of `probs` (K, h, w). Where it is padded
+    further (Preprocessing.pad_to) all is computed with the padding and shown without.
 
     labels: (H, W) at the picture's own size. layers: the network's landmarks. random: the weights were never trained.
     """
@@ -108,15 +109,17 @@ def explain(
     size = segmenter.preprocessing.working_size((height, width))
     working = resize_image(image, size)
     pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None].to(segmenter.device)
-    images = normalise(pixels, segmenter.preprocessing.mean, segmenter.preprocessing.std)
+    normalised = normalise(pixels, segmenter.preprocessing.mean, segmenter.preprocessing.std)
+    images = segmenter.preprocessing.padded(normalised)
+    seen = (images.shape[-2], images.shape[-1])
     with progress("explain", 3, "steps", quiet) as bar:
-        traced = trace(segmenter.model, size, segmenter.architecture.in_channels)
+        traced = trace(segmenter.model, seen, segmenter.architecture.in_channels)
         bar.advance(info="layers")
-        layers, logits = watch(segmenter.model, images, traced, landmarks_of(segmenter.model, traced))
+        layers, logits = watch(segmenter.model, images, traced, landmarks_of(segmenter.model, traced), size)
         bar.advance(info="maps")
         at = (row * size[0] // height, column * size[1] // width)
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
-        gradient = effective_receptive_field(segmenter.model, images, at, winner).cpu().numpy()
+        gradient = effective_receptive_field(segmenter.model, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
     box = box_of(traced.maps[""].view, at)
     effect = Effect(at, winner, gradient, box, tuple(square_of(gradient, at, share) for share in SHARES))
@@ -127,7 +130,7 @@ def explain(
         label_maps(logits.float(), (height, width))[0],
         logits.float().softmax(dim=1)[0].cpu().numpy(),
         layers,
-        table_of(traced, size),
+        table_of(traced, seen),
         summarise(segmenter.model, traced),
         effect,
         (row, column),

@@ -22,6 +22,7 @@ class Initial:
     """The weights of a model folder. architecture: as segmenter.Architecture, the class count apart, as keys of TrainConfig.
 
     crf_layer: keys of TrainConfig too, empty where it has none. mean, std: RGB of pictures in 0..1, as they were trained with.
+    frozen_norm: as segmenter.Architecture.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class Initial:
     mean: RGB
     std: RGB
     tensors: dict[str, Tensor]
+    frozen_norm: bool
 
 
 def read_initial(folder: str | Path, run: Path) -> Initial:
@@ -54,7 +56,9 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         crf_layer = {"crf_layer": True, **{f"crf_{key}": value for key, value in crf.items()}} if crf else {}
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
-        return Initial(found, architecture, crf_layer, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), tensors)
+        rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+        frozen = bool(stored.get("frozen_norm"))  # not in older folders
+        return Initial(found, architecture, crf_layer, *rgb, tensors, frozen)
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{found / CONFIG} is not the config of a model folder: {error!r}") from None
 

@@ -1,7 +1,7 @@
 """From settings and a data set to a job: everything about a run that does not change while it runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from denselab.layers.crf_rnn import CRFSettings
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
+from denselab.models.deeplab_v2 import DeepLabV2
 from denselab.models.with_crf import WithCRF
 from denselab.runtime import cpu_count
 from denselab.segmenter import Architecture, Preprocessing, resolve_device
-from denselab.training.initial import read_initial, start_from
+from denselab.training.initial import Initial, read_initial, start_from
 from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_step
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -72,8 +73,8 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     initial = read_initial(settings["init"], run) if settings.get("init") else None
     if initial is not None and settings.get("model") is None:
         settings = {**initial.crf_layer, **_given(settings), **initial.architecture}
-    model, architecture, pretrained = _make_model(settings, dataset)
-    started = [Choice("init", settings["init"], start_from(model, initial))] if initial and initial.tensors else []
+    model, architecture, pretrained = _make_model(settings, dataset, initial is not None and initial.frozen_norm)
+    started = [_init_choice(settings, model, architecture, initial)] if initial and initial.tensors else []
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if isinstance(model, WithCRF):
         model.set_normalisation(mean, std)
@@ -108,7 +109,18 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     return job, model
 
 
-def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[SegmentationModel, Architecture, str]:
+def _init_choice(
+    settings: Mapping[str, Any], model: SegmentationModel, architecture: Architecture, initial: Initial
+) -> Choice:
+    """Copy the weights of `init`, and say how many and what is frozen."""
+    frozen = "; batch normalisation stays frozen as it is there" if architecture.frozen_norm else ""
+    return Choice("init", settings["init"], start_from(model, initial) + frozen)
+
+
+def _make_model(
+    settings: Mapping[str, Any], dataset: Dataset, frozen_norm: bool
+) -> tuple[SegmentationModel, Architecture, str]:
+    """The network, its architecture and where its encoder's weights are from. frozen_norm: that of `init` is frozen."""
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     value = {name: defaults[name] if settings.get(name) is None else settings[name] for name in defaults}
     if value["init"] and settings.get("pretrained") is None:
@@ -120,8 +132,16 @@ def _make_model(settings: Mapping[str, Any], dataset: Dataset) -> tuple[Segmenta
         output_stride=value["output_stride"],
         aux=bool(value["aux"]),
         crf_layer=_crf_layer(value) if value["crf_layer"] else None,
+        frozen_norm=frozen_norm,
     )
-    return architecture.create(value["pretrained"]), architecture, value["pretrained"]
+    model = architecture.create(value["pretrained"])
+    # ImageNet weights freeze it too, and a network that cannot be frozen is not: what is stored is what it came to.
+    return model, replace(architecture, frozen_norm=_norm_is_frozen(model)), value["pretrained"]
+
+
+def _norm_is_frozen(model: SegmentationModel) -> bool:
+    network = model.network if isinstance(model, WithCRF) else model
+    return isinstance(network, DeepLabV2) and network.norm_is_frozen
 
 
 def _crf_layer(value: Mapping[str, Any]) -> CRFSettings:

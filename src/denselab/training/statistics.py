@@ -24,13 +24,14 @@ def gather_statistics(
 
     Everything but the normalisation is in evaluation, dropout too: these are the activations that evaluation will see.
     The variance is torch's, of the values divided by their number less one. Several processes average theirs. A network
-    without such layers stays as it is.
+    without such layers stays as it is, and so do layers that are frozen.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, NORMS) and layer.track_running_stats]
+    model.train()  # does not wake a frozen layer (DeepLab v2)
+    layers = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats and m.training]
+    model.eval()
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
-    model.eval()
     try:
         for layer in layers:
             layer.reset_running_stats()

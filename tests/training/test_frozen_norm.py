@@ -1,0 +1,151 @@
+"""Batch normalisation that converted DeepLab v2 brings frozen (use_global_stats, learning rate 0) and training keeps so."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from denselab.checkpoint import read_folder, write_folder
+from denselab.data import Dataset
+from denselab.errors import Interrupted
+from denselab.models import MODELS
+from denselab.models.base import ModelEntry, ModelOptions
+from denselab.models.deeplab_v2 import DeepLabV2, caffe_resnet, resnet_score_layers
+from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.training import loop
+from denselab.training.run import run_training
+
+Settings = dict[str, Any]
+NAME = "thin_deeplabv2"
+
+
+def build(options: ModelOptions) -> DeepLabV2:
+    """DeepLab v2 on the release's kind of ResNet with 50 layers of a sixteenth of the width."""
+    layers = resnet_score_layers(128, options.num_classes)
+    return DeepLabV2(caffe_resnet(depth=50, width=4), layers, options.num_classes)
+
+
+@pytest.fixture(autouse=True)
+def thin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, NAME, ModelEntry(build, "thin DeepLab v2", "", 2016, "tests"))
+
+
+@pytest.fixture
+def converted(tiny_data: Dataset, tmp_path: Path) -> Path:
+    """A model folder as `denselab convert` writes it, with statistics that no training has near it."""
+    torch.manual_seed(0)
+    architecture = Architecture(NAME, tiny_data.label_space.num_classes, frozen_norm=True)
+    model = architecture.create().eval()
+    for tensor in norms(model).values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) + 0.5)
+    preprocessing = Preprocessing((513, 513), (0.4, 0.4, 0.4), (0.2, 0.2, 0.2), fit="shrink", pad_to=(513, 513))
+    segmenter = Segmenter(model, architecture, tiny_data.label_space, preprocessing, torch.device("cpu"), {})
+    save_segmenter(segmenter, tmp_path / "converted")
+    return tmp_path / "converted"
+
+
+@pytest.fixture
+def settings(tiny: Settings) -> Settings:
+    """Three steps at a rate that is felt."""
+    return {**tiny, "model": None, "encoder": None, "epochs": 1, "validations": 1, "lr": 1e-2}
+
+
+def norms(model: nn.Module) -> dict[str, Tensor]:
+    """Weights, biases and statistics of all batch normalisation, by name; the tensors themselves."""
+    return {
+        f"{path.removeprefix('network.')}.{name}": tensor.detach()
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.BatchNorm2d)
+        for name, tensor in layer.state_dict(keep_vars=True).items()
+    }
+
+
+def same_norms(run: Path, other: Path) -> bool:
+    found, expected = (norms(load_segmenter(folder, "cpu").model) for folder in (run, other))
+    assert found.keys() == expected.keys()
+    assert len(found) == 53 * 5
+    return all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_the_flag_is_saved_and_older_folders_have_none(converted: Path, tmp_path: Path) -> None:
+    assert load_segmenter(converted, "cpu").architecture.frozen_norm
+    assert load_segmenter(converted, "cpu").model.norm_is_frozen
+    files = read_folder(converted)
+    config = json.loads(files["config.json"])
+    del config["architecture"]["frozen_norm"], config["preprocessing"]["pad_to"]
+    write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
+    old = load_segmenter(tmp_path / "old", "cpu")
+    assert not old.architecture.frozen_norm
+    assert not old.model.norm_is_frozen
+    assert old.preprocessing.pad_to is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"ema": 0.0}, {"bn_statistics": "cumulative"}, {"model": NAME}, {"crf_layer": True}],
+    ids=["plain", "no-ema", "cumulative", "model-named", "crf-layer"],
+)
+def test_training_on_keeps_it_and_trains_the_rest(
+    converted: Path, tiny_data: Dataset, settings: Settings, tmp_path: Path, more: Settings
+) -> None:
+    """`--init` used to build the network anew with batch normalisation awake: three steps left no statistic of the file's."""
+    run_training({**settings, "init": str(converted), **more}, tiny_data, tmp_path / "run")
+    assert same_norms(tmp_path / "run", converted)
+    before, after = (load_segmenter(folder, "cpu") for folder in (converted, tmp_path / "run"))
+    assert after.architecture.frozen_norm, "a run that goes on from this one keeps it too"
+    assert after.preprocessing.pad_to is None, "it is validated as DenseLab trains"
+    old, new = before.model.state_dict(), {n.removeprefix("network."): t for n, t in after.model.state_dict().items()}
+    for name in ("encoder.conv1.weight", "encoder.layer4.2.conv3.weight", "fc1_c0.weight"):
+        assert not torch.equal(old[name], new[name]), name
+    assert "batch normalisation stays frozen" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_stays_so_after_a_resume(
+    converted: Path,
+    tiny_data: Dataset,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+) -> None:
+    """Also where the folder of --init is gone: the run's own model knows it. The end is that of a run without a stop."""
+    shutil.copytree(converted, tmp_path / "source")
+    whole = {**settings, "epochs": 2, "validations": 6, "init": str(tmp_path / "source")}
+    run_training(whole, tiny_data, tmp_path / "straight")
+    original = loop.train_step
+
+    def stepping(stepper: Any, batches: Any, seed: int, number: int) -> float:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(stepper, batches, seed, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", stepping)
+        with pytest.raises(Interrupted):
+            run_training(whole, tiny_data, tmp_path / "run")
+    if not kept:
+        shutil.rmtree(tmp_path / "source")
+    run_training({}, tiny_data, tmp_path / "run", resume=True)
+    assert same_norms(tmp_path / "run", converted)
+    straight, resumed = (tmp_path / name / "last" / "model.safetensors" for name in ("straight", "run"))
+    assert straight.read_bytes() == resumed.read_bytes()
+
+
+def test_from_scratch_it_learns(tiny_data: Dataset, settings: Settings, tmp_path: Path) -> None:
+    run_training({**settings, "model": NAME}, tiny_data, tmp_path / "run")
+    model = load_segmenter(tmp_path / "run", "cpu").model
+    fresh = norms(build(ModelOptions(tiny_data.label_space.num_classes)))
+    assert not model.norm_is_frozen
+    assert all(not torch.equal(tensor, fresh[name]) for name, tensor in norms(model).items())
+
+
+def test_a_network_that_cannot_freeze_says_nothing_of_it(tiny_data: Dataset) -> None:
+    assert Architecture("unet_small", 3, frozen_norm=True).create().get_submodule("core").training
