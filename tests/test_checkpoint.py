@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from denselab.checkpoint import (
     pack_tensors,
     read_folder,
     read_newest_folder,
+    read_torch_file,
     unpack_json,
     unpack_tensors,
     write_file,
@@ -133,3 +135,36 @@ def test_garbage_is_refused_by_name() -> None:
         unpack_json(b"{", "c.json")
     with pytest.raises(CheckpointError, match="list"):
         unpack_json(json.dumps([1]).encode(), "c.json")
+
+
+class Evil:
+    """A call as soon as it is read: a folder named `executed` in the present one."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, ("executed",))
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_hostile_pickle_is_refused_without_torch_s_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    """Torch answered protocols 4 and 5 with "re-running with weights_only=False will likely succeed", and we quoted it."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Evil()}, protocol=protocol))
+    with pytest.raises(CheckpointError, match=r"evil\.pth is .*pickle.*nothing of it was run") as caught:
+        read_torch_file(path)
+    message = str(caught.value)
+    assert "weights_only" not in message
+    assert "torch.save(model.state_dict(), ...)" in message
+    assert "safetensors" in message
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(path.read_bytes())
+    assert (tmp_path / "executed").exists(), "else the pickle proves nothing"
+
+
+def test_a_file_of_another_kind_is_no_pickle_for_sure(tmp_path: Path) -> None:
+    (tmp_path / "x.caffemodel").write_bytes(b"\n\x03net\xa2\x06\x10 of Caffe")
+    with pytest.raises(CheckpointError, match=r"x\.caffemodel .*no file of torch\.save.*the right --from") as caught:
+        read_torch_file(tmp_path / "x.caffemodel")
+    assert "weights_only" not in str(caught.value)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,17 +118,29 @@ def read_torch_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist, or is no file; check the path")
-    try:  # a zip is mapped, so that only what is used is read; the format before torch 1.6 cannot be
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    try:
+        with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; ours is said below
+            warnings.simplefilter("ignore", UserWarning)
+            # a zip is mapped, so that only what is used is read; the format before torch 1.6 cannot be
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError, ...: whatever the bytes provoke
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted:
-            raise CheckpointError(
-                f"{path} is an unsafe pickle: it calls for {wanted[1]}, and nothing of it was run. Save the weights alone "
-                "where you trust the file: torch.save(model.state_dict(), ...) or safetensors"
-            ) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise CheckpointError(f"{path} is not a file of torch.save, or is damaged: {reason}; fetch it anew") from None
+        raise CheckpointError(_why_not_torch(path, str(error).strip() or type(error).__name__)) from None
+
+
+def _why_not_torch(path: Path, reason: str) -> str:
+    """One line for what torch said. Its advice to set weights_only=False, which would run the file, is never passed on."""
+    if wanted := re.search(r"GLOBAL ([\w.]+)", reason):
+        return (
+            f"{path} is an unsafe pickle: it calls for {wanted[1]}, and nothing of it was run. Save the weights alone "
+            "where you trust the file: torch.save(model.state_dict(), ...) or safetensors"
+        )
+    if "weights_only" in reason or reason.startswith("Weights only"):
+        return (
+            f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of it was "
+            "run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the file, or use "
+            "safetensors; for a file of another kind, give the right --from"
+        )
+    return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; fetch it anew"
 
 
 def unpack_json(content: bytes, source: str) -> dict[str, Any]:

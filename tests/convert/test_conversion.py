@@ -10,15 +10,24 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
+from torch.nn import functional as F
 
 import denselab
+from denselab.build import create_model
 from denselab.cli.convert import convert
-from denselab.convert.conventions import label_space_of, preprocessing_of, read_label_table
+from denselab.convert import conversion
+from denselab.convert.conventions import Colours, label_space_of, norm_was_frozen, preprocessing_of, read_label_table
 from denselab.convert.conversion import convert_file
+from denselab.data.transforms import normalise
 from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.segmenter import load_segmenter
+from denselab.models import MODELS
+from denselab.segmenter import Architecture, Segmenter, load_segmenter
 
 LRASPP = "lraspp_mobilenet_v3_large"
+TORCHVISION = {"fcn_resnet50", "fcn_resnet101", LRASPP} | {
+    f"deeplabv3_{trunk}" for trunk in ("resnet50", "resnet101", "mobilenet_v3_large")
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +71,17 @@ def test_torchvision_weights_become_a_folder_that_predicts_the_same(
 
 def test_a_new_score_layer_for_other_classes(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(weights, "torchvision", LRASPP, tmp_path / "out", classes=5)
-    assert (
-        "4 tensors are not in the file and start anew, first classifier.low_classifier.weight"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "taken: backbone, classifier.cbr.0, classifier.cbr.1, classifier.scale.1\n" in said
+    assert "4 tensors start anew: classifier.low_classifier, classifier.high_classifier\n" in said
+    assert "left out of the file: classifier.low_classifier.weight (21, 40, 1, 1), " in said
     segmenter = load_segmenter(tmp_path / "out", "cpu")
     assert segmenter.label_space.names == ("class_0", "class_1", "class_2", "class_3", "class_4")
     own = segmenter.model.state_dict()
     saved = torch.load(weights, weights_only=True)
     torch.testing.assert_close(own["backbone.0.0.weight"], saved["backbone.0.0.weight"])
     assert own["classifier.high_classifier.weight"].shape == (5, 128, 1, 1)
-    assert "4 tensors are not in the file" in (tmp_path / "out" / "README.md").read_text()
+    assert "- 4 tensors start anew: classifier.low_classifier, " in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_imagenet_weights_need_a_number_of_classes(tmp_path: Path) -> None:
@@ -81,6 +90,52 @@ def test_imagenet_weights_need_a_number_of_classes(tmp_path: Path) -> None:
         convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out")
     done = convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out", classes=4)
     assert all(name.startswith("classifier.") for name in done.untouched)
+
+
+@pytest.mark.parametrize("model", [LRASPP, "deeplabv3_mobilenet_v3_large"])
+def test_torchvision_s_imagenet_mobilenet_starts_torchvision_s_networks(model: str, tmp_path: Path) -> None:
+    """Its names are features.0.0.weight and classifier.0.weight: nothing of it was found, since only prefixes were added."""
+    torch.manual_seed(0)
+    state = torchvision.models.mobilenet_v3_large(weights=None).state_dict()
+    torch.save(state, tmp_path / "mobilenet_v3_large-5c1a4163.pth")
+    done = convert_file(tmp_path / "mobilenet_v3_large-5c1a4163.pth", "torchvision", model, tmp_path / "out", classes=4)
+    own = done.segmenter.model.state_dict()
+    for name, tensor in state.items():
+        if name.startswith("features."):
+            torch.testing.assert_close(own[name.replace("features.", "backbone.", 1)], tensor, atol=0, rtol=0)
+    assert all(name.startswith("classifier.") for name in done.untouched)
+    assert [line.split(" ")[0] for line in done.left_out] == [
+        f"classifier.{i}.{a}" for i in (0, 3) for a in ("weight", "bias")
+    ]
+
+
+@pytest.mark.parametrize("name", ["model/config.json", "last/state.json", "metrics.jsonl"])
+def test_a_run_folder_is_not_written_into(weights: Path, tmp_path: Path, name: str) -> None:
+    """The converted config.json in the root of a run was read in place of the trained model/."""
+    (tmp_path / "run" / name).parent.mkdir(parents=True)
+    (tmp_path / "run" / name).write_text("{}")
+    with pytest.raises(ConfigError, match=rf"run holds a run \({name.split('/')[0]}\).*choose another --out") as caught:
+        convert_file(weights, "torchvision", LRASPP, tmp_path / "run")
+    assert caught.value.exit_code == 2
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_only_the_same_network_is_converted_again_into_its_folder(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        convert_file(weights, "torchvision", LRASPP, out)
+    before = (out / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"another model \(num_classes 21, not 4\); choose another --out"):
+        convert_file(weights, "torchvision", LRASPP, out, classes=4)
+    config = json.loads(before)
+    config["scores"] = {"miou": 0.5}
+    (out / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="trained with DenseLab; choose another --out"):
+        convert_file(weights, "torchvision", LRASPP, out)
+    for content in ("[]", "{}", "no"):
+        (out / "config.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"config\.json that is not of a model folder; choose another --out"):
+            convert_file(weights, "torchvision", LRASPP, out)
 
 
 def test_half_an_encoder_is_refused(weights: Path, tmp_path: Path) -> None:
@@ -199,6 +254,91 @@ def test_known_label_spaces(classes: int, first: str, title: str) -> None:
     assert space.num_classes == classes
     assert space.names[0] == first
     assert title in name
+
+
+def random_segmenter(name: str, colours: Colours) -> Segmenter:
+    """A network with random weights behind what its converted form has before it."""
+    torch.manual_seed(0)
+    architecture = Architecture(name, 21, MODELS[name].default_encoder)
+    preprocessing = preprocessing_of(name, architecture.encoder, colours, 21)
+    space, _ = label_space_of(name, 21)
+    return Segmenter(architecture.create().eval(), architecture, space, preprocessing, torch.device("cpu"), {})
+
+
+def padded_by_hand(segmenter: Segmenter, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """(1, K, H, W) logits of a picture on a 513x513 canvas of the mean colour, and those of the picture without one."""
+    height, width = image.shape[:2]
+    prep = segmenter.preprocessing
+    pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None], prep.mean, prep.std)
+    with torch.no_grad():
+        full = segmenter.model(F.pad(pixels, (0, 513 - width, 0, 513 - height)))
+        return full[..., :height, :width], segmenter.model(pixels)
+
+
+@pytest.mark.parametrize(("name", "colours"), [("deeplabv3plus_mobilenetv2", "tf"), ("deeplab_largefov", "caffe")])
+def test_deeplab_sees_a_picture_on_the_authors_canvas(name: str, colours: Colours) -> None:
+    """Converted networks ran at the picture's own size: LargeFOV's border and all that v3+'s image pooling says were others."""
+    segmenter = random_segmenter(name, colours)
+    image = np.random.default_rng(0).integers(0, 256, (333, 401, 3), dtype=np.uint8)
+    expected, bare = padded_by_hand(segmenter, image)
+    found = segmenter.logits([image])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert float((bare - expected).abs().max()) > 1e-2 * float(expected.std()), "else this test would prove nothing"
+    np.testing.assert_allclose(segmenter.probs(image), expected.softmax(1)[0].numpy(), atol=1e-4)
+
+
+def test_the_canvas_is_saved_with_converted_weights(tmp_path: Path) -> None:
+    original = random_segmenter("deeplabv3plus_mobilenetv2", "torch")
+    save_file(original.model.state_dict(), tmp_path / "weights.safetensors")
+    convert_file(tmp_path / "weights.safetensors", "torch", "deeplabv3plus_mobilenetv2", tmp_path / "out")
+    loaded = load_segmenter(tmp_path / "out", "cpu")
+    assert loaded.preprocessing.pad_to == (513, 513)
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    expected, bare = padded_by_hand(loaded, image)
+    torch.testing.assert_close(loaded.logits([image]), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert not torch.allclose(bare, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
+    assert "padded to 513x513" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "imgsz", "pad_to"),
+    [
+        ("deeplab_7x7", 21, (513, 513), (513, 513)),
+        ("deeplab_msc_largefov", 21, (513, 513), (513, 513)),
+        ("deeplabv2_vgg", 21, (513, 513), (513, 513)),
+        ("deeplabv2_resnet101_msc", 21, (513, 513), (513, 513)),
+        ("deeplabv3", 21, (513, 513), (513, 513)),
+        ("deeplabv3plus_xception65", 21, (513, 513), (513, 513)),
+        # 1024x2048 becomes 1025x2049 in the network itself; a window of it must not
+        ("deeplabv3plus_xception65", 19, (1025, 2049), None),
+        *((name, 21, (520, 520), None) for name in sorted(TORCHVISION)),
+        ("fcn8s", 21, (500, 500), None),
+        ("unet_release", 21, (512, 512), None),
+        ("segnet", 21, (360, 480), None),
+    ],
+)
+def test_which_networks_have_a_canvas(
+    model: str, classes: int, imgsz: tuple[int, int], pad_to: tuple[int, int] | None
+) -> None:
+    """The authors' DeepLabs, and not torchvision's of nearly the same names."""
+    found = preprocessing_of(model, MODELS[model].default_encoder, "torch", classes)
+    assert (found.imgsz, found.pad_to) == (imgsz, pad_to)
+
+
+def test_whose_batch_normalisation_was_frozen() -> None:
+    frozen = {name for name in MODELS if norm_was_frozen(name)}
+    assert frozen == {f"deeplabv2_resnet101{form}" for form in ("", "_s", "_largefov", "_msc")}
+
+
+@pytest.mark.parametrize(("model", "frozen"), [("deeplabv2_resnet101", True), ("deeplabv3plus_mobilenetv2", False)])
+def test_a_converted_network_knows_that_its_normalisation_was_frozen(
+    monkeypatch: pytest.MonkeyPatch, model: str, frozen: bool
+) -> None:
+    with torch.device("meta"):
+        state = create_model(model, 2).state_dict()
+    monkeypatch.setattr(conversion, "read_state_dict", lambda path: state)
+    architecture, *_ = conversion._read(Path("weights.pth"), "torch", model, None)
+    assert architecture.frozen_norm == frozen
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,9 @@ def strides(resnet: ResNet, which: str) -> list[int]:
 
 
 def test_parameters() -> None:
-    """reference: torchvision_weights.md, section 1; deeplab.md, section 3 (beta stem: 123,776 more)."""
+    """reference: torchvision_weights.md, section 1."""
     assert parameters(on_meta(50)) == 23_508_032
     assert parameters(on_meta(101)) == 42_500_160
-    assert parameters(on_meta(101, stem="conv3x3")) == 42_623_936
-    assert parameters(on_meta(50, stem="conv3x3")) - parameters(on_meta(50)) == 123_776
 
 
 @pytest.mark.parametrize(
@@ -59,9 +57,8 @@ def test_parameters() -> None:
         (224, 32, (112, 56, 28, 14, 7)),  # He et al., table 1
     ],
 )
-@pytest.mark.parametrize("stem", ["conv7", "conv3x3"])
-def test_the_size_table(size: int, output_stride: int, sides: tuple[int, ...], stem: str) -> None:
-    maps = on_meta(50, output_stride=output_stride, stem=stem)(torch.empty(1, 3, size, size, device="meta"))
+def test_the_size_table(size: int, output_stride: int, sides: tuple[int, ...]) -> None:
+    maps = on_meta(50, output_stride=output_stride)(torch.empty(1, 3, size, size, device="meta"))
     assert list(maps) == ["stem", "layer1", "layer2", "layer3", "layer4"]
     assert tuple(x.shape[-1] for x in maps.values()) == sides
     assert [x.shape[1] for x in maps.values()][1:] == [256, 512, 1024, 2048]
@@ -193,8 +190,6 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"model.safetensors.*layer3.*depth it is of"):
         load_resnet_weights(on_meta(101), tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model.safetensors holds bn1.bias, which this ResNet has not"):
-        load_resnet_weights(on_meta(50, stem="conv3x3"), tmp_path / "model.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match=r"broken.safetensors: unreadable"):
         load_resnet_weights(on_meta(50), tmp_path / "broken.safetensors")

@@ -34,8 +34,7 @@ def convert(
     lines = [
         f"{len(done.mapped)} tensors of {file.name} ({done.form}) are now {model} with {classes_found} classes ({done.table})"
     ]
-    if done.untouched:
-        lines.append(f"{len(done.untouched)} tensors are not in the file and start anew, first {done.untouched[0]}")
+    lines += done.summary()
     lines.append(f"written to {out}; its README.md says what was changed")
     for line in lines:
         stdout.print(line, markup=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """From a file of weights to a model folder: read, map, check, save, and write down what was done."""
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,24 +16,49 @@ from denselab.convert.conventions import (
     Colours,
     Source,
     label_space_of,
+    norm_was_frozen,
     preprocessing_of,
     read_label_table,
 )
-from denselab.convert.mapping import PROBES, Mapped, Reading, Skeleton, check_fit, first_convolution, infer_classes
+from denselab.convert.mapping import (
+    PROBES,
+    ClassShapes,
+    Mapped,
+    Reading,
+    Skeleton,
+    check_fit,
+    class_shapes,
+    infer_classes,
+)
 from denselab.convert.names_caffe import map_caffe
 from denselab.convert.names_tf import map_tensorflow
 from denselab.convert.names_torch import COUNTER, map_state
+from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import Architecture, Segmenter, model_card, save_segmenter
+from denselab.segmenter import CONFIG, Architecture, Segmenter, model_card, save_segmenter
+
+LISTED = 12  # what a line shows of what was left out
+OF_A_RUN = (
+    "model",
+    "last",
+    "model.previous",
+    "last.previous",
+    "metrics.jsonl",
+    "stages.json",
+)  # as training/ names them
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of a file. untouched: tensors of the network that the file does not hold and that start at random."""
+    """What came of a file.
+
+    untouched: tensors of the network that are not from the file and start anew. left_out: what of the file was not taken: a
+    classifier's last layers, and layers of another shape that may start anew.
+    """
 
     segmenter: Segmenter
     source: Path
@@ -41,6 +67,7 @@ class Conversion:
     table: str
     mapped: tuple[Mapped, ...]
     untouched: tuple[str, ...]
+    left_out: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
         """For --json and the card."""
@@ -54,7 +81,20 @@ class Conversion:
             "tensors": len(self.mapped),
             "done": dict(Counter(entry.done for entry in self.mapped if entry.done)),
             "untouched": list(self.untouched),
+            "left_out": list(self.left_out),
         }
+
+    def summary(self) -> list[str]:
+        """What was taken, what starts anew and what was left out, a line for each that there is."""
+        own = [name for name in self.segmenter.model.state_dict() if not name.endswith(COUNTER)]
+        taken = [entry.target for entry in self.mapped if not entry.target.endswith(COUNTER)]
+        lines = [f"taken: {by_layer(taken, own)}"]
+        if self.untouched:
+            lines.append(f"{len(self.untouched)} tensors start anew: {by_layer(self.untouched, own)}")
+        if self.left_out:
+            more = f" and {len(self.left_out) - LISTED} more" if len(self.left_out) > LISTED else ""
+            lines.append(f"left out of the file: {', '.join(self.left_out[:LISTED])}{more}")
+        return lines
 
 
 def convert_file(
@@ -69,26 +109,28 @@ def convert_file(
 ) -> Conversion:
     """Convert `path` into the model folder `out`.
 
-    classes: None reads the number from the file, which then has to hold every tensor of the network; a number starts a
-    new score layer where the file's has another, and leaves what an ImageNet file lacks at its initialisation (for
-    `train --init`). labels: a label table of the user's. Raises CheckpointError, ConfigError, DataError, ResourceError.
+    classes: None reads the number from the file, which then has to hold every tensor of the network; a number starts anew
+    what depends on it where the file's is another, and all but the encoder where the file holds only that (ImageNet weights,
+    for `train --init`). labels: a label table of the user's. Raises CheckpointError, ConfigError, DataError, ResourceError.
     """
+    _refuse_a_run(out)
     table = read_label_table(labels) if labels is not None else None
     architecture, reading, form, colours = _read(path, source, model, encoder)
+    by_classes: ClassShapes = {}
     if classes is None:
         classes = infer_classes(reading.mapped, lambda k: replace(architecture, num_classes=k).create(), str(path))
-        partial = False
     else:
-        partial = True
+        by_classes = class_shapes(lambda k: replace(architecture, num_classes=k).create())
     architecture = replace(architecture, num_classes=classes)
+    _refuse_another_model(out, architecture)
     network = architecture.create()
-    mapped, untouched = _load(network, reading, partial, str(path))
+    mapped, untouched, left_out = _load(network, reading, by_classes, str(path))
     space, title = label_space_of(model, classes) if table is None else (table, f"{labels}")
     if space.num_classes != classes:
         raise ConfigError(f"{labels} has {space.num_classes} classes, the network {classes}; give a table of {classes}")
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)
     segmenter = Segmenter(network.eval(), architecture, space, preprocessing, torch.device("cpu"), {})
-    conversion = Conversion(segmenter, path, _sha256(path, source), form, title, mapped, untouched)
+    conversion = Conversion(segmenter, path, _sha256(path, source), form, title, mapped, untouched, left_out)
     save_segmenter(segmenter, out, conversion_card(conversion))
     return conversion
 
@@ -96,7 +138,7 @@ def convert_file(
 def _read(path: Path, source: Source, model: str, encoder: str | None) -> tuple[Architecture, Reading, str, Colours]:
     """The network that was asked for, what the file gives for it, whose names those are, and whose pixels it expects."""
     default = MODELS[model].default_encoder if model in MODELS else None  # an unknown name is refused when it is built
-    architecture = Architecture(model, PROBES[0], encoder or default)
+    architecture = Architecture(model, PROBES[0], encoder or default, frozen_norm=norm_was_frozen(model))
     skeleton = _skeleton(architecture)
     if source == "caffe":
         return architecture, map_caffe(read_caffemodel(path), skeleton), "Caffe", "caffe"
@@ -117,26 +159,51 @@ def _skeleton(architecture: Architecture) -> Skeleton:
         )
 
 
+def _refuse_a_run(out: Path) -> None:
+    """ConfigError where `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
+    found = [name for name in OF_A_RUN if (out / name).exists()]
+    if found:
+        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another --out")
+
+
+def _refuse_another_model(out: Path, architecture: Architecture) -> None:
+    """ConfigError where `out` is a model folder, unless a conversion of the same network, which may be made again."""
+    if not (out / CONFIG).exists():
+        return
+    try:
+        config = json.loads((out / CONFIG).read_bytes())
+        there, scores = Architecture(**config["architecture"]), config.get("scores")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{out} holds a {CONFIG} that is not of a model folder; choose another --out") from None
+    was, now = asdict(replace(there, frozen_norm=architecture.frozen_norm)), asdict(architecture)
+    if differing := [f"{key} {was[key]}, not {now[key]}" for key in was if was[key] != now[key]]:
+        raise ConfigError(f"{out} holds another model ({'; '.join(differing)}); choose another --out")
+    if scores:  # only training writes them
+        raise ConfigError(f"{out} holds a model that was trained with DenseLab; choose another --out")
+
+
 def _load(
-    network: SegmentationModel, reading: Reading, partial: bool, source: str
-) -> tuple[tuple[Mapped, ...], tuple[str, ...]]:
-    """Put what was read into the network; returns what went in, and the names of what stays as it was."""
+    network: SegmentationModel, reading: Reading, by_classes: ClassShapes, source: str
+) -> tuple[tuple[Mapped, ...], tuple[str, ...], tuple[str, ...]]:
+    """Put what was read into the network; returns what went in, the names of what stays as it was, and what was left out.
+
+    by_classes: see mapping.class_shapes; empty where every tensor has to be in the file.
+    """
     own = network.state_dict()
-    mapped, unused = list(reading.mapped), reading.unused
     optional = {name for name in own if name.endswith(COUNTER)} | _frozen(network)
-    if partial:
-        mapped = [entry for entry in mapped if entry.tensor.shape == own[entry.target].shape]
-        trunk = first_convolution(network).split(".")[0] + "."
-        optional |= {name for name in own if not name.startswith(trunk)}
-        unused = ()
-    check_fit(own, mapped, unused, optional, source)
+    mapped, dropped = list(reading.mapped), list[Mapped]()
+    if by_classes:
+        optional |= may_start_anew(network, mapped, by_classes)
+        mapped, dropped = fitting_layers(mapped, own, optional)
+    check_fit(own, mapped, reading.unused, optional, source)
     for entry in mapped:
         if not bool(entry.tensor.isfinite().all()):
             raise CheckpointError(f"{source}: {entry.source} holds values that are not finite; fetch it anew")
     given: dict[str, Tensor] = {entry.target: entry.tensor for entry in mapped}
     network.load_state_dict({**own, **given})
     untouched = tuple(name for name in own if name not in given and not name.endswith(COUNTER))
-    return tuple(mapped), untouched
+    unfit = tuple(dict.fromkeys(f"{entry.source} {tuple(entry.tensor.shape)}" for entry in dropped))
+    return tuple(mapped), untouched, reading.spare + unfit
 
 
 def _frozen(network: nn.Module) -> set[str]:
@@ -160,11 +227,8 @@ def conversion_card(conversion: Conversion) -> str:
     counted = [f"- {what}: {n} tensor{'s' if n > 1 else ''}" for what, n in facts["done"].items()]
     done = "\n".join(counted) or "- nothing but names"
     rest = ""
-    if conversion.untouched:
-        rest = (
-            f"\n{len(conversion.untouched)} tensors are not in the file and were left at their start: "
-            f"{', '.join(conversion.untouched[:12])}{', ...' if len(conversion.untouched) > 12 else ''}.\n"
-        )
+    if conversion.untouched or conversion.left_out:
+        rest = "\nNetwork and file are not the same:\n" + "".join(f"- {line}\n" for line in conversion.summary())
     usual = model_card(conversion.segmenter).replace(
         "trained with DenseLab", "whose weights were converted by DenseLab"
     )

@@ -28,12 +28,19 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file gives for a network. unused: names in the file that found no place and should have."""
+    """What a file gives for a network. unused: what of the file found no place and should have, each with its shape.
+
+    spare: an ImageNet classifier's last layers, which need none.
+    """
 
     mapped: tuple[Mapped, ...]
     unused: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
 
 
+ClassShapes = dict[
+    str, tuple[tuple[int, ...], tuple[int, ...]]
+]  # {tensor: its shape with PROBES[0], PROBES[1] classes}
 Skeleton = SegmentationModel  # a network on the meta device: names, kinds and shapes without values
 
 
@@ -109,14 +116,20 @@ def unscaled(module: nn.BatchNorm2d) -> Tensor:
     return variance
 
 
+def class_shapes(create: Callable[[int], Skeleton]) -> ClassShapes:
+    """The tensors whose shape depends on the number of classes; create: the network with so many."""
+    with torch.device("meta"):
+        few, more = ({n: tuple(t.shape) for n, t in create(k).state_dict().items()} for k in PROBES)
+    return {name: (few[name], more[name]) for name in few if few[name] != more[name]}
+
+
 def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], source: str) -> int:
     """K, read from every mapped tensor whose shape depends on it. Raises CheckpointError where none does, or two disagree."""
-    with torch.device("meta"):
-        few, more = ({n: t.shape for n, t in create(k).state_dict().items()} for k in PROBES)
+    by_classes = class_shapes(create)
     found: dict[int, str] = {}
     for entry in mapped:
-        low, high = few.get(entry.target), more.get(entry.target)
-        if low is None or high is None or low == high or entry.tensor.ndim != len(low):
+        low, high = by_classes.get(entry.target, ((), ()))
+        if not low or entry.tensor.ndim != len(low):
             continue
         axis = next(i for i, (a, b) in enumerate(zip(low, high, strict=True)) if a != b)
         if low[axis] == PROBES[0]:
@@ -154,5 +167,5 @@ def check_fit(
             faults.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
     if faults:
         raise CheckpointError(
-            f"{source} does not fit this network; {'; '.join(faults)}; choose another --model or --from"
+            f"{source} does not fit this network; {'; '.join(faults)}; choose another --model, --encoder or --from"
         )

@@ -47,8 +47,9 @@ GOOGLENET_STEM = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "conv2_reduce", "
 UNET_DOWN = re.compile(r"^conv_d(?P<level>[0-4])(?P<step>a-b|b-c)$")
 UNET_UP = re.compile(r"^conv_u(?P<level>[0-3])(?P<step>b-c|c-d)$")
 UNET_UPCONV = re.compile(r"^upconv_[du]\d[cd]_u(?P<level>[0-3])a$")
-CLASSIFIER_ENDS = {  # scores of ImageNet's 1000 classes
-    *("fc8", "fc1000", "loss3/classifier"),
+IMAGENET_CLASSES = 1000
+CLASSIFIER_ENDS = {  # ImageNet's scores and, where a network has no place for them, the layers that lead there
+    *("fc6", "fc7", "fc8", "fc1000", "loss3/classifier"),
     *(f"loss{i}/{layer}" for i in (1, 2) for layer in ("conv", "fc", "classifier")),
 }
 
@@ -60,15 +61,22 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
     first = first_convolution(skeleton)
     mapped: list[Mapped] = []
     unused: list[str] = []
+    spare: list[str] = []
     names = {layer.name for layer in layers}
     for layer in layers:
-        path = module_path(layer.name, leaves, modules)
+        path = None if _is_imagenet_score(layer) else module_path(layer.name, leaves, modules)
         copy = SHARED.match(layer.name)
         if path is not None:
             mapped += _layer(layer, path, modules[path], first=path == first)
-        elif layer.name not in CLASSIFIER_ENDS and not (copy and copy["name"] in names):
-            unused.append(f"{layer.name} {tuple(layer.blobs[0].shape)}")
-    return Reading(tuple(_absorb_bias(_with_plain_statistics(mapped, modules), modules)), tuple(unused))
+        elif not (copy and copy["name"] in names):
+            (spare if layer.name in CLASSIFIER_ENDS else unused).append(f"{layer.name} {tuple(layer.blobs[0].shape)}")
+    found = _absorb_bias(_with_plain_statistics(mapped, modules), modules)
+    return Reading(tuple(found), tuple(unused), tuple(spare))
+
+
+def _is_imagenet_score(layer: CaffeLayer) -> bool:
+    """VGG's own fc8, which is not the fc8 of DeepLab: that one is named after its data (fc8_voc12)."""
+    return layer.name in CLASSIFIER_ENDS and IMAGENET_CLASSES in layer.blobs[0].shape[:-1]
 
 
 def module_path(name: str, leaves: Mapping[str, str], modules: Mapping[str, nn.Module]) -> str | None:

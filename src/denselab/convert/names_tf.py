@@ -25,7 +25,7 @@ LEAVES = {  # variable: (attribute here, order of axes)
     "moving_mean": ("running_mean", (0,)),
     "moving_variance": ("running_var", (0,)),
 }
-CLASSIFIER = re.compile(r"/(logits|Logits)/")  # of ImageNet
+CLASSIFIER = re.compile(r"^(xception_\d+/logits|MobilenetV2/(Logits|Conv_1))/")  # of ImageNet
 
 
 def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skeleton) -> Reading:
@@ -38,6 +38,7 @@ def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skele
     modules = dict(skeleton.named_modules())
     mapped: list[Mapped] = []
     unused: list[str] = []
+    spare: list[str] = []
     for name, values in variables.items():
         scope, _, leaf = name.rpartition("/")
         if leaf not in LEAVES:
@@ -47,9 +48,9 @@ def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skele
         if module in modules and values.ndim == len(axes) and hasattr(modules[module], attribute):
             tensor = as_tensor(np.transpose(values, axes))
             mapped.append(Mapped(f"{module}.{attribute}", name, tensor, "axes reordered" if len(axes) > 1 else ""))
-        elif not CLASSIFIER.search(name) or name.startswith("logits/"):
-            unused.append(f"{name} {tuple(values.shape)}")
-    return Reading(tuple(mapped), tuple(unused))
+        else:
+            (spare if CLASSIFIER.match(name) else unused).append(f"{name} {tuple(values.shape)}")
+    return Reading(tuple(mapped), tuple(unused), tuple(spare))
 
 
 def module_path(scope: str) -> str:

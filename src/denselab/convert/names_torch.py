@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import timm
+import torch
 from torch import Tensor, nn
 
 from denselab.convert.mapping import (
@@ -23,6 +25,7 @@ from denselab.convert.mapping import (
     leaf_modules,
 )
 from denselab.convert.names_caffe import KINDS, module_path
+from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import CheckpointError
 
@@ -30,6 +33,18 @@ State = Mapping[str, Tensor]
 Renames = dict[str, str]  # name in the file: name in the network
 COUNTER = "num_batches_tracked"  # of batch normalisation; not used, and old files have none
 TRUNKS = ("encoder.backbone.", "encoder.", "backbone.")  # where a network keeps its encoder
+CLASSIFIER = re.compile(
+    r"^(fc\d*|classifier|head|pre_logits)\."
+)  # the last layers of torchvision's, timm's and Caffe's
+SPELLINGS: tuple[Callable[[str], str], ...] = (  # of a name in an ImageNet file, as an encoder may have it
+    str,
+    lambda name: name.removeprefix(
+        "features."
+    ),  # torchvision's MobileNetV3, of which the segmentation networks keep that part
+    lambda name: name.replace(
+        ".", "_", 1
+    ),  # timm's feature networks lay a sequence flat: stages.0 is stages_0 (ConvNeXt, Swin)
+)
 KAZUTO_CONVS = {"reduce": "conv1", "conv3x3": "conv2", "increase": "conv3"}
 KAZUTO = re.compile(
     r"^base\.layer(?P<stage>[2-5])\.block(?P<block>\d+)\.(?P<part>\w+)\.(?P<kind>conv|bn)\.(?P<attribute>\w+)$"
@@ -38,7 +53,7 @@ KAZUTO = re.compile(
 
 @dataclass(frozen=True)
 class Form:
-    """Who may have written a file. trunk: it holds an ImageNet classifier, whose last layers have no place in a network."""
+    """Who may have written a file. trunk: it holds an ImageNet network, of which only the encoder has a place."""
 
     title: str
     rename: Callable[[State, Skeleton], Renames]
@@ -61,8 +76,19 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
         )
     modules, first = dict(skeleton.named_modules()), first_convolution(skeleton)
     mapped = [_mapped(name, target, state[name], modules, first, form) for name, target in renames.items()]
-    left = [] if form.trunk else [n for n in counted if n not in renames]
-    return Reading(tuple(mapped), tuple(f"{n} {tuple(state[n].shape)}" for n in left)), form
+    left = {n: f"{n} {tuple(state[n].shape)}" for n in counted if n not in renames}
+    known = _beside_timm_encoder(skeleton) if left else set()
+    spare = {n: said for n, said in left.items() if n in known or CLASSIFIER.match(n)}
+    return Reading(tuple(mapped), tuple(left[n] for n in left if n not in spare), tuple(spare.values())), form
+
+
+def _beside_timm_encoder(skeleton: Skeleton) -> set[str]:
+    """Names in timm's file of the network's encoder, among them the layers after the last feature map: conv_head, norm."""
+    encoder = next((module for module in skeleton.modules() if isinstance(module, TimmEncoder)), None)
+    if encoder is None:
+        return set()
+    with torch.device("meta"):
+        return set(timm.create_model(encoder.name).state_dict())
 
 
 def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Module], first: str, form: Form) -> Mapped:
@@ -84,9 +110,13 @@ def own_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def trunk_names(state: State, skeleton: Skeleton) -> Renames:
-    """An ImageNet network of timm or torchvision, under the encoder's prefix."""
+    """An ImageNet network of timm or torchvision, under the encoder's prefix; see SPELLINGS."""
     own = skeleton.state_dict()
-    choices = ({n: f"{prefix}{n}" for n in state if f"{prefix}{n}" in own} for prefix in TRUNKS)
+    choices = (
+        {name: target for name in state if (target := f"{prefix}{spell(name)}") in own}
+        for prefix in TRUNKS
+        for spell in SPELLINGS
+    )
     return max(choices, key=len)
 
 

@@ -2,7 +2,7 @@
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, table 1. Dilation:
 Chen et al., DeepLab v2, 2016, arXiv 1606.00915, section 3.1; multi-grid: DeepLab v3, 2017, arXiv 1706.05587, section 3.2.1.
-Why not timm's: it offers neither multi-grid, nor Caffe's stride and dilation, nor TensorFlow's three-layer stem.
+Why not timm's: it offers neither multi-grid nor Caffe's stride and dilation.
 
 What the releases do differently with the same weights, and the argument that chooses:
 - stride_in: the stride of a stage sits in the first block's 1x1 convolution ("conv1": MSRA's Caffe nets) or in its 3x3
@@ -12,18 +12,15 @@ What the releases do differently with the same weights, and the argument that ch
   of the map at 16: the first block convolves before the place at which the stride would have been.
 - multi_grid: three unit rates of the last stage, times its dilation. Anything but (1, 1, 1) holds for its first block too:
   (1, 2, 4) gives 2, 4, 8 at output stride 16 (DeepLab v3, section 3.2.1), whatever dilate_first says.
-- stem: one 7x7 convolution, or "conv3x3", three 3x3 ones of 64 (stride 2), 64, 128 channels (slim's `resnet_v1_*_beta`).
 - ceil_pool: pool1 rounds up (Caffe); at sizes of 8k + 1 both are the same.
 TensorFlow slim puts a stage's stride into its *last* block; ImageNet weights of torchvision and timm have it in the first,
-and so has this file.
+and so has this file. DeepLab's TensorFlow release (`resnet_v1_*_beta`, with a stem of three 3x3 convolutions besides) thus
+does not fit.
 
-Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0 (the "projection shortcut"). In slim's
-`resnet_v1_101_beta`: conv1_1, conv1_2, conv1_3 are conv1_1 .. bn1_3 here, block{S}/unit_{U}/bottleneck_v1/conv{i} is
-layer{S}.{U-1}.conv{i} with bn{i}, and .../shortcut is downsample.0 with downsample.1.
+Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0 (the "projection shortcut").
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -97,24 +94,17 @@ class ResNet(nn.Module):
         stride_in: StrideIn = "conv2",
         dilate_first: bool = False,
         multi_grid: MultiGrid = (1, 1, 1),
-        stem: Literal["conv7", "conv3x3"] = "conv7",
         ceil_pool: bool = False,
         width: int = 64,
     ) -> None:
         super().__init__()
-        self.output_stride, self.stem = output_stride, stem
-        if stem == "conv7":
-            self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=False)
-            self.bn1 = nn.BatchNorm2d(width)
-        else:
-            for i, (narrow, wide) in enumerate(pairwise((in_channels, width, width, 2 * width)), 1):
-                stride = 2 if i == 1 else 1
-                self.add_module(f"conv1_{i}", nn.Conv2d(narrow, wide, 3, stride, padding=1, bias=False))
-                self.add_module(f"bn1_{i}", nn.BatchNorm2d(wide))
+        self.output_stride = output_stride
+        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1, ceil_mode=ceil_pool)
 
-        channels = width if stem == "conv7" else 2 * width
+        channels = width
         for stage, plan in enumerate(_plan(depth, output_stride, dilate_first, multi_grid), 1):
             planes = width * 2 ** (stage - 1)
             blocks: list[nn.Module] = []
@@ -154,10 +144,7 @@ class ResNet(nn.Module):
         return low, x
 
     def _stem(self, images: Tensor) -> Tensor:
-        names = [("conv1", "bn1")] if self.stem == "conv7" else [(f"conv1_{i}", f"bn1_{i}") for i in (1, 2, 3)]
-        x = images
-        for conv, norm in names:
-            x = self.relu(self.get_submodule(norm)(self.get_submodule(conv)(x)))
+        x: Tensor = self.relu(self.bn1(self.conv1(images)))
         return x
 
     def _initialise(self) -> None:
@@ -191,7 +178,7 @@ def load_resnet_weights(resnet: ResNet, path: Path) -> None:
     """Copies an ImageNet ResNet in timm's or torchvision's names from a safetensors file; its classifier is left out.
 
     Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. Raises CheckpointError that
-    names the file: unreadable, or of another depth or stem.
+    names the file: unreadable, or of another depth.
     """
     try:
         state = load_file(path)

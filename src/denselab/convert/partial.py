@@ -1,0 +1,75 @@
+"""What a file may lack where the number of classes is given: the score layers, or all but an encoder."""
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from denselab.convert.mapping import ClassShapes, Mapped, leaf_modules
+from denselab.encoders.vgg import BLOCKS
+from denselab.models.base import SegmentationModel
+
+VGG_CONVOLUTIONS = {f"conv{b}_{i}" for b, block in enumerate(BLOCKS, 1) for i in range(1, len(block) + 1)}
+# What an ImageNet network may give: an encoder, VGG's layers where they lie flat (SegNet), VGG's and AlexNet's fc6 and fc7.
+OF_IMAGENET = re.compile(r"^(encoder|backbone)\.|^(conv|bn)[1-5]_[1-3](_bn)?\.|(^|\.)(fc|bn)[67]\.")
+
+
+def encoder_tensors(network: nn.Module) -> set[str]:
+    """The tensors of the network that ImageNet weights have to give; none where it has no encoder (the paper's U-Net).
+
+    Of VGG-16 its thirteen convolutions: normalisation, fc6 and fc7 are not in every file, or of another size.
+    """
+    convolutions = leaf_modules(network, (nn.Conv2d,))
+    names = network.state_dict()
+    if convolutions.keys() >= VGG_CONVOLUTIONS:
+        paths = {convolutions[leaf] for leaf in VGG_CONVOLUTIONS}
+        return {name for name in names if name.rpartition(".")[0] in paths}
+    return {name for name in names if name.startswith(("encoder.", "backbone."))}
+
+
+def may_start_anew(network: SegmentationModel, mapped: Sequence[Mapped], by_classes: ClassShapes) -> set[str]:
+    """The tensors that need not be in the file: those that depend on the number of classes (`by_classes`).
+
+    Of a file that holds nothing of the network but an encoder: all but the encoder. A score layer of this network tells that
+    the file is no such one, whatever it lacks.
+    """
+    own = network.state_dict()
+    anew, encoder = set(by_classes), encoder_tensors(network)
+    fitting = {entry.target for entry in mapped if entry.tensor.shape == own[entry.target].shape}
+    nothing_else = all(OF_IMAGENET.search(name) for name in fitting - anew)
+    if encoder and nothing_else and not any(_is_score(entry, by_classes) for entry in mapped):
+        anew |= own.keys() - encoder
+    return anew
+
+
+def _is_score(entry: Mapped, by_classes: ClassShapes) -> bool:
+    """Whether it is a weight of the network's score layers but for the number of classes; of a bias one cannot tell."""
+    low, high = by_classes.get(entry.target, ((), ()))
+    shape = entry.tensor.shape
+    return len(shape) == len(low) > 1 and all(n == a or a != b for n, a, b in zip(shape, low, high, strict=True))
+
+
+def fitting_layers(
+    mapped: Sequence[Mapped], own: dict[str, Tensor], optional: set[str]
+) -> tuple[list[Mapped], list[Mapped]]:
+    """(entries that are taken, entries that are left out because their layer is of another shape and may start anew).
+
+    A layer goes in whole or not at all: a bias without its weight is no use. One that must be in the file stays, to be refused.
+    """
+    unfit = {
+        entry.target.rpartition(".")[0]
+        for entry in mapped
+        if entry.target in optional and entry.tensor.shape != own[entry.target].shape
+    }
+    taken = [entry for entry in mapped if entry.target.rpartition(".")[0] not in unfit]
+    return taken, [entry for entry in mapped if entry.target.rpartition(".")[0] in unfit]
+
+
+def by_layer(names: Sequence[str], own: Sequence[str], shown: int = 12) -> str:
+    """Names of tensors in few words: a part of the network that is whole by its name, else the layers of it; then a count."""
+    chosen = set(names)
+    whole = {name.split(".")[0] for name in own} - {name.split(".")[0] for name in own if name not in chosen}
+    parts = (name.split(".")[0] if name.split(".")[0] in whole else name.rpartition(".")[0] for name in names)
+    found = list(dict.fromkeys(parts))
+    more = f" and {len(found) - shown} more" if len(found) > shown else ""
+    return ", ".join(found[:shown]) + more
