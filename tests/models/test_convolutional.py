@@ -14,6 +14,7 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision.models import swin_transformer
 from torchvision.models.vgg import cfgs, make_layers
 
 import denselab
@@ -312,7 +313,7 @@ def head(*layers: nn.Module) -> nn.Sequential:
     ("classifier", "size", "message"),
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8, "has no convolution"),
-        (lambda: timm.create_model("test_vit"), None, "VisionTransformer has no convolutional form: the scores must"),
+        (lambda: timm.create_model("test_vit"), None, "step view of VisionTransformer.*folds positions"),
         (head(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2)), 8, "grid of 6x6 to 4x4 by windows of several"),
         (head(nn.Flatten(), nn.LayerNorm(144), nn.Linear(144, 2)), 8, r"layer 2 \(LayerNorm\) of Sequential"),
         (head(nn.Flatten()), 8, "the scores must come from a map"),
@@ -330,6 +331,168 @@ def test_what_cannot_be_converted_is_refused(
     network = classifier if isinstance(classifier, nn.Module) else classifier()
     with pytest.raises(ShapeError, match=message):
         convolutionalize(network.eval(), size)
+
+
+def small_swin(version: str) -> nn.Module:
+    """torchvision's Swin, one block with plain windows and one with shifted ones."""
+    block = {"v1": None, "v2": swin_transformer.SwinTransformerBlockV2}[version]
+    return swin_transformer.SwinTransformer(
+        *([4, 4], 8, [2], [2], [7, 7]), num_classes=5, **({} if block is None else {"block": block})
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: small_swin("v1"), "step shifted_window_attention of SwinTransformer .*move or mix positions"),
+        (lambda: small_swin("v2"), "step shifted_window_attention of SwinTransformer .*move or mix positions"),
+        (lambda: torchvision.models.maxvit_t(), "step reshape of MaxVit .*folds positions"),
+        (lambda: torchvision.models.vit_b_16(), "step reshape of VisionTransformer .*folds positions"),
+    ],
+    ids=["swin", "swin v2", "maxvit", "vit"],
+)
+def test_transformers_are_refused_with_the_operation(make: Callable[[], nn.Module], message: str) -> None:
+    """torchvision's Swin was taken, with empty `borders`, and its cell (1, 1) was 0.29 off its window's score of 1.6:
+
+    the rolled windows were a function that the search for padding did not know.
+    """
+    with torch.device("meta"):
+        classifier = make()
+    with pytest.raises(ShapeError, match=message):
+        convolutionalize(classifier.eval())
+
+
+class Step(nn.Module):
+    """One step between a convolution without padding, 3 channels to 4, and the head."""
+
+    def __init__(self, step: Callable[[Tensor], Tensor], channels: int = 4) -> None:
+        super().__init__()
+        self.step, self.conv, self.last = step, nn.Conv2d(3, 4, 3), nn.Linear(channels, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.step(self.conv(x)).mean((2, 3)))
+        return scores
+
+
+def shuffled(x: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    return x.view(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(batch, -1, height, width)
+
+
+def changed_in_place(x: Tensor) -> Tensor:
+    """timm's normalizer-free networks do so; the step has a result that nobody uses, and was taken out with the sizes."""
+    x.mul_(x.sigmoid() - 2)
+    return x
+
+
+def of_two_channels(x: Tensor) -> Tensor:
+    first, second = torch.unsqueeze(x[:, 0], 1), x[:, 1:2]
+    return torch.cat([first * 2 + 1, second], dim=1) * torch.stack([first, second], 1).sum(1).softmax(1)
+
+
+@pytest.mark.parametrize(
+    ("step", "channels"),
+    [
+        (shuffled, 4),
+        (lambda x: x.permute(0, 2, 3, 1).clamp(min=0).permute(0, 3, 1, 2), 4),
+        (lambda x: x.transpose(1, 3).pow(2).transpose(-1, 1), 4),
+        (of_two_channels, 2),
+        (changed_in_place, 4),
+        (lambda x: torch.cat(x.chunk(2, dim=1)[::-1], 1) - x, 4),
+        (lambda x: x[:, :, 1:-1, 2:] + nn.functional.avg_pool2d(x, 3, 1), 4),
+        (lambda x: x * x.mean(1, keepdim=True).sigmoid(), 4),
+        (lambda x: nn.functional.layer_norm(x.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2), 4),
+    ],
+)
+def test_steps_that_keep_positions_apart_slide(step: Callable[[Tensor], Tensor], channels: int) -> None:
+    classifier = awake(Step(step, channels))
+    model = convolutionalize(classifier, 12)
+    assert model.borders == ()
+    picture = torch.randn(1, 3, 15, 17)
+    with torch.no_grad():
+        close(model(picture), run_windows(classifier, picture, model.window, model.stride))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda x: torch.roll(x, 1, 2), "step roll of Step .*move or mix positions"),
+        (lambda x: x.flip(3), "step flip of"),
+        (lambda x: x.flatten(2).softmax(-1).view(x.shape), "step flatten of Step .*folds positions"),
+        (lambda x: x.softmax(3), "step softmax of Step .*over rows or columns"),
+        (lambda x: x @ x, "step matmul"),
+        (lambda x: x + x.transpose(2, 3), "step add of Step .*different dimensions"),
+        (lambda x: torch.einsum("bchw,bcvw->bchv", x, x), "step einsum"),
+        (lambda x: nn.functional.scaled_dot_product_attention(x, x, x), "step scaled_dot_product_attention"),
+        (lambda x: x + x.new_ones(x.shape).cumsum(3), "step new_ones"),
+        (lambda x: x + torch.linspace(0, 1, x.shape[3], device="meta"), "step linspace of Step .*tensor of its own"),
+        (lambda x: x * x.shape[2], "size of the picture"),
+        (lambda x: x * x.mean(3).unsqueeze(3), "step mean of Step .*over rows or columns"),
+        (lambda x: torch.cat([x, x], 2), "step cat of Step .*over rows or columns"),
+        (lambda x: x[:, :, 3:9], "step getitem"),
+        (lambda x: nn.functional.layer_norm(x, (10,)), "step layer_norm of Step .*over rows or columns"),
+    ],
+)
+def test_steps_that_mix_positions_are_refused(step: Callable[[Tensor], Tensor], message: str) -> None:
+    """Each with its name: what is not known to be local is not taken."""
+    with pytest.raises(ShapeError, match=message):
+        convolutionalize(Step(step).eval(), 12)
+
+
+class Rolled(nn.Conv2d):
+    """A convolution by its class, and something else by what it does."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(torch.roll(input, 1, 3))
+
+
+class Cosine(nn.Linear):
+    """A linear layer by its class only: it would lose its normalisation as a convolution."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(nn.functional.normalize(input), self.weight)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((Rolled(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), "step roll"),
+        ((nn.AdaptiveAvgPool2d(1), nn.Flatten(), Cosine(4, 2)), "only linear layers"),
+        ((nn.Unflatten(1, (2, 2)), nn.Flatten(1, 2), nn.Softmax(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "Softmax"),
+        ((nn.PixelShuffle(2), nn.Flatten(), nn.Linear(144, 2)), r"layer 1 \(PixelShuffle\).*move or mix positions"),
+    ],
+)
+def test_layers_are_known_by_what_they_do(layers: tuple[nn.Module, ...], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        convolutionalize(head(*layers).eval(), 8)
+
+
+def test_a_look_at_the_whole_map_in_functions_is_a_border() -> None:
+    """Gates by a mean without kept dimensions; normalisation with the numbers of the picture at hand."""
+    gated = convolutionalize(Step(lambda x: x * x.mean((2, 3)).sigmoid()[:, :, None, None]).eval(), 12)
+    assert gated.borders == ("mean: looks at the whole map",)
+    normed = convolutionalize(head(nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(144, 2)), 8)
+    assert normed.borders == ("1: looks at the whole map",)
+    for name, norm in (
+        ("group_norm", lambda x: nn.functional.group_norm(x, 2)),
+        ("batch_norm", lambda x: nn.functional.batch_norm(x, None, None, training=True)),
+    ):
+        assert convolutionalize(Step(norm).eval(), 12).borders == (f"{name}: looks at the whole map",)
+
+
+def test_borders_of_functions() -> None:
+    """Padding, a last window that is cut, a map that is enlarged."""
+
+    def borders(step: Callable[[Tensor], Tensor]) -> tuple[str, ...]:
+        return convolutionalize(Step(step).eval(), 12).borders
+
+    assert borders(lambda x: nn.functional.max_pool2d(x, 2)) == ()
+    assert borders(lambda x: nn.functional.max_pool2d(x, 3, 2, 1)) == ("max_pool2d: pads by 1",)
+    assert "rounds up" in borders(lambda x: nn.functional.max_pool2d(x, 2, ceil_mode=True))[0]
+    enlarged = borders(lambda x: nn.functional.max_pool2d(nn.functional.interpolate(x, scale_factor=2), 2))
+    assert enlarged == ("interpolate: enlarges the map",)
+    with pytest.raises(ShapeError, match="grows by several cells at once"):
+        borders(lambda x: nn.functional.interpolate(x, scale_factor=2))
 
 
 def test_a_residual_network_cannot_lose_its_padding() -> None:

@@ -17,7 +17,12 @@ When a cell of the map equals the classifier run on its window alone:
   size; and a cell is the same in any two pictures that agree on the window and on the context that the cell reaches,
   90 more pixels to each side for VGG-16: the map is a sliding window that sees its surroundings instead of zeros.
 - A layer that looks at the whole map (the pool of squeeze-and-excitation, group normalisation) makes every cell depend on
-  the whole picture; `borders` names it as well.
+  the whole picture; one that enlarges the map puts its cells on another grid than the pixels'. `borders` names both as well.
+
+None of it holds where positions move or mix otherwise: shifted windows, attention, patches folded into channels. So every
+step from the picture to the head must be one that is known to treat each place by its neighbourhood, alike everywhere
+(`classifier_graph.map_axes` follows the rows and columns through the graph); any other is refused by its name. That is a
+proof by reading, not by numbers, of a graph whose layers do what torch, torchvision and timm say they do.
 Deviations: none from the paper; what it does by hand for three networks is done here for any graph of such layers.
 """
 
@@ -39,8 +44,8 @@ class FullyConvolutional(nn.Module):
     """What `convolutionalize` gives: (B, C, H, W) of at least the window to (B, K, h, w) scores, not enlarged.
 
     network: the layers under their old names, linear weights reshaped to kernels. window: (height, width) of the training
-    size. stride: pixels between the windows of neighbouring cells, (down, right). borders: the layers that pad or look
-    at the whole map; with none, each cell equals the classifier on `window_of` that cell.
+    size. stride: pixels between the windows of neighbouring cells, (down, right). borders: the layers that pad, look at
+    the whole map or enlarge it; with none, each cell equals the classifier on `window_of` that cell.
     """
 
     def __init__(self, network: nn.Module, window: Size, stride: Size, borders: tuple[str, ...]) -> None:
@@ -74,7 +79,11 @@ def convolutionalize(classifier: nn.Module, input_size: int | Size | None = None
     ResNet, MobileNet and their like of torchvision and timm; it is left as it is. input_size: the pixels to a side, or
     (height, width), it was trained at: None for what a timm model says of itself, 224 for others. On pictures of that size
     both give the same scores; on larger ones see above. Dropout that is a layer stays one; control flow is that of
-    evaluation (auxiliary classifiers are left out). Raises ShapeError for what cannot be converted, and why.
+    evaluation (auxiliary classifiers are left out).
+
+    Guaranteed for all that is accepted: the steps before the head are known to be local and alike at all places, or are
+    named in `borders`. Raises ShapeError for what cannot be converted, naming the operation and the reason: transformers,
+    and steps that are not known (a roll, a product of matrices, a tensor made on the way).
     """
     size = _training_size(classifier, input_size)
     graph = classifier_graph(classifier, _input_channels(classifier), size)
@@ -144,6 +153,10 @@ def _stride(network: nn.Module, channels: int, window: Size) -> Size:
         # From the second cell to the third: some of the window's last pixels may have had no cell of their own.
         return _least(lambda more: cells(more)[axis] >= 3) - _least(lambda more: cells(more)[axis] >= 2)
 
+    if not step(0) or not step(1):
+        raise ShapeError(
+            "the map grows by several cells at once: a layer that enlarges it is not taken back by a stride"
+        )
     return step(0), step(1)
 
 

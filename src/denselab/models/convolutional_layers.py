@@ -9,7 +9,20 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from denselab.errors import ShapeError
-from denselab.models.classifier_graph import BATCH, Size, largest_map_after, shape_of
+from denselab.models.classifier_graph import (
+    BATCH,
+    MAP,
+    NotLocal,
+    Size,
+    axes_of,
+    dims_of,
+    function_name,
+    largest_map_after,
+    looks_at_all,
+    map_axes,
+    shape_of,
+    tensors_of,
+)
 
 AVERAGES = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, torch.mean, "mean")
 MAXIMA = (nn.AdaptiveMaxPool2d, F.adaptive_max_pool2d, torch.amax, "amax")
@@ -25,6 +38,7 @@ CELLWISE_METHODS = ("relu", "relu_", "sigmoid", "tanh", "contiguous", "float", "
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 FEW_CELLS = 1024  # 25088 numbers of VGG's pool5 for each are 100 MB; above it rearranging the kernel pays
 PADDING_ARGUMENT: dict[Any, int] = {F.conv2d: 4, F.max_pool2d: 3, F.avg_pool2d: 3}  # its place among the arguments
+CEIL_ARGUMENT: dict[Any, int] = {F.max_pool2d: 5, F.avg_pool2d: 4}
 FLATTENINGS = (nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.reshape)
 
 
@@ -77,9 +91,19 @@ class Converter:
                 self._remove(node, Flat((height, width), self.spread.get(source, (1, 1))))
             elif any(n in self.spread for n in node.all_input_nodes) and shape_of(node):
                 self._spread_layer(node)
+            else:
+                self._follow(node)
         for node in reversed(list(self.graph.nodes)):  # sizes that were asked for, assertions about shapes
-            if not node.users and node.op not in ("placeholder", "output"):
+            # A tensor that nobody uses may be what is left of a change in place.
+            if not node.users and node.op not in ("placeholder", "output") and not tensors_of(node):
                 self.graph.erase_node(node)
+
+    def _follow(self, node: fx.Node) -> None:
+        """Nothing to convert: before the head, each place must be computed of its neighbourhood, alike everywhere."""
+        try:
+            node.meta["axes"] = map_axes(node, self._layer(node))
+        except NotLocal as reason:
+            raise self._refusal(node, str(reason)) from None
 
     def _layer(self, node: fx.Node) -> nn.Module | None:
         return self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -98,7 +122,9 @@ class Converter:
         if not (self._is(node, AVERAGES + MAXIMA) or self._is_last_average(node)) or len(shape_of(node)) not in (2, 4):
             return False
         source = shape_of(node.all_input_nodes[0])
-        if len(source) != 4 or shape_of(node)[:2] != source[:2]:
+        if len(source) != 4 or axes_of(node.all_input_nodes[0]) != MAP or shape_of(node)[:2] != source[:2]:
+            return False
+        if function_name(node) in ("mean", "amax") and not set(dims_of(node)) <= set(MAP):
             return False
         return largest_map_after(node) <= max(self._pooled(node))
 
@@ -128,7 +154,9 @@ class Converter:
         new = self._replace(node, source, nn.Identity() if kernel == (1, 1) else pool(kernel, stride=1))
         if len(shape_of(new)) == 2:
             self.flat[new] = Flat((1, 1))
-        elif target != (1, 1) and kernel != (1, 1):
+            return
+        new.meta["axes"] = MAP
+        if target != (1, 1) and kernel != (1, 1):
             self.spread[new] = kernel
 
     def _spread_layer(self, node: fx.Node) -> None:
@@ -143,7 +171,8 @@ class Converter:
         if not self._is(node, FLATTENINGS):
             return False
         source = shape_of(node.all_input_nodes[0])
-        return len(source) == 4 and shape_of(node) == (BATCH, source[1] * source[2] * source[3])
+        vector = (BATCH, source[1] * source[2] * source[3]) if len(source) == 4 else None
+        return axes_of(node.all_input_nodes[0]) == MAP and shape_of(node) == vector
 
     def _vector_layer(self, node: fx.Node) -> None:
         source = next(n for n in node.all_input_nodes if n in self.flat)
@@ -226,6 +255,8 @@ def borders_of(network: nn.Module, graph: fx.Graph) -> tuple[str, ...]:
     for node in graph.nodes:
         layer = network.get_submodule(str(node.target)) if node.op == "call_module" else None
         reason = _layer_border(layer, node) if layer is not None else _function_border(node)
+        if looks_at_all(node, layer):
+            reason = "looks at the whole map"
         if reason:
             found.append(f"{node.target if layer is not None else node.name}: {reason}")
     return tuple(found)
@@ -233,8 +264,8 @@ def borders_of(network: nn.Module, graph: fx.Graph) -> tuple[str, ...]:
 
 def _layer_border(layer: nn.Module, node: fx.Node) -> str:
     padding = getattr(layer, "padding", 0)
-    if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d | nn.GroupNorm | nn.InstanceNorm2d):
-        return "looks at the whole map"
+    if isinstance(layer, nn.Upsample | nn.ConvTranspose2d):
+        return "enlarges the map"
     if type(layer).__name__.endswith("Same") or "Pad" in type(layer).__name__:
         return "pads"
     if not isinstance(padding, int | tuple | str) or (isinstance(padding, tuple) and not any(padding)):
@@ -259,8 +290,14 @@ def _cut_windows(layer: nn.MaxPool2d | nn.AvgPool2d, node: fx.Node) -> str:
 def _function_border(node: fx.Node) -> str:
     if node.target is F.pad:
         return "pads"
-    if node.target in AVERAGES + MAXIMA and len(shape_of(node)) == 4 and shape_of(node)[2:] == (1, 1):
-        return "looks at the whole map"
-    place = PADDING_ARGUMENT.get(node.target)
-    padding = node.kwargs.get("padding", node.args[place] if place and len(node.args) > place else 0)
-    return f"pads by {padding}" if place and padding not in (0, (0, 0)) else ""
+    if function_name(node) in ("interpolate", "conv_transpose2d"):
+        return "enlarges the map"
+    if _given(node, "ceil_mode", CEIL_ARGUMENT):
+        return "rounds up: its last window may be cut"
+    padding = _given(node, "padding", PADDING_ARGUMENT)
+    return f"pads by {padding}" if padding and padding not in ((0, 0), "valid") else ""
+
+
+def _given(node: fx.Node, name: str, places: dict[Any, int]) -> Any:
+    place = places.get(node.target)
+    return node.kwargs.get(name, node.args[place] if len(node.args) > place else None) if place else None
