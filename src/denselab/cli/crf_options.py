@@ -24,7 +24,7 @@ CrfPreset = Annotated[
 ]
 CrfFast = Annotated[
     bool,
-    typer.Option("--crf-fast", help="The CRF at half the resolution: 1.7 to 3.4 times faster, 1 to 2 % other labels."),
+    typer.Option("--crf-fast", help="The CRF at half the resolution: 1.3 to 2.9 times faster, 1 to 2 % other labels."),
 ]
 
 
