@@ -252,9 +252,10 @@ def test_an_iterator_left_alone_leaves_no_thread():
 def test_ctrl_c_ends_a_loader_with_workers():
     """The process is waiting for a slow read when the signal comes."""
     script = textwrap.dedent("""
+        import signal
         import time
-        from types import SimpleNamespace
         from denselab.data.loading import in_order
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
         def slow(number):
             time.sleep(0.3)
             return number
