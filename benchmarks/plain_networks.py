@@ -147,6 +147,22 @@ class PlainUNetPaper(nn.Module):
         return self.score(x)
 
 
+def there_and_back(x: Tensor, encoder: nn.ModuleList, decoder: nn.ModuleList, drop: nn.Module, dropped: int) -> Tensor:
+    """SegNet's way: pools, and unpooling by their indices. drop: after pools from the third on, and `dropped` blocks back."""
+    switches = []
+    for i, block in enumerate(encoder):
+        x = block(x)
+        size = x.shape[-2:]
+        x, indices = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
+        x = drop(x) if i >= 2 else x
+        switches.append((indices, size))
+    for i, block in enumerate(decoder):
+        indices, size = switches.pop()
+        x = block(F.max_unpool2d(x, indices, 2, 2, output_size=size))
+        x = drop(x) if i < dropped else x
+    return x
+
+
 class PlainSegNet(nn.Module):
     """VGG-16 with normalisation and its mirror image, unpooling by indices. dropout: Bayesian, of the three deepest."""
 
@@ -161,18 +177,7 @@ class PlainSegNet(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        switches = []
-        for i, block in enumerate(self.encoder):
-            x = block(x)
-            size = x.shape[-2:]
-            x, indices = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
-            x = self.drop(x) if i >= 2 else x
-            switches.append((indices, size))
-        for i, block in enumerate(self.decoder):
-            indices, size = switches.pop()
-            x = block(F.max_unpool2d(x, indices, 2, 2, output_size=size))
-            x = self.drop(x) if i < 3 else x
-        return x
+        return there_and_back(x, self.encoder, self.decoder, self.drop, 3)
 
 
 class PlainSegNetBasic(nn.Module):
@@ -187,19 +192,7 @@ class PlainSegNetBasic(nn.Module):
         self.score = nn.Conv2d(64, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.lrn(x)
-        switches = []
-        for i, block in enumerate(self.encoder):
-            x = block(x)
-            size = x.shape[-2:]
-            x, indices = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
-            x = self.drop(x) if i >= 2 else x
-            switches.append((indices, size))
-        for i, block in enumerate(self.decoder):
-            indices, size = switches.pop()
-            x = block(F.max_unpool2d(x, indices, 2, 2, output_size=size))
-            x = self.drop(x) if i < 2 else x
-        return self.score(x)
+        return self.score(there_and_back(self.lrn(x), self.encoder, self.decoder, self.drop, 2))
 
 
 class PlainDeconvNet(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,9 +14,6 @@ from denselab.cli.outcome import finish, told
 from denselab.config import parse_size
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 def predict(

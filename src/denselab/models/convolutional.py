@@ -21,7 +21,7 @@ When a cell of the map equals the classifier run on its window alone:
 
 None of it holds where positions move or mix otherwise: shifted windows, attention, patches folded into channels. So every
 step from the picture to the head must be one that is known to treat each place by its neighbourhood, alike everywhere
-(`classifier_graph.map_axes` follows the rows and columns through the graph); any other is refused by its name. That is a
+(`map_axes.map_axes` follows the rows and columns through the graph); any other is refused by its name. That is a
 proof by reading, not by numbers, of a graph whose layers do what torch, torchvision and timm say they do.
 Deviations: none from the paper; what it does by hand for three networks is done here for any graph of such layers.
 """

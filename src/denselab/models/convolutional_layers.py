@@ -1,6 +1,5 @@
 """The head of a classifier, layer by layer, from vectors to maps: the rules behind `convolutionalize`."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,32 +8,21 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from denselab.errors import ShapeError
-from denselab.models.classifier_graph import (
-    BATCH,
+from denselab.models.classifier_graph import BATCH, Size, largest_map_after, shape_of, tensors_of
+from denselab.models.map_axes import (
     MAP,
+    POINTWISE,
+    POINTWISE_LAYERS,
     NotLocal,
-    Size,
     axes_of,
     dims_of,
     function_name,
-    largest_map_after,
     looks_at_all,
     map_axes,
-    shape_of,
-    tensors_of,
 )
 
 AVERAGES = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, torch.mean, "mean")
 MAXIMA = (nn.AdaptiveMaxPool2d, F.adaptive_max_pool2d, torch.amax, "amax")
-CELLWISE_LAYERS = (
-    *(nn.Identity, nn.Dropout, nn.AlphaDropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU),
-    *(nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardtanh, nn.Hardsigmoid, nn.Softplus, nn.Mish, nn.PReLU),
-)
-CELLWISE_FUNCTIONS = (
-    *(F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.hardswish, F.dropout, F.dropout2d),
-    *(torch.sigmoid, F.sigmoid, torch.tanh, F.tanh, operator.add, operator.mul, operator.truediv, operator.sub),
-)
-CELLWISE_METHODS = ("relu", "relu_", "sigmoid", "tanh", "contiguous", "float", "clone", "add", "mul", "div")
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 FEW_CELLS = 1024  # 25088 numbers of VGG's pool5 for each are 100 MB; above it rearranging the kernel pays
 PADDING_ARGUMENT: dict[Any, int] = {F.conv2d: 4, F.max_pool2d: 3, F.avg_pool2d: 3}  # its place among the arguments
@@ -115,6 +103,13 @@ class Converter:
             return isinstance(layer, tuple(kind for kind in kinds if isinstance(kind, type)))
         return node.target in [kind for kind in kinds if not isinstance(kind, type)]
 
+    def _is_cellwise(self, node: fx.Node) -> bool:
+        """Whether a node works number by number, or channel by channel."""
+        layer = self._layer(node)
+        if layer is not None:
+            return isinstance(layer, (*POINTWISE_LAYERS, nn.PReLU))
+        return function_name(node) in POINTWISE.split()
+
     # pools
 
     def _is_head_pool(self, node: fx.Node) -> bool:
@@ -160,7 +155,7 @@ class Converter:
             self.spread[new] = kernel
 
     def _spread_layer(self, node: fx.Node) -> None:
-        if not self._is(node, CELLWISE_LAYERS + CELLWISE_FUNCTIONS + CELLWISE_METHODS):
+        if not self._is_cellwise(node):
             raise self._refusal(node, "between an adaptive pool and the linear layer only cellwise layers can stand")
         self.spread[node] = next(self.spread[n] for n in node.all_input_nodes if n in self.spread)
 
@@ -187,7 +182,7 @@ class Converter:
             self.flat[self._replace(node, source, type(layer)(dim=1))] = flat
         elif self._is(node, FLATTENINGS) and shape_of(node) == shape_of(source):
             self._remove(node, flat)
-        elif self._is(node, CELLWISE_LAYERS + CELLWISE_FUNCTIONS + CELLWISE_METHODS):
+        elif self._is_cellwise(node):
             self.flat[node] = flat
         else:
             raise self._refusal(
