@@ -21,7 +21,7 @@ import torch
 import denselab as dl
 from denselab.cli.main import app
 from denselab.console import remark
-from denselab.data.synthetic import write_synthetic
+from denselab.data.draw.synthetic import write_synthetic
 from denselab.models import MODELS
 
 SIZE = (64, 96)

@@ -6,7 +6,7 @@
 Every pipeline ends with a float32 batch, normalised. "plain" reads each picture and label with Pillow, and applies
 torchvision.transforms.v2 on Pillow pictures or on tensors (two baselines; the quicker one counts): RandomResize 0.5..2 of
 the working size, RandomCrop with padding, RandomHorizontalFlip, ColorJitter, Normalize, in a torch DataLoader. "ours" is
-denselab.data.loading.train_loader plus normalise: the first epoch (decoding) and later ones (decoded pictures in memory).
+denselab.data.feed.loading.train_loader plus normalise: the first epoch (decoding) and later ones (decoded pictures in memory).
 The pipelines take turns in each round; the ratio is the median over the rounds of ours / plain in the same round.
 """
 
@@ -31,9 +31,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from denselab.data import Item, open_dataset
-from denselab.data.cache import SampleCache
-from denselab.data.loading import train_loader
-from denselab.data.transforms import Augmentation, fit_size, normalise
+from denselab.data.feed.cache import SampleCache
+from denselab.data.feed.loading import train_loader
+from denselab.data.feed.transforms import Augmentation, fit_size, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 8

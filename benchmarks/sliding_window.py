@@ -20,8 +20,8 @@ import torchvision
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from denselab.convolutional.fully_convolutional import convolutionalize
 from denselab.layers.windows import run_windows, window_grid
-from denselab.models.convolutional import convolutionalize
 from denselab.training.records import describe_environment
 
 WINDOWS = {"alexnet": 227}  # others: 224

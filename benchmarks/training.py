@@ -51,9 +51,9 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
 
     from denselab.build import create_loss, create_model
     from denselab.config import LossTerm, make_config
-    from denselab.data.loading import Batch
+    from denselab.data.feed.loading import Batch
+    from denselab.engine.segmenter import Preprocessing
     from denselab.losses import loss_with_auxiliary
-    from denselab.segmenter import Preprocessing
     from denselab.training.optim import make_optimizer
     from denselab.training.run import make_accelerator
     from denselab.training.step import Stepper, TrainOutputs, train_step

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from denselab.crf import Parameters, crf_for, refine, unary_from_probabilities
-from denselab.data.synthetic import SYNTHETIC_LABELS, draw_scene
+from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.visualize import colour_map, encode_png, grid
 
 OUT = Path(__file__).parent / "images" / "crf"

@@ -10,8 +10,8 @@ from denselab.api import merge_settings, open_for_training, train, warning_lines
 from denselab.cli.train import _free_run_folder
 from denselab.config import make_config, to_yaml
 from denselab.data import open_dataset
-from denselab.data.readings import Fault
-from denselab.data.synthetic import write_synthetic
+from denselab.data.audit.findings import Fault
+from denselab.data.draw.synthetic import write_synthetic
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.training.records import RunRecords
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from denselab.convolutional.fully_convolutional import convolutionalize
 from denselab.layers.aspp import ASPP, ImagePooling
 from denselab.layers.conv import separable_conv
 from denselab.layers.convolution_matrix import convolution_matrix
 from denselab.layers.unpool import bed_of_nails, max_pool_with_indices, max_unpool, nearest_unpool
 from denselab.layers.upsample import bilinear_transposed_conv
 from denselab.layers.windows import run_dense, run_windows, shift_and_stitch
-from denselab.models.convolutional import convolutionalize
 
 
 def close(actual: Tensor, expected: Tensor) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from denselab.api import train
     from denselab.build import create_model
+    from denselab.convolutional.fully_convolutional import convolutionalize
     from denselab.data import Dataset, open_dataset
-    from denselab.data.check import check_dataset
+    from denselab.data.audit.check import check_dataset
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
     from denselab.labels import LabelEntry, LabelSpace
-    from denselab.models.convolutional import convolutionalize
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,8 +36,8 @@ _HOMES = {
     "LabelSpace": "labels",
     "Prediction": "inference",
     "Predictor": "inference",
-    "check_dataset": "data.check",
-    "convolutionalize": "models.convolutional",
+    "check_dataset": "data.audit.check",
+    "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
     "load": "inference",
     "open_dataset": "data",

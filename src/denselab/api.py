@@ -10,9 +10,9 @@ from typing import Any
 from denselab.config import check_settings
 from denselab.console import remark
 from denselab.data import Dataset, open_dataset
-from denselab.data.check import check_dataset
+from denselab.data.audit.check import check_dataset
+from denselab.data.audit.findings import Fault
 from denselab.data.dataset import refuse_inside
-from denselab.data.readings import Fault
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.training.resume import resumed_settings

@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from denselab.cli.check import check, default_folder
-from denselab.data.synthetic import write_synthetic
+from denselab.data.draw.synthetic import write_synthetic
 from denselab.errors import ConfigError, DataError, ResourceError
 
 app = typer.Typer()

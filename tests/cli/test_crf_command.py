@@ -15,21 +15,21 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-import denselab.inference.crf_tuning as tuning_module
+import denselab.refine.tuning as tuning_module
 from denselab.cli.crf import _store, tune
 from denselab.cli.evaluate import evaluate
 from denselab.cli.predict import predict
 from denselab.crf import Parameters
 from denselab.data import open_dataset
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
 from denselab.errors import ConfigError, DataError, Interrupted
 from denselab.evaluation.evaluate import Evaluation
 from denselab.evaluation.evaluate import evaluate as counted
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
-from denselab.inference.crf_search import Score, Trial
-from denselab.inference.crf_tuning import Tuning
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models.pixelwise import Pixelwise
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
+from denselab.refine.search import Score, Trial
+from denselab.refine.tuning import Tuning
 
 HEIGHT, WIDTH, PICTURES = 24, 32, 2 * ENOUGH_PICTURES
 SMOOTH = Parameters(10.0, 60.0, 5.0, 2.0, 3.0, 3, "symmetric")
@@ -102,7 +102,7 @@ def told(run: Path) -> dict[str, Any]:
 def test_tune_writes_parameters_that_help(
     run: Path, noisy: Path, strategy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("denselab.inference.crf_search.RANDOM_CANDIDATES", 8)
+    monkeypatch.setattr("denselab.refine.search.RANDOM_CANDIDATES", 8)
     tune(str(run), str(noisy), strategy=strategy, device="cpu")
     document, stored = told(run), load_segmenter(run, "cpu").crf
     assert document["helps"]

@@ -10,12 +10,12 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.cli.explain import explain
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.inspection.explanation import Effect
 from denselab.inspection.receptive import Box
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.report.explain_pictures import effect_picture, heat_panel
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import torch
 
 from denselab.cli.info import info, picture_size
 from denselab.cli.models import models, table_lines
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.subject import find_subject
 from denselab.inspection.summary import facts_of
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from PIL import Image as PILImage
 from denselab.cli.evaluate import default_folder, evaluate, fitting_labels, split_of_run
 from denselab.cli.predict import predict, window_size
 from denselab.data import open_dataset
-from denselab.data.synthetic import write_synthetic
+from denselab.data.draw.synthetic import write_synthetic
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import ConfigError, DataError, ResourceError, SkippedInputs
 from denselab.evaluation.evaluate import Evaluation
 from denselab.labels import LabelEntry, LabelSpace
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from denselab.cli.convert import convert
 from denselab.convert import conversion
 from denselab.convert.conventions import Colours, label_space_of, norm_was_frozen, preprocessing_of, read_label_table
 from denselab.convert.conversion import convert_file
-from denselab.data.transforms import normalise
+from denselab.data.feed.transforms import normalise
+from denselab.engine.segmenter import Architecture, Segmenter, load_segmenter
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.models import MODELS
-from denselab.segmenter import Architecture, Segmenter, load_segmenter
 
 LRASPP = "lraspp_mobilenet_v3_large"
 TORCHVISION = {"fcn_resnet50", "fcn_resnet101", LRASPP} | {

@@ -20,6 +20,7 @@ from denselab.convert.names_caffe import map_caffe, resnet_name, unet_name
 from denselab.encoders.googlenet import INCEPTIONS
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.engine.segmenter import Preprocessing, forward_images
 from denselab.errors import CheckpointError
 from denselab.layers.upsample import bilinear_kernel
 from denselab.models.base import SegmentationModel
@@ -27,7 +28,6 @@ from denselab.models.deconvnet import DeconvNet
 from denselab.models.deeplab_v2 import DeepLabV2, resnet_score_layers
 from denselab.models.fcn import FCN
 from denselab.models.segnet import SegNet
-from denselab.segmenter import Preprocessing, forward_images
 
 Shapes = dict[str, list[tuple[int, ...]]]
 RNG = np.random.default_rng(3)

@@ -12,10 +12,10 @@ from denselab.convert.conversion import convert_file
 from denselab.convert.mapping import check_fit, infer_classes
 from denselab.convert.names_tf import map_tensorflow, module_path
 from denselab.encoders.xception import Xception
+from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v3plus import DeepLabV3Plus
-from denselab.segmenter import load_segmenter
 
 RNG = np.random.default_rng(4)
 Variables = dict[str, np.ndarray]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from denselab import segmenter as segmenter_module
+from denselab.engine import segmenter as segmenter_module
+from denselab.engine.segmenter import Segmenter, enlarged_rows, row_bands
 from denselab.errors import ConfigError
 from denselab.inference.augmented import blended_labels, blended_probs, run_views, view_sizes
-from denselab.segmenter import Segmenter, enlarged_rows, row_bands
 
 sizes = st.integers(1, 23)
 

@@ -10,12 +10,12 @@ from PIL import Image as PILImage
 
 from denselab.console import Progress
 from denselab.data import Dataset, Item
+from denselab.engine.segmenter import Segmenter
 from denselab.errors import ConfigError, DataError, ResourceError
 from denselab.inference import Options, Predictor
 from denselab.inference.collection import KeptLabels, class_shares, predict_files, predict_items
 from denselab.inference.inputs import find_sources
 from denselab.labels import LabelSpace
-from denselab.segmenter import Segmenter
 
 PLAIN = Options()
 

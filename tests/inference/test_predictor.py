@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import denselab.inference.predictor as predictor_module
+from denselab.engine.hub import is_hub_id
+from denselab.engine.segmenter import Architecture, Fit, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import CheckpointError, ConfigError, ResourceError
 from denselab.inference import Options, Predictor, load
-from denselab.inference.hub import is_hub_id
 from denselab.inference.predictor import _or_windows
 from denselab.labels import LabelSpace
-from denselab.segmenter import Architecture, Fit, Preprocessing, Segmenter, save_segmenter
 
 
 def quarters(size: int = 32) -> np.ndarray:

@@ -14,17 +14,17 @@ from denselab.console import Progress
 from denselab.crf import PRESETS, Parameters, refine
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.inference import Options, Predictor
 from denselab.inference.collection import KeptLabels, predict_items
-from denselab.inference.crf_search import coarse_to_fine, search
-from denselab.inference.crf_tuning import halves
-from denselab.inference.probability_cache import ProbabilityCache
-from denselab.inference.probability_files import counted, probabilities, read_scores
+from denselab.inference.crf_steps import class_to_show, step_pictures, write_steps
 from denselab.inference.refinement import changed, parameters_for, probs_of_labels, refined, refined_steps
-from denselab.inference.refinement_steps import class_to_show, step_pictures, write_steps
 from denselab.labels import LabelEntry, LabelSpace
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
+from denselab.refine.probability_cache import ProbabilityCache
+from denselab.refine.probability_files import counted, probabilities, read_scores
+from denselab.refine.search import coarse_to_fine, search
+from denselab.refine.tuning import halves
 
 FEW = Parameters(10, 10, 5, 1, 1, 2, "symmetric")
 TWO = LabelSpace((LabelEntry(0, "dark", (0, 0, 0)), LabelEntry(1, "light", (250, 250, 250))))

@@ -11,6 +11,7 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from denselab.cli.predict import predict
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import ConfigError
 from denselab.inference import Prediction, Predictor
 from denselab.inference.collection import predict_files
@@ -20,7 +21,6 @@ from denselab.inference.uncertainty import SAMPLES, dropout_layers, dropout_samp
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
 from denselab.models.segnet import SegNetBasic
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
 SPACE = LabelSpace.from_list([{"id": i, "name": f"c{i}"} for i in range(2)])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter
 from denselab.errors import ConfigError
 from denselab.inspection.activations import landmarks_of, part_in_picture, watch
 from denselab.inspection.explanation import class_index, explain, square_of, untrained
@@ -17,7 +18,6 @@ from denselab.inspection.trace import trace
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models.base import SegmentationModel
 from denselab.models.fcn import FCN
-from denselab.segmenter import Architecture, Preprocessing, Segmenter
 
 
 class Small(SegmentationModel):

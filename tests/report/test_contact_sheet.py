@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denselab.data.check import check_dataset
+from denselab.data.audit.check import check_dataset
 from denselab.data.dataset import Dataset, Item, open_dataset
+from denselab.data.draw.synthetic import SYNTHETIC_LABELS, write_synthetic
 from denselab.data.item import FileLabels
-from denselab.data.synthetic import SYNTHETIC_LABELS, write_synthetic
 from denselab.errors import ConfigError, ResourceError
 from denselab.report.contact_sheet import choose, contact_sheet, write_contact_sheet
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from denselab.data import Dataset
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import DataError
 from denselab.evaluation.evaluate import Evaluation
 from denselab.report.facts import read_run
 from denselab.report.run_report import Measured, compose, curves, write_report
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 
 VOID = {"meta", "img", "br", "hr", "input", "link", "path", "use", "rect"}
 ONE_MODEL = "they are one model"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from denselab.data import Dataset
-from denselab.data.cache import SampleCache
-from denselab.segmenter import load_segmenter
+from denselab.data.feed.cache import SampleCache
+from denselab.engine.segmenter import load_segmenter
 from denselab.training.records import read_metrics
 from denselab.training.run import make_accelerator
 from denselab.training.validate import validate

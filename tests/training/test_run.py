@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from denselab.data import Dataset
+from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
 from denselab.labels import LabelSpace
-from denselab.segmenter import load_segmenter
 from denselab.training import loop
 from denselab.training.records import RunRecords, read_metrics
 from denselab.training.resume import clear_for_run, compare_data

@@ -16,8 +16,8 @@ from denselab.build import create_model
 from denselab.cli.main import app
 from denselab.config import read_settings
 from denselab.data import Dataset
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import CheckpointError, ConfigError, Interrupted
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.training import loop
 from denselab.training.initial import read_initial, start_from
 from denselab.training.records import read_metrics

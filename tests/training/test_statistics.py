@@ -9,8 +9,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from denselab.data import Dataset
+from denselab.engine.segmenter import Preprocessing, load_segmenter
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import Preprocessing, load_segmenter
 from denselab.training import loop
 from denselab.training.records import read_metrics
 from denselab.training.run import run_training

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from denselab.console import remark, stdout
-from denselab.data.check import CheckReport, check_dataset
+from denselab.data.audit.check import CheckReport, check_dataset
+from denselab.data.audit.findings import Fault
 from denselab.data.dataset import open_dataset
-from denselab.data.readings import Fault
-from denselab.data.tree import number_of
+from denselab.data.read.tree import number_of
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.labels import LabelEntry
 from denselab.report.contact_sheet import write_contact_sheet

@@ -19,7 +19,7 @@ from denselab.data import open_dataset
 from denselab.errors import ConfigError, DataError, Interrupted
 
 if TYPE_CHECKING:
-    from denselab.inference.crf_tuning import Tuning
+    from denselab.refine.tuning import Tuning
 
 app = typer.Typer(help="The dense CRF of a model.", no_args_is_help=True)
 
@@ -52,9 +52,9 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Search the CRF's parameters on half of the pictures, judge them on the other half; store them only if they help."""
-    from denselab.inference.crf_tuning import tune as run  # here: `denselab --help` needs no torch
     from denselab.inference.files import write_text
     from denselab.inference.predictor import Options, load
+    from denselab.refine.tuning import tune as run  # here: `denselab --help` needs no torch
 
     seconds = parse_duration(time)
     if not isinstance(seconds, int | float) or not seconds > 0:
@@ -85,10 +85,10 @@ def tune(
 
 def _store(tuning: Tuning, model: str) -> tuple[bool, str]:
     """Write the parameters into the model folder where they help; whether that was done, and the verdict in one line."""
+    from denselab.engine.hub import is_hub_id
+    from denselab.engine.segmenter import find_model_folder, store_crf
+    from denselab.engine.torchvision_weights import is_torchvision
     from denselab.evaluation.paired import ENOUGH_PICTURES
-    from denselab.inference.hub import is_hub_id
-    from denselab.inference.torchvision_weights import is_torchvision
-    from denselab.segmenter import find_model_folder, store_crf
 
     if tuning.best is None or tuning.paired is None:
         return False, "no candidate was tried in the time; the model is unchanged: give more --time"

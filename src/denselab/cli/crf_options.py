@@ -11,7 +11,7 @@ from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
     from denselab.crf import Parameters
-    from denselab.segmenter import Segmenter
+    from denselab.engine.segmenter import Segmenter
 
 Crf = Annotated[bool, typer.Option("--crf", help="Refine with the dense CRF: labels follow the picture's edges.")]
 CrfPreset = Annotated[

@@ -10,8 +10,8 @@ from denselab.console import remark, stdout
 from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
+    from denselab.engine.segmenter import Segmenter
     from denselab.inspection.explanation import Explanation
-    from denselab.segmenter import Segmenter
 
 
 def explain(
@@ -34,7 +34,7 @@ def explain(
 
     A name instead of a trained model shows the untrained network: what the design does by itself.
     """
-    from denselab.data.images import read_image
+    from denselab.data.read.images import read_image
     from denselab.inspection.explanation import explain as look
     from denselab.report.explain_page import write_explanation
 

@@ -77,8 +77,8 @@ def refine(
 ) -> None:
     """Refine probabilities of any network with the dense CRF: label PNGs, overlays, and the refined probabilities."""
     from denselab.crf import PRESETS  # here: `denselab --help` needs no torch
-    from denselab.inference.refine_files import Refinement, find_tasks, label_table, refine_files
     from denselab.inference.refinement import changed
+    from denselab.refine.refine_files import Refinement, find_tasks, label_table, refine_files
 
     started = time.monotonic()
     own = {"theta_alpha": theta_alpha, "theta_beta": theta_beta, "w1": w1, "theta_gamma": theta_gamma, "w2": w2}
@@ -110,8 +110,8 @@ def _table(path: Path) -> LabelSpace:
     """The label table of a file, or of a model or run folder. Raises DataError, CheckpointError."""
     from denselab.checkpoint import unpack_json
     from denselab.convert.conventions import read_label_table
+    from denselab.engine.segmenter import CONFIG, find_model_folder
     from denselab.labels import LabelSpace
-    from denselab.segmenter import CONFIG, find_model_folder
 
     if not path.is_dir():
         return read_label_table(path)

@@ -36,10 +36,10 @@ from denselab.convert.names_torch import COUNTER, map_state
 from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
+from denselab.engine.segmenter import CONFIG, Architecture, Segmenter, model_card, save_segmenter
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import CONFIG, Architecture, Segmenter, model_card, save_segmenter
 
 LISTED = 12  # what a line shows of what was left out
 OF_A_RUN = (

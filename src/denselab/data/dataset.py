@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.encodings import Encoding
-from denselab.data.images import picture_mode, read_image
 from denselab.data.item import FileLabels, Found, Item, LabelSource
-from denselab.data.learn import Learned, learn
-from denselab.data.recognise import recognise
-from denselab.data.scan import MAX_SCANNED, counts_by_id
+from denselab.data.read.encodings import Encoding
+from denselab.data.read.images import picture_mode, read_image
+from denselab.data.read.infer import Learned, learn
+from denselab.data.read.recognise import recognise
+from denselab.data.read.scan import MAX_SCANNED, counts_by_id
+from denselab.data.read.tree import number_of, some
 from denselab.data.split import decide_splits
-from denselab.data.tree import number_of, some
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
@@ -225,7 +225,7 @@ MODE_NOTES: Mapping[str, str] = {
 
 def _synthetic(name: str) -> Path:
     """The folder of the embedded data set, drawn when it is not there yet."""
-    from denselab.data.synthetic import write_synthetic
+    from denselab.data.draw.synthetic import write_synthetic
 
     number = name.partition(":")[2] or str(SYNTHETIC_TRAIN)
     if not number.isdigit() or int(number) < 1:

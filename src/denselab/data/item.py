@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from denselab.data.encodings import Encoding, Kind, decode
-from denselab.data.images import read_label_pixels
-from denselab.data.scan import counts_by_id, read_contents
+from denselab.data.read.encodings import Encoding, Kind, decode
+from denselab.data.read.images import read_label_pixels
+from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.labels import LabelSpace
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denselab.engine.segmenter import Segmenter, enlarge_logits, enlarged_rows, label_maps, row_bands
 from denselab.errors import ConfigError
-from denselab.segmenter import Segmenter, enlarge_logits, enlarged_rows, label_maps, row_bands
 from denselab.types import Image, LabelMap
 
 SCALES = (0.75, 1.0, 1.25)  # of the size the network was trained at; DeepLab (v3+, section 4.1) uses 0.5 to 1.75

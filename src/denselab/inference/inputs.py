@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from denselab.data.images import read_image
+from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, ShapeError
 from denselab.types import Image
 

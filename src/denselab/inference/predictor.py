@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from denselab.console import remark
 from denselab.crf import Parameters
+from denselab.engine.hub import download_model, is_hub_id, upload_model
+from denselab.engine.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
+from denselab.engine.torchvision_weights import is_torchvision, load_torchvision
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
-from denselab.inference.hub import download_model, is_hub_id, upload_model
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
 from denselab.inference.refinement import Choice, parameters_for, refined
 from denselab.inference.tiling import window_all_probs, window_labels
-from denselab.inference.torchvision_weights import is_torchvision, load_torchvision
 from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.labels import LabelSpace
 from denselab.runtime import total_memory
-from denselab.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
 from denselab.types import Image, LabelMap
 
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32

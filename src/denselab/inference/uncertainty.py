@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from denselab.engine.segmenter import Segmenter, enlarged_rows, row_bands
 from denselab.errors import ConfigError
 from denselab.inference.augmented import mean_probs
 from denselab.models import MODELS
 from denselab.models.base import ModelOptions
-from denselab.segmenter import Segmenter, enlarged_rows, row_bands
 
 SAMPLES = 20  # the released nets take 4 and 8, the paper 40 to 50 (from memory); 20 give the variance to about a third
 SEED = 0  # of the masks: the same picture gives the same result, alone or among others

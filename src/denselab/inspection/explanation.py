@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from denselab.build import model_preprocessing
 from denselab.console import progress
+from denselab.data.feed.resample import resize_image
+from denselab.data.feed.transforms import normalise
 from denselab.data.layouts.tables import VOC_21, voc_colour
-from denselab.data.resample import resize_image
-from denselab.data.transforms import normalise
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, label_maps, resolve_device
 from denselab.errors import ConfigError
 from denselab.inspection.activations import LayerMaps, landmarks_of, watch
 from denselab.inspection.receptive import Box, box_of, effective_receptive_field
@@ -21,7 +22,6 @@ from denselab.inspection.table import LayerRow, table_of
 from denselab.inspection.trace import trace
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.segmenter import Architecture, Preprocessing, Segmenter, label_maps, resolve_device
 from denselab.types import Image, LabelMap
 
 Floats = NDArray[np.float32]

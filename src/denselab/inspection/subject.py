@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from denselab.checkpoint import unpack_json
+from denselab.engine.segmenter import CONFIG, Architecture, find_model_folder
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, SegmentationModel
-from denselab.segmenter import CONFIG, Architecture, find_model_folder
 
 CLASSES = 21  # PASCAL VOC's, as in most of the papers
 IMGSZ = (512, 512)

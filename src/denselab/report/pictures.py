@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.resample import resize_labels
+from denselab.data.feed.resample import resize_labels
 from denselab.labels import LabelSpace
 from denselab.report.html import Html, picture, strip
 from denselab.types import Image, LabelMap, Sample

@@ -8,6 +8,7 @@ import numpy as np
 
 from denselab.console import progress
 from denselab.data import Dataset, Item
+from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.evaluate import Evaluation, evaluate
 from denselab.inference.collection import KeptLabels, predict_items
@@ -35,7 +36,6 @@ from denselab.report.pictures import (
     sheet_name,
 )
 from denselab.report.plots import Line, class_history, line_chart
-from denselab.segmenter import load_segmenter
 from denselab.visualize import encode_png
 
 

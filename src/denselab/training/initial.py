@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
+from denselab.crf_layer.with_crf import plain_name
+from denselab.engine.segmenter import CONFIG, WEIGHTS, find_model_folder
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
-from denselab.models.with_crf import plain_name
-from denselab.segmenter import CONFIG, WEIGHTS, find_model_folder
 from denselab.training.state import LAST
 
 RGB = tuple[float, float, float]

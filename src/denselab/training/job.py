@@ -14,19 +14,19 @@ from torch import Tensor
 
 from denselab.build import create_loss, inputs_of_a_score, is_normalised, model_preprocessing
 from denselab.config import TrainConfig
+from denselab.crf_layer.crf_rnn import CRFSettings
+from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.dataset import Dataset, Item, require_trainable
-from denselab.data.loading import PixelWeights, balanced_weights
-from denselab.data.transforms import Augmentation, fit_size
-from denselab.data.weight_map import weight_map
+from denselab.data.feed.loading import PixelWeights, balanced_weights
+from denselab.data.feed.transforms import Augmentation, fit_size
+from denselab.data.feed.weight_map import weight_map
+from denselab.engine.segmenter import Architecture, Preprocessing, resolve_device
 from denselab.errors import ConfigError
-from denselab.layers.crf_rnn import CRFSettings
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v2 import DeepLabV2
-from denselab.models.with_crf import WithCRF
 from denselab.runtime import cpu_count
-from denselab.segmenter import Architecture, Preprocessing, resolve_device
 from denselab.training.initial import Initial, read_initial, start_from
 from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_step
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe

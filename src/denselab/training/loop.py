@@ -12,11 +12,11 @@ import torch
 from accelerate import Accelerator
 
 from denselab.console import Progress
-from denselab.data.cache import SampleCache
-from denselab.data.loading import Batch, train_loader
-from denselab.data.transforms import sample_seed
+from denselab.data.feed.cache import SampleCache
+from denselab.data.feed.loading import Batch, train_loader
+from denselab.data.feed.transforms import sample_seed
+from denselab.engine.segmenter import Segmenter, save_segmenter
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import Segmenter, save_segmenter
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from denselab.config import TrainConfig
-from denselab.models.with_crf import CRF, plain_name
+from denselab.crf_layer.with_crf import CRF, plain_name
 
 START_DIVISOR = 25.0  # lr / 25 at the start of a warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from denselab.crf_layer.crf_rnn import CRFRNN
 from denselab.data.dataset import Dataset, Item
-from denselab.data.images import picture_size
-from denselab.layers.crf_rnn import CRFRNN
+from denselab.data.read.images import picture_size
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 

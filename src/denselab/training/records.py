@@ -12,9 +12,9 @@ from typing import Any
 
 from denselab.checkpoint import describe_os_error, write_file
 from denselab.console import remark
+from denselab.engine.segmenter import json_bytes
 from denselab.errors import ResourceError
 from denselab.runtime import cpu_count, total_memory, versions
-from denselab.segmenter import json_bytes
 
 METRICS, LOG, RESULTS = "metrics.jsonl", "log.txt", "results.csv"
 CONFIG, DATASET, ENVIRONMENT = "config.yaml", "dataset.json", "env.json"

@@ -17,11 +17,11 @@ from denselab.checkpoint import write_file
 from denselab.config import to_yaml
 from denselab.console import progress
 from denselab.data.dataset import Dataset
-from denselab.data.loading import steps_per_epoch
+from denselab.data.feed.loading import steps_per_epoch
+from denselab.engine.segmenter import resolve_device
 from denselab.errors import ConfigError, Interrupted, ResourceError
 from denselab.models.base import SegmentationModel
 from denselab.runtime import total_memory
-from denselab.segmenter import resolve_device
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds, make_budget
 from denselab.training.job import Job, prepare_job
 from denselab.training.loop import Session, keep_model, signals_noted, train

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.checkpoint import pack_tensors, read_newest_folder, unpack_json, unpack_tensors, write_folder
+from denselab.engine.segmenter import json_bytes
 from denselab.errors import CheckpointError
-from denselab.segmenter import json_bytes
 
 FORMAT = 1
 LAST = "last"

@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from denselab.engine.segmenter import Preprocessing, forward_images
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import Preprocessing, forward_images
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 

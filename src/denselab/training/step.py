@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.console import remark
-from denselab.data.loading import Batch
-from denselab.data.transforms import normalise
+from denselab.data.feed.loading import Batch
+from denselab.data.feed.transforms import normalise
+from denselab.engine.segmenter import Preprocessing
 from denselab.errors import ResourceError, TrainingDiverged
-from denselab.segmenter import Preprocessing
 
 Criterion = Callable[[tuple[Tensor, ...], Tensor, Tensor | None], Tensor]
 """(logits of the main and the auxiliary heads, labels (B, H, W), pixel weights or None) -> scalar loss."""

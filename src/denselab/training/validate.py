@@ -10,13 +10,13 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denselab.data.cache import SampleCache
 from denselab.data.dataset import Dataset, Item
-from denselab.data.loading import val_batches
+from denselab.data.feed.cache import SampleCache
+from denselab.data.feed.loading import val_batches
+from denselab.engine.segmenter import Preprocessing, enlarge_logits, forward_images, label_maps
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
 from denselab.models.base import SegmentationModel
-from denselab.segmenter import Preprocessing, enlarge_logits, forward_images, label_maps
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 

@@ -15,7 +15,7 @@ from denselab.data.layouts.objects import find_objects
 from denselab.data.layouts.streets import find_cityscapes, find_kitti, find_mapillary
 from denselab.data.layouts.voc import find_voc
 from denselab.data.layouts.xml_file import find_cvat, find_labelme_xml
-from denselab.data.tree import Tree, some
+from denselab.data.read.tree import Tree, some
 from denselab.errors import DataError
 
 Recogniser = Callable[[Tree], Found | None]

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from denselab.data.encodings import Encoding
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.folder import find_folder, unique_names
 from denselab.data.layouts.json_file import split_in
 from denselab.data.layouts.tables import ADE20K_150
-from denselab.data.scan import read_contents, scan
-from denselab.data.tree import Tree, split_of
+from denselab.data.read.encodings import Encoding
+from denselab.data.read.scan import read_contents, scan
+from denselab.data.read.tree import Tree, split_of
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 

@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
-from denselab.data.lists import read_lines
-from denselab.data.names import named, read_names
-from denselab.data.scan import Contents, scan
-from denselab.data.tree import SPLIT_WORDS, Tree, number_of, some
+from denselab.data.read.lists import read_lines
+from denselab.data.read.names import named, read_names
+from denselab.data.read.scan import Contents, scan
+from denselab.data.read.tree import SPLIT_WORDS, Tree, number_of, some
 from denselab.errors import DataError
 
 PEEKED = 12  # label files that show whether labels are numbers or colours

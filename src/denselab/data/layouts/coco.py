@@ -15,8 +15,8 @@ import numpy as np
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in
-from denselab.data.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.tree import Tree, number_of, some
+from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
+from denselab.data.read.tree import Tree, number_of, some
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 

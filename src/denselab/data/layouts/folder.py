@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.lists import apply_lists, find_lists, read_lines
-from denselab.data.names import read_names
-from denselab.data.pairing import pair_stems
-from denselab.data.scan import read_contents
-from denselab.data.tree import LABEL_WORDS, Tree, folder_role, some, split_of, words
+from denselab.data.read.lists import apply_lists, find_lists, read_lines
+from denselab.data.read.names import read_names
+from denselab.data.read.pairing import pair_stems
+from denselab.data.read.scan import read_contents
+from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, some, split_of, words
 from denselab.errors import DataError
 
 PEEKED = 3  # label files looked into to see which of two label folders tells more classes apart

@@ -4,7 +4,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_of, words
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_of, words
 from denselab.errors import DataError
 
 

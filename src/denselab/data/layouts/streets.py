@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from denselab.data.encodings import Encoding
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.tables import CITYSCAPES
-from denselab.data.scan import scan
-from denselab.data.tree import SPLIT_WORDS, Tree
+from denselab.data.read.encodings import Encoding
+from denselab.data.read.scan import scan
+from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 

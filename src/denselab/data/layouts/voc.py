@@ -10,9 +10,9 @@ from dataclasses import replace
 from denselab.data.item import FileLabels, Found, NamedLabel
 from denselab.data.layouts.folder import Placed, found_pairs, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
-from denselab.data.lists import find_lists
-from denselab.data.scan import scan
-from denselab.data.tree import Tree, folder_role
+from denselab.data.read.lists import find_lists
+from denselab.data.read.scan import scan
+from denselab.data.read.tree import Tree, folder_role
 from denselab.errors import DataError
 
 VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")

@@ -13,10 +13,10 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import pictures_by_name
-from denselab.data.learn import table_of_names
-from denselab.data.names import named
-from denselab.data.shapes import Shape, ShapeLabels
-from denselab.data.tree import SPLIT_WORDS, Tree, folder_role, number_of, some, split_of
+from denselab.data.read.infer import table_of_names
+from denselab.data.read.names import named
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import SPLIT_WORDS, Tree, folder_role, number_of, some, split_of
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 

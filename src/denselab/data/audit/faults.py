@@ -1,0 +1,213 @@
+"""From what the pictures told one by one to the faults of the whole set: splits, classes, pairs, leaks."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.audit.findings import Fault, Reading, relative
+from denselab.data.dataset import Dataset
+from denselab.data.read.tree import number_of
+
+# Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ by 10
+# to 40, those 1 s apart by 27 to 125; the closest of 45,000 pairs of different places or surfaces by 36 (steel), 63
+# (membranes), 76 (streets); unrelated pictures by about 120.
+NEAR_BITS = 28
+# Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
+VIDEO_RATIO = 0.85
+VIDEO_FRAMES = 8  # fewer pictures of one series say nothing
+LISTED = 6
+
+
+def all_faults(dataset: Dataset, readings: Sequence[Reading], complete: bool) -> tuple[Fault, ...]:
+    """Every fault, errors first. complete: all files were read in full, so that what is absent can be told."""
+    faults = [*pairing_faults(dataset), *split_faults(dataset)]
+    faults += [fault for reading in readings for fault in reading.faults]
+    faults += nothing_labelled(readings)
+    if complete:
+        faults += [
+            *class_faults(dataset, readings),
+            *duplicate_faults(dataset, readings),
+            *leak_faults(dataset, readings),
+            *shared_series_faults(readings),
+        ]
+    return tuple(sorted(faults, key=lambda fault: fault.severity != "error"))
+
+
+def pairing_faults(dataset: Dataset) -> list[Fault]:
+    """Pictures without a label and labels without a picture: left out of training, which is at times intended."""
+    faults = []
+    for path in dataset.without_label:
+        file, fix = relative(dataset, path), "label it, or take it out; it is not used"
+        faults.append(Fault("label missing", "warning", file, "picture without a label", fix))
+    for path in dataset.without_image:
+        file, fix = relative(dataset, path), "add the picture or correct the name; it is not used"
+        faults.append(Fault("picture missing", "warning", file, "label without a picture", fix))
+    return faults
+
+
+def split_faults(dataset: Dataset) -> list[Fault]:
+    """Too little to train on, or nothing to measure on."""
+    if not dataset.items:
+        fix = "check the folder's layout, or name the folders in data.yaml"
+        return [Fault("no pictures", "error", "", "no picture with a label was found", fix)]
+    if len(dataset.items) == 1:
+        file = relative(dataset, dataset.items[0].image)
+        message = "one labelled picture only: training needs at least one to learn from and one to measure on"
+        return [Fault("one picture", "error", file, message, "add pictures, or cut it into tiles, some for validation")]
+    faults = []
+    for split, use in (("train", "to learn from"), ("val", "to choose the best model by")):
+        if not dataset.of_split(split):
+            fix = f"put pictures into {split}, or take the split lists or folders away and the set is split for you"
+            faults.append(Fault("empty split", "error", "", f"no picture in {split}: nothing {use}", fix))
+    return faults
+
+
+def nothing_labelled(readings: Sequence[Reading]) -> list[Fault]:
+    """Not one labelled pixel in all that was counted, also where that is a sample."""
+    counted = [reading.counts for reading in readings if reading.counts is not None]
+    if not counted or any(counts.any() for counts in counted):
+        return []
+    message = f"every pixel of {number_of(len(counted), 'label')} is ignored: nothing to learn"
+    fix = "give at least two ids the role class under `labels` in data.yaml, or label the pictures"
+    return [Fault("all ignored", "error", "", message, fix)]
+
+
+def class_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
+    """Classes that a split lacks, and sets in which there is nothing to tell apart."""
+    faults: list[Fault] = []
+    names = dataset.label_space.names
+    totals = class_totals(dataset, readings)
+    overall = sum(totals.values(), np.zeros(len(names), np.int64))
+    present = np.flatnonzero(overall)
+    if len(present) == 1:
+        message = f"every labelled pixel is {names[present[0]]!r}: there is nothing to tell apart"
+        faults.append(Fault("one class", "error", "", message, "check the label table and how the labels are coded"))
+    for split, counts in totals.items() if len(present) else ():
+        if not counts.any():
+            faults += _ignored_split(split, readings)
+            continue
+        absent = [name for name, here, anywhere in zip(names, counts, overall, strict=True) if anywhere and not here]
+        if absent:
+            use = {"train": "never learnt", "val": "not measured"}.get(split, "not in its scores")
+            message = f"{split} has no pixel of {_some(absent)}: {use}"
+            fix = f"move pictures with {'it' if len(absent) == 1 else 'them'} into {split}"
+            faults.append(Fault("absent class", "warning", "", message, fix))
+    nowhere = [name for name, count in zip(names, overall, strict=True) if not count]
+    if nowhere and len(present) > 1:
+        message = f"no label has a pixel of {_some(nowhere)} ({len(nowhere)} of {len(names)} classes)"
+        fix = "fine for a part of a larger set; else correct the label table"
+        faults.append(Fault("absent class", "warning", "", message, fix))
+    return faults
+
+
+def _ignored_split(split: str, readings: Sequence[Reading]) -> list[Fault]:
+    """The fault of a split that was read and in which nothing is labelled; a test split need not be."""
+    use = {"train": "nothing to learn from", "val": "nothing to choose the best model by"}.get(split)
+    if use is None or not any(reading.counts is not None and split_of(reading) == split for reading in readings):
+        return []
+    message = f"every pixel of every {split} label is ignored: {use}"
+    return [Fault("all ignored", "error", "", message, "label them, or change the split")]
+
+
+def class_totals(dataset: Dataset, readings: Iterable[Reading]) -> dict[str, NDArray[np.int64]]:
+    """{split: (K,) pixels per class}, of the readings that counted."""
+    totals = {split: np.zeros(dataset.label_space.num_classes, np.int64) for split in dataset.splits}
+    for reading in readings:
+        if reading.counts is not None:
+            totals[split_of(reading)] += reading.counts
+    return totals
+
+
+def split_of(reading: Reading) -> str:
+    """The split of what was read; all items of an opened data set have one."""
+    return reading.item.split or "train"
+
+
+def duplicate_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
+    """Pictures with the very same pixels: a leak where the splits differ, else counted twice."""
+    groups: dict[bytes, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        if reading.digest:
+            groups[reading.digest].append(reading)
+    faults = []
+    for first, *others in (group for group in groups.values() if len(group) > 1):
+        for other in others:
+            file, twin = (relative(dataset, one.item.image) for one in (other, first))
+            leak = split_of(first) != split_of(other)
+            message = f"has the same pixels as {twin}" + (f", {split_of(other)} and {split_of(first)}" if leak else "")
+            fix = "keep one of them" if not leak else "keep one of them, or the scores are too good"
+            faults.append(Fault("leak" if leak else "duplicate", "warning", file, message, fix))
+    return faults
+
+
+def leak_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
+    """Pictures of two splits that look almost alike, as neighbouring video frames do: one summary per pair of splits."""
+    by_split: dict[str, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        if reading.fingerprint is not None:
+            by_split[split_of(reading)].append(reading)
+    faults = []
+    for one, other in combinations([split for split in ("train", "val", "test") if split in by_split], 2):
+        alike = [pair for pair in nearest(by_split[other], by_split[one]) if pair[2] <= NEAR_BITS]
+        alike = [pair for pair in alike if pair[0].digest != pair[1].digest]
+        if not alike:
+            continue
+        here, there, bits = min(alike, key=lambda pair: pair[2])
+        files = [relative(dataset, reading.item.image) for reading in (here, there)]
+        total = len(dataset.of_split(other))
+        message = (
+            f"{len(alike)} of {total} {other} pictures look almost like one of {one}, as neighbouring video frames do; "
+            f"the closest: {files[0]} and {files[1]} ({bits} of 256 bits differ)"
+        )
+        fix = "split by video or place, not by frame, or the scores are too good"
+        faults.append(Fault("leak", "warning", "", message, fix))
+    return faults
+
+
+def nearest(queries: Sequence[Reading], others: Sequence[Reading]) -> list[tuple[Reading, Reading, int]]:
+    """For each query its most similar other reading, and the bits in which their fingerprints differ."""
+    table = np.stack([reading.fingerprint for reading in others if reading.fingerprint is not None])
+    found = []
+    for query in queries:
+        if query.fingerprint is not None:
+            bits = np.bitwise_count(table ^ query.fingerprint).sum(axis=1)
+            best = int(bits.argmin())
+            found.append((query, others[best], int(bits[best])))
+    return found
+
+
+def shared_series_faults(readings: Sequence[Reading]) -> list[Fault]:
+    """One video cut into splits: series whose names stand in two splits and whose pictures follow each other."""
+    printed = [reading for reading in readings if reading.fingerprint is not None]
+    series: dict[str, list[Reading]] = defaultdict(list)
+    for reading in printed:
+        if not reading.item.group.endswith("/"):  # a bare number tells no series
+            series[PurePosixPath(reading.item.group).name].append(reading)
+    order = np.random.default_rng(0).permutation(len(printed))
+    usual = _median_step([printed[index] for index in order])
+    faults = []
+    for name, frames in sorted(series.items()):
+        splits = [split for split in ("train", "val", "test") if any(split_of(frame) == split for frame in frames)]
+        if len(splits) < 2 or len(frames) < VIDEO_FRAMES or _median_step(frames) > VIDEO_RATIO * usual:
+            continue
+        counts = " and ".join(f"{sum(split_of(frame) == split for frame in frames)} {split}" for split in splits)
+        message = f"{counts} pictures are of one video or series, {name!r}"
+        fix = "fine where they are stretches far apart; else keep a series in one split, or the scores are too good"
+        faults.append(Fault("leak", "warning", "", message, fix))
+    return faults
+
+
+def _median_step(frames: Sequence[Reading]) -> float:
+    """The median of the bits that change from one picture to the next."""
+    prints = np.array([frame.fingerprint for frame in frames], dtype=np.uint64).reshape(-1, 4)
+    steps = np.bitwise_count(prints[1:] ^ prints[:-1]).sum(axis=1)
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + rest

@@ -1,0 +1,250 @@
+"""What one picture and its labels tell when they are read: sizes, pixels per class, fingerprints, and their own faults."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from denselab.data.dataset import Dataset, Item
+from denselab.data.item import FileLabels
+from denselab.data.read.encodings import count_values
+from denselab.data.read.images import EXIF_ORIENTATION, MAX_PIXELS, TIFF_SUFFIXES, picture_size, read_label_pixels
+from denselab.data.read.tree import number_of
+from denselab.errors import DataError
+from denselab.types import Image, LabelMap
+
+Kind = Literal[
+    "no pictures", "one picture", "empty split", "one class",
+    "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
+    "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
+]  # fmt: skip
+Severity = Literal["error", "warning"]
+Size = tuple[int, int]
+
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
+# Enlarging or reducing labels with a smooth filter puts a value between the two sides on every border; borders where
+# three classes happen to follow each other in rising order are rare in drawn labels (under 0.1 on all sets we have).
+SMEARED_SHARE = 0.3
+SMEARED_BORDERS = 40  # fewer borders than this in a file say nothing
+FINGERPRINT_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong. error: training would fail or learn nonsense; warning: it would work, but look at it.
+
+    file: below the data set's root where it is there, "" where the fault is not of one file.
+    """
+
+    kind: Kind
+    severity: Severity
+    file: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One item, read. size, label_size: (H, W) or None where unreadable. counts: (K,) int64 pixels, None if not counted.
+
+    digest: of the decoded pixels. fingerprint: (4,) uint64, 256 bits that hardly change when a picture hardly does;
+    None where the picture is too even to tell.
+    """
+
+    item: Item
+    size: Size | None = None
+    label_size: Size | None = None
+    counts: NDArray[np.int64] | None = None
+    ignored: int = 0
+    digest: bytes = b""
+    fingerprint: NDArray[np.uint64] | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+def read_headers(dataset: Dataset, item: Item) -> Reading:
+    """Sizes only, from the headers; labels that are not a picture file are not looked at."""
+    reading = Reading(item)
+    try:
+        reading = replace(reading, size=header_size(item.image, orientation(item.image)))
+    except (DataError, OSError) as error:
+        return replace(reading, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
+    if not isinstance(item.source, FileLabels):
+        return reading
+    try:
+        reading = replace(reading, label_size=header_size(item.source.path, 1))
+    except (DataError, OSError) as error:
+        return replace(reading, faults=(_unreadable(dataset, "unreadable label", item.source.path, error),))
+    return replace(reading, faults=_size_faults(dataset, reading))
+
+
+def read_fully(dataset: Dataset, item: Item) -> Reading:
+    """Every pixel of a picture and its labels; never raises for a fault of a file, but reports it."""
+    image, image_faults = _image_of(dataset, item)
+    labels, label_faults = _labels_of(dataset, item)
+    reading = Reading(item, faults=image_faults + label_faults)
+    if image is not None:
+        digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+        reading = replace(reading, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
+    if labels is not None:
+        reading = _with_counts(reading, dataset, labels)
+    return replace(reading, faults=reading.faults + _size_faults(dataset, reading))
+
+
+def fingerprint(image: Image) -> NDArray[np.uint64] | None:
+    """(4,) uint64: for 16 x 16 places, whether it grows brighter to the right (difference hash); None if too even."""
+    small = PillowImage.fromarray(image).convert("L")
+    size = (FINGERPRINT_SIDE + 1, FINGERPRINT_SIDE)
+    grey = np.asarray(small.resize(size, PillowImage.Resampling.BOX, reducing_gap=2.0), dtype=np.int16)
+    steps = np.diff(grey, axis=1)
+    if np.count_nonzero(steps) < steps.size // 2:  # flat pictures (night, blank slides) would all look alike
+        return None
+    return np.packbits(steps > 0).view(np.uint64)
+
+
+def relative(dataset: Dataset, path: Path) -> str:
+    """A file as it is named in faults: below the root where it is there, with / on every system."""
+    return (path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path).as_posix()
+
+
+def _image_of(dataset: Dataset, item: Item) -> tuple[Image | None, tuple[Fault, ...]]:
+    try:
+        return dataset.read_image(item), ()
+    except (DataError, OSError) as error:
+        return None, (_unreadable(dataset, "unreadable picture", item.image, error),)
+
+
+def _labels_of(dataset: Dataset, item: Item) -> tuple[LabelMap | None, tuple[Fault, ...]]:
+    """Labels, with ids that are not in the table taken as ignore and reported."""
+    try:
+        labels = dataset.read_labels(item)
+    except (DataError, OSError) as error:
+        try:
+            ids = item.source.ids()
+        except (DataError, OSError) as worse:
+            return None, (_unreadable(dataset, "unreadable label", item.source.path, worse),)
+        known = {entry.id for entry in dataset.label_space.entries}
+        strangers = {value: count for value, count in count_values(ids).items() if value not in known}
+        if not strangers:
+            return None, (_unreadable(dataset, "unreadable label", item.source.path, error),)
+        labels = dataset.label_space.encode(ids, unknown="ignore")
+        return labels, (_unknown_ids(dataset, item, strangers), *_lossy_faults(dataset, item, labels))
+    return labels, _lossy_faults(dataset, item, labels)
+
+
+def _unreadable(dataset: Dataset, kind: Kind, path: Path, error: DataError | OSError) -> Fault:
+    """A DataError "file: what came; what to do", or what the system said, as a fault."""
+    text = str(error).removeprefix(f"{path}: ")
+    message, _, fix = text.rpartition("; ")
+    return Fault(
+        kind, "error", relative(dataset, path), message or text, fix if message else "replace it or take it out"
+    )
+
+
+def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fault:
+    often = sorted(strangers.items(), key=lambda pair: -pair[1])
+    listed = ", ".join(f"id {value} ({number_of(count, 'pixel')})" for value, count in often[:5])
+    more = f" and {len(often) - 5} more" if len(often) > 5 else ""
+    return Fault(
+        "unknown id", "error", relative(dataset, item.source.path), f"{listed}{more} not in the label table",
+        "correct the file, or add the id to `labels` in data.yaml (role: ignore leaves it out)",
+    )  # fmt: skip
+
+
+def _with_counts(reading: Reading, dataset: Dataset, labels: LabelMap) -> Reading:
+    classes, ignore = dataset.label_space.num_classes, dataset.label_space.ignore_index
+    counted = np.bincount(labels.ravel(), minlength=ignore + 1).astype(np.int64)
+    faults = reading.faults
+    if labels.size and counted[ignore] == labels.size:
+        file = relative(dataset, reading.item.source.path)
+        message = "every pixel is ignored: nothing to learn or to measure"
+        faults += (Fault("all ignored", "warning", file, message, "label it or take the pair out"),)
+    size = (labels.shape[0], labels.shape[1])
+    return replace(reading, label_size=size, counts=counted[:classes], ignored=int(counted[ignore]), faults=faults)
+
+
+def _size_faults(dataset: Dataset, reading: Reading) -> tuple[Fault, ...]:
+    """Whether picture and label have one size, with and without the rotation that the picture's EXIF asks for."""
+    if reading.size is None or reading.label_size is None:
+        return ()
+    (height, width), (label_height, label_width) = reading.size, reading.label_size
+    turned = orientation(reading.item.image)
+    file = relative(dataset, reading.item.image)
+    label = relative(dataset, reading.item.source.path)
+    if reading.size == reading.label_size:
+        if turned == 1 or (turned >= 5 and height != width):
+            return ()
+        message = (
+            f"EXIF turns the picture (orientation {turned}); whether {label} is turned with it, its size cannot tell"
+        )
+        return (Fault("rotation", "warning", file, message, "look at the overlay; if it is off, remove the tag"),)
+    if turned >= 5 and (width, height) == reading.label_size:
+        message = f"EXIF turns the picture to {width}x{height} (width x height), but {label} fits it unturned"
+        fix = "remove the picture's orientation tag (exiftool -Orientation= FILE), or turn the label the same way"
+        return (Fault("rotation", "error", file, message, fix),)
+    message = f"picture {width}x{height} but label {label_width}x{label_height} in {label} (width x height)"
+    return (
+        Fault("size mismatch", "error", file, message, "export the label at the picture's size, or take the pair out"),
+    )
+
+
+def header_size(path: Path, turned: int) -> Size:
+    """(H, W) after the EXIF orientation `turned`, without decoding (but for TIFF). Raises DataError like read_image."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return picture_size(path)
+    try:
+        with PillowImage.open(path) as picture:
+            width, height = picture.size
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return picture_size(path)  # says in words what is wrong
+    if width * height > MAX_PIXELS:
+        return picture_size(path)
+    return (width, height) if turned >= 5 else (height, width)
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 where there is none or the file cannot be opened."""
+    if path.suffix.lower() in TIFF_SUFFIXES:  # not applied to TIFF, see images.py
+        return 1
+    try:
+        with PillowImage.open(path) as picture:
+            if picture.format == "PNG" and "exif" not in picture.info:
+                return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
+            value = picture.getexif().get(EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def _lossy_faults(dataset: Dataset, item: Item, labels: LabelMap) -> tuple[Fault, ...]:
+    """Labels whose values were changed by compression or by a smooth filter: one warning at most."""
+    source = item.source
+    if not isinstance(source, FileLabels) or source.encoding.kind not in ("index", "two-valued"):
+        return ()
+    message = ""
+    if source.encoding.kind == "two-valued":
+        pixels = read_label_pixels(source.path)
+        between = float(np.mean((pixels > 0) & (pixels < 255)))
+        if between:
+            message = (
+                f"{between:.2%} of the values are neither 0 nor 255; {source.encoding.threshold} and above count as 255"
+            )
+    elif smeared(labels):  # class indices rise with the ids
+        message = "values between the ids stand along the borders: the label was resized or smoothed like a photo"
+    if not message and source.path.suffix.lower() in LOSSY_SUFFIXES:
+        message = "the label is a JPEG, which changes values"
+    if not message:
+        return ()
+    fix = "export it as PNG, resized by nearest neighbour if at all"
+    return (Fault("lossy labels", "warning", relative(dataset, source.path), message, fix),)
+
+
+def smeared(values: NDArray[Any]) -> bool:
+    """Whether many borders of a (H, W) label map pass through a value in between, as after smooth resizing."""
+    left, middle, right = (values[:, k : max(values.shape[1] - 2 + k, 0)] for k in range(3))
+    between = ((left < middle) & (middle < right)) | ((left > middle) & (middle > right))
+    borders = int(np.count_nonzero(left != middle))
+    return borders >= SMEARED_BORDERS and int(np.count_nonzero(between)) > SMEARED_SHARE * borders

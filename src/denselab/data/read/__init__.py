@@ -1,0 +1,1 @@
+"""Files of a data set -> pictures, labels, and what they mean."""

@@ -1,0 +1,261 @@
+"""From label files nobody described to an encoding and a label table: what can be told, what is said, what is asked.
+
+Every inference is a note. Where two readings are possible, DataError gives both with the line for data.yaml.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from denselab.data.item import NamedLabel
+from denselab.data.read.encodings import Encoding, Kind
+from denselab.data.read.images import read_palette
+from denselab.data.read.likeness import (
+    is_smeared_two_valued,
+    looks_like_objects,
+    refuse_grey_levels,
+    refuse_grey_pictures,
+)
+from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
+from denselab.data.read.tree import number_of, some
+from denselab.errors import DataError
+from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
+
+MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How the label files are coded, in words too, their table, what was inferred, and the contents that were counted."""
+
+    encoding: Encoding
+    table: LabelSpace
+    description: str
+    notes: tuple[str, ...]
+    contents: tuple[Contents, ...]
+
+
+def learn(
+    paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
+) -> Learned:
+    """Encoding and table of these label files. Raises DataError where none is readable, or two readings are possible.
+
+    kind: the encoding, where the user says it. limit: how many files to look into.
+    """
+    contents = scan(paths, limit)
+    usable = [c for c in contents if not c.error]
+    if not usable:
+        raise DataError(contents[0].error if contents else "no label file; nothing to learn the classes from")
+    notes = []
+    if len(contents) < len(paths) and not names:
+        notes.append(
+            f"classes learnt from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
+        )
+    if len(usable) < len(contents):
+        faults = [c.error for c in contents if c.error]
+        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {some(faults, 2)}")
+    if kind is not None:
+        encoding, table, description, more = _told(kind, usable, names)
+    elif any(not c.grey for c in usable):
+        encoding, table, description, more = _learn_colours(usable, names)
+    else:
+        encoding, table, description, more = _learn_numbers(usable, names)
+    return Learned(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+Finding = tuple[Encoding, LabelSpace, str, list[str]]
+
+
+def _told(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+    """The table under an encoding that the user gave."""
+    if kind == "colour":
+        return _learn_colours(contents, names)
+    if kind == "two-valued":
+        return Encoding("two-valued"), two_valued_table(names), "two-valued, threshold 128", _unnamed(names)
+    if kind == "objects":
+        return Encoding("objects"), object_table(), "object numbers: 0 background, others object", []
+    encoding = Encoding(kind)
+    values = sorted(_merge(counts_by_id(c, encoding) for c in contents))
+    table, notes = _index_table(contents, values, names)
+    return encoding, table, kind, notes
+
+
+def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+    single = [c.path for c in contents if not c.coloured]
+    if single:
+        coloured = next(c.path for c in contents if c.coloured)
+        raise DataError(
+            f"{single[0]} holds numbers but {coloured} holds colours; "
+            "labels of one set must be coded alike: convert or remove one kind"
+        )
+    totals = _merge(c.counts for c in contents)
+    given = [label for label in names if label.colour is not None]
+    if given:
+        table = {label.colour: label.id for label in given if label.colour is not None}
+        strange = [_rgb(code) for code in totals if _rgb(code) not in table]
+        notes = [f"{number_of(len(strange), 'colour')} in no table: {some(strange)}"] if strange else []
+        return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
+    if len(totals) > MAX_COLOURS:
+        raise DataError(
+            f"{contents[0].path}: {len(totals):,} colours in the label files; a colour-coded label has one per class. "
+            "They were smeared by JPEG or resizing, or are no labels: save them as PNG without smoothing, "
+            "or give the right folder as `masks:` in data.yaml"
+        )
+    # Black first, then by colour: the same colours give the same ids whatever the order of the files.
+    colours = [_rgb(code) for code in sorted(totals)]
+    entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
+    notes = [
+        f"colour table learnt from the labels: {some((f'{e.id} {e.name}' for e in entries), 8)}; "
+        "name them by `labels: [{id: 0, name: ..., colour: [r, g, b]}, ...]` in data.yaml"
+    ]
+    encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
+    return encoding, LabelSpace(entries), "RGB colours, table learnt", notes
+
+
+def _colour_encoding(table: dict[Colour, int]) -> Encoding:
+    return Encoding("colour", colours=tuple(sorted(table.items(), key=lambda pair: pair[1])))
+
+
+def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
+    if colour == (0, 0, 0):
+        return LabelEntry(label_id, "background", colour, "background")
+    return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
+
+
+def _learn_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+    totals = _merge(c.values() for c in contents)
+    values = sorted(totals)
+    if is_smeared_two_valued(totals) and not _named_void(names):
+        lossy = " (JPEG)" if contents[0].lossy else ""
+        between = sum(n for v, n in totals.items() if v not in (0, 255)) / sum(totals.values())
+        note = (
+            f"two-valued masks smeared{lossy}: {between:.1%} of the pixels are neither 0 nor 255; threshold 128 decides"
+        )
+        return (
+            Encoding("two-valued"),
+            two_valued_table(names),
+            "two-valued 0/255, smeared: threshold 128",
+            [note, *_unnamed(names)],
+        )
+    if set(values) <= {0, 255} and 255 in values and not _named_void(names):
+        note = "255 stands beside 0 only: it is a class here, not ignore"
+        return Encoding(), two_valued_table(names), "two-valued 0/255", [note, *_unnamed(names)]
+    if any(c.lossy for c in contents):
+        lossy_file = next(c.path for c in contents if c.lossy)
+        raise DataError(
+            f"{lossy_file}: labels saved as JPEG, which changes the ids ({len(values)} values); export them as PNG"
+        )
+    if looks_like_objects(contents):
+        note = (
+            f"the labels number single objects (up to {values[-1]}): all are class 1; `encoding: index` keeps the ids"
+        )
+        return (
+            Encoding("objects"),
+            object_table(),
+            f"{contents[0].bits}-bit object numbers: 0 background, others object",
+            [note],
+        )
+    if not names:
+        refuse_grey_pictures(values, contents[0].path)
+    if not any(label.id == 255 for label in names):
+        refuse_grey_levels(values, contents[0].path)
+    table, notes = _index_table(contents, values, names)
+    return Encoding(), table, _index_description(contents), notes
+
+
+def _index_description(contents: list[Contents]) -> str:
+    if any(c.mode in ("P", "PA") for c in contents):
+        return "palette PNG (the index counts, not the colour)"
+    if all(c.bits == 1 for c in contents):
+        return "1-bit"
+    if any(c.coloured for c in contents):
+        return "index, saved in three equal channels"
+    return f"index, {max(c.bits for c in contents)}-bit"
+
+
+def _index_table(
+    contents: list[Contents], values: list[int], names: Sequence[NamedLabel]
+) -> tuple[LabelSpace, list[str]]:
+    colours = _shared_palette([c.path for c in contents if c.mode == "P"])
+    if names:
+        table = table_of_names(names, colours)
+        known = {entry.id for entry in table.entries}
+        strange = [v for v in values if v not in known]
+        if 255 in strange:
+            table = LabelSpace((*table.entries, _void(table)))
+            strange.remove(255)
+            return table, [f"ids {some(strange, 8)} occur in labels but have no name"] * bool(strange) + [
+                "255 has no name: ignore"
+            ]
+        return table, [f"ids {some(strange, 8)} occur in labels but have no name"] if strange else []
+    notes = list(_unnamed(names))
+    void = 255 in values and len(values) > 1
+    entries = [
+        LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if not (void and v == 255)
+    ]
+    if void:
+        entries.append(LabelEntry(255, "ignore", (224, 224, 192), "ignore"))
+        notes.append("255 stands beside small ids: it is left out (ignore)")
+    return LabelSpace(tuple(entries)), notes
+
+
+def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
+    if names:
+        return []
+    return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
+
+
+def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | None = None) -> LabelSpace:
+    """The table of a names file; a name given twice gets its id behind it."""
+    often = Counter(label.name for label in names)
+    entries = []
+    for label in names:
+        name = label.name if often[label.name] == 1 else f"{label.name} ({label.id})"
+        colour = label.colour or (colours or {}).get(label.id) or default_colour(label.id)
+        role = "ignore" if label.ignore else "background" if label.background else "class"
+        entries.append(LabelEntry(label.id, name, colour, role))  # type: ignore[arg-type]
+    return LabelSpace(tuple(entries))
+
+
+def _void(table: LabelSpace) -> LabelEntry:
+    taken = {entry.name for entry in table.entries}
+    return LabelEntry(
+        255, next(n for n in ("ignore", "void", "ignore 255") if n not in taken), (224, 224, 192), "ignore"
+    )
+
+
+def _named_void(names: Sequence[NamedLabel]) -> bool:
+    """Whether a names file speaks of more than two labels, or says itself that 255 is left out."""
+    return any(label.id == 255 and label.ignore for label in names) or sum(not label.ignore for label in names) > 2
+
+
+def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
+    """0 and 255 as two classes; two names without ids 0 and 255 are taken in their order."""
+    labels = sorted(names, key=lambda label: label.id)
+    if len(labels) != 2:
+        labels = [NamedLabel(0, "class 0", (0, 0, 0)), NamedLabel(255, "class 255", (255, 255, 255))]
+    return table_of_names([replace(labels[0], id=0), replace(labels[1], id=255)])
+
+
+def object_table() -> LabelSpace:
+    """0 background, 1 object."""
+    return LabelSpace((LabelEntry(0, "background", (0, 0, 0), "background"), LabelEntry(1, "object", (230, 80, 40))))
+
+
+def _shared_palette(paths: list[Path]) -> dict[int, Colour]:
+    """The colours of palette files where the first few agree on them; {} otherwise."""
+    palettes = {read_palette(path) for path in paths[:5]}
+    palette = palettes.pop() if len(palettes) == 1 else ()
+    return {index: colour for index, colour in enumerate(palette) if len(set(palette)) > 1 and index < 256}
+
+
+def _merge(counts: Iterable[dict[int, int]]) -> dict[int, int]:
+    merged: Counter[int] = Counter()
+    for part in counts:
+        merged.update(part)
+    return dict(merged)
+
+
+def _rgb(code: int) -> Colour:
+    return (code >> 16, (code >> 8) & 255, code & 255)

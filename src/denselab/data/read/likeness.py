@@ -1,0 +1,81 @@
+"""What the numbers in label files look like when nobody says: smeared masks, object numbers, grey levels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from denselab.data.read.images import read_label_pixels
+from denselab.data.read.scan import Contents
+from denselab.errors import DataError
+
+NEAR_END = 32  # grey levels beside 0 and 255 that a mask with soft edges mostly has
+# Share of the pixels near the ends. Measured on thin membranes: 0.95 at JPEG quality 30, 0.84 and 0.66 at a blur of 1 and 2
+# pixels; 256 classes in equal parts have 0.26.
+SMEARED_SHARE = 0.6
+MANY_VALUES = 128  # more grey values than that, up to just below 255, may be a blurred mask as well as class ids
+MANY_OBJECTS = 20  # different numbers in one file from which it may hold object numbers rather than classes
+
+
+def is_smeared_two_valued(totals: dict[int, int]) -> bool:
+    """Whether grey values are those of a two-valued mask with soft or JPEG edges: both ends, and something between."""
+    if not totals or min(totals) < 0 or max(totals) > 255:
+        return False
+    pixels = sum(totals.values())
+    low = sum(n for v, n in totals.items() if v <= NEAR_END)
+    high = sum(n for v, n in totals.items() if v >= 255 - NEAR_END)
+    # Without values just below 255, the lower end may be class ids and 255 may mean ignore.
+    upper_edge = any(255 - NEAR_END <= v < 255 for v in totals)
+    middle = any(NEAR_END < v < 255 - NEAR_END for v in totals)
+    # The commonest value of each end is the true one; class ids that happen to fill both ends rarely have that.
+    darkest = max((v for v in totals if v <= NEAR_END), key=lambda v: totals[v], default=NEAR_END)
+    brightest = max((v for v in totals if v >= 255 - NEAR_END), key=lambda v: totals[v], default=0)
+    both_ends = min(low, high) > 0.001 * pixels and darkest <= 4 and brightest >= 251
+    return both_ends and low + high >= SMEARED_SHARE * pixels and upper_edge and (middle or len(totals) > 2)
+
+
+def refuse_grey_pictures(values: list[int], path: Path) -> None:
+    """Raise DataError for 8-bit labels with nearly all grey values: a strongly blurred mask, a picture, or many classes."""
+    if len(values) <= MANY_VALUES or values[-1] > 255 or not any(255 - NEAR_END <= value < 255 for value in values):
+        return
+    raise DataError(
+        f"{path}: labels hold {len(values)} of the 256 grey values. Either they are blurred two-valued masks (write "
+        "`encoding: two-valued` in data.yaml), or each value is a class (write `encoding: index`), or this is no label folder"
+    )
+
+
+def looks_like_objects(contents: list[Contents]) -> bool:
+    """Whether the numbers are those of single objects. 16-bit files with many numbers, each in one piece: yes.
+
+    The same in 8-bit files could as well be classes: raises DataError with both readings.
+    """
+    rich = [c for c in contents if len(c.counts) >= MANY_OBJECTS and not c.coloured][:3]
+    if not rich or len(rich) < min(3, len(contents)) or not all(_in_one_piece(c.path) for c in rich):
+        return False
+    if rich[0].bits > 8:
+        return True
+    raise DataError(
+        f"{rich[0].path}: {len(rich[0].counts)} numbers, each in one piece. Either each number is an object "
+        "(write `encoding: objects` in data.yaml) or each is a class (write `encoding: index`)"
+    )
+
+
+def _in_one_piece(path: Path) -> bool:
+    """Whether at least nine in ten of the numbers in a label file form one connected piece each."""
+    from scipy import ndimage
+
+    pixels = read_label_pixels(path)
+    values = [int(v) for v in np.unique(pixels) if v != 0][:60]
+    eight_neighbours = np.ones((3, 3), dtype=int)
+    single = sum(ndimage.label(pixels == value, structure=eight_neighbours)[1] == 1 for value in values)
+    return bool(single >= 0.9 * len(values))
+
+
+def refuse_grey_levels(values: list[int], path: Path) -> None:
+    """{0, 128, 255} and the like: grey levels far apart, where 255 may be a class or ignore."""
+    if not 3 <= len(values) <= 16 or values[-1] != 255 or min(np.diff(values)) < 10:
+        return
+    classes = ", ".join(f"{{id: {v}, name: class {v}}}" for v in values[:-1])
+    raise DataError(
+        f"{path}: labels hold {values}. Either 255 is a class too (write `labels: [{classes}, {{id: 255, name: class 255}}]` "
+        f"in data.yaml) or it is left out (write `labels: [{classes}, {{id: 255, name: void, role: ignore}}]`)"
+    )

@@ -1,0 +1,105 @@
+"""Names files: what annotation tools write beside the labels to say which id is called what, and its colour."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+from denselab.data.item import NamedLabel
+from denselab.data.read.lists import read_lines
+from denselab.data.read.tree import Tree
+from denselab.errors import DataError
+from denselab.labels import Colour
+
+NAME_FILES = ("class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names")
+COLOUR_FILES = ("labelmap.txt", "label_colors.txt", "label_colours.txt")
+TABLE_FILES = ("class_dict.csv", "classes.csv", "labels.csv")
+IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
+BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
+
+
+def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
+    """The labels of the first names file directly in the folder, and that file's name; () and "" where there is none."""
+    labels, file = _read_first(tree)
+    for label in labels:
+        if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
+            raise DataError(f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255")
+    return labels, file
+
+
+def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
+    here = {file.name.lower(): tree.path(file) for file in tree.files if len(file.parts) == 1}
+    if "dataset_meta.json" in here:
+        return _dataset_meta(here["dataset_meta.json"]), here["dataset_meta.json"].name
+    for name in COLOUR_FILES:
+        if name in here:
+            return _colour_lines(here[name]), here[name].name
+    for name in TABLE_FILES:
+        if name in here:
+            return _colour_table(here[name]), here[name].name
+    for name in NAME_FILES:
+        if name in here:
+            return name_list(read_lines(here[name])), here[name].name
+    return (), ""
+
+
+def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:
+    """A label whose role follows from its name: void, ignore, unlabelled are left out, background is background."""
+    plain = name.strip().lower()
+    return NamedLabel(label_id, name.strip("_ "), colour, plain in IGNORED_NAMES, plain in BACKGROUND_NAMES)
+
+
+def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:
+    """One name per line, ids from 0. labelme's leading __ignore__ has id -1, which its label files hold as 255."""
+    numbered = [re.match(r"^(\d+)[\s:,;]+(.+)$", line) for line in lines]
+    if lines and all(numbered):
+        return tuple(named(int(m[1]), m[2]) for m in numbered if m)
+    if lines and lines[0] == "__ignore__":
+        return (*(named(index, name) for index, name in enumerate(lines[1:])), named(255, lines[0]))
+    return tuple(named(index, name) for index, name in enumerate(lines))
+
+
+def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
+    """labelmap.txt of VOC tools (name:r,g,b:parts:actions) or label_colors.txt of CamVid (r g b name)."""
+    labels = []
+    for position, line in enumerate(read_lines(path)):
+        voc = re.match(r"^([^:]+):(\d+),(\d+),(\d+)", line)
+        camvid = re.match(r"^(\d+)\s+(\d+)\s+(\d+)\s+(\S.*)$", line)
+        if voc:
+            labels.append(named(position, voc[1], (int(voc[2]), int(voc[3]), int(voc[4]))))
+        elif camvid:
+            labels.append(named(position, camvid[4], (int(camvid[1]), int(camvid[2]), int(camvid[3]))))
+        elif re.match(r"^[^:]+:", line):
+            labels.append(named(position, line.split(":")[0]))
+        else:
+            raise DataError(f"{path}: line {line!r} is neither `name:r,g,b::` nor `r g b name`; correct it")
+    return tuple(labels)
+
+
+def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
+    """class_dict.csv: a header with name, r, g, b."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [{key.strip().lower(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+    try:
+        return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise DataError(
+            f"{path}: expected the columns name, r, g, b; correct the file or write `labels` in data.yaml"
+        ) from None
+
+
+def _dataset_meta(path: Path) -> tuple[NamedLabel, ...]:
+    """dataset_meta.json: {label_map: {id: name}, segmentation_colors: [[r, g, b]], background_label: id}."""
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        label_map = {int(key): str(name) for key, name in meta["label_map"].items()}
+        colours = [tuple(int(c) for c in colour) for colour in meta.get("segmentation_colors", [])]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a table of labels ({error!r}); expected label_map: {{id: name}}") from None
+    if colours and (len(colours) < len(label_map) or any(len(colour) != 3 for colour in colours)):
+        raise DataError(f"{path}: {len(colours)} colours for {len(label_map)} labels; give each label [r, g, b]")
+    pairs = sorted(label_map.items())
+    return tuple(
+        named(label_id, name, (colours[i][0], colours[i][1], colours[i][2]) if colours else None)
+        for i, (label_id, name) in enumerate(pairs)
+    )

@@ -1,0 +1,78 @@
+"""Which label belongs to which picture: equal stems, or one rule that makes all stems equal."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from denselab.data.read.tree import bare_stem
+
+Stem = tuple[str, str]
+"""(where, stem): the neutral part of the folder, and the file name without suffix."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """pairs: (picture, label) positions. rule: "" for equal stems, else how they were made equal."""
+
+    pairs: tuple[tuple[int, int], ...]
+    rule: str = ""
+
+
+def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
+    """Match pictures with labels by the first rule that matches the most; a rule under which two files agree is dropped.
+
+    Rules: equal stems; equal but for capitals; equal without words such as img, image, gt, mask; equal after the prefix
+    and suffix that all pictures, or all labels, share. No match at all gives no pairs.
+    """
+    rules: list[tuple[str, Callable[[Stem], Stem], Callable[[Stem], Stem]]] = [
+        ("", _same, _same),
+        ("capitals do not count", _folded, _folded),
+        ("words such as image, img, label, mask, gt do not count", _bare, _bare),
+        ("the prefix and suffix that all share do not count", _core(images), _core(labels)),
+    ]
+    best = Pairing(())
+    for rule, of_image, of_label in rules:
+        pairs = _match([of_image(stem) for stem in images], [of_label(stem) for stem in labels])
+        if len(pairs) > len(best.pairs):
+            best = Pairing(pairs, rule)
+        if len(best.pairs) == min(len(images), len(labels)):
+            break
+    return best
+
+
+def _match(images: Sequence[Stem], labels: Sequence[Stem]) -> tuple[tuple[int, int], ...]:
+    label_counts, image_counts = Counter(labels), Counter(images)
+    if any(count > 1 for counts in (label_counts, image_counts) for count in counts.values()):
+        return ()
+    position = {stem: index for index, stem in enumerate(labels)}
+    return tuple((index, position[stem]) for index, stem in enumerate(images) if stem in position)
+
+
+def _same(stem: Stem) -> Stem:
+    return stem
+
+
+def _folded(stem: Stem) -> Stem:
+    return (stem[0].casefold(), stem[1].casefold())
+
+
+def _bare(stem: Stem) -> Stem:
+    return (stem[0].casefold(), bare_stem(stem[1]))
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    """The letters that all names begin with: those that the first and the last in order share."""
+    first, last = min(names), max(names)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]
+
+
+def _core(stems: Sequence[Stem]) -> Callable[[Stem], Stem]:
+    """Cuts off the prefix and suffix common to all stems, but never into a number."""
+    names = [stem for _, stem in stems]
+    if len(names) < 2:
+        return _same
+    prefix = re.sub(r"\d+$", "", _shared_start(names))
+    suffix = re.sub(r"\d+$", "", _shared_start([name[len(prefix) :][::-1] for name in names]))
+    return lambda stem: (stem[0].casefold(), stem[1][len(prefix) : len(stem[1]) - len(suffix)])

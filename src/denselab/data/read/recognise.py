@@ -1,0 +1,167 @@
+"""From a path to what is in it: data.yaml first, then each layout in turn, then the sub-folders one by one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from denselab.data.item import FileLabels, Found
+from denselab.data.layouts import RECOGNISERS
+from denselab.data.layouts.folder import find_folder
+from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_told, read_settings
+from denselab.data.read.tree import Tree, folder_role, number_of, read_tree, some, split_of
+from denselab.errors import DataError, SeveralDataSets
+
+PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")
+
+
+def recognise(path: Path) -> tuple[Path, Found]:
+    """The root of the data set and what was found there. Raises DataError where nothing or too much fits."""
+    settings_file = _settings_file(path)
+    if settings_file is None:
+        if path.is_file():
+            raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
+        return _recognise_tree(read_tree(path))
+    settings = read_settings(settings_file)
+    folder = settings_file.parent / (settings.path or ".")
+    if not folder.is_dir():
+        raise DataError(f"{settings_file}: path: {folder} is no folder; give it from the place of {settings_file.name}")
+    tree = read_tree(folder)
+    found = find_told(tree, settings, settings_file)
+    root = tree.root
+    if found is None:
+        root, found = _recognise_tree(tree)
+    return root, apply_settings(tree, found, settings, settings_file)
+
+
+def _settings_file(path: Path) -> Path | None:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; give the folder of the data set, or its data.yaml")
+        return path
+    return next((path / name for name in YAML_NAMES if (path / name).is_file()), None)
+
+
+def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
+    """A particular layout here; else parallel folders here or a layout in a sub-folder, whichever the folder names suggest."""
+    if not tree.files:
+        raise DataError(f"{tree.root}: the folder is empty; give the folder that holds the pictures and labels")
+    found = _particular(tree)
+    if found is not None:
+        return tree.root, found
+    roles = {folder_role(name) for name in tree.top}
+    in_root = any(len(f.parts) == 1 for f in tree.pictures)
+    telling = "image" in roles or any(split_of(name) for name in tree.top) or ("label" in roles and in_root)
+    below = None if telling else _recognise_below(tree)
+    if below is not None:
+        return below
+    try:
+        found = find_folder(tree)
+    except DataError:
+        below = _recognise_below(tree) if telling else None
+        if below is None:
+            raise
+        return below
+    if found is not None:
+        return tree.root, found
+    below = _recognise_below(tree) if telling else None
+    if below is None:
+        raise DataError(_nothing(tree))
+    return below
+
+
+def _particular(tree: Tree) -> Found | None:
+    """The first layout but parallel folders that fits. Raises DataError where shapes and label pictures stand side by side."""
+    for name, find in PARTICULAR:
+        found = find(tree)
+        if found is None:
+            continue
+        if name in ("coco", "labelme", "cvat") and not isinstance(found.items[0].source, FileLabels):
+            _refuse_label_pictures(tree, found, name)
+        return found
+    return None
+
+
+def _refuse_label_pictures(tree: Tree, found: Found, name: str) -> None:
+    folders = {str(f.parent) for f in tree.pictures if _last_role(f.parts[:-1]) == "label"}
+    images = {item.image.parent.relative_to(tree.root).as_posix() for item in found.items}
+    if folders - images:
+        raise DataError(
+            f"{tree.root}: two readings: {found.layout}, or the label pictures in {some(sorted(folders - images))}; "
+            f"write `layout: {name}` or `layout: folders` in data.yaml"
+        )
+
+
+def _last_role(parts: tuple[str, ...]) -> str | None:
+    roles = [role for part in parts if (role := folder_role(part)) is not None]
+    return roles[-1] if roles else None
+
+
+def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
+    """The one data set at most two levels down. Raises DataError for several, or where all that is there was refused."""
+    fits, refusals = _try_below(tree, depth=2)
+    if not fits:
+        if refusals:
+            raise DataError(
+                refusals[0]
+                if len(refusals) == 1
+                else f"{tree.root}: no data set to train on: {'; '.join(refusals[:4])}"
+            )
+        return None
+    if len(fits) > 1 and not _one_in_two_forms(fits):
+        folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
+        message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {some(folders, 40)}"
+        raise SeveralDataSets(message, [below.root for below, _ in fits])
+    below, found = fits[0]
+    name = below.root.relative_to(tree.root).as_posix()
+    notes = [f"the data set is in {name}"]
+    if len(fits) > 1:
+        others = [other.root.relative_to(tree.root).as_posix() for other, _ in fits[1:]]
+        notes = [
+            f"the same pictures are labelled in several forms; {name} is used (pixels before shapes), "
+            f"open {some(others)} for the others"
+        ]
+    return below.root, replace(found, notes=(*notes, *found.notes))
+
+
+def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[str]]:
+    fits: list[tuple[Tree, Found]] = []
+    refusals: list[str] = []
+    for folder in tree.top:
+        below = tree.below(folder)
+        try:
+            found = _particular(below)
+            if found is None and any(folder_role(name) == "label" for name in below.top):
+                found = find_folder(below)
+        except DataError as error:
+            refusals.append(str(error))
+            continue
+        if found is not None:
+            fits.append((below, found))
+        elif depth > 1:
+            deeper, more = _try_below(below, depth - 1)
+            fits += deeper
+            refusals += more
+    fits.sort(key=lambda fit: (_is_drawn(fit[1]), fit[0].root.as_posix()))
+    return fits, refusals
+
+
+def _is_drawn(found: Found) -> bool:
+    """Whether the labels are drawn from shapes, which says less than pixels: a tool made the pixels from them."""
+    return found.encoding_text.startswith("shapes")
+
+
+def _one_in_two_forms(fits: list[tuple[Tree, Found]]) -> bool:
+    """Whether one has label pictures and all others draw labels for the same pictures."""
+    pictures = {tuple(sorted(item.image.stem for item in found.items)) for _, found in fits}
+    return len(pictures) == 1 and not _is_drawn(fits[0][1]) and _is_drawn(fits[1][1])
+
+
+def _nothing(tree: Tree) -> str:
+    if not tree.pictures:
+        kinds = ", ".join(sorted({f.suffix for f in tree.files})[:6])
+        files = number_of(len(tree.files), "file")
+        return f"{tree.root}: no picture (.jpg, .png, .tif, ...) among {files} ({kinds}); give another folder"
+    return (
+        f"{tree.root}: {number_of(len(tree.pictures), 'picture')}, but no labels in a known layout; "
+        "put label PNGs of the same names into a folder `labels` beside `images`, "
+        "or write `images: FOLDER` and `masks: FOLDER` in data.yaml"
+    )

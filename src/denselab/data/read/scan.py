@@ -1,0 +1,94 @@
+"""What occurs in label files: their values and how often, read in parallel threads (decoding lets other threads run)."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
+from denselab.data.read.images import picture_mode, read_label_pixels
+from denselab.errors import DataError
+
+MAX_SCANNED = 4000  # files; about half a minute of 1-megapixel labels on two cores
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a label file holds. counts: {number, or colour code where `coloured`: pixels}. error: why it was not read.
+
+    coloured: stored in three channels. grey: those three agree. bits: 1, 8, 16 or 32.
+    """
+
+    path: Path
+    mode: str = ""
+    coloured: bool = False
+    grey: bool = True
+    bits: int = 8
+    counts: dict[int, int] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the format does not keep the numbers."""
+        return self.path.suffix.lower() in LOSSY_SUFFIXES
+
+    def values(self) -> dict[int, int]:
+        """{grey number: pixels}, also of a grey picture stored in three channels."""
+        if not self.coloured:
+            return self.counts
+        merged: Counter[int] = Counter()
+        for code, count in self.counts.items():
+            merged[(code >> 8) & 255] += count
+        return dict(merged)
+
+
+def scan(paths: Sequence[Path], limit: int = MAX_SCANNED) -> list[Contents]:
+    """The contents of label files, in their order; evenly spaced ones where there are more than `limit`."""
+    if len(paths) > limit:
+        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        return list(pool.map(read_contents, paths))
+
+
+def read_contents(path: Path) -> Contents:
+    """The contents of one label file; an unreadable one gives its error instead of raising."""
+    try:
+        mode = picture_mode(path)
+        pixels = read_label_pixels(path)
+    except DataError as error:
+        return Contents(path, error=str(error))
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.array_equal(np.rint(pixels), pixels):
+            return Contents(
+                path,
+                error=f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG",
+            )
+        pixels = pixels.astype(np.int64)
+    bits = 1 if mode == "1" else 8 * pixels.dtype.itemsize
+    coloured = pixels.ndim == 3
+    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, count_values(pixels))
+
+
+def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:
+    """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or does not fit it."""
+    if contents.error:
+        return {}
+    by_colour = encoding.kind in ("colour", "ade20k")
+    source = contents.counts if by_colour else contents.values()
+    codes = np.array(sorted(source), dtype=np.int64).reshape(1, -1)
+    pixels = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], axis=-1).astype(np.uint8) if by_colour else codes
+    if by_colour and not contents.coloured:
+        return {}
+    try:
+        ids = decode(pixels, encoding, contents.path)
+    except DataError:
+        return {}
+    merged: Counter[int] = Counter()
+    for code, label_id in zip(codes[0], ids[0], strict=True):
+        merged[int(label_id)] += source[int(code)]
+    return dict(merged)

@@ -1,0 +1,1 @@
+"""What a trained model is: its network, label table and preprocessing, in memory and as a folder."""

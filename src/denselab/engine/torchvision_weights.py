@@ -1,0 +1,110 @@
+"""torchvision's published segmentation weights by name: "torchvision:deeplabv3_resnet50". The network is used for nothing else.
+
+The weights are COCO_WITH_VOC_LABELS_V1: VOC's 21 classes, learnt from COCO. Files go to torch's own cache (TORCH_HOME), and
+their sha256 has to begin with the digits in their name.
+"""
+
+import difflib
+import hashlib
+import re
+import threading
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torchvision.models import get_model_weights, list_models
+from torchvision.models import segmentation as published
+
+from denselab.build import IMAGENET_NORMALISATION
+from denselab.checkpoint import read_torch_file
+from denselab.console import remark
+from denselab.data.layouts.tables import voc_label_space
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_weights, resolve_device
+from denselab.errors import CheckpointError
+
+PREFIX = "torchvision:"
+HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+ANSWER_SECONDS = 8.0  # no answer by then: as good as no network
+SHORTER_SIDE = 520  # of the weights' transforms
+
+
+def is_torchvision(name: str) -> bool:
+    """Whether a model's name means torchvision's weights."""
+    return name.startswith(PREFIX)
+
+
+def load_torchvision(
+    name: str, device: str = "auto", output_stride: int | None = None, url: str | None = None
+) -> Segmenter:
+    """The Segmenter of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
+
+    Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
+    ConfigError for an output stride, of which these networks have no choice.
+    """
+    short = name.removeprefix(PREFIX)
+    address = url or weights_url(short)
+    space = voc_label_space()
+    architecture = Architecture(short, space.num_classes, output_stride=output_stride, aux="lraspp" not in short)
+    with torch.device("meta"):
+        model = architecture.create()
+    path = cached_file(address)
+    model = model.to_empty(device="cpu")
+    load_weights(model, read_torch_file(path), str(path))
+    target = resolve_device(device)
+    model = model.to(target).to(memory_format=torch.channels_last).eval()
+    preprocessing = Preprocessing((SHORTER_SIDE, SHORTER_SIDE), *IMAGENET_NORMALISATION, fit="shorter")
+    return Segmenter(model, architecture, space, preprocessing, target, {})
+
+
+def weights_url(name: str) -> str:
+    """Where torchvision keeps the weights of its segmentation network `name`. Raises CheckpointError with the nearest names."""
+    names = list_models(module=published)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+        raise CheckpointError(f"torchvision has no segmentation weights {name!r}; did you mean {', '.join(near)}?")
+    return str(get_model_weights(name)["COCO_WITH_VOC_LABELS_V1"].url)
+
+
+def cached_file(url: str) -> Path:
+    """The file of `url` in torch's cache, fetched where it is not there. Raises CheckpointError."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / Path(urlparse(url).path).name
+    expected = HASH.search(path.name)
+    if expected is None:
+        raise CheckpointError(f"{url}: no digits of a sha256 in its name; such a file is not loaded unchecked")
+    if not path.is_file():
+        if (reason := _unreachable(url)) is not None:
+            raise CheckpointError(
+                f"the weights {path.name} are not in {folder}, and cannot be fetched from {url}: {reason}. "
+                "Fetch them on a machine with a network, and put the file there"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        remark(f"fetching {url} into {folder}")
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=expected[1], progress=False)
+        except (OSError, RuntimeError) as error:  # RuntimeError: another hash; the file is then not kept
+            raise CheckpointError(f"{url} could not be fetched: {error}; try again") from None
+    with path.open("rb") as file:
+        digits = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digits.startswith(expected[1]):
+        raise CheckpointError(f"{path} is damaged: its sha256 begins with {digits[:8]}, not {expected[1]}; remove it")
+    return path
+
+
+def _unreachable(url: str) -> str | None:
+    """Why `url` does not answer, or None if it does; in a thread, since a silent name server outlasts any timeout."""
+    outcome: list[str | None] = [f"no answer within {ANSWER_SECONDS:.0f} s"]
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "denselab"})
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
+                outcome.append(None)
+        except (OSError, ValueError) as error:
+            outcome.append(str(error) or type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return outcome[-1]

@@ -1,0 +1,199 @@
+"""Anybody's probabilities from files: npz, npy, one 8-bit picture per class, or a hard label map with a confidence."""
+
+import re
+import tokenize
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.read.images import read_label_pixels
+from denselab.errors import DataError
+from denselab.inference.refinement import Probs, probs_of_labels
+from denselab.labels import LabelSpace
+
+Axes = Literal["chw", "hwc"]
+FLOAT_TOLERANCE = 1e-2  # of the sum: half precision stays within a few thousandths
+BYTE_STEP = 1 / 255  # 8 bits round each class by half of it
+DAMAGE = (  # what numpy, zipfile and their readers raise for files that are none, or are cut or changed somewhere
+    *(OSError, ValueError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a file holds. values: (K, H, W) float32, or (H, W) integers, which are label ids.
+
+    ids, names: of the classes, where the file tells them. eight_bit: values come from bytes, so their sum is rounded.
+    files: of a stack, the name of each class's picture.
+    """
+
+    path: Path
+    values: NDArray[Any]
+    ids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    eight_bit: bool = False
+    files: tuple[str, ...] = ()
+
+    @property
+    def hard(self) -> bool:
+        """Whether this is a label map."""
+        return self.values.ndim == 2
+
+
+def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> Scores:
+    """Probabilities or a label map for a picture of size (H, W), told apart by the file's kind and number of axes.
+
+    axes: how the array lies, where its shape does not tell. Raises DataError that names the file.
+    """
+    if path.is_dir():
+        return _read_stack(path, size)
+    kind = path.suffix.lower()
+    if kind == ".npz":
+        array, ids, names = _read_npz(path)
+    elif kind == ".npy":
+        array, ids, names = _loaded(path), (), ()
+    else:
+        pixels = read_label_pixels(path)
+        if pixels.ndim != 2:
+            raise DataError(f"{path}: a colour picture; a label map has one channel of ids, such as an index PNG")
+        return Scores(path, _fitting_map(pixels, size, path))
+    return _from_array(np.asarray(array), size, axes, path, ids, names)
+
+
+def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs:
+    """(K, H, W) float32, each pixel adding up to 1. confidence: of a hard label map; ids of role ignore are open to all.
+
+    Raises DataError that names the file: NaN, not in 0..1, sums that are not 1, other classes than the table's.
+    """
+    if scores.hard:
+        labels = space.encode(scores.values)
+        return probs_of_labels(labels, space.num_classes, confidence, space.ignore_index)
+    values = scores.values.astype(np.float32)
+    if len(values) != space.num_classes:
+        raise DataError(
+            f"{scores.path}: {len(values)} classes, but the label table has {space.num_classes}; give the table of these "
+            "probabilities with --labels"
+        )
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise DataError(f"{scores.path}: {bad} values are NaN or infinite; repair what wrote them")
+    sums = values.sum(axis=0)
+    tolerance = FLOAT_TOLERANCE + (len(values) + 1) / 2 * BYTE_STEP * scores.eight_bit
+    if values.min() < 0 or np.abs(sums - 1).max() > tolerance:
+        raise DataError(
+            f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} to "
+            f"{sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or see --axes"
+        )
+    return np.asarray(values / sums, dtype=np.float32)
+
+
+def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
+    """The array called "probs", or the only one; with ids and names of the classes where they are there."""
+    try:
+        with path.open("rb") as stream:  # numpy, given the path, leaves a damaged file open
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("one array: its name should end with .npy")
+            members = {name: file[name] for name in file.files}
+    except DAMAGE as error:
+        raise DataError(f"{path}: not an npz file of plain arrays ({error}); save it with numpy.savez") from None
+    content = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}  # any zip has members
+    arrays = [name for name in content if content[name].ndim >= 2]
+    name = "probs" if "probs" in content else arrays[0] if len(arrays) == 1 else None
+    if name is None:
+        listed = ", ".join(f"{key} {value.shape}" for key, value in content.items()) or "nothing"
+        raise DataError(f'{path} holds {listed}; expected an array called "probs", or one alone')
+    ids = tuple(int(i) for i in content["ids"].ravel()) if "ids" in content else ()
+    names = tuple(str(n) for n in content["names"].ravel()) if "names" in content else ()
+    return content[name], ids, names
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except DAMAGE as error:
+        raise DataError(f"{path}: not an npy file of plain numbers ({error}); save it with numpy.save") from None
+
+
+def _from_array(
+    array: NDArray[Any],
+    size: tuple[int, int],
+    axes: Axes | None,
+    path: Path,
+    ids: tuple[int, ...],
+    names: tuple[str, ...],
+) -> Scores:
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]  # a batch of one
+    if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
+        return Scores(path, _fitting_map(array, size, path), ids, names)
+    eight_bit = array.dtype == np.uint8
+    if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit):
+        raise DataError(
+            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with 255 = 1, "
+            "or a label map (height, width) of integers"
+        )
+    values = array if _axes_of(array.shape, size, axes, path) == "chw" else np.moveaxis(array, -1, 0)
+    return Scores(path, values.astype(np.float32) * BYTE_STEP if eight_bit else values, ids, names, eight_bit)
+
+
+def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, path: Path) -> Axes:
+    """Which of (K, H, W) and (H, W, K) a shape is for a picture of that size. Raises DataError where none or both fit."""
+    fits: list[Axes] = []
+    if shape[1:] == size and axes != "hwc":
+        fits.append("chw")
+    if shape[:2] == size and axes != "chw":
+        fits.append("hwc")
+    if len(fits) == 1:
+        return fits[0]
+    height, width = size
+    if fits:
+        raise DataError(
+            f"{path}: {shape} may be classes first or last for a picture {height}x{width}; say which: --axes"
+        )
+    swapped = (width, height) in (shape[1:], shape[:2]) and height != width
+    told = ": height and width are swapped" if swapped else "; refine needs them at the picture's own size"
+    raise DataError(f"{path}: probabilities {shape}, but the picture is {height}x{width} (height x width){told}")
+
+
+def _fitting_map(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDArray[Any]:
+    if labels.shape != size:
+        swapped = ": height and width are swapped" if labels.shape == size[::-1] else ""
+        raise DataError(
+            f"{path}: labels {labels.shape[0]}x{labels.shape[1]}, but the picture is {size[0]}x{size[1]} (height x width)"
+            f"{swapped}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: labels of {labels.dtype}; expected whole numbers")
+    return labels
+
+
+def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
+    """One 8-bit grey picture per class, in the order of `counted`; 000_road.png tells the name too."""
+    found = (p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
+    files = sorted(found, key=lambda path: counted(path.stem))
+    if not files:
+        raise DataError(f"{folder} holds no PNG; expected one 8-bit grey picture per class, such as 000_road.png")
+    planes = []
+    for path in files:
+        plane = read_label_pixels(path)
+        if plane.dtype != np.uint8 or plane.ndim != 2:
+            raise DataError(f"{path}: not an 8-bit grey picture; a stack has one per class, 255 = certain")
+        planes.append(_fitting_map(plane, size, path))
+    parts = [path.stem.partition("_") for path in files]
+    named = all(number == f"{i:03d}" and name for i, (number, _, name) in enumerate(parts))
+    names = tuple(name for _, _, name in parts) if named else ()
+    values = np.stack(planes).astype(np.float32) * BYTE_STEP
+    return Scores(folder, values, (), names, eight_bit=True, files=tuple(path.name for path in files))
+
+
+def counted(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names as a reader counts: class2 before class10. Names that differ in zeros alone sort as text."""
+    parts = re.split("([0-9]+)", name)  # text and numbers take turns, so like is compared with like
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

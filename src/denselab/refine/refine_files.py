@@ -1,0 +1,258 @@
+"""`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from denselab.console import progress, remark
+from denselab.crf import Parameters
+from denselab.crf.batch import Job, Refined, refine_many
+from denselab.data.read.images import read_image
+from denselab.errors import ConfigError, DataError, DenseLabError
+from denselab.inference.collection import TABLE, Result, class_shares, refuse_losses
+from denselab.inference.crf_steps import write_steps
+from denselab.inference.inputs import Skipped, Source, find_sources
+from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.refinement import refined
+from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
+from denselab.types import Image
+
+UNSURE = 255  # the id that label maps without a table use for "nobody knows"
+KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
+
+
+@dataclass(frozen=True)
+class Task:
+    """A picture and the file or folder of its probabilities."""
+
+    source: Source
+    probs: Path
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How `refine_files` works. confidence: of hard label maps. threads: at most so many; None is all cores.
+
+    class_name: whose scores `steps` shows; None: of the class that changes most. fast: at half the resolution; `steps`,
+    which shows the iterations of the full one, goes before it.
+    """
+
+    parameters: Parameters
+    confidence: float = 0.7
+    axes: Axes | None = None
+    probs: ProbsFormat = "none"
+    steps: bool = False
+    class_name: str | None = None
+    threads: int | None = None
+    fast: bool = False
+
+
+def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
+    """A picture with its probabilities, or each picture of a folder with what has its stem in the folder `probs`.
+
+    Raises ConfigError where one is a folder of pictures and the other a file, DataError where nothing is there.
+    """
+    for path in (image, probs):
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder")
+    if image.is_dir() and not probs.is_dir():
+        raise ConfigError(f"{image} is a folder of pictures, but {probs} is a file; give a folder of probabilities")
+    sources, skipped = find_sources([str(image)], out)
+    if not image.is_dir():
+        return [Task(sources[0], _partner(sources[0], probs) or probs)] if sources else [], skipped
+    tasks = []
+    for source in sources:
+        partner = _partner(source, probs)
+        if partner is None:
+            skipped.append(Skipped(str(source.path), f"{probs} holds no {source.stem} (.npz, .npy, folder or .png)"))
+        else:
+            tasks.append(Task(source, partner))
+    return tasks, skipped
+
+
+def _partner(source: Source, folder: Path) -> Path | None:
+    """The probabilities of a picture in a folder, by its stem."""
+    if not folder.is_dir():
+        return None
+    candidates = [folder / f"{source.stem}{kind}" for kind in KINDS]
+    return next((path for path in candidates if path.exists() and path != source.path), None)
+
+
+def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | None) -> LabelSpace:
+    """The table that was given, else the labels.json of a predict beside the probabilities, else one made from the files.
+
+    Says in a remark which, unless it was given. Made from the first file that can be read: the others are skipped later,
+    with their reasons. Raises DataError as read_scores where none can be read.
+    """
+    if given:
+        return given
+    for folder in list(tasks[0].probs.resolve().parents)[:3]:
+        table = _table_in(folder / TABLE)
+        if table:
+            remark(f"label table: {folder / TABLE}")
+            return table
+    scores = _first_scores(tasks, axes)
+    if scores.hard:
+        ids = sorted({int(i) for task in tasks for i in _ids_of(task, axes)})
+        remark(f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure")
+        entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in ids if i != UNSURE]
+        void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
+        return LabelSpace((*entries, *void))
+    remark(
+        f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else _numbering(scores)}"
+    )
+    return table_of(scores)
+
+
+def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:
+    """What the first file holds that can be read. Raises the DataError of the very first where none can."""
+    errors = list[DataError]()
+    for task in tasks:
+        try:
+            return read_scores(task.probs, _size(read_image(task.source.path)), axes)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _numbering(scores: Scores) -> str:
+    """How classes without a name are numbered, as part of a sentence; of a stack, by which files."""
+    if len(scores.files) < 2:
+        return ", numbered from 0"
+    return f", numbered from 0: {scores.files[0]} is 0 ... {scores.files[-1]} is {len(scores.files) - 1}"
+
+
+def table_of(scores: Scores) -> LabelSpace:
+    """A label table for probabilities: the ids and names that the file tells, else numbers; colours from the default set."""
+    count = len(scores.values)
+    ids = (
+        scores.ids if len(scores.ids) == count and list(scores.ids) == sorted(set(scores.ids)) else tuple(range(count))
+    )
+    named = len(set(scores.names)) == count
+    names = scores.names if named and len(scores.names) == count else tuple(f"class {i}" for i in ids)
+    return LabelSpace(tuple(LabelEntry(i, name, default_colour(i)) for i, name in zip(ids, names, strict=True)))
+
+
+def _ids_of(task: Task, axes: Axes | None) -> Iterable[int]:
+    """The ids that occur in a label map; none where it cannot be read: it is skipped later, with its reason."""
+    try:
+        scores = read_scores(task.probs, _size(read_image(task.source.path)), axes)
+    except DataError:
+        return ()
+    return np.unique(scores.values).tolist() if scores.hard else ()
+
+
+def _table_in(path: Path) -> LabelSpace | None:
+    try:
+        return LabelSpace.from_list(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, DataError):
+        return None
+
+
+def refine_files(
+    tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refinement, quiet: bool = False
+) -> tuple[list[Result], list[Skipped]]:
+    """Refine each picture's probabilities and save labels, overlay and what `how` asks for; bad ones are skipped with reason.
+
+    Several pictures are refined side by side, one per thread. Raises ConfigError before any work where a result would
+    replace an input or what is no earlier result; ResourceError where `out` cannot be written.
+    """
+    refuse_losses([task.source for task in tasks], out, how.probs, steps=how.steps)
+    _refuse_probs(tasks, out, how)
+    write_table(out / TABLE, space)
+    results, skipped = list[Result](), list[Skipped]()
+    with progress("refine", len(tasks), "pictures", quiet) as bar:
+        for task, outcome in _outcomes(tasks, out, space, how):
+            if isinstance(outcome, Prediction):
+                outcome.save(out, how.probs, str(task.source.stem))
+                written = result_paths(out, task.source.stem, how.probs, steps=how.steps)
+                results.append(Result(task.source.path, written, class_shares(outcome.labels, space)))
+            else:
+                reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is told beside it
+                skipped.append(Skipped(str(task.source.path), reason))
+                remark(f"skipped {task.source.path}: {reason}")
+            bar.advance()
+    return results, skipped
+
+
+def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
+    """Raise ConfigError where a result would replace the probabilities or the label map that it is made from."""
+    inputs = {task.probs.resolve() for task in tasks}
+    for task in tasks:
+        for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
+            if target.resolve() in inputs:
+                raise ConfigError(
+                    f"the result {target} would overwrite what it is made from; choose another --out folder"
+                )
+
+
+Outcome = tuple[Task, Prediction | DenseLabError]
+
+
+def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refinement) -> Iterator[Outcome]:
+    """The refined prediction of each task, or why there is none, in the order of the tasks."""
+    if how.steps or len(tasks) == 1:
+        for task in tasks:
+            try:
+                yield task, _refine_one(task, out, space, how)
+            except DenseLabError as error:
+                yield task, error
+        return
+    read = deque[tuple[Task, Image | DenseLabError]]()  # ahead of the CRF, in order; an error has no job
+
+    def jobs() -> Iterator[Job]:
+        for task in tasks:
+            try:
+                image, probs = _read(task, space, how)
+            except DenseLabError as error:
+                read.append((task, error))
+                continue
+            read.append((task, image))
+            yield Job(str(task.source.path), image, probs)
+
+    for done in refine_many(jobs(), how.parameters, how.threads, fast=how.fast):
+        task, content = read.popleft()
+        while isinstance(content, DenseLabError):
+            yield task, content
+            task, content = read.popleft()
+        yield _finished(task, content, done, space)
+    for task, content in read:  # those behind the last job
+        if isinstance(content, DenseLabError):
+            yield task, content
+
+
+def _finished(task: Task, image: Image, done: Refined, space: LabelSpace) -> Outcome:
+    if isinstance(done.error, DenseLabError):
+        return task, done.error
+    if done.error is not None or done.marginals is None:
+        raise done.error or RuntimeError("the CRF gave neither marginals nor an error")
+    return task, _prediction(task, image, done.marginals, space)
+
+
+def _refine_one(task: Task, out: Path, space: LabelSpace, how: Refinement) -> Prediction:
+    image, probs = _read(task, space, how)
+    if how.steps:
+        folder = result_paths(out, task.source.stem, "none", steps=True)["steps"]
+        marginals = write_steps(folder, image, probs, how.parameters, space, how.class_name, how.threads)
+    else:
+        marginals = refined(image, probs, how.parameters, how.threads, how.fast)
+    return _prediction(task, image, marginals, space)
+
+
+def _read(task: Task, space: LabelSpace, how: Refinement) -> tuple[Image, np.ndarray]:
+    image = read_image(task.source.path)
+    return image, probabilities(read_scores(task.probs, _size(image), how.axes), space, how.confidence)
+
+
+def _prediction(task: Task, image: Image, marginals: np.ndarray, space: LabelSpace) -> Prediction:
+    labels = marginals.argmax(axis=0).astype(space.dtype)
+    return Prediction(task.source.path.stem, image, labels, space, lambda: marginals)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return (image.shape[0], image.shape[1])

@@ -1,0 +1,85 @@
+import pytest
+
+from denselab.data.read.names import name_list, read_names
+from denselab.data.read.tree import read_tree
+from denselab.errors import DataError
+
+
+def names_in(tmp_path):
+    labels, source = read_names(read_tree(tmp_path))
+    return {label.id: label for label in labels}, source
+
+
+def test_class_names_of_labelme(tmp_path, write):
+    write("class_names.txt", "_background_\naeroplane\ntv/monitor\n")
+    labels, source = names_in(tmp_path)
+    assert [labels[i].name for i in range(3)] == ["background", "aeroplane", "tv/monitor"]
+    assert labels[0].background
+    assert source == "class_names.txt"
+
+
+def test_leading_ignore_is_minus_one_in_labelme_and_255_in_files():
+    labels = name_list(["__ignore__", "_background_", "car"])
+    assert {label.id: label.name for label in labels} == {0: "background", 1: "car", 255: "ignore"}
+    assert [label.ignore for label in labels] == [False, False, True]
+
+
+def test_numbered_lines():
+    assert {label.id: label.name for label in name_list(["0: sky", "7: road"])} == {0: "sky", 7: "road"}
+
+
+def test_labelmap_of_voc_tools(tmp_path, write):
+    write(
+        "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncow:64,128,0::\nignored:224,224,192::\n"
+    )
+    labels, _ = names_in(tmp_path)
+    assert labels[1].colour == (64, 128, 0)
+    assert labels[2].ignore
+
+
+def test_label_colors_of_camvid(tmp_path, write):
+    write("label_colors.txt", "64 128 64\tAnimal\n0 0 0\t\tVoid\n")
+    labels, _ = names_in(tmp_path)
+    assert (labels[0].name, labels[0].colour) == ("Animal", (64, 128, 64))
+    assert labels[1].ignore
+
+
+def test_class_dict_csv(tmp_path, write):
+    write("class_dict.csv", "name, r, g, b\nroad,128,64,128\n")
+    labels, _ = names_in(tmp_path)
+    assert (labels[0].name, labels[0].colour) == ("road", (128, 64, 128))
+
+
+def test_dataset_meta(tmp_path, write):
+    write(
+        "dataset_meta.json", '{"label_map": {"0": "Void", "3": "Road"}, "segmentation_colors": [[0, 0, 0], [1, 2, 3]]}'
+    )
+    labels, _ = names_in(tmp_path)
+    assert labels[0].ignore
+    assert (labels[3].name, labels[3].colour) == ("Road", (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labelmap.txt", "what is this\n"),
+        ("class_dict.csv", "a,b\n1,2\n"),
+        ("dataset_meta.json", "{}"),
+        ("dataset_meta.json", '{"label_map": {"0": "a", "1": "b"}, "segmentation_colors": [[0, 0, 0]]}'),
+    ],
+)
+def test_bad_names_files_are_named(tmp_path, write, name, text):
+    write(name, text)
+    with pytest.raises(DataError, match=name):
+        read_names(read_tree(tmp_path))
+
+
+def test_no_names_file(tmp_path, write):
+    write("readme.txt", "hello")
+    assert read_names(read_tree(tmp_path)) == ((), "")
+
+
+def test_a_colour_beyond_8_bits_names_the_file(write, tmp_path):
+    write("label_colors.txt", "300 0 0 road\n0 0 0 void\n")
+    with pytest.raises(DataError, match=r"label_colors\.txt: colour \(300, 0, 0\) of 'road'"):
+        read_names(read_tree(tmp_path))

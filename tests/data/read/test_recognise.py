@@ -1,0 +1,180 @@
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+
+from denselab.data import open_dataset
+from denselab.data.layouts.coco import find_coco_files
+from denselab.data.read.tree import read_tree
+from denselab.errors import DataError
+
+
+def test_missing_and_empty_folders(tmp_path):
+    with pytest.raises(DataError, match=r"no such folder"):
+        open_dataset(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"the folder is empty"):
+        open_dataset(tmp_path / "empty")
+
+
+def test_a_file_is_no_data_set(save, photo):
+    with pytest.raises(DataError, match=r"a file; give the folder"):
+        open_dataset(save("a.png", photo()))
+
+
+def test_no_pictures(tmp_path, write):
+    write("notes.txt", "hello")
+    with pytest.raises(DataError, match=r"no picture .* among 1 file \(\.txt\)"):
+        open_dataset(tmp_path)
+
+
+def test_pictures_without_labels(tmp_path, save, photo):
+    save("images/a.png", photo())
+    with pytest.raises(DataError, match=r"1 picture, but no labels.*`masks: FOLDER` in data.yaml"):
+        open_dataset(tmp_path)
+
+
+def two_pictures(save, photo, below):
+    for name in ("a", "b"):
+        save(f"{below}/images/{name}.png", photo())
+        save(f"{below}/labels/{name}.png", [[0, 1]])
+
+
+def test_the_one_data_set_in_a_sub_folder_is_taken(tmp_path, save, photo):
+    two_pictures(save, photo, "download/data")
+    data = open_dataset(tmp_path)
+    assert [item.name for item in data.items] == ["images/a", "images/b"]
+    assert "the data set is in download/data" in data.notes
+
+
+def test_several_data_sets_are_listed(tmp_path, save, photo):
+    two_pictures(save, photo, "first")
+    for name in ("x", "y"):
+        save(f"second/images/{name}.png", photo())
+        save(f"second/labels/{name}.png", [[0, 1]])
+    with pytest.raises(DataError, match=r"holds 2 data sets; open one of them: first, second"):
+        open_dataset(tmp_path)
+
+
+def test_shapes_beside_label_pictures_have_two_readings(tmp_path, save, photo, write):
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo())
+        save(f"masks/{name}.png", [[0, 1]])
+    write(
+        "annotations.json",
+        '{"images": [{"id": 1, "file_name": "a.png", "height": 6, "width": 8}], "categories": [{"id": 1, "name": "x"}],'
+        ' "annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2]]}]}',
+    )
+    with pytest.raises(
+        DataError,
+        match=r"two readings: COCO instances, or the label pictures in masks.*`layout: coco` or `layout: folders`",
+    ):
+        open_dataset(tmp_path)
+    write("data.yaml", "layout: folders\n")
+    assert open_dataset(tmp_path).layout == "folders"
+    write("data.yaml", "layout: coco\n")
+    assert open_dataset(tmp_path).layout == "COCO instances"
+
+
+def test_two_sets_of_label_pictures_for_the_same_names_are_not_chosen_between(save, photo, tmp_path):
+    """The first by name was taken, "pixels before shapes", though both were pixels."""
+    for folder in ("first", "second"):
+        for name in ("a", "b"):
+            save(f"{folder}/images/{name}.png", photo())
+            save(f"{folder}/labels/{name}.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(DataError, match="holds 2 data sets; open one of them: first, second"):
+        open_dataset(tmp_path)
+
+
+EXPECTED = {
+    "camvid": ("CamVid (SegNet)", 468, 11),
+    "membrane": ("folders", 20, 2),
+    "coco_fruit": ("COCO instances", 18, 4),
+    "coco_panoptic": ("COCO panoptic", 2, 133),
+    "cityscapes_mini": ("Cityscapes", 1, 19),
+    "palette_voc": ("folders", 5, 4),
+    "ade20k_mini": ("ADE20K", 3, 150),
+    "nuclei": ("one mask per object", 60, 2),
+    "steel": ("folders", 840, 4),
+    "crop_weed": ("folders", 4, 3),
+    "tiff16": ("folders", 4, 2),
+    "labelme/primitives": ("labelme json", 1, 8),
+    "labelme/tutorial": ("labelme json", 1, 5),
+    "labelme/semantic_segmentation": ("VOC", 3, 21),
+    "labelme/instance_segmentation": ("VOC", 3, 21),
+    "labelme/instance_segmentation/data_dataset_coco": ("COCO instances", 3, 21),
+    "labelme/instance_segmentation/data_annotated": ("labelme json", 3, 21),
+    "labelme/video_annotation": ("VOC", 5, 3),
+    "layouts/camvid_dataset": ("CamVid (SegNet)", 4, 31),
+    "layouts/cityscapes_dataset/dataset": ("Cityscapes", 4, 19),
+    "layouts/cityscapes_dataset/train_dataset": ("Cityscapes", 4, 19),
+    "layouts/voc_dataset/voc_dataset1": ("VOC", 1, 21),
+    "layouts/kitti_dataset/kitti_segmentation": ("KITTI", 2, 19),
+    "layouts/ade20k2017_dataset/dataset": ("ADE20K full release", 2, 1),
+    "layouts/mapillary_vistas_dataset": ("Mapillary Vistas", 3, 3),
+    "layouts/labelme_dataset": ("LabelMe xml", 1, 8),
+    "layouts/cvat_dataset/for_images/export_project": ("CVAT for images", 6, 2),
+    "layouts/cvat_dataset/for_images/export_task": ("CVAT for images", 2, 2),
+    "layouts/coco_dataset/coco": ("COCO panoptic", 2, 2),
+    "layouts/coco_dataset/coco_instances": ("COCO instances", 1, 4),
+    "layouts/coco_dataset/coco_roboflow": ("COCO instances", 1, 4),
+    "layouts/coco_dataset/coco_stuff": ("COCO stuff", 2, 3),
+    "layouts/common_semantic_segmentation_dataset/dataset": ("folders", 2, 5),
+    "layouts/common_semantic_segmentation_dataset/non_standard_dataset": ("folders", 2, 7),
+}
+UNREADABLE = {"tiff16": 2, "layouts/coco_dataset/coco_panoptic": 1}
+
+
+@pytest.mark.parametrize("folder", EXPECTED)
+def test_real_folders_open_without_a_line_of_code(shared_data, folder):
+    data = open_dataset(shared_data / folder)
+    layout, pictures, classes = EXPECTED[folder]
+    assert (data.layout, len(data.items), data.label_space.num_classes) == (layout, pictures, classes)
+    failures = []
+    for item in data.items[:8]:
+        try:
+            data.read(item)
+        except DataError as error:
+            failures.append(str(error))
+    assert len(failures) == UNREADABLE.get(folder, 0), failures
+    assert all("stack" in failure for failure in failures)
+
+
+REFUSED = {
+    "labelme": "holds 9 data sets; open one of them",
+    "layouts": "data sets; open one of them",
+    "layouts/kitti_dataset/kitti_raw": "no pixel labels",
+    "layouts/kitti_dataset/kitti_3d": "no pixel labels",
+    "layouts/kitti_dataset/kitti_detection": "no pixel labels",
+    "layouts/coco_dataset/coco_captions": "captions, boxes or picture lists only",
+    "layouts/coco_dataset/coco_image_info": "captions, boxes or picture lists only",
+    "layouts/coco_dataset/coco_labels": "captions, boxes or picture lists only",
+    "layouts/voc_dataset/voc_dataset2": "VOC without SegmentationClass",
+    "layouts/voc_dataset/voc_dataset3": "VOC without SegmentationClass",
+    "layouts/cvat_dataset/for_video": "CVAT video tracks",
+    "layouts/cityscapes_dataset": "holds 2 data sets; open one of them: dataset, train_dataset",
+    "layouts/mapillary_vistas_dataset/train": "one split of Mapillary Vistas; open the folder above it",
+}
+
+
+@pytest.mark.parametrize("folder", REFUSED)
+def test_real_folders_that_cannot_be_used_say_why(shared_data, folder):
+    with pytest.raises(DataError, match=REFUSED[folder]):
+        open_dataset(shared_data / folder)
+
+
+def test_ready_predictions_are_not_taken_for_labels(shared_data):
+    data = open_dataset(shared_data / "ade20k_mini")
+    assert {item.source.path.parent.name for item in data.items} == {"annotations"}
+
+
+def test_panoptic_and_detection_json_of_one_picture_agree(shared_data):
+    """Two files of the same ground truth: where neither ignores, the classes are the same but for overlaps of shapes."""
+    panoptic = open_dataset(shared_data / "coco_panoptic")
+    detection = PurePosixPath("panoptic_coco_detection_format.json")
+    found = find_coco_files(read_tree(shared_data / "coco_panoptic"), [(detection, None)])
+    for item, other in zip(panoptic.items, found.items, strict=True):
+        first, second = item.source.ids(), other.source.ids()
+        both = (first != 0) & (second != 0) & (second != 255)
+        assert np.array_equal(first[both], second[both])
+        assert both.mean() > 0.8
