@@ -1,5 +1,6 @@
 """The Python side: train, load, open and check data; what the command line calls too."""
 
+import logging
 import shlex
 import sys
 import time
@@ -8,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from denselab.config import check_settings
-from denselab.console import remark
 from denselab.data import Dataset, open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.audit.findings import Fault
 from denselab.data.dataset import refuse_inside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
+from denselab.run_folder import is_staged
 from denselab.training.resume import resumed_settings
 from denselab.training.run import RunSummary, run_training
-from denselab.training.stages import chain_of, is_staged, run_stages, staged_settings
+from denselab.training.stages import chain_of, run_stages, staged_settings
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -97,7 +100,7 @@ def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool
     summary = start({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
         path = write_report(run, dataset, device=settings.get("device") or "auto")
-        remark(f"report: {path}")
+        logger.info(f"report: {path}")
     return summary
 
 
@@ -106,7 +109,7 @@ def open_for_training(data: str, settings: Mapping[str, Any]) -> Dataset:
     dataset = open_dataset(data, val_fraction=settings.get("val_fraction") or 0.2, seed=settings.get("seed") or 0)
     report = check_dataset(dataset, quick=True)
     for line in warning_lines(report.warnings):
-        remark(line)
+        logger.warning(line)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
     return dataset

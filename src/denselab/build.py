@@ -1,13 +1,13 @@
 """Names to objects: the only place that turns a model's, an encoder's or a loss's name into the thing itself."""
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import timm
 from torch import Tensor, nn
 
-from denselab.console import remark
 from denselab.encoders.pretrained import Pretrained, find_weights
 from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisation
 from denselab.errors import ConfigError
@@ -15,6 +15,8 @@ from denselab.losses import Loss, LossTerm
 from denselab.losses import create_loss as sum_of_losses
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+
+logger = logging.getLogger(__name__)
 
 RGB = tuple[float, float, float]
 IMAGENET_NORMALISATION: tuple[RGB, RGB] = (
@@ -121,4 +123,4 @@ def _say_no_weights(name: str, pretrained: Pretrained) -> None:
     if pretrained == "yes":
         raise ConfigError(f"pretrained=yes, but there are no ImageNet weights for {name!r}; use auto or no")
     if pretrained == "auto":
-        remark(f"{name}: no ImageNet weights exist for it; training from scratch")
+        logger.info(f"{name}: no ImageNet weights exist for it; training from scratch")

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from denselab.checkpoint import pack_tensors, write_folder
 from denselab.engine.segmenter import (
     Architecture,
     Preprocessing,
     Segmenter,
     enlarge_logits,
-    find_model_folder,
     label_maps,
     load_segmenter,
     resolve_device,
     save_segmenter,
 )
 from denselab.errors import CheckpointError, ConfigError
+from denselab.files import write_folder
 from denselab.labels import LabelEntry, LabelSpace
+from denselab.run_folder import find_model_folder
+from denselab.tensors import pack_tensors
 
 SPACE = LabelSpace(
     (

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import resize
 
-from denselab.checkpoint import read_folder, write_folder
 from denselab.data.feed.transforms import fit_size
 from denselab.engine.segmenter import Architecture, Fit, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import ConfigError
+from denselab.files import read_folder, write_folder
 from denselab.inference.augmented import run_views
 from denselab.inference.predictor import Predictor
 from denselab.labels import LabelEntry, LabelSpace

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from denselab.checkpoint import read_folder, write_folder
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import Interrupted
+from denselab.files import read_folder, write_folder
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions
 from denselab.models.deeplab_v2 import DeepLabV2, caffe_resnet, resnet_score_layers

@@ -17,6 +17,7 @@ from denselab.config import parse_duration
 from denselab.console import remark, stdout
 from denselab.data import open_dataset
 from denselab.errors import ConfigError, DataError, Interrupted
+from denselab.run_folder import CRF_TUNE, CRF_TUNING, has_model
 
 if TYPE_CHECKING:
     from denselab.refine.tuning import Tuning
@@ -52,7 +53,7 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Search the CRF's parameters on half of the pictures, judge them on the other half; store them only if they help."""
-    from denselab.inference.files import write_text
+    from denselab.files import write_text
     from denselab.inference.predictor import Options, load
     from denselab.refine.tuning import tune as run  # here: `denselab --help` needs no torch
 
@@ -74,7 +75,7 @@ def tune(
     stored, verdict = _store(tuning, model)
     document = json.dumps(_document(tuning, model, data, stored, verdict), indent=1, ensure_ascii=False) + "\n"
     folder = out or _default_folder(model, data)
-    write_text(folder / "crf_tuning.json", document)
+    write_text(folder / CRF_TUNING, document)
     if as_json:
         print(document, end="")
     else:
@@ -86,9 +87,10 @@ def tune(
 def _store(tuning: Tuning, model: str) -> tuple[bool, str]:
     """Write the parameters into the model folder where they help; whether that was done, and the verdict in one line."""
     from denselab.engine.hub import is_hub_id
-    from denselab.engine.segmenter import find_model_folder, store_crf
+    from denselab.engine.segmenter import store_crf
     from denselab.engine.torchvision_weights import is_torchvision
     from denselab.evaluation.paired import ENOUGH_PICTURES
+    from denselab.run_folder import find_model_folder
 
     if tuning.best is None or tuning.paired is None:
         return False, "no candidate was tried in the time; the model is unchanged: give more --time"
@@ -189,6 +191,6 @@ def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
 def _default_folder(model: str, data: str) -> Path:
     """RUN/crf-tune where the model is a run folder, else ./denselab-crf/MODEL-DATA."""
     run = Path(model)
-    if (run / "model" / "config.json").is_file():
-        return run / "crf-tune"
+    if has_model(run):
+        return run / CRF_TUNE
     return Path("denselab-crf") / f"{run.resolve().name}-{Path(data).resolve().name}"

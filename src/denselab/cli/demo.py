@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Draw a synthetic data set, train on it, measure on scenes that were held out, write the report: about 3 minutes."""
     from denselab.api import train_run
-    from denselab.checkpoint import describe_os_error
     from denselab.data.draw.synthetic import write_synthetic
+    from denselab.files import describe_os_error
 
     folder = out or _free_folder(Path("denselab-demo"))
     remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / 'scenes'}")

@@ -108,12 +108,12 @@ def _confidence(given: float | None) -> float:
 
 def _table(path: Path) -> LabelSpace:
     """The label table of a file, or of a model or run folder. Raises DataError, CheckpointError."""
-    from denselab.checkpoint import unpack_json
     from denselab.convert.conventions import read_label_table
-    from denselab.engine.segmenter import CONFIG, find_model_folder
+    from denselab.files import unpack_json
     from denselab.labels import LabelSpace
+    from denselab.run_folder import MODEL_CONFIG, find_model_folder
 
     if not path.is_dir():
         return read_label_table(path)
-    config = find_model_folder(path) / CONFIG
+    config = find_model_folder(path) / MODEL_CONFIG
     return LabelSpace.from_list(unpack_json(config.read_bytes(), str(config)).get("labels", []))

@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, strided
 
-from denselab.checkpoint import read_torch_file
 from denselab.errors import CheckpointError
+from denselab.tensors import read_torch_file
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 PREFIXES = (

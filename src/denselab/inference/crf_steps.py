@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from denselab.crf import Parameters
 from denselab.errors import ConfigError
-from denselab.inference.files import write_bytes
+from denselab.files import write_bytes
 from denselab.inference.refinement import Probs, refined, refined_steps
 from denselab.labels import LabelSpace
 from denselab.types import Image

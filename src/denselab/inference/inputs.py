@@ -13,14 +13,10 @@ import torch
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from denselab.data.read.images import read_image
+from denselab.data.read.images import PICTURE_SUFFIXES, read_image
 from denselab.errors import ConfigError, ShapeError
 from denselab.types import Image
 
-PICTURE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
-)
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
 Picture = str | Path | PILImage.Image | np.ndarray | torch.Tensor

@@ -1,6 +1,7 @@
 """`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
 
 import json
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.console import progress, remark
+from denselab.console import progress
 from denselab.crf import Parameters
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
@@ -21,6 +22,8 @@ from denselab.inference.refinement import refined
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
 from denselab.types import Image
+
+logger = logging.getLogger(__name__)
 
 UNSURE = 255  # the id that label maps without a table use for "nobody knows"
 KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
@@ -94,16 +97,18 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     for folder in list(tasks[0].probs.resolve().parents)[:3]:
         table = _table_in(folder / TABLE)
         if table:
-            remark(f"label table: {folder / TABLE}")
+            logger.info(f"label table: {folder / TABLE}")
             return table
     scores = _first_scores(tasks, axes)
     if scores.hard:
         ids = sorted({int(i) for task in tasks for i in _ids_of(task, axes)})
-        remark(f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure")
+        logger.info(
+            f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure"
+        )
         entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in ids if i != UNSURE]
         void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
         return LabelSpace((*entries, *void))
-    remark(
+    logger.info(
         f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else _numbering(scores)}"
     )
     return table_of(scores)
@@ -175,7 +180,7 @@ def refine_files(
             else:
                 reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is told beside it
                 skipped.append(Skipped(str(task.source.path), reason))
-                remark(f"skipped {task.source.path}: {reason}")
+                logger.warning(f"skipped {task.source.path}: {reason}")
             bar.advance()
     return results, skipped
 

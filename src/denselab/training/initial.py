@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
 from denselab.crf_layer.with_crf import plain_name
-from denselab.engine.segmenter import CONFIG, WEIGHTS, find_model_folder
+from denselab.engine.formats import current_config
 from denselab.errors import CheckpointError, ConfigError
+from denselab.files import read_folder, unpack_json
 from denselab.models.base import SegmentationModel
-from denselab.training.state import LAST
+from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
+from denselab.tensors import unpack_tensors
 
 RGB = tuple[float, float, float]
 NAMED = 3  # names of tensors that a message shows
@@ -40,27 +41,27 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     A run that goes on has its weights in last/. Only the normalisation is asked for then, and where the folder is gone, the
     run's own model knows it.
     """
-    resuming = any((run / name).exists() for name in (LAST, LAST + PREVIOUS))
+    resuming = has_state(run)
     try:
         found = find_model_folder(Path(folder))
     except CheckpointError:
         if not resuming:
             raise
         found = find_model_folder(run)
-    files = {CONFIG: (found / CONFIG).read_bytes()} if resuming else read_folder(found)
-    config = unpack_json(files[CONFIG], str(found / CONFIG))
+    files = {MODEL_CONFIG: (found / MODEL_CONFIG).read_bytes()} if resuming else read_folder(found)
+    source = str(found / MODEL_CONFIG)
+    config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     try:
         stored, preprocessing = config["architecture"], config["preprocessing"]
         architecture = {"model": stored["name"], **{key: stored[key] for key in ("encoder", "output_stride", "aux")}}
-        crf = stored.get("crf_layer") or {}  # not in older folders
+        crf = stored["crf_layer"] or {}
         crf_layer = {"crf_layer": True, **{f"crf_{key}": value for key, value in crf.items()}} if crf else {}
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-        frozen = bool(stored.get("frozen_norm"))  # not in older folders
-        return Initial(found, architecture, crf_layer, *rgb, tensors, frozen)
+        return Initial(found, architecture, crf_layer, *rgb, tensors, bool(stored["frozen_norm"]))
     except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{found / CONFIG} is not the config of a model folder: {error!r}") from None
+        raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
 
 
 def start_from(model: SegmentationModel, initial: Initial) -> str:

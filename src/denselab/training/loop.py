@@ -17,6 +17,7 @@ from denselab.data.feed.loading import Batch, train_loader
 from denselab.data.feed.transforms import sample_seed
 from denselab.engine.segmenter import Segmenter, save_segmenter
 from denselab.models.base import SegmentationModel
+from denselab.run_folder import MODEL, MODEL_BEST_LOSS
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
@@ -179,10 +180,10 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     state.without_gain = 0 if better else state.without_gain + 1
     if better:
         state.best_miou = entry
-        keep_model(job, session, "model", entry)
+        keep_model(job, session, MODEL, entry)
     if lower:
         state.best_loss = entry
-        keep_model(job, session, "model-best-loss", entry)
+        keep_model(job, session, MODEL_BEST_LOSS, entry)
     session.records.say(
         f"step {state.step}, {session.budget.elapsed:.0f} s: train loss {train_loss:.4f}, val loss {result.loss:.4f}, "
         f"mIoU {result.miou:.4f}, pixel accuracy {result.pixel_accuracy:.4f}"

@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from denselab.checkpoint import PREVIOUS, unpack_json
 from denselab.config import TrainConfig, make_config, read_settings
 from denselab.data.dataset import Dataset
 from denselab.errors import CheckpointError, ConfigError
-from denselab.training.records import CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RunRecords
-from denselab.training.state import LAST
+from denselab.files import unpack_json
+from denselab.run_folder import BEGUN, CONFIG, DATASET, has_state
+from denselab.training.records import RunRecords
 
-BEGUN = {CONFIG, DATASET, ENVIRONMENT, LOG, METRICS}  # of a run that was killed before its first save
 RESUMABLE = ("data", "time", "epochs", "patience", "validations", "workers", "device", "save_every")
 
 
@@ -22,21 +21,21 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
     """
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
     found -= set(beside)
-    if CONFIG in found and found & {LAST, LAST + PREVIOUS}:
-        raise ConfigError(f"{run} already holds a run; continue it with --resume or choose another --out")
+    if CONFIG in found and has_state(run):
+        raise ConfigError(f"{run} already holds a run; continue it with `resume` or choose another `out`")
     if CONFIG in found and found <= BEGUN:
         for name in found:
             (run / name).unlink()
     elif found:
         raise ConfigError(
-            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; choose a new folder with --out"
+            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; choose a new folder with `out`"
         )
 
 
 def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """The settings of the run that is continued, with those changed that may change."""
     if not (run / CONFIG).is_file():
-        raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without --resume")
+        raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without `resume`")
     stored = read_settings(run / CONFIG)
     for key, value in settings.items():
         if value is None or key not in TrainConfig.model_fields:
@@ -46,7 +45,7 @@ def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
             and make_config({**stored, key: value}).model_dump()[key] != make_config(stored).model_dump()[key]
         ):
             raise ConfigError(
-                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
+                f"`resume` continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
             )
         stored[key] = value
         if key in ("time", "epochs"):
@@ -63,8 +62,8 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     ids = [(row.get("id"), row.get("role")) for row in stored.get("labels", [])]
     if ids != [(entry.id, entry.role) for entry in dataset.label_space.entries]:
         raise ConfigError(
-            f"--resume: the label table of {dataset.root} is not the one in {path}; "
-            "correct the table, or start a new run with another --out"
+            f"`resume`: the label table of {dataset.root} is not the one in {path}; "
+            "correct the table, or start a new run with another `out`"
         )
     splits = stored.get("splits", {})
     names = {split: sorted(item.name for item in dataset.of_split(split)) for split in ("train", "val")}

@@ -13,21 +13,22 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
-from denselab.checkpoint import write_file
 from denselab.config import to_yaml
 from denselab.console import progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.segmenter import resolve_device
 from denselab.errors import ConfigError, Interrupted, ResourceError
+from denselab.files import write_bytes
 from denselab.models.base import SegmentationModel
+from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, MODEL, SUMMARY
 from denselab.runtime import total_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds, make_budget
 from denselab.training.job import Job, prepare_job
 from denselab.training.loop import Session, keep_model, signals_noted, train
 from denselab.training.optim import make_optimizer
 from denselab.training.preflight import Estimate, estimate, time_step
-from denselab.training.records import CONFIG, DATASET, RunRecords, describe_environment
+from denselab.training.records import RunRecords, describe_environment
 from denselab.training.resume import clear_for_run, compare_data, resumed_settings
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
@@ -164,9 +165,9 @@ def _expected_time(job: Job, report: Estimate) -> str:
 
 def write_head(job: Job, records: RunRecords, report: Estimate, command: str, accelerator: Accelerator) -> None:
     """The files that say what the run is: config.yaml, env.json, dataset.json."""
-    write_file(records.run / CONFIG, to_yaml(job.config).encode())
+    write_bytes(records.run / CONFIG, to_yaml(job.config).encode())
     records.write_json(
-        "env.json", {**describe_environment(str(accelerator.device), accelerator.num_processes), "command": command}
+        ENVIRONMENT, {**describe_environment(str(accelerator.device), accelerator.num_processes), "command": command}
     )
     dataset, space = job.dataset, job.dataset.label_space
     totals = job.class_pixels.sum(axis=0)
@@ -227,12 +228,12 @@ def finish(job: Job, session: Session, stopped: str, report: Estimate, command: 
     """Write summary.json; after a signal leave a model even where none was validated yet, then raise Interrupted."""
     state = session.state
     if stopped == "signal" and state.best_miou is None:
-        keep_model(job, session, "model", {"step": state.step, "note": "stopped before the first validation"})
+        keep_model(job, session, MODEL, {"step": state.step, "note": "stopped before the first validation"})
     summary = RunSummary(
         job.run, state.best_miou, state.best_loss, stopped, round(session.budget.elapsed, 2), report.parameters
     )
     values = {key: value for key, value in vars(summary).items() if key != "run"}
-    session.records.write_json("summary.json", {**values, "command": command})
+    session.records.write_json(SUMMARY, {**values, "command": command})
     session.accelerator.wait_for_everyone()
     if stopped == "signal":
         number = session.signal_number or 15

@@ -15,18 +15,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from denselab.checkpoint import PREVIOUS, unpack_json
 from denselab.config import parse_duration, read_settings
 from denselab.data.dataset import Dataset
 from denselab.engine.segmenter import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.files import unpack_json
+from denselab.migration import migrated, stamped
+from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
 from denselab.training.recipe import DEFAULT_EPOCHS
-from denselab.training.records import CONFIG, LOG, RunRecords, read_metrics
+from denselab.training.records import RunRecords
 from denselab.training.resume import RESUMABLE, clear_for_run
 from denselab.training.run import RunSummary, make_accelerator, run_training
-from denselab.training.state import LAST
 
-STAGES, SUMMARY = "stages.json", "summary.json"
+FORMAT = 2  # of stages.json; 1 did not say which version wrote it
 CHAINS: dict[str, tuple[str, ...]] = {
     "fcn16s": ("fcn32s", "fcn16s"),
     "fcn8s": ("fcn32s", "fcn16s", "fcn8s"),
@@ -66,11 +67,6 @@ def chain_of(model: str | None) -> tuple[str, ...]:
     return CHAINS[model]
 
 
-def is_staged(run: Path) -> bool:
-    """Whether a folder holds a staged run, finished or not."""
-    return (run / STAGES).is_file()
-
-
 def staged_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """The settings of the staged run that is continued, with those changed that may change. Raises ConfigError otherwise."""
     stored = dict(_read(run)["settings"])
@@ -79,7 +75,7 @@ def staged_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
             continue
         if key not in RESUMABLE and json.loads(json.dumps(value)) != stored.get(key):
             raise ConfigError(
-                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
+                f"`resume` continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
             )
         stored[key] = value
         if key in ("time", "epochs"):
@@ -164,7 +160,7 @@ def _run_stage(
     """Begin or go on with one stage."""
     folder = run / stages[number].folder
     length = stage_length(settings, len(stages), number, sum(stage.seconds or 0 for stage in stages))
-    going_on = any((folder / name).exists() for name in (LAST, LAST + PREVIOUS))
+    going_on = has_state(folder)
     machine = {key: settings[key] for key in RESUMABLE if settings.get(key) is not None and key not in length}
     given = {key: value for key, value in length.items() if value is not None}
     todo = {**machine, **given} if going_on else {**_fresh_settings(settings, run, stages, number), **machine, **length}
@@ -190,7 +186,7 @@ def _fresh_settings(settings: Mapping[str, Any], run: Path, stages: Sequence[Sta
 
 def _plan(chain: Sequence[str]) -> list[Stage]:
     """The last stage lies in the run folder itself."""
-    names = [f"stage-{i}-{model}" for i, model in enumerate(chain[:-1], 1)]
+    names = [stage_folder(i, model) for i, model in enumerate(chain[:-1], 1)]
     return [Stage(model, folder) for model, folder in zip(chain, [*names, "."], strict=True)]
 
 
@@ -214,18 +210,18 @@ def _steps(folder: Path) -> int:
 
 def _require_free(run: Path) -> None:
     if is_staged(run):
-        raise ConfigError(f"{run} already holds a staged run; continue it with --resume or choose another --out")
+        raise ConfigError(f"{run} already holds a staged run; continue it with `resume` or choose another `out`")
     clear_for_run(run)
 
 
 def _write(records: RunRecords, settings: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-    records.write_json(STAGES, {"settings": settings, "stages": [asdict(stage) for stage in stages]})
+    records.write_json(STAGES, stamped({"settings": settings, "stages": [asdict(stage) for stage in stages]}, FORMAT))
 
 
 def _read(run: Path) -> dict[str, Any]:
     path = run / STAGES
     try:
-        return unpack_json(path.read_bytes(), str(path))
+        return migrated(unpack_json(path.read_bytes(), str(path)), {1: dict}, str(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); there is no staged run to resume") from None
 

@@ -8,23 +8,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.errors import DataError
 
-PICTURE_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".jp2",
-)
 MAX_FILES = 5_000_000  # more than any public segmentation set; a whole disk was given by mistake
 
 IMAGE_WORDS = frozenset((
