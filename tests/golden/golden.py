@@ -24,7 +24,7 @@ from torch import nn
 
 import denselab
 from denselab.cli.main import app
-from denselab.data.synthetic import write_synthetic
+from denselab.data.draw.synthetic import write_synthetic
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = 16  # numbers kept of a large array

@@ -25,7 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import denselab
 import golden
-from denselab.data.synthetic import write_synthetic
+from denselab.data.draw.synthetic import write_synthetic
 
 CAMVID = golden.HERE.parents[2] / "shared" / "data" / "camvid"
 STEPS, STOP = 48, 44  # of the stored run; its 15th epoch is steps 43 to 45
