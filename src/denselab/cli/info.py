@@ -30,7 +30,8 @@ def info(
 ) -> None:
     """Print a network's layers: kernel, stride, pad, channels, size, parameters, multiply-adds, and what a value sees.
 
-    Sums, concatenations and crops of maps stand between the layers; "crop at 5" cuts five rows and columns off the top and left.
+    Sums, concatenations and crops of maps stand between the layers; "crop at 5" cuts five rows off the top and five columns
+    off the left.
 
     "sees" is the receptive field in pixels: the side of the square that a value depends on, padding counted. Nothing is
     computed: the network runs on torch's meta device.

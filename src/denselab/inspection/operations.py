@@ -34,7 +34,8 @@ LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kind
 class Description:
     """One operation. Windows are (rows, columns); multiply_adds: of the whole output, batch 1.
 
-    taps, align_corners: of interpolations. pad of a crop: the rows and columns that are cut off at the top and left. function: the name a reader knows it by.
+    taps, align_corners: of interpolations. function: the name a reader knows it by. pad of a crop: the rows and columns that
+    are cut off at the top and left.
     """
 
     kind: Kind

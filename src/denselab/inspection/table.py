@@ -15,7 +15,8 @@ class LayerRow:
     """One layer. Windows are one number where rows and columns agree, else (rows, columns); None where there is none.
 
     name: dotted module path; a function called by a module with parts of its own: that module's path and the function.
-    pad: of a crop, the rows and columns that are cut off at the top and left. size: (h, w) of the output. parameters: learnt or fixed, at the layer's first use. multiply_adds: batch 1.
+    pad: of a crop, the rows and columns cut off at the top and left.
+    size: (h, w) of the output. parameters: learnt or fixed, at the layer's first use. multiply_adds: batch 1.
     receptive_field: pixels of the picture that a value can see, padding counted as pixels; None: the whole picture.
     jump: pixels between neighbouring cells.
     """
