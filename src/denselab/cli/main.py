@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def _register() -> None:
     from denselab.cli.refine import refine
     from denselab.cli.train import train
 
-    commands = {
+    commands: dict[str, Callable[..., None]] = {
         "demo": demo,
         "check": check,
         "train": train,
