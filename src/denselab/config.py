@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from denselab.errors import ConfigError
+from denselab.paths import require_path
 
 # names that other tools give to our keys, and too unlike them to be found as the nearest
 SYNONYMS = {"learning_rate": "lr", "image_size": "imgsz", "backbone": "encoder", "amp": "precision"}
@@ -200,6 +201,7 @@ def make_config(settings: Mapping[str, Any], source: str = "settings") -> TrainC
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file, each checked by itself. Raises ConfigError that names the file."""
+    require_path(path, "a YAML file of settings")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

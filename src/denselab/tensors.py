@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from denselab.errors import CheckpointError
+from denselab.paths import require_path
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
@@ -32,10 +33,10 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
 def read_torch_file(path: Path) -> Any:
     """What `torch.save` wrote to a .pth or .pt file, on the CPU, by torch's restricted reader: tensors and plain containers.
 
-    A pickle that calls for anything else is refused before any of it runs. Raises CheckpointError that names the file.
+    A pickle that calls for anything else is refused before any of it runs. Raises NoSuchPath,
+    CheckpointError that names the file.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist, or is no file; check the path")
+    require_path(path, "a file of torch.save")
     try:
         with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; ours is said below
             warnings.simplefilter("ignore", UserWarning)

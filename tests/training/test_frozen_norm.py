@@ -79,6 +79,7 @@ def test_the_flag_is_saved_and_older_folders_have_none(converted: Path, tmp_path
     assert load_segmenter(converted, "cpu").model.norm_is_frozen
     files = read_folder(converted)
     config = json.loads(files["config.json"])
+    config["format"] = 1
     del config["architecture"]["frozen_norm"], config["preprocessing"]["pad_to"]
     write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
     old = load_segmenter(tmp_path / "old", "cpu")

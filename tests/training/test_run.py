@@ -277,5 +277,5 @@ def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, 
 
 def test_an_unwritable_place_is_a_resource_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match="--out"):
+    with pytest.raises(ResourceError, match="`out`"):
         run_training(tiny, tiny_data, tmp_path / "file" / "run")

@@ -17,7 +17,7 @@ from denselab.cli.main import app
 from denselab.config import read_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
-from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.errors import ConfigError, Interrupted, NoSuchPath
 from denselab.training import loop
 from denselab.training.initial import read_initial, start_from
 from denselab.training.records import read_metrics
@@ -123,7 +123,7 @@ def test_a_finished_staged_run_is_left_alone(staged: Path, staged_settings: Sett
     summary = run_stages(staged_settings, tiny_data, staged, resume=True)
     assert summary.run == staged
     assert weights_of(staged) == before
-    with pytest.raises(ConfigError, match="already holds a staged run; continue it with --resume"):
+    with pytest.raises(ConfigError, match="already holds a staged run; continue it with `resume`"):
         run_stages(staged_settings, tiny_data, staged)
 
 
@@ -230,7 +230,7 @@ def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Settings, tiny_da
 def test_init_that_cannot_be(staged: Path, tiny: Settings, tiny_data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"init: none of the \d+ tensors of .*fcn8s.* same family"):
         run_training({**tiny, "model": "unet_small", "encoder": None, "init": str(staged)}, tiny_data, tmp_path / "a")
-    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+    with pytest.raises(NoSuchPath, match="nowhere does not exist"):
         run_training({**tiny, "init": "nowhere"}, tiny_data, tmp_path / "b")
 
 

@@ -41,6 +41,7 @@ from denselab.engine.segmenter import Architecture, Segmenter, model_card, save_
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
+from denselab.paths import require_path
 from denselab.run_folder import MODEL_CONFIG, traces_of_run
 
 LISTED = 12  # what a line shows of what was left out
@@ -105,9 +106,12 @@ def convert_file(
 
     classes: None reads the number from the file, which then has to hold every tensor of the network; a number starts anew
     what depends on it where the file's is another, and all but the encoder where the file holds only that (ImageNet weights,
-    for `train --init`). labels: a label table of the user's. Raises CheckpointError, ConfigError, DataError, ResourceError.
+    for `train --init`). labels: a label table of the user's. Raises NoSuchPath, CheckpointError,
+    ConfigError, DataError, ResourceError.
     """
     _refuse_a_run(out)
+    index = checkpoint_index(path) if source == "tf" else None
+    require_path(index or path, "a file of weights")
     table = read_label_table(labels) if labels is not None else None
     architecture, reading, form, colours = _read(path, source, model, encoder)
     by_classes: ClassShapes = {}

@@ -12,6 +12,7 @@ from denselab.files import unpack_json
 from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, SegmentationModel
+from denselab.paths import no_such_path
 from denselab.run_folder import MODEL_CONFIG, find_model_folder
 
 CLASSES = 21  # PASCAL VOC's, as in most of the papers
@@ -68,7 +69,7 @@ def find_subject(
 
 def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: int | None) -> Architecture:
     if name not in MODELS and ("/" in name or "\\" in name):
-        raise ConfigError(f"{name} does not exist; give a name of `denselab models`, or a model or run folder")
+        raise no_such_path(Path(name), "a name of `denselab models`, or a model or run folder")
     if name in MODELS and encoder is None:
         encoder = MODELS[name].default_encoder
     return Architecture(name, num_classes, encoder, output_stride)

@@ -20,6 +20,7 @@ from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.refinement import refined
 from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.paths import require_path
 from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
 from denselab.types import Image
 
@@ -58,11 +59,10 @@ class Refinement:
 def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
     """A picture with its probabilities, or each picture of a folder with what has its stem in the folder `probs`.
 
-    Raises ConfigError where one is a folder of pictures and the other a file, DataError where nothing is there.
+    Raises ConfigError where one is a folder of pictures and the other a file, NoSuchPath.
     """
-    for path in (image, probs):
-        if not path.exists():
-            raise DataError(f"{path}: there is no such file or folder")
+    require_path(image, "a picture, or a folder of pictures")
+    require_path(probs, "probabilities, or a folder of them")
     if image.is_dir() and not probs.is_dir():
         raise ConfigError(f"{image} is a folder of pictures, but {probs} is a file; give a folder of probabilities")
     sources, skipped = find_sources([str(image)], out)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from denselab.crf_layer.with_crf import plain_name
 from denselab.engine.formats import current_config
-from denselab.errors import CheckpointError, ConfigError
+from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_folder, unpack_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
@@ -44,7 +44,7 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     resuming = has_state(run)
     try:
         found = find_model_folder(Path(folder))
-    except CheckpointError:
+    except (CheckpointError, NoSuchPath):
         if not resuming:
             raise
         found = find_model_folder(run)

@@ -8,6 +8,7 @@ from denselab.config import TrainConfig, make_config, read_settings
 from denselab.data.dataset import Dataset
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import unpack_json
+from denselab.paths import require_path
 from denselab.run_folder import BEGUN, CONFIG, DATASET, has_state
 from denselab.training.records import RunRecords
 
@@ -34,7 +35,7 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
 
 def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """The settings of the run that is continued, with those changed that may change."""
-    if not (run / CONFIG).is_file():
+    if not (require_path(run, "the run folder to resume") / CONFIG).is_file():
         raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without `resume`")
     stored = read_settings(run / CONFIG)
     for key, value in settings.items():
