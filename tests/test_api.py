@@ -71,6 +71,7 @@ def test_resume_opens_the_data_as_the_run_did(tmp_path: Path, capsys: pytest.Cap
     """Without a split of their own and with --seed 3, a resume drew the split anew with seed 0: val was trained on."""
     pool = write_synthetic(tmp_path / "pool", train=8, val=0, size=(32, 48))
     run = tmp_path / "run"
+    run.mkdir()
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(pool, out=run, resume=True)
     drawn = {"seed": 3, "val_fraction": 0.5}

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from denselab.data import Dataset
 from denselab.engine.segmenter import load_segmenter
-from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
+from denselab.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    NoSuchPath,
+    ResourceError,
+    TrainingDiverged,
+)
 from denselab.labels import LabelSpace
 from denselab.training import loop
 from denselab.training.records import RunRecords, read_metrics
@@ -148,7 +155,7 @@ def test_a_damaged_last_is_recognised_and_the_one_before_used(
 
 
 def test_resume_needs_a_run_and_keeps_its_settings(straight: Path, tiny_data: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nothing to resume"):
+    with pytest.raises(NoSuchPath, match="the run folder to resume"):
         run_training({}, tiny_data, tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()
     with pytest.raises(ConfigError, match="lr = 0.001"):
