@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from denselab.errors import EmptyScoreError
-from denselab.evaluation import Evaluation, console_table, csv_rows, evaluate, json_document, scores
+from denselab.evaluation import Evaluation, console_table, count_pictures, csv_rows, json_document, scores
 from denselab.evaluation.tables import CLASS_COLUMNS
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -24,7 +24,7 @@ def evaluation(pictures: int = 4, boundary: bool = True) -> Evaluation:
         truth = np.kron(rng.choice([0, 1, 255], size=(4, 4)), np.ones((4, 4), int)).astype(np.uint8)
         prediction = np.where(rng.random(truth.shape) < 0.2, rng.choice([1, 3], truth.shape), truth % 2)
         made.append((f"{i}", truth, prediction.astype(np.uint8)))
-    return evaluate(made, SPACE, boundary=boundary)
+    return count_pictures(made, SPACE, boundary=boundary)
 
 
 def from_json(made: Evaluation) -> tuple[dict[str, Any], dict[str, list[Any]]]:

@@ -13,7 +13,7 @@ import torch
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import DataError
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 from denselab.report.facts import read_run
 from denselab.report.run_report import Measured, compose, curves, write_report
 

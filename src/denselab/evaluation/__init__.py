@@ -2,7 +2,7 @@
 
 from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.confusion import add_confusion, confusion_matrix
-from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.tables import console_table, csv_rows, json_document
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "add_confusion",
     "confusion_matrix",
     "console_table",
+    "count_pictures",
     "csv_rows",
-    "evaluate",
     "json_document",
 ]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval, difference_interval
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import DIGITS
 
 Pair = tuple[float | None, float | None]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from denselab.evaluation import scores
 from denselab.evaluation.boundary import TOLERANCE
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 
 DIGITS = 4  # after the point, in all three; Evaluation.to_dict has the exact counts
 CLASS_COLUMNS = ("iou", "dice", "precision", "recall", "boundary_f1")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.evaluation import scores as score_of
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import json_document
 from denselab.inference.collection import KeptLabels
 from denselab.labels import Colour, LabelSpace

@@ -10,7 +10,7 @@ from denselab.console import progress
 from denselab.data import Dataset, Item
 from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, DataError
-from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.inference.files import write_bytes, write_text
 from denselab.inference.predictor import PLAIN, Predictor
@@ -92,7 +92,7 @@ def measure(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, de
     kept = KeptLabels()
     with progress(what, len(items), "pictures", quiet) as bar:
         results = predict_items(predictor, dataset, items, PLAIN, kept, bar)
-        return Measured(evaluate(results, dataset.label_space), kept)
+        return Measured(count_pictures(results, dataset.label_space), kept)
 
 
 def _second(

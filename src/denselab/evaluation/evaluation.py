@@ -135,7 +135,7 @@ class Evaluation:
             raise DataError(f"not an evaluation as to_dict writes it: {error}; evaluate again") from None
 
 
-def evaluate(
+def count_pictures(
     results: Iterable[tuple[str, LabelMap, LabelMap]],
     label_space: LabelSpace,
     *,
