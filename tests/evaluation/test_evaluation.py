@@ -117,7 +117,7 @@ def test_faults_name_the_picture() -> None:
     name, truth, prediction = results(1)[0]
     with pytest.raises(ShapeError, match=rf"{name}: truth \(9, 20\) and prediction \(8, 20\) differ"):
         count_pictures([(name, truth, prediction[1:])], SPACE)
-    with pytest.raises(DataError, match=rf"{name}: prediction 5 at \d+ pixels is no class 0..3"):
+    with pytest.raises(DataError, match=rf"{name}: prediction 5 at \d+ pixels is not a class \(0..3\)"):
         count_pictures([(name, truth, prediction + 4)], SPACE)
     with pytest.raises(DataError, match=f"picture {name} was evaluated twice and would count twice"):
         count_pictures([(name, truth, prediction)] * 2, SPACE)

@@ -54,11 +54,10 @@ def evaluate(
 ) -> None:
     """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV files, worst pictures."""
     from denselab.evaluation.evaluation import count_pictures  # here: `denselab --help` needs no torch
-    from denselab.evaluation.tables import console_table, csv_rows
+    from denselab.evaluation.tables import console_table, csv_rows, evaluation_json
     from denselab.inference.collection import KeptLabels, predict_items
     from denselab.inference.files import write_text
     from denselab.inference.predictor import Options, load
-    from denselab.report.measure import evaluation_json
 
     options = Options.of(tta, window_size(window))
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})

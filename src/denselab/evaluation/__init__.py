@@ -3,7 +3,7 @@
 from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.confusion import add_confusion, confusion_matrix
 from denselab.evaluation.evaluation import Evaluation, count_pictures
-from denselab.evaluation.tables import console_table, csv_rows, json_document
+from denselab.evaluation.tables import console_table, csv_rows, evaluation_json, json_document
 
 __all__ = [
     "Evaluation",
@@ -13,5 +13,6 @@ __all__ = [
     "console_table",
     "count_pictures",
     "csv_rows",
+    "evaluation_json",
     "json_document",
 ]

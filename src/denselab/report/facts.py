@@ -124,9 +124,9 @@ def amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def score(value: float) -> str:
-    """A score 0..1 with three decimals; a dash where it is not defined."""
-    return "–" if value != value else f"{value:.3f}"
+def score(value: float | None) -> str:
+    """A score in [0, 1] with three decimals; a dash where it is None or NaN."""
+    return "–" if value is None or value != value else f"{value:.3f}"
 
 
 def share(value: float) -> str:

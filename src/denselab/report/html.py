@@ -79,7 +79,7 @@ def bar(share: float, label: str) -> Html:
     return Html(f'<span class="track"><i style="width:{width:.1f}%"></i></span><span>{text(label)}</span>')
 
 
-Kind = Literal["name", "number", "bar"]
+Kind = Literal["name", "number", "bar", "prose"]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Html]], kinds: Sequence[Kind], tall: bool = False) -> Html:

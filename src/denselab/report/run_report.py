@@ -11,21 +11,13 @@ from denselab.data import Dataset, Item
 from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.evaluation import Evaluation, count_pictures
+from denselab.evaluation.tables import evaluation_json
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.inference.files import write_bytes, write_text
 from denselab.inference.predictor import PLAIN, Predictor
 from denselab.report import run_sections, sections
 from denselab.report.facts import RunFacts, read_run, score, share
 from denselab.report.html import Html, chart, page
-from denselab.report.measure import (
-    Comparison,
-    class_rows,
-    compare,
-    disagreements,
-    evaluation_json,
-    mistakes_of,
-    scores_of,
-)
 from denselab.report.pictures import (
     DIFFERING,
     choose,
@@ -36,6 +28,7 @@ from denselab.report.pictures import (
     sheet_name,
 )
 from denselab.report.plots import Line, class_history, line_chart
+from denselab.report.rows import Comparison, class_rows, compare, disagreements, mistakes_of
 from denselab.visualize import encode_png
 
 
@@ -113,18 +106,18 @@ def _second(
 def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measured, split: str) -> list[Html]:
     """Headline to curves."""
     space, evaluation = dataset.label_space, best.evaluation
-    scores, rows = scores_of(evaluation, space), class_rows(evaluation, space)
+    rows = class_rows(evaluation, space)
     mistakes = mistakes_of(evaluation.counts, space.names)
     choice = choose(evaluation.image_miou)
     worst = _error_strips(facts.folder, dataset, items, best, "worst", choice.worst)
     shown = _error_strips(facts.folder, dataset, items, best, "best", choice.best)
     charts, history = curves(facts, space.names)
     return [
-        sections.headline(facts, scores, split),
-        sections.in_short(rows, mistakes, scores, facts),
-        sections.classes_section(rows, scores),
+        sections.headline(facts, evaluation, split),
+        sections.in_short(rows, mistakes, evaluation, facts),
+        sections.classes_section(rows, evaluation),
         sections.pictures_section(space, worst, shown),
-        sections.confusions_section(scores, mistakes),
+        sections.confusions_section(evaluation, mistakes),
         *run_sections.stages_section(facts.stages),
         run_sections.training_section(charts, history, many=space.num_classes > 40),
     ]
@@ -157,7 +150,7 @@ def _two_models(
         return run_sections.two_models_section(None, reason, [])
     space, names = dataset.label_space, [item.name for item in items]
     shares = disagreements(best.kept, second.kept, names)
-    comparison: Comparison = compare(best.evaluation, second.evaluation, shares, _losses(facts), space)
+    comparison: Comparison = compare(best.evaluation, second.evaluation, shares, _losses(facts))
     first_scores, second_scores = best.evaluation.image_miou, second.evaluation.image_miou
     chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:DIFFERING] if shares[i] > 0]
     strips = []

@@ -19,7 +19,7 @@ from denselab.report.html import (
     table,
     text,
 )
-from denselab.report.measure import Comparison
+from denselab.report.rows import Comparison
 
 
 def training_section(charts: Sequence[Html], history: Html | None, many: bool) -> Html:

@@ -51,7 +51,8 @@ th, td { text-align: right; padding: .38rem .7rem; border-bottom: 1px solid var(
 th { color: var(--soft); font-weight: 550; font-size: .8rem; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tbody tr:last-child > * { border-bottom: 0; }
-.name, .bar { text-align: left; }
+.name, .bar, .prose { text-align: left; }
+.prose { white-space: normal; min-width: 15rem; }
 td small, th small { color: var(--soft); font-weight: 400; margin-left: .45em; }
 tbody .name { color: var(--ink); font-size: inherit; font-weight: 500; }
 td.bar { min-width: 9rem; }
