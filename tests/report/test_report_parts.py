@@ -99,7 +99,14 @@ def test_numbers_in_words() -> None:
     ]
     assert [amount(n) for n in (7, 31_037, 5_812_233, 134_000_000)] == ["7", "31.0 k", "5.81 M", "134 M"]
     assert [score(v) for v in (0.12345, float("nan"))] == ["0.123", "–"]
-    assert [share(v) for v in (0, 0.00001, 0.0042, 0.5, float("nan"))] == ["0 %", "< 0.01 %", "0.42 %", "50.0 %", "–"]
+    shares = [share(v) for v in (0, 0.00001, 0.0042, 0.5, float("nan"))]
+    assert shares == [
+        "0\N{NO-BREAK SPACE}%",
+        "< 0.01\N{NO-BREAK SPACE}%",
+        "0.42\N{NO-BREAK SPACE}%",
+        "50.0\N{NO-BREAK SPACE}%",
+        "–",
+    ]
 
 
 def test_everything_is_escaped() -> None:

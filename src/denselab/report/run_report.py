@@ -1,4 +1,4 @@
-"""report.html of a run: both best models are measured on the validation pictures, and one file tells what came of it."""
+"""report.html of a run: both best models measured on the validation pictures, told in one file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Measured:
 def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str = "auto", quiet: bool = False) -> Path:
     """Measure the run's models on a split; write report.html, evaluation.json and samples/ into the run folder.
 
-    Runs the network over the split once for each of the two best checkpoints (once if they are the same). The same run
+    The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same run
     gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty split,
     ResourceError where the run folder cannot be written.
     """
@@ -65,9 +65,10 @@ def compose(
     reason: str,
     split: str,
 ) -> Path:
-    """Write report.html, evaluation.json and samples/ from what was measured. items: sorted by name, as evaluated.
+    """Write report.html, evaluation.json and samples/ from what was measured.
 
-    second: the model of lowest loss, or None and the reason why there is none to compare.
+    items: sorted by name, as in the evaluations.
+    second: the model with the lowest loss; None where there is none to compare, and then `reason` says why.
     """
     run = facts.folder
     write_text(run / "evaluation.json", evaluation_json(best.evaluation))
@@ -91,20 +92,23 @@ def measure(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, de
 def _second(
     run: Path, facts: RunFacts, dataset: Dataset, items: Sequence[Item], device: str, quiet: bool
 ) -> tuple[Measured | None, str]:
-    """The model of lowest loss measured, or why there is nothing to compare."""
+    """The model with the lowest loss, measured; or None and why there is nothing to compare."""
     step = facts.step_of("best_miou")
     if step is not None and step == facts.step_of("best_loss"):
-        return None, f"The best mIoU and the lowest validation loss came at the same step ({step}): they are one model."
+        return (
+            None,
+            f"The best mIoU and the lowest validation loss came at the same step ({step}), so they are one model.",
+        )
     if not (run / "model-best-loss").is_dir():
-        return None, "This run holds only one model, so there is nothing to compare."
+        return None, "This run kept only one model, so there is nothing to compare."
     try:
         return measure(run / "model-best-loss", dataset, items, "measure lowest loss", device, quiet), ""
     except CheckpointError as error:
-        return None, f"The model of the lowest loss could not be read: {error}"
+        return None, f"The model with the lowest loss could not be read: {error}"
 
 
 def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measured, split: str) -> list[Html]:
-    """Headline to curves."""
+    """The sections from the headline to the curves."""
     space, evaluation = dataset.label_space, best.evaluation
     rows = class_rows(evaluation, space)
     mistakes = mistakes_of(evaluation.counts, space.names)
@@ -126,7 +130,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
 def _error_strips(
     run: Path, dataset: Dataset, items: Sequence[Item], measured: Measured, kind: str, chosen: Sequence[int]
 ) -> list[Html]:
-    """The chosen pictures with their errors and scores, as HTML; and as files in samples/."""
+    """The chosen pictures with their errors and scores, as HTML and as files in samples/."""
     evaluation, strips = measured.evaluation, []
     for rank, index in enumerate(chosen):
         name = items[index].name

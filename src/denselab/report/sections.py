@@ -1,4 +1,4 @@
-"""The sections of the report about the scores: each takes measured facts and returns its part of the page."""
+"""The sections of the report about the scores: each takes what was measured and returns its part of the page."""
 
 from collections.abc import Sequence
 
@@ -40,10 +40,10 @@ CONTENTS = (
 STOPPED = {
     "epochs": "all epochs done",
     "time": "time budget used",
-    "early stopping": "stopped early: no more gain",
+    "early stopping": "stopped early: no further gain",
     "signal": "stopped by the user",
 }
-MATRIX_CLASSES = 25  # up to here the confusion matrix is a table of numbers, above it a picture
+MATRIX_CLASSES = 25  # with more classes the confusion matrix is a picture instead of a table of numbers
 LEGEND_CLASSES = 40
 NAMED_ABSENT = 12
 
@@ -90,7 +90,7 @@ def _trained_on(facts: RunFacts) -> str:
 
 
 def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], evaluation: Evaluation, facts: RunFacts) -> Html:
-    """What a reader should know first, in sentences made from the numbers."""
+    """What the reader should know first, in sentences made from the numbers."""
     scored = [row for row in rows if row.share > 0]
     lines = []
     if len(scored) >= 2:
@@ -102,26 +102,30 @@ def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], evaluation: 
         lines.append(f"Most frequent mistakes, by pixels: {told}.")
     absent = [row.name for row in rows if row.iou != row.iou]
     if absent:
-        named = ", ".join(absent) if len(absent) <= NAMED_ABSENT else f"{len(absent)} classes, the last ones below"
-        lines.append(f"Not in these pictures and not predicted, so left out of every mean: {named}.")
+        named = (
+            ", ".join(absent)
+            if len(absent) <= NAMED_ABSENT
+            else f"{len(absent)} classes, at the end of the table below"
+        )
+        lines.append(f"In neither truth nor prediction, so no mean counts them: {named}.")
     interval = evaluation.miou_interval
     if interval and interval.high - interval.low > 0.1:
-        lines.append("The interval is wide: with so few pictures, differences of a few points of mIoU mean little.")
+        lines.append("The interval is wide. With so few pictures, a difference of a few points of mIoU means little.")
     trend = _trend(facts)
     return Html(f'<div class="card">{bullets([*lines, *trend])}</div>') if lines or trend else Html("")
 
 
 def _trend(facts: RunFacts) -> list[str]:
-    """Whether training was still improving, or overfitted, when it ended."""
+    """Whether the model was still improving, or overfitting, when training ended."""
     steps, miou = facts.series(facts.validations, "miou")
     _, loss = facts.series(facts.validations, "val_loss")
     lines = []
     if len(miou) >= 4 and max(miou) == miou[-1] and miou[-1] > miou[-2] + 0.002:
-        lines.append("mIoU was still rising at the last validation: more training time would probably help.")
+        lines.append("mIoU was still rising at the last validation. More training time would probably help.")
     if len(loss) >= 4 and loss[-1] > 1.15 * min(loss):
         at = steps[int(np.argmin(loss))] if len(steps) == len(loss) else 0
         lines.append(
-            f"The validation loss has risen since step {at:.0f}: the model began to overfit or to be overconfident."
+            f"The validation loss has been rising since step {at:.0f}. The model began to overfit or to be overconfident."
         )
     return lines
 
@@ -155,22 +159,25 @@ def _class_score(key: str, value: float) -> Html:
 
 def _set_table(evaluation: Evaluation) -> Html:
     found = score_table.set_scores(evaluation)
-    rows = [(text(row.heading), text(row.told(value, "–")), text(row.meaning)) for row, value in found]
-    return table(("score", "value", "meaning"), rows, ("name", "number", "prose"))
+    rows = [
+        (Html(f'{text(row.heading)}<small class="below">{text(row.meaning)}</small>'), text(row.told(value, "–")))
+        for row, value in found
+    ]
+    return table(("score", "value"), rows, ("name", "number"))
 
 
 def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Html]) -> Html:
-    """The worst and the best pictures under the colours of the classes."""
+    """The worst and the best pictures, below a legend of the class colours."""
     parts = [legend(space), heading("The worst" if best else "All pictures, the worst first"), *worst]
     if best:
         parts += [heading("The best"), *best]
-    note = paragraph("Ranked by the mean IoU of the classes in each picture. Wrong pixels are red on the dimmed picture; "
-                     "grey is not labelled and does not count.", note=True)  # fmt: skip
+    note = paragraph("Ranked by the mean IoU of the classes in each picture. In the error maps, wrong pixels are red on "
+                     "the dimmed picture; flat grey is unlabelled and does not count.", note=True)  # fmt: skip
     return section("pictures", "Pictures", note, *parts)
 
 
 def legend(space: LabelSpace) -> Html:
-    """Swatch and name of every class; folded away where there are many."""
+    """Colour and name of every class; folded where there are many."""
     items = "".join(f"<li>{swatch(entry.colour)}{text(entry.name)}</li>" for entry in space.classes)
     content = Html(f'<ul class="legend">{items}</ul>')
     return (
@@ -181,24 +188,28 @@ def legend(space: LabelSpace) -> Html:
 
 
 def confusions_section(evaluation: Evaluation, mistakes: Sequence[Mistake]) -> Html:
-    """The confusion matrix by rows over the classes that occur, and the largest mistakes in words."""
+    """The confusion matrix of the classes that occur, as shares of its rows, and the largest mistakes."""
     present = np.flatnonzero(evaluation.counts.sum(axis=0) + evaluation.counts.sum(axis=1))
     names, counts = [evaluation.classes[i] for i in present], evaluation.counts[np.ix_(present, present)]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     small = len(names) <= MATRIX_CLASSES
     how = (
-        "numbers in per cent of the row. The diagonal is right." if small else "both in class order; brighter is more."
+        "Numbers are per cent of the row; the diagonal is what the model got right."
+        if small
+        else "Both are in class order; brighter means more."
     )
-    left_out = "" if not evaluation.absent else " Classes that do not occur are left out."
+    left_out = "" if not evaluation.absent else " Classes that do not occur are not shown."
     rows = [(text(m.truth), text(m.prediction), text(share(m.share)), text(f"{m.pixels:,}")) for m in mistakes]
     kinds: tuple[Kind, ...] = ("name", "name", "number", "number")
-    listed = table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are none.")
+    listed = (
+        table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are no mistakes.")
+    )
     drawn = _matrix_of_numbers(names, counts, shares) if small else _matrix_picture(shares)
     return section(
         "confusions",
         "Confusions",
-        paragraph(f"Rows: true class; columns: what the model said; {how}{left_out}", note=True),
+        paragraph(f"Rows are true classes, columns are predicted classes. {how}{left_out}", note=True),
         Html(f'<div class="side">{drawn}<div>{heading("The largest mistakes")}{listed}</div></div>'),
     )
 
@@ -213,6 +224,6 @@ def _matrix_of_numbers(names: Sequence[str], counts: NDArray[np.int64], shares: 
 
 def _matrix_picture(shares: NDArray[np.float64]) -> Html:
     factor = max(720 // len(shares), 1)
-    # the root makes rare confusions visible beside the diagonal
+    # the square root makes rare confusions visible beside the diagonal
     image = np.repeat(np.repeat(heat_map(np.sqrt(shares)), factor, axis=0), factor, axis=1)
     return picture(image, "confusion matrix, rows truth, columns prediction, in class order", exact=True, css="heat")
