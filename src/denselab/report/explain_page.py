@@ -53,8 +53,8 @@ STYLE = Html("""<style>
 .maps img { display: block; width: 100%; height: auto; border-radius: 5px; background: var(--faint);
   image-rendering: pixelated; }
 .maps.smooth img { image-rendering: auto; }
-.maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; }
+.maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem;
+  overflow-wrap: anywhere; }
 .layer { margin: 0 0 1.1rem; padding: .9rem 1rem 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; break-inside: avoid; }
 .layer figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; justify-content: space-between; margin-bottom: .55rem; }

@@ -69,7 +69,7 @@ def probability_panels(explanation: Explanation) -> list[Panel]:
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
     low, high = (float(probs.min()), float(probs.max())) if explanation.random else (0.0, 1.0)
-    return [(f"{names[k]}, {mean[k]:.1%} on average", heat_panel(probs[k], low, high), False) for k in order]
+    return [(f"{names[k]}, mean {mean[k]:.1%}", heat_panel(probs[k], low, high), False) for k in order]
 
 
 def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:

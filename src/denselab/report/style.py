@@ -110,6 +110,7 @@ footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 
 @media (max-width: 640px) {
   main { padding: 1.5rem 1rem 3rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }
+  .tile b { font-size: 1.35rem; }
   .panels, .panels.five { grid-template-columns: repeat(2, 1fr); }
   th, td { padding: .34rem .5rem; }
   td.bar { min-width: 7.5rem; }
