@@ -81,7 +81,9 @@ def test_every_function_of_counts_is_in_the_table() -> None:
     """Written, tested and forgotten: that was mean_precision."""
     shown = {row.of.__name__ for row in SCORES if hasattr(row.of, "__name__")}
     for name, function in vars(scores).items():
-        if getattr(function, "__module__", "") == scores.__name__ and name.startswith(("mean_", "class_", "pixel_", "frequency_")):
+        if getattr(function, "__module__", "") == scores.__name__ and name.startswith(
+            ("mean_", "class_", "pixel_", "frequency_")
+        ):
             assert name in shown | {"mean_of_defined"}, f"{name} has no row in score_table.SCORES"
 
 
