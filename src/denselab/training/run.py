@@ -19,9 +19,9 @@ from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.segmenter import resolve_device
 from denselab.errors import ConfigError, Interrupted, ResourceError
-from denselab.files import write_bytes
+from denselab.files import write_text
 from denselab.models.base import SegmentationModel
-from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, MODEL, SUMMARY
+from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, MODEL, SUMMARY, find_model_folder
 from denselab.runtime import total_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds, make_budget
 from denselab.training.job import Job, prepare_job
@@ -68,6 +68,8 @@ def run_training(
         settings = resumed_settings(settings, run)
     elif accelerator.is_main_process:
         clear_for_run(run, beside)
+        if settings.get("init"):
+            find_model_folder(Path(settings["init"]))  # a wrong path leaves no folder behind
     records = RunRecords(run, active=accelerator.is_main_process)
     if resume:
         compare_data(dataset, records)
@@ -165,7 +167,7 @@ def _expected_time(job: Job, report: Estimate) -> str:
 
 def write_head(job: Job, records: RunRecords, report: Estimate, command: str, accelerator: Accelerator) -> None:
     """The files that say what the run is: config.yaml, env.json, dataset.json."""
-    write_bytes(records.run / CONFIG, to_yaml(job.config).encode())
+    write_text(records.run / CONFIG, to_yaml(job.config))
     records.write_json(
         ENVIRONMENT, {**describe_environment(str(accelerator.device), accelerator.num_processes), "command": command}
     )
