@@ -172,7 +172,7 @@ def _stored_before(tuning: Tuning) -> dict[str, Any] | None:
 
 
 def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
-    from denselab.inference.refinement import told
+    from denselab.crf.parameters import told
 
     if tuning.best and tuning.paired:
         stdout.print(tuning.paired.table())

@@ -45,7 +45,7 @@ def refuse_fast_steps(fast: bool, steps: bool) -> None:
 
 def parameters_of(crf: bool, preset: str | None, segmenter: Segmenter) -> Parameters | None:
     """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf."""
-    from denselab.inference.refinement import origin, parameters_for, told  # here: `denselab --help` needs no torch
+    from denselab.crf.parameters import origin, parameters_for, told  # here: `denselab --help` needs no numba
 
     parameters = parameters_for(preset or crf, segmenter.crf) if crf else None
     if parameters:

@@ -77,7 +77,7 @@ def refine(
 ) -> None:
     """Refine probabilities of any network with the dense CRF: label PNGs, overlays, and the refined probabilities."""
     from denselab.crf import PRESETS  # here: `denselab --help` needs no torch
-    from denselab.inference.refinement import changed
+    from denselab.crf.parameters import changed
     from denselab.refine.refine_files import Refinement, find_tasks, label_table, refine_files
 
     started = time.monotonic()

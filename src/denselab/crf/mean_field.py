@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.crf import mean_field_kernels as kernels
-from denselab.crf.permutohedral import Features, Lattice, Normalization, build
+from denselab.crf.permutohedral import Features, Lattice, build
 from denselab.crf.spatial import Axis
 from denselab.crf.spatial_kernels import NODES, apply_compatibility, filter_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 from denselab.crf.workspace import Workspace
 from denselab.errors import ShapeError
+from denselab.types import FilterNormalization
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -51,7 +52,7 @@ class LatticeTerm:
     """Any Gaussian of features, by the permutohedral lattice."""
 
     features: Features
-    normalization: Normalization
+    normalization: FilterNormalization
     compatibility: Compatibility
 
 

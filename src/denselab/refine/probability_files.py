@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.crf.unary import probs_of_labels
 from denselab.data.read.images import read_label_pixels
 from denselab.errors import DataError
-from denselab.inference.refinement import Probs, probs_of_labels
 from denselab.labels import LabelSpace
 
 Axes = Literal["chw", "hwc"]
@@ -66,7 +66,7 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
     return _from_array(np.asarray(array), size, axes, path, ids, names)
 
 
-def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs:
+def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArray[np.float32]:
     """(K, H, W) float32, each pixel adding up to 1. confidence: of a hard label map; ids of role ignore are open to all.
 
     Raises DataError that names the file: NaN, not in 0..1, sums that are not 1, other classes than the table's.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from denselab.console import progress, remark
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
@@ -17,7 +17,6 @@ from denselab.inference.collection import TABLE, Result, class_shares, refuse_lo
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
-from denselab.inference.refinement import refined
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
 from denselab.types import Image
