@@ -12,11 +12,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite  # type: ignore[import-untyped]
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
@@ -25,24 +26,24 @@ COMMENT = re.compile(r"#[^\n]*")
 DIGITS = 16  # of the digest: two states of the sources share it with a probability of 2^-64
 
 
-class CodeCache(FunctionCache):  # type: ignore[misc]
+class CodeCache(FunctionCache):
     """The kept code of one function. numba's own key, the processor and its instruction sets, stays as it is.
 
     Code of former sources is removed when the first of the present ones is kept, so that updates do not pile up.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]
         digest = sources_digest(function.__module__)
         base = self._impl.filename_base
-        self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}.{digest}", digest)
+        self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}.{digest}", digest)  # type: ignore[no-untyped-call]
         self._module, self._digest = base.partition(".")[0], digest
         self._python = base.rpartition(".")[2]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code of one combination of types; where the disk does not take it, the user is warned."""
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
             sweep(Path(self._cache_path), self._module, self._python, self._digest)
         except OSError as error:
             warnings.warn(f"compiled code could not be kept: {error}", RuntimeWarning, stacklevel=2)
@@ -56,7 +57,8 @@ def sweep(folder: Path, module: str, python: str, digest: str) -> None:
     """
     for path in folder.glob(f"{escape(module)}.*.nb[ci]"):  # MODULE.FUNCTION-LINE.PYTHON.DIGEST.NUMBER.nbc, and .nbi
         if f".{python}." in path.name and f".{digest}." not in path.name:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another process may hold it open, or be as quick
+                path.unlink()
 
 
 @functools.cache
