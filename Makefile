@@ -5,25 +5,29 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types tests clean help
+.PHONY: demo test check lint types tests docs clean help
 
 help:
 	@echo "make demo   set up, then: a synthetic data set, a trained model, its report"
-	@echo "make test   set up, then: lint, types, tests (what CI runs)"
+	@echo "make test   set up, then: lint, types, docs, tests (what CI runs)"
+	@echo "make docs   set up, then: the site, in docs/_build/index.html"
 
 demo: $(READY)
 	$(BIN)/denselab demo
 
-test: lint types tests
+test: lint types docs tests
 
 check: test
 
 lint: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
 
 tests: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope  # two busy cores: more threads only wait for each other

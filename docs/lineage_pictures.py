@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import denselab as dl
-from denselab.data.feed.resample import resize_image
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
+from denselab.data.feed.resample import resize_image
+from denselab.engine.segmenter import Segmenter, load_segmenter
 from denselab.inspection.receptive import effective_receptive_field
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
 from denselab.layers.upsample import bilinear_kernel
-from denselab.engine.segmenter import Segmenter, load_segmenter
 from denselab.visualize import colour_map, encode_png, grid, heat_map, overlay
 
 OUT = Path(__file__).parent / "images" / "lineage"

@@ -11,7 +11,7 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "config", "console", "runtime", "compiled"},
+    {"errors", "types", "labels", "config", "configs", "console", "runtime", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation"},
     {"encoders"},
     {"models"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"cli"},
 ]
 FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
-TORCH_FREE = {"errors", "types", "labels", "config", "console", "runtime", "crf"}
+TORCH_FREE = {"errors", "types", "labels", "config", "configs", "console", "runtime", "crf"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

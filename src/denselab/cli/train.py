@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from denselab.config import read_settings, to_yaml
+from denselab.configs import find_config
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
 
@@ -48,7 +49,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out exactly where it stopped.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="YAML of settings; flags win over it.")] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="YAML of settings, or a shipped recipe; flags win over it.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check data, show plan and config, train nothing.")
     ] = False,
@@ -72,7 +75,7 @@ def train(
         "workers": workers,
         "seed": seed,
     }
-    settings = merge_settings(read_settings(config) if config else {}, flags)
+    settings = merge_settings(read_settings(find_config(config)) if config else {}, flags)
     settings.pop("data", None)
     run = out or _free_run_folder(data, settings, resume)
     if dry_run:
