@@ -58,7 +58,7 @@ def test_files_of_a_stack_come_in_the_order_of_their_numbers() -> None:
 def test_a_cube_is_ambiguous_until_told(tmp_path: Path) -> None:
     probs = np.random.default_rng(0).dirichlet(np.ones(4), (4, 4)).astype(np.float32)  # (H, W, K)
     np.save(tmp_path / "cube.npy", probs)
-    with pytest.raises(DataError, match="may be classes first or last .* --axes"):
+    with pytest.raises(DataError, match=r"may be classes first or last .* \(axes\)"):
         read_scores(tmp_path / "cube.npy", (4, 4))
     assert np.array_equal(read_scores(tmp_path / "cube.npy", (4, 4), "hwc").values, np.moveaxis(probs, -1, 0))
     assert np.array_equal(read_scores(tmp_path / "cube.npy", (4, 4), "chw").values, probs)

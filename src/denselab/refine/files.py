@@ -1,4 +1,4 @@
-"""`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
+"""Probabilities from files, refined into files: which belong to which picture, whose label table, and the results."""
 
 import json
 from collections import deque
@@ -186,7 +186,7 @@ def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
             if target.resolve() in inputs:
                 raise ConfigError(
-                    f"the result {target} would overwrite what it is made from; choose another --out folder"
+                    f"the result {target} would overwrite what it is made from; choose another folder for the results (out)"
                 )
 
 
