@@ -111,7 +111,7 @@ def refine(
 
 
 def _tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
-    """The pictures with their probabilities, and those without, which are told. Raises DataError where all are without."""
+    """The pictures with their probabilities, and those without, which are told. Raises DataError without any pair."""
     from denselab.refine import find_tasks
 
     tasks, skipped = find_tasks(image, probs, out)

@@ -1,8 +1,8 @@
 """numba's cache of machine code, with all sources that the code was made from in its key.
 
-numba asks whether the file of the function itself has changed. But a compiled function contains those that it calls, and
-constants, which may come from other files; after an update it went on with machine code of their older forms. Here the
-name of a file of machine code holds a digest of the function's module and of all that this imports.
+numba asks whether the file of the function itself has changed. But a compiled function contains those that it calls,
+and constants, which may come from other files; after an update it would go on with machine code of their older forms.
+Here the name of a file of machine code holds a digest of the function's module and of all that this imports.
 """
 
 import functools
@@ -36,7 +36,8 @@ class CodeCache(FunctionCache):
         super().__init__(function)  # type: ignore[no-untyped-call]
         digest = sources_digest(function.__module__)
         base = self._impl.filename_base
-        self._cache_file = IndexDataCacheFile(self._cache_path, f"{base}.{digest}", digest)  # type: ignore[no-untyped-call]
+        name = f"{base}.{digest}"
+        self._cache_file = IndexDataCacheFile(self._cache_path, name, digest)  # type: ignore[no-untyped-call]
         self._module, self._digest = base.partition(".")[0], digest
         self._python = base.rpartition(".")[2]
 
@@ -63,9 +64,9 @@ def sweep(folder: Path, module: str, python: str, digest: str) -> None:
 
 @functools.cache
 def sources_digest(module: str) -> str:
-    """A digest of the sources of a module and of all it imports, one of another included, and of the compilers' versions.
+    """A digest of the sources of a module and of all that it imports, at any depth, and of the compilers' versions.
 
-    module: its dotted name; it is imported already. Of the imports count those of DenseLab and of the module's own package.
+    module: the dotted name of an imported module. Only imports of DenseLab and of the module's own package count.
     """
     ours = {"denselab", module.partition(".")[0]}
     sources: dict[str, str] = {}

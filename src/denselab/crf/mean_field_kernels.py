@@ -1,4 +1,4 @@
-"""The compiled loops of mean-field inference that work on a tile of pixels or on the vertices; pass_kernels.py calls them.
+"""The compiled loops of mean-field inference over a tile of pixels or the vertices; pass_kernels.py calls them.
 
 Arrays are flat float32. "pixel-major" is (N, stride) with the labels of a pixel side by side; the rows of vertices have
 `len(lanes)` floats, of which those beyond the labels stay zero, because `penalty` makes their probability zero.

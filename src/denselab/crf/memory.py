@@ -28,7 +28,7 @@ def expected_vertices(parameters: Parameters) -> float:
 
 
 def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameters) -> None:
-    """Raise ResourceError where a picture of shape (height, width) would take more than its share of the machine's memory."""
+    """Raise ResourceError where a picture of shape (height, width) would take more than its share of the memory."""
     height, width = shape
     needed = predicted_bytes(height, width, num_classes, parameters)
     if needed > PICTURE_SHARE * total_memory():

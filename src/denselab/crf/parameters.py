@@ -1,6 +1,6 @@
 """The numbers of the CRF of the papers: one record, the presets by name, and what a caller's choice stands for.
 
-Krähenbühl and Koltun, NIPS 2011, equation 3: a bilateral term of position and colour, and a spatial term of position alone.
+Krähenbühl and Koltun, NIPS 2011, equation 3: a bilateral term of position and colour, a spatial term of position.
 """
 
 import math
@@ -18,7 +18,7 @@ DEFAULT_PRESET = "deeplab_v2"
 
 @dataclass(frozen=True)
 class Parameters:
-    """One setting of the two-term CRF. All lengths are in pixels of the picture that it runs on: half the size, half of them.
+    """One setting of the two-term CRF. Lengths are in pixels of the picture that it runs on: at half the size, halve them.
 
     theta_alpha: deviation of position in the bilateral term, pixels, above 0
     theta_beta: deviation of colour in the bilateral term, levels of 0..255, above 0
@@ -71,7 +71,7 @@ PRESETS: dict[str, Parameters] = {
     "deeplab_v1": Parameters(49, 5, 4, 3, 3, 10, "after"),
     # kazuto1011/deeplab-pytorch, ResNet-101 on VOC: "std" 1 and weight 3, on top of pydensecrf.
     "deeplab_v2": Parameters(67, 3, 4, 1, 3, 10, "symmetric"),
-    # DeconvNet's inference script, on meanfield-matlab, which does not normalise: the same weights are far stronger there.
+    # DeconvNet's inference script, on meanfield-matlab, which does not normalise: weights are far stronger there.
     "deconvnet": Parameters(20, 3, 5, 3, 3, 10, "none"),
     # The values of pydensecrf's README and example.
     "pydensecrf": Parameters(80, 13, 10, 3, 3, 5, "symmetric"),

@@ -1,8 +1,8 @@
 """One pass over the pixels, compiled: what mean_field.py calls, and the records that go in.
 
-A pass does all that an iteration does to a pixel while it is in registers or in the first-level cache: gather the filtered
-marginals from the lattices' vertices, add energies and the spatial term, softmax, give the new marginals to the vertices
-and filter the row along x for the spatial term. The marginals of all pixels are never stored.
+A pass does all that an iteration does to a pixel while it is in registers or in the first-level cache: gather the
+filtered marginals from the lattices' vertices, add energies and the spatial term, softmax, give the new marginals to the
+vertices and filter the row along x for the spatial term. The marginals of all pixels are never stored.
 
 Arrays are flat float32 unless their shape is told. W is the number of lanes, len(lanes).
 """
@@ -31,7 +31,7 @@ from denselab.crf.spatial_kernels import GRID, NODES, NODES_X, PLACE, give_to_no
 from denselab.crf.vectors import ahead, scalar
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
-"""What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
+"""What a pass does: softmax of the energies alone; an iteration; sum the pairwise terms; take marginals as given."""
 
 TILE = 480  # pixels of a row at a time
 LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step has
@@ -56,8 +56,12 @@ class Flow(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """All pixels. number: N. columns: of a row. labels: L. energy: pixel-major, `stride` floats each, in the order of the
-    pass. penalty: (W,), 0 for the labels and far below 0 for the lanes behind them."""
+    """All pixels.
+
+    number, columns, labels: N, those of a row, L
+    energy: pixel-major, `stride` floats each, in the order of the pass
+    penalty: (W,), 0 for the labels and far below 0 for the lanes behind them
+    """
 
     number: int
     columns: int
@@ -68,8 +72,13 @@ class Pixels(NamedTuple):
 
 
 class Vertices(NamedTuple):
-    """All lattices. where (int32), weight, back: of each pixel's K corners, their place in values, what the pixel gives
-    to them and takes from them. corners: a tuple of K zeros. values: rows of W, the filtered marginals."""
+    """All lattices; a pixel has K corners.
+
+    where: of each corner, its place in values
+    weight, back: what the pixel gives to it and takes from it
+    corners: a tuple of K zeros
+    values: rows of W, the filtered marginals
+    """
 
     where: NDArray[np.int32]
     weight: Floats
@@ -99,8 +108,13 @@ class Nodes(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One thread's share of the picture. begin, end: pixels, whole rows. buffer: its own sums at the vertices. places:
-    (M, 3) int64, first and last + 1 node row of its sums and where they lie in `pushed`. room: `room_for` floats."""
+    """One task's share of the picture.
+
+    begin, end: pixels, whole rows
+    buffer: its own sums at the vertices
+    places: (M, 3), first and last + 1 node row of its sums at the nodes, and where they lie in Nodes.pushed
+    room: `room_for` floats
+    """
 
     begin: int
     end: int
@@ -110,7 +124,7 @@ class Part(NamedTuple):
 
 
 class Taking(NamedTuple):
-    """Addresses for what a tile takes from the nodes; line: room for the nodes of a tile. Strides: weights, rows, columns."""
+    """Addresses of what a tile takes from the nodes, and of room for its line of them. Pitches: weights, rows, columns."""
 
     grids: Any
     between: Any
@@ -124,7 +138,7 @@ class Taking(NamedTuple):
 
 
 class Giving(NamedTuple):
-    """Addresses for what a tile gives to the nodes; lines: room for a group of rows of nodes of each term."""
+    """Addresses of what a tile gives to the nodes, and of room for a group of rows of nodes of each term."""
 
     grids: Any
     between: Any
@@ -139,7 +153,7 @@ class Giving(NamedTuple):
 
 
 def room_for(terms: int, width: int) -> int:
-    """Floats that pass_over needs: a tile of logits, one of powers, sums, the nodes of a tile, such rows for each term."""
+    """Floats that pass_over needs: a tile of logits, one of powers, sums, its nodes, rows of nodes for each term."""
     return (3 * TILE + NODES) * width + TILE + terms * LINES * width
 
 
@@ -175,8 +189,8 @@ def add_spatial(
             )
         else:
             take_from_nodes(
-                taking.smooth, y, x, count, grid, across, down, after, scale, taking.line, tile, np.int64(0), len(lanes),
-                tile, lanes,
+                taking.smooth, y, x, count, grid, across, down, after, scale, taking.line, tile, np.int64(0),
+                len(lanes), tile, lanes,
             )  # fmt: skip
 
 

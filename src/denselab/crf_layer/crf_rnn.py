@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from denselab.crf.parameters import Parameters, check_updates
+from denselab.crf.permutohedral import lattice_constant
 from denselab.crf_layer.gaussian_filter import Filter, exact_filter, normalised, spatial_filter
-from denselab.crf_layer.lattice import build_lattice, lattice_constant, lattice_filter
+from denselab.crf_layer.lattice import build_lattice, lattice_filter
 from denselab.errors import ShapeError
 from denselab.types import FilterNormalization
 
@@ -34,7 +35,7 @@ EXACT_PIXELS = 256
 
 @dataclass(frozen=True)
 class CRFSettings(Parameters):
-    """The numbers of a CRFRNN that are not learnt, and where those that are begin: those of the CRF, and what learning adds.
+    """What a CRFRNN does not learn, and where what it learns begins: the CRF's parameters, and what learning adds.
 
     theta_alpha, theta_gamma: pixels of the picture that the network sees
     w1, w2: first weight of each class in the bilateral and the spatial kernel; any number, since they are learnt

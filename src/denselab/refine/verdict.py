@@ -1,4 +1,4 @@
-"""What a search of the CRF's parameters came to: whether they are stored, why in one sentence, and all of it as a document."""
+"""What a search of the CRF's parameters came to: whether they are stored, why, and all of it as a document."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,8 +61,8 @@ def _too_few(tuning: Tuning, difference: float) -> str:
     if tuning.judged < tuning.judging:
         advice.append("give more time")
     return (
-        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {ENOUGH_PICTURES} are needed, for on so "
-        f"few chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
+        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {ENOUGH_PICTURES} are needed, for on "
+        f"so few chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
     )
 
 
