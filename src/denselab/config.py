@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from denselab.errors import ConfigError
 from denselab.paths import require_path
+from denselab.types import FilterNormalization
 
 # names that other tools give to our keys, and too unlike them to be found as the nearest
 SYNONYMS = {"learning_rate": "lr", "image_size": "imgsz", "backbone": "encoder", "amp": "precision"}
@@ -92,7 +93,7 @@ class TrainConfig(BaseModel):
     crf_theta_gamma: float = Field(default=3.0, gt=0)  # of the spatial kernel: pixels of a crop
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
     crf_w2: float = 1.0  # in the spatial kernel
-    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"
+    crf_normalization: FilterNormalization = "after"
     stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
     stage_lr_factor: float | None = Field(default=None, gt=0)  # lr of a stage over the one's before; None: by optimizer
     # pictures

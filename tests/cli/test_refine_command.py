@@ -204,7 +204,7 @@ def test_threads_hold_with_steps_too(picture: Path, tmp_path: Path, monkeypatch:
         asked.append(threads)
         return crf_for(image, num_classes, parameters, threads)
 
-    monkeypatch.setattr("denselab.inference.refinement.crf_for", recording)
+    monkeypatch.setattr("denselab.crf.refinement.crf_for", recording)
     np.save(tmp_path / "p.npy", noisy_probs())
     refine(picture, tmp_path / "p.npy", tmp_path / "out", steps=True, threads=1, **FEW)
     assert asked == [1, 1], "once to find the class that changes most, once to draw"

@@ -29,7 +29,7 @@ from denselab.training.records import read_metrics
 from denselab.training.run import run_training
 
 K = 3
-SETTINGS = CRFSettings(2, 3, theta_alpha=20.0, theta_beta=10.0)
+SETTINGS = CRFSettings(iterations=2, test_iterations=3, theta_alpha=20.0, theta_beta=10.0)
 NORMALISATION = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 CRF: dict[str, Any] = {"crf_theta_alpha": 20.0, "crf_theta_beta": 10.0}
 

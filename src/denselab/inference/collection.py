@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from denselab.console import Progress, progress
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
 from denselab.data.dataset import Dataset, Item
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
@@ -24,7 +24,6 @@ from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.predictor import Options, Predictor
-from denselab.inference.refinement import refined
 from denselab.inference.uncertainty import require_dropout
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
+from denselab.crf.parameters import Choice, parameters_for
 from denselab.engine.hub import download_model, is_hub_id, upload_model
 from denselab.engine.segmenter import Segmenter, load_segmenter, save_segmenter
 from denselab.engine.torchvision_weights import is_torchvision, load_torchvision
@@ -26,7 +27,6 @@ from denselab.files import read_folder, write_folder
 from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
-from denselab.inference.refinement import Choice, parameters_for, refined
 from denselab.inference.tiling import window_all_probs, window_labels
 from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.labels import LabelSpace

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from denselab.console import progress
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.evaluation import scores
@@ -22,7 +22,6 @@ from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.inference.collection import KeptLabels
 from denselab.inference.predictor import PLAIN, Options, Predictor
-from denselab.inference.refinement import checked, refined
 from denselab.labels import LabelSpace
 from denselab.refine.probability_cache import Cached, ProbabilityCache
 from denselab.refine.search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
@@ -137,11 +136,10 @@ def tune(
 
     Parameters that the model came with are judged beside them, on the same pictures. options: how the network runs; its
     crf does not count. memory: bytes for probabilities, beyond which they go to disk. The interrupt key ends the search;
-    the best so far is judged. Raises DataError for too few or unreadable pictures, ConfigError for impossible parameters
-    in the model.
+    the best so far is judged. Raises DataError for too few or unreadable pictures.
     """
     deadline = Deadline(time.monotonic(), seconds)
-    stored = None if predictor.segmenter.crf is None else checked(predictor.segmenter.crf)
+    stored = predictor.segmenter.crf
     choosing, judging = halves(items, pictures)
     if len(judging) < ENOUGH_PICTURES:
         logger.info(

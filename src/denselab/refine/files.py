@@ -1,4 +1,4 @@
-"""`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
+"""Probabilities from files, refined into files: which belong to which picture, whose label table, and the results."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from denselab.console import progress
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
@@ -18,7 +18,6 @@ from denselab.inference.collection import TABLE, Result, class_shares, refuse_lo
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
-from denselab.inference.refinement import refined
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
 from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
@@ -192,7 +191,7 @@ def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
             if target.resolve() in inputs:
                 raise ConfigError(
-                    f"the result {target} would overwrite what it is made from; choose another --out folder"
+                    f"the result {target} would overwrite what it is made from; choose another folder (out)"
                 )
 
 
