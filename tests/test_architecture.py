@@ -16,7 +16,7 @@ LAYERS = [
     {"encoders"},
     {"models"},
     {"crf_layer"},
-    {"build", "checkpoint", "visualize"},
+    {"build", "checkpoint", "memory", "visualize"},
     {"engine"},
     {"inference"},
     {"convolutional", "refine", "measure"},

@@ -49,6 +49,26 @@ def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool =
         raise ResourceError(describe_os_error(error, folder)) from error
 
 
+def link_folder(source: Path, folder: Path) -> None:
+    """Put the files of `source`, a folder of `write_folder`, into `folder` too; all or nothing, as `write_folder` does.
+
+    They are hard links, which take no room of their own, or copies where the disk has no links. Raises ResourceError.
+    """
+    fresh = folder.with_name(f"{folder.name}.writing-{os.getpid()}")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        for name in (*json.loads((source / MANIFEST).read_bytes()), MANIFEST):
+            try:
+                os.link(source / name, fresh / name)
+            except OSError:  # FAT, some network disks
+                shutil.copyfile(source / name, fresh / name)
+        _swap(folder, fresh, keep_previous=False)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise ResourceError(describe_os_error(error, folder)) from error
+
+
 def read_folder(folder: Path) -> dict[str, bytes]:
     """The files of a folder written by `write_folder`, each compared with the manifest.
 

@@ -1,14 +1,9 @@
 """What is said before a run: sizes, class pixels, parameters, memory."""
 
-import torch
-
 from denselab.data import Dataset
 from denselab.models.unet import UNet, UNetCore
 from denselab.training.preflight import (
-    activation_bytes,
     count_class_pixels,
-    count_parameters,
-    estimate,
     median_size,
     picture_sizes,
     spread,
@@ -35,20 +30,3 @@ def test_sizes(tiny_data: Dataset) -> None:
 def test_spread_is_even_and_keeps_the_first() -> None:
     assert spread(range(10), 4) == [0, 2, 5, 7]
     assert spread(range(3), 4) == [0, 1, 2]
-
-
-def test_activations_grow_with_the_area_and_nothing_is_computed() -> None:
-    model = tiny_unet()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    small, large = activation_bytes(model, (32, 32)), activation_bytes(model, (64, 64))
-    assert large == 4 * small
-    assert small >= 32 * 32 * 2 * 4, "at least one float map of two channels"
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def test_memory_is_weights_copies_and_activations() -> None:
-    model = tiny_unet()
-    report = estimate(model, "adamw", (32, 32), 8, None)
-    weights = 4 * sum(p.numel() for p in model.parameters())
-    assert report.parameters == count_parameters(model)
-    assert report.memory == 4 * weights + 8 * activation_bytes(model, (32, 32))

@@ -142,7 +142,7 @@ def split_of_run(model: str) -> dict[str, Any]:
     for run in (Path(model), Path(model).parent):
         if (run / "config.yaml").is_file() and (run / "model" / "config.json").is_file():
             stored = read_settings(run / "config.yaml")
-            return {key: stored[key] for key in ("seed", "val_fraction") if stored.get(key) is not None}
+            return {"seed": stored.seed, "val_fraction": stored.val_fraction}
     return {}
 
 

@@ -25,6 +25,7 @@ class RunState:
 
     loss_sum, loss_count: training losses since the last validation. best_*: {"step", "miou", "val_loss"} or None.
     without_gain: validations since mIoU last rose. metrics_bytes: length of metrics.jsonl at this moment.
+    scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
     step: int = 0
@@ -43,8 +44,15 @@ class RunState:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save_last(run: Path, state: RunState, model: nn.Module, average: nn.Module | None, optimizer: Optimizer) -> None:
-    """Write last/, keeping the one before as last.previous/. Raises ResourceError."""
+def save_last(
+    run: Path,
+    state: RunState,
+    model: nn.Module,
+    average: nn.Module | None,
+    optimizer: Optimizer,
+    keep_previous: bool = True,
+) -> None:
+    """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
     files = {
         "state.json": json_bytes({"format": FORMAT, **asdict(state), "optimizer": numbers}),
@@ -53,7 +61,7 @@ def save_last(run: Path, state: RunState, model: nn.Module, average: nn.Module |
     }
     if average is not None:
         files["average.safetensors"] = pack_tensors(average.state_dict())
-    write_folder(run / LAST, files, keep_previous=True)
+    write_folder(run / LAST, files, keep_previous)
 
 
 def load_last(
@@ -65,7 +73,7 @@ def load_last(
     """
     folder = run / LAST
     if not folder.exists() and not folder.with_name(LAST + ".previous").exists():
-        raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without --resume")
+        raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without `resume`")
     files, damage = read_newest_folder(folder)
     record = unpack_json(files["state.json"], str(folder / "state.json"))
     if record.pop("format", None) != FORMAT:
@@ -111,10 +119,3 @@ def _unflatten_optimizer(
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
-
-
-def matching_average(model: nn.Module, average: nn.Module) -> nn.Module:
-    """`average` with the weights of `model`, to start a running mean from."""
-    with torch.no_grad():
-        average.load_state_dict(model.state_dict())
-    return average
