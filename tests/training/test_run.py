@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from denselab.checkpoint import read_folder
 from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
 from denselab.labels import LabelSpace
 from denselab.training import loop
+from denselab.training import run as run_module
 from denselab.training.records import RunRecords, read_metrics
 from denselab.training.resume import clear_for_run, compare_data, resumed_settings
-from denselab.training.run import run_training
+from denselab.training.run import make_accelerator, run_training
 from denselab.training.step import Stepper
 
 Settings = dict[str, Any]
@@ -271,6 +274,57 @@ def test_out_of_memory_with_one_picture_is_an_error(
     monkeypatch.setattr(step_module, "_forward_backward", no_memory)
     with pytest.raises(ResourceError, match="`imgsz`"):
         run_training(make_settings(tiny), tiny_data, tmp_path / "run")
+
+
+def test_the_loss_scale_of_fp16_is_taken_up_again(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began afresh at 65536 on resume. Here a scale that is no power of two rounds every gradient, and grows each step."""
+
+    def scaled(settings: Any) -> Accelerator:
+        accelerator = make_accelerator(settings)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=3.3, growth_factor=1.7, growth_interval=1)
+        return accelerator
+
+    monkeypatch.setattr(run_module, "make_accelerator", scaled)
+    run_training(make_settings(tiny), tiny_data, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(Interrupted):
+            run_training(make_settings(tiny), tiny_data, tmp_path / "run")
+    settings = resumed_settings(make_settings({}), tmp_path / "run")
+    run_training(settings, tiny_data, tmp_path / "run", resume=True)
+    stored = [json.loads((tmp_path / name / "last" / "state.json").read_text()) for name in ("straight", "run")]
+    assert stored[0]["scaler"]["scale"] == pytest.approx(3.3 * 1.7**6)
+    assert stored[0]["scaler"] == stored[1]["scaler"]
+    assert weights_of(tmp_path / "run") == weights_of(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_fp16_is_refused_where_the_device_cannot(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended as a fault of ours: accelerate's ValueError."""
+    monkeypatch.setattr(run_module, "resolve_device", torch.device)
+    with pytest.raises(
+        ConfigError, match=f"`precision` fp16 needs a GPU with CUDA, and this run is on {device}: use bf16"
+    ):
+        make_accelerator(make_settings({"precision": "fp16", "device": device}))
+
+
+def test_one_network_that_is_best_and_lowest_takes_its_room_once(straight: Path) -> None:
+    """A five-second run of a large network left 5.7 GB: the same weights twice, and last/ twice. A finished run needs one."""
+    summary = json.loads((straight / "summary.json").read_text())
+    both = summary["best_miou"]["step"] == summary["best_loss"]["step"]
+    weights = [(straight / folder / "model.safetensors").stat() for folder in ("model", "model-best-loss")]
+    assert (weights[0].st_ino == weights[1].st_ino) is both
+    assert read_folder(straight / "model-best-loss"), "whole by its own manifest"
+    assert not (straight / "last.previous").exists()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """The empty folder made the next try go to `runs/DATA-MODEL-2`."""
+    with pytest.raises(ConfigError, match="unknown model"):
+        run_training(make_settings({**tiny, "model": "unett", "encoder": None}), tiny_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import FrameType
 
 import typer
 
+from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
 from denselab.runtime import keep_freed_memory
@@ -75,7 +76,7 @@ def main() -> None:
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: {error}")
+        remark(f"denselab: {with_flags(str(error), flags_of(typer.main.get_command(app), sys.argv[1:]))}")
         code = error.exit_code
     except ClickException as error:
         error.show()  # type: ignore[attr-defined]

@@ -65,6 +65,8 @@ def settings_of(flags: Mapping[str, Any], words: Sequence[str], config: str | No
     for key, value in written.items():
         if key == "data":
             raise ConfigError(f"data={value}: the data set is the first argument, before any KEY=VALUE")
+        if key in train.__annotations__ and key not in Settings.model_fields:
+            raise ConfigError(f"{key} is an option and no setting: write `{key}` {value}")
         if flags.get(key) is not None:
             raise ConfigError(f"`{key}` is given twice: {flags[key]} and {key}={value}; leave one out")
     given = make_settings({**flags, **written}, "options")

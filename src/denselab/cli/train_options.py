@@ -11,8 +11,8 @@ Data = Annotated[
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
-        help="Any setting of config.yaml, such as lr=1e-3 imgsz=360x480 flip=no; unlike the options, all have one.",
+        metavar="KEY=VALUE",
+        help="Any key of config.yaml, with an option or without: lr=1e-3 imgsz=360x480 flip=no.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/DATA-MODEL, numbered if it exists.")]
@@ -31,10 +31,13 @@ Init = Annotated[
 ]
 CRFLayer = Annotated[
     bool | None,
-    typer.Option("--crf-layer", help="A dense CRF that learns behind the network (CRF-RNN); best with --init of it."),
+    typer.Option(
+        "--crf-layer", metavar="", help="A dense CRF that learns behind the network (CRF-RNN); best with --init of it."
+    ),
 ]
 Stages = Annotated[
-    bool | None, typer.Option("--stages", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget.")
+    bool | None,
+    typer.Option("--stages", metavar="", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget."),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that prepare pictures.")]

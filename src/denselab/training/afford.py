@@ -13,7 +13,7 @@ from denselab.errors import ConfigError, ResourceError
 from denselab.memory import training_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
 from denselab.training.preflight import count_parameters
-from denselab.training.recipe import SIDE_MULTIPLE
+from denselab.training.recipe import SIDE_MULTIPLE, SMALLEST_AREA
 
 MOMENTS = {"sgd": 1, "adamw": 2}  # numbers that the optimiser keeps per weight
 SMALLEST_BATCH = 2  # batch normalisation wants two where a map is one pixel
@@ -113,8 +113,8 @@ def require_disk(config: TrainConfig, found: Estimate, seconds: float | None, ru
     needed = 2 * found.model_bytes + min(saves, MOST_COPIES) * found.last_bytes
     if needed > free:
         raise ResourceError(
-            f"{run} needs about {needed / 2**30:.1f} GiB (model/, model-best-loss/, and last/ with all that a resume needs), "
-            f"and {free / 2**30:.1f} GiB are free there: free some space, or give another `out` or a lighter `model`"
+            f"{run} needs about {bytes_in_words(needed)} (model/, model-best-loss/, and last/ with all that a resume needs), "
+            f"and {bytes_in_words(free)} are free there: free some space, or give another `out` or a lighter `model`"
         )
     return needed
 
@@ -143,6 +143,11 @@ def seconds_in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def bytes_in_words(number: float) -> str:
+    """ "12 MiB", "5.7 GiB"."""
+    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
+
+
 def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:
     """What would make it fit, in the words of the arguments."""
     assert config.time is not None, "without a time all fits"
@@ -152,7 +157,7 @@ def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:
         remedies.append(f"`batch` {batch}")
     shrink = (config.time / least) ** 0.5 / MARGIN
     size = [int(side * shrink) // SIDE_MULTIPLE * SIDE_MULTIPLE for side in config.imgsz]
-    if min(size) >= 2 * SIDE_MULTIPLE:
+    if size[0] * size[1] >= SMALLEST_AREA:
         remedies.append(f"`imgsz` {size[0]}x{size[1]}")
     lighter = " or ".join(name for name in LIGHT_MODELS if name != config.model)
     return ", ".join([*remedies, f"or a lighter `model` ({lighter})"])

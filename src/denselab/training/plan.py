@@ -18,6 +18,7 @@ from denselab.models.base import SegmentationModel
 from denselab.runtime import total_memory
 from denselab.training.afford import (
     Estimate,
+    bytes_in_words,
     estimate,
     expected_seconds,
     fitting_batch,
@@ -92,7 +93,7 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
     weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
     records.say(f"class weights ({job.weights.scheme}: {job.weights.reason}): {weights}")
-    memory = f"about {found.memory / 2**30:.1f} GiB"
+    memory = f"about {bytes_in_words(found.memory)}"
     if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
         memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `imgsz` or `batch`"
     records.say(f"memory {memory}; {_expected_time(job, found)}")
@@ -109,7 +110,7 @@ def require_affordable(plan: Plan) -> str:
     warning = require_time(config, plan.estimate)
     seconds = expected_seconds(config, len(plan.job.train_items), plan.estimate)
     needed = require_disk(config, plan.estimate, seconds, run, free=free_bytes(run))
-    room = f"disk at most {needed / 2**30:.1f} GiB"
+    room = f"disk at most {bytes_in_words(needed)}"
     return f"{room}; {warning}" if warning else room
 
 
