@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from denselab.cli.evaluate import fitting_labels, split_of_run
+from denselab.cli.examples import epilog
 from denselab.cli.predict import window_size
-from denselab.config import parse_duration
+from denselab.config import read_duration
 from denselab.console import remark, stdout
 from denselab.data import open_dataset
-from denselab.errors import ConfigError, DataError, Interrupted
+from denselab.errors import DataError, Interrupted
 
 if TYPE_CHECKING:
     from denselab.refine.tuning import Tuning
@@ -29,7 +30,7 @@ def crf() -> None:
     """The dense CRF of a model: parameters for `eval --crf` and `predict --crf`."""
 
 
-@app.command("tune")
+@app.command("tune", epilog=epilog("crf tune"))
 def tune(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data set, its data.yaml, or synthetic.")],
@@ -56,9 +57,7 @@ def tune(
     from denselab.inference.predictor import Options, load
     from denselab.refine.tuning import tune as run  # here: `denselab --help` needs no torch
 
-    seconds = parse_duration(time)
-    if not isinstance(seconds, int | float) or not seconds > 0:
-        raise ConfigError(f"--time {time!r}; write a duration such as 90s, 10m or 1h30m")
+    seconds = read_duration(time)
     options = Options.of(tta, window_size(window))
     predictor = load(model, device)
     dataset = open_dataset(data, **split_of_run(model))

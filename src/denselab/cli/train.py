@@ -41,8 +41,7 @@ def train(
 ) -> None:
     """Train a model; the report is report.html in the run folder.
 
-    What is left open is chosen for the data and the machine, and the reason is said. Any setting of config.yaml can be
-    given as KEY=VALUE: denselab train DATA --time 30m lr=1e-3 flip=no
+    What is left open is chosen for the data and the machine, and the reason is said. KEY=VALUE sets any key of config.yaml.
     """
     flags = {key: value for key, value in locals().items() if key in Settings.model_fields}
     settings = settings_of(flags, words or (), config)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from denselab.config.settings import LossTerm, Settings, TrainConfig
+from denselab.config.units import parse_duration
 from denselab.errors import ConfigError
 
 # names that other tools give to our keys, and too unlike them to be found as the nearest
@@ -73,6 +74,17 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"{key} is given twice: {key}={values[key]} and {word}; leave one out")
         values[key] = _word_value(key, value.strip())
     return values
+
+
+def read_duration(word: str, key: str = "time") -> float:
+    """Seconds of "90s", "10m", "1h30m". Raises ConfigError that names the key."""
+    try:
+        seconds = parse_duration(word)
+    except ValueError as error:
+        raise ConfigError(f"`{key}` {error}") from None
+    if not isinstance(seconds, float) or not seconds > 0:
+        raise ConfigError(f"`{key}` {word!r}; write {DURATIONS}")
+    return seconds
 
 
 def to_yaml(config: TrainConfig) -> str:
