@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 import denselab as dl
+from denselab.config import make_settings
 from denselab.console import progress, remark
 from denselab.evaluation import Evaluation, count_pictures
 from denselab.inference import Options
@@ -33,6 +34,7 @@ from denselab.models import MODELS
 from denselab.report.run_report import write_report
 from denselab.run_folder import CONFIG, ENVIRONMENT, EVALUATION, SUMMARY, has_state
 from denselab.training.records import read_metrics
+from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 
 RESULT = "camvid.json"
@@ -231,7 +233,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def settings_of(name: str, reduced: bool) -> Settings:
-    """The settings of denselab.config.TrainConfig for one row of the table."""
+    """The settings (denselab.config.Settings) of one row of the table."""
     recipe = RECIPES.get(name, Recipe({}))
     merged: Settings = {"model": recipe.model or name, **(REDUCED if reduced else FULL), **recipe.settings}
     return merged | ((recipe.reduced if reduced else recipe.full) or {})
@@ -263,7 +265,8 @@ def train(name: str, run: Path, options: argparse.Namespace) -> None:
     if options.check:
         dataset = dl.open_dataset(options.data)
         dataset = replace(dataset, items=dataset.of_split("train") + dataset.of_split("val")[:CHECKED])
-        run_training({**settings, "data": options.data}, dataset, run, resume=resume)
+        typed = make_settings({**settings, "data": options.data})
+        run_training(resumed_settings(typed, run) if resume else typed, dataset, run, resume=resume)
     else:
         dl.train(options.data, out=run, resume=resume, settings=settings)
 

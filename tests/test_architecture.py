@@ -17,7 +17,7 @@ LAYERS = [
     {"encoders"},
     {"models"},
     {"crf_layer"},
-    {"build", "tensors", "visualize"},
+    {"build", "tensors", "memory", "visualize"},
     {"engine"},
     {"inference"},
     {"convolutional", "refine", "measure"},

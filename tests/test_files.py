@@ -14,6 +14,7 @@ from denselab.files import (
     HOST,
     MANIFEST,
     describe_os_error,
+    link_folder,
     read_folder,
     read_newest_folder,
     unpack_json,
@@ -91,6 +92,27 @@ def test_folder_round_trip_replaces_what_was_there(tmp_path: Path) -> None:
     write_folder(folder, {"a.bin": b"two"})
     assert read_folder(folder) == {"a.bin": b"two"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_linked_folder_is_whole_and_outlives_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """The first is written anew, as model/ is when it scores better: the second keeps what it was linked with."""
+
+    def no_links(*arguments: object) -> None:
+        raise OSError(errno.EPERM, "not on this disk")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    first, second = tmp_path / "model", tmp_path / "model-best-loss"
+    write_folder(first, {"a": b"one"})
+    write_folder(second, {"a": b"before"})
+    link_folder(first, second)
+    assert ((first / "a").stat().st_ino == (second / "a").stat().st_ino) is links
+    write_folder(first, {"a": b"two"})
+    assert (read_folder(first), read_folder(second)) == ({"a": b"two"}, {"a": b"one"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-best-loss"]
 
 
 def test_previous_is_kept_on_request(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,39 @@ def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool =
     keep_previous: leave the folder that was there as `<folder>.previous`. What others put there stays. Raises ResourceError
     (disk full, not writable); what was there before then still is.
     """
-    fresh = _fresh_beside(folder)
-    try:
-        fresh.mkdir(parents=True)
-        _sweep(folder.parent)
+
+    def fill(fresh: Path) -> None:
         for name, content in files.items():
             _write_synced(fresh / name, content)
         manifest = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
         _write_synced(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    _replace_folder(folder, fill, keep_previous, remedy)
+
+
+def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
+    """Put the files of `source`, a folder of `write_folder`, into `folder` too, all or nothing.
+
+    They are hard links, which take no room of their own, or copies where the disk has no links. Raises ResourceError.
+    """
+
+    def fill(fresh: Path) -> None:
+        for name in (*json.loads((source / MANIFEST).read_bytes()), MANIFEST):
+            try:
+                os.link(source / name, fresh / name)
+            except OSError:  # FAT, some network disks
+                shutil.copyfile(source / name, fresh / name)
+
+    _replace_folder(folder, fill, keep_previous=False, remedy=remedy)
+
+
+def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: bool, remedy: str) -> None:
+    """Fill a fresh folder beside `folder`, and put it in its place; nothing of it stays where that fails."""
+    fresh = _fresh_beside(folder)
+    try:
+        fresh.mkdir(parents=True)
+        _sweep(folder.parent)
+        fill(fresh)
         _swap(folder, fresh, keep_previous)
     except BaseException as error:
         _remove(fresh)

@@ -230,7 +230,7 @@ def test_too_few_pictures_keep_what_was_stored(run: Path, few: Path, monkeypatch
 
 
 def test_tune_refuses(run: Path, noisy: Path) -> None:
-    with pytest.raises(ConfigError, match="--time 'soon'"):
+    with pytest.raises(ConfigError, match="`time` 'soon'"):
         tune(str(run), str(noisy), time="soon")
     with pytest.raises(DataError, match="3 pictures; tuning needs 4"):
         tune(str(run), str(noisy), pictures=3, device="cpu")

@@ -14,10 +14,10 @@ import typer
 from denselab.cli.evaluate import fitting_labels, split_of_run
 from denselab.cli.examples import epilog
 from denselab.cli.predict import window_size
-from denselab.config import parse_duration
+from denselab.config import read_duration
 from denselab.console import remark, stdout
 from denselab.data import Dataset, Item, open_dataset
-from denselab.errors import ConfigError, DataError, Interrupted
+from denselab.errors import DataError, Interrupted
 from denselab.run_folder import CRF_TUNING
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def tune(
     from denselab.files import write_text
     from denselab.inference.predictor import Options, load
 
-    seconds, options = _seconds(time), Options.of(tta, window_size(window))
+    seconds, options = read_duration(time), Options.of(tta, window_size(window))
     predictor = load(model, device)
     dataset = open_dataset(data, **split_of_run(model))
     dataset = replace(dataset, label_space=fitting_labels(dataset.label_space, predictor.label_space, data))
@@ -86,14 +86,6 @@ def tune(
         _show(tuning, verdict.sentence, folder)
     if tuning.stopped:
         raise Interrupted("denselab crf tune was stopped; what it had found is written", signal.SIGINT)
-
-
-def _seconds(duration: str) -> float:
-    """--time in seconds. Raises ConfigError."""
-    seconds = parse_duration(duration)
-    if not isinstance(seconds, int | float) or not seconds > 0:
-        raise ConfigError(f"--time {duration!r}; write a duration such as 90s, 10m or 1h30m")
-    return seconds
 
 
 def _items(dataset: Dataset, data: str, split: str) -> list[Item]:

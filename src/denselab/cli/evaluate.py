@@ -153,7 +153,7 @@ def split_of_run(model: str) -> dict[str, Any]:
     for run in (Path(model), Path(model).parent):
         if is_run(run):
             stored = read_settings(run / CONFIG)
-            return {key: stored[key] for key in ("seed", "val_fraction") if stored.get(key) is not None}
+            return {"seed": stored.seed, "val_fraction": stored.val_fraction}
     return {}
 
 

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 import denselab
-from denselab.cli.arguments import with_dashes
 from denselab.cli.examples import epilog
+from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
 from denselab.log import show_always
@@ -99,7 +99,7 @@ def main() -> None:
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: {with_dashes(str(error), app, sys.argv[1:])}")
+        remark(f"denselab: {with_flags(str(error), flags_of(typer.main.get_command(app), sys.argv[1:]))}")
         code = error.exit_code
     except ClickException as error:
         error.show()  # type: ignore[attr-defined]

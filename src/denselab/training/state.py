@@ -29,6 +29,7 @@ class RunState:
 
     loss_sum, loss_count: training losses since the last validation. best_*: {"step", "miou", "val_loss"} or None.
     without_gain: validations since mIoU last rose. metrics_bytes: length of metrics.jsonl at this moment.
+    scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
     step: int = 0
@@ -47,8 +48,15 @@ class RunState:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save_last(run: Path, state: RunState, model: nn.Module, average: nn.Module | None, optimizer: Optimizer) -> None:
-    """Write last/, keeping the one before as last.previous/. Raises ResourceError."""
+def save_last(
+    run: Path,
+    state: RunState,
+    model: nn.Module,
+    average: nn.Module | None,
+    optimizer: Optimizer,
+    keep_previous: bool = True,
+) -> None:
+    """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
     files = {
         STATE: json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT)),
@@ -57,7 +65,7 @@ def save_last(run: Path, state: RunState, model: nn.Module, average: nn.Module |
     }
     if average is not None:
         files[AVERAGE] = pack_tensors(average.state_dict())
-    write_folder(run / LAST, files, keep_previous=True, remedy=GO_ON)
+    write_folder(run / LAST, files, keep_previous, remedy=GO_ON)
 
 
 def load_last(
@@ -120,10 +128,3 @@ def _unflatten_optimizer(
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
-
-
-def matching_average(model: nn.Module, average: nn.Module) -> nn.Module:
-    """`average` with the weights of `model`, to start a running mean from."""
-    with torch.no_grad():
-        average.load_state_dict(model.state_dict())
-    return average
