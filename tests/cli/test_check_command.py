@@ -97,7 +97,7 @@ def test_a_folder_that_is_none(tmp_path: Path):
 def test_a_place_that_cannot_be_written_costs_the_sheet_alone(scenes: Path, capsys: pytest.CaptureFixture[str]):
     """The whole report was lost, after everything had been read."""
     Path("file").write_text("in the way")
-    with pytest.raises(ResourceError, match=r"contact-sheet\.jpg: cannot be written.*--out"):
+    with pytest.raises(ResourceError, match=r"cannot write .*contact-sheet\.jpg: .*`out`"):
         check(str(scenes), Path("file/out"))
     assert "train %" in capsys.readouterr().out
     with pytest.raises(ResourceError):

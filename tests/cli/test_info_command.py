@@ -84,7 +84,7 @@ def test_a_trained_model_has_its_own_classes_and_size(run: Path, capsys: pytest.
 
 
 def test_options_of_another_shape_are_refused_for_a_trained_model(run: Path) -> None:
-    with pytest.raises(ConfigError, match=r"shape of its own; leave --encoder, --classes out"):
+    with pytest.raises(ConfigError, match=r"shape of its own; leave `encoder`, `classes` out"):
         find_subject(str(run), encoder="resnet50", num_classes=3)
 
 

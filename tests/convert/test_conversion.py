@@ -114,7 +114,7 @@ def test_a_run_folder_is_not_written_into(weights: Path, tmp_path: Path, name: s
     """The converted config.json in the root of a run was read in place of the trained model/."""
     (tmp_path / "run" / name).parent.mkdir(parents=True)
     (tmp_path / "run" / name).write_text("{}")
-    with pytest.raises(ConfigError, match=rf"run holds a run \({name.split('/')[0]}\).*choose another --out") as caught:
+    with pytest.raises(ConfigError, match=rf"run holds a run \({name.split('/')[0]}\).*choose another `out`") as caught:
         convert_file(weights, "torchvision", LRASPP, tmp_path / "run")
     assert caught.value.exit_code == 2
     assert len(list((tmp_path / "run").iterdir())) == 1
@@ -125,16 +125,16 @@ def test_only_the_same_network_is_converted_again_into_its_folder(weights: Path,
     for _ in range(2):
         convert_file(weights, "torchvision", LRASPP, out)
     before = (out / "config.json").read_bytes()
-    with pytest.raises(ConfigError, match=r"another model \(num_classes 21, not 4\); choose another --out"):
+    with pytest.raises(ConfigError, match=r"another model \(num_classes 21, not 4\); choose another `out`"):
         convert_file(weights, "torchvision", LRASPP, out, classes=4)
     config = json.loads(before)
     config["scores"] = {"miou": 0.5}
     (out / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match="trained with DenseLab; choose another --out"):
+    with pytest.raises(ConfigError, match="trained with DenseLab; choose another `out`"):
         convert_file(weights, "torchvision", LRASPP, out)
     for content in ("[]", "{}", "no"):
         (out / "config.json").write_text(content)
-        with pytest.raises(ConfigError, match=r"config\.json that is not of a model folder; choose another --out"):
+        with pytest.raises(ConfigError, match=r"config\.json that is not of a model folder; choose another `out`"):
             convert_file(weights, "torchvision", LRASPP, out)
 
 

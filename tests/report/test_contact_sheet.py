@@ -80,5 +80,5 @@ def test_written_outside_the_data_only(scenes: Dataset, tmp_path: Path):
 
 def test_a_place_that_cannot_be_written(scenes: Dataset, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match="give another --out"):
+    with pytest.raises(ResourceError, match="another folder with `out`"):
         write_contact_sheet(scenes, {}, tmp_path / "file" / "sheet", limit=1)

@@ -160,7 +160,7 @@ def _skeleton(architecture: Architecture) -> Skeleton:
 def _refuse_a_run(out: Path) -> None:
     """ConfigError where `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
     if found := traces_of_run(out):
-        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another --out")
+        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another `out`")
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:
@@ -171,12 +171,12 @@ def _refuse_another_model(out: Path, architecture: Architecture) -> None:
         config = current_config(json.loads((out / MODEL_CONFIG).read_bytes()), str(out / MODEL_CONFIG))
         there, scores = Architecture(**config["architecture"]), config["scores"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError):
-        raise ConfigError(f"{out} holds a {MODEL_CONFIG} that is not of a model folder; choose another --out") from None
+        raise ConfigError(f"{out} holds a {MODEL_CONFIG} that is not of a model folder; choose another `out`") from None
     was, now = asdict(replace(there, frozen_norm=architecture.frozen_norm)), asdict(architecture)
     if differing := [f"{key} {was[key]}, not {now[key]}" for key in was if was[key] != now[key]]:
-        raise ConfigError(f"{out} holds another model ({'; '.join(differing)}); choose another --out")
+        raise ConfigError(f"{out} holds another model ({'; '.join(differing)}); choose another `out`")
     if scores:  # only training writes them
-        raise ConfigError(f"{out} holds a model that was trained with DenseLab; choose another --out")
+        raise ConfigError(f"{out} holds a model that was trained with DenseLab; choose another `out`")
 
 
 def _load(

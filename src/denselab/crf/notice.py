@@ -1,6 +1,6 @@
 """Says that machine code is being made, when it is: a first call that takes fifteen seconds looks like one that hangs."""
 
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,13 +9,15 @@ from numba.core import event
 
 from denselab.crf.vectors import width_for
 
+logger = logging.getLogger(__name__)
+
 _told: set[int] = set()
 """Numbers of lanes of which the user has heard: the loops over labels are compiled once for each."""
 
 
 @contextmanager
 def announced(num_classes: int) -> Iterator[None]:
-    """Around a call that may compile: the first compilation of the process for so many lanes is explained on stderr."""
+    """Around a call that may compile: the first compilation of the process for so many lanes is told in the log."""
     width = width_for(num_classes)
     if width in _told:
         yield
@@ -35,7 +37,7 @@ class _Notice(event.Listener):
             _told.add(self.width)
             seconds = 15 if self.width <= 32 else 25  # measured: 14 s for 12 and 21 classes, 18 for 64, 25 for 150
             text = f"denselab: compiling the dense CRF for this machine and {self.num_classes} classes"
-            print(f"{text} (about {seconds} s, once: it is kept)", file=sys.stderr, flush=True)
+            logger.info(f"{text} (about {seconds} s, once: it is kept)")
 
     def on_end(self, event: Any) -> None:
         pass

@@ -135,7 +135,7 @@ def refuse_inside(dataset: Dataset, folder: Path) -> None:
     """Raise ConfigError where a folder to write into lies in the data set: results there would be read as data."""
     if folder.resolve().is_relative_to(dataset.root.resolve()):
         raise ConfigError(
-            f"{folder} lies inside the data set {dataset.root}, which stays untouched; give another --out"
+            f"{folder} lies inside the data set {dataset.root}, which stays untouched; give another `out`"
         )
 
 

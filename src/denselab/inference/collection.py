@@ -115,7 +115,7 @@ def refuse_losses(
         if target.exists():
             raise ConfigError(
                 f"{target} is there already, and is no result of predict (it has no label table {table}): "
-                "nothing is replaced; choose another --out folder"
+                "nothing is replaced; choose another `out` folder"
             )
 
 

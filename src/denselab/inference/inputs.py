@@ -139,7 +139,7 @@ def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Source]) -> No
     inputs = {source.path.resolve() for source in sources}
     for target in targets:
         if target.resolve() in inputs:
-            raise ConfigError(f"the result {target} would overwrite an input picture; choose another --out folder")
+            raise ConfigError(f"the result {target} would overwrite an input picture; choose another `out` folder")
 
 
 def as_image(picture: Picture) -> Image:

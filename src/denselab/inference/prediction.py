@@ -1,7 +1,6 @@
 """The result of predicting one picture: class indices, original ids, probabilities, pictures of them, and files."""
 
 import io
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from denselab.errors import ConfigError
-from denselab.files import write_bytes, write_text
+from denselab.files import write_bytes, write_json
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 from denselab.visualize import colour_map, heat_map, overlay
@@ -150,7 +149,7 @@ def write_table(path: Path, label_space: LabelSpace) -> None:
             f"label ids {min(ids)} to {max(ids)} do not fit into label PNGs (0 to {PNG_IDS - 1}): the files hold "
             f"0 to {len(ids) - 1} in their place, and {path.name} lists those"
         )
-    write_text(path, json.dumps(held.to_list(), indent=1, ensure_ascii=False) + "\n")
+    write_json(path, held.to_list())
 
 
 def _held_by_files(label_space: LabelSpace) -> LabelSpace:

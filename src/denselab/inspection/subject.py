@@ -57,7 +57,7 @@ def find_subject(
         architecture = _by_name(name, encoder, CLASSES if num_classes is None else num_classes, output_stride)
         folder, own_size = None, IMGSZ
     else:
-        given = {"--encoder": encoder, "--classes": num_classes, "--output-stride": output_stride}
+        given = {"`encoder`": encoder, "`classes`": num_classes, "`output_stride`": output_stride}
         if refused := [flag for flag, value in given.items() if value is not None]:
             raise ConfigError(f"{name} is a trained model with a shape of its own; leave {', '.join(refused)} out")
         folder = find_model_folder(Path(name))

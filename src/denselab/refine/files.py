@@ -191,7 +191,7 @@ def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
             if target.resolve() in inputs:
                 raise ConfigError(
-                    f"the result {target} would overwrite what it is made from; choose another folder (out)"
+                    f"the result {target} would overwrite what it is made from; choose another `out` folder"
                 )
 
 

@@ -1,5 +1,6 @@
 """A contact sheet: many overlays in one picture, with names and a legend, chosen so that every class is seen."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from denselab.data.dataset import Dataset, Item, refuse_inside
-from denselab.errors import DataError, ResourceError
+from denselab.errors import DataError
+from denselab.files import write_bytes
 from denselab.labels import LabelSpace
 from denselab.types import Image
 from denselab.visualize import fit, grid, legend, overlay
@@ -71,11 +73,9 @@ def write_contact_sheet(
     if sheet is None:
         return None
     path = folder / "contact-sheet.jpg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        PillowImage.fromarray(sheet).save(path, quality=88, subsampling=0)
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); give another --out") from None
+    buffer = io.BytesIO()
+    PillowImage.fromarray(sheet).save(buffer, "JPEG", quality=88, subsampling=0)
+    write_bytes(path, buffer.getvalue())
     return path
 
 

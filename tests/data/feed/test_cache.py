@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from denselab.data.feed.cache import SHARE, SampleCache, free_memory
+from denselab.data.feed.cache import SHARE, SampleCache
+from denselab.runtime import free_memory
 from denselab.types import Sample
 
 
