@@ -113,7 +113,7 @@ def _cut(backbone: nn.Module, taps: list[str]) -> Stages:
             stage.append(name)
         if waiting and name in (waiting[0], waiting[0].replace(".", "_")):  # timm lays a sequence flat: stages_0
             waiting.pop(0)
-            stages.append(tuple(stage))
+            stages += [tuple(stage)] if stage else []  # VGG's last map comes out of a pool
             stage = []
     if waiting:
         return (tuple(name for part in (*stages, stage) for name in part),)

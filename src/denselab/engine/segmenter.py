@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,12 +27,10 @@ from denselab.encoders.pretrained import Pretrained
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab_v2 import DeepLabV2
-from denselab.types import Image, LabelMap
+from denselab.types import Fit, Image, LabelMap
 
 FORMAT = 1  # of config.json in a model folder
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-Fit = Literal["inside", "shrink", "shorter"]
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 
 
@@ -67,7 +65,7 @@ class Architecture:
             aux=self.aux,
             pretrained=pretrained,
         )
-        if self.frozen_norm and isinstance(model, DeepLabV2):
+        if self.frozen_norm:
             model.freeze_norm()
         return WithCRF(model, self.crf_layer) if self.crf_layer else model
 

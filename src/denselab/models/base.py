@@ -59,8 +59,13 @@ class SegmentationModel(nn.Module, ABC):
 
     def pretrained_parameters(self) -> dict[str, nn.Parameter]:
         """{name: parameter} of all `pretrained_stages`, in the network's order."""
+        tensors = self.pretrained_tensors()
+        return {name: parameter for name, parameter in self.named_parameters() if name in tensors}
+
+    def pretrained_tensors(self) -> dict[str, Tensor]:
+        """{name: tensor} of what `state_dict` holds of all `pretrained_stages`: parameters and running statistics."""
         starts = tuple(f"{path}." for stage in self.pretrained_stages() for path in stage)
-        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(starts)}
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(starts)}
 
     def freeze_pretrained(self) -> None:
         """From here on training leaves the pretrained part as it is: its parameters and its running statistics."""

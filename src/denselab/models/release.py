@@ -6,14 +6,12 @@ Colours are RGB in 0..1 before normalisation: (x - mean) / std. Caffe's networks
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+
+from denselab.types import Fit
 
 RGB = tuple[float, float, float]
 Normalisation = tuple[RGB, RGB]
 """(mean, standard deviation)."""
-
-Fit = Literal["inside", "shrink", "shorter"]
-"""How a picture meets the working size, see engine's Preprocessing: enlarged or reduced into it; only reduced; shorter side."""
 
 
 def minus_mean(red: float, green: float, blue: float) -> Normalisation:

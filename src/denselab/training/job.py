@@ -25,9 +25,9 @@ from denselab.errors import ConfigError
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab_v2 import DeepLabV2
 from denselab.runtime import cpu_count
 from denselab.training.initial import Initial, read_initial, start_from
+from denselab.training.optim import heed_encoder_rate
 from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_step
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -84,6 +84,7 @@ def prepare_job(settings: Mapping[str, Any], dataset: Dataset, run: Path) -> tup
     if facts.device == "cpu" and settings.get("time") and not settings.get("imgsz"):
         speed = _pictures_per_second(model, facts)
     config, choices = choose_recipe({**settings, "pretrained": pretrained}, facts, speed)
+    heed_encoder_rate(model, config)
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     loss = _make_loss(config, dataset, weights)
@@ -136,12 +137,7 @@ def _make_model(
     )
     model = architecture.create(value["pretrained"])
     # ImageNet weights freeze it too, and a network that cannot be frozen is not: what is stored is what it came to.
-    return model, replace(architecture, frozen_norm=_norm_is_frozen(model)), value["pretrained"]
-
-
-def _norm_is_frozen(model: SegmentationModel) -> bool:
-    network = model.network if isinstance(model, WithCRF) else model
-    return isinstance(network, DeepLabV2) and network.norm_is_frozen
+    return model, replace(architecture, frozen_norm=model.norm_is_frozen), value["pretrained"]
 
 
 def _crf_layer(value: Mapping[str, Any]) -> CRFSettings:

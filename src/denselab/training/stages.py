@@ -20,6 +20,7 @@ from denselab.config import parse_duration, read_settings
 from denselab.data.dataset import Dataset
 from denselab.engine.segmenter import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.models import MODELS
 from denselab.training.recipe import DEFAULT_EPOCHS
 from denselab.training.records import CONFIG, LOG, RunRecords, read_metrics
 from denselab.training.resume import RESUMABLE, clear_for_run
@@ -27,13 +28,6 @@ from denselab.training.run import RunSummary, make_accelerator, run_training
 from denselab.training.state import LAST
 
 STAGES, SUMMARY = "stages.json", "summary.json"
-CHAINS: dict[str, tuple[str, ...]] = {
-    "fcn16s": ("fcn32s", "fcn16s"),
-    "fcn8s": ("fcn32s", "fcn16s", "fcn8s"),
-    "fcn8s_learnt": ("fcn32s", "fcn16s", "fcn8s_learnt"),
-    "fcn16s_padded": ("fcn32s_padded", "fcn16s_padded"),
-    "fcn8s_padded": ("fcn32s_padded", "fcn16s_padded", "fcn8s_padded"),
-}
 # The paper's three days for 32s and one day for each refinement (section 4.3).
 FIRST_SHARE, NEXT_SHARE = 3, 1
 # The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the skip's
@@ -60,10 +54,11 @@ class Stage:
 
 def chain_of(model: str | None) -> tuple[str, ...]:
     """The networks that are trained one after the other. Raises ConfigError with the names that have stages."""
-    if model not in CHAINS:
-        told = f"model {model!r} has none" if model else "no model was named"
-        raise ConfigError(f"stages: {told}; those that are trained in stages are {', '.join(CHAINS)}")
-    return CHAINS[model]
+    if model in MODELS and MODELS[model].stages:
+        return (*MODELS[model].stages, model)
+    told = f"model {model!r} has none" if model else "no model was named"
+    staged = [name for name, entry in MODELS.items() if entry.stages]
+    raise ConfigError(f"stages: {told}; those that are trained in stages are {', '.join(staged)}")
 
 
 def is_staged(run: Path) -> bool:
