@@ -59,7 +59,15 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     from denselab.training.run import make_accelerator
     from denselab.training.step import Stepper, TrainOutputs, train_step
 
-    given = {"data": "-", "imgsz": size, "epochs": 1, "encoder": encoder, "device": device, "precision": "no", "lr": 1e-3}
+    given = {
+        "data": "-",
+        "imgsz": size,
+        "epochs": 1,
+        "encoder": encoder,
+        "device": device,
+        "precision": "no",
+        "lr": 1e-3,
+    }
     settings = make_settings(given)
     facts = Facts(batch, size, CLASSES, device="cpu", cores=1, normalised=True, score_inputs=256)
     config, _ = choose_recipe(settings, facts, None)

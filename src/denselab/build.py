@@ -11,14 +11,9 @@ from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisa
 from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import IMAGENET, Normalisation
 
 logger = logging.getLogger(__name__)
-
-RGB = tuple[float, float, float]
-IMAGENET_NORMALISATION: tuple[RGB, RGB] = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # torchvision's, also for nets from scratch
 
 NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 
@@ -39,7 +34,7 @@ def create_model(
     the network has a choice. pretrained: ImageNet weights of the encoder, see encoders.pretrained. aux: an auxiliary
     head for `train_logits`. ConfigError for what the network does not have.
     """
-    entry = _entry(name)
+    entry = find_entry(name)
     if num_classes < 1 or in_channels < 1:
         raise ConfigError(f"num_classes={num_classes}, in_channels={in_channels}: both must be at least 1")
     encoder = _encoder_of(name, entry, encoder)
@@ -55,10 +50,10 @@ def create_model(
     return entry.build(ModelOptions(num_classes, in_channels, encoder, output_stride, weights, aux))
 
 
-def model_preprocessing(name: str, encoder: str | None = None) -> tuple[RGB, RGB]:
+def model_preprocessing(name: str, encoder: str | None = None) -> Normalisation:
     """(mean, standard deviation) of RGB in 0..1 that the network's ImageNet weights expect; the same from scratch."""
-    encoder = _encoder_of(name, _entry(name), encoder)
-    return encoder_normalisation(encoder) if encoder is not None and timm.is_model(encoder) else IMAGENET_NORMALISATION
+    encoder = _encoder_of(name, find_entry(name), encoder)
+    return encoder_normalisation(encoder) if encoder is not None and timm.is_model(encoder) else IMAGENET
 
 
 def is_normalised(model: nn.Module) -> bool:
@@ -76,7 +71,8 @@ def inputs_of_a_score(model: nn.Module, num_classes: int) -> int:
     return max((layer.weight[0].numel() for layer in layers), default=0)
 
 
-def _entry(name: str) -> ModelEntry:
+def find_entry(name: str) -> ModelEntry:
+    """The row of MODELS. Raises ConfigError with the nearest names."""
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4) or list(MODELS)
         raise ConfigError(f"unknown model {name!r}; did you mean {', '.join(near)}?")

@@ -1,4 +1,4 @@
-"""The one record that passes from the data to the network: a picture with its label map."""
+"""What passes from the data to the network: pictures, label maps, and how a picture meets a working size."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,10 @@ Image = NDArray[np.uint8]
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W) class indices 0..K-1 of a LabelSpace, with its ignore_index where no class counts."""
+
+Fit = Literal["inside", "shrink", "shorter"]
+"""How a picture meets a working size, its aspect kept: enlarged or reduced to the largest size that fits inside; only reduced,
+where it is larger; resized so that its shorter side is the size's shorter side."""
 
 
 FilterNormalization = Literal["symmetric", "before", "after", "none"]

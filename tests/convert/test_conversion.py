@@ -17,7 +17,7 @@ import denselab
 from denselab.build import create_model
 from denselab.cli.convert import convert
 from denselab.convert import conversion
-from denselab.convert.conventions import Colours, label_space_of, norm_was_frozen, preprocessing_of, read_label_table
+from denselab.convert.conventions import Colours, label_space_of, preprocessing_of, read_label_table
 from denselab.convert.conversion import convert_file
 from denselab.data.feed.transforms import normalise
 from denselab.engine.segmenter import Architecture, Segmenter, load_segmenter
@@ -302,36 +302,6 @@ def test_the_canvas_is_saved_with_converted_weights(tmp_path: Path) -> None:
     assert "padded to 513x513" in (tmp_path / "out" / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("model", "classes", "imgsz", "pad_to"),
-    [
-        ("deeplab_7x7", 21, (513, 513), (513, 513)),
-        ("deeplab_msc_largefov", 21, (513, 513), (513, 513)),
-        ("deeplabv2_vgg", 21, (513, 513), (513, 513)),
-        ("deeplabv2_resnet101_msc", 21, (513, 513), (513, 513)),
-        ("deeplabv3", 21, (513, 513), (513, 513)),
-        ("deeplabv3plus_xception65", 21, (513, 513), (513, 513)),
-        # 1024x2048 becomes 1025x2049 in the network itself; a window of it must not
-        ("deeplabv3plus_xception65", 19, (1025, 2049), None),
-        *((name, 21, (520, 520), None) for name in sorted(TORCHVISION)),
-        ("fcn8s", 21, (500, 500), None),
-        ("unet_release", 21, (512, 512), None),
-        ("segnet", 21, (360, 480), None),
-    ],
-)
-def test_which_networks_have_a_canvas(
-    model: str, classes: int, imgsz: tuple[int, int], pad_to: tuple[int, int] | None
-) -> None:
-    """The authors' DeepLabs, and not torchvision's of nearly the same names."""
-    found = preprocessing_of(model, MODELS[model].default_encoder, "torch", classes)
-    assert (found.imgsz, found.pad_to) == (imgsz, pad_to)
-
-
-def test_whose_batch_normalisation_was_frozen() -> None:
-    frozen = {name for name in MODELS if norm_was_frozen(name)}
-    assert frozen == {f"deeplabv2_resnet101{form}" for form in ("", "_s", "_largefov", "_msc")}
-
-
 @pytest.mark.parametrize(("model", "frozen"), [("deeplabv2_resnet101", True), ("deeplabv3plus_mobilenetv2", False)])
 def test_a_converted_network_knows_that_its_normalisation_was_frozen(
     monkeypatch: pytest.MonkeyPatch, model: str, frozen: bool
@@ -344,31 +314,23 @@ def test_a_converted_network_knows_that_its_normalisation_was_frozen(
 
 
 @pytest.mark.parametrize(
-    ("model", "colours", "imgsz", "fit", "mean"),
+    ("model", "encoder", "colours", "mean", "std"),
     [
-        ("fcn8s", "caffe", (500, 500), "shrink", (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)),
-        ("deconvnet", "caffe", (224, 224), "inside", (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)),
-        ("segnet", "caffe", (360, 480), "inside", (0.0, 0.0, 0.0)),
-        ("bayesian_segnet_basic", "caffe", (360, 480), "inside", (0.0, 0.0, 0.0)),
-        (
-            "deeplab_largefov",
-            "caffe",
-            (513, 513),
-            "shrink",
-            (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255),
-        ),
-        ("deeplabv3plus_xception65", "tf", (513, 513), "shrink", (0.5, 0.5, 0.5)),
-        ("deeplabv3_resnet50", "torch", (520, 520), "shorter", (0.485, 0.456, 0.406)),
-        ("fcn_resnet101", "torch", (520, 520), "shorter", (0.485, 0.456, 0.406)),
+        ("segnet", None, "caffe", (0.0,) * 3, (1 / 255,) * 3),
+        ("deeplab_largefov", "vgg16", "caffe", (122.675 / 255, 116.669 / 255, 104.008 / 255), (1 / 255,) * 3),
+        ("deeplabv3plus_xception65", None, "tf", (0.5,) * 3, (0.5,) * 3),
+        ("deeplabv3_resnet50", None, "torch", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("unet", "xception65", "torch", (0.5,) * 3, (0.5,) * 3),
     ],
 )
-def test_preprocessing_travels_with_the_weights(model, colours, imgsz, fit, mean) -> None:
-    found = preprocessing_of(model, None, colours, 21)
-    assert (found.imgsz, found.fit) == (imgsz, fit)
-    assert found.mean == pytest.approx(mean)
-    assert found.std == pytest.approx(
-        {"caffe": (1 / 255,) * 3, "tf": (0.5,) * 3, "torch": (0.229, 0.224, 0.225)}[colours]
-    )
+def test_preprocessing_travels_with_the_weights(
+    model: str, encoder: str | None, colours: Colours, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    """Pixels are those of the framework, sizes the entry's; the whole table is in tests/models/test_entries.py."""
+    found = preprocessing_of(model, encoder, colours, 21)
+    release = MODELS[model].release.for_classes(21)
+    assert (found.imgsz, found.fit, found.pad_to) == (release.size, release.fit, release.canvas)
+    assert (found.mean, found.std) == (pytest.approx(mean), pytest.approx(std))
 
 
 def test_wrong_names_are_answered_with_the_nearest(weights: Path, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from denselab.build import create_model
 from denselab.convert.caffe import CaffeLayer
-from denselab.convert.conventions import CAFFE, CAFFE_MEAN
 from denselab.convert.mapping import check_fit, infer_classes, unscaled
 from denselab.convert.names_caffe import map_caffe, resnet_name, unet_name
 from denselab.encoders.googlenet import INCEPTIONS
@@ -27,6 +26,7 @@ from denselab.models.base import SegmentationModel
 from denselab.models.deconvnet import DeconvNet
 from denselab.models.deeplab_v2 import DeepLabV2, resnet_score_layers
 from denselab.models.fcn import FCN
+from denselab.models.release import CAFFE
 from denselab.models.segnet import SegNet
 
 Shapes = dict[str, list[tuple[int, ...]]]
@@ -308,7 +308,7 @@ def through_denselab(model: SegmentationModel, images: Tensor) -> Tensor:
 
 def as_caffe(images: Tensor) -> Tensor:
     """BGR, 0..255, minus the mean."""
-    mean = torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1)
+    mean = 255 * torch.tensor(CAFFE[0]).view(1, 3, 1, 1)
     return (images.float() - mean).flip(1)
 
 

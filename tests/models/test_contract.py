@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.build import create_model
+from denselab.config import make_config
+from denselab.crf_layer.crf_rnn import CRFSettings
+from denselab.crf_layer.with_crf import WithCRF
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import INCEPTIONS, GoogLeNet
 from denselab.encoders.mobilenet_v2 import MobileNetV2
@@ -23,6 +26,7 @@ from denselab.encoders.resnet import ResNet
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.encoders.xception import Xception
+from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
 from denselab.models.deconvnet import DeconvNet
@@ -55,6 +59,7 @@ from denselab.models.pixelwise import Pixelwise
 from denselab.models.segnet import SegNet, SegNetBasic
 from denselab.models.torchvision_forms import DeepLabHead, FCNHead, LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
+from denselab.training.optim import heed_encoder_rate, make_optimizer
 
 K = 3
 THIN_VGG = ((8, 8), (8, 8), (16, 16, 16), (16, 16, 16), (16, 16, 16))
@@ -191,6 +196,9 @@ AUXILIARY = {
     "deeplabv3_mobilenet_v3_large": 1,
     "deeplabv3plus": 1,
 }  # logits beside the main ones
+WITHOUT_IMAGENET = {
+    "patchwise", "pixelwise", "unet", "unet_small", "unet_paper", "unet_release", "segnet_basic", "bayesian_segnet_basic",
+}  # fmt: skip
 names = pytest.mark.parametrize("name", CASES)
 
 
@@ -318,6 +326,36 @@ def test_overfits_two_pictures(name: str) -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0], losses
+
+
+@names
+def test_at_rate_zero_the_pretrained_part_stays_and_the_rest_learns(name: str) -> None:
+    """`encoder_lr_factor: 0` froze nothing in 16 networks, a ninth of FCN-8s, and running statistics nowhere.
+
+    Also behind a CRF layer, whose network is one module further in.
+    """
+    model = CASES[name]()
+    model.load_state_dict(trained(name).state_dict())  # FCN's scores start at zero and hide the trunk
+    config = make_config({"data": "d", "imgsz": 32, "epochs": 1, "lr": 0.01, "encoder_lr_factor": 0})
+    stays = set(model.pretrained_tensors())
+    assert bool(stays) != (name in WITHOUT_IMAGENET)
+    if not stays:
+        with pytest.raises(ConfigError, match="encoder_lr_factor"):
+            heed_encoder_rate(model, config)
+        return
+    before = {n: tensor.clone() for n, tensor in model.state_dict().items()}
+    heed_encoder_rate(model, config)
+    optimizer = make_optimizer(model, config)
+    labels = torch.randint(0, K, (2, 40, 40))
+    F.cross_entropy(model.train().train_logits(torch.randn(2, 3, 40, 40))[0], labels).backward()
+    optimizer.step()
+    moved = {n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])}
+    assert moved
+    assert not moved & stays
+    learnt = {n for n, p in model.named_parameters() if p.requires_grad and p.grad is not None}
+    assert learnt <= moved, "everything else learns"
+    wrapped = WithCRF(model, CRFSettings())
+    assert set(wrapped.pretrained_tensors()) == {f"network.{n}" for n in stays}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -35,7 +35,8 @@ def build(options: ModelOptions) -> DeepLabV2:
 
 @pytest.fixture(autouse=True)
 def thin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, NAME, ModelEntry(build, "thin DeepLab v2", "", 2016, "tests"))
+    entry = ModelEntry(build=build, title="thin DeepLab v2", paper="", year=2016, use="tests")
+    monkeypatch.setitem(MODELS, NAME, entry)
 
 
 @pytest.fixture

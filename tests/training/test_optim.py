@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from denselab.build import create_model
 from denselab.config import TrainConfig, make_settings
-from denselab.training.optim import lr_factor, make_optimizer, set_lr, update_average
+from denselab.encoders.stages import Stages
+from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
+from denselab.training.optim import heed_encoder_rate, lr_factor, make_optimizer, set_lr, update_average
 from denselab.training.recipe import Facts, choose_recipe
 
 FACTS = Facts(pictures=10, size=(32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
@@ -29,18 +33,48 @@ def test_step_is_deeplab_v1_s_solver() -> None:
     assert lr_factor(0.05, config(schedule="step", warmup=0.1)) == pytest.approx((1 + 1 / 25) / 2)
 
 
-def test_an_encoder_rate_of_zero_leaves_the_encoder_as_it_is() -> None:
-    """DeepLab v1's multi-scale branches learn beside a net that stays: lr_mult 0."""
-    net = Net()
-    before = net.encoder.weight.detach().clone()
+def test_a_rate_of_zero_leaves_the_pretrained_part_as_it_is() -> None:
+    """DeepLab v1's multi-scale branches learn beside a net that stays: lr_mult 0.
+
+    Its running statistics moved all the same, and so did what was not called `encoder.`: 16 networks of 47 wholly.
+    """
     for optimizer in ("sgd", "adamw"):
+        net = Net()
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         settings = config(optimizer=optimizer, lr=0.1, encoder_lr_factor=0.0, weight_decay=0.1, schedule="constant")
+        heed_encoder_rate(net, settings)
         stepping = make_optimizer(net, settings)
         set_lr(stepping, settings, 0.0)
-        net.head(net.encoder(torch.rand(1, 3, 5, 5))).sum().backward()
+        net.train()(torch.rand(2, 3, 5, 5)).sum().backward()
         stepping.step()
-        assert torch.equal(net.encoder.weight, before)
-    assert net.encoder.weight.grad is not None
+        moved = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert {name.split(".")[0] for name in moved} == {"norm", "head"}
+        assert net.trunk.weight.grad is None, "nothing is computed for what stays"
+
+
+def test_what_is_held_still_keeps_its_place_in_the_optimiser() -> None:
+    """A run's last/ finds the moments by position: one that was begun while rate 0 only stopped the step goes on."""
+    held, moving = Net(), Net()
+    for net, factor in ((held, 0.0), (moving, 0.5)):
+        heed_encoder_rate(net, config(encoder_lr_factor=factor))
+    shapes = [
+        [
+            tuple(p.shape)
+            for group in make_optimizer(net, config(encoder_lr_factor=factor)).param_groups
+            for p in group["params"]
+        ]
+        for net, factor in ((held, 0.0), (moving, 0.5))
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_rate_for_a_part_that_a_network_does_not_have_is_refused() -> None:
+    """The paper's U-Net starts from nothing: encoder_lr_factor was taken and had no effect."""
+    model = create_model("unet_small", 2)
+    heed_encoder_rate(model, config(model="unet_small"))
+    for factor in (0.0, 0.5):
+        with pytest.raises(ConfigError, match=rf"encoder_lr_factor is {factor:g}, but no part of 'unet_small'"):
+            heed_encoder_rate(model, config(model="unet_small", encoder_lr_factor=factor))
 
 
 def test_one_cycle_rises_and_falls() -> None:
@@ -57,18 +91,30 @@ def test_constant_and_a_run_that_is_all_warm_up() -> None:
     assert lr_factor(1.0, config(schedule="onecycle", warmup=1.0)) == pytest.approx(1 / 1000)
 
 
-class Net(nn.Module):
+class Net(SegmentationModel):
+    """The trunk and its normalisation are pretrained; `frozen` never learns, `norm` and `head` always."""
+
     def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 4, 3)
+        super().__init__(2)
+        self.trunk = nn.Conv2d(3, 4, 3, padding=1)
+        self.trunk_norm = nn.BatchNorm2d(4)
         self.norm = nn.BatchNorm2d(4)
         self.head = nn.Conv2d(4, 2, 1)
         self.frozen = nn.Conv2d(2, 2, 1)
         self.frozen.requires_grad_(False)
 
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        return self.frozen(self.head(self.norm(self.trunk_norm(self.trunk(images)))))
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return coarse
+
+    def pretrained_stages(self) -> Stages:
+        return (("trunk", "trunk_norm"),)
+
 
 def test_groups_decay_and_rates() -> None:
-    """Biases and norms are not decayed; the encoder and the biases have factors of their own (Caffe: biases x 2)."""
+    """Biases and norms are not decayed; the pretrained part and the biases have factors of their own (Caffe: biases x 2)."""
     net = Net()
     settings = config(
         optimizer="sgd", lr=0.1, encoder_lr_factor=0.5, bias_lr_factor=2.0, weight_decay=0.01, schedule="constant"
@@ -76,8 +122,8 @@ def test_groups_decay_and_rates() -> None:
     optimizer = make_optimizer(net, settings)
     assert set_lr(optimizer, settings, 0.0) == pytest.approx(0.1)
     found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
-    assert found[id(net.encoder.weight)] == pytest.approx((0.05, 0.01))
-    assert found[id(net.encoder.bias)] == pytest.approx((0.1, 0.0))
+    assert found[id(net.trunk.weight)] == pytest.approx((0.05, 0.01))
+    assert found[id(net.trunk.bias)] == pytest.approx((0.1, 0.0))
     assert found[id(net.norm.weight)] == pytest.approx((0.1, 0.0))
     assert found[id(net.head.weight)] == pytest.approx((0.1, 0.01))
     assert found[id(net.head.bias)] == pytest.approx((0.2, 0.0))

@@ -5,61 +5,31 @@ from typing import Any, Literal
 
 import yaml
 
-from denselab.build import IMAGENET_NORMALISATION, RGB, model_preprocessing
+from denselab.build import model_preprocessing
 from denselab.data.layouts.tables import ADE20K_150, CAMVID_11, CITYSCAPES, voc_label_space
-from denselab.engine.segmenter import Fit, Preprocessing
+from denselab.engine.segmenter import Preprocessing
 from denselab.errors import CheckpointError, DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.models import MODELS
+from denselab.models.release import IMAGENET, TENSORFLOW
 from denselab.paths import require_path
 
 Source = Literal["caffe", "torchvision", "tf", "torch", "timm"]
 Colours = Literal["caffe", "tf", "torch"]  # whose convention the pixels follow
 
-CAFFE_MEAN = (122.67891434, 116.66876762, 104.00698793)  # RGB, 0..255: FCN, DeconvNet, DeepLab v1 and v2
-CAFFE: tuple[RGB, RGB] = (
-    (CAFFE_MEAN[0] / 255, CAFFE_MEAN[1] / 255, CAFFE_MEAN[2] / 255),
-    (1 / 255, 1 / 255, 1 / 255),
-)
-UNSCALED: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))  # SegNet: 0..255 as they are
-TENSORFLOW: tuple[RGB, RGB] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # x * 2 / 255 - 1
-AS_THEY_ARE: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-SIZES: tuple[tuple[tuple[str, ...], tuple[int, int], Fit], ...] = (  # by the beginning of the network's name
-    (("fcn_resnet", "deeplabv3_resnet", "deeplabv3_mobilenet", "lraspp"), (520, 520), "shorter"),
-    (("fcn",), (500, 500), "shrink"),  # at their own size; VOC's have 500 pixels at most
-    (("deconvnet",), (224, 224), "inside"),
-    (("segnet", "bayesian_segnet"), (360, 480), "inside"),
-    (("deeplab",), (513, 513), "shrink"),  # the authors': at their own size, on a canvas of 513x513
-    (("unet",), (512, 512), "shrink"),
-)
-# DeepLab v3+'s for pictures of 1024x2048, which the network itself pads to it (16k + 1). There is no canvas, so that a smaller
-# picture or a window does not become eight times its size.
-CITYSCAPES_SIZE = (1025, 2049)
-
 
 def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_classes: int) -> Preprocessing:
-    """Working size, padding and normalisation of the original, as pictures RGB in 0..1 need them."""
-    size, fit = next(((s, f) for names, s, f in SIZES if model.startswith(names)), ((512, 512), "inside"))
-    pad_to = None
-    if model.startswith("deeplab") and fit == "shrink":  # not torchvision's forms, whose rule is another
-        size, pad_to = (CITYSCAPES_SIZE, None) if num_classes == 19 else (size, size)
-    mean, std = _normalisation(model, encoder, colours)
-    return Preprocessing(size, mean, std, fit=fit, pad_to=pad_to)
+    """Working size, canvas and normalisation of the original, as pictures RGB in 0..1 need them.
 
-
-def norm_was_frozen(model: str) -> bool:
-    """Whether the authors trained with batch normalisation as ImageNet left it (DeepLab v2: use_global_stats, lr_mult 0)."""
-    return model.startswith("deeplabv2_resnet")
-
-
-def _normalisation(model: str, encoder: str | None, colours: Colours) -> tuple[RGB, RGB]:
-    if colours == "tf":
-        return TENSORFLOW
+    model: a name of MODELS, whose entry holds the facts. encoder: None for the network's own.
+    colours: in which framework the weights were trained. num_classes: some releases differ by it (Cityscapes).
+    """
+    release = MODELS[model].release.for_classes(num_classes)
     if colours == "torch":
-        return model_preprocessing(model, encoder) if encoder else IMAGENET_NORMALISATION
-    if "segnet" in model:
-        return UNSCALED
-    return AS_THEY_ARE if model.startswith("unet") else CAFFE  # U-Net's is not known: the release was not at hand
+        mean, std = model_preprocessing(model, encoder) if encoder else IMAGENET
+    else:
+        mean, std = TENSORFLOW if colours == "tf" else release.caffe
+    return Preprocessing(release.size, mean, std, fit=release.fit, pad_to=release.canvas)
 
 
 def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from denselab.build import create_model
+from denselab.build import create_model, find_entry
 from denselab.convert.caffe import read_caffemodel
 from denselab.convert.conventions import (
     Colours,
     Source,
     label_space_of,
-    norm_was_frozen,
     preprocessing_of,
     read_label_table,
 )
@@ -39,7 +38,6 @@ from denselab.convert.torch_files import read_state_dict
 from denselab.engine.formats import current_config
 from denselab.engine.segmenter import Architecture, Segmenter, model_card, save_segmenter
 from denselab.errors import CheckpointError, ConfigError
-from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
 from denselab.run_folder import MODEL_CONFIG, traces_of_run
@@ -135,15 +133,15 @@ def convert_file(
 
 def _read(path: Path, source: Source, model: str, encoder: str | None) -> tuple[Architecture, Reading, str, Colours]:
     """The network that was asked for, what the file gives for it, whose names those are, and whose pixels it expects."""
-    default = MODELS[model].default_encoder if model in MODELS else None  # an unknown name is refused when it is built
-    architecture = Architecture(model, PROBES[0], encoder or default, frozen_norm=norm_was_frozen(model))
+    entry = find_entry(model)
+    architecture = Architecture(model, PROBES[0], encoder or entry.default_encoder, frozen_norm=entry.frozen_norm)
     skeleton = _skeleton(architecture)
     if source == "caffe":
         return architecture, map_caffe(read_caffemodel(path), skeleton), "Caffe", "caffe"
     if source == "tf":
         return architecture, map_tensorflow(read_tensorflow(path), skeleton), "TensorFlow", "tf"
     state = read_state_dict(path)
-    if MODELS[model].aux and any(name.startswith(("aux_classifier.", "aux_head.")) for name in state):
+    if entry.aux and any(name.startswith(("aux_classifier.", "aux_head.")) for name in state):
         architecture = replace(architecture, aux=True)
         skeleton = _skeleton(architecture)
     reading, form = map_state(state, skeleton)

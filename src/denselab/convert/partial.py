@@ -10,21 +10,19 @@ from denselab.encoders.vgg import BLOCKS
 from denselab.models.base import SegmentationModel
 
 VGG_CONVOLUTIONS = {f"conv{b}_{i}" for b, block in enumerate(BLOCKS, 1) for i in range(1, len(block) + 1)}
-# What an ImageNet network may give: an encoder, VGG's layers where they lie flat (SegNet), VGG's and AlexNet's fc6 and fc7.
-OF_IMAGENET = re.compile(r"^(encoder|backbone)\.|^(conv|bn)[1-5]_[1-3](_bn)?\.|(^|\.)(fc|bn)[67]\.")
+CLASSIFIER = re.compile(r"(^|\.)fc[67]\.")  # VGG's and AlexNet's fully connected layers, which not every file has
 
 
-def encoder_tensors(network: nn.Module) -> set[str]:
+def encoder_tensors(network: SegmentationModel) -> set[str]:
     """The tensors of the network that ImageNet weights have to give; none where it has no encoder (the paper's U-Net).
 
     Of VGG-16 its thirteen convolutions: normalisation, fc6 and fc7 are not in every file, or of another size.
     """
     convolutions = leaf_modules(network, (nn.Conv2d,))
-    names = network.state_dict()
     if convolutions.keys() >= VGG_CONVOLUTIONS:
         paths = {convolutions[leaf] for leaf in VGG_CONVOLUTIONS}
-        return {name for name in names if name.rpartition(".")[0] in paths}
-    return {name for name in names if name.startswith(("encoder.", "backbone."))}
+        return {name for name in network.state_dict() if name.rpartition(".")[0] in paths}
+    return {name for name in network.pretrained_tensors() if not CLASSIFIER.search(name)}
 
 
 def may_start_anew(network: SegmentationModel, mapped: Sequence[Mapped], by_classes: ClassShapes) -> set[str]:
@@ -36,7 +34,7 @@ def may_start_anew(network: SegmentationModel, mapped: Sequence[Mapped], by_clas
     own = network.state_dict()
     anew, encoder = set(by_classes), encoder_tensors(network)
     fitting = {entry.target for entry in mapped if entry.tensor.shape == own[entry.target].shape}
-    nothing_else = all(OF_IMAGENET.search(name) for name in fitting - anew)
+    nothing_else = fitting - anew <= network.pretrained_tensors().keys()
     if encoder and nothing_else and not any(_is_score(entry, by_classes) for entry in mapped):
         anew |= own.keys() - encoder
     return anew

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from denselab.build import IMAGENET_NORMALISATION, RGB
 from denselab.convolutional.fully_convolutional import FullyConvolutional
 from denselab.data.feed.transforms import normalise
 from denselab.errors import ShapeError
 from denselab.files import write_bytes
 from denselab.inference.inputs import Picture, as_image
+from denselab.models.release import IMAGENET, RGB
 from denselab.types import Image
 from denselab.visualize import encode_png, heat_map
 
@@ -26,8 +26,8 @@ Heat = NDArray[np.float32]
 def class_heatmaps(
     model: FullyConvolutional,
     picture: Picture,
-    mean: RGB = IMAGENET_NORMALISATION[0],
-    std: RGB = IMAGENET_NORMALISATION[1],
+    mean: RGB = IMAGENET[0],
+    std: RGB = IMAGENET[1],
 ) -> Heat:
     """(K, h, w) float32: for each cell the softmax over the K classes of the window around it.
 

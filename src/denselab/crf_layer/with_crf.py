@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from denselab.crf_layer.crf_rnn import CRFRNN, CRFSettings
+from denselab.encoders.stages import Stages, below
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
 
@@ -64,6 +65,18 @@ class WithCRF(SegmentationModel):
         """The network's, and the CRF's output."""
         own = {NETWORK + path: caption for path, caption in self.network.landmarks().items()}
         return {**own, "crf": "log-marginals after mean field"}
+
+    def pretrained_stages(self) -> Stages:
+        """The network's."""
+        return below(NETWORK.removesuffix("."), self.network.pretrained_stages())
+
+    @property
+    def norm_is_frozen(self) -> bool:
+        return self.network.norm_is_frozen
+
+    def freeze_norm(self) -> None:
+        """The network's."""
+        self.network.freeze_norm()
 
     def set_normalisation(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         """Say what pictures will be normalised with."""

@@ -10,6 +10,7 @@ Its classifier is VGG-16's with a 6x6 fc6: VGG16Classifier(in_channels=256, kern
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.taps import Tap
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -67,6 +68,10 @@ class AlexNet(nn.Module):
         """The pools' maps by stride."""
         pools = {8: 1, 16: 2, 32: 5}
         return {s: Tap(f"pool{i}", f"pool{i}", self.channels[i - 1], self.grid(i)) for s, i in pools.items()}
+
+    def weight_stages(self) -> Stages:
+        """conv1, conv2, and conv3 to conv5, which share a pool."""
+        return stages_ending_with(self, [f"pool{i}" for i in POOLED])
 
     def _pad(self, i: int) -> int:
         return self.first_pad if i == 1 else PADS[i - 1]

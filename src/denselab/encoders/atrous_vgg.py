@@ -13,6 +13,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, vgg_convolutions, vgg_normalisations
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
@@ -88,6 +89,12 @@ class AtrousVGG16(nn.Module):
             pool = cast(nn.MaxPool2d, self.get_submodule(f"pool{b}"))
             grid = grid.conv(cast(int, pool.kernel_size), cast(int, pool.stride), cast(int, pool.padding))
         return grid
+
+    def weight_stages(self) -> Stages:
+        """The five blocks, then every fc6 and fc7 that was added; not their normalisation, of which no ImageNet file knows."""
+        names = [name for name, _ in self.named_children() if name.startswith(("fc6", "fc7"))]
+        blocks = stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
+        return (*blocks, tuple(names)) if names else blocks
 
     def add_classifier(self, fc: str, channels: int, kernel: int, dilation: int, dropout: float) -> None:
         """fc6{fc}, drop6{fc}, fc7{fc}, drop7{fc}: ImageNet's fully connected layers on pool5 as atrous convolutions."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.taps import Tap
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -104,6 +105,10 @@ class GoogLeNet(nn.Module):
                 x = block(x)
                 maps[name] = x
         return {tap.name: maps[tap.name] for tap in self.taps.values()}
+
+    def weight_stages(self) -> Stages:
+        """What lies before and between the pools, and the two last inceptions."""
+        return stages_ending_with(self, [tap.name for tap in self.taps.values()] + ["pool4"])
 
     def grid(self, pool: int) -> Grid:
         """Where the cells of the map after pool 1 ... 4 lie in the picture; what follows a pool keeps its grid."""

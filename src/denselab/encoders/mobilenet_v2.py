@@ -17,6 +17,7 @@ MobilenetV2/expanded_conv_1/expand/weights is expanded_conv_1.expand.conv.weight
 
 from torch import Tensor, nn
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.errors import ConfigError
 from denselab.layers.conv import conv_norm_relu, truncated_normal_init
 
@@ -74,6 +75,7 @@ class MobileNetV2(nn.Module):
         self.Conv = conv_norm_relu(in_channels, channels, 3, stride=STEM_STRIDE, eps=NORM_EPS, activation=nn.ReLU6)
         current, rate = STEM_STRIDE, 1
         self.units: list[str] = []
+        self.stage_ends: list[str] = []  # the last units before table 2's strides
         for expansion, out, repeats, first_stride in TABLE:
             for i in range(repeats):
                 wanted = first_stride if i == 0 else 1
@@ -83,7 +85,10 @@ class MobileNetV2(nn.Module):
                 unit = InvertedResidual(channels, wide, expansion=expansion, stride=stride, rate=rate)
                 self.add_module(name, unit)
                 self.units.append(name)
+                if wanted > 1:
+                    self.stage_ends.append(self.units[-2])
                 current, rate, channels = current * stride, rate * wanted // stride, wide
+        self.stage_ends.append(self.last)
         self.channels = channels
         truncated_normal_init(self, WEIGHT_STD)
 
@@ -94,6 +99,10 @@ class MobileNetV2(nn.Module):
         for name in self.units:
             x = maps[name] = self.get_submodule(name)(x)
         return maps
+
+    def weight_stages(self) -> Stages:
+        """Stages begin where table 2 has a stride, whether it is one here or became a rate."""
+        return stages_ending_with(self, self.stage_ends)
 
 
 def _scaled(channels: int, multiplier: float) -> int:

@@ -29,6 +29,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.errors import CheckpointError, ConfigError
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1
@@ -142,6 +143,10 @@ class ResNet(nn.Module):
         for stage in (2, 3, 4):
             x = self.get_submodule(f"layer{stage}")(x)
         return low, x
+
+    def weight_stages(self) -> Stages:
+        """The stem, then layer1 to layer4."""
+        return stages_ending_with(self, ["maxpool", *(f"layer{stage}" for stage in range(1, 5))])
 
     def _stem(self, images: Tensor) -> Tensor:
         x: Tensor = self.relu(self.bn1(self.conv1(images)))

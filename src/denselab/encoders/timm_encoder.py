@@ -11,6 +11,7 @@ import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
+from denselab.encoders.stages import Stages, below
 from denselab.errors import CheckpointError, ConfigError
 from denselab.layers.pad import pad_to_multiple
 
@@ -73,6 +74,11 @@ class TimmEncoder(nn.Module):
         maps: list[Tensor] = self.backbone(pad_to_multiple(images, self.multiple, 2 * self.multiple))
         return [x.permute(0, 3, 1, 2) for x in maps] if self.maps_are_nhwc else maps
 
+    def weight_stages(self) -> Stages:
+        """Its modules, a stage ending with each feature map; one stage where timm takes its maps from within modules."""
+        info = cast(FeatureInfo, self.backbone.feature_info)
+        return below("backbone", _cut(self.backbone, cast(list[str], info.module_name())))
+
     def _check(self, in_channels: int) -> None:
         """Run it once on the smallest oblong picture; a network of one fixed size or token layout fails here, by name."""
         size = (2 * self.multiple, 3 * self.multiple)
@@ -95,6 +101,32 @@ class TimmEncoder(nn.Module):
                     f"encoder {self.name!r} gives {tuple(x.shape)} at stride {stage.stride}, expected {expected}; "
                     "choose a convolutional one such as resnet50 or mobilenetv2_100"
                 )
+
+
+def _cut(backbone: nn.Module, taps: list[str]) -> Stages:
+    """The modules with weights in stages; taps: paths of the modules that give the maps, in order."""
+    stages: list[tuple[str, ...]] = []
+    stage: list[str] = []
+    waiting = list(taps)
+    for name, module in _units(backbone, taps):
+        if any(True for _ in module.parameters()):
+            stage.append(name)
+        if waiting and name in (waiting[0], waiting[0].replace(".", "_")):  # timm lays a sequence flat: stages_0
+            waiting.pop(0)
+            stages += [tuple(stage)] if stage else []  # VGG's last map comes out of a pool
+            stage = []
+    if waiting:
+        return (tuple(name for part in (*stages, stage) for name in part),)
+    return (*stages[:-1], stages[-1] + tuple(stage))
+
+
+def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
+    """The children by name; those of a child in place of it where a tap lies right below it (MobileNet's blocks.2)."""
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in backbone.named_children():
+        inside = any(tap.startswith(f"{name}.") for tap in taps)
+        found += [(f"{name}.{part}", unit) for part, unit in child.named_children()] if inside else [(name, child)]
+    return found
 
 
 def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Path | None) -> nn.Module:

@@ -17,6 +17,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.taps import Tap
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
@@ -86,6 +87,10 @@ class VGG16(nn.Module):
             switches[f"pool{b}"] = (indices, (before.shape[-2], before.shape[-1]))
         return x, switches
 
+    def weight_stages(self) -> Stages:
+        """The five blocks."""
+        return stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
+
     def _block(self, b: int, x: Tensor) -> Tensor:
         for i in range(1, len(self.blocks[b - 1]) + 1):
             x = self.get_submodule(f"conv{b}_{i}")(x)
@@ -141,6 +146,10 @@ class VGG16Classifier(nn.Module):
         x = self.fc7(x)
         fc7: Tensor = self.drop7(F.relu(x if self.bn7 is None else self.bn7(x), inplace=True))
         return fc7
+
+    def weight_stages(self) -> Stages:
+        """fc6 and fc7 as one stage; bn6 and bn7 start anew."""
+        return (("fc6", "fc7"),)
 
     def grid(self, pool5: Grid) -> Grid:
         """Where the cells of fc7's map lie in the picture."""

@@ -29,6 +29,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages
 from denselab.errors import ConfigError
 from denselab.layers.conv import conv_norm_relu, truncated_normal_init
 
@@ -198,6 +199,10 @@ class Xception(nn.Module):
             if name == self.low_level:
                 low = second
         return low, x
+
+    def weight_stages(self) -> Stages:
+        """The stem, then the blocks; the middle flow is one."""
+        return (("entry_flow.conv1_1", "entry_flow.conv1_2"), *((name,) for name in self.blocks))
 
     def _stem(self, images: Tensor) -> Tensor:
         x: Tensor = self.entry_flow.get_submodule("conv1_2")(self.entry_flow.get_submodule("conv1_1")(images))

@@ -7,7 +7,7 @@ same arithmetic: fit the picture into `imgsz`, normalise, pad, run, cut, enlarge
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -28,12 +28,10 @@ from denselab.files import json_bytes, read_folder, unpack_json, write_folder
 from denselab.labels import LabelSpace
 from denselab.migration import writer
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab_v2 import DeepLabV2
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, find_model_folder
 from denselab.tensors import pack_tensors, unpack_tensors
-from denselab.types import Image, LabelMap
+from denselab.types import Fit, Image, LabelMap
 
-Fit = Literal["inside", "shrink", "shorter"]
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 
 
@@ -68,7 +66,7 @@ class Architecture:
             aux=self.aux,
             pretrained=pretrained,
         )
-        if self.frozen_norm and isinstance(model, DeepLabV2):
+        if self.frozen_norm:
             model.freeze_norm()
         return WithCRF(model, self.crf_layer) if self.crf_layer else model
 

@@ -17,10 +17,11 @@ import torch
 from torchvision.models import get_model_weights, list_models
 from torchvision.models import segmentation as published
 
-from denselab.build import IMAGENET_NORMALISATION
+from denselab.build import find_entry
 from denselab.data.layouts.tables import voc_label_space
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_weights, resolve_device
 from denselab.errors import CheckpointError
+from denselab.models.release import IMAGENET
 from denselab.tensors import read_torch_file
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 PREFIX = "torchvision:"
 HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 ANSWER_SECONDS = 8.0  # no answer by then: as good as no network
-SHORTER_SIDE = 520  # of the weights' transforms
 
 
 def is_torchvision(name: str) -> bool:
@@ -46,8 +46,8 @@ def load_torchvision(
     """
     short = name.removeprefix(PREFIX)
     address = url or weights_url(short)
-    space = voc_label_space()
-    architecture = Architecture(short, space.num_classes, output_stride=output_stride, aux="lraspp" not in short)
+    entry, space = find_entry(short), voc_label_space()
+    architecture = Architecture(short, space.num_classes, output_stride=output_stride, aux=entry.aux)
     with torch.device("meta"):
         model = architecture.create()
     path = cached_file(address)
@@ -55,7 +55,7 @@ def load_torchvision(
     load_weights(model, read_torch_file(path), str(path))
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
-    preprocessing = Preprocessing((SHORTER_SIDE, SHORTER_SIDE), *IMAGENET_NORMALISATION, fit="shorter")
+    preprocessing = Preprocessing(entry.release.size, *IMAGENET, fit=entry.release.fit)
     return Segmenter(model, architecture, space, preprocessing, target, {})
 
 

@@ -1,11 +1,17 @@
 """What every network here is: pictures of any size in, logits at that size out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from torch import Tensor, nn
+
+from denselab.encoders.stages import Stages
+from denselab.models.release import UNKNOWN, Release
+
+RUNNING_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # these keep running statistics
 
 
 class SegmentationModel(nn.Module, ABC):
@@ -18,6 +24,7 @@ class SegmentationModel(nn.Module, ABC):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.norms_at_rest: tuple[str, ...] = ()  # paths of normalisation that stays in evaluation, see `rest_norms`
 
     @abstractmethod
     def coarse_logits(self, images: Tensor) -> Tensor:
@@ -42,6 +49,56 @@ class SegmentationModel(nn.Module, ABC):
         """
         return {}
 
+    def pretrained_stages(self) -> Stages:
+        """Paths of the modules that ImageNet weights fill, stage by stage from the picture on; () for a network without any.
+
+        With their normalisation, also where the file at hand has none (DeconvNet from the plain VGG-16): it belongs to the
+        convolution before it. Scores, decoders and whatever else starts anew are not among them.
+        """
+        return ()
+
+    def pretrained_parameters(self) -> dict[str, nn.Parameter]:
+        """{name: parameter} of all `pretrained_stages`, in the network's order."""
+        tensors = self.pretrained_tensors()
+        return {name: parameter for name, parameter in self.named_parameters() if name in tensors}
+
+    def pretrained_tensors(self) -> dict[str, Tensor]:
+        """{name: tensor} of what `state_dict` holds of all `pretrained_stages`: parameters and running statistics."""
+        starts = tuple(f"{path}." for stage in self.pretrained_stages() for path in stage)
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(starts)}
+
+    def freeze_pretrained(self) -> None:
+        """From here on training leaves the pretrained part as it is: its parameters and its running statistics."""
+        for parameter in self.pretrained_parameters().values():
+            parameter.requires_grad_(False)
+        self.rest_norms(path for stage in self.pretrained_stages() for path in stage)
+
+    @property
+    def norm_is_frozen(self) -> bool:
+        """Whether `freeze_norm` has had an effect."""
+        return False
+
+    def freeze_norm(self) -> None:
+        """Train from here on as DeepLab v2's release does, with batch normalisation as it is. Other networks stay awake."""
+
+    def rest_norms(self, paths: Iterable[str]) -> None:
+        """Normalisation at and below these module paths keeps its running statistics; `train()` does not wake it."""
+        starts = tuple(f"{path}." for path in paths)
+        found = {
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, RUNNING_NORMS) and f"{name}.".startswith(starts)
+        }
+        self.norms_at_rest = tuple(sorted({*self.norms_at_rest, *found}))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch, but for the normalisation that rests."""
+        super().train(mode)
+        for path in self.norms_at_rest:
+            self.get_submodule(path).eval()
+        return self
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -59,12 +116,18 @@ class ModelOptions:
     aux: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """One row of MODELS.
+    """One row of MODELS: all that is known of a network besides its layers.
 
-    paper, year: "FCN, Long et al." and 2015. use: what it is good for, in a few words. encoders: the names of the own
-    trunks that it takes, () none to choose; any_encoder: any of timm's besides (`default_encoder` None = its own).
+    title, paper, year: "FCN-8s, Caffe geometry", "Long et al.: FCN" and 2015. use: what it is good for, in a few words.
+    encoders: names of the trunks that it can stand on, () for the one of its own.
+    any_encoder: whether it takes any of timm's besides.
+    default_encoder: None for a trunk of its own.
+    output_strides: what can be chosen, () for no choice. aux: whether an auxiliary head can be had.
+    release: how the authors showed it pictures.
+    frozen_norm: whether the authors trained it with batch normalisation as ImageNet left it.
+    stages: the names of the coarser networks that are trained before it, each from the one before (FCN, section 4.2).
     """
 
     build: Callable[[ModelOptions], SegmentationModel]
@@ -77,3 +140,6 @@ class ModelEntry:
     default_encoder: str | None = None
     output_strides: tuple[int, ...] = ()
     aux: bool = False
+    release: Release = UNKNOWN
+    frozen_norm: bool = False
+    stages: tuple[str, ...] = ()

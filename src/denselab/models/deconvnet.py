@@ -26,6 +26,7 @@ Expected: 69.6 mIoU on VOC 2012 test, with proposals and two training stages (pa
 with 1024 channels 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's authors).
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,11 +34,13 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutions, vgg_normalisations
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import Release
 
 STRIDE = 32
 SMALLEST = 224  # 7 cells of 32 pixels: what the 7x7 kernel of fc6 needs
@@ -98,6 +101,11 @@ class DeconvNet(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return coarse[..., : size[0], : size[1]]
 
+    def pretrained_stages(self) -> Stages:
+        """The encoder, and fc6 and fc7 where they have ImageNet's 4096 channels."""
+        classifier = (("fc6", "fc7"),) if self.fc6.out_channels == FC_CHANNELS else ()
+        return below("encoder", self.encoder.weight_stages()) + classifier
+
     def landmarks(self) -> dict[str, str]:
         """What each unpooling spreads, and what each transposed convolution makes of it."""
         marks = {"fc6_deconv_bn": "fc6_deconv: the whole picture's 7x7 cells come back"}
@@ -153,16 +161,25 @@ PAPER = "Noh, Hong, Han: DeconvNet"
 SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
 VGG = ("vgg16", "vgg16_bn")
 
+PAPERS_OWN = ModelEntry(
+    build=build_deconvnet,
+    title="DeconvNet",
+    paper=PAPER,
+    year=2015,
+    use="the mirrored VGG-16",
+    encoders=VGG,
+    default_encoder="vgg16",
+    release=Release((224, 224), "inside"),
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "deconvnet": ModelEntry(build_deconvnet, "DeconvNet", PAPER, 2015, "the mirrored VGG-16", VGG, False, "vgg16"),
-    "deconvnet_1024": ModelEntry(
-        partial(build_deconvnet, fc_channels=1024),
-        "DeconvNet, 1024 channels in fc6 and fc7",
-        SEGNET,
-        2017,
-        "DeconvNet as SegNet's benchmark has it: a third of the weights",
-        VGG,
-        False,
-        "vgg16",
+    "deconvnet": PAPERS_OWN,
+    "deconvnet_1024": replace(
+        PAPERS_OWN,
+        build=partial(build_deconvnet, fc_channels=1024),
+        title="DeconvNet, 1024 channels in fc6 and fc7",
+        paper=SEGNET,
+        year=2017,
+        use="DeconvNet as SegNet's benchmark has it: a third of the weights",
     ),
 }

@@ -31,7 +31,7 @@ MSc-LargeFOV 64.21, 68.70; 7x7 64.38, 67.64; 4x4 59.80, 63.74; 4x4 at input stri
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -39,10 +39,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS, FC_CHANNELS
 from denselab.errors import ConfigError
 from denselab.layers.upsample import enlarge_aligned
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import CAFFE_DEEPLAB, deeplab_release
 
 STRIDE = 8
 SCORE_STD = 0.01  # fc8 and the *_ms layers: gaussian filler of the prototxts
@@ -126,6 +128,10 @@ class DeepLabV1(SegmentationModel):
         rest = 1 if self.encoder.view.pool == 3 else 2
         bottom, right = (STRIDE * max(-(-(side - rest) // STRIDE), 1) + rest - side for side in images.shape[-2:])
         return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
+
+    def pretrained_stages(self) -> Stages:
+        """The encoder with fc6 and fc7: all but fc8 and the branches of MSc."""
+        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         view = self.encoder.view
@@ -214,59 +220,38 @@ def build_deeplab_v1(options: ModelOptions, view: FieldOfView, *, multi_scale: b
 VGG = ("vgg16", "vgg16_bn")
 PAPER = "Chen et al.: Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (v1)"
 
+RELEASE = deeplab_release(CAFFE_DEEPLAB)  # of v2 too
+LIGHTEST = ModelEntry(
+    build=partial(build_deeplab_v1, view=LARGE_FOV),
+    title="DeepLab-LargeFOV",
+    paper=PAPER,
+    year=2015,
+    use="the lightest of v1, its best but MSc",
+    encoders=VGG,
+    default_encoder="vgg16",
+    release=RELEASE,
+)
+
+
+def _other(view: FieldOfView, title: str, use: str, *, multi_scale: bool = False) -> ModelEntry:
+    """Another row of the table."""
+    build = partial(build_deeplab_v1, view=view, multi_scale=multi_scale)
+    return replace(LIGHTEST, build=build, title=title, use=use)
+
+
 ENTRIES: dict[str, ModelEntry] = {
-    "deeplab_largefov": ModelEntry(
-        partial(build_deeplab_v1, view=LARGE_FOV),
-        "DeepLab-LargeFOV",
-        PAPER,
-        2015,
-        "the lightest of v1, its best but MSc",
-        VGG,
-        default_encoder="vgg16",
+    "deeplab_largefov": LIGHTEST,
+    "deeplab_msc_largefov": _other(
+        LARGE_FOV, "DeepLab-MSc-LargeFOV, multi-scale features", "v1's best: finer borders", multi_scale=True
     ),
-    "deeplab_msc_largefov": ModelEntry(
-        partial(build_deeplab_v1, view=LARGE_FOV, multi_scale=True),
-        "DeepLab-MSc-LargeFOV, multi-scale features",
-        PAPER,
-        2015,
-        "v1's best: finer borders",
-        VGG,
-        default_encoder="vgg16",
+    "deeplab_7x7": _other(KERNEL_7X7, "DeepLab-7x7", "VGG's own fc6 with holes"),
+    "deeplab_4x4": _other(
+        KERNEL_4X4, "DeepLab (basic), 4x4 kernel at input stride 4", "to see what a small field of view costs"
     ),
-    "deeplab_7x7": ModelEntry(
-        partial(build_deeplab_v1, view=KERNEL_7X7),
-        "DeepLab-7x7",
-        PAPER,
-        2015,
-        "VGG's own fc6 with holes",
-        VGG,
-        default_encoder="vgg16",
+    "deeplab_4x4_stride8": _other(
+        KERNEL_4X4_STRIDE_8, "DeepLab-4x4, input stride 8", "the same weights, twice the field of view"
     ),
-    "deeplab_4x4": ModelEntry(
-        partial(build_deeplab_v1, view=KERNEL_4X4),
-        "DeepLab (basic), 4x4 kernel at input stride 4",
-        PAPER,
-        2015,
-        "to see what a small field of view costs",
-        VGG,
-        default_encoder="vgg16",
-    ),
-    "deeplab_4x4_stride8": ModelEntry(
-        partial(build_deeplab_v1, view=KERNEL_4X4_STRIDE_8),
-        "DeepLab-4x4, input stride 8",
-        PAPER,
-        2015,
-        "the same weights, twice the field of view",
-        VGG,
-        default_encoder="vgg16",
-    ),
-    "deeplab_msc_4x4": ModelEntry(
-        partial(build_deeplab_v1, view=KERNEL_4X4_ALIGNED, multi_scale=True),
-        "DeepLab-MSc, 4x4 kernel",
-        PAPER,
-        2015,
-        "multi-scale features on the basic net",
-        VGG,
-        default_encoder="vgg16",
+    "deeplab_msc_4x4": _other(
+        KERNEL_4X4_ALIGNED, "DeepLab-MSc, 4x4 kernel", "multi-scale features on the basic net", multi_scale=True
     ),
 }

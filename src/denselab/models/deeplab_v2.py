@@ -33,6 +33,7 @@ and augmentation LargeFOV 75.54, ASPP-L 76.35 (77.69 with the CRF).
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial, reduce
 from typing import Literal
@@ -43,12 +44,13 @@ from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.resnet import ResNet, load_resnet_weights
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
-from denselab.models.deeplab_v1 import STRIDE, score_layer
+from denselab.models.deeplab_v1 import RELEASE, STRIDE, score_layer
 
 ASPP_L = (6, 12, 18, 24)  # paper, section 4.1.2
 ASPP_S = (2, 4, 8, 12)
@@ -92,7 +94,12 @@ class DeepLabV2(SegmentationModel):
     """
 
     def __init__(
-        self, encoder: nn.Module, score_layers: ScoreLayers, num_classes: int, *, scales: Sequence[float] = (1.0,)
+        self,
+        encoder: VGG16ASPP | ResNet,
+        score_layers: ScoreLayers,
+        num_classes: int,
+        *,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__(num_classes)
         if not scales or scales[0] != 1 or min(scales) <= 0:
@@ -107,7 +114,7 @@ class DeepLabV2(SegmentationModel):
         for name in self.scale_names:
             self.add_module(name, nn.Identity())  # where hooks see a scale's map; score layers run once per scale
         self.fc_fusion = nn.Identity()
-        self.norm_is_frozen = False
+        self._norm_is_frozen = False
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) on pixels 0, 8, 16, ...: h = ceil((H - 1) / 8) + 1."""
@@ -148,21 +155,21 @@ class DeepLabV2(SegmentationModel):
         fused: Tensor = self.fc_fusion(reduce(torch.maximum, maps))
         return fused
 
+    def pretrained_stages(self) -> Stages:
+        """The encoder, with every fc6_k and fc7_k on VGG-16: all but the score layers."""
+        return below("encoder", self.encoder.weight_stages())
+
+    @property
+    def norm_is_frozen(self) -> bool:
+        return self._norm_is_frozen
+
     def freeze_norm(self) -> None:
         """From here on batch normalisation keeps statistics, scale and shift (the release: use_global_stats, lr_mult 0)."""
-        self.norm_is_frozen = True
+        self._norm_is_frozen = True
         for layer in self.encoder.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "DeepLabV2":
-        super().train(mode)
-        if self.norm_is_frozen:
-            for layer in self.encoder.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
-        return self
+        self.rest_norms(["encoder"])
 
     def landmarks(self) -> dict[str, str]:
         """ASPP's branches, or with several scales their score maps: branches run once per scale."""
@@ -238,70 +245,57 @@ def build_deeplab_v2_resnet(
 
 VGG = ("vgg16", "vgg16_bn")
 PAPER = "Chen et al.: DeepLab, Atrous Convolution and Fully Connected CRFs (v2)"
-RESNET101 = ("resnet101",)
+ON_VGG = ModelEntry(
+    build=build_deeplab_v2_vgg,
+    title="DeepLab v2 on VGG-16, ASPP-L",
+    paper=PAPER,
+    year=2016,
+    use="four fields of view at once",
+    encoders=VGG,
+    default_encoder="vgg16",
+    release=RELEASE,
+)
+ON_RESNET = replace(
+    ON_VGG,
+    build=build_deeplab_v2_resnet,
+    title="DeepLab v2 on ResNet-101, ASPP-L",
+    use="v2's head without its three scales",
+    encoders=("resnet101",),
+    default_encoder="resnet101",
+    frozen_norm=True,
+)
 
 ENTRIES: dict[str, ModelEntry] = {
-    "deeplabv2_vgg": ModelEntry(
-        build_deeplab_v2_vgg,
-        "DeepLab v2 on VGG-16, ASPP-L",
-        PAPER,
-        2016,
-        "four fields of view at once",
-        VGG,
-        default_encoder="vgg16",
+    "deeplabv2_vgg": ON_VGG,
+    "deeplabv2_vgg_s": replace(
+        ON_VGG,
+        build=partial(build_deeplab_v2_vgg, rates=ASPP_S),
+        title="DeepLab v2 on VGG-16, ASPP-S",
+        use="to see what small rates do",
     ),
-    "deeplabv2_vgg_s": ModelEntry(
-        partial(build_deeplab_v2_vgg, rates=ASPP_S),
-        "DeepLab v2 on VGG-16, ASPP-S",
-        PAPER,
-        2016,
-        "to see what small rates do",
-        VGG,
-        default_encoder="vgg16",
+    "deeplabv2_vgg_msc": replace(
+        ON_VGG,
+        build=partial(build_deeplab_v2_vgg, scales=MSC_SCALES),
+        title="DeepLab v2 on VGG-16, ASPP-L, multi-scale inputs",
+        use="things of very different size",
     ),
-    "deeplabv2_vgg_msc": ModelEntry(
-        partial(build_deeplab_v2_vgg, scales=MSC_SCALES),
-        "DeepLab v2 on VGG-16, ASPP-L, multi-scale inputs",
-        PAPER,
-        2016,
-        "things of very different size",
-        VGG,
-        default_encoder="vgg16",
+    "deeplabv2_resnet101": ON_RESNET,
+    "deeplabv2_resnet101_s": replace(
+        ON_RESNET,
+        build=partial(build_deeplab_v2_resnet, rates=ASPP_S),
+        title="DeepLab v2 on ResNet-101, ASPP-S",
+        use="small rates on a deep trunk",
     ),
-    "deeplabv2_resnet101": ModelEntry(
-        build_deeplab_v2_resnet,
-        "DeepLab v2 on ResNet-101, ASPP-L",
-        PAPER,
-        2016,
-        "v2's head without its three scales",
-        RESNET101,
-        default_encoder="resnet101",
+    "deeplabv2_resnet101_largefov": replace(
+        ON_RESNET,
+        build=partial(build_deeplab_v2_resnet, rates=RATE_LARGE_FOV),
+        title="DeepLab v2 on ResNet-101, LargeFOV",
+        use="one score layer on a dilated ResNet",
     ),
-    "deeplabv2_resnet101_s": ModelEntry(
-        partial(build_deeplab_v2_resnet, rates=ASPP_S),
-        "DeepLab v2 on ResNet-101, ASPP-S",
-        PAPER,
-        2016,
-        "small rates on a deep trunk",
-        RESNET101,
-        default_encoder="resnet101",
-    ),
-    "deeplabv2_resnet101_largefov": ModelEntry(
-        partial(build_deeplab_v2_resnet, rates=RATE_LARGE_FOV),
-        "DeepLab v2 on ResNet-101, LargeFOV",
-        PAPER,
-        2016,
-        "one score layer on a dilated ResNet",
-        RESNET101,
-        default_encoder="resnet101",
-    ),
-    "deeplabv2_resnet101_msc": ModelEntry(
-        partial(build_deeplab_v2_resnet, scales=MSC_SCALES),
-        "DeepLab v2 on ResNet-101, ASPP-L, multi-scale inputs",
-        PAPER,
-        2016,
-        "v2 as published, its best",
-        RESNET101,
-        default_encoder="resnet101",
+    "deeplabv2_resnet101_msc": replace(
+        ON_RESNET,
+        build=partial(build_deeplab_v2_resnet, scales=MSC_SCALES),
+        title="DeepLab v2 on ResNet-101, ASPP-L, multi-scale inputs",
+        use="v2 as published, its best",
     ),
 }

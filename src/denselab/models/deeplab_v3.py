@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet, load_resnet_weights
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
@@ -39,6 +40,7 @@ from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_logits
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import deeplab_release
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,9 @@ class DeepLabV3(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_aligned(coarse, self.encoder.output_stride, size)
 
+    def pretrained_stages(self) -> Stages:
+        return below("encoder", self.encoder.weight_stages())
+
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {"logits": "class scores before enlargement"}
 
@@ -102,6 +107,9 @@ class DeepLabV3Encoder(SegmentationModel):
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_logits(coarse, self.stride, size)
+
+    def pretrained_stages(self) -> Stages:
+        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {"logits": "class scores before enlargement"}
@@ -169,16 +177,20 @@ def build_deeplabv3(options: ModelOptions) -> SegmentationModel:
 
 PAPER = "Chen et al.: Rethinking Atrous Convolution (v3)"
 
+OUTPUT_STRIDES = tuple(ATROUS_RATES)
+RELEASE = deeplab_release()  # of v3+ too
+
 ENTRIES: dict[str, ModelEntry] = {
     "deeplabv3": ModelEntry(
-        build_deeplabv3,
-        "DeepLabV3, multi-grid and ASPP",
-        PAPER,
-        2017,
-        "large context, no decoder",
-        ("resnet50", "resnet101"),
+        build=build_deeplabv3,
+        title="DeepLabV3, multi-grid and ASPP",
+        paper=PAPER,
+        year=2017,
+        use="large context, no decoder",
+        encoders=("resnet50", "resnet101"),
         any_encoder=True,
         default_encoder="resnet50",
-        output_strides=(8, 16, 32),
+        output_strides=OUTPUT_STRIDES,
+        release=RELEASE,
     ),
 }

@@ -32,6 +32,7 @@ In all others weights and depthwise_weights are `conv.weight`, BatchNorm/{gamma,
 `norm.{weight,bias,running_mean,running_var}`.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -41,6 +42,7 @@ from torch.nn import functional as F
 
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
@@ -52,7 +54,9 @@ from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import (
     ATROUS_RATES,
     LOGITS_STD,
+    OUTPUT_STRIDES,
     PREFERRED_STRIDE,
+    RELEASE,
     DeepLabV3,
     dilated_encoder,
     own_resnet,
@@ -115,6 +119,9 @@ class DeepLabV3Plus(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_aligned(coarse, LOW_LEVEL_STRIDE, size)
 
+    def pretrained_stages(self) -> Stages:
+        return below("encoder", self.encoder.weight_stages())
+
     def landmarks(self) -> dict[str, str]:
         seen = self.aspp.landmarks("aspp")
         seen["feature_projection0"] = "low-level features, 48 channels"
@@ -173,6 +180,9 @@ class DeepLabV3PlusEncoder(SegmentationModel):
             return (main,)
         return main, enlarge_logits(self.aux_head(stages[-2]), self.encoder.stages[-2].stride, size)
 
+    def pretrained_stages(self) -> Stages:
+        return below("encoder", self.encoder.weight_stages())
+
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {
             "feature_projection0": "low-level features, 48 channels",
@@ -229,68 +239,59 @@ def build_deeplabv3plus_mobilenetv2(options: ModelOptions) -> DeepLabV3:
 
 PAPER = "Chen et al.: Encoder-Decoder with Atrous Separable Convolution (v3+)"
 
+ON_XCEPTION = ModelEntry(
+    build=partial(build_deeplabv3plus_xception, layers=65),
+    title="DeepLabV3+ on Xception-65, as released",
+    paper=PAPER,
+    year=2018,
+    use="the best of the release",
+    output_strides=OUTPUT_STRIDES,
+    release=RELEASE,
+)
+ON_RESNET = replace(
+    ON_XCEPTION,
+    build=build_deeplabv3plus_resnet,
+    title="DeepLabV3+ on ResNet-50, as released",
+    use="the release's form with ImageNet weights",
+    encoders=("resnet50",),
+    default_encoder="resnet50",
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "deeplabv3plus": ModelEntry(
-        build_deeplabv3plus,
-        "DeepLabV3+ on any encoder",
-        PAPER,
-        2018,
-        "the default: light, exact borders",
+    "deeplabv3plus": replace(
+        ON_XCEPTION,
+        build=build_deeplabv3plus,
+        title="DeepLabV3+ on any encoder",
+        use="the default: light, exact borders",
         any_encoder=True,
         default_encoder="mobilenetv2_100",
-        output_strides=(8, 16, 32),
         aux=True,
     ),
-    "deeplabv3plus_xception65": ModelEntry(
-        partial(build_deeplabv3plus_xception, layers=65),
-        "DeepLabV3+ on Xception-65, as released",
-        PAPER,
-        2018,
-        "the best of the release",
-        output_strides=(8, 16, 32),
+    "deeplabv3plus_xception65": ON_XCEPTION,
+    "deeplabv3plus_xception41": replace(
+        ON_XCEPTION,
+        build=partial(build_deeplabv3plus_xception, layers=41),
+        title="DeepLabV3+ on Xception-41, as released",
+        use="the release's smaller trunk",
     ),
-    "deeplabv3plus_xception41": ModelEntry(
-        partial(build_deeplabv3plus_xception, layers=41),
-        "DeepLabV3+ on Xception-41, as released",
-        PAPER,
-        2018,
-        "the release's smaller trunk",
-        output_strides=(8, 16, 32),
+    "deeplabv3plus_xception71": replace(
+        ON_XCEPTION,
+        build=partial(build_deeplabv3plus_xception, layers=71),
+        title="DeepLabV3+ on Xception-71, as released",
+        use="the paper's best on streets",
     ),
-    "deeplabv3plus_xception71": ModelEntry(
-        partial(build_deeplabv3plus_xception, layers=71),
-        "DeepLabV3+ on Xception-71, as released",
-        PAPER,
-        2018,
-        "the paper's best on streets",
-        output_strides=(8, 16, 32),
-    ),
-    "deeplabv3plus_resnet50": ModelEntry(
-        build_deeplabv3plus_resnet,
-        "DeepLabV3+ on ResNet-50, as released",
-        PAPER,
-        2018,
-        "the release's form with ImageNet weights",
-        ("resnet50",),
-        default_encoder="resnet50",
-        output_strides=(8, 16, 32),
-    ),
-    "deeplabv3plus_resnet101": ModelEntry(
-        build_deeplabv3plus_resnet,
-        "DeepLabV3+ on ResNet-101, as released",
-        PAPER,
-        2018,
-        "the paper's ablations",
-        ("resnet101",),
+    "deeplabv3plus_resnet50": ON_RESNET,
+    "deeplabv3plus_resnet101": replace(
+        ON_RESNET,
+        title="DeepLabV3+ on ResNet-101, as released",
+        use="the paper's ablations",
+        encoders=("resnet101",),
         default_encoder="resnet101",
-        output_strides=(8, 16, 32),
     ),
-    "deeplabv3plus_mobilenetv2": ModelEntry(
-        build_deeplabv3plus_mobilenetv2,
-        "DeepLabV3+ on MobileNetV2, as released: no decoder",
-        PAPER,
-        2018,
-        "2.1 M parameters, for phones",
-        output_strides=(8, 16, 32),
+    "deeplabv3plus_mobilenetv2": replace(
+        ON_XCEPTION,
+        build=build_deeplabv3plus_mobilenetv2,
+        title="DeepLabV3+ on MobileNetV2, as released: no decoder",
+        use="2.1 M parameters, for phones",
     ),
 }

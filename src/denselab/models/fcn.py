@@ -30,7 +30,7 @@ Expected: 63.6, 65.0, 65.5, 65.4 mIoU (32s, 16s, 8s, at-once), AlexNet 48.0, on 
 (release; by the authors); GoogLeNet 42.5 on VOC 2011 val (paper, table 1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -41,6 +41,7 @@ from denselab.encoders.alexnet import CHANNELS as ALEXNET_CHANNELS
 from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import DROPOUT, GoogLeNet
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.taps import Tap
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
@@ -48,6 +49,7 @@ from denselab.layers.geometry import PIXELS, Grid
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import Release
 
 Stride = Literal[32, 16, 8]
 REFERENCE_PAD = 100  # conv1_1 (VGG-16) and conv1 (AlexNet) in every released net
@@ -69,6 +71,9 @@ class Decapitated(nn.Module):
 
     def grid(self, top: Grid) -> Grid:
         return top
+
+    def weight_stages(self) -> Stages:
+        return ()
 
 
 class FixedScale(nn.Module):
@@ -188,6 +193,11 @@ class FCN(SegmentationModel):
         full: Tensor = self.get_submodule(self.last_name)(coarse)
         return full[..., self.crop : self.crop + size[0], self.crop : self.crop + size[1]]
 
+    def pretrained_stages(self) -> Stages:
+        """The trunk, and fc6 and fc7, which are ImageNet's classifier; not the scores."""
+        trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
+        return below("encoder", trunk) + below("classifier", classifier)
+
     def landmarks(self) -> dict[str, str]:
         """The scores before and after each skip."""
         found = {"score_fr": "scores of the convolutionalised classifier, stride 32"}
@@ -274,50 +284,69 @@ PAPER = "Long, Shelhamer, Darrell: Fully Convolutional Networks"
 VGG = ("vgg16", "vgg16_bn")
 CAFFE = (*VGG, "alexnet", "googlenet")
 
+RELEASE = Release((500, 500), "shrink")  # at their own size; VOC's have 500 pixels at most
+REFERENCE = ModelEntry(
+    build=partial(build_fcn, stride=32),
+    title="FCN-32s, Caffe geometry",
+    paper=PAPER,
+    year=2015,
+    use="the start of it all",
+    encoders=CAFFE,
+    any_encoder=True,
+    default_encoder="vgg16",
+    release=RELEASE,
+)
+PADDED = ModelEntry(
+    build=partial(build_fcn, stride=32, padded=True),
+    title="FCN-32s, padded",
+    paper=PAPER,
+    year=2015,
+    use="half the cost",
+    encoders=VGG,
+    default_encoder="vgg16",
+    release=RELEASE,
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "fcn32s": ModelEntry(
-        partial(build_fcn, stride=32),
-        "FCN-32s, Caffe geometry",
-        PAPER,
-        2015,
-        "the start of it all",
-        CAFFE,
-        True,
-        "vgg16",
+    "fcn32s": REFERENCE,
+    "fcn16s": replace(
+        REFERENCE,
+        build=partial(build_fcn, stride=16),
+        title="FCN-16s, Caffe geometry",
+        use="one skip: pool4",
+        stages=("fcn32s",),
     ),
-    "fcn16s": ModelEntry(
-        partial(build_fcn, stride=16), "FCN-16s, Caffe geometry", PAPER, 2015, "one skip: pool4", CAFFE, True, "vgg16"
+    "fcn8s": replace(
+        REFERENCE,
+        build=partial(build_fcn, stride=8),
+        title="FCN-8s, Caffe geometry",
+        use="the classic baseline",
+        stages=("fcn32s", "fcn16s"),
     ),
-    "fcn8s": ModelEntry(
-        partial(build_fcn, stride=8),
-        "FCN-8s, Caffe geometry",
-        PAPER,
-        2015,
-        "the classic baseline",
-        CAFFE,
-        True,
-        "vgg16",
+    "fcn8s_atonce": replace(
+        REFERENCE,
+        build=partial(build_fcn, stride=8, at_once=True),
+        title="FCN-8s at-once",
+        use="8s, no stages",
     ),
-    "fcn8s_atonce": ModelEntry(
-        partial(build_fcn, stride=8, at_once=True), "FCN-8s at-once", PAPER, 2015, "8s, no stages", CAFFE, True, "vgg16"
+    "fcn8s_learnt": replace(
+        REFERENCE,
+        build=partial(build_fcn, stride=8, learn_upsampling=True),
+        title="FCN-8s of the paper, upsampling learnt",
+        use="to compare with frozen upsampling",
+        stages=("fcn32s", "fcn16s"),
     ),
-    "fcn8s_learnt": ModelEntry(
-        partial(build_fcn, stride=8, learn_upsampling=True),
-        "FCN-8s of the paper, upsampling learnt",
-        PAPER,
-        2015,
-        "to compare with frozen upsampling",
-        CAFFE,
-        True,
-        "vgg16",
+    "fcn32s_padded": PADDED,
+    "fcn16s_padded": replace(
+        PADDED,
+        build=partial(build_fcn, stride=16, padded=True),
+        title="FCN-16s, padded",
+        stages=("fcn32s_padded",),
     ),
-    "fcn32s_padded": ModelEntry(
-        partial(build_fcn, stride=32, padded=True), "FCN-32s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
-    ),
-    "fcn16s_padded": ModelEntry(
-        partial(build_fcn, stride=16, padded=True), "FCN-16s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
-    ),
-    "fcn8s_padded": ModelEntry(
-        partial(build_fcn, stride=8, padded=True), "FCN-8s, padded", PAPER, 2015, "half the cost", VGG, False, "vgg16"
+    "fcn8s_padded": replace(
+        PADDED,
+        build=partial(build_fcn, stride=8, padded=True),
+        title="FCN-8s, padded",
+        stages=("fcn32s_padded", "fcn16s_padded"),
     ),
 }

@@ -110,10 +110,10 @@ def build_patchwise(options: ModelOptions) -> Patchwise:
 
 ENTRIES: dict[str, ModelEntry] = {
     "patchwise": ModelEntry(
-        build_patchwise,
-        "the window around every 8th pixel",
-        "Ciresan et al.: Deep Neural Networks Segment Neuronal Membranes",
-        2012,
-        "what came before FCN, to see why it went",
+        build=build_patchwise,
+        title="the window around every 8th pixel",
+        paper="Ciresan et al.: Deep Neural Networks Segment Neuronal Membranes",
+        year=2012,
+        use="what came before FCN, to see why it went",
     ),
 }

@@ -56,10 +56,10 @@ def build_pixelwise(options: ModelOptions) -> Pixelwise:
 
 ENTRIES: dict[str, ModelEntry] = {
     "pixelwise": ModelEntry(
-        build_pixelwise,
-        "convolutions without pools at full resolution",
-        "no paper: the first idea that FCN's introduction argues against",
-        2015,
-        "to see what pools are for",
+        build=build_pixelwise,
+        title="convolutions without pools at full resolution",
+        paper="no paper: the first idea that FCN's introduction argues against",
+        year=2015,
+        use="to see what pools are for",
     ),
 }

@@ -23,6 +23,7 @@ Expected on CamVid test (by the authors): SegNet 60.1 mIoU from 3,433 pictures (
 (table 1). Others quote Bayesian SegNet with 63.1 (from memory, unverified).
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +31,13 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, vgg_convolutions, vgg_normalisations
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool, max_pool_with_indices
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import UNSCALED, Release
 
 SMALLEST = 32  # pixels: two cells at conv5
 SHIFT = 0.001  # release: shift_filler of every BN layer
@@ -99,6 +102,10 @@ class SegNet(SegmentationModel):
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return coarse[..., : size[0], : size[1]]
+
+    def pretrained_stages(self) -> Stages:
+        """VGG-16's thirteen convolutions, a stage to each pool."""
+        return stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
 
     def landmarks(self) -> dict[str, str]:
         """The decoder, after each unpooling and each block."""
@@ -230,26 +237,43 @@ SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
 BAYESIAN_SEGNET = "Kendall, Badrinarayanan, Cipolla: Bayesian SegNet"
 VGG = ("vgg16", "vgg16_bn")
 
+RELEASE = Release((360, 480), "inside", caffe=UNSCALED)
+OF_VOC = replace(RELEASE, size=(224, 224))  # the model zoo's segnet_pascal
+FULL = ModelEntry(
+    build=build_segnet,
+    title="SegNet",
+    paper=SEGNET,
+    year=2017,
+    use="streets; little memory, sharp borders",
+    encoders=VGG,
+    default_encoder="vgg16",
+    release=replace(RELEASE, by_classes={21: OF_VOC}),
+)
+BASIC = ModelEntry(
+    build=build_segnet_basic,
+    title="SegNet-Basic",
+    paper=SEGNET,
+    year=2017,
+    use="the small variant, to compare with",
+    release=RELEASE,
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "segnet": ModelEntry(
-        build_segnet, "SegNet", SEGNET, 2017, "streets; little memory, sharp borders", VGG, False, "vgg16"
+    "segnet": FULL,
+    "segnet_basic": BASIC,
+    "bayesian_segnet": replace(
+        FULL,
+        build=partial(build_segnet, bayesian=True),
+        title="Bayesian SegNet",
+        paper=BAYESIAN_SEGNET,
+        use="says where it is uncertain",
+        release=RELEASE,
     ),
-    "segnet_basic": ModelEntry(build_segnet_basic, "SegNet-Basic", SEGNET, 2017, "the small variant, to compare with"),
-    "bayesian_segnet": ModelEntry(
-        partial(build_segnet, bayesian=True),
-        "Bayesian SegNet",
-        BAYESIAN_SEGNET,
-        2017,
-        "says where it is uncertain",
-        VGG,
-        False,
-        "vgg16",
-    ),
-    "bayesian_segnet_basic": ModelEntry(
-        partial(build_segnet_basic, bayesian=True),
-        "Bayesian SegNet-Basic",
-        BAYESIAN_SEGNET,
-        2017,
-        "uncertainty from a small network",
+    "bayesian_segnet_basic": replace(
+        BASIC,
+        build=partial(build_segnet_basic, bayesian=True),
+        title="Bayesian SegNet-Basic",
+        paper=BAYESIAN_SEGNET,
+        use="uncertainty from a small network",
     ),
 }

@@ -17,6 +17,7 @@ mIoU 60.5 and 63.7 (FCN on ResNet-50, -101), 66.4, 67.4 and 60.3 (DeepLabV3 on R
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -26,8 +27,10 @@ from torch.nn import functional as F
 from torchvision.models import mobilenet_v3_large
 
 from denselab.encoders.resnet import ResNet, load_resnet_weights
+from denselab.encoders.stages import Stages, below, stages_ending_with
 from denselab.layers.pad import pad_to_multiple
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import Release
 
 ATROUS_RATES = (12, 24, 36)  # torchvision's, made for output stride 8; v3's paper has 6, 12, 18 at 16
 ASPP_CHANNELS = 256  # v3, section 3.3
@@ -123,9 +126,11 @@ class MobileNetV3(nn.Sequential):
         for norm in self.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 norm.momentum = BN_MOMENTUM
+        strides = [max(m.stride[0] for m in block.modules() if isinstance(m, nn.Conv2d)) for block in self]
+        self.stage_ends = [str(i) for i, following in enumerate([*strides[1:], 2]) if following > 1]
         stride, self.tap = 1, 0  # tap: how many blocks it takes to reach stride 8
         while stride < 8:
-            stride *= max(m.stride[0] for m in self[self.tap].modules() if isinstance(m, nn.Conv2d))
+            stride *= strides[self.tap]
             self.tap += 1
         self.low_channels: int = features[self.tap - 1].out_channels
         self.high_channels: int = features[-1].out_channels
@@ -139,13 +144,17 @@ class MobileNetV3(nn.Sequential):
                 maps["stride8"] = x
         return {**maps, "last": x}
 
+    def weight_stages(self) -> Stages:
+        """A stage begins with each block that strides."""
+        return stages_ending_with(self, self.stage_ends)
+
 
 class TorchvisionForm(SegmentationModel):
     """A backbone with one head on its deepest map (FCN, DeepLabV3) or on two (LR-ASPP); logits on the head's own grid."""
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: ResNet | MobileNetV3,
         taps: tuple[str, ...],
         classifier: nn.Module,
         num_classes: int,
@@ -168,6 +177,9 @@ class TorchvisionForm(SegmentationModel):
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         size = (images.shape[-2], images.shape[-1])
         return tuple(self.enlarge(coarse, size) for coarse in self._logits(images))
+
+    def pretrained_stages(self) -> Stages:
+        return below("backbone", self.backbone.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         """ASPP's branches where there are any."""
@@ -215,64 +227,60 @@ TORCHVISION_FCN = "FCN head on a dilated ResNet (torchvision)"
 DEEPLAB_V3 = "Chen et al.: Rethinking Atrous Convolution (v3)"
 MOBILENET_V3 = "Howard et al.: Searching for MobileNetV3"
 
+RELEASE = Release((520, 520), "shorter")  # references/segmentation/presets.py: the transforms of the weights
+ON_RESNET = ModelEntry(
+    build=partial(build_on_resnet, depth=50, head="fcn"),
+    title="FCN on ResNet-50, torchvision's form",
+    paper=TORCHVISION_FCN,
+    year=2019,
+    use="weights for VOC's classes",
+    encoders=("resnet50",),
+    default_encoder="resnet50",
+    aux=True,
+    release=RELEASE,
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "fcn_resnet50": ModelEntry(
-        partial(build_on_resnet, depth=50, head="fcn"),
-        "FCN on ResNet-50, torchvision's form",
-        TORCHVISION_FCN,
-        2019,
-        "weights for VOC's classes",
-        ("resnet50",),
-        False,
-        "resnet50",
-        aux=True,
+    "fcn_resnet50": ON_RESNET,
+    "fcn_resnet101": replace(
+        ON_RESNET,
+        build=partial(build_on_resnet, depth=101, head="fcn"),
+        title="FCN on ResNet-101, torchvision's form",
+        encoders=("resnet101",),
+        default_encoder="resnet101",
     ),
-    "fcn_resnet101": ModelEntry(
-        partial(build_on_resnet, depth=101, head="fcn"),
-        "FCN on ResNet-101, torchvision's form",
-        TORCHVISION_FCN,
-        2019,
-        "weights for VOC's classes",
-        ("resnet101",),
-        False,
-        "resnet101",
-        aux=True,
+    "deeplabv3_resnet50": replace(
+        ON_RESNET,
+        build=partial(build_on_resnet, depth=50, head="deeplab"),
+        title="DeepLabV3 on ResNet-50, torchvision's form",
+        paper=DEEPLAB_V3,
+        year=2017,
     ),
-    "deeplabv3_resnet50": ModelEntry(
-        partial(build_on_resnet, depth=50, head="deeplab"),
-        "DeepLabV3 on ResNet-50, torchvision's form",
-        DEEPLAB_V3,
-        2017,
-        "weights for VOC's classes",
-        ("resnet50",),
-        False,
-        "resnet50",
-        aux=True,
-    ),
-    "deeplabv3_resnet101": ModelEntry(
-        partial(build_on_resnet, depth=101, head="deeplab"),
-        "DeepLabV3 on ResNet-101, torchvision's form",
-        DEEPLAB_V3,
-        2017,
-        "the best of torchvision's weights",
-        ("resnet101",),
-        False,
-        "resnet101",
-        aux=True,
+    "deeplabv3_resnet101": replace(
+        ON_RESNET,
+        build=partial(build_on_resnet, depth=101, head="deeplab"),
+        title="DeepLabV3 on ResNet-101, torchvision's form",
+        paper=DEEPLAB_V3,
+        year=2017,
+        use="the best of torchvision's weights",
+        encoders=("resnet101",),
+        default_encoder="resnet101",
     ),
     "deeplabv3_mobilenet_v3_large": ModelEntry(
-        partial(build_on_mobilenet, head="deeplab"),
-        "DeepLabV3 on MobileNetV3, torchvision's form",
-        DEEPLAB_V3,
-        2017,
-        "weights for VOC's classes, light",
+        build=partial(build_on_mobilenet, head="deeplab"),
+        title="DeepLabV3 on MobileNetV3, torchvision's form",
+        paper=DEEPLAB_V3,
+        year=2017,
+        use="weights for VOC's classes, light",
         aux=True,
+        release=RELEASE,
     ),
     "lraspp_mobilenet_v3_large": ModelEntry(
-        partial(build_on_mobilenet, head="lraspp"),
-        "LR-ASPP on MobileNetV3, torchvision's form",
-        MOBILENET_V3,
-        2019,
-        "the lightest: 3.2 M parameters",
+        build=partial(build_on_mobilenet, head="lraspp"),
+        title="LR-ASPP on MobileNetV3, torchvision's form",
+        paper=MOBILENET_V3,
+        year=2019,
+        use="the lightest: 3.2 M parameters",
+        release=RELEASE,
     ),
 }

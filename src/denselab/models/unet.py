@@ -20,18 +20,21 @@ up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is scor
 Expected: 92.0 % and 77.6 % IoU on the cell tracking sets PhC-U373 and DIC-HeLa (paper, table 2; by the authors).
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ShapeError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad, pad_to_multiple, round_up
 from denselab.layers.upsample import enlarge_logits
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+from denselab.models.release import AS_THEY_ARE, Release
 
 WIDTHS = (64, 128, 256, 512, 1024)  # channels per level, figure 1
 DEPTH = len(WIDTHS) - 1
@@ -236,6 +239,9 @@ class UNetEncoder(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_logits(coarse, self.strides[-1], size)
 
+    def pretrained_stages(self) -> Stages:
+        return below("encoder", self.encoder.weight_stages())
+
     def landmarks(self) -> dict[str, str]:
         return _decoder_landmarks("up", self.up)
 
@@ -282,25 +288,38 @@ def build_unet_release(options: ModelOptions) -> SegmentationModel:
 
 PAPER = "Ronneberger, Fischer, Brox: U-Net"
 
+RELEASE = Release((512, 512), "shrink", caffe=AS_THEY_ARE)  # its pixels are not known: the release was not at hand
+PADDED = ModelEntry(
+    build=build_unet,
+    title="U-Net, padded, batch normalisation",
+    paper=PAPER,
+    year=2015,
+    use="few pictures, fine borders",
+    any_encoder=True,
+    release=RELEASE,
+)
+
 ENTRIES: dict[str, ModelEntry] = {
-    "unet": ModelEntry(
-        build_unet, "U-Net, padded, batch normalisation", PAPER, 2015, "few pictures, fine borders", any_encoder=True
+    "unet": PADDED,
+    "unet_small": replace(
+        PADDED,
+        build=build_unet_small,
+        title="U-Net, padded, a quarter of the channels",
+        use="small pictures on a CPU",
+        any_encoder=False,
     ),
-    "unet_small": ModelEntry(
-        build_unet_small, "U-Net, padded, a quarter of the channels", PAPER, 2015, "small pictures on a CPU"
+    "unet_paper": replace(
+        PADDED,
+        build=build_unet_paper,
+        title="U-Net of the paper, unpadded, mirrored border",
+        use="cells and membranes, as published",
+        any_encoder=False,
     ),
-    "unet_paper": ModelEntry(
-        build_unet_paper,
-        "U-Net of the paper, unpadded, mirrored border",
-        PAPER,
-        2015,
-        "cells and membranes, as published",
-    ),
-    "unet_release": ModelEntry(
-        build_unet_release,
-        "U-Net of the authors' release, unpadded, mirrored border",
-        PAPER,
-        2015,
-        "the released weights of cells and membranes",
+    "unet_release": replace(
+        PADDED,
+        build=build_unet_release,
+        title="U-Net of the authors' release, unpadded, mirrored border",
+        use="the released weights of cells and membranes",
+        any_encoder=False,
     ),
 }

@@ -24,6 +24,7 @@ from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 from denselab.training.network import make_network
+from denselab.training.optim import heed_encoder_rate
 from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -71,6 +72,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
+    heed_encoder_rate(network.model, config)
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]

@@ -11,7 +11,6 @@ from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.engine.segmenter import Architecture
 from denselab.models.base import SegmentationModel
-from denselab.models.deeplab_v2 import DeepLabV2
 from denselab.training.initial import read_initial, start_from
 from denselab.training.recipe import Choice, choose_network
 
@@ -48,7 +47,7 @@ def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
     architecture = _architecture(settings, num_classes, initial is not None and initial.frozen_norm)
     model = architecture.create(settings.pretrained or "auto")
     # ImageNet weights freeze it too, and a network that cannot be frozen is not: what is stored is what it came to.
-    architecture = replace(architecture, frozen_norm=_norm_is_frozen(model))
+    architecture = replace(architecture, frozen_norm=model.norm_is_frozen)
     started = []
     if initial is not None and initial.tensors:
         frozen = "; batch normalisation stays frozen as it is there" if architecture.frozen_norm else ""
@@ -72,8 +71,3 @@ def _architecture(settings: Settings, num_classes: int, frozen_norm: bool) -> Ar
         crf_layer=crf if settings.crf_layer else None,
         frozen_norm=frozen_norm,
     )
-
-
-def _norm_is_frozen(model: SegmentationModel) -> bool:
-    network = model.network if isinstance(model, WithCRF) else model
-    return isinstance(network, DeepLabV2) and network.norm_is_frozen

@@ -7,7 +7,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from denselab.config import TrainConfig
-from denselab.crf_layer.with_crf import CRF, plain_name
+from denselab.crf_layer.with_crf import CRF
+from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
 
 START_DIVISOR = 25.0  # lr / 25 at the start of a warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
@@ -42,8 +44,8 @@ def set_lr(optimizer: Optimizer, config: TrainConfig, progress: float) -> float:
     return lr
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """SGD or AdamW over four groups: encoder or not, decayed or not (biases and norms are not); and one of a CRF layer.
+def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
+    """SGD or AdamW over four groups: pretrained or not, decayed or not (biases and norms are not); and one of a CRF layer.
 
     Its parameters are about 1 to 5 where a convolution's are about 0.05, and should move accordingly: CRF-RNN's release has
     lr_mult 10000 for its weights and 1000 for its compatibility, at an lr of 1e-13. Nothing draws them to zero.
@@ -59,12 +61,31 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
-def _grouped(model: nn.Module, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+def heed_encoder_rate(model: SegmentationModel, config: TrainConfig) -> None:
+    """Before anything is trained: at `encoder_lr_factor` 0 the pretrained part is frozen, its running statistics too.
+
+    Raises ConfigError where a rate of its own is asked for a part that the network does not have.
+    """
+    if config.encoder_lr_factor == 1:
+        return
+    if not model.pretrained_stages():
+        raise ConfigError(
+            f"encoder_lr_factor is {config.encoder_lr_factor:g}, but no part of {config.model!r} starts from ImageNet "
+            "weights; leave it at 1, or choose a network on an encoder"
+        )
+    if config.encoder_lr_factor == 0:
+        model.freeze_pretrained()
+
+
+def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+    pretrained = model.pretrained_parameters() if config.encoder_lr_factor != 1 else {}
+    # A part that is held still keeps its place: what last/ holds of the others is found by their position.
+    held = pretrained.keys() if config.encoder_lr_factor == 0 else set()
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad and name not in held:
             continue
-        factor = config.encoder_lr_factor if plain_name(name).startswith(("encoder.", "trunk.")) else 1.0
+        factor = config.encoder_lr_factor if name in pretrained else 1.0
         if name.endswith(".bias"):
             factor *= config.bias_lr_factor
         decay = config.weight_decay if parameter.ndim > 1 else 0.0

@@ -20,6 +20,7 @@ from denselab.engine.segmenter import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.files import unpack_json
 from denselab.migration import migrated, stamped
+from denselab.models import MODELS
 from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
 from denselab.training.recipe import default_epochs
 from denselab.training.records import RunRecords
@@ -27,13 +28,6 @@ from denselab.training.resume import LENGTHS, RESUMABLE, changed, clear_for_run,
 from denselab.training.run import RunSummary, how_to_continue, make_accelerator, run_training
 
 FORMAT = 2  # of stages.json; 1 did not say which version wrote it
-CHAINS: dict[str, tuple[str, ...]] = {
-    "fcn16s": ("fcn32s", "fcn16s"),
-    "fcn8s": ("fcn32s", "fcn16s", "fcn8s"),
-    "fcn8s_learnt": ("fcn32s", "fcn16s", "fcn8s_learnt"),
-    "fcn16s_padded": ("fcn32s_padded", "fcn16s_padded"),
-    "fcn8s_padded": ("fcn32s_padded", "fcn16s_padded", "fcn8s_padded"),
-}
 # The paper's three days for 32s and one day for each refinement (section 4.3).
 FIRST_SHARE, NEXT_SHARE = 3, 1
 # The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the skip's
@@ -60,10 +54,11 @@ class Stage:
 
 def chain_of(model: str | None) -> tuple[str, ...]:
     """The networks that are trained one after the other. Raises ConfigError with the names that have stages."""
-    if model not in CHAINS:
-        told = f"model {model!r} has none" if model else "no model was named"
-        raise ConfigError(f"stages: {told}; those that are trained in stages are {', '.join(CHAINS)}")
-    return CHAINS[model]
+    if model in MODELS and MODELS[model].stages:
+        return (*MODELS[model].stages, model)
+    told = f"model {model!r} has none" if model else "no model was named"
+    staged = [name for name, entry in MODELS.items() if entry.stages]
+    raise ConfigError(f"stages: {told}; those that are trained in stages are {', '.join(staged)}")
 
 
 def staged_settings(settings: Settings, run: Path) -> Settings:

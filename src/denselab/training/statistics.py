@@ -9,12 +9,10 @@ from collections.abc import Iterable
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from denselab.engine.segmenter import Preprocessing, forward_images
-from denselab.models.base import SegmentationModel
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+from denselab.models.base import RUNNING_NORMS, SegmentationModel
 
 
 def gather_statistics(
@@ -26,8 +24,8 @@ def gather_statistics(
     The variance is torch's, of the values divided by their number less one. Several processes average theirs. A network
     without such layers stays as it is, and so do layers that are frozen.
     """
-    model.train()  # does not wake a frozen layer (DeepLab v2)
-    layers = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats and m.training]
+    model.train()  # does not wake a layer that is frozen or rests
+    layers = [m for m in model.modules() if isinstance(m, RUNNING_NORMS) and m.track_running_stats and m.training]
     model.eval()
     if not layers:
         return

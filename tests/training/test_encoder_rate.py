@@ -1,0 +1,40 @@
+"""`encoder_lr_factor: 0` in whole runs: what the pretrained part was, it is in the model folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from denselab.data import Dataset
+from denselab.engine.segmenter import Architecture, load_segmenter
+from denselab.errors import ConfigError
+from denselab.training.run import run_training
+
+Settings = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    "more", [{"bn_statistics": "cumulative"}, {"ema": 0.0, "crf_layer": True}], ids=["mean-of-weights", "crf-layer"]
+)
+def test_the_pretrained_part_is_in_the_end_what_it_was(
+    tiny: Settings, tiny_data: Dataset, tmp_path: Path, more: Settings
+) -> None:
+    """Batch normalisation went on gathering statistics of the new pictures; config.py says "stays as it is"."""
+    settings = {**tiny, "epochs": 1, "validations": 1, "lr": 1e-2, "encoder_lr_factor": 0, **more}
+    run_training(settings, tiny_data, tmp_path / "run")
+    trained = load_segmenter(tmp_path / "run", "cpu")
+    torch.manual_seed(settings.get("seed", 0))
+    first = Architecture(trained.architecture.name, trained.architecture.num_classes, tiny["encoder"]).create()
+    before, after = first.state_dict(), trained.model.state_dict()
+    after = {name.removeprefix("network."): tensor for name, tensor in after.items()}
+    stays = first.pretrained_tensors().keys()
+    assert any(name.endswith("running_mean") for name in stays)
+    assert [name for name in stays if not torch.equal(before[name], after[name])] == []
+    assert all(not torch.equal(before[name], after[name]) for name, _ in first.named_parameters() if name not in stays)
+
+
+def test_a_network_without_one_is_refused_before_it_trains(tiny: Settings, tiny_data: Dataset, tmp_path: Path) -> None:
+    settings = {**tiny, "model": "unet_small", "encoder": None, "encoder_lr_factor": 0.1}
+    with pytest.raises(ConfigError, match="encoder_lr_factor is 0.1, but no part of 'unet_small'"):
+        run_training(settings, tiny_data, tmp_path / "run")
