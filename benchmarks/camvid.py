@@ -106,6 +106,7 @@ RECIPES: dict[str, Recipe] = {
     "bayesian_segnet": Recipe({}, full={**GATHERED, "epochs": 450}, reduced=HEAVY),  # dropout of a half wants longer
     "segnet_basic": Recipe({}, full=GATHERED, reduced={"batch": 4}),
     "bayesian_segnet_basic": Recipe({}, full={**GATHERED, "epochs": 450}, reduced={"batch": 4}),
+    "bayesian_segnet_camvid": Recipe({}, full={**GATHERED, "epochs": 450}, reduced=HEAVY),
     "unet": Recipe({}, reduced=HEAVY),
     "unet_small": Recipe({}),
     "unet_paper": Recipe(PLAIN_NET, reduced={"batch": 2}),  # 180x240 is mirrored to 364x428

@@ -125,6 +125,7 @@ class PlainUNetPaper(nn.Module):
         self.down[4].append(nn.Dropout())
         ups = ((1024, 512), (512, 256), (256, 128), (128, 128 if release else 64))
         self.up = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, 2) for i, o in ups)
+        self.release = release
         if release:
             self.up = nn.ModuleList(nn.Sequential(up, nn.ReLU(inplace=True)) for up in self.up)
         self.joined = nn.ModuleList(self.double(i // 2 + o, i // 2) for i, o in ups)
@@ -143,7 +144,8 @@ class PlainUNetPaper(nn.Module):
         for up, joined, skip in zip(self.up, self.joined, skips[-2::-1], strict=True):
             x = up(x)
             top, left = (skip.shape[-2] - x.shape[-2]) // 2, (skip.shape[-1] - x.shape[-1]) // 2
-            x = joined(torch.cat([skip[..., top : top + x.shape[-2], left : left + x.shape[-1]], x], 1))
+            skip = skip[..., top : top + x.shape[-2], left : left + x.shape[-1]]
+            x = joined(torch.cat([x, skip] if self.release else [skip, x], 1))
         return self.score(x)
 
 
@@ -164,16 +166,20 @@ def there_and_back(x: Tensor, encoder: nn.ModuleList, decoder: nn.ModuleList, dr
 
 
 class PlainSegNet(nn.Module):
-    """VGG-16 with normalisation and its mirror image, unpooling by indices. dropout: Bayesian, of the three deepest."""
+    """VGG-16 with normalisation and its mirror image, unpooling by indices. dropout: Bayesian, of the three deepest.
 
-    def __init__(self, classes: int, dropout: float = 0.0) -> None:
+    classifier: one more convolution, after the last of the decoder.
+    """
+
+    def __init__(self, classes: int, dropout: float = 0.0, *, classifier: bool = False) -> None:
         super().__init__()
         self.encoder = vgg_blocks(norm=True)
         mirrored = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64))
         self.decoder = nn.ModuleList(
             vgg_block(i, o, norm=True) for i, o in zip((512, 512, 256, 128), mirrored, strict=True)
         )
-        self.decoder.append(nn.Sequential(conv(64, 64, norm=True), nn.Conv2d(64, classes, 3, padding=1)))
+        self.decoder.append(nn.Sequential(*(conv(64, 64, norm=True) for _ in range(1 + classifier))))
+        self.decoder[-1].append(nn.Conv2d(64, classes, 3, padding=1))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -247,6 +253,7 @@ PLAIN: dict[str, Callable[[int], nn.Module]] = {
     "segnet_basic": PlainSegNetBasic,
     "bayesian_segnet": partial(PlainSegNet, dropout=0.5),
     "bayesian_segnet_basic": partial(PlainSegNetBasic, dropout=0.5),
+    "bayesian_segnet_camvid": partial(PlainSegNet, dropout=0.5, classifier=True),
     **DEEPLABS,
 }
 

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def shape_proto(shape: Sequence[int]) -> bytes:
     return b"".join(chunk(2, number(1, side)) for side in shape)
 
 
-DTYPES = {"float32": 1, "float64": 2, "int64": 9, "float16": 19}
+DTYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
 
 
 def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray], shards: int = 1) -> Path:
@@ -135,16 +135,49 @@ def fast_crc(raw: bytes) -> int:
     return compiled(memoryview(raw))
 
 
+def tensor_proto(array: np.ndarray) -> bytes:
+    """TensorProto {dtype 1, shape 2, ...} as tf.make_tensor_proto fills it: raw bytes (4) of two values and more, else a list.
+
+    The lists: float_val 5, double_val 6, half_val 13 (the bits as integers). A scalar has a shape without dimensions.
+    """
+    head = number(1, DTYPES[str(array.dtype)]) + chunk(2, shape_proto(array.shape))
+    if array.size > 1:
+        return head + chunk(4, array.tobytes())
+    return head + listed_values(array)
+
+
+def listed_values(array: np.ndarray) -> bytes:
+    """The values of a TensorProto one by one, packed; nothing where there are none."""
+    if not array.size:
+        return b""
+    if array.dtype == np.float16:
+        return chunk(13, b"".join(varint(int(bits)) for bits in array.ravel().view(np.uint16)))
+    if array.dtype.kind == "i":
+        return chunk(7 if array.dtype == np.int32 else 10, b"".join(varint(int(n)) for n in array.ravel()))
+    return chunk(5 if array.dtype == np.float32 else 6, array.tobytes())
+
+
+def node(name: str, operation: str, attributes: Mapping[str, bytes] = MappingProxyType({}), inputs: str = "") -> bytes:
+    """NodeDef {name 1, op 2, input 3, attr 5 {key 1, value 2}} in a GraphDef's field 1."""
+    found = chunk(1, name.encode()) + chunk(2, operation.encode()) + (chunk(3, inputs.encode()) if inputs else b"")
+    return chunk(1, found + b"".join(chunk(5, chunk(1, k.encode()) + chunk(2, v)) for k, v in attributes.items()))
+
+
 def frozen_graph(constants: Mapping[str, np.ndarray]) -> bytes:
-    """GraphDef: node = 1 {name 1, op 2, attr 5 {key 1, value 2 {tensor 8 {dtype 1, shape 2, content 4}}}}, and others."""
-    out = chunk(1, chunk(1, b"ImageTensor") + chunk(2, b"Placeholder"))
+    """A GraphDef: a Const and an Identity for each of `constants`, and nodes that look like weights and are none."""
+    out = node("ImageTensor", "Placeholder", {"dtype": number(6, 4), "shape": chunk(7, shape_proto((1,)))})
     for name, array in constants.items():
-        tensor = number(1, DTYPES[str(array.dtype)]) + chunk(2, shape_proto(array.shape)) + chunk(4, array.tobytes())
-        dtype = chunk(5, chunk(1, b"dtype") + chunk(2, number(6, 1)))
-        value = chunk(5, chunk(1, b"value") + chunk(2, chunk(8, tensor)))
-        out += chunk(1, chunk(1, name.encode()) + chunk(2, b"Const") + dtype + value)
-        out += chunk(1, chunk(1, f"{name}/read".encode()) + chunk(2, b"Identity") + chunk(3, name.encode()))
-    return out
+        dtype = number(6, DTYPES[str(array.dtype)])
+        out += node(name, "Const", {"dtype": dtype, "value": chunk(8, tensor_proto(array))})
+        out += node(f"{name}/read", "Identity", {"T": dtype, "_class": chunk(1, chunk(2, b"loc:@x"))}, name)
+    axes, one = np.array([1, 2], np.int32), np.ones(3, "f4")
+    out += node("Mean/reduction_indices", "Const", {"dtype": number(6, 3), "value": chunk(8, tensor_proto(axes))})
+    out += node("Shape/weights", "Const", {"dtype": number(6, 3), "value": chunk(8, tensor_proto(axes[0]))})
+    out += node(
+        "names", "Const", {"dtype": number(6, 7), "value": chunk(8, number(1, 7) + chunk(2, b"") + chunk(8, b"x"))}
+    )
+    out += node("aspp0/weights/Assign", "Assign", {"value": chunk(8, tensor_proto(one))}, "aspp0/weights")
+    return out + chunk(4, number(1, 26))  # versions {producer 1}
 
 
 @pytest.fixture(scope="session")
@@ -159,5 +192,10 @@ def write() -> SimpleNamespace:
         crc32c,
         sstable,
         write_checkpoint,
+        tensor_proto,
+        listed_values,
+        node,
+        frozen_graph,
+        shape_proto,
     ]
-    return SimpleNamespace(**{f.__name__: f for f in functions}, frozen_graph=frozen_graph, shape_proto=shape_proto)
+    return SimpleNamespace(**{f.__name__: f for f in functions})

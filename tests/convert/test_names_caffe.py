@@ -106,6 +106,11 @@ def segnet_basic() -> Shapes:
     return shapes | {"conv_classifier": conv(11, 64, 1)}
 
 
+def of_the_zoo(basic: Shapes) -> Shapes:
+    """The model zoo's own name of the classifier."""
+    return {"dense_softmax_inner_prod" if name == "conv_classifier" else name: shape for name, shape in basic.items()}
+
+
 def largefov() -> Shapes:
     return vgg() | {"fc6": conv(1024, 512), "fc7": conv(1024, 1024, 1), "fc8_voc12": conv(21, 1024, 1)}
 
@@ -184,7 +189,7 @@ FULL: dict[str, tuple[str, str | None, Shapes]] = {
         | {"scale_pool4": [(512,)], "scale_pool3": [(256,)]},
     ),
     "fcn-8s-pascal of 2014": (
-        "fcn8s",
+        "fcn8s_learnt",
         None,
         {k: v for k, v in fcn().items() if k != "score_fr"}
         | {"score-fr": conv(21, 4096, 1), "score2": [up(4), (21,)], "score-pool4": conv(21, 512, 1), "score4": [up(4)]}
@@ -195,6 +200,11 @@ FULL: dict[str, tuple[str, str | None, Shapes]] = {
     "SegNet": ("segnet", None, segnet()),
     "Bayesian SegNet": ("bayesian_segnet", None, segnet()),
     "SegNet-Basic": ("segnet_basic", None, segnet_basic()),
+    "segnet_basic_camvid": ("segnet_basic", None, of_the_zoo(segnet_basic())),
+    "bayesian_segnet_basic_camvid": ("bayesian_segnet_basic", None, of_the_zoo(segnet_basic())),
+    "bayesian_segnet_camvid": (
+        "bayesian_segnet_camvid", None, segnet() | {"conv1_1_D": conv(64, 64), "conv1_1_D_bn": bn(64), "camvid": conv(11, 64)},
+    ),
     "DeepLab-LargeFOV": ("deeplab_largefov", None, largefov()),
     "DeepLab-MSc-LargeFOV": ("deeplab_msc_largefov", None, largefov_msc()),
     "DeepLab 4x4": (

@@ -99,20 +99,58 @@ def test_a_frozen_graph(write, tmp_path: Path) -> None:
 
 
 def constant(write, tensor: bytes) -> bytes:
-    value = write.chunk(5, write.chunk(1, b"value") + write.chunk(2, write.chunk(8, tensor)))
-    return write.chunk(1, write.chunk(1, b"c") + write.chunk(2, b"Const") + value)
+    return write.node("c", "Const", {"value": write.chunk(8, tensor)})
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (0,), (3, 0)])
+def test_a_scalar_and_an_empty_tensor_of_a_graph(write, tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    """TensorFlow lists them: float_val, double_val, half_val. A scalar's shape has no dimensions, and a value was broadcast to
+    it from a shape of one: "cannot broadcast a non-scalar", for the mul/x and sub/y of every released graph.
+    """
+    array = np.full(shape, 0.25, dtype)
+    path = tmp_path / "g.pb"
+    path.write_bytes(write.frozen_graph({"mul/x": array}))
+    read = read_frozen_graph(path)["mul/x"]
+    assert (read.shape, read.dtype) == (array.shape, array.dtype)
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("stored", [0, 1, 3, 6])
+def test_the_last_of_fewer_listed_values_stands_for_the_rest(write, tmp_path: Path, dtype: str, stored: int) -> None:
+    """So TensorFlow shortens a list whose end repeats itself; without any value it is all zeros."""
+    values = RNG.normal(size=stored).astype(dtype)
+    header = write.number(1, {"f4": 1, "f8": 2, "f2": 19}[dtype]) + write.chunk(2, write.shape_proto((2, 3)))
+    path = tmp_path / "g.pb"
+    path.write_bytes(constant(write, header + write.listed_values(values)))
+    expected = np.array([values[min(i, stored - 1)] if stored else 0 for i in range(6)], dtype).reshape(2, 3)
+    read = read_frozen_graph(path)["c"]
+    assert read.dtype == expected.dtype
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_more_listed_values_than_the_shape_has_are_refused(write, tmp_path: Path) -> None:
+    header = write.number(1, 1) + write.chunk(2, write.shape_proto((2,)))
+    path = tmp_path / "g.pb"
+    path.write_bytes(constant(write, header + write.listed_values(np.ones(3, "f4"))))
+    with pytest.raises(CheckpointError, match=r"g\.pb.*constant|variable 'c': shape \(2,\) with 3 values"):
+        read_frozen_graph(path)
 
 
 def test_one_listed_value_stands_for_all_without_memory(write, tmp_path: Path) -> None:
-    """2^50 values from one: a view, so nothing is allocated."""
+    """2^50 values from one or none: a view, so nothing is allocated. From two they would have to be made, and are refused."""
     path = tmp_path / "g.pb"
-    one = write.number(1, 1) + write.varint(5 << 3 | 5) + np.float32(0.5).tobytes()
-    path.write_bytes(constant(write, one + write.chunk(2, write.shape_proto((3, 2)))))
-    np.testing.assert_array_equal(read_frozen_graph(path)["c"], np.full((3, 2), 0.5, "f4"))
-    path.write_bytes(constant(write, one + write.chunk(2, write.shape_proto((1 << 25, 1 << 25)))))
-    assert read_frozen_graph(path)["c"].strides == (0, 0)
-    path.write_bytes(constant(write, one + write.chunk(2, write.shape_proto((1 << 40, 1 << 40)))))
-    with pytest.raises(CheckpointError, match=r"g\.pb"):
+    for stored in (1, 0):
+        value = write.number(1, 1) + write.listed_values(np.full(stored, 0.5, "f4"))
+        path.write_bytes(constant(write, value + write.chunk(2, write.shape_proto((1 << 25, 1 << 25)))))
+        assert read_frozen_graph(path)["c"].strides == (0, 0)
+        path.write_bytes(constant(write, value + write.chunk(2, write.shape_proto((1 << 40, 1 << 40)))))
+        with pytest.raises(CheckpointError, match=r"g\.pb"):
+            read_frozen_graph(path)
+    two = write.number(1, 1) + write.listed_values(np.ones(2, "f4")) + write.chunk(2, write.shape_proto((1 << 29,)))
+    path.write_bytes(constant(write, two))
+    with pytest.raises(CheckpointError, match=r"g\.pb.*more than 268435456 values in it are repeated ones"):
         read_frozen_graph(path)
 
 

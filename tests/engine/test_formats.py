@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from denselab import __version__
-from denselab.engine.formats import FORMAT, current_config, stamped_config
+from denselab.engine.formats import FORMAT, current_config, current_weights, stamped_config
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import CheckpointError
 from denselab.files import read_folder, write_folder
@@ -56,6 +56,24 @@ def test_the_newest_is_read_as_it_is_written() -> None:
     written = stamped_config({key: value for key, value in NEWEST.items() if key != "written_by"})
     assert (written["format"], written["written_by"]) == (FORMAT, __version__)
     assert current_config(written, "config.json") == {**NEWEST, "written_by": __version__}
+
+
+def test_unet_release_of_format_1_is_turned_as_it_is_read() -> None:
+    """It joined the skip first; its authors join the up-convolved map first. Weights stored before give the same logits."""
+    network = {**NETWORK, "name": "unet_release"}
+    config = current_config(
+        {"format": 1, "architecture": network, "labels": LABELS, "preprocessing": SEEN}, "config.json"
+    )
+    stored = {
+        "core.up.0.upconv.bias": torch.zeros(1),
+        "core.up.0.conv.conv1.weight": torch.arange(3.0).reshape(1, 3, 1, 1),
+    }
+    turned = current_weights(stored, config)["core.up.0.conv.conv1.weight"]
+    assert turned.flatten().tolist() == [2.0, 0.0, 1.0]
+    newest = current_config(
+        stamped_config({**NEWEST, "architecture": {**NEWEST["architecture"], "name": "unet_release"}}), ""
+    )
+    assert current_weights(stored, newest) is stored
 
 
 @pytest.fixture

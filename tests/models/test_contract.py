@@ -187,6 +187,7 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "segnet_basic": lambda: SegNetBasic(3, K, widths=(8, 8, 8, 8)),
     "bayesian_segnet": lambda: SegNet(3, K, dropout=0.1, blocks=THIN_VGG),
     "bayesian_segnet_basic": lambda: SegNetBasic(3, K, dropout=0.1, widths=(8, 8, 8, 8)),
+    "bayesian_segnet_camvid": lambda: SegNet(3, K, dropout=0.1, blocks=THIN_VGG, classifier=True),
 }
 AUXILIARY = {
     "deeplabv2_vgg_msc": 3,

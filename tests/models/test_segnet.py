@@ -58,10 +58,23 @@ BASIC_TABLE = [  # section 2
 ]
 
 
+CAMVID_TABLE = [
+    *TABLE[:-1],
+    ("conv1_1_D", 64, (360, 480)),
+    ("conv_classifier", 11, (360, 480)),
+]  # the zoo's Bayesian one
+
+
 def on_meta(num_classes: int = 11, *, basic: bool = False, bayesian: bool = False) -> SegmentationModel:
     build = build_segnet_basic if basic else build_segnet
     with torch.device("meta"):
         return build(ModelOptions(num_classes), bayesian=bayesian)
+
+
+def of_the_zoo(num_classes: int = 11) -> SegmentationModel:
+    """bayesian_segnet_camvid."""
+    with torch.device("meta"):
+        return build_segnet(ModelOptions(num_classes), bayesian=True, classifier=True)
 
 
 def parameters(model: nn.Module) -> int:
@@ -87,6 +100,29 @@ def test_parameters_of_segnet_basic() -> None:
     assert parameters(model) == parameters(on_meta(basic=True, bayesian=True)) == 1_416_587
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert sum(m.weight.numel() for m in convolutions) == 1_415_040
+
+
+def test_the_zoo_s_bayesian_segnet_has_a_layer_more(recorded: Any) -> None:
+    """bayesian_segnet_camvid.prototxt: conv1_1_D keeps 64 channels, BN, ReLU, then `camvid`, 3x3, pad 1, 11 outputs."""
+    model = of_the_zoo().eval()
+    assert parameters(model) == 29_449_355 + 64 * (9 * 64 + 1) + 128
+    with recorded(model) as calls:
+        assert model(torch.empty(1, 3, *CAMVID, device="meta")).shape == (1, 11, *CAMVID)
+    names = [call.name for call in calls]
+    rows = [c for c in calls if not isinstance(c.layer, nn.BatchNorm2d | nn.Dropout)]
+    assert [(c.name, c.output.shape[1], tuple(c.output.shape[-2:])) for c in rows] == CAMVID_TABLE
+    assert names[-3:] == ["conv1_1_D", "conv1_1_D_bn", "conv_classifier"]
+    assert rows[-1].geometry == (3, 1, 1)
+    assert list(model.landmarks())[-1] == "conv_classifier"
+
+
+def test_the_zoo_s_classifier_sees_no_negative_value(recorded: Any) -> None:
+    torch.manual_seed(0)
+    model = SegNet(3, 3, blocks=THIN, classifier=True).train()
+    with recorded(model) as calls:
+        logits = model(torch.randn(2, 3, 45, 60))
+    assert float(calls[-1].inputs[0].min()) == 0
+    assert float(logits.min()) < 0
 
 
 @pytest.mark.parametrize(("basic", "table"), [(False, TABLE), (True, BASIC_TABLE)])

@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ConfigError, ShapeError
 from denselab.models.base import ModelOptions
-from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper, _missing, build_unet_release
+from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper, _missing, build_unet_release, up_first
 
 COUNTS = {  # (inputs, classes), reference/unet.md, section 1
     (1, 2): 31_030_658,
@@ -102,19 +103,78 @@ def test_the_release_has_its_parameters() -> None:
 
 @pytest.mark.parametrize("release", [False, True])
 def test_only_the_release_has_relu_after_its_up_convolutions(release: bool) -> None:
-    """Seen by what the next convolution gets: the upper half of its channels comes from the up-convolution."""
+    """Seen by what the next convolution gets: the release's first channels come from the up-convolution, others' last ones."""
     torch.manual_seed(0)
     core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN, release=release).eval()
     lowest: list[float] = []
     for up in core.up:
-        skip = up.conv.conv1.in_channels - up.upconv.out_channels
+        enlarged = up.upconv.out_channels
+        part = slice(enlarged) if release else slice(-enlarged, None)
         up.conv.conv1.register_forward_pre_hook(
-            lambda module, inputs, skip=skip: lowest.append(float(inputs[0][:, skip:].min()))
+            lambda module, inputs, part=part: lowest.append(float(inputs[0][:, part].min()))
         )
     with torch.no_grad():
         core(torch.randn(1, 1, 64, 64))
     assert len(lowest) == 4
     assert all((value >= 0) == release for value in lowest)
+
+
+@pytest.mark.parametrize("release", [False, True])
+def test_the_order_of_what_is_joined(release: bool) -> None:
+    """Figure 1 has the skip first; the release's Concat has the up-convolved map first (u3a, then d3cc, and so on)."""
+    torch.manual_seed(0)
+    core = UNetCore(1, 2, padded=True, batch_norm=False, dropout=0.0, widths=THIN, release=release).eval()
+    seen: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+    for step, up in enumerate(core.up):
+        maps: list[torch.Tensor] = []
+        up.register_forward_pre_hook(lambda module, inputs, maps=maps: maps.append(inputs[1]))
+        up.upconv.register_forward_hook(lambda module, inputs, output, maps=maps: maps.append(output.clone()))
+        up.conv.conv1.register_forward_pre_hook(
+            lambda module, inputs, maps=maps, step=step: seen.__setitem__(step, (*maps, inputs[0]))
+        )
+    with torch.no_grad():
+        core(torch.randn(1, 1, 64, 64))
+    for skip, enlarged, joined in seen.values():
+        expected = [enlarged.relu(), skip] if release else [skip, enlarged]
+        assert torch.equal(joined, torch.cat(expected, dim=1))
+    assert len(seen) == 4
+
+
+def test_stored_weights_of_the_release_with_the_skip_first_give_the_same_logits() -> None:
+    """Until it had the release's order, unet_release was unet_paper's order with the release's layers. Folders of that time
+    hold weights for [skip, up]; `up_first` turns them, and nothing else, for [up, skip].
+    """
+    torch.manual_seed(0)
+    core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN, release=True).eval()
+    stored = {f"core.{name}": torch.randn_like(tensor) * 0.3 for name, tensor in core.state_dict().items()}
+    images = torch.randn(1, 1, 64, 64)
+    now = up_first(stored)
+    core.load_state_dict({name.removeprefix("core."): tensor for name, tensor in now.items()})
+    with torch.no_grad():
+        logits = core(images)
+        expected = skip_first_logits({name.removeprefix("core."): t for name, t in stored.items()}, images)
+    assert float(expected.std()) > 0.05
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    changed = [name for name in stored if not torch.equal(stored[name], now[name])]
+    assert changed == [f"core.up.{step}.conv.conv1.weight" for step in range(4)]
+
+
+def skip_first_logits(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """unet_release as it was, padded: functions alone."""
+
+    def double(path: str, x: torch.Tensor) -> torch.Tensor:
+        for conv in ("conv1", "conv2"):
+            x = F.relu(F.conv2d(x, weights[f"{path}.{conv}.weight"], weights[f"{path}.{conv}.bias"], padding=1))
+        return x
+
+    skips = []
+    for level in range(5):
+        x = double(f"down.{level}", F.max_pool2d(x, 2) if level else x)
+        skips.append(x)
+    for step in range(4):
+        up = F.conv_transpose2d(x, weights[f"up.{step}.upconv.weight"], weights[f"up.{step}.upconv.bias"], stride=2)
+        x = double(f"up.{step}.conv", torch.cat([skips[3 - step], up.relu()], dim=1))
+    return F.conv2d(x, weights["score.weight"], weights["score.bias"])
 
 
 def test_the_crops_of_figure_1() -> None:

@@ -60,12 +60,6 @@ def leaf_modules(skeleton: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dic
     return {leaf: paths[0] for leaf, paths in found.items() if len(paths) == 1}
 
 
-def first_convolution(skeleton: nn.Module) -> str:
-    """The path of the convolution that sees the picture: the first that is defined."""
-    paths = (path for path, module in skeleton.named_modules() if isinstance(module, nn.Conv2d))
-    return next(paths, "")
-
-
 def diagonal(weight: Tensor, name: str) -> Tensor:
     """(K, 1, k, k) of a dense transposed convolution (K, K, k, k) that keeps its channels apart.
 
@@ -98,7 +92,7 @@ def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
 
 
 def for_rgb(weight: Tensor, module: nn.Module) -> tuple[Tensor, str]:
-    """A first convolution of BGR or grey pictures as one of RGB, and what was done for it."""
+    """The weight of a convolution that sees BGR or grey pictures as one for RGB, and what was done for it."""
     own = module.weight
     if weight.ndim == 4 and weight.shape[1] == 3:
         return weight.flip(1), "BGR to RGB"

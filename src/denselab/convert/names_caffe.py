@@ -3,7 +3,7 @@
 Our layers keep the authors' names, with "_" for "-" and "/"; what differs stands in this file. Arrays are those of
 Caffe's layers: Convolution and InnerProduct [weight, bias], Deconvolution (in, out, k, k) as in torch, BatchNorm [sum of
 means, sum of variances, their factor], Scale [gamma, beta], BN of the SegNet and DeconvNet forks [scale, shift] (1, C, 1, 1).
-Pictures are BGR there: the first convolution's input channels are turned round, so that ours get RGB.
+Pictures are BGR there: the input channels of every convolution that sees the picture are turned round, so that ours get RGB.
 """
 
 import re
@@ -17,12 +17,12 @@ from denselab.convert.mapping import (
     Reading,
     Skeleton,
     as_tensor,
-    first_convolution,
     fitted,
     for_rgb,
     leaf_modules,
     unscaled,
 )
+from denselab.convert.picture import picture_convolutions
 from denselab.errors import CheckpointError
 from denselab.models.fcn import FixedScale
 
@@ -47,6 +47,10 @@ GOOGLENET_STEM = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "conv2_reduce", "
 UNET_DOWN = re.compile(r"^conv_d(?P<level>[0-4])(?P<step>a-b|b-c)$")
 UNET_UP = re.compile(r"^conv_u(?P<level>[0-3])(?P<step>b-c|c-d)$")
 UNET_UPCONV = re.compile(r"^upconv_[du]\d[cd]_u(?P<level>[0-3])a$")
+SEGNET_ZOO = {
+    "dense_softmax_inner_prod": "conv_classifier",
+    "camvid": "conv_classifier",
+}  # its names of the score layer
 IMAGENET_CLASSES = 1000
 CLASSIFIER_ENDS = {  # ImageNet's scores and, where a network has no place for them, the layers that lead there
     *("fc6", "fc7", "fc8", "fc1000", "loss3/classifier"),
@@ -58,7 +62,7 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
     """Every layer to the module of its name. Raises CheckpointError for arrays that a module cannot take."""
     leaves = leaf_modules(skeleton, KINDS)
     modules = dict(skeleton.named_modules())
-    first = first_convolution(skeleton)
+    seeing = picture_convolutions(skeleton)
     mapped: list[Mapped] = []
     unused: list[str] = []
     spare: list[str] = []
@@ -67,7 +71,7 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
         path = None if _is_imagenet_score(layer) else module_path(layer.name, leaves, modules)
         copy = SHARED.match(layer.name)
         if path is not None:
-            mapped += _layer(layer, path, modules[path], first=path == first)
+            mapped += _layer(layer, path, modules[path], sees_picture=path in seeing)
         elif not (copy and copy["name"] in names):
             (spare if layer.name in CLASSIFIER_ENDS else unused).append(f"{layer.name} {tuple(layer.blobs[0].shape)}")
     found = _absorb_bias(_with_plain_statistics(mapped, modules), modules)
@@ -99,10 +103,7 @@ def _spellings(name: str) -> list[str]:
     """A layer's name as ours may be written, most literal first."""
     plain = re.sub(r"[^0-9A-Za-z_]", "_", name)
     found = [plain]
-    if name in FCN_2014:
-        found.append(FCN_2014[name])
-    if name in GOOGLENET_STEM:
-        found.append(GOOGLENET_STEM[name])
+    found += [renamed[name] for renamed in (FCN_2014, GOOGLENET_STEM, SEGNET_ZOO) if name in renamed]
     if (match := EXPERIMENT.match(plain)) is not None:
         found.append(match[1] + (match["branch"] or ""))
     return found
@@ -140,7 +141,7 @@ def _prefixes(modules: Mapping[str, nn.Module], anchor: str) -> list[str]:
     return [path.removesuffix(anchor) for path in modules if path.rsplit(".", 1)[-1] == anchor]
 
 
-def _layer(layer: CaffeLayer, path: str, module: nn.Module, first: bool) -> list[Mapped]:
+def _layer(layer: CaffeLayer, path: str, module: nn.Module, sees_picture: bool) -> list[Mapped]:
     blobs = [as_tensor(blob) for blob in layer.blobs]
     if isinstance(module, nn.BatchNorm2d):
         return _normalisation(layer.name, path, module, blobs)
@@ -149,7 +150,7 @@ def _layer(layer: CaffeLayer, path: str, module: nn.Module, first: bool) -> list
     if len(blobs) > 2:
         raise CheckpointError(f"layer {layer.name!r} has {len(blobs)} arrays; weight and bias were expected for {path}")
     weight, done = fitted(blobs[0], module, layer.name)
-    if first:
+    if sees_picture:
         weight, done = for_rgb(weight, module)
     found = [Mapped(f"{path}.weight", f"{layer.name}[0]", weight, done)]
     if len(blobs) == 2:

@@ -19,15 +19,16 @@ from denselab.convert.mapping import (
     Mapped,
     Reading,
     Skeleton,
-    first_convolution,
     fitted,
     for_rgb,
     leaf_modules,
 )
 from denselab.convert.names_caffe import KINDS, module_path
+from denselab.convert.picture import picture_convolutions
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import CheckpointError
+from denselab.models.fcn import FixedScale
 
 State = Mapping[str, Tensor]
 Renames = dict[str, str]  # name in the file: name in the network
@@ -74,8 +75,9 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
         raise CheckpointError(
             f"the weights are of another network: the file begins with {few}; this network with {own}; choose another --model"
         )
-    modules, first = dict(skeleton.named_modules()), first_convolution(skeleton)
-    mapped = [_mapped(name, target, state[name], modules, first, form) for name, target in renames.items()]
+    modules, bgr = dict(skeleton.named_modules()), picture_convolutions(skeleton) if form.bgr else frozenset[str]()
+    mapped = [_mapped(name, target, state[name], modules, bgr) for name, target in renames.items()]
+    mapped += _constant_scales(skeleton, set(renames.values()))
     left = {n: f"{n} {tuple(state[n].shape)}" for n in counted if n not in renames}
     known = _beside_timm_encoder(skeleton) if left else set()
     spare = {n: said for n, said in left.items() if n in known or CLASSIFIER.match(n)}
@@ -91,16 +93,30 @@ def _beside_timm_encoder(skeleton: Skeleton) -> set[str]:
         return set(timm.create_model(encoder.name).state_dict())
 
 
-def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Module], first: str, form: Form) -> Mapped:
+def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Module], bgr: frozenset[str]) -> Mapped:
+    """bgr: paths of the convolutions whose input channels are to be turned round."""
     path, _, attribute = target.rpartition(".")
     if not tensor.is_floating_point():
         return Mapped(target, name, tensor.clone())
     weight, done = tensor.float().contiguous(), ""
     if attribute == "weight" and isinstance(modules[path], nn.Conv2d | nn.ConvTranspose2d):
         weight, done = fitted(weight, modules[path], name)
-    if form.bgr and path == first and attribute == "weight":
+    if path in bgr and attribute == "weight":
         weight, done = for_rgb(weight, modules[path])
     return Mapped(target, name, weight.clone(), done)
+
+
+def _constant_scales(skeleton: Skeleton, given: set[str]) -> list[Mapped]:
+    """FCN-8s at-once's scales where a port has them as constants in its code, and so in no file (wkentaro's).
+
+    Scores of the same skip in the file tell that it is of a whole FCN, not of an ImageNet network.
+    """
+    scales = {path: module for path, module in skeleton.named_modules() if isinstance(module, FixedScale)}
+    return [
+        Mapped(f"{path}.weight", "code", torch.full(scale.weight.shape, scale.factor), "the constant of a port's code")
+        for path, scale in scales.items()
+        if f"{path}.weight" not in given and f"{path.replace('scale_', 'score_')}.weight" in given
+    ]
 
 
 def own_names(state: State, skeleton: Skeleton) -> Renames:

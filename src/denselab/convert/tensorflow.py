@@ -5,7 +5,9 @@ tensorflow/core/protobuf/tensor_bundle.proto), and one or more files model.ckpt-
 A frozen graph is a GraphDef whose Const nodes hold the values (graph.proto, node_def.proto, tensor.proto).
 """
 
+import math
 import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +29,14 @@ from denselab.convert.wire import (
     shaped,
     signed,
     text,
+    varints,
 )
 from denselab.errors import CheckpointError
 
-FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}  # DataType: DT_FLOAT, DT_DOUBLE, DT_HALF; what weights are stored in
+HALF = 19  # DataType: DT_HALF
+FLOATS = {1: "<f4", 2: "<f8", HALF: "<f2"}  # and DT_FLOAT, DT_DOUBLE: what weights are stored in
+LISTED = {1: 5, 2: 6, HALF: 13}  # TensorProto's float_val, double_val and half_val, the bits of a half as an integer
+MAX_MADE = 1 << 28  # values
 MAX_TENSORS = 100_000
 MAX_DIMENSIONS = 32
 CHECKPOINT, GRAPH = "TensorFlow checkpoint (V2)", "frozen TensorFlow graph (GraphDef)"
@@ -170,14 +176,27 @@ def _named(name: str, values: NDArray[np.generic], shape: list[int]) -> NDArray[
         raise Damaged(f"variable {name!r}: {error}") from None
 
 
+@dataclass
+class _Room:
+    """How many more values may be made of repeated ones: a graph of a few bytes can claim any number."""
+
+    left: int = MAX_MADE
+
+    def take(self, count: int) -> None:
+        if count > self.left:
+            raise Damaged(f"more than {MAX_MADE} values in it are repeated ones")
+        self.left -= count
+
+
 def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
     """{Const node: values} of a GraphDef; only floating-point ones. Raises CheckpointError that names the file."""
     found: dict[str, NDArray[np.generic]] = {}
+    room = _Room()
     try:
         for number, kind, _, content in fields(map_file(path)):
             if number != 1 or kind != BYTES:
                 continue
-            name, tensor = _constant(content)
+            name, tensor = _constant(content, room)
             if tensor is not None:
                 found[name] = tensor
             if len(found) > MAX_TENSORS:
@@ -191,7 +210,7 @@ def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
     return found
 
 
-def _constant(node: memoryview) -> tuple[str, NDArray[np.generic] | None]:
+def _constant(node: memoryview, room: _Room) -> tuple[str, NDArray[np.generic] | None]:
     """(name, values) of a NodeDef; no values where it is not a floating-point Const."""
     name, operation, value = "", "", None
     for number, kind, _, content in fields(node):
@@ -205,13 +224,14 @@ def _constant(node: memoryview) -> tuple[str, NDArray[np.generic] | None]:
             attribute = {n: c for n, k, _, c in fields(content) if k == BYTES and n in (1, 2)}
             if bytes(attribute.get(1, b"")) == b"value":
                 value = next((c for n, k, _, c in fields(attribute.get(2, node[:0])) if n == 8 and k == BYTES), None)
-    return name, _tensor(name, value) if operation == "Const" and value is not None else None
+    return name, _tensor(name, value, room) if operation == "Const" and value is not None else None
 
 
-def _tensor(name: str, message: memoryview) -> NDArray[np.generic] | None:
-    """TensorProto: raw values in tensor_content, else listed; the last of fewer listed ones stands for the rest."""
+def _tensor(name: str, message: memoryview, room: _Room) -> NDArray[np.generic] | None:
+    """TensorProto: raw values in tensor_content, else listed in the field of their dtype. None for other dtypes."""
     dtype, shape, raw = 0, [], None
-    listed = {5: Floats("<f4"), 6: Floats("<f8")}
+    listed = {field: Floats(FLOATS[of]) for of, field in LISTED.items() if of != HALF}
+    halves = array("H")
     for number, kind, value, content in fields(message):
         if number == 1 and kind == VARINT:
             dtype = value
@@ -221,21 +241,30 @@ def _tensor(name: str, message: memoryview) -> NDArray[np.generic] | None:
             raw = content
         elif number in listed:
             listed[number].add(kind, content)
+        elif number == LISTED[HALF]:
+            halves.extend(bits & 0xFFFF for bits in varints(kind, value, content))
     if dtype not in FLOATS:
         return None
     if raw is not None and len(raw):
         if len(raw) % np.dtype(FLOATS[dtype]).itemsize:
             raise Damaged(f"constant {name!r} has {len(raw)} bytes of dtype {FLOATS[dtype]}")
         return _named(name, np.frombuffer(raw, FLOATS[dtype]), shape)
-    values = listed[6 if dtype == 2 else 5].values()
-    if values.size == 1 and all(size > 0 for size in shape) and len(shape) <= MAX_DIMENSIONS:
-        return _repeated(name, values, shape)
-    return _named(name, values, shape)
+    values = np.frombuffer(halves, FLOATS[HALF]) if dtype == HALF else listed[LISTED[dtype]].values()
+    return _completed(name, values, shape, room)
 
 
-def _repeated(name: str, value: NDArray[np.generic], shape: list[int]) -> NDArray[np.generic]:
-    """A constant that is stored as one number; a view of it, whatever the size."""
+def _completed(name: str, values: NDArray[np.generic], shape: list[int], room: _Room) -> NDArray[np.generic]:
+    """Listed values in their shape. Of fewer than the shape has, the last stands for the rest; none at all are zeros.
+
+    A scalar, which TensorFlow always lists, has the shape (). What is one number throughout is a view of it, whatever its size.
+    """
+    count = math.prod(shape)
+    if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0 or values.size >= count:
+        return _named(name, values, shape)
+    if values.size > 1:
+        room.take(count)
+        return _named(name, np.concatenate([values, np.broadcast_to(values[-1], count - values.size)]), shape)
     try:
-        return np.broadcast_to(value, shape)
+        return np.broadcast_to(values[0] if values.size else np.zeros((), values.dtype), shape)
     except ValueError as error:
         raise Damaged(f"constant {name!r} of shape {tuple(shape[:8])}: {error}") from None

@@ -88,20 +88,24 @@ def text(value: memoryview) -> str:
     return bytes(value).decode("utf-8", errors="backslashreplace")
 
 
+def varints(kind: int, value: int, content: memoryview) -> Iterator[int]:
+    """The numbers of one field of a repeated integer: one by itself, or packed, a run of them in its bytes."""
+    if kind == VARINT:
+        yield value
+    at = 0
+    while at < len(content):
+        number, at = varint(content, at)
+        yield number
+
+
 def dimensions(message: memoryview) -> list[int]:
     """The sizes of a shape message whose field 1 is a repeated int64, packed or not."""
     sizes: list[int] = []
     for number, kind, value, content in fields(message):
-        if number != 1:
-            continue
-        if kind == VARINT:
-            sizes.append(signed(value))
-        at = 0
-        while at < len(content) and len(sizes) <= MAX_DIMENSIONS:
-            size, at = varint(content, at)
+        for size in varints(kind, value, content) if number == 1 else ():
             sizes.append(signed(size))
-        if len(sizes) > MAX_DIMENSIONS:
-            raise Damaged(f"a shape of more than {MAX_DIMENSIONS} dimensions")
+            if len(sizes) > MAX_DIMENSIONS:
+                raise Damaged(f"a shape of more than {MAX_DIMENSIONS} dimensions")
     return sizes
 
 

@@ -2,15 +2,19 @@
 
 1  the first; what was added to it in the course of time may be missing: preprocessing's `fit` and `pad_to`, the architecture's
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
-2  everything is there, and `written_by`
+2  everything is there, and `written_by`; unet_release joins the up-convolved map first, as its authors did
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from denselab.migration import Record, migrated, ours, stamped, writer
+from denselab.models.unet import up_first
 
 FORMAT = 2
+SKIP_FIRST = "skip_first"  # in a config led up from format 1: its weights of unet_release are in the order of then
 
 
 def current_config(config: Mapping[str, Any], source: str) -> Record:
@@ -27,6 +31,7 @@ def _from_1(config: Record) -> Record:
     preprocessing = {"fit": "inside", "pad_to": None, **config["preprocessing"]}
     architecture = {"crf_layer": None, "frozen_norm": False, **config["architecture"]}
     return {
+        **({SKIP_FIRST: True} if architecture["name"] == "unet_release" else {}),
         "written_by": None,
         "scores": {},
         "crf": None,
@@ -34,6 +39,11 @@ def _from_1(config: Record) -> Record:
         "architecture": architecture,
         "preprocessing": preprocessing,
     }
+
+
+def current_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The weights of a model folder for the network as it is now. config: as `current_config` gives it."""
+    return up_first(tensors) if config.get(SKIP_FIRST) else tensors
 
 
 def told_misfit(misfit: str, name: str, config: Mapping[str, Any]) -> str:

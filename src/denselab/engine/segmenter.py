@@ -22,7 +22,7 @@ from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.feed.resample import resize_image
 from denselab.data.feed.transforms import fit_size, normalise
 from denselab.encoders.pretrained import Pretrained
-from denselab.engine.formats import current_config, stamped_config, told_misfit
+from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.files import json_bytes, read_folder, unpack_json, write_folder
 from denselab.labels import LabelSpace
@@ -290,7 +290,7 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
     if output_stride is not None:
         architecture = replace(architecture, output_stride=output_stride)
         model = architecture.create()
-    tensors = unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS))
+    tensors = current_weights(unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), config)
     if misfit := find_misfit(model, tensors, str(folder / WEIGHTS)):
         raise CheckpointError(told_misfit(misfit, architecture.name, config))
     model.load_state_dict(tensors)

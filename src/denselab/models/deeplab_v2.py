@@ -23,8 +23,8 @@ when ImageNet weights are given, and after `freeze_norm()`: model folders say wh
 weights is, and `train --init` keeps it (segmenter.Architecture.frozen_norm). From scratch it learns. `model.train()` does not
 wake a frozen one.
 Deviations, and why:
-- The losses of scales 0.75 and 0.5 are taken on their maps enlarged to scale 1; the release shrinks the labels to each grid
-  instead (31 and 21 cells of 321 pixels). One set of labels at the picture's size then serves all four.
+- The losses of all scales are taken at the picture's size, so that one set of labels serves all four. The release takes that of
+  scale 0.5 on the scale's own map (21 cells of 321 pixels), with labels shrunk by 16.
 - timm's ImageNet weights were trained with the stride in the 3x3 convolution; at output stride 8 this concerns res3a alone.
 - From scratch the trunk has He initialisation; `vgg16_bn` is not in the paper. No COCO pre-training.
 Expected mIoU on VOC 2012 val, before the CRF (paper; by the authors): VGG ASPP-S 66.98, ASPP-L 68.96; ResNet-101 with MSC, COCO

@@ -4,7 +4,8 @@ Paper: Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-Decoder with Atrous Separa
 Segmentation", 2018, arXiv 1802.02611; figure 2, section 4.1. ASPP: "Rethinking Atrous Convolution", 2017, arXiv 1706.05587,
 figure 5. Details from the authors' release (tensorflow/models, research/deeplab: model.py, core/*, common.py).
 
-- `DeepLabV3Plus` is as released, on Xception-41/65/71 (separable convolutions in ASPP and decoder) or ResNet-50/101 (plain).
+- `DeepLabV3Plus` is as released on Xception-41/65/71 (separable convolutions in ASPP and decoder); on ResNet-50/101 (plain
+  ones) it is so but for the trunk, see below.
   Low-level features are taken where the release takes them, before any ReLU: encoders.xception, encoders.resnet `low_and_last`.
   Every grid has its cell i on pixel stride * i (align_corners=True, sizes of 16k + 1, such as 513); other sizes are padded with
   zeros at the bottom and right up to the next of these. The release's inference pads to 513x513, over all of which image
@@ -251,7 +252,7 @@ ON_XCEPTION = ModelEntry(
 ON_RESNET = replace(
     ON_XCEPTION,
     build=build_deeplabv3plus_resnet,
-    title="DeepLabV3+ on ResNet-50, as released",
+    title="DeepLabV3+ on ResNet-50, torchvision's stem and strides",
     use="the release's form with ImageNet weights",
     encoders=("resnet50",),
     default_encoder="resnet50",
@@ -283,7 +284,7 @@ ENTRIES: dict[str, ModelEntry] = {
     "deeplabv3plus_resnet50": ON_RESNET,
     "deeplabv3plus_resnet101": replace(
         ON_RESNET,
-        title="DeepLabV3+ on ResNet-101, as released",
+        title="DeepLabV3+ on ResNet-101, torchvision's stem and strides",
         use="the paper's ablations",
         encoders=("resnet101",),
         default_encoder="resnet101",

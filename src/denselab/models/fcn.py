@@ -81,6 +81,7 @@ class FixedScale(nn.Module):
 
     def __init__(self, channels: int, factor: float) -> None:
         super().__init__()
+        self.factor = factor
         self.weight = nn.Parameter(torch.full((channels,), factor), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 Papers: Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
 Segmentation", PAMI 2017, arXiv 1511.00561, figure 2; Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017,
 arXiv 1511.02680 (its text was not at hand). Layers, names and places of dropout from the authors' SegNet-Tutorial
-(segnet_train, segnet_basic_train, bayesian_segnet_train, bayesian_segnet_basic_train: prototxt).
+(segnet_train, segnet_basic_train, bayesian_segnet_train, bayesian_segnet_basic_train: prototxt) and its model zoo.
 
 SegNet has VGG-16's thirteen convolutions and their mirror image, 3x3, normalisation and ReLU after each but the last.
 SegNet-Basic has four and four, 7x7 with 64 channels; its decoder has no ReLU, its classifier is a 1x1 convolution. Pools
 round up, so that 360x480 has 23x30 cells at pool4 and 12x15 at pool5; each unpooling is told the size to return to.
 Bayesian SegNet: dropout of 0.5 after the deepest pools and decoder blocks. Kept on at test it makes the network a sample
 of a distribution: the mean of their softmax is the prediction, their variance the uncertainty (`predict --uncertainty`).
+The model zoo's bayesian_segnet_camvid has one layer more: its conv1_1_D keeps 64 channels, with normalisation and ReLU, and a
+last 3x3 convolution, called camvid there and conv_classifier here, gives the scores.
 
 Deviations, and why:
 - eps of the normalisation is torch's 1e-5, not 1e-9 (see models/deconvnet.py); folded weights of the release stay exact
@@ -52,6 +54,7 @@ class SegNet(SegmentationModel):
 
     dropout: 0, or Bayesian SegNet's 0.5 as encdrop3-5 after the pools and decdrop5-3 after the decoder's blocks.
     blocks: output channels of the encoder; a decoder block has them as well, its last layer those of the block before.
+    classifier: conv1_1_D is a layer like the others, and conv_classifier, 3x3, gives the scores (bayesian_segnet_camvid).
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class SegNet(SegmentationModel):
         *,
         dropout: float = 0.0,
         blocks: tuple[tuple[int, ...], ...] = BLOCKS,
+        classifier: bool = False,
     ) -> None:
         super().__init__(num_classes)
         self.blocks = blocks
+        first = blocks[0][0]
         channels = in_channels
         for b, block in enumerate(blocks, 1):
             for i, out in enumerate(block, 1):
@@ -74,11 +79,12 @@ class SegNet(SegmentationModel):
         for b in range(len(blocks), 0, -1):
             self.add_module(f"upsample{b}", MaxUnpool())
             for i in range(len(blocks[b - 1]), 0, -1):
-                last = (blocks[b - 2] if b > 1 else (num_classes,))[-1]
+                last = blocks[b - 2][-1] if b > 1 else first if classifier else num_classes
                 out = last if i == 1 else blocks[b - 1][i - 2]
-                _add_conv(self, f"conv{b}_{i}_D", channels, out, 3, norm=(b, i) != (1, 1))
+                _add_conv(self, f"conv{b}_{i}_D", channels, out, 3, norm=classifier or (b, i) != (1, 1))
                 channels = out
             _add_dropout(self, f"decdrop{b}", dropout if b >= FIRST_DROPOUT else 0.0)
+        self.conv_classifier = nn.Conv2d(first, num_classes, 3, padding=1) if classifier else None
         _initialise(self)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
@@ -96,8 +102,10 @@ class SegNet(SegmentationModel):
             x = self.get_submodule(f"upsample{b}")(x, *switches[b])
             for i in range(len(self.blocks[b - 1]), 0, -1):
                 x = _conv(self, f"conv{b}_{i}_D", x)
-                x = x if (b, i) == (1, 1) else F.relu(x, inplace=True)
+                x = x if (b, i) == (1, 1) and self.conv_classifier is None else F.relu(x, inplace=True)
             x = _dropped(self, f"decdrop{b}", x)
+        if self.conv_classifier is not None:
+            x = self.conv_classifier(x)
         return x[..., : images.shape[-2], : images.shape[-1]]
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
@@ -114,7 +122,8 @@ class SegNet(SegmentationModel):
             marks[f"upsample{b}"] = f"upsample{b}: each value back at the place of its maximum"
             if b > 1:
                 marks[f"conv{b}_1_D_bn"] = f"conv{b}_1_D: decoder block {b} has filled the gaps"
-        return {**marks, "conv1_1_D": "conv1_1_D: the scores of the classes"}
+        scores = "conv1_1_D" if self.conv_classifier is None else "conv_classifier"
+        return {**marks, scores: f"{scores}: the scores of the classes"}
 
 
 class SegNetBasic(SegmentationModel):
@@ -220,9 +229,10 @@ def load_vgg_weights(model: SegNet, path: Path, *, batch_norm: bool) -> None:
         model.get_submodule(name.replace("bn", "conv") + "_bn").load_state_dict(values)
 
 
-def build_segnet(options: ModelOptions, *, bayesian: bool = False) -> SegNet:
-    """SegNet, or Bayesian SegNet; encoder: whose ImageNet weights, if any."""
-    model = SegNet(options.in_channels, options.num_classes, dropout=DROPOUT if bayesian else 0.0)
+def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: bool = False) -> SegNet:
+    """SegNet, or Bayesian SegNet; encoder: whose ImageNet weights, if any. classifier: see SegNet."""
+    dropout = DROPOUT if bayesian else 0.0
+    model = SegNet(options.in_channels, options.num_classes, dropout=dropout, classifier=classifier)
     if options.weights is not None:
         load_vgg_weights(model, options.weights, batch_norm=options.encoder == "vgg16_bn")
     return model
@@ -275,5 +285,15 @@ ENTRIES: dict[str, ModelEntry] = {
         title="Bayesian SegNet-Basic",
         paper=BAYESIAN_SEGNET,
         use="uncertainty from a small network",
+    ),
+    "bayesian_segnet_camvid": ModelEntry(
+        build=partial(build_segnet, bayesian=True, classifier=True),
+        title="Bayesian SegNet of the model zoo, a layer more",
+        paper=BAYESIAN_SEGNET,
+        year=2017,
+        use="the released weights of CamVid",
+        encoders=VGG,
+        default_encoder="vgg16",
+        release=RELEASE,
     ),
 }

@@ -2,14 +2,15 @@
 
 Paper: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
 arXiv 1505.04597; figure 1, sections 2 and 3; 23 convolutions. The authors' release (phseg_v5-train.prototxt) differs: ReLU
-after each up-convolution, 128 channels out of the last one (`release=True`); it was read through ports and listings of it.
+after each up-convolution, 128 channels out of the last one, and the up-convolved map first in each concatenation, the skip
+second (`release=True`); it was read through ports, a derived prototxt and listings of it.
 
 - `UNetPaper`: no padding inside. The border is mirrored outside (overlap-tile, figure 2), so any size goes in and comes out.
 - `UNet`: every 3x3 convolution keeps its size, the border is zeros, and batch normalisation can be had.
 - `UNetEncoder`: the expanding path over the feature maps of a timm backbone.
 
 Choices and deviations, and why:
-- Skip first, then the up-convolved map, in each concatenation: figure 1 draws them so; the order in the release is unverified.
+- Skip first, then the up-convolved map, in each concatenation but the release's: figure 1 draws them so.
 - Dropout 0.5 after the last two levels of the contracting path (release; the paper says "at the end of the contracting path").
   The skip of the last but one takes what the dropout lets through, as in common ports (unverified in the release).
 - With batch normalisation (not in the paper) the padded net needs neither dropout nor a hand-tuned learning rate from scratch.
@@ -20,6 +21,8 @@ up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is scor
 Expected: 92.0 % and 77.6 % IoU on the cell tracking sets PhC-U373 and DIC-HeLa (paper, table 2; by the authors).
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -41,6 +44,7 @@ DEPTH = len(WIDTHS) - 1
 STRIDE = 2**DEPTH
 MARGIN = 92  # pixels that the unpadded core loses at each side: (572 - 388) / 2
 SMALLEST = 188  # the smallest input of the unpadded core, giving 4; valid ones are 188, 204, ..., 572, ...
+JOINED = re.compile(r"(\bcore\.up\.\d)\.conv\.conv1\.weight$")  # what sees skip and up-convolved map side by side
 ENCODER_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # our choice: half the depth's width per step, as in the paper
 
 
@@ -65,7 +69,8 @@ class DoubleConv(nn.Module):
 class Up(nn.Module):
     """2x2 up-convolution, the skip (its centre, if larger) beside it, two convolutions.
 
-    up_channels: of the up-convolution, None for out_channels. up_relu: ReLU after it. Both are the release's.
+    up_channels: of the up-convolution, None for out_channels.
+    release: ReLU after the up-convolution, and its map before the skip.
     """
 
     def __init__(
@@ -78,19 +83,19 @@ class Up(nn.Module):
         padding: int,
         batch_norm: bool,
         up_channels: int | None = None,
-        up_relu: bool = False,
+        release: bool = False,
     ) -> None:
         super().__init__()
         up_channels = up_channels or out_channels
-        self.up_relu = up_relu
+        self.release = release
         self.upconv = nn.ConvTranspose2d(in_channels, up_channels, factor, factor)
         self.conv = DoubleConv(skip_channels + up_channels, out_channels, padding=padding, batch_norm=batch_norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = self.upconv(x)
-        if self.up_relu:
-            x = F.relu(x, inplace=True)
-        result: Tensor = self.conv(torch.cat([_centre(skip, x.shape[-2], x.shape[-1]), x], dim=1))
+        skip = _centre(skip, x.shape[-2], x.shape[-1])
+        both = [F.relu(x, inplace=True), skip] if self.release else [skip, x]
+        result: Tensor = self.conv(torch.cat(both, dim=1))
         return result
 
 
@@ -129,7 +134,7 @@ class UNetCore(nn.Module):
         self.drop3, self.drop4 = nn.Dropout(dropout), nn.Dropout(dropout)
         up_channels = (*widths[3:0:-1], widths[1] if release else widths[0])  # upconv_u1d_u0a keeps its 128 channels
         self.up = nn.ModuleList(
-            Up(deep, shallow, shallow, padding=padding, batch_norm=batch_norm, up_channels=up, up_relu=release)
+            Up(deep, shallow, shallow, padding=padding, batch_norm=batch_norm, up_channels=up, release=release)
             for (deep, shallow), up in zip(pairwise(reversed(widths)), up_channels, strict=True)
         )
         self.score = nn.Conv2d(widths[0], num_classes, 1)
@@ -284,6 +289,21 @@ def build_unet_release(options: ModelOptions) -> SegmentationModel:
     """The network of the authors' release; as unet_paper, but for the up-convolutions."""
     core = UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False, release=True)
     return UNetPaper(core)
+
+
+def up_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of unet_release that were stored while it had the skip first, for the order that it has now; same logits.
+
+    Of the input channels of each core.up.N.conv.conv1.weight, (out, skip + up, 3, 3), the last `up` come first; `up` is the
+    length of core.up.N.upconv.bias: 512, 256, 128 and 128. All else stays.
+    tensors: {name in the network, also with a prefix: tensor}. What an optimiser keeps for each weight is turned likewise.
+    """
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        if match := JOINED.search(name):
+            up = tensors[f"{name.removesuffix(match[0])}{match[1]}.upconv.bias"].shape[0]
+            found[name] = tensor.roll(up, dims=1)
+    return found
 
 
 PAPER = "Ronneberger, Fischer, Brox: U-Net"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
-from denselab.engine.formats import current_config
+from denselab.engine.formats import current_config, current_weights
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_folder, unpack_json
 from denselab.models.base import SegmentationModel
@@ -36,7 +36,7 @@ class Initial:
     crf: Settings
     mean: RGB
     std: RGB
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     frozen_norm: bool
 
 
@@ -61,7 +61,7 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         parts = {key: stored[key] for key in ("encoder", "output_stride", "aux")}
         network = make_settings({"model": stored["name"], **parts}, source)
         mean, std = preprocessing["mean"], preprocessing["std"]
-        tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
+        tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         return Initial(found, network, _crf_settings(stored, source), *rgb, tensors, bool(stored["frozen_norm"]))
     except (KeyError, TypeError, IndexError) as error:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from denselab.errors import CheckpointError
 from denselab.files import json_bytes, read_newest_folder, unpack_json, write_folder
 from denselab.migration import Record, migrated, ours, stamped, writer
+from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
 from denselab.tensors import pack_tensors, unpack_tensors
 
@@ -82,13 +83,19 @@ def load_last(
     source = str(folder / STATE)
     record = migrated(unpack_json(files[STATE], source), {1: _from_1}, source)
     wrote = writer(record)
+    if record["written_by"] is None and any(isinstance(part, Up) and part.release for part in model.modules()):
+        raise CheckpointError(
+            f"{folder} was written by {wrote}, when unet_release joined its maps in another order; start anew from it: `init` {run}"
+        )
     try:
         numbers = record.pop("optimizer")
         state = RunState(**{key: value for key, value in record.items() if key != "written_by"})
-        model.load_state_dict(unpack_tensors(files[WEIGHTS], str(folder)))
+        _load_weights(model, unpack_tensors(files[WEIGHTS], str(folder)))
         if average is not None:
-            average.load_state_dict(unpack_tensors(files[AVERAGE], str(folder)))
-        _unflatten_optimizer(optimizer, numbers, unpack_tensors(files[OPTIMIZER], str(folder)))
+            _load_weights(average, unpack_tensors(files[AVERAGE], str(folder)))
+        tensors = unpack_tensors(files[OPTIMIZER], str(folder))
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        _unflatten_optimizer(optimizer, numbers, tensors, names)
         return state, damage
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -113,18 +120,39 @@ def _flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, float]
     return numbers, tensors
 
 
+def _load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """load_state_dict, but for its message, which names no tensor in its first line. Raises ValueError, RuntimeError."""
+    for name, own in module.state_dict().items():
+        if name in tensors and tensors[name].shape != own.shape:
+            raise ValueError(f"{name} is stored as {tuple(tensors[name].shape)}, the network has {tuple(own.shape)}")
+    module.load_state_dict(tensors)
+
+
 def _unflatten_optimizer(
-    optimizer: Optimizer, numbers: dict[str, dict[str, float]], tensors: dict[str, Tensor]
+    optimizer: Optimizer, numbers: dict[str, dict[str, float]], tensors: dict[str, Tensor], names: dict[int, str]
 ) -> None:
+    """Fill the optimiser; names: {id of a parameter: its name}.
+
+    Raises ValueError for a tensor that has neither its parameter's shape nor is a single number (the count of steps): fused
+    optimisers would walk beyond its end.
+    """
     state: dict[int, dict[str, Tensor | float]] = {int(position): dict(values) for position, values in numbers.items()}
     for key, tensor in tensors.items():
         position, name = key.split(".", 1)
         state.setdefault(int(position), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for position_number, entries in state.items():
-        for name, value in entries.items():  # fused optimisers walk weights and moments in memory order: it must agree
-            if isinstance(value, Tensor) and value.shape == parameters[position_number].shape:
-                entries[name] = torch.empty_like(parameters[position_number]).copy_(value)
+    if state and max(state) >= len(parameters):
+        raise ValueError(
+            f"the optimiser's state is of {max(state) + 1} parameters, the network learns {len(parameters)}"
+        )
+    for position_number, entries in sorted(state.items()):
+        parameter = parameters[position_number]
+        for name, value in sorted(entries.items()):  # fused optimisers walk weights and moments in memory order
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter).copy_(value)
+            elif isinstance(value, Tensor) and value.ndim:
+                place = f"{name} of {names.get(id(parameter), f'parameter {position_number}')}"
+                raise ValueError(f"{place} is stored as {tuple(value.shape)}, the network has {tuple(parameter.shape)}")
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
