@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.convert.caffe import read_caffemodel
-from denselab.convert.conventions import AS_THEY_ARE, CAFFE, CAFFE_MEAN, UNSCALED
 from denselab.convert.conversion import convert_file
 from denselab.convert.mapping import Reading, check_fit
 from denselab.convert.names_caffe import map_caffe
@@ -27,8 +26,11 @@ from denselab.layers.upsample import bilinear_kernel
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v1 import LARGE_FOV, DeepLabMSc, VGG16FieldOfView
 from denselab.models.fcn import FCN
+from denselab.models.release import AS_THEY_ARE, CAFFE, UNSCALED
 from denselab.models.segnet import SegNet
 from denselab.models.unet import UNetCore, UNetPaper
+
+CAFFE_MEAN = tuple(255 * value for value in CAFFE[0])  # RGB, 0..255
 
 Weights = dict[str, list[np.ndarray]]
 THIN = ((4, 4), (4, 6), (6, 6, 6), (8, 8, 8), (8, 8, 8))

@@ -85,7 +85,7 @@ def load_last(
     wrote = writer(record)
     if record["written_by"] is None and any(isinstance(part, Up) and part.release for part in model.modules()):
         raise CheckpointError(
-            f"{folder} was written by {wrote}, when unet_release joined its maps in another order; start anew from it: `init` {run}"
+            f"{folder} was written by {wrote}, when unet_release joined its maps in another order; start anew, `init` {run}"
         )
     try:
         numbers = record.pop("optimizer")
