@@ -12,7 +12,7 @@ from denselab.console import remark
 from denselab.data import Dataset, open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.audit.findings import Fault
-from denselab.data.dataset import refuse_inside
+from denselab.data.dataset import require_outside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.training.resume import resumed_settings
@@ -92,7 +92,7 @@ def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool
         chain_of(settings.get("model"))  # refused before any data are read
     dataset = open_for_training(data, resumed_settings(settings, run) if resume and not staged else settings)
     if not resume:
-        refuse_inside(dataset, run)
+        require_outside(dataset, run)
     start = run_stages if staged else run_training
     summary = start({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():

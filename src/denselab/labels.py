@@ -22,7 +22,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One row of the label table. colour: RGB 0..255. role: background is a class that is nothing in particular."""
+    """One row of the label table. colour: RGB 0..255. role: background is a class: whatever is no other."""
 
     id: int
     name: str
@@ -111,7 +111,7 @@ class LabelSpace:
 
     @staticmethod
     def from_list(rows: Iterable[Mapping[str, Any]]) -> "LabelSpace":
-        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a row that is not one."""
+        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a malformed row."""
         entries = []
         for position, row in enumerate(rows):
             try:
@@ -130,7 +130,7 @@ class LabelSpace:
 
 
 def default_colour(label_id: int) -> Colour:
-    """A colour for an id that came without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
+    """A colour for an id without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]

@@ -138,7 +138,7 @@ def test_splits_by_file_and_by_folder_of_roboflow(save, photo, write, tmp_path):
     assert {item.split: int((item.source.ids() == 1).sum()) for item in data.items} == {"train": 4, "val": 9}
 
 
-def test_instances_and_stuff_are_two_readings(save, photo, write, tmp_path):
+def test_instances_and_stuff_are_asked_about(save, photo, write, tmp_path):
     save("images/a.jpg", photo(4, 4))
     content = {
         "images": [image(0, "a.jpg")],

@@ -103,20 +103,20 @@ def _explain(error: ValidationError) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}")
 
 
-def find_told(tree: Tree, settings: Settings, source: Path) -> Found | None:
+def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None:
     """What images, masks, annotations or layout point to; None where data.yaml leaves that open."""
-    from denselab.data.layouts import RECOGNISERS, understood
+    from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
     from denselab.data.layouts.coco import find_coco_files
 
     if settings.masks is not None or settings.pattern is not None:
-        return _told_folders(tree, settings, source)
+        return _described_folders(tree, settings, source)
     if settings.annotations is not None:
         files = _by_split(settings.annotations)
         for name in files.values():
             if not tree.has(name):
                 raise DataError(f"{source}: annotations: {name} does not exist below {tree.root}; correct the path")
         named_files = [(PurePosixPath(name), split) for split, name in files.items()]
-        return understood(lambda tree: find_coco_files(tree, named_files))(tree)
+        return malformed_as_data_error(lambda tree: find_coco_files(tree, named_files))(tree)
     if settings.layout is None:
         return None
     found = dict(RECOGNISERS)[settings.layout](tree)
@@ -151,7 +151,7 @@ def _by_split(value: str | dict[Split, str]) -> dict[str | None, str]:
     return {None: value} if isinstance(value, str) else dict(value.items())
 
 
-def _told_folders(tree: Tree, settings: Settings, source: Path) -> Found:
+def _described_folders(tree: Tree, settings: Settings, source: Path) -> Found:
     masks = _files(tree, settings.masks, "masks", source)
     taken = {placed.file for placed in masks}
     images = [p for p in _files(tree, settings.images, "images", source) if settings.pattern or p.file not in taken]

@@ -1,6 +1,7 @@
-"""From label files nobody described to an encoding and a label table: what can be told, what is said, what is asked.
+"""Infers the encoding and the label table of label files that nobody described.
 
-Every inference is a note. Where two readings are possible, DataError gives both with the line for data.yaml.
+Every inference becomes a note. Where the files can be understood in two ways, DataError gives the line for data.yaml
+of each.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from denselab.data.read.likeness import (
     refuse_grey_pictures,
 )
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
-from denselab.data.read.tree import number_of, some
+from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
 
@@ -26,8 +27,11 @@ MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, 
 
 
 @dataclass(frozen=True)
-class Learned:
-    """How the label files are coded, in words too, their table, what was inferred, and the contents that were counted."""
+class Inferred:
+    """The encoding and table of label files.
+
+    description: the encoding in words. notes: what was inferred, for the user. contents: of the files that were read.
+    """
 
     encoding: Encoding
     table: LabelSpace
@@ -36,41 +40,44 @@ class Learned:
     contents: tuple[Contents, ...]
 
 
-def learn(
+def infer_encoding(
     paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
-) -> Learned:
-    """Encoding and table of these label files. Raises DataError where none is readable, or two readings are possible.
+) -> Inferred:
+    """The encoding and table of label files. Raises DataError where none is readable, or where two ways are possible.
 
-    kind: the encoding, where the user says it. limit: how many files to look into.
+    names: of ids, from a names file or data.yaml.
+    kind: the encoding, where the user gives it.
+    limit: how many files to read.
     """
     contents = scan(paths, limit)
     usable = [c for c in contents if not c.error]
     if not usable:
-        raise DataError(contents[0].error if contents else "no label file; nothing to learn the classes from")
+        raise DataError(contents[0].error if contents else "no label file to infer the classes from")
     notes = []
     if len(contents) < len(paths) and not names:
         notes.append(
-            f"classes learnt from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
+            f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
         )
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
-        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {some(faults, 2)}")
+        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
     if kind is not None:
-        encoding, table, description, more = _told(kind, usable, names)
+        encoding, table, description, more = _of_given_kind(kind, usable, names)
     elif any(not c.grey for c in usable):
-        encoding, table, description, more = _learn_colours(usable, names)
+        encoding, table, description, more = _infer_colours(usable, names)
     else:
-        encoding, table, description, more = _learn_numbers(usable, names)
-    return Learned(encoding, table, description, (*notes, *more), tuple(contents))
+        encoding, table, description, more = _infer_numbers(usable, names)
+    return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
 
 
-Finding = tuple[Encoding, LabelSpace, str, list[str]]
+Inference = tuple[Encoding, LabelSpace, str, list[str]]
+"""Encoding, table, the encoding in words, notes."""
 
 
-def _told(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
-    """The table under an encoding that the user gave."""
+def _of_given_kind(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
+    """The table under the encoding that the user gave."""
     if kind == "colour":
-        return _learn_colours(contents, names)
+        return _infer_colours(contents, names)
     if kind == "two-valued":
         return Encoding("two-valued"), two_valued_table(names), "two-valued, threshold 128", _unnamed(names)
     if kind == "objects":
@@ -81,7 +88,7 @@ def _told(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> 
     return encoding, table, kind, notes
 
 
-def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     single = [c.path for c in contents if not c.coloured]
     if single:
         coloured = next(c.path for c in contents if c.coloured)
@@ -94,7 +101,7 @@ def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Fin
     if given:
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [_rgb(code) for code in totals if _rgb(code) not in table]
-        notes = [f"{number_of(len(strange), 'colour')} in no table: {some(strange)}"] if strange else []
+        notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
     if len(totals) > MAX_COLOURS:
         raise DataError(
@@ -106,11 +113,11 @@ def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Fin
     colours = [_rgb(code) for code in sorted(totals)]
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
     notes = [
-        f"colour table learnt from the labels: {some((f'{e.id} {e.name}' for e in entries), 8)}; "
+        f"colour table inferred from the labels: {first_few((f'{e.id} {e.name}' for e in entries), 8)}; "
         "name them by `labels: [{id: 0, name: ..., colour: [r, g, b]}, ...]` in data.yaml"
     ]
     encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
-    return encoding, LabelSpace(entries), "RGB colours, table learnt", notes
+    return encoding, LabelSpace(entries), "RGB colours, table inferred", notes
 
 
 def _colour_encoding(table: dict[Colour, int]) -> Encoding:
@@ -123,7 +130,7 @@ def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
     return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
 
 
-def _learn_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     totals = _merge(c.values() for c in contents)
     values = sorted(totals)
     if is_smeared_two_valued(totals) and not _named_void(names):
@@ -185,10 +192,10 @@ def _index_table(
         if 255 in strange:
             table = LabelSpace((*table.entries, _void(table)))
             strange.remove(255)
-            return table, [f"ids {some(strange, 8)} occur in labels but have no name"] * bool(strange) + [
+            return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] * bool(strange) + [
                 "255 has no name: ignore"
             ]
-        return table, [f"ids {some(strange, 8)} occur in labels but have no name"] if strange else []
+        return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
     notes = list(_unnamed(names))
     void = 255 in values and len(values) > 1
     entries = [
@@ -226,7 +233,7 @@ def _void(table: LabelSpace) -> LabelEntry:
 
 
 def _named_void(names: Sequence[NamedLabel]) -> bool:
-    """Whether a names file speaks of more than two labels, or says itself that 255 is left out."""
+    """Whether a names file lists more than two labels, or says itself that 255 is ignored."""
     return any(label.id == 255 and label.ignore for label in names) or sum(not label.ignore for label in names) > 2
 
 
@@ -244,7 +251,7 @@ def object_table() -> LabelSpace:
 
 
 def _shared_palette(paths: list[Path]) -> dict[int, Colour]:
-    """The colours of palette files where the first few agree on them; {} otherwise."""
+    """{index: colour} of palette files whose first few agree; {} otherwise."""
     palettes = {read_palette(path) for path in paths[:5]}
     palette = palettes.pop() if len(palettes) == 1 else ()
     return {index: colour for index, colour in enumerate(palette) if len(set(palette)) > 1 and index < 256}

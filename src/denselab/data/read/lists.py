@@ -1,11 +1,11 @@
-"""List files: which picture belongs to which split (train.txt, splits/val.txt, ImageSets/Segmentation/train.txt)."""
+"""List files, which say what belongs to which split: train.txt, splits/val.txt, ImageSets/Segmentation/train.txt."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import Item
-from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, number_of, some
+from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
@@ -36,7 +36,7 @@ def find_lists(tree: Tree) -> dict[str, Path]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that hold something. Raises DataError where it is not text."""
+    """The lines of a text file without empty ones and comments (#). Raises DataError where it is not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -71,14 +71,15 @@ def apply_lists(
                 )
     if not split_of:
         raise DataError(
-            f"{where}: none of its names ({some(missing)}) is a picture ({some(i.name for i in items)}); correct the lists"
+            f"{where}: none of its names ({first_few(missing)}) is a picture ({first_few(i.name for i in items)}); "
+            "correct the lists"
         )
     notes = [f"split from {where}"]
     if missing:
-        notes.append(f"{where}: {number_of(len(missing), 'name')} without a labelled picture: {some(missing)}")
+        notes.append(f"{where}: {number_of(len(missing), 'name')} without a labelled picture: {first_few(missing)}")
     unlisted = [item.name for position, item in enumerate(items) if position not in split_of]
     if unlisted:
-        notes.append(f"{number_of(len(unlisted), 'picture')} in no list, left out: {some(unlisted)}")
+        notes.append(f"{number_of(len(unlisted), 'picture')} in no list, left out: {first_few(unlisted)}")
     listed = tuple(replace(items[position], split=split) for position, split in sorted(split_of.items()))
     return listed, tuple(notes)
 
@@ -92,7 +93,7 @@ def _keys(item: Item) -> set[str]:
 
 
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
-    """The one item that a line means; the line may hold several columns, of which the first counts."""
+    """The one item that a line means. Of several columns the first counts."""
     candidates = [name, name.split()[0], name.split(",")[0].strip()]
     for candidate in candidates:
         path = PurePosixPath(candidate.replace("\\", "/").lstrip("/"))

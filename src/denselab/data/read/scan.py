@@ -1,4 +1,4 @@
-"""What occurs in label files: their values and how often, read in parallel threads (decoding lets other threads run)."""
+"""Which values occur in label files, and how often. Read in threads: decoding releases the interpreter's lock."""
 
 import os
 from collections import Counter
@@ -19,9 +19,12 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a label file holds. counts: {number, or colour code where `coloured`: pixels}. error: why it was not read.
+    """What a label file holds.
 
-    coloured: stored in three channels. grey: those three agree. bits: 1, 8, 16 or 32.
+    mode: of the file, see picture_mode. bits: 1, 8, 16 or 32 per number.
+    coloured: stored in three channels. grey: these three are equal.
+    counts: {number, or colour code where `coloured`: pixels}.
+    error: why the file could not be read, or "".
     """
 
     path: Path
@@ -34,7 +37,7 @@ class Contents:
 
     @property
     def lossy(self) -> bool:
-        """Whether the format does not keep the numbers."""
+        """Whether the format changes numbers (JPEG)."""
         return self.path.suffix.lower() in LOSSY_SUFFIXES
 
     def values(self) -> dict[int, int]:
@@ -75,7 +78,7 @@ def read_contents(path: Path) -> Contents:
 
 
 def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:
-    """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or does not fit it."""
+    """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or is encoded otherwise."""
     if contents.error:
         return {}
     by_colour = encoding.kind in ("colour", "ade20k")
