@@ -50,3 +50,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'denselab' has no attribute {name!r}")
     return getattr(import_module(f"denselab.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that are not imported yet: what `dl.<TAB>` offers."""
+    return sorted([*__all__, "__version__"])

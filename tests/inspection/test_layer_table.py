@@ -172,3 +172,35 @@ def test_timm_encoders(encoder: str) -> None:
     assert rows[-1].jump == 1
     wide = {"resnet18": False, "mobilenetv3_large_100": True, "convnext_atto": False}.get(encoder, True)
     assert (rows[-1].receptive_field is None) == wide
+
+
+def joins(name: str, size: tuple[int, int]) -> list[tuple[str, str, object]]:
+    """(name, kind, offset of a crop) of every place where maps meet or are cut."""
+    with torch.device("meta"):
+        model = create_model(name, 21)
+    rows = layer_table(model, size, joins=True)
+    return [(r.name, r.kind, r.pad) for r in rows if r.kind in ("sum", "concat", "crop")]
+
+
+def test_fcn8s_crops_as_its_release_does() -> None:
+    """voc-fcn8s/net.py: score_pool4c is cut at 5, score_pool3c at 9, the score at 31; each crop is added to a coarser map."""
+    assert joins("fcn8s", (500, 500)) == [
+        ("fuse_pool4.crop", "crop", 5),
+        ("fuse_pool4.sum", "sum", None),
+        ("fuse_pool3.crop", "crop", 9),
+        ("fuse_pool3.sum", "sum", None),
+        ("crop", "crop", 31),
+    ]
+
+
+def test_unet_crops_and_concatenates_four_times() -> None:
+    """Figure 1 of arXiv 1505.04597 at 388: the maps of 64, 136, 280 and 568 are cut to 56, 104, 200 and 392."""
+    found = [(kind, pad) for name, kind, pad in joins("unet_paper", (388, 388)) if name.startswith("core.")]
+    assert found == [x for cut in (4, 16, 40, 88) for x in (("crop", cut), ("concat", None))]
+
+
+def test_without_joins_the_table_is_that_of_the_layers() -> None:
+    with torch.device("meta"):
+        model = create_model("fcn8s", 21)
+    rows = layer_table(model, (64, 64), joins=True)
+    assert [r for r in rows if r.kind not in ("sum", "crop")] == layer_table(model, (64, 64))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from denselab.cli.evaluate import fitting_labels, split_of_run
+from denselab.cli.examples import epilog
 from denselab.cli.predict import window_size
 from denselab.config import parse_duration
 from denselab.console import remark, stdout
@@ -29,7 +30,7 @@ def crf() -> None:
     """The dense CRF of a model: parameters for `eval --crf` and `predict --crf`."""
 
 
-@app.command("tune")
+@app.command("tune", epilog=epilog("crf tune"))
 def tune(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data set, its data.yaml, or synthetic.")],

@@ -30,6 +30,9 @@ def info(
 ) -> None:
     """Print a network's layers: kernel, stride, pad, channels, size, parameters, multiply-adds, and what a value sees.
 
+    Sums, concatenations and crops of maps stand between the layers; "crop at 5" cuts five rows off the top and five columns
+    off the left.
+
     "sees" is the receptive field in pixels: the side of the square that a value depends on, padding counted. Nothing is
     computed: the network runs on torch's meta device.
     """
@@ -42,9 +45,9 @@ def info(
         name, imgsz=picture_size(imgsz), encoder=encoder, num_classes=classes, output_stride=output_stride
     )
     traced = subject.trace()
-    summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz)
+    summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz, joins=True)
     if as_json:
-        layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True)]
+        layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True, joins=True)]
         print(
             json.dumps({**_facts(subject), "totals": asdict(summary), "layers": layers}, indent=1, ensure_ascii=False)
         )

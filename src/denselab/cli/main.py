@@ -4,10 +4,14 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
+from typing import Annotated
 
 import typer
 
+import denselab
+from denselab.cli.examples import epilog
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
 from denselab.runtime import keep_freed_memory
@@ -18,12 +22,25 @@ ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if 
 
 app = typer.Typer(
     name="denselab",
-    help="Semantic segmentation: from a folder of pictures and labels to a measured, usable model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        stdout.print(f"denselab {denselab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Semantic segmentation: from a folder of pictures and labels to a measured, usable model."""
 
 
 def _register() -> None:
@@ -40,19 +57,23 @@ def _register() -> None:
     from denselab.cli.refine import refine
     from denselab.cli.train import train
 
-    app.command("demo")(demo)
-    app.command("check")(check)
-    app.command("train")(train)
-    app.command("eval")(evaluate)
-    app.command("val", hidden=True)(evaluate)
-    app.command("predict")(predict)
-    app.command("refine")(refine)
+    commands: dict[str, Callable[..., None]] = {
+        "demo": demo,
+        "check": check,
+        "train": train,
+        "eval": evaluate,
+        "predict": predict,
+        "refine": refine,
+        "models": models,
+        "info": info,
+        "explain": explain,
+        "convert": convert,
+        "doctor": doctor,
+    }
+    for name, function in commands.items():
+        app.command(name, epilog=epilog(name))(function)
+    app.command("val", hidden=True, epilog=epilog("eval"))(evaluate)
     app.add_typer(crf_app, name="crf")
-    app.command("models")(models)
-    app.command("info")(info)
-    app.command("explain")(explain)
-    app.command("convert")(convert)
-    app.command("doctor")(doctor)
 
 
 _register()

@@ -120,7 +120,7 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
         _kind(row),
         _window(row.kernel),
         _window(row.stride),
-        _window(row.pad),
+        "" if row.kind == "crop" else _window(row.pad),
         "" if row.dilation == 1 else _window(row.dilation),
         f"{row.in_channels} > {row.out_channels}" if row.in_channels != row.out_channels else str(row.out_channels),
         f"{row.size[0]}x{row.size[1]}",
@@ -131,6 +131,8 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
 
 
 def _kind(row: LayerRow) -> str:
+    if row.kind == "crop":
+        return f"crop at {_window(row.pad).replace('x', ', ')}"
     if row.groups == 1:
         return row.kind
     return f"{row.kind}, depthwise" if row.groups == row.in_channels else f"{row.kind}, {row.groups} groups"

@@ -22,7 +22,11 @@ Kind = Literal[
     "interpolation",
     "product",
     "norm",
+    "sum",
+    "concat",
+    "crop",
 ]
+JOINS: tuple[Kind, ...] = ("sum", "concat", "crop")  # where maps meet or are cut: no window, nothing learnt
 LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kinds that own weights
 
 
@@ -30,7 +34,8 @@ LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kind
 class Description:
     """One operation. Windows are (rows, columns); multiply_adds: of the whole output, batch 1.
 
-    taps, align_corners: of interpolations. function: the name a reader knows it by.
+    taps, align_corners: of interpolations. function: the name a reader knows it by. pad of a crop: the rows and columns that
+    are cut off at the top and left.
     """
 
     kind: Kind
@@ -64,6 +69,23 @@ def describe(func: Any, args: Sequence[Any], output: Any) -> Description | None:
     """The operation in the papers' words; None for those that only rearrange, add, or apply a function to each value."""
     reader = READERS.get(func.overloadpacket)
     return reader(Arguments(args, output)) if reader else None
+
+
+def describe_join(func: Any, args: Sequence[Any], output: Any) -> Description | None:
+    """Where maps (1, C, h, w) are added, put one behind the other, or cut at their borders; None for everything else."""
+    packet, a = func.overloadpacket, Arguments(args, output)
+    if packet in (aten.add, aten.add_):
+        both = [x for x in args[:2] if isinstance(x, Tensor) and x.dim() == 4]
+        return Description("sum", "sum") if len(both) == 2 and both[0].shape == both[1].shape else None
+    if packet is aten.cat:
+        maps = a.get(0)
+        return Description("concat", "concat") if maps[0].dim() == 4 and a.get(1, 0) % 4 == 1 else None
+    if packet is aten.slice and a.get(0).dim() == 4 and a.get(1, 0) % 4 in (2, 3):
+        if output.shape == a.get(0).shape or a.get(4, 1) != 1:
+            return None
+        first = int(a.get(2) or 0)
+        return Description("crop", "crop", pad=(first, 0) if a.get(1) % 4 == 2 else (0, first))
+    return None
 
 
 def _convolution(a: Arguments) -> Description | None:

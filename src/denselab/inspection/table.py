@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from denselab.inspection.operations import Kind, Pair
+from denselab.inspection.operations import JOINS, Kind, Pair
 from denselab.inspection.trace import Operation, Trace, trace
 
 Window = int | Pair
@@ -15,6 +15,7 @@ class LayerRow:
     """One layer. Windows are one number where rows and columns agree, else (rows, columns); None where there is none.
 
     name: dotted module path; a function called by a module with parts of its own: that module's path and the function.
+    pad: of a crop, the rows and columns cut off at the top and left.
     size: (h, w) of the output. parameters: learnt or fixed, at the layer's first use. multiply_adds: batch 1.
     receptive_field: pixels of the picture that a value can see, padding counted as pixels; None: the whole picture.
     jump: pixels between neighbouring cells.
@@ -37,18 +38,23 @@ class LayerRow:
 
 
 def layer_table(
-    model: nn.Module, size: tuple[int, int], in_channels: int = 3, *, norms: bool = False
+    model: nn.Module, size: tuple[int, int], in_channels: int = 3, *, norms: bool = False, joins: bool = False
 ) -> list[LayerRow]:
     """Every convolution, pool, unpooling, fully connected layer, interpolation and product in order of computation.
 
-    size: (H, W) of the picture. norms: normalisations as well. The network runs on the meta device: nothing is computed.
+    The network runs on the meta device: nothing is computed.
+
+    size: (H, W) of the picture.
+    norms: normalisations as well.
+    joins: sums, concatenations and crops of maps as well.
     """
-    return table_of(trace(model, size, in_channels), size, norms=norms)
+    return table_of(trace(model, size, in_channels), size, norms=norms, joins=joins)
 
 
-def table_of(traced: Trace, size: tuple[int, int], *, norms: bool = False) -> list[LayerRow]:
-    """The rows of a trace that was made with a picture of `size`."""
-    return [_row(o, size) for o in traced.operations if norms or o.what.kind != "norm"]
+def table_of(traced: Trace, size: tuple[int, int], *, norms: bool = False, joins: bool = False) -> list[LayerRow]:
+    """The rows of a trace that was made with a picture of `size`; arguments as in `layer_table`."""
+    left_out = {*(() if norms else ("norm",)), *(() if joins else JOINS)}
+    return [_row(o, size) for o in traced.operations if o.what.kind not in left_out]
 
 
 def _row(o: Operation, size: tuple[int, int]) -> LayerRow:
@@ -68,7 +74,7 @@ def _row(o: Operation, size: tuple[int, int]) -> LayerRow:
         what.kind,
         kernel if windowed else None,
         stride if windowed else None,
-        pad if windowed else None,
+        pad if windowed or what.kind == "crop" else None,
         dilation if windowed else None,
         what.groups,
         o.out_channels if what.in_channels is None else what.in_channels,

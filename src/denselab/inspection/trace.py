@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from denselab.inspection.flow import View, flow, input_view
-from denselab.inspection.operations import LEARNT, Description, aten, describe
+from denselab.inspection.operations import JOINS, LEARNT, Description, aten, describe, describe_join
 from denselab.models.base import SegmentationModel
 
 MOST_INDICES = 1 << 16
@@ -131,6 +131,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.weights = {w.untyped_storage()._cdata for w in weights.values()}
         self.indices: dict[int, Tensor] = {}  # integers that are known, by id of the meta tensor
         self.memory = _Memory()
+        self.cut: Tensor | None = None  # what the last operation that was noted cut out, if it was a crop
         self.stack: list[tuple[str, nn.Module]] = []
         self.counted: set[str] = set()
         self.used_names: Counter[str] = Counter()
@@ -194,6 +195,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.views[id(x)] = view.of(x)
             if what is not None:
                 self._note(_named(what, seen), outputs[0], view)
+            elif join := describe_join(func, args, output):
+                self._note_join(join, inputs, outputs[0], view)
         else:
             self._compute_indices(func, args, kwargs or {}, output)
         return output
@@ -213,14 +216,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 *real_args, **({**real_kwargs, "device": "cpu"} if "device" in kwargs else {})
             )
 
+    def _note_join(self, what: Description, inputs: list[Tensor], output: Tensor, view: View) -> None:
+        """Rows and columns are cut one after the other; to a reader that is one crop."""
+        if what.kind == "crop" and self.cut is not None and self.cut is inputs[0]:
+            rows = self.result.operations.pop()
+            self.used_names[rows.name] -= 1
+            what = replace(what, pad=(rows.what.pad[0] + what.pad[0], rows.what.pad[1] + what.pad[1]))
+        self._note(what, output, view)
+        self.cut = output if what.kind == "crop" else None
+
     def _note(self, what: Description, output: Tensor, view: View) -> None:
+        self.cut = None
         path, module = self.stack[-1]
         own = dict(module.named_parameters(recurse=False))
         parameters = 0
         if own and what.kind in LEARNT and path not in self.counted:
             self.counted.add(path)
             parameters = sum(p.numel() for p in own.values())
-        is_leaf = not list(module.children()) or (own and what.kind in LEARNT)
+        is_leaf = what.kind not in JOINS and (not list(module.children()) or (own and what.kind in LEARNT))
         name = path if is_leaf else ".".join(filter(None, (path, what.function)))
         self.used_names[name] += 1
         if not is_leaf and self.used_names[name] > 1:

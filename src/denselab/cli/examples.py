@@ -1,0 +1,40 @@
+"""The lines under `denselab COMMAND --help`: what people do most with each command. A test parses every one."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "demo": ("denselab demo --out runs/demo",),
+    "check": ("denselab check data/", "denselab check data/ --json"),
+    "train": (
+        "denselab train data/ --time 30m --out runs/streets",
+        "denselab train data/ --model unet --encoder resnet34 --epochs 50 --imgsz 384x384",
+        "denselab train VOC --config fcn8s-voc",
+        "denselab train data/ --time 10m --dry-run",
+        "denselab train data/ --out runs/streets --resume",
+    ),
+    "eval": (
+        "denselab eval runs/streets data/ --split test",
+        "denselab eval runs/streets data/ --tta --crf --out scores/",
+    ),
+    "predict": (
+        "denselab predict runs/streets photos/ --out out/",
+        "denselab predict runs/streets huge.tif --window 512x512 --out out/",
+        "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
+    ),
+    "refine": (
+        "denselab refine photo.jpg probs.npz --out out/",
+        "denselab refine photos/ probs/ --preset deeplab_v2 --iterations 10 --out out/",
+    ),
+    "crf tune": ("denselab crf tune runs/streets data/ --time 10m",),
+    "models": ("denselab models", "denselab models --json"),
+    "info": ("denselab info fcn8s", "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all"),
+    "explain": ("denselab explain runs/streets photo.jpg --out look/",),
+    "convert": (
+        "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
+        "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",
+    ),
+    "doctor": ("denselab doctor",),
+}
+
+
+def epilog(command: str) -> str:
+    """The examples of a command for the end of its help page, a paragraph each, since help pages join lines."""
+    return "\n\n".join(("Examples:", *EXAMPLES[command]))
