@@ -12,9 +12,12 @@ from PIL import Image as PillowImage
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import EXIF_ORIENTATION, MAX_PIXELS, TIFF_SUFFIXES, picture_size, read_label_pixels
+from denselab.data.read.images import picture_size, read_label_pixels
+from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
+from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError
+from denselab.labels import NODATA
 from denselab.types import Image, LabelMap
 
 Kind = Literal[
@@ -134,7 +137,7 @@ def _labels_of(dataset: Dataset, item: Item) -> tuple[LabelMap | None, tuple[Fau
             ids = item.source.ids()
         except (DataError, OSError) as worse:
             return None, (_unreadable(dataset, "unreadable label", item.source.path, worse),)
-        known = {entry.id for entry in dataset.label_space.entries}
+        known = {NODATA, *(entry.id for entry in dataset.label_space.entries)}
         strangers = {value: count for value, count in count_values(ids).items() if value not in known}
         if not strangers:
             return None, (_unreadable(dataset, "unreadable label", item.source.path, error),)
@@ -175,7 +178,7 @@ def _with_counts(finding: ItemFindings, dataset: Dataset, labels: LabelMap) -> I
 
 
 def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
-    """Whether picture and label have the same size, with and without the picture's EXIF rotation."""
+    """Whether picture and label have the same size, with and without the rotation in the picture's tags."""
     if finding.size is None or finding.label_size is None:
         return ()
     (height, width), (label_height, label_width) = finding.size, finding.label_size
@@ -183,7 +186,8 @@ def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
     file = relative(dataset, finding.item.image)
     label = relative(dataset, finding.item.source.path)
     if finding.size == finding.label_size:
-        if turned == 1 or (turned >= 5 and height != width):
+        label_turned = orientation(finding.item.source.path) if _is_tiff(finding.item.source.path) else 1
+        if turned == label_turned or (turned >= 5 and height != width):
             return ()
         message = (
             f"EXIF turns the picture (orientation {turned}); whether {label} is turned with it, its size cannot tell"
@@ -200,8 +204,8 @@ def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
 
 
 def header_size(path: Path, turned: int) -> Size:
-    """(H, W) after the EXIF orientation `turned`, from the header except for TIFF. Raises DataError like read_image."""
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    """(H, W) after the EXIF orientation `turned`, from the header. Raises DataError like read_image."""
+    if _is_tiff(path):
         return picture_size(path)
     try:
         with PillowImage.open(path) as picture:
@@ -214,17 +218,22 @@ def header_size(path: Path, turned: int) -> Size:
 
 
 def orientation(path: Path) -> int:
-    """The EXIF orientation, 1 (upright) to 8; 1 where there is none or the file cannot be opened."""
-    if path.suffix.lower() in TIFF_SUFFIXES:  # not applied to TIFF, see images.py
-        return 1
+    """The orientation that EXIF or a TIFF's tag says, 1 (upright) to 8; 1 where the file cannot be opened."""
     try:
+        if _is_tiff(path):
+            return read_tags(path).orientation
         with PillowImage.open(path) as picture:
             if picture.format == "PNG" and "exif" not in picture.info:
                 return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
             value = picture.getexif().get(EXIF_ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError, DataError):
         return 1
     return int(value) if value in range(1, 9) else 1
+
+
+def _is_tiff(path: Path) -> bool:
+    """Whether labels in it are turned by its orientation tag, as pictures are; EXIF turns pictures only."""
+    return path.suffix.lower() in TIFF_SUFFIXES
 
 
 def _lossy_faults(dataset: Dataset, item: Item, labels: LabelMap) -> tuple[Fault, ...]:

@@ -19,6 +19,7 @@ from denselab.data.read.likeness import (
     refuse_grey_pictures,
 )
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
+from denselab.data.read.tiff import read_tags
 from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
@@ -61,13 +62,48 @@ def infer_encoding(
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
         notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
+    notes += _nodata_notes(usable)
+    usable, negative = _split_negative(usable, names)
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
     elif any(not c.grey for c in usable):
         encoding, table, description, more = _infer_colours(usable, names)
     else:
         encoding, table, description, more = _infer_numbers(usable, names)
+    if negative and encoding.kind == "index":
+        table = _ignoring_negative(table, negative)
+        more = [
+            *more,
+            f"ids below 0 ({first_few(negative)}) are left out (ignore); give them a name in data.yaml to keep them",
+        ]
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _nodata_notes(contents: list[Contents]) -> list[str]:
+    """What TIFF files declare to have no data, for the user: it may be meant, or a tag that a tool left behind."""
+    missing = [c for c in contents if c.missing]
+    if not missing:
+        return []
+    share = sum(c.missing for c in missing) / sum(c.missing + sum(c.counts.values()) for c in contents)
+    number = read_tags(missing[0].path).nodata
+    tag = f"the files' NODATA ({number:g})" if number is not None else "NaN"
+    return [
+        f"{share:.1%} of the label pixels are {tag}: left out (ignore); `gdal_edit.py -unsetnodata FILE` keeps them"
+    ]
+
+
+def _split_negative(contents: list[Contents], names: Sequence[NamedLabel]) -> tuple[list[Contents], list[int]]:
+    """Contents without the numbers below 0 that have no name, and these: markers such as -1 and -100, hardly classes."""
+    named = {label.id for label in names}
+    negative = sorted({v for c in contents if not c.coloured for v in c.counts if v < 0} - named)
+    kept = [replace(c, counts={v: n for v, n in c.counts.items() if v not in negative}) for c in contents]
+    return (kept if negative else contents), negative
+
+
+def _ignoring_negative(table: LabelSpace, ids: list[int]) -> LabelSpace:
+    known = {entry.id for entry in table.entries}
+    rows = [LabelEntry(i, f"ignore {i}", (0, 0, 0), "ignore") for i in ids if i not in known]
+    return LabelSpace((*table.entries, *rows))
 
 
 Inference = tuple[Encoding, LabelSpace, str, list[str]]

@@ -7,6 +7,7 @@ import numpy as np
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
+from denselab.labels import NODATA
 
 NEAR_END = 32  # grey levels beside 0 and 255 that a mask with soft edges mostly has
 # Share of the pixels near the ends. Measured on thin membranes: 0.95 at JPEG quality 30, 0.84 and 0.66 at a blur of
@@ -65,7 +66,7 @@ def _in_one_piece(path: Path) -> bool:
     from scipy import ndimage
 
     pixels = read_label_pixels(path)
-    values = [int(v) for v in np.unique(pixels) if v != 0][:60]
+    values = [int(v) for v in np.unique(pixels) if v not in (0, NODATA)][:60]
     eight_neighbours = np.ones((3, 3), dtype=int)
     single = sum(ndimage.label(pixels == value, structure=eight_neighbours)[1] == 1 for value in values)
     return bool(single >= 0.9 * len(values))

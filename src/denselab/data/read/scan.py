@@ -14,6 +14,7 @@ from denselab.data.read.images import picture_mode, read_label_pixels
 from denselab.errors import DataError
 
 MAX_SCANNED = 4000  # files; about half a minute of 1-megapixel labels on two cores
+BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8}  # per number, by mode; numbers with NODATA are held in more
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
 
@@ -23,7 +24,7 @@ class Contents:
 
     mode: of the file, see picture_mode. bits: 1, 8, 16 or 32 per number.
     coloured: stored in three channels. grey: these three are equal.
-    counts: {number, or colour code where `coloured`: pixels}.
+    counts: {number, or colour code where `coloured`: pixels}. missing: pixels that the file declares to have no data.
     error: why the file could not be read, or "".
     """
 
@@ -33,6 +34,7 @@ class Contents:
     grey: bool = True
     bits: int = 8
     counts: dict[int, int] = field(default_factory=dict)
+    missing: int = 0
     error: str = ""
 
     @property
@@ -72,9 +74,11 @@ def read_contents(path: Path) -> Contents:
                 error=f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG",
             )
         pixels = pixels.astype(np.int64)
-    bits = 1 if mode == "1" else 8 * pixels.dtype.itemsize
+    bits = BITS.get(mode) or 8 * pixels.dtype.itemsize
     coloured = pixels.ndim == 3
-    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, count_values(pixels))
+    counts = count_values(pixels)
+    missing = pixels.size // (3 if coloured else 1) - sum(counts.values())
+    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, counts, missing)
 
 
 def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from denselab.data.read.images import MAX_PIXELS, read_label_pixels
+from denselab.data.read.images import read_label_pixels
+from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.polygons import (
     Points,
     Size,
