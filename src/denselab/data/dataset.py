@@ -17,6 +17,7 @@ from denselab.data.read.infer import Inferred, infer_encoding
 from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.white import white_of
 from denselab.data.split import decide_splits
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
@@ -36,6 +37,7 @@ class Dataset:
     items: pictures with their labels; each has a split.
     notes: everything that was inferred, one line each, for the user.
     without_label, without_image: files without a partner.
+    white: the number that is white in pictures of more than 8 bits, the same for all; None where they have 8.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
+    white: int | None = None
 
     def __len__(self) -> int:
         """How many pictures it has, over all splits."""
@@ -70,7 +73,7 @@ class Dataset:
 
     def read_image(self, item: Item) -> Image:
         """(H, W, 3) uint8 RGB. Raises DataError naming the file."""
-        return read_image(item.image)
+        return read_image(item.image, self.white)
 
     def read_labels(self, item: Item) -> LabelMap:
         """(H, W) class indices with ignore_index. Raises DataError naming the file, also for an id not in the table."""
@@ -167,10 +170,11 @@ def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset
     assert table is not None, "a layout without a table has label files, from which one was inferred"
     items = tuple(_with_encoding(item, encoding) for item in items)
     items, more = decide_splits(items, _Summaries(items, encoding, inferred), val_fraction, seed)
-    notes += [*more, *_partner_notes(found), *_mode_notes(items)]
+    white, depth_note = white_of([item.image for item in items], found.white)
+    notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(
-        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image
+        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image, white
     )
 
 
@@ -228,8 +232,6 @@ def _mode_notes(items: Sequence[Item]) -> list[str]:
 
 
 MODE_NOTES: Mapping[str, str] = {
-    "I;16": "16-bit pictures are scaled to 8 bits by the depth in use",
-    "I": "32-bit pictures are scaled to 8 bits by the depth in use",
     "RGBA": "pictures have an alpha channel; it is dropped",
     "LA": "pictures have an alpha channel; it is dropped",
     "L": "grey pictures are read as RGB with three equal channels",

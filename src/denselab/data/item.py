@@ -84,6 +84,7 @@ class Found:
     names: from a names file or data.yaml, by id.
     named_fully: the names are complete, so that a look into a few label files is enough.
     without_label, without_image: files without a partner.
+    white: the number for white in deep pictures, where the user gave it.
     """
 
     layout: str
@@ -97,3 +98,4 @@ class Found:
     notes: tuple[str, ...] = ()
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
+    white: int | None = None

@@ -12,6 +12,7 @@ threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
+white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
 import difflib
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
     ignore: list[int] = []
+    white: int | None = Field(default=None, ge=1, le=65535)
 
 
 def read_settings(path: Path) -> Settings:
@@ -132,6 +134,7 @@ def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -
     if settings.splits is not None:
         items, notes = apply_lists(found.items, _named_splits(tree, settings.splits, source), source.name)
         found = replace(found, items=items, notes=(*found.notes, *notes))
+    found = replace(found, white=settings.white)
     names = _names(settings, source)
     if names:
         found = _with_names(found, names)

@@ -1,6 +1,6 @@
 """Picture and label files to arrays: one rule for every mode, and one error that names the file and the remedy.
 
-Pillow reads everything but TIFF (tiff.py).
+Pillow reads everything but TIFF (tiff.py), 16-bit colour PNG (png16.py), and deep PNM (pnm.py).
 """
 
 from pathlib import Path
@@ -9,28 +9,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.opening import decoded, exif_orientation, open_picture
+from denselab.data.read.depth import scale_to_8_bits
+from denselab.data.read.opening import decoded, exif_orientation, open_picture, turned_upright
+from denselab.data.read.png16 import deep_png_pixels, has_deep_colour
+from denselab.data.read.pnm import pnm_header, pnm_pixels
 from denselab.data.read.tiff import PALETTE, TIFF_SUFFIXES, read_tags, tiff_labels, tiff_mode, tiff_picture
-from denselab.errors import DataError
 from denselab.types import Image
 
-DEPTHS = (255, 1023, 4095, 16383, 65535)  # the largest values of 8, 10, 12, 14 and 16 bit cameras
 
-
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, white: int | None = None) -> Image:
     """A picture as (H, W, 3) uint8 RGB.
 
-    EXIF orientation and the tags of a TIFF are applied, grey becomes RGB, alpha is dropped, palettes are looked up,
-    16 bits are scaled to 8 by the depth in use (see scale_to_8_bits).
+    EXIF orientation and the tags of a TIFF are applied, grey becomes RGB, alpha is dropped, palettes are looked up.
+    white: the number that becomes 255 in a picture of more than 8 bits, decided for the whole data set (white.py);
+        None: by the picture alone.
     Raises DataError naming the file: missing, empty, truncated, not a picture, several pages, a header that claims
     more than MAX_PIXELS.
     """
     path = Path(path)
+    eight = scale_to_8_bits(picture_pixels(path), path, white)
+    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+
+
+def picture_pixels(path: Path) -> NDArray[Any]:
+    """A picture's own numbers at their depth, upright: (H, W) grey, or (H, W, 3) RGB. Raises DataError like read_image."""
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return _as_rgb(tiff_picture(path), path)
+        return tiff_picture(path)
     with open_picture(path) as picture:
-        deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
-        return _as_rgb(decoded(picture, path, None if deep else "RGB", upright=True), path)
+        pnm = pnm_header(path)
+        if pnm is not None and pnm.highest > 255:
+            return pnm_pixels(path, pnm)
+        if has_deep_colour(path):
+            pixels = turned_upright(deep_png_pixels(path), exif_orientation(picture))
+            return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+        return decoded(picture, path, None if _is_deep(picture.mode) else "RGB", upright=True)
 
 
 def read_label_pixels(path: str | Path) -> NDArray[Any]:
@@ -44,11 +56,24 @@ def read_label_pixels(path: str | Path) -> NDArray[Any]:
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_labels(path)
     with open_picture(path) as picture:
+        pnm = pnm_header(path)
+        if pnm is not None:  # Pillow stretches the ids to maxval
+            return pnm_pixels(path, pnm)
+        if has_deep_colour(path):
+            return _deep_labels(deep_png_pixels(path))
         if picture.mode == "1":
             return decoded(picture, path).astype(np.uint8)
         if picture.mode in ("L", "P", "I", "F", "RGB") or picture.mode.startswith("I;16"):
             return decoded(picture, path)
         return decoded(picture, path, {"LA": "L", "La": "L", "PA": "P"}.get(picture.mode, "RGB"))
+
+
+def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:
+    """(H, W) uint16 where the channels agree, else (H, W, 3) uint8 colours."""
+    colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0].copy()
+    return (colours >> 8).astype(np.uint8)
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -71,6 +96,16 @@ def picture_mode(path: str | Path) -> str:
         return picture.mode
 
 
+def picture_bits(path: Path) -> int:
+    """Bits of a channel, from the header; 8 also where there are fewer."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return max(8, read_tags(path).bits)
+    pnm = pnm_header(path)
+    if pnm is not None:
+        return max(8, pnm.highest.bit_length())
+    return 16 if has_deep_colour(path) or _is_deep(picture_mode(path)) else 8
+
+
 def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     """The colours of a palette picture by index; () where it has none."""
     if path.suffix.lower() in TIFF_SUFFIXES:
@@ -85,31 +120,6 @@ def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     return tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))
 
 
-def scale_to_8_bits(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """Grey values of any depth as uint8: divided by the largest value of the camera depth in use (8 to 16 bits).
-
-    The depth is the smallest of 8, 10, 12, 14, 16 bits that holds the picture's maximum, so that a 12-bit picture in a
-    16-bit file is not almost black. Floats must lie in 0..1. Raises DataError for negative or larger values.
-    """
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
-    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
-    if np.issubdtype(pixels.dtype, np.floating):
-        if not (low >= 0.0 and high <= 1.0):
-            raise DataError(
-                f"{path}: real-valued picture with values {low:g}..{high:g}; save it as 8 or 16 bit, or scale to 0..1"
-            )
-        return np.rint(pixels * 255.0).astype(np.uint8)
-    if low < 0 or high > DEPTHS[-1]:
-        raise DataError(f"{path}: values {low:g}..{high:g}; pictures have 8 or 16 bits (0..65535): save it as such")
-    depth = next(limit for limit in DEPTHS if high <= limit)
-    return np.rint(pixels * (255.0 / depth)).astype(np.uint8)
-
-
-def _as_rgb(pixels: NDArray[Any], path: Path) -> Image:
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
-    eight = scale_to_8_bits(pixels, path)
-    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+def _is_deep(mode: str) -> bool:
+    """Whether a mode of Pillow holds grey values of more than 8 bits."""
+    return mode in ("I", "F") or mode.startswith("I;16")

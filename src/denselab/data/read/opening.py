@@ -59,6 +59,15 @@ def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upr
         ) from None
 
 
+def turned_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (H, W, ...) turned as an orientation tag of 1 (upright) to 8 asks for, C-contiguous."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
 def refuse_empty(path: Path) -> None:
     """Raise DataError where the file is missing or has no byte."""
     if not path.is_file():

@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from denselab.data.read.colour_models import cmyk_to_rgb, lab_to_rgb, unpremultiplied
-from denselab.data.read.opening import decoded, open_picture, refuse_empty, refuse_huge
+from denselab.data.read.opening import decoded, open_picture, refuse_empty, refuse_huge, turned_upright
 from denselab.errors import DataError
 from denselab.labels import NODATA
 
@@ -157,11 +157,7 @@ def _upright(path: Path) -> tuple[TiffTags, NDArray[Any]]:
     """Tags, and the stored pixels turned upright: (H, W) or (H, W, C)."""
     tags, stored = _open_tiff(path, with_pixels=True)
     assert stored is not None, "opened with its pixels"
-    if tags.orientation >= 5:
-        stored = stored.swapaxes(0, 1)
-    rows = -1 if tags.orientation in (3, 4, 7, 8) else 1
-    columns = -1 if tags.orientation in (2, 3, 6, 7) else 1
-    return tags, np.ascontiguousarray(stored[::rows, ::columns])
+    return tags, turned_upright(stored, tags.orientation)
 
 
 def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | None]:
