@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.item import LEFT_OUT, FileLabels, Found, Item, LabelSource
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.images import picture_mode, read_image
 from denselab.data.read.infer import Inferred, infer_encoding
@@ -18,7 +18,7 @@ from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.white import white_of
-from denselab.data.split import decide_splits
+from denselab.data.split import decide_splits, nothing_to_train_on
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
@@ -142,11 +142,10 @@ def require_trainable(dataset: Dataset) -> None:
             f"{dataset.root}: {number_of(len(dataset.items), 'picture')} with labels; "
             "training needs at least two: add pictures"
         )
-    for split in ("train", "val"):
-        if not dataset.of_split(split):
-            raise DataError(
-                f"{dataset.root}: no picture in {split}; add some, or name them under `splits` in data.yaml"
-            )
+    if not dataset.of_split("train"):
+        raise DataError(f"{dataset.root}: {nothing_to_train_on(dataset.splits)}")
+    if not dataset.of_split("val"):
+        raise DataError(f"{dataset.root}: no picture in val; add some, or name them under `splits` in data.yaml")
 
 
 def require_outside(dataset: Dataset, folder: Path) -> None:
@@ -158,7 +157,7 @@ def require_outside(dataset: Dataset, folder: Path) -> None:
 
 
 def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset:
-    items, notes = found.items, list(found.notes)
+    items, notes = tuple(item for item in found.items if item.split != LEFT_OUT), list(found.notes)
     files = [item for item in items if isinstance(item.source, FileLabels)]
     inferred: Inferred | None = None
     if files and (found.encoding is None or found.table is None):

@@ -12,6 +12,8 @@ from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.labels import LabelSpace
 
+LEFT_OUT = "left out"  # the split of a picture that no list names, where lists say who trains
+
 
 class LabelSource(Protocol):
     """Where the labels of one picture come from."""
@@ -49,7 +51,7 @@ class Item:
     """A picture with its labels.
 
     name: unique in the data set; the picture's posix path below the root, without suffix.
-    split: "train", "val", "test", or None (not decided yet).
+    split: "train", "val", "test", or None (not decided yet). LEFT_OUT until a Dataset is made of what was found.
     group: the sequence it belongs to; a group stays in one split.
     """
 

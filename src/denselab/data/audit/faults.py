@@ -61,7 +61,7 @@ def split_faults(dataset: Dataset) -> list[Fault]:
     faults = []
     for split, use in (("train", "to learn from"), ("val", "to choose the best model by")):
         if not dataset.of_split(split):
-            fix = f"put pictures into {split}, or take the split lists or folders away and the set is split for you"
+            fix = f"put pictures into {split}, or write `splits: {{train: all}}` in data.yaml and val is drawn from all"
             faults.append(Fault("empty split", "error", "", f"no picture in {split}: nothing {use}", fix))
     return faults
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.read.lists import apply_lists, find_lists, read_lines
+from denselab.data.read.lists import apply_lists, find_lists, lists_that_fit, read_list
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
+from denselab.data.read.split_tables import find_table
 from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, split_in_name, words
 from denselab.errors import DataError
 
@@ -88,12 +89,24 @@ def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
 
 
 def split_by_lists(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Items with the splits of list files, where there are any."""
-    lists = find_lists(tree)
-    if not lists:
+    """Items with the splits of list files, or of one file that gives all splits, where there are any; and notes."""
+    lists = {
+        split: path.relative_to(tree.root).as_posix() for split, path in lists_that_fit(items, find_lists(tree)).items()
+    }
+    if lists:
+        line = ", ".join(f"{split}: {file}" for split, file in lists.items())
+        named = {split: read_list(tree.path(file)) for split, file in lists.items()}
+        return apply_lists(items, named, ", ".join(sorted(lists.values())), line)
+    table = find_table(tree)
+    if table is None:
         return items, ()
-    where = ", ".join(sorted(path.relative_to(tree.root).as_posix() for path in lists.values()))
-    return apply_lists(items, {split: read_lines(path) for split, path in lists.items()}, where)
+    path, folds = table
+    file = path.relative_to(tree.root).as_posix()
+    items, notes = apply_lists(items, folds[0], file)
+    if len(folds) > 1:
+        more = f"fold 0 of the {len(folds)} in {file}; `splits: {file}` and `fold: 1` in data.yaml take another"
+        notes = (*notes, more)
+    return items, notes
 
 
 def place(file: PurePosixPath) -> tuple[str | None, Placed]:

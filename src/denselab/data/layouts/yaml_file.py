@@ -6,7 +6,8 @@ images: pictures               # folder of the pictures; or {train: a, val: b}
 masks: annotations             # folder of the label files; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share
 annotations: instances.json    # COCO file; or {train: a.json, val: b.json}
-splits: {train: train.txt, val: [name1, name2]}
+splits: {train: train.txt, val: [name1, name2], test: all}   # all: whatever no other names; or one csv or json file
+fold: 0                        # of a file with several folds
 encoding: index                # index, colour, two-valued, objects, divided, ade20k
 threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
@@ -26,9 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from denselab.data.item import FileLabels, Found, NamedLabel
 from denselab.data.layouts.folder import Placed, found_pairs, make_item, place, unique_names
 from denselab.data.read.encodings import Encoding, Kind
-from denselab.data.read.lists import apply_lists, read_lines
+from denselab.data.read.lists import ALL, apply_lists, read_list
 from denselab.data.read.names import named
-from denselab.data.read.tree import PICTURE_SUFFIXES, Tree
+from denselab.data.read.split_tables import read_table
+from denselab.data.read.tree import PICTURE_SUFFIXES, Tree, number_of
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -70,7 +72,8 @@ class Settings(BaseModel):
     masks: str | dict[Split, str] | None = None
     pattern: Pattern | None = None
     annotations: str | dict[Split, str] | None = None
-    splits: dict[Split, str | list[str]] | None = None
+    splits: str | dict[Split, str | list[str]] | None = None
+    fold: int = Field(default=0, ge=0)
     encoding: Kind | None = None
     threshold: int = Field(default=128, ge=1, le=255)
     divisor: int = Field(default=1000, ge=2)
@@ -132,7 +135,7 @@ def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None
 def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
     """What was found, with the splits, the encoding and the table that data.yaml says."""
     if settings.splits is not None:
-        items, notes = apply_lists(found.items, _named_splits(tree, settings.splits, source), source.name)
+        items, notes = apply_lists(found.items, _named_splits(tree, settings, source), source.name)
         found = replace(found, items=items, notes=(*found.notes, *notes))
     found = replace(found, white=settings.white)
     names = _names(settings, source)
@@ -202,16 +205,31 @@ def _middle(file: PurePosixPath, pattern: str) -> str | None:
     return stem[len(before) : len(stem) - len(after)]
 
 
-def _named_splits(tree: Tree, splits: dict[Split, str | list[str]], source: Path) -> dict[str, list[str]]:
-    named_splits: dict[str, list[str]] = {}
-    for split, value in splits.items():
-        if isinstance(value, list):
+def _named_splits(tree: Tree, settings: Settings, source: Path) -> dict[str, list[str] | str]:
+    splits = settings.splits
+    if isinstance(splits, str):
+        return dict(_fold_of(tree.root / splits, settings.fold, source))
+    named_splits: dict[str, list[str] | str] = {}
+    for split, value in (splits or {}).items():
+        if isinstance(value, list) or value == ALL:
             named_splits[split] = value
         elif (tree.root / value).is_dir():
             raise DataError(f"{source}: splits.{split} is a folder; write it as `images: {{{split}: {value}}}`")
         else:
-            named_splits[split] = read_lines(tree.root / value)
+            named_splits[split] = read_list(tree.root / value)
+    if list(named_splits.values()).count(ALL) > 1:
+        raise DataError(f"{source}: splits: `all` stands twice; only one split can have whatever no other names")
     return named_splits
+
+
+def _fold_of(path: Path, fold: int, source: Path) -> dict[str, list[str]]:
+    if not path.is_file():
+        raise DataError(f"{source}: splits: {path} does not exist; correct the name")
+    folds = read_table(path)
+    if fold >= len(folds):
+        count = number_of(len(folds), "fold") if folds else "no splits"
+        raise DataError(f"{source}: fold {fold}, but {path.name} has {count}; write `fold: 0` or another file")
+    return folds[fold]
 
 
 def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
