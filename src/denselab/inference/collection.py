@@ -226,7 +226,7 @@ def predict_items(
     bar: Progress,
     plain: KeptLabels | None = None,
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
-    """(name, truth, prediction) of each item, one after the other, for evaluation.evaluate; predictions go to `kept`.
+    """(name, truth, prediction) of each item, one after the other, for evaluation.count_pictures; predictions go to `kept`.
 
     plain: where to keep what the network says before the CRF of `options`; the network runs once for both.
     Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
