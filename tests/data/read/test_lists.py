@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,10 @@ def test_any_column_may_name_the_picture():
     listed, notes = apply_lists(items("imgs/a", "imgs/b"), {"val": ["7\tb.jpg\tb.png"]}, "val.csv")
     assert [item.split for item in listed] == [None, "val"]
     assert notes == ("split from val.csv",)
+
+
+def test_a_test_folder_beside_lists_of_train_and_val_stays():
+    """Lists that divide train/ say nothing of test/: its pictures were left out."""
+    folder = [replace(item, split="test") for item in items("test/a", "test/b")]
+    listed, _ = apply_lists([*items("x", "y", "z"), *folder], {"train": ["x"], "val": ["y"]}, "train.txt, val.txt")
+    assert [item.split for item in listed] == ["train", "val", LEFT_OUT, "test", "test"]

@@ -116,8 +116,11 @@ def apply_lists(
     """
     items = tuple(items)
     split_of, missing = _listed(items, {split: n for split, n in named.items() if not isinstance(n, str)}, where)
-    rest = [position for position in range(len(items)) if position not in split_of]
+    held_out = {"val", "test"} - set(named)  # by their folders, of which the lists say nothing
+    rest = [i for i, item in enumerate(items) if i not in split_of and item.split not in held_out]
     for_all = next((split for split, names in named.items() if names == ALL), None)
+    if for_all is not None:
+        rest = [i for i in range(len(items)) if i not in split_of]
     if not split_of and for_all is None:
         raise DataError(
             f"{where}: none of its names ({first_few(missing)}) is a picture ({first_few(i.name for i in items)}); "
