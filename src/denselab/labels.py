@@ -24,7 +24,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One row of the label table. colour: RGB 0..255. role: background is a class: whatever is no other."""
+    """One row of the label table. colour: RGB 0..255. role: background is a class too, of all that has no other."""
 
     id: int
     name: str

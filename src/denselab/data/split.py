@@ -1,4 +1,4 @@
-"""Who trains and who is held out: given splits are obeyed; what is missing is drawn by class content and by sequence."""
+"""Who trains and who is held out: given splits are obeyed; a missing one is drawn by class content and sequence."""
 
 import re
 from collections import Counter
@@ -65,7 +65,7 @@ def decide_splits(
 
 
 def _with_the_rest(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Items where those without a split train beside what is named train or val; a lone test leaves them open."""
+    """Items without a split train where train or val is named; beside test alone they stay open."""
     named = {item.split for item in items} - {None}
     rest = sum(item.split is None for item in items)
     if not rest or not named & {"train", "val"}:

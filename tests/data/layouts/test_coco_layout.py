@@ -195,5 +195,5 @@ def test_a_size_from_nowhere(coco, tmp_path):
     document["images"][0]["height"] = 99999999999
     (tmp_path / "instances.json").write_text(json.dumps(document))
     data = open_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"instances\.json: tells a size of 99999999999x"):
+    with pytest.raises(DataError, match=r"instances\.json: gives the size 99999999999x"):
         data.read_labels(data.items[0])

@@ -83,7 +83,7 @@ def test_a_camera_reads_alike_in_every_format(deep_set, bits, colour):
 
 
 def test_a_dark_picture_of_a_set_stays_dark(deep_set):
-    """Each picture had a depth of its own: night shots of a 12-bit camera came out four times as bright as they were."""
+    """Each picture had a depth of its own: night shots of a 12-bit camera came out four times too bright."""
     data = deep_set("tif", [camera(12, 0), camera(12, 1, brightness=0.2)])
     means = {item.image.stem: data.read_image(item).mean() for item in data.items}
     assert means["1"] == pytest.approx(0.2 * means["0"], rel=0.02)

@@ -21,7 +21,7 @@ BENCHMARK_NAME = re.compile(r"^ADE_(train|val|frame)_\d{8}$")
 
 
 def find_ade20k(tree: Tree) -> Found | None:
-    """The benchmark, told by its file names ADE_train_00000001, or the full release, told by *_seg.png; else None."""
+    """The benchmark (files named ADE_train_00000001) or the full release (*_seg.png); else None."""
     if any(f.name.endswith("_atr.txt") and (split_in_name(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
         return _full_release(tree)
     if not any(BENCHMARK_NAME.match(f.stem) for f in tree.pictures):

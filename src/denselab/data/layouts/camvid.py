@@ -49,7 +49,7 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
                 name = str(image.with_suffix(""))
                 split = SPLIT_WORDS[file.stem.lower()]
                 items.append(Item(name, tree.path(image), FileLabels(tree.path(label)), split))
-    if not any(item.split == "train" for item in items):  # lists of what is held out: the folders have the rest
+    if not any(item.split == "train" for item in items):  # only held-out pictures are listed: the folders have the rest
         return [], []
     twice = (
         sorted({item.name for item in items if sum(i.name == item.name for i in items) > 1}) if len(items) < 200 else []

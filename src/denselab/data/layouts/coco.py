@@ -116,7 +116,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         for image in file.data["images"]:
             name = image["file_name"]
             if not isinstance(name, str):
-                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is no name of a file; export it again")
+                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is not a file name; export it again")
             path = _locate(tree, file, name, pictures)
             if path is None:
                 missing.append(name)

@@ -19,7 +19,7 @@ from denselab.data.read.split_tables import find_table
 from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, split_in_name, words
 from denselab.errors import DataError
 
-PEEKED = 3  # label files looked into to see which of two label folders tells more classes apart
+PEEKED = 3  # label files read to see which of two label folders has more classes
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _grouped(placed: Sequence[tuple[str | None, Placed]], wanted: str | None) ->
 
 
 def _by_stem(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
-    """Pictures and labels side by side, told apart by words in the file names."""
+    """Pictures and labels side by side in one folder, distinguished by words in the file names."""
     sides: tuple[list[Placed], list[Placed]] = ([], [])
     for file in tree.pictures:
         role, where = place(file)
@@ -185,7 +185,7 @@ def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str
         raise DataError(f"{tree.root}: two label folders fit equally well; write in data.yaml {lines}")
     notes = [
         f"{_folder(other[2][0][1])} holds labels too; {_folder(best[0][2][0][1])} is used, because it "
-        + ("has more of them" if len(other[2]) < most else "tells more classes apart")
+        + ("has more of them" if len(other[2]) < most else "has more classes")
         + f": `images: {_folder(other[2][0][0])}` and `masks: {_folder(other[2][0][1])}` in data.yaml takes the other"
         for other in choices
         if other[1] != best[0][1]

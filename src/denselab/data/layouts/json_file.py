@@ -9,7 +9,7 @@ from denselab.errors import DataError
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises DataError where it is none."""
+    """The content of a JSON file. Raises DataError where it cannot be read as JSON."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import picture_size
-from denselab.data.read.infer import table_of_names
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import name_list, named, read_names
 from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
@@ -27,7 +27,7 @@ KINDS: dict[str, ShapeKind] = {
 
 
 def find_labelme(tree: Tree) -> Found | None:
-    """Pictures with a labelme json of the same stem or that names them; None where there is no such json."""
+    """Pictures that a labelme json names or shares its stem with; None without such a json."""
     found = [
         (f, data) for f in tree.with_suffix(".json") if is_near_root(f) and _is_labelme(data := read_json(tree.path(f)))
     ]

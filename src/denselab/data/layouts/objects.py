@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import unique_names
-from denselab.data.read.infer import object_table, table_of_names
+from denselab.data.read.label_table import object_table, table_of_names
 from denselab.data.read.names import read_names
 from denselab.data.read.shapes import ObjectMasks
 from denselab.data.read.tree import Tree, folder_role, split_in_name

@@ -14,7 +14,7 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import pictures_by_name
-from denselab.data.read.infer import table_of_names
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
@@ -164,7 +164,7 @@ def _table(names: set[str]) -> tuple[LabelSpace, dict[str, int]]:
 
 
 def _root_tag(path: Path) -> str:
-    """The outermost tag of an xml file; "" where it is none."""
+    """The outermost tag of a file; "" where it is not XML."""
     try:
         for _, element in ElementTree.iterparse(path, events=("start",)):
             return str(element.tag)

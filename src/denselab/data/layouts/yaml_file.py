@@ -1,4 +1,4 @@
-"""data.yaml: the user says outright what is where. All keys are optional; unknown ones are refused with the nearest.
+"""data.yaml: the user says what is where. All keys are optional; an unknown one is refused with the nearest.
 
 path: .                        # the folder, from data.yaml's own
 layout: folders                # try only this layout
@@ -6,7 +6,7 @@ images: pictures               # folder of the pictures; or {train: a, val: b}
 masks: annotations             # folder of the label files; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share
 annotations: instances.json    # COCO file; or {train: a.json, val: b.json}
-splits: {train: train.txt, val: [name1, name2], test: all}   # all: whatever no other names; or one csv or json file
+splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
 fold: 0                        # of a file with several folds
 encoding: index                # index, colour, two-valued, objects, divided, ade20k
 threshold: 128                 # two-valued: from this value on it is 255
@@ -218,7 +218,7 @@ def _named_splits(tree: Tree, settings: Settings, source: Path) -> dict[str, lis
         else:
             named_splits[split] = read_list(tree.root / value)
     if list(named_splits.values()).count(ALL) > 1:
-        raise DataError(f"{source}: splits: `all` stands twice; only one split can have whatever no other names")
+        raise DataError(f"{source}: splits: `all` stands twice; only one split can have the rest")
     return named_splits
 
 
@@ -261,7 +261,7 @@ def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
 
 
 def _refuse_unknown_keys(rows: list[dict[str, Any]], source: Path) -> None:
-    """Raise DataError for a key of a label row that is not one: `color` would else be passed over in silence."""
+    """Raise DataError for an unknown key of a label row, such as `color`: it would be ignored in silence."""
     for key in (key for row in rows for key in row if key not in LABEL_KEYS):
         near = difflib.get_close_matches(str(key), LABEL_KEYS, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(LABEL_KEYS)}"

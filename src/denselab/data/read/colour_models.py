@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# CIE 15:2004: white point D50, to which TIFF and ICC refer L*a*b*; XYZ of D50 to linear sRGB, with Bradford's adaptation.
+# White point D50 (CIE 15:2004), to which TIFF and ICC refer L*a*b*; XYZ under D50 to linear sRGB, Bradford's adaptation
 D50 = np.array((0.9642, 1.0, 0.8249))
 XYZ_TO_SRGB = np.array((
     (3.1338561, -1.6168667, -0.4906146),
@@ -15,14 +15,14 @@ XYZ_TO_SRGB = np.array((
 
 
 def cmyk_to_rgb(inks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of (H, W, 4) uint8 inks, 255 = full ink: each colour is what its ink and black let through."""
+    """(H, W, 3) uint8 RGB of (H, W, 4) uint8 inks, 255 = full ink: the light that an ink and black let through."""
     through = 255 - inks.astype(np.int32)
     product = through[..., :3] * through[..., 3:]
     return np.asarray((product + 127) // 255, dtype=np.uint8)
 
 
 def lab_to_rgb(lightness: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 sRGB of CIE 1976 L* (0..100), a* and b*, each (H, W), under D50. Colours outside sRGB are clipped."""
+    """(H, W, 3) uint8 sRGB of CIE 1976 L* (0..100), a* and b*, each (H, W), under D50; clipped to sRGB."""
     fy = (lightness + 16.0) / 116.0
     f = np.stack([fy + a / 500.0, fy, fy - b / 200.0], axis=-1)
     xyz = D50 * np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2)

@@ -32,7 +32,7 @@ def read_image(path: str | Path, white: int | None = None) -> Image:
 
 
 def picture_pixels(path: Path) -> NDArray[Any]:
-    """A picture's own numbers at their depth, upright: (H, W) grey, or (H, W, 3) RGB. Raises DataError like read_image."""
+    """A picture at its own depth, upright: (H, W) grey, or (H, W, 3) RGB. Raises DataError like read_image."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_picture(path)
     with open_picture(path) as picture:

@@ -12,6 +12,7 @@ from pathlib import Path
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import read_palette
+from denselab.data.read.label_table import object_table, table_of_names, two_valued_table
 from denselab.data.read.likeness import (
     is_smeared_two_valued,
     looks_like_objects,
@@ -80,7 +81,7 @@ def infer_encoding(
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:
-    """What TIFF files declare to have no data, for the user: it may be meant, or a tag that a tool left behind."""
+    """The share of pixels that TIFF files declare to have no data: meant, or a tag that a tool left behind."""
     missing = [c for c in contents if c.missing]
     if not missing:
         return []
@@ -93,7 +94,7 @@ def _nodata_notes(contents: list[Contents]) -> list[str]:
 
 
 def _split_negative(contents: list[Contents], names: Sequence[NamedLabel]) -> tuple[list[Contents], list[int]]:
-    """Contents without the numbers below 0 that have no name, and these: markers such as -1 and -100, hardly classes."""
+    """Contents without negative numbers that have no name, and those numbers: markers such as -1 and -100."""
     named = {label.id for label in names}
     negative = sorted({v for c in contents if not c.coloured for v in c.counts if v < 0} - named)
     kept = [replace(c, counts={v: n for v, n in c.counts.items() if v not in negative}) for c in contents]
@@ -249,18 +250,6 @@ def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
     return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
 
 
-def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | None = None) -> LabelSpace:
-    """The table of a names file; a name given twice gets its id behind it."""
-    often = Counter(label.name for label in names)
-    entries = []
-    for label in names:
-        name = label.name if often[label.name] == 1 else f"{label.name} ({label.id})"
-        colour = label.colour or (colours or {}).get(label.id) or default_colour(label.id)
-        role = "ignore" if label.ignore else "background" if label.background else "class"
-        entries.append(LabelEntry(label.id, name, colour, role))  # type: ignore[arg-type]
-    return LabelSpace(tuple(entries))
-
-
 def _void(table: LabelSpace) -> LabelEntry:
     taken = {entry.name for entry in table.entries}
     return LabelEntry(
@@ -271,19 +260,6 @@ def _void(table: LabelSpace) -> LabelEntry:
 def _named_void(names: Sequence[NamedLabel]) -> bool:
     """Whether a names file lists more than two labels, or says itself that 255 is ignored."""
     return any(label.id == 255 and label.ignore for label in names) or sum(not label.ignore for label in names) > 2
-
-
-def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
-    """0 and 255 as two classes; two names without ids 0 and 255 are taken in their order."""
-    labels = sorted(names, key=lambda label: label.id)
-    if len(labels) != 2:
-        labels = [NamedLabel(0, "class 0", (0, 0, 0)), NamedLabel(255, "class 255", (255, 255, 255))]
-    return table_of_names([replace(labels[0], id=0), replace(labels[1], id=255)])
-
-
-def object_table() -> LabelSpace:
-    """0 background, 1 object."""
-    return LabelSpace((LabelEntry(0, "background", (0, 0, 0), "background"), LabelEntry(1, "object", (230, 80, 40))))
 
 
 def _shared_palette(paths: list[Path]) -> dict[int, Colour]:

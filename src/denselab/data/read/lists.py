@@ -1,4 +1,4 @@
-"""List files, which say what belongs to which split: train.txt, valid_list.txt, val.csv, ImageSets/Segmentation/train.txt."""
+"""List files, which say what belongs to which split: train.txt, valid_list.txt, val.csv, ImageSets/*/train.txt."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ HEADER_WORDS = LIST_WORDS | {
     "label", "labels", "mask", "masks", "annotation", "path", "image_id", "imageid", "image_path", "gt",
 }  # fmt: skip
 OTHER_COLUMNS = ("encodedpixels", "rle", "class", "classid")  # a csv of run lengths or of classes is no list
-ALL = "all"  # in data.yaml: every picture that no other split names
+ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
 def find_lists(tree: Tree) -> dict[str, list[Path]]:
@@ -43,7 +43,7 @@ def find_lists(tree: Tree) -> dict[str, list[Path]]:
 
 
 def _split_of_list(stem: str) -> tuple[int, str] | None:
-    """(rank, split) of a list file's name, the lower rank to prefer; None where it is no name of a list."""
+    """(rank, split) of a list file's name, the lower rank first; None for another file."""
     if stem.lower() in SPLIT_WORDS:
         return 1, SPLIT_WORDS[stem.lower()]
     tokens = words(stem.lower().replace("trainaug", "train_aug"))
@@ -108,11 +108,11 @@ def apply_lists(
 ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Items with their splits, and notes.
 
-    named: {split: names}; a name may have folders and suffix, or be a bare stem. ALL for whatever no other split names.
+    named: {split: names}; a name may have folders and suffix, or be a bare stem. ALL for the rest.
     where: the file to name. line: what to write under `splits` in data.yaml for the same split, "" where nothing does.
 
-    Pictures in no list stay as they are where no list says who trains: what is left over trains. Where one does, they
-    are left out. Raises DataError where a name stands in two lists or no name is known.
+    Where a list says who trains, pictures in no list are left out; where none does, they stay open, to be trained on.
+    Raises DataError where a name stands in two lists or no name is known.
     """
     items = tuple(items)
     split_of, missing = _listed(items, {split: n for split, n in named.items() if not isinstance(n, str)}, where)

@@ -1,4 +1,4 @@
-"""Opens picture files with Pillow: one DataError that names the file and the remedy, whatever is wrong with it."""
+"""Opens picture files with Pillow. Whatever is wrong raises DataError with the file and the remedy."""
 
 from pathlib import Path
 from typing import Any

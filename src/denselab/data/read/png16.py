@@ -1,4 +1,4 @@
-"""16-bit PNG with colour or alpha, of which Pillow keeps the high bytes only. W3C PNG, third edition, sections 7 to 12."""
+"""16-bit PNG with colour or alpha: Pillow keeps its high bytes only. W3C PNG, third edition, sections 7 to 12."""
 
 import struct
 import zlib
@@ -27,7 +27,7 @@ def has_deep_colour(path: Path) -> bool:
 
 
 def deep_png_pixels(path: Path) -> NDArray[np.uint16]:
-    """(H, W, C) uint16 of a 16-bit PNG as stored, C = 1 (grey), 2 (grey, alpha), 3 or 4. Raises DataError if damaged."""
+    """(H, W, C) uint16 of a 16-bit PNG, C = 1 (grey), 2 (grey, alpha), 3 or 4. Raises DataError if damaged."""
     try:
         chunks = list(_chunks(path))
         width, height, _, kind, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -46,12 +46,12 @@ def deep_png_pixels(path: Path) -> NDArray[np.uint16]:
 
 
 def png_significant_bits(path: Path) -> int:
-    """The largest number of bits that a 16-bit PNG says its scene has (sBIT); 16 where it says nothing, 8 for another."""
+    """The significant bits that a 16-bit PNG declares (sBIT), 16 where it declares none; 8 for other files."""
     header = _ihdr(path)
     if header is None or header[0] != 16:
         return 8
-    told = next((data for name, data in _chunks(path, until=b"IDAT") if name == b"sBIT"), b"\x10")
-    bits: bytes = told[: 1 if header[1] in (0, 4) else 3]  # without that of alpha
+    found = next((data for name, data in _chunks(path, until=b"IDAT") if name == b"sBIT"), b"\x10")
+    bits: bytes = found[: 1 if header[1] in (0, 4) else 3]  # alpha aside
     return max(bits)
 
 

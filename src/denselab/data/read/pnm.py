@@ -39,7 +39,7 @@ def pnm_header(path: Path) -> PnmHeader | None:
 
 
 def pnm_pixels(path: Path, header: PnmHeader) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) numbers as they stand in the file, uint8 or uint16. Raises DataError where some are missing."""
+    """(H, W) or (H, W, 3) numbers as the file has them, uint8 or uint16. Raises DataError where it is truncated."""
     channels = 3 if header.kind in (3, 6) else 1
     count = header.width * header.height * channels
     dtype = np.dtype(np.uint8 if header.highest <= 255 else ">u2")

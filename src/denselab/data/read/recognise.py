@@ -23,7 +23,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():
-        raise DataError(f"{settings_file}: path: {folder} is no folder; give it from the place of {settings_file.name}")
+        raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
     tree = read_tree(folder)
     found = find_described(tree, settings, settings_file)
     root = tree.root

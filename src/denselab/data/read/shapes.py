@@ -91,9 +91,7 @@ class ShapeLabels:
 
     def ids(self) -> NDArray[Any]:
         if self.size[0] * self.size[1] > MAX_PIXELS or min(self.size) < 0:
-            raise DataError(
-                f"{self.path}: tells a size of {self.size[0]}x{self.size[1]}; correct it or export it again"
-            )
+            raise DataError(f"{self.path}: gives the size {self.size[0]}x{self.size[1]}; correct it or export it again")
         highest = max([self.background, *(shape.id for shape in self.shapes)])
         canvas = np.full(self.size, self.background, dtype=np.uint8 if highest <= 255 else np.int32)
         for shape in self.shapes:

@@ -60,7 +60,7 @@ def read_tags(path: Path) -> TiffTags:
 
 
 def tiff_mode(tags: TiffTags) -> str:
-    """The mode as Pillow calls it: "1", "L", "P", "RGB", "CMYK", "LAB", "YCbCr"; "I;16" for over 8 bits, "F" for floats."""
+    """Pillow's name of the mode: "1", "L", "P", "RGB", "CMYK", "LAB", "YCbCr"; "I;16" for over 8 bits, "F" for floats."""
     if tags.real or tags.bits > 8:
         return "F" if tags.real else "I;16"
     named = {PALETTE: "P", CMYK: "CMYK", YCBCR: "YCbCr", CIELAB: "LAB", ICCLAB: "LAB"}
@@ -198,9 +198,8 @@ def _tags(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
     photometric = int(page.photometric)
     uncompressed_halves = photometric == YCBCR and int(page.compression) == 1 and _subsampling(page) != (1, 1)
     if photometric not in READABLE or uncompressed_halves:
-        raise DataError(
-            f"{path}: photometric interpretation {tifffile.PHOTOMETRIC(photometric).name} cannot be read; save it as RGB"
-        )
+        name = tifffile.PHOTOMETRIC(photometric).name
+        raise DataError(f"{path}: photometric interpretation {name} cannot be read; save it as RGB")
     height, width = int(page.imagelength), int(page.imagewidth)
     orientation = int(page.tags.valueof(274, 1))
     channels = int(page.samplesperpixel)

@@ -36,7 +36,8 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
 
 
 def _note(white: int, why: str) -> str:
-    return f"pictures have more than 8 bits: {white:,} is white in all of them ({why}); `white: {white}` in data.yaml sets it"
+    line = f"`white: {white}` in data.yaml sets it"
+    return f"pictures have more than 8 bits: {white:,} is white in all of them ({why}); {line}"
 
 
 def _spread(paths: Sequence[Path], count: int) -> list[Path]:
