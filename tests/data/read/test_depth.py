@@ -148,7 +148,7 @@ def test_peak_is_what_an_area_shows():
 
 
 def test_common_white_of_a_set():
-    assert common_white([900, 3000], []) == (4095, "the largest number in 2 pictures is 3,000")
+    assert common_white([900, 3000], []) == (4095, "the largest number in 2 of them is 3,000")
     assert common_white([900], [4095])[0] == 4095
     assert common_white([5000], [4095])[0] == 16383
 

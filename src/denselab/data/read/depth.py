@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.tree import number_of
 from denselab.errors import DataError
 
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # the largest numbers of 8, 10, 12, 14 and 16 bit cameras
@@ -71,4 +70,4 @@ def common_white(peaks: Sequence[int], declared: Sequence[int]) -> tuple[int, st
     largest = max(peaks, default=0)
     if declared and largest <= max(declared):
         return max(declared), "as their files declare"
-    return depth_of(largest), f"the largest number in {number_of(len(peaks), 'picture')} is {largest:,}"
+    return depth_of(largest), f"the largest number in {len(peaks)} of them is {largest:,}"
