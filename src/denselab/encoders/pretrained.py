@@ -1,5 +1,6 @@
 """Where ImageNet weights come from: the local hub cache, else the hub, as safetensors only; no pickle is ever loaded."""
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Literal
 import timm
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-from denselab.console import remark
 from denselab.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Pretrained = Literal["auto", "yes", "no"]
 
@@ -32,7 +34,7 @@ def find_weights(architecture: str, pretrained: Pretrained) -> Path | None:
             f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}. "
             "Use pretrained=auto to go on without them, or fill the hub cache on a machine with a network"
         )
-    remark(f"{architecture}: no ImageNet weights ({found}); training from scratch")
+    logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch")
     return None
 
 

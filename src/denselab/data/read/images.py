@@ -16,6 +16,12 @@ from denselab.data.read.pnm import pnm_header, pnm_pixels
 from denselab.data.read.tiff import PALETTE, TIFF_SUFFIXES, read_tags, tiff_labels, tiff_mode, tiff_picture
 from denselab.types import Image
 
+PICTURE_SUFFIXES = (  # of the files that are taken for pictures in a folder; messages show the first
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".jp2"),
+    *(".jfif", ".dib", ".pnm", ".avif"),
+)
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label's numbers
+
 
 def read_image(path: str | Path, white: int | None = None) -> Image:
     """A picture as (H, W, 3) uint8 RGB.

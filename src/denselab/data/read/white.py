@@ -1,6 +1,5 @@
 """Which number is white in a data set of deep pictures: looked for in its files once, when it is opened."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from denselab.data.read.png16 import png_significant_bits
 from denselab.data.read.pnm import pnm_header
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.errors import DataError
+from denselab.runtime import cpu_count
 
 HEADERS = 24  # pictures whose headers show whether a set is deep
 PICTURES = 64  # pictures that show its range
@@ -27,7 +27,7 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
         return given, _note(given, "as data.yaml says")
     if not any(_is_deep(path) for path in _spread(paths, HEADERS)):
         return None, ""
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
         looked = [found for found in pool.map(_look, _spread(paths, PICTURES)) if found is not None]
     if not looked:
         return None, ""
