@@ -12,7 +12,7 @@ from denselab.config import Settings, make_settings, merged
 from denselab.data import Dataset, open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.audit.findings import Fault
-from denselab.data.dataset import refuse_inside
+from denselab.data.dataset import require_outside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
@@ -73,7 +73,7 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
         chain_of(settings.model)  # refused before any data are read
     dataset = open_for_training(settings)
     if not resume:
-        refuse_inside(dataset, run)
+        require_outside(dataset, run)
     start = run_stages if staged else run_training
     summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from denselab.errors import DataError
 from denselab.types import LabelMap
 
+NODATA = -(2**31)  # the "id" of pixels that a file declares to have no data: in no table, always ignored
+
 Role = Literal["class", "background", "ignore"]
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One row of the label table. colour: RGB 0..255. role: background is a class that is nothing in particular."""
+    """One row of the label table. colour: RGB 0..255. role: background is a class too, of all that has no other."""
 
     id: int
     name: str
@@ -76,14 +78,16 @@ class LabelSpace:
         return np.uint8 if self.num_classes <= 255 else np.uint16
 
     def encode(self, ids: NDArray[Any], unknown: Literal["error", "ignore"] = "error") -> LabelMap:
-        """Class indices of an array of ids, any shape and integer dtype; ids of role ignore become ignore_index.
+        """Class indices of an array of ids, any shape and integer dtype.
+
+        Ids of role ignore, and NODATA, become ignore_index.
 
         unknown: what to do with ids that are not in the table. Raises DataError that names them.
         """
         values, inverse = _unique(ids)
         index_of = {entry.id: index for index, entry in enumerate(self.classes)}
         known = {entry.id for entry in self.entries}
-        strangers = [int(v) for v in values if int(v) not in known]
+        strangers = [int(v) for v in values if int(v) not in known and v != NODATA]
         if strangers and unknown == "error":
             raise DataError(
                 f"label id {strangers[0]} is not in the label table (ids {_span(known)}); "
@@ -95,10 +99,11 @@ class LabelSpace:
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
 
-        ignore_index becomes the first id of role ignore, or ignore_index itself where the table has none.
+        ignore_index becomes the first id from 0 on of role ignore, or stays where the table has none.
         """
         ids = [entry.id for entry in self.classes]
-        void = next((e.id for e in self.entries if e.role == "ignore"), self.ignore_index)
+        # A negative id would need a signed dtype, which PNG does not have.
+        void = next((e.id for e in self.entries if e.role == "ignore" and e.id >= 0), self.ignore_index)
         low, high = min([*ids, void]), max([*ids, void])
         dtype = np.int32 if low < 0 or high > 65535 else np.uint8 if high <= 255 else np.uint16
         table = np.full(self.ignore_index + 1, void, dtype=dtype)
@@ -111,7 +116,7 @@ class LabelSpace:
 
     @staticmethod
     def from_list(rows: Iterable[Mapping[str, Any]]) -> "LabelSpace":
-        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a row that is not one."""
+        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a malformed row."""
         entries = []
         for position, row in enumerate(rows):
             try:
@@ -130,7 +135,7 @@ class LabelSpace:
 
 
 def default_colour(label_id: int) -> Colour:
-    """A colour for an id that came without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
+    """A colour for an id without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]

@@ -37,6 +37,14 @@ def test_splits_and_items(ten):
         data.of_split("valid")
 
 
+def test_length_and_short_reprs(ten):
+    """A notebook once printed every item with its whole encoding for a bare `data`."""
+    data = open_dataset(ten)
+    assert len(data) == 10
+    assert repr(data) == f"<Dataset {ten}: folders, 3 classes, 8 train, 2 val>"
+    assert repr(data.items[0]) == f"<Item images/0: {data.items[0].split}, labels from 0.png>"
+
+
 def test_opening_twice_gives_the_same(ten):
     assert open_dataset(ten, seed=5) == open_dataset(ten, seed=5)
 

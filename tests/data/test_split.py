@@ -50,10 +50,40 @@ def test_train_and_test_given_val_is_drawn_from_train():
     assert "test kept apart" in notes[0]
 
 
-def test_only_test_given_is_one_pool():
-    decided, notes = decide_splits(items(*"abcdefghij", split="test"), nothing_known)
-    assert sorted(item.split for item in decided) == ["train"] * 8 + ["val"] * 2
-    assert "only test given, taken as one pool" in notes[0]
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_what_is_held_out_is_never_trained_on(split):
+    """A folder with test/ alone was taken as one pool: its pictures were trained on."""
+    decided, notes = decide_splits(items(*"abcdefghij", split=split), nothing_known)
+    assert {item.split for item in decided} == {split}
+    assert f"every picture is named {split}" in notes[0]
+    assert "`splits: {train: all}`" in notes[0]
+
+
+def test_val_and_test_given_without_train_stay():
+    decided, notes = decide_splits([*items("a", "b", split="val"), *items("c", split="test")], nothing_known)
+    assert [item.split for item in decided] == ["val", "val", "test"]
+    assert "test or val" in notes[0]
+
+
+@pytest.mark.parametrize("also", [(), ("test",), ("train",), ("train", "test")])
+def test_the_rest_beside_val_trains(also):
+    named = [*items("v", split="val"), *(item for split in also for item in items(f"in {split}", split=split))]
+    decided, notes = decide_splits([*named, *items("x", "y", "z")], nothing_known)
+    assert [item.split for item in decided] == ["val", *also, "train", "train", "train"]
+    assert notes == ("3 pictures that no split names: train",)
+
+
+def test_the_rest_beside_a_lone_test_is_divided():
+    decided, notes = decide_splits([*items("t", split="test"), *items(*"abcdefghij")], nothing_known)
+    assert decided[0].split == "test"
+    assert sorted(str(item.split) for item in decided[1:]) == ["train"] * 8 + ["val"] * 2
+    assert "test given, kept apart" in notes[0]
+
+
+def test_val_is_drawn_from_a_lone_train():
+    decided, notes = decide_splits(items(*"abcdefghij", split="train"), nothing_known)
+    assert sum(item.split == "val" for item in decided) == 2
+    assert "only train given" in notes[0]
 
 
 def test_one_picture_can_only_be_evaluated():

@@ -111,7 +111,7 @@ def _head(report: CheckReport) -> Table:
         ("encoding", report.encoding),
         ("pictures", f"{sum(report.pictures.values()):,}: {pictures}"),
         ("width x height", sizes + (f" and {number_of(more, 'other size')}" if more > 0 else "")),
-        *(("note" if first else "", note) for first, note in zip([True, *[False] * len(report.notes)], report.notes)),  # noqa: B905
+        *(("" if position else "note", note) for position, note in enumerate(report.notes)),
     ]
     for name, value in rows:
         table.add_row(name, Text(value))

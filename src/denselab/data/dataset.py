@@ -1,4 +1,4 @@
-"""A data set: pictures with labels, one label table, splits. `open_dataset` recognises the layout and says what it inferred."""
+"""A data set: pictures with labels, one label table, splits. `open_dataset` recognises the layout."""
 
 import os
 import tempfile
@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.item import LEFT_OUT, FileLabels, Found, Item, LabelSource
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.images import picture_mode, read_image
-from denselab.data.read.infer import Learned, learn
+from denselab.data.read.infer import Inferred, infer_encoding
 from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
-from denselab.data.read.tree import number_of, some
-from denselab.data.split import decide_splits
+from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.white import white_of
+from denselab.data.split import decide_splits, nothing_to_train_on
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 
-__all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "refuse_inside", "require_trainable"]
+__all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "require_outside", "require_trainable"]
 
 PEEKED = 24  # label files that show the encoding where the table is given
 SYNTHETIC_TRAIN = 240  # scenes of "synthetic" without a number; a quarter as many for val
@@ -30,10 +31,13 @@ SYNTHETIC_TRAIN = 240  # scenes of "synthetic" without a number; a quarter as ma
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened data set; nothing but names and tables in memory.
+    """An opened data set. Holds names and tables; pixels are read when asked for.
 
-    layout, encoding: in words. notes: every inference that was made, one line each, for the user.
-    without_label, without_image: files that have no partner.
+    layout, encoding: in words.
+    items: pictures with their labels; each has a split.
+    notes: everything that was inferred, one line each, for the user.
+    without_label, without_image: files without a partner.
+    white: the number that is white in pictures of more than 8 bits, the same for all; None where they have 8.
     """
 
     root: Path
@@ -44,6 +48,16 @@ class Dataset:
     notes: tuple[str, ...] = ()
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
+    white: int | None = None
+
+    def __len__(self) -> int:
+        """How many pictures it has, over all splits."""
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(self.of_split(split)):,} {split}" for split in self.splits)
+        classes = number_of(self.label_space.num_classes, "class", "classes")
+        return f"<Dataset {self.root}: {self.layout}, {classes}, {splits or 'no picture'}>"
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -52,17 +66,17 @@ class Dataset:
         return tuple(split for split in ("train", "val", "test") if split in present)
 
     def of_split(self, split: str) -> tuple[Item, ...]:
-        """The items of a split; () where it has none. Raises DataError for a name that is no split."""
+        """The items of a split, () where it has none. Raises DataError unless split is train, val or test."""
         if split not in ("train", "val", "test"):
             raise DataError(f"split {split!r}; use train, val or test")
         return tuple(item for item in self.items if item.split == split)
 
     def read_image(self, item: Item) -> Image:
         """(H, W, 3) uint8 RGB. Raises DataError naming the file."""
-        return read_image(item.image)
+        return read_image(item.image, self.white)
 
     def read_labels(self, item: Item) -> LabelMap:
-        """(H, W) class indices with ignore_index. Raises DataError naming the file, also for an id that has no row."""
+        """(H, W) class indices with ignore_index. Raises DataError naming the file, also for an id not in the table."""
         ids = item.source.ids()
         if ids.dtype == np.uint8 and self._lookup is not None:
             table, stranger = self._lookup
@@ -80,9 +94,9 @@ class Dataset:
         image, labels = self.read_image(item), self.read_labels(item)
         if image.shape[:2] != labels.shape:
             raise DataError(
-                f"picture {image.shape[0]}x{image.shape[1]} in {item.image} but label {labels.shape[0]}x{labels.shape[1]} in "
-                f"{item.source.path}; labels must match pixel for pixel: "
-                "export them again at the picture's size, or take both out"
+                f"picture {image.shape[0]}x{image.shape[1]} in {item.image} "
+                f"but label {labels.shape[0]}x{labels.shape[1]} in {item.source.path}; "
+                "labels must match pixel for pixel: export them again at the picture's size, or take both out"
             )
         return Sample(item.name, image, labels)
 
@@ -104,10 +118,13 @@ class Dataset:
 
 
 def open_dataset(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
-    """Open a folder in any known layout, a data.yaml, or "synthetic" / "synthetic:N" (N train scenes, drawn when needed).
+    """Open a data set.
 
-    val_fraction, seed: for the split, where the data set has none. Raises DataError where the layout is not known, has
-    two readings (the message gives both, with the line for data.yaml), or cannot be used, with the remedy.
+    path: a folder in any known layout, a data.yaml, or "synthetic" / "synthetic:N" (N train scenes, drawn when needed).
+    val_fraction: share of the pictures for val, 0..1, where the data set gives no split.
+    seed: of that split.
+    Raises DataError where the layout is unknown, ambiguous (the message gives both choices as lines for data.yaml), or
+    unusable, with the remedy.
     """
     if not 0.0 < val_fraction < 1.0:
         raise DataError(f"val_fraction {val_fraction}; the share of pictures for val lies between 0 and 1, such as 0.2")
@@ -122,17 +139,17 @@ def require_trainable(dataset: Dataset) -> None:
     """Raise DataError where train or val is empty, with what to do."""
     if len(dataset.items) < 2:
         raise DataError(
-            f"{dataset.root}: {number_of(len(dataset.items), 'picture')} with labels; training needs at least two: add pictures"
+            f"{dataset.root}: {number_of(len(dataset.items), 'picture')} with labels; "
+            "training needs at least two: add pictures"
         )
-    for split in ("train", "val"):
-        if not dataset.of_split(split):
-            raise DataError(
-                f"{dataset.root}: no picture in {split}; add some, or name them under `splits` in data.yaml"
-            )
+    if not dataset.of_split("train"):
+        raise DataError(f"{dataset.root}: {nothing_to_train_on(dataset.splits)}")
+    if not dataset.of_split("val"):
+        raise DataError(f"{dataset.root}: no picture in val; add some, or name them under `splits` in data.yaml")
 
 
-def refuse_inside(dataset: Dataset, folder: Path) -> None:
-    """Raise ConfigError where a folder to write into lies in the data set: results there would be read as data."""
+def require_outside(dataset: Dataset, folder: Path) -> None:
+    """Raise ConfigError where a folder for results lies in the data set: they would be read as data."""
     if folder.resolve().is_relative_to(dataset.root.resolve()):
         raise ConfigError(
             f"{folder} lies inside the data set {dataset.root}, which stays untouched; give another `out`"
@@ -140,22 +157,23 @@ def refuse_inside(dataset: Dataset, folder: Path) -> None:
 
 
 def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset:
-    items, notes = found.items, list(found.notes)
+    items, notes = tuple(item for item in found.items if item.split != LEFT_OUT), list(found.notes)
     files = [item for item in items if isinstance(item.source, FileLabels)]
-    learned: Learned | None = None
+    inferred: Inferred | None = None
     if files and (found.encoding is None or found.table is None):
         limit = PEEKED if found.named_fully else MAX_SCANNED
-        learned = learn([item.source.path for item in files], found.names, found.kind, limit)
-        notes += learned.notes
-    encoding = found.encoding or (learned.encoding if learned else Encoding())
-    table = found.table or (learned.table if learned else None)
-    assert table is not None, "a layout without table has label files, which were learnt from"
+        inferred = infer_encoding([item.source.path for item in files], found.names, found.kind, limit)
+        notes += inferred.notes
+    encoding = found.encoding or (inferred.encoding if inferred else Encoding())
+    table = found.table or (inferred.table if inferred else None)
+    assert table is not None, "a layout without a table has label files, from which one was inferred"
     items = tuple(_with_encoding(item, encoding) for item in items)
-    items, more = decide_splits(items, _Summaries(items, encoding, learned), val_fraction, seed)
-    notes += [*more, *_partner_notes(found), *_mode_notes(items)]
-    description = found.encoding_text or (learned.description if learned else encoding.kind)
+    items, more = decide_splits(items, _Summaries(items, encoding, inferred), val_fraction, seed)
+    white, depth_note = white_of([item.image for item in items], found.white)
+    notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
+    description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(
-        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image
+        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image, white
     )
 
 
@@ -166,13 +184,13 @@ def _with_encoding(item: Item, encoding: Encoding) -> Item:
 
 
 class _Summaries:
-    """{id: pixels} by item: from the label files that were scanned, read now (in threads, once) for the others."""
+    """{id: pixels} by item. Label files not scanned yet are all read, in threads, at the first question for one."""
 
-    def __init__(self, items: Sequence[Item], encoding: Encoding, learned: Learned | None) -> None:
+    def __init__(self, items: Sequence[Item], encoding: Encoding, inferred: Inferred | None) -> None:
         self._items = items
         self._known: dict[Path, dict[int, int]] = {}
-        if learned is not None:
-            self._known = {c.path: counts_by_id(c, encoding) for c in learned.contents}
+        if inferred is not None:
+            self._known = {c.path: counts_by_id(c, encoding) for c in inferred.contents}
 
     def __call__(self, item: Item) -> dict[int, int]:
         if item.source.path not in self._known:
@@ -196,13 +214,13 @@ def _partner_notes(found: Found) -> list[str]:
         (found.without_image, "label", "picture"),
     ):
         if files:
-            names = some(f.name for f in files)
+            names = first_few(f.name for f in files)
             notes.append(f"{number_of(len(files), noun)} without a {lack}, left out: {names}")
     return notes
 
 
 def _mode_notes(items: Sequence[Item]) -> list[str]:
-    """What read_image does to pictures of unusual modes, told by the headers of the first few."""
+    """What read_image does to pictures of unusual modes, judged by the headers of the first few."""
     modes: dict[str, str] = {}
     for item in items[:8]:
         try:
@@ -213,8 +231,6 @@ def _mode_notes(items: Sequence[Item]) -> list[str]:
 
 
 MODE_NOTES: Mapping[str, str] = {
-    "I;16": "16-bit pictures are scaled to 8 bits by the depth in use",
-    "I": "32-bit pictures are scaled to 8 bits by the depth in use",
     "RGBA": "pictures have an alpha channel; it is dropped",
     "LA": "pictures have an alpha channel; it is dropped",
     "L": "grey pictures are read as RGB with three equal channels",
@@ -224,7 +240,7 @@ MODE_NOTES: Mapping[str, str] = {
 
 
 def _synthetic(name: str) -> Path:
-    """The folder of the embedded data set, drawn when it is not there yet."""
+    """The folder of the synthetic data set, drawn unless it is there already."""
     from denselab.data.draw.synthetic import write_synthetic
 
     number = name.partition(":")[2] or str(SYNTHETIC_TRAIN)

@@ -1,4 +1,4 @@
-"""One picture of a data set and where its labels come from; what a layout finds before it is made into a Dataset."""
+"""One picture with the source of its labels, and Found: what a layout knows before it becomes a Dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,15 @@ from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.labels import LabelSpace
 
+LEFT_OUT = "left out"  # the split of a picture that no list names, where lists say who trains
+
 
 class LabelSource(Protocol):
-    """Where the labels of one picture come from. Pickles, so that loader processes can have it."""
+    """Where the labels of one picture come from."""
 
     @property
     def path(self) -> Path:
-        """The file to name when something is wrong with the labels."""
+        """The file to name in errors about the labels."""
         ...
 
     def ids(self) -> NDArray[Any]:
@@ -26,13 +28,13 @@ class LabelSource(Protocol):
         ...
 
     def summary(self) -> Mapping[int, int]:
-        """{id: pixels, roughly}: which ids occur, as cheaply as can be told; {} where the file cannot be read."""
+        """{id: pixels, roughly}: which ids occur, estimated cheaply; {} where the file cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class FileLabels:
-    """Labels in a picture file of the same size."""
+    """Labels stored as a picture file."""
 
     path: Path
     encoding: Encoding = field(default_factory=Encoding)
@@ -46,9 +48,11 @@ class FileLabels:
 
 @dataclass(frozen=True)
 class Item:
-    """A picture with its labels. name: unique, the picture's posix path below the root, without suffix.
+    """A picture with its labels.
 
-    split: "train", "val", "test" or None (not decided yet). group: the sequence it belongs to; one group, one split.
+    name: unique in the data set; the picture's posix path below the root, without suffix.
+    split: "train", "val", "test", or None (not decided yet). LEFT_OUT until a Dataset is made of what was found.
+    group: the sequence it belongs to; a group stays in one split.
     """
 
     name: str
@@ -57,10 +61,13 @@ class Item:
     split: str | None = None
     group: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Item {self.name}: {self.split or 'no split'}, labels from {self.source.path.name}>"
+
 
 @dataclass(frozen=True)
 class NamedLabel:
-    """What a names file says about one id."""
+    """One row of a names file: an id, its name, and its colour and role where given."""
 
     id: int
     name: str
@@ -71,11 +78,15 @@ class NamedLabel:
 
 @dataclass(frozen=True)
 class Found:
-    """What a layout found. encoding and table are None where the label files have to tell (see learn.py).
+    """What a recogniser found.
 
-    encoding_text: the encoding in words. kind: the encoding that the user told, to be completed. names: from a names file
-    or data.yaml, by id; named_fully: they are all there is, so that a look into a few label files is enough.
-    without_label, without_image: files that have no partner.
+    table, encoding: None where they have to be inferred from the label files (infer.py).
+    encoding_text: the encoding in words.
+    kind: an encoding that the user gave without its details.
+    names: from a names file or data.yaml, by id.
+    named_fully: the names are complete, so that a look into a few label files is enough.
+    without_label, without_image: files without a partner.
+    white: the number for white in deep pictures, where the user gave it.
     """
 
     layout: str
@@ -89,3 +100,4 @@ class Found:
     notes: tuple[str, ...] = ()
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
+    white: int | None = None

@@ -1,4 +1,4 @@
-"""Who trains and who is held out: given splits are kept; otherwise a seeded split by class content and by sequence."""
+"""Who trains and who is held out: given splits are obeyed; a missing one is drawn by class content and sequence."""
 
 import re
 from collections import Counter
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Item
+from denselab.data.read.tree import number_of
 
 CANDIDATES = 300  # random splits among which the best one is taken. On 840 pictures with 4 classes its imbalance is
 # 0.001; ten times as many candidates, and ten times the time, halve that
@@ -39,38 +40,52 @@ def decide_splits(
 ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Items that each have a split and a group, and notes on what was decided.
 
-    Train and val given: kept. Train (or val) and test given: the held-out part that is missing is taken from the other,
-    test stays apart. One split or none given: all pictures are one pool. A single picture goes to val: it can be
-    evaluated on, not trained on.
+    What was named keeps its split; val and test are never trained on. The rest trains. Where nothing is named val, a
+    part of what trains is drawn for it. A single picture without a split goes to val: it can be evaluated on.
     """
-    items = with_groups(items)
-    given = {item.split for item in items if item.split is not None}
-    if {"train", "val"} <= given:
-        return items, ()
-    if len(items) == 1:
-        return (replace(items[0], split="val"),), (
-            "only one picture: it can be evaluated on, but not trained on; add pictures",
-        )
-    pool = [item for item in items if not ("test" in given and len(given) > 1 and item.split == "test")]
-    apart = [item for item in items if "test" in given and len(given) > 1 and item.split == "test"]
+    items, notes = _with_the_rest(with_groups(items))
+    given = {item.split for item in items}
+    if "val" in given and "train" in given:
+        return items, notes
+    if given == {None} and len(items) == 1:
+        only = "only one picture: it can be evaluated on, but not trained on; add pictures"
+        return (replace(items[0], split="val"),), (only,)
+    pool = [item for item in items if item.split in ("train", None)]
+    if not pool:
+        return items, (*notes, nothing_to_train_on(sorted(map(str, given))))
     if len(pool) < 2:
-        return tuple(replace(i, split=i.split or "train") for i in items), (
-            "too few pictures outside test to split; add pictures",
-        )
+        few = "too few pictures outside test to split; add pictures"
+        return tuple(replace(item, split=item.split or "train") for item in items), (*notes, few)
     chosen, how = stratified(pool, summary, val_fraction, seed)
-    split = tuple(replace(item, split="val" if item.name in chosen else "train") for item in pool)
-    counts = Counter(item.split for item in split)
-    where = _where(given, bool(apart))
+    decided = {item.name: "val" if item.name in chosen else "train" for item in pool}
+    counts = Counter(decided.values())
     drawn = f"{counts['train']} train and {counts['val']} val pictures drawn with seed {seed}"
-    note = f"{where}: {drawn}, balanced by class content, {how}"
-    order = {item.name: position for position, item in enumerate(items)}
-    return tuple(sorted((*split, *apart), key=lambda item: order[item.name])), (note,)
+    note = f"{_where(given)}: {drawn}, balanced by class content, {how}"
+    return tuple(replace(item, split=decided.get(item.name, item.split)) for item in items), (*notes, note)
 
 
-def _where(given: set[str], apart: bool) -> str:
-    if apart:
-        return f"{' and '.join(sorted(given))} given, test kept apart"
-    return f"only {next(iter(given))} given, taken as one pool" if given else "no split given"
+def _with_the_rest(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Items without a split train where train or val is named; beside test alone they stay open."""
+    named = {item.split for item in items} - {None}
+    rest = sum(item.split is None for item in items)
+    if not rest or not named & {"train", "val"}:
+        return items, ()
+    kept = tuple(replace(item, split=item.split or "train") for item in items)
+    return kept, (f"{number_of(rest, 'picture')} that no split names: train",)
+
+
+def nothing_to_train_on(given: Sequence[str]) -> str:
+    """The note and the remedy where every picture is held out."""
+    return (
+        f"every picture is named {' or '.join(given)}: there is none to train on; add some to train, "
+        "or write `splits: {train: all}` in data.yaml to train on these"
+    )
+
+
+def _where(given: set[str | None]) -> str:
+    if None in given:
+        return "test given, kept apart" if "test" in given else "no split given"
+    return "train and test given, test kept apart" if "test" in given else "only train given"
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:

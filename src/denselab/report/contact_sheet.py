@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from denselab.data.dataset import Dataset, Item, refuse_inside
+from denselab.data.dataset import Dataset, Item, require_outside
 from denselab.errors import DataError
 from denselab.files import write_bytes
 from denselab.labels import LabelSpace
@@ -68,7 +68,7 @@ def write_contact_sheet(
 
     Raises ConfigError for a folder inside the data set, ResourceError for one that cannot be written.
     """
-    refuse_inside(dataset, folder)
+    require_outside(dataset, folder)
     sheet = contact_sheet(dataset, examples, limit)
     if sheet is None:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from denselab.data.audit.check import CheckReport, check_dataset
@@ -373,3 +374,16 @@ def test_a_path_is_opened(make_set: MakeSet):
     assert sum(report.pictures.values()) == 6
     assert report.would_train
     assert report.class_pixels == check_dataset(open_dataset(root, seed=1), quiet=True).class_pixels
+
+
+def test_a_tiff_and_its_label_turned_by_their_tags_fit(tmp_path):
+    """Both orientation tags are obeyed; a label PNG beside a turned TIFF is asked about, as beside a turned JPEG."""
+    tag = [(274, "H", 1, 3, True)]
+    for folder, seed in (("images", 1), ("labels", 2)):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(seed).integers(0, 3, (8, 8), dtype=np.uint8)
+        for number in range(4):
+            tifffile.imwrite(tmp_path / folder / f"{number}.tif", pixels + number * (folder == "images"), extratags=tag)
+    assert not [f for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "rotation"]
+    tifffile.imwrite(tmp_path / "labels" / "0.tif", np.eye(8, dtype=np.uint8))
+    assert [f.file for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "rotation"] == ["images/0.tif"]

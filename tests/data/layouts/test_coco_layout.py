@@ -138,7 +138,7 @@ def test_splits_by_file_and_by_folder_of_roboflow(save, photo, write, tmp_path):
     assert {item.split: int((item.source.ids() == 1).sum()) for item in data.items} == {"train": 4, "val": 9}
 
 
-def test_instances_and_stuff_are_two_readings(save, photo, write, tmp_path):
+def test_instances_and_stuff_are_asked_about(save, photo, write, tmp_path):
     save("images/a.jpg", photo(4, 4))
     content = {
         "images": [image(0, "a.jpg")],
@@ -195,5 +195,5 @@ def test_a_size_from_nowhere(coco, tmp_path):
     document["images"][0]["height"] = 99999999999
     (tmp_path / "instances.json").write_text(json.dumps(document))
     data = open_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"instances\.json: tells a size of 99999999999x"):
+    with pytest.raises(DataError, match=r"instances\.json: gives the size 99999999999x"):
         data.read_labels(data.items[0])

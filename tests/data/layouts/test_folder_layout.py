@@ -111,12 +111,12 @@ def test_of_two_label_folders_the_one_with_more_classes(save, photo, tmp_path):
     assert any("masks holds labels too" in note and "`masks: masks`" in note for note in data.notes)
 
 
-def test_two_label_folders_that_tell_alike_are_two_readings(save, photo, tmp_path, write):
+def test_two_label_folders_with_as_many_classes_are_asked_about(save, photo, tmp_path, write):
     for name in ("a", "b"):
         save(f"images/{name}.png", photo(1, 3))
         save(f"labels_coarse/{name}.png", IDS)
         save(f"labels_fine/{name}.png", IDS)
-    with pytest.raises(DataError, match=r"two readings.*`masks: labels_coarse` or .*`masks: labels_fine`"):
+    with pytest.raises(DataError, match=r"two label folders fit.*`masks: labels_coarse` or .*`masks: labels_fine`"):
         open_dataset(tmp_path)
     write("data.yaml", "images: images\nmasks: labels_fine\n")
     assert {item.source.path.parent.name for item in open_dataset(tmp_path).items} == {"labels_fine"}

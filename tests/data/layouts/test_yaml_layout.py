@@ -169,7 +169,7 @@ def test_missing_yaml(tmp_path):
             r"labels: unknown key 'color'; did you mean 'colour'",
         ),
         ("labels: {a: b}", r"labels: \[road, car\] or \{0: road.* was expected \(got"),
-        ("path: nowhere", r"path: .*nowhere is no folder"),
+        ("path: nowhere", r"path: .*nowhere is not a folder"),
         ("splits: {train: gone.txt}", r"gone\.txt: cannot be read \(No such file or directory\); correct the name"),
     ],
 )

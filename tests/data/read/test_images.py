@@ -6,14 +6,14 @@ import pytest
 import tifffile
 from PIL import Image
 
+from denselab.data.read.depth import scale_to_8_bits
 from denselab.data.read.images import (
-    EXIF_ORIENTATION,
     picture_size,
     read_image,
     read_label_pixels,
     read_palette,
-    scale_to_8_bits,
 )
+from denselab.data.read.opening import EXIF_ORIENTATION
 from denselab.errors import DataError
 
 

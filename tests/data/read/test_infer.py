@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from denselab.data.item import NamedLabel
-from denselab.data.read.infer import learn
+from denselab.data.read.infer import infer_encoding
 from denselab.data.read.likeness import is_smeared_two_valued
 from denselab.errors import DataError
 
@@ -15,7 +15,7 @@ def ids_and_roles(table) -> list[tuple[int, str]]:
 
 
 def test_index_with_255_beside_small_ids(save):
-    found = learn([save("a.png", [[0, 1]]), save("b.png", [[2, 255]])])
+    found = infer_encoding([save("a.png", [[0, 1]]), save("b.png", [[2, 255]])])
     assert found.encoding.kind == "index"
     assert ids_and_roles(found.table) == [(0, "class"), (1, "class"), (2, "class"), (255, "ignore")]
     assert any("255 stands beside small ids" in note for note in found.notes)
@@ -23,23 +23,23 @@ def test_index_with_255_beside_small_ids(save):
 
 def test_ids_of_all_files_are_in_the_table(save):
     paths = [save(f"{i}.png", np.full((2, 2), i, np.uint8)) for i in range(30)]
-    assert [entry.id for entry in learn(paths).table.entries] == list(range(30))
+    assert [entry.id for entry in infer_encoding(paths).table.entries] == list(range(30))
 
 
 def test_0_and_255_are_two_classes(save):
-    found = learn([save("a.png", [[0, 255]]), save("b.png", [[255, 255]])])
+    found = infer_encoding([save("a.png", [[0, 255]]), save("b.png", [[255, 255]])])
     assert ids_and_roles(found.table) == [(0, "class"), (255, "class")]
     assert found.description == "two-valued 0/255"
 
 
 def test_two_names_for_0_and_255(save):
     names = [NamedLabel(0, "membrane"), NamedLabel(1, "cell")]
-    found = learn([save("a.png", [[0, 255]])], names)
+    found = infer_encoding([save("a.png", [[0, 255]])], names)
     assert {entry.id: entry.name for entry in found.table.entries} == {0: "membrane", 255: "cell"}
 
 
 def test_one_bit(save):
-    found = learn([save("a.png", np.array([[True, False]]))])
+    found = infer_encoding([save("a.png", np.array([[True, False]]))])
     assert found.description == "1-bit"
     assert [entry.id for entry in found.table.entries] == [0, 1]
 
@@ -47,7 +47,7 @@ def test_one_bit(save):
 def test_palette_index_counts_although_palettes_differ(save):
     first = save("a.png", [[0, 2]], palette=[0, 0, 0, 9, 9, 9, 50, 60, 70])
     second = save("b.png", [[0, 2]], palette=[0, 0, 0, 1, 2, 3, 4, 5, 6])
-    found = learn([first, second])
+    found = infer_encoding([first, second])
     assert [entry.id for entry in found.table.entries] == [0, 2]
     assert found.description.startswith("palette")
     assert found.table.entries[1].colour not in ((50, 60, 70), (4, 5, 6))
@@ -55,12 +55,12 @@ def test_palette_index_counts_although_palettes_differ(save):
 
 def test_palette_that_all_share_gives_the_colours(save):
     palette = [0, 0, 0, 9, 9, 9, 50, 60, 70]
-    found = learn([save("a.png", [[0, 2]], palette=palette), save("b.png", [[1, 2]], palette=palette)])
+    found = infer_encoding([save("a.png", [[0, 2]], palette=palette), save("b.png", [[1, 2]], palette=palette)])
     assert [entry.colour for entry in found.table.entries] == [(0, 0, 0), (9, 9, 9), (50, 60, 70)]
 
 
 def test_16_bit_ids(save):
-    found = learn([save("a.png", np.array([[0, 1000], [7, 7]], np.uint16))])
+    found = infer_encoding([save("a.png", np.array([[0, 1000], [7, 7]], np.uint16))])
     assert [entry.id for entry in found.table.entries] == [0, 7, 1000]
     assert "16-bit" in found.description
 
@@ -73,7 +73,7 @@ def disc(size: int = 120) -> Image.Image:
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_mask_smeared_by_jpeg_is_thresholded(tmp_path, quality):
     disc().save(tmp_path / "a.jpg", quality=quality)
-    found = learn([tmp_path / "a.jpg"])
+    found = infer_encoding([tmp_path / "a.jpg"])
     assert found.encoding.kind == "two-valued"
     assert any("smeared (JPEG)" in note and "threshold 128" in note for note in found.notes)
 
@@ -81,7 +81,7 @@ def test_mask_smeared_by_jpeg_is_thresholded(tmp_path, quality):
 @pytest.mark.parametrize("radius", [0.5, 1, 3])
 def test_anti_aliased_mask_is_thresholded(tmp_path, radius):
     disc().filter(ImageFilter.GaussianBlur(radius)).save(tmp_path / "a.png")
-    found = learn([tmp_path / "a.png"])
+    found = infer_encoding([tmp_path / "a.png"])
     assert found.description.startswith("two-valued 0/255, smeared")
     assert [entry.id for entry in found.table.entries] == [0, 255]
 
@@ -90,16 +90,16 @@ def test_thin_structures_blurred_by_a_pixel_are_not_256_classes(shared_data, tmp
     """A blur of one pixel leaves only 84 % of a membrane mask near 0 and 255; it was once read as 256 class ids."""
     with Image.open(shared_data / "membrane" / "label" / "0.png") as mask:
         mask.convert("L").filter(ImageFilter.GaussianBlur(1)).save(tmp_path / "a.png")
-    assert learn([tmp_path / "a.png"]).encoding.kind == "two-valued"
+    assert infer_encoding([tmp_path / "a.png"]).encoding.kind == "two-valued"
 
 
-def test_all_grey_values_have_two_readings(save):
+def test_all_grey_values_are_asked_about(save):
     path = save(
         "a.png", np.random.default_rng(0).permutation(np.tile(np.arange(256, dtype=np.uint8), 4)).reshape(32, 32)
     )
     with pytest.raises(DataError, match=r"256 of the 256 grey values.*`encoding: two-valued`.*`encoding: index`"):
-        learn([path])
-    assert learn([path], kind="index").table.num_classes == 255  # 255 beside other ids is ignore
+        infer_encoding([path])
+    assert infer_encoding([path], kind="index").table.num_classes == 255  # 255 beside other ids is ignore
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_classes_saved_as_jpeg_are_refused(tmp_path):
     labels[8:20, 8:20], labels[20:, :] = 60, 120
     Image.fromarray(labels).save(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"a\.jpg: labels saved as JPEG.*PNG"):
-        learn([tmp_path / "a.jpg"])
+        infer_encoding([tmp_path / "a.jpg"])
 
 
-def test_grey_levels_with_255_have_two_readings(save):
+def test_grey_levels_with_255_are_asked_about(save):
     path = save("a.png", [[0, 128, 255]])
     with pytest.raises(DataError) as caught:
-        learn([path])
+        infer_encoding([path])
     message = str(caught.value)
     assert "a.png" in message
     assert "{id: 255, name: class 255}" in message
@@ -145,7 +145,7 @@ def test_colours_give_ids_in_a_fixed_order(save):
     black, green, red = (0, 0, 0), (0, 255, 0), (255, 0, 0)
     first = save("a.png", np.array([[red, black]], np.uint8))
     second = save("b.png", np.array([[green, black]], np.uint8))
-    tables = [learn(paths).table for paths in ([first, second], [second, first])]
+    tables = [infer_encoding(paths).table for paths in ([first, second], [second, first])]
     assert tables[0] == tables[1]
     assert [(e.id, e.colour, e.role) for e in tables[0].entries] == [
         (0, black, "background"),
@@ -156,19 +156,19 @@ def test_colours_give_ids_in_a_fixed_order(save):
 
 def test_given_colours_are_used_and_strange_ones_told(save):
     names = [NamedLabel(4, "crop", (0, 255, 0)), NamedLabel(9, "soil", (0, 0, 0))]
-    found = learn([save("a.png", np.array([[(0, 255, 0), (9, 9, 200)]], np.uint8))], names)
+    found = infer_encoding([save("a.png", np.array([[(0, 255, 0), (9, 9, 200)]], np.uint8))], names)
     assert dict(found.encoding.colours) == {(0, 255, 0): 4, (0, 0, 0): 9}
     assert any("(9, 9, 200)" in note for note in found.notes)
 
 
 def test_photographs_are_no_labels(save, photo):
     with pytest.raises(DataError, match=r"colours in the label files"):
-        learn([save("a.png", photo(40, 40))])
+        infer_encoding([save("a.png", photo(40, 40))])
 
 
 def test_numbers_and_colours_in_one_set_are_refused(save):
     with pytest.raises(DataError, match=r"b\.png holds numbers but .*a\.png holds colours"):
-        learn([save("a.png", np.array([[(255, 0, 0)]], np.uint8)), save("b.png", [[1]])])
+        infer_encoding([save("a.png", np.array([[(255, 0, 0)]], np.uint8)), save("b.png", [[1]])])
 
 
 def objects(dtype, shape=(60, 60)) -> np.ndarray:
@@ -181,33 +181,33 @@ def objects(dtype, shape=(60, 60)) -> np.ndarray:
 
 
 def test_16_bit_object_numbers_are_one_class(save):
-    found = learn([save("a.png", objects(np.uint16))])
+    found = infer_encoding([save("a.png", objects(np.uint16))])
     assert found.encoding.kind == "objects"
     assert [entry.name for entry in found.table.entries] == ["background", "object"]
     assert any("single objects" in note for note in found.notes)
 
 
-def test_8_bit_object_numbers_have_two_readings(save):
+def test_8_bit_object_numbers_are_asked_about(save):
     with pytest.raises(DataError, match=r"`encoding: objects`.*`encoding: index`"):
-        learn([save("a.png", objects(np.uint8))])
+        infer_encoding([save("a.png", objects(np.uint8))])
 
 
 def test_told_encoding_is_not_questioned(save):
-    found = learn([save("a.png", objects(np.uint8))], kind="index")
+    found = infer_encoding([save("a.png", objects(np.uint8))], kind="index")
     assert len(found.table.entries) == 26
-    assert learn([save("b.png", [[0, 128, 255]])], kind="objects").encoding.kind == "objects"
+    assert infer_encoding([save("b.png", [[0, 128, 255]])], kind="objects").encoding.kind == "objects"
 
 
 def test_unreadable_labels_are_told_and_none_readable_is_an_error(save, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"")
-    found = learn([save("a.png", [[0, 1]]), tmp_path / "bad.png"])
+    found = infer_encoding([save("a.png", [[0, 1]]), tmp_path / "bad.png"])
     assert any("1 label file cannot be read" in note and "bad.png" in note for note in found.notes)
     with pytest.raises(DataError, match=r"bad\.png: the file is empty"):
-        learn([tmp_path / "bad.png"])
+        infer_encoding([tmp_path / "bad.png"])
 
 
 def test_names_for_more_ids_than_occur_and_ids_without_name(save):
     names = [NamedLabel(0, "sky"), NamedLabel(1, "road"), NamedLabel(5, "car")]
-    found = learn([save("a.png", [[0, 3, 255]])], names)
+    found = infer_encoding([save("a.png", [[0, 3, 255]])], names)
     assert {e.id: e.role for e in found.table.entries} == {0: "class", 1: "class", 5: "class", 255: "ignore"}
     assert any("ids 3 occur in labels but have no name" in note for note in found.notes)

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from denselab.data.item import FileLabels, Item
-from denselab.data.read.lists import apply_lists, find_lists, read_lines
+from denselab.data.item import LEFT_OUT, FileLabels, Item
+from denselab.data.read.lists import ALL, apply_lists, find_lists, lists_that_fit, read_lines, read_list
 from denselab.data.read.tree import read_tree
 from denselab.errors import DataError
 
@@ -25,7 +26,7 @@ def test_names_with_and_without_folder_and_suffix():
 
 def test_unlisted_pictures_and_unknown_names_are_told():
     listed, notes = apply_lists(items("a", "b"), {"train": ["a", "zebra"]}, "train.txt")
-    assert [item.name for item in listed] == ["a"]
+    assert [(item.name, item.split) for item in listed] == [("a", "train"), ("b", LEFT_OUT)]
     assert any("zebra" in note for note in notes)
     assert any("1 picture in no list" in note and "b" in note for note in notes)
 
@@ -57,3 +58,64 @@ def test_binary_list_is_named(tmp_path):
     (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match=r"train\.txt: cannot be read as text"):
         read_lines(tmp_path / "train.txt")
+
+
+def test_who_is_not_held_out_is_left_open():
+    """valid.txt alone, as fastai's CamVid has it: the other pictures were left out, and the three of it divided."""
+    listed, notes = apply_lists(items("a", "b"), {"val": ["a"]}, "valid.txt")
+    assert [item.split for item in listed] == ["val", None]
+    assert notes == ("split from valid.txt",)
+
+
+def test_all_is_what_no_other_list_names():
+    listed, _ = apply_lists(items("a", "b", "c"), {"test": ALL, "val": ["a"]}, "data.yaml")
+    assert [item.split for item in listed] == ["val", "test", "test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train_list.txt", "train"), ("valid.txt", "val"), ("list_val.lst", "val"), ("test_files.txt", "test"),
+        ("val.csv", "val"), ("train_images.csv", "train"), ("trainaug.txt", "train"), ("train_aug.txt", "train"),
+        ("trainval.txt", None), ("train_labels.csv", None), ("class_train_names2.txt", None), ("labels.txt", None),
+    ],
+)  # fmt: skip
+def test_names_of_lists(tmp_path, write, name, split):
+    write(name, "a\nb\n")
+    assert set(find_lists(read_tree(tmp_path))) == ({split} if split else set())
+
+
+def test_the_augmented_list_counts_where_its_labels_are_there(tmp_path, write):
+    """VOC's trainaug names 10,582 pictures; without SBD's labels most of it names nothing, and train.txt is meant."""
+    write("train.txt", "a\n")
+    write("trainaug.txt", "a\nb\nc\nd\n")
+    lists = find_lists(read_tree(tmp_path))
+    assert lists_that_fit(items(*"abcd"), lists)["train"].name == "trainaug.txt"
+    assert lists_that_fit(items("a"), lists)["train"].name == "train.txt"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("img,label\na.jpg,a.png\n", ["a.jpg\ta.png"]),
+        ("a.jpg;a.png\nb.jpg;b.png\n", ["a.jpg\ta.png", "b.jpg\tb.png"]),
+        ("id,filename\n7,a.jpg\n", ["7\ta.jpg"]),
+        ("ImageId,EncodedPixels\na.jpg,1 3\n", []),
+        ("filename,xmin,class\na.jpg,1,dog\n", []),
+    ],
+)
+def test_csv_lists(tmp_path, write, text, names):
+    assert read_list(write("train.csv", text)) == names
+
+
+def test_any_column_may_name_the_picture():
+    listed, notes = apply_lists(items("imgs/a", "imgs/b"), {"val": ["7\tb.jpg\tb.png"]}, "val.csv")
+    assert [item.split for item in listed] == [None, "val"]
+    assert notes == ("split from val.csv",)
+
+
+def test_a_test_folder_beside_lists_of_train_and_val_stays():
+    """Lists that divide train/ say nothing of test/: its pictures were left out."""
+    folder = [replace(item, split="test") for item in items("test/a", "test/b")]
+    listed, _ = apply_lists([*items("x", "y", "z"), *folder], {"train": ["x"], "val": ["y"]}, "train.txt, val.txt")
+    assert [item.split for item in listed] == ["train", "val", LEFT_OUT, "test", "test"]

@@ -56,7 +56,7 @@ def test_several_data_sets_are_listed(tmp_path, save, photo):
         open_dataset(tmp_path)
 
 
-def test_shapes_beside_label_pictures_have_two_readings(tmp_path, save, photo, write):
+def test_shapes_beside_label_pictures_are_asked_about(tmp_path, save, photo, write):
     for name in ("a", "b"):
         save(f"images/{name}.png", photo())
         save(f"masks/{name}.png", [[0, 1]])
@@ -67,7 +67,7 @@ def test_shapes_beside_label_pictures_have_two_readings(tmp_path, save, photo, w
     )
     with pytest.raises(
         DataError,
-        match=r"two readings: COCO instances, or the label pictures in masks.*`layout: coco` or `layout: folders`",
+        match=r"may be COCO instances, or the label pictures in masks.*`layout: coco` or `layout: folders`",
     ):
         open_dataset(tmp_path)
     write("data.yaml", "layout: folders\n")

@@ -1,6 +1,6 @@
 import pytest
 
-from denselab.data.read.tree import bare_stem, folder_role, number_of, read_tree, some, split_of, words
+from denselab.data.read.tree import bare_stem, first_few, folder_role, number_of, read_tree, split_in_name, words
 from denselab.errors import NoSuchPath
 
 
@@ -66,7 +66,7 @@ def test_folders_of_results_are_neither(name):
     ],
 )
 def test_split_of_names(name, expected):
-    assert split_of(name) == expected
+    assert split_in_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_missing_folder(tmp_path):
 
 
 def test_some_names():
-    assert some(["a", "b"]) == "a, b"
-    assert some("abcde") == "a, b, c and 2 more"
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few("abcde") == "a, b, c and 2 more"
 
 
 def test_numbers_agree_with_their_nouns():

@@ -1,4 +1,4 @@
-"""Read a whole data set once, in parallel, and say what is in it and what is wrong with it. Nothing is written."""
+"""Reads a data set once, in parallel, and reports what is in it and what is wrong with it. Writes nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from denselab.console import progress
-from denselab.data.audit.faults import all_faults, class_totals, split_of
-from denselab.data.audit.findings import Fault, Reading, Size, read_fully, read_headers
+from denselab.data.audit.faults import all_faults, class_totals
+from denselab.data.audit.findings import Fault, ItemFindings, Size, read_fully, read_headers
 from denselab.data.dataset import Dataset, Item, open_dataset
+from denselab.data.read.tree import number_of
 from denselab.labels import LabelSpace
 from denselab.runtime import cpu_count
 
@@ -25,11 +26,14 @@ EXAMPLES = 4  # per class, for the contact sheet
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What is in a data set. complete: every file was read in full (a quick check samples).
+    """What is in a data set.
 
-    pictures: {split: how many}. class_pixels: {split: {class name: pixels}}. ignored_pixels: {split: pixels}.
-    class_pictures: {class name: pictures with a pixel of it}. sizes: ((H, W), how many pictures), most frequent first.
-    examples: {class name: the names of the items with the most pixels of it}.
+    complete: every file was read in full; False after a quick check, which samples.
+    pictures: {split: number of pictures}.
+    class_pixels: {split: {class name: pixels}}. ignored_pixels: {split: pixels}.
+    class_pictures: {class name: pictures that show it}.
+    sizes: ((H, W), number of pictures), most frequent first.
+    examples: {class name: names of the items that show most of it}.
     """
 
     root: str
@@ -48,28 +52,29 @@ class CheckReport:
 
     @property
     def errors(self) -> tuple[Fault, ...]:
-        """The faults because of which training would fail or learn nonsense."""
+        """Faults that would make training fail or learn nonsense."""
         return tuple(fault for fault in self.faults if fault.severity == "error")
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        """The faults with which training works."""
+        """Faults that training survives."""
         return tuple(fault for fault in self.faults if fault.severity == "warning")
 
     @property
     def would_train(self) -> bool:
-        """Whether training would run and learn what is meant."""
+        """Whether training would run and learn what was intended."""
         return not self.errors
 
     @property
     def verdict(self) -> str:
-        """One line: whether it would train, and the first reason why not."""
+        """One line: whether it would train, else the first reason why not."""
         if self.would_train:
             looked = "" if self.complete else " (a quick look)"
-            return f"fit for training{looked}, {_count(len(self.warnings), 'warning')}"
+            warnings = number_of(len(self.warnings), "warning") if self.warnings else "no warnings"
+            return f"fit for training{looked}, {warnings}"
         first = self.errors[0]
         where = f"{first.file}: " if first.file else ""
-        more = f" (and {_count(len(self.errors) - 1, 'more error')})" if len(self.errors) > 1 else ""
+        more = f" (and {number_of(len(self.errors) - 1, 'more error')})" if len(self.errors) > 1 else ""
         return f"would not train: {where}{first.message}; {first.fix}{more}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,32 +102,35 @@ def check_dataset(
 ) -> CheckReport:
     """Read pictures and labels and report what is there. Never writes.
 
-    quick: headers of at most 1500 pictures and the pixels of 32, seconds even for large sets. workers: threads, all cores
-    unless given. seed: which pictures a quick check takes, and the split of a path that has none. quiet: no progress.
-    Raises DataError where the data set cannot be opened at all.
+    dataset: an opened data set, or a path for `open_dataset`.
+    quick: read the headers of at most 1500 pictures and the pixels of 32; takes seconds even for large sets.
+    workers: threads; all cores unless given.
+    seed: chooses the pictures of a quick check, and the split of a path that has none.
+    quiet: show no progress.
+    Raises DataError where the data set cannot be opened.
     """
     if not isinstance(dataset, Dataset):
         dataset = open_dataset(dataset, seed=seed)
     headers = _sample(dataset.items, QUICK_HEADERS, seed) if quick else ()
     in_full = _sample(dataset.items, QUICK_PICTURES, seed) if quick else dataset.items
     threads = workers or min(cpu_count(), 16)
-    readings = _read_all(in_full, partial(read_fully, dataset), threads, quiet=quick or quiet)
+    findings = _read_all(in_full, partial(read_fully, dataset), threads, quiet=quick or quiet)
     seen = {item.name for item in in_full}
     rest = [item for item in headers if item.name not in seen]
-    readings += _read_all(rest, partial(read_headers, dataset), threads, quiet=True)
-    return summarise(dataset, readings, complete=len(in_full) == len(dataset.items))
+    findings += _read_all(rest, partial(read_headers, dataset), threads, quiet=True)
+    return summarise(dataset, findings, complete=len(in_full) == len(dataset.items))
 
 
-def summarise(dataset: Dataset, readings: Sequence[Reading], complete: bool) -> CheckReport:
+def summarise(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool) -> CheckReport:
     """The report of what was read."""
     names = dataset.label_space.names
-    totals = class_totals(dataset, readings)
-    counted = [reading.counts > 0 for reading in readings if reading.counts is not None]
+    totals = class_totals(dataset, findings)
+    counted = [finding.counts > 0 for finding in findings if finding.counts is not None]
     pictures = np.array(counted, dtype=np.int64).reshape(-1, len(names)).sum(axis=0)
     ignored = Counter(dict.fromkeys(dataset.splits, 0))
-    for reading in readings:
-        ignored[split_of(reading)] += reading.ignored
-    sizes = Counter(reading.size for reading in readings if reading.size)
+    for finding in findings:
+        ignored[finding.split] += finding.ignored
+    sizes = Counter(finding.size for finding in findings if finding.size)
     return CheckReport(
         root=str(dataset.root),
         layout=dataset.layout,
@@ -134,15 +142,15 @@ def summarise(dataset: Dataset, readings: Sequence[Reading], complete: bool) -> 
         class_pictures=dict(zip(names, map(int, pictures), strict=True)),
         ignored_pixels=dict(ignored),
         sizes=tuple(sizes.most_common()),
-        examples=_examples(names, readings),
+        examples=_examples(names, findings),
         notes=dataset.notes,
-        faults=all_faults(dataset, readings, complete),
+        faults=all_faults(dataset, findings, complete),
     )
 
 
-def _examples(names: Sequence[str], readings: Sequence[Reading]) -> dict[str, tuple[str, ...]]:
-    """For each class the items that show most of it; from different sequences first, so that they differ."""
-    counted = [(reading.item, reading.counts) for reading in readings if reading.counts is not None]
+def _examples(names: Sequence[str], findings: Sequence[ItemFindings]) -> dict[str, tuple[str, ...]]:
+    """For each class the items that show most of it, from different sequences first."""
+    counted = [(finding.item, finding.counts) for finding in findings if finding.counts is not None]
     examples: dict[str, tuple[str, ...]] = {}
     for index, name in enumerate(names):
         having = sorted(((int(counts[index]), item) for item, counts in counted if counts[index]), key=lambda p: -p[0])
@@ -153,22 +161,20 @@ def _examples(names: Sequence[str], readings: Sequence[Reading]) -> dict[str, tu
 
 
 def _sample(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
-    """At most count items, drawn by the seed, in their order."""
+    """At most `count` items, drawn by the seed, in their order."""
     if len(items) <= count:
         return tuple(items)
     chosen = np.random.default_rng(seed).choice(len(items), count, replace=False)
     return tuple(items[index] for index in sorted(chosen.tolist()))
 
 
-def _read_all(items: Sequence[Item], read: Callable[[Item], Reading], threads: int, quiet: bool) -> list[Reading]:
-    """read of each item, in order; threads, since decoding and counting release the interpreter."""
-    readings = []
+def _read_all(
+    items: Sequence[Item], read: Callable[[Item], ItemFindings], threads: int, quiet: bool
+) -> list[ItemFindings]:
+    """read(item) for each item, in order. In threads: decoding and counting release the interpreter's lock."""
+    findings = []
     with ThreadPoolExecutor(threads) as pool, progress("checking", len(items), "pictures", quiet) as bar:
-        for reading in pool.map(read, items):
-            readings.append(reading)
+        for finding in pool.map(read, items):
+            findings.append(finding)
             bar.advance()
-    return readings
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+    return findings

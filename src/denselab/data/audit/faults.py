@@ -1,4 +1,4 @@
-"""From what the pictures told one by one to the faults of the whole set: splits, classes, pairs, leaks."""
+"""From the findings of each item to the faults of the whole set: splits, classes, pairs, leaks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,37 +8,37 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.audit.findings import Fault, Reading, relative
+from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
-from denselab.data.read.tree import number_of
+from denselab.data.read.tree import first_few, number_of
 
-# Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ by 10
-# to 40, those 1 s apart by 27 to 125; the closest of 45,000 pairs of different places or surfaces by 36 (steel), 63
-# (membranes), 76 (streets); unrelated pictures by about 120.
+# Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ
+# by 10 to 40, those 1 s apart by 27 to 125; the closest of 45,000 pairs of different places or surfaces by 36 (steel),
+# 63 (membranes), 76 (streets); unrelated pictures by about 120.
 NEAR_BITS = 28
 # Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
 VIDEO_RATIO = 0.85
 VIDEO_FRAMES = 8  # fewer pictures of one series say nothing
-LISTED = 6
+LISTED = 6  # names in a message
 
 
-def all_faults(dataset: Dataset, readings: Sequence[Reading], complete: bool) -> tuple[Fault, ...]:
-    """Every fault, errors first. complete: all files were read in full, so that what is absent can be told."""
+def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool) -> tuple[Fault, ...]:
+    """Every fault, errors first. complete: every file was read in full, so that absence can be reported too."""
     faults = [*pairing_faults(dataset), *split_faults(dataset)]
-    faults += [fault for reading in readings for fault in reading.faults]
-    faults += nothing_labelled(readings)
+    faults += [fault for finding in findings for fault in finding.faults]
+    faults += nothing_labelled(findings)
     if complete:
         faults += [
-            *class_faults(dataset, readings),
-            *duplicate_faults(dataset, readings),
-            *leak_faults(dataset, readings),
-            *shared_series_faults(readings),
+            *class_faults(dataset, findings),
+            *duplicate_faults(dataset, findings),
+            *leak_faults(dataset, findings),
+            *shared_series_faults(findings),
         ]
     return tuple(sorted(faults, key=lambda fault: fault.severity != "error"))
 
 
 def pairing_faults(dataset: Dataset) -> list[Fault]:
-    """Pictures without a label and labels without a picture: left out of training, which is at times intended."""
+    """Pictures without a label and labels without a picture: left out of training, sometimes on purpose."""
     faults = []
     for path in dataset.without_label:
         file, fix = relative(dataset, path), "label it, or take it out; it is not used"
@@ -61,14 +61,14 @@ def split_faults(dataset: Dataset) -> list[Fault]:
     faults = []
     for split, use in (("train", "to learn from"), ("val", "to choose the best model by")):
         if not dataset.of_split(split):
-            fix = f"put pictures into {split}, or take the split lists or folders away and the set is split for you"
+            fix = f"put pictures into {split}, or write `splits: {{train: all}}` in data.yaml and val is drawn from all"
             faults.append(Fault("empty split", "error", "", f"no picture in {split}: nothing {use}", fix))
     return faults
 
 
-def nothing_labelled(readings: Sequence[Reading]) -> list[Fault]:
-    """Not one labelled pixel in all that was counted, also where that is a sample."""
-    counted = [reading.counts for reading in readings if reading.counts is not None]
+def nothing_labelled(findings: Sequence[ItemFindings]) -> list[Fault]:
+    """No labelled pixel in anything that was counted, even if that was a sample."""
+    counted = [finding.counts for finding in findings if finding.counts is not None]
     if not counted or any(counts.any() for counts in counted):
         return []
     message = f"every pixel of {number_of(len(counted), 'label')} is ignored: nothing to learn"
@@ -76,11 +76,11 @@ def nothing_labelled(readings: Sequence[Reading]) -> list[Fault]:
     return [Fault("all ignored", "error", "", message, fix)]
 
 
-def class_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
-    """Classes that a split lacks, and sets in which there is nothing to tell apart."""
+def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """Classes missing from a split, and sets with only one class."""
     faults: list[Fault] = []
     names = dataset.label_space.names
-    totals = class_totals(dataset, readings)
+    totals = class_totals(dataset, findings)
     overall = sum(totals.values(), np.zeros(len(names), np.int64))
     present = np.flatnonzero(overall)
     if len(present) == 1:
@@ -88,68 +88,63 @@ def class_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
         faults.append(Fault("one class", "error", "", message, "check the label table and how the labels are coded"))
     for split, counts in totals.items() if len(present) else ():
         if not counts.any():
-            faults += _ignored_split(split, readings)
+            faults += _ignored_split(split, findings)
             continue
         absent = [name for name, here, anywhere in zip(names, counts, overall, strict=True) if anywhere and not here]
         if absent:
             use = {"train": "never learnt", "val": "not measured"}.get(split, "not in its scores")
-            message = f"{split} has no pixel of {_some(absent)}: {use}"
+            message = f"{split} has no pixel of {first_few(absent, LISTED)}: {use}"
             fix = f"move pictures with {'it' if len(absent) == 1 else 'them'} into {split}"
             faults.append(Fault("absent class", "warning", "", message, fix))
     nowhere = [name for name, count in zip(names, overall, strict=True) if not count]
     if nowhere and len(present) > 1:
-        message = f"no label has a pixel of {_some(nowhere)} ({len(nowhere)} of {len(names)} classes)"
+        message = f"no label has a pixel of {first_few(nowhere, LISTED)} ({len(nowhere)} of {len(names)} classes)"
         fix = "fine for a part of a larger set; else correct the label table"
         faults.append(Fault("absent class", "warning", "", message, fix))
     return faults
 
 
-def _ignored_split(split: str, readings: Sequence[Reading]) -> list[Fault]:
-    """The fault of a split that was read and in which nothing is labelled; a test split need not be."""
+def _ignored_split(split: str, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """A train or val split that was read and has no labelled pixel; a test split needs none."""
     use = {"train": "nothing to learn from", "val": "nothing to choose the best model by"}.get(split)
-    if use is None or not any(reading.counts is not None and split_of(reading) == split for reading in readings):
+    if use is None or not any(finding.counts is not None and finding.split == split for finding in findings):
         return []
     message = f"every pixel of every {split} label is ignored: {use}"
     return [Fault("all ignored", "error", "", message, "label them, or change the split")]
 
 
-def class_totals(dataset: Dataset, readings: Iterable[Reading]) -> dict[str, NDArray[np.int64]]:
-    """{split: (K,) pixels per class}, of the readings that counted."""
+def class_totals(dataset: Dataset, findings: Iterable[ItemFindings]) -> dict[str, NDArray[np.int64]]:
+    """{split: (K,) pixels per class}, from the findings that have counts."""
     totals = {split: np.zeros(dataset.label_space.num_classes, np.int64) for split in dataset.splits}
-    for reading in readings:
-        if reading.counts is not None:
-            totals[split_of(reading)] += reading.counts
+    for finding in findings:
+        if finding.counts is not None:
+            totals[finding.split] += finding.counts
     return totals
 
 
-def split_of(reading: Reading) -> str:
-    """The split of what was read; all items of an opened data set have one."""
-    return reading.item.split or "train"
-
-
-def duplicate_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
+def duplicate_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
     """Pictures with the very same pixels: a leak where the splits differ, else counted twice."""
-    groups: dict[bytes, list[Reading]] = defaultdict(list)
-    for reading in readings:
-        if reading.digest:
-            groups[reading.digest].append(reading)
+    groups: dict[bytes, list[ItemFindings]] = defaultdict(list)
+    for finding in findings:
+        if finding.digest:
+            groups[finding.digest].append(finding)
     faults = []
     for first, *others in (group for group in groups.values() if len(group) > 1):
         for other in others:
             file, twin = (relative(dataset, one.item.image) for one in (other, first))
-            leak = split_of(first) != split_of(other)
-            message = f"has the same pixels as {twin}" + (f", {split_of(other)} and {split_of(first)}" if leak else "")
+            leak = first.split != other.split
+            message = f"has the same pixels as {twin}" + (f", {other.split} and {first.split}" if leak else "")
             fix = "keep one of them" if not leak else "keep one of them, or the scores are too good"
             faults.append(Fault("leak" if leak else "duplicate", "warning", file, message, fix))
     return faults
 
 
-def leak_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
-    """Pictures of two splits that look almost alike, as neighbouring video frames do: one summary per pair of splits."""
-    by_split: dict[str, list[Reading]] = defaultdict(list)
-    for reading in readings:
-        if reading.fingerprint is not None:
-            by_split[split_of(reading)].append(reading)
+def leak_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """Pictures of two splits that look almost alike, as neighbouring video frames do; one fault per pair of splits."""
+    by_split: dict[str, list[ItemFindings]] = defaultdict(list)
+    for finding in findings:
+        if finding.fingerprint is not None:
+            by_split[finding.split].append(finding)
     faults = []
     for one, other in combinations([split for split in ("train", "val", "test") if split in by_split], 2):
         alike = [pair for pair in nearest(by_split[other], by_split[one]) if pair[2] <= NEAR_BITS]
@@ -157,7 +152,7 @@ def leak_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
         if not alike:
             continue
         here, there, bits = min(alike, key=lambda pair: pair[2])
-        files = [relative(dataset, reading.item.image) for reading in (here, there)]
+        files = [relative(dataset, finding.item.image) for finding in (here, there)]
         total = len(dataset.of_split(other))
         message = (
             f"{len(alike)} of {total} {other} pictures look almost like one of {one}, as neighbouring video frames do; "
@@ -168,9 +163,11 @@ def leak_faults(dataset: Dataset, readings: Sequence[Reading]) -> list[Fault]:
     return faults
 
 
-def nearest(queries: Sequence[Reading], others: Sequence[Reading]) -> list[tuple[Reading, Reading, int]]:
-    """For each query its most similar other reading, and the bits in which their fingerprints differ."""
-    table = np.stack([reading.fingerprint for reading in others if reading.fingerprint is not None])
+def nearest(
+    queries: Sequence[ItemFindings], others: Sequence[ItemFindings]
+) -> list[tuple[ItemFindings, ItemFindings, int]]:
+    """For each query its most similar other finding, and the bits in which their fingerprints differ."""
+    table = np.stack([finding.fingerprint for finding in others if finding.fingerprint is not None])
     found = []
     for query in queries:
         if query.fingerprint is not None:
@@ -180,34 +177,29 @@ def nearest(queries: Sequence[Reading], others: Sequence[Reading]) -> list[tuple
     return found
 
 
-def shared_series_faults(readings: Sequence[Reading]) -> list[Fault]:
+def shared_series_faults(findings: Sequence[ItemFindings]) -> list[Fault]:
     """One video cut into splits: series whose names stand in two splits and whose pictures follow each other."""
-    printed = [reading for reading in readings if reading.fingerprint is not None]
-    series: dict[str, list[Reading]] = defaultdict(list)
-    for reading in printed:
-        if not reading.item.group.endswith("/"):  # a bare number tells no series
-            series[PurePosixPath(reading.item.group).name].append(reading)
+    printed = [finding for finding in findings if finding.fingerprint is not None]
+    series: dict[str, list[ItemFindings]] = defaultdict(list)
+    for finding in printed:
+        if not finding.item.group.endswith("/"):  # a bare number tells no series
+            series[PurePosixPath(finding.item.group).name].append(finding)
     order = np.random.default_rng(0).permutation(len(printed))
     usual = _median_step([printed[index] for index in order])
     faults = []
     for name, frames in sorted(series.items()):
-        splits = [split for split in ("train", "val", "test") if any(split_of(frame) == split for frame in frames)]
+        splits = [split for split in ("train", "val", "test") if any(frame.split == split for frame in frames)]
         if len(splits) < 2 or len(frames) < VIDEO_FRAMES or _median_step(frames) > VIDEO_RATIO * usual:
             continue
-        counts = " and ".join(f"{sum(split_of(frame) == split for frame in frames)} {split}" for split in splits)
+        counts = " and ".join(f"{sum(frame.split == split for frame in frames)} {split}" for split in splits)
         message = f"{counts} pictures are of one video or series, {name!r}"
         fix = "fine where they are stretches far apart; else keep a series in one split, or the scores are too good"
         faults.append(Fault("leak", "warning", "", message, fix))
     return faults
 
 
-def _median_step(frames: Sequence[Reading]) -> float:
+def _median_step(frames: Sequence[ItemFindings]) -> float:
     """The median of the bits that change from one picture to the next."""
     prints = np.array([frame.fingerprint for frame in frames], dtype=np.uint64).reshape(-1, 4)
     steps = np.bitwise_count(prints[1:] ^ prints[:-1]).sum(axis=1)
     return float(np.median(steps)) if len(steps) else 0.0
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + rest

@@ -1,4 +1,4 @@
-"""What one picture and its labels tell when they are read: sizes, pixels per class, fingerprints, and their own faults."""
+"""What reading one picture and its labels shows: sizes, pixels per class, a fingerprint, and their own faults."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,16 +12,12 @@ from PIL import Image as PillowImage
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import (
-    EXIF_ORIENTATION,
-    LOSSY_SUFFIXES,
-    MAX_PIXELS,
-    TIFF_SUFFIXES,
-    picture_size,
-    read_label_pixels,
-)
+from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
+from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
+from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError
+from denselab.labels import NODATA
 from denselab.types import Image, LabelMap
 
 Kind = Literal[
@@ -54,11 +50,14 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One item, read. size, label_size: (H, W) or None where unreadable. counts: (K,) int64 pixels, None if not counted.
+class ItemFindings:
+    """What was found in one item.
 
-    digest: of the decoded pixels. fingerprint: (4,) uint64, 256 bits that hardly change when a picture hardly does;
-    None where the picture is too even to tell.
+    size, label_size: (H, W) of the picture and of its labels, None where unreadable.
+    counts: (K,) int64 pixels per class, None if not counted.
+    ignored: pixels that belong to no class.
+    digest: of the decoded pixels; equal for equal pictures.
+    fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
     """
 
     item: Item
@@ -70,34 +69,39 @@ class Reading:
     fingerprint: NDArray[np.uint64] | None = None
     faults: tuple[Fault, ...] = ()
 
+    @property
+    def split(self) -> str:
+        """The split of the item; every item of an opened data set has one."""
+        return self.item.split or "train"
 
-def read_headers(dataset: Dataset, item: Item) -> Reading:
-    """Sizes only, from the headers; labels that are not a picture file are not looked at."""
-    reading = Reading(item)
+
+def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
+    """Sizes only, from the headers; labels drawn from shapes are skipped."""
+    finding = ItemFindings(item)
     try:
-        reading = replace(reading, size=header_size(item.image, orientation(item.image)))
+        finding = replace(finding, size=header_size(item.image, orientation(item.image)))
     except (DataError, OSError) as error:
-        return replace(reading, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
+        return replace(finding, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
     if not isinstance(item.source, FileLabels):
-        return reading
+        return finding
     try:
-        reading = replace(reading, label_size=header_size(item.source.path, 1))
+        finding = replace(finding, label_size=header_size(item.source.path, 1))
     except (DataError, OSError) as error:
-        return replace(reading, faults=(_unreadable(dataset, "unreadable label", item.source.path, error),))
-    return replace(reading, faults=_size_faults(dataset, reading))
+        return replace(finding, faults=(_unreadable(dataset, "unreadable label", item.source.path, error),))
+    return replace(finding, faults=_size_faults(dataset, finding))
 
 
-def read_fully(dataset: Dataset, item: Item) -> Reading:
+def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     """Every pixel of a picture and its labels; never raises for a fault of a file, but reports it."""
     image, image_faults = _image_of(dataset, item)
     labels, label_faults = _labels_of(dataset, item)
-    reading = Reading(item, faults=image_faults + label_faults)
+    finding = ItemFindings(item, faults=image_faults + label_faults)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        reading = replace(reading, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
+        finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
     if labels is not None:
-        reading = _with_counts(reading, dataset, labels)
-    return replace(reading, faults=reading.faults + _size_faults(dataset, reading))
+        finding = _with_counts(finding, dataset, labels)
+    return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
 
 
 def fingerprint(image: Image) -> NDArray[np.uint64] | None:
@@ -132,7 +136,7 @@ def _labels_of(dataset: Dataset, item: Item) -> tuple[LabelMap | None, tuple[Fau
             ids = item.source.ids()
         except (DataError, OSError) as worse:
             return None, (_unreadable(dataset, "unreadable label", item.source.path, worse),)
-        known = {entry.id for entry in dataset.label_space.entries}
+        known = {NODATA, *(entry.id for entry in dataset.label_space.entries)}
         strangers = {value: count for value, count in count_values(ids).items() if value not in known}
         if not strangers:
             return None, (_unreadable(dataset, "unreadable label", item.source.path, error),)
@@ -142,7 +146,7 @@ def _labels_of(dataset: Dataset, item: Item) -> tuple[LabelMap | None, tuple[Fau
 
 
 def _unreadable(dataset: Dataset, kind: Kind, path: Path, error: DataError | OSError) -> Fault:
-    """A DataError "file: what came; what to do", or what the system said, as a fault."""
+    """A DataError ("file: what came; what to do") or an OSError as a fault."""
     text = str(error).removeprefix(f"{path}: ")
     message, _, fix = text.rpartition("; ")
     return Fault(
@@ -160,34 +164,35 @@ def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fau
     )  # fmt: skip
 
 
-def _with_counts(reading: Reading, dataset: Dataset, labels: LabelMap) -> Reading:
+def _with_counts(finding: ItemFindings, dataset: Dataset, labels: LabelMap) -> ItemFindings:
     classes, ignore = dataset.label_space.num_classes, dataset.label_space.ignore_index
     counted = np.bincount(labels.ravel(), minlength=ignore + 1).astype(np.int64)
-    faults = reading.faults
+    faults = finding.faults
     if labels.size and counted[ignore] == labels.size:
-        file = relative(dataset, reading.item.source.path)
+        file = relative(dataset, finding.item.source.path)
         message = "every pixel is ignored: nothing to learn or to measure"
         faults += (Fault("all ignored", "warning", file, message, "label it or take the pair out"),)
     size = (labels.shape[0], labels.shape[1])
-    return replace(reading, label_size=size, counts=counted[:classes], ignored=int(counted[ignore]), faults=faults)
+    return replace(finding, label_size=size, counts=counted[:classes], ignored=int(counted[ignore]), faults=faults)
 
 
-def _size_faults(dataset: Dataset, reading: Reading) -> tuple[Fault, ...]:
-    """Whether picture and label have one size, with and without the rotation that the picture's EXIF asks for."""
-    if reading.size is None or reading.label_size is None:
+def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
+    """Whether picture and label have the same size, with and without the rotation in the picture's tags."""
+    if finding.size is None or finding.label_size is None:
         return ()
-    (height, width), (label_height, label_width) = reading.size, reading.label_size
-    turned = orientation(reading.item.image)
-    file = relative(dataset, reading.item.image)
-    label = relative(dataset, reading.item.source.path)
-    if reading.size == reading.label_size:
-        if turned == 1 or (turned >= 5 and height != width):
+    (height, width), (label_height, label_width) = finding.size, finding.label_size
+    turned = orientation(finding.item.image)
+    file = relative(dataset, finding.item.image)
+    label = relative(dataset, finding.item.source.path)
+    if finding.size == finding.label_size:
+        label_turned = orientation(finding.item.source.path) if _is_tiff(finding.item.source.path) else 1
+        if turned == label_turned or (turned >= 5 and height != width):
             return ()
         message = (
             f"EXIF turns the picture (orientation {turned}); whether {label} is turned with it, its size cannot tell"
         )
         return (Fault("rotation", "warning", file, message, "look at the overlay; if it is off, remove the tag"),)
-    if turned >= 5 and (width, height) == reading.label_size:
+    if turned >= 5 and (width, height) == finding.label_size:
         message = f"EXIF turns the picture to {width}x{height} (width x height), but {label} fits it unturned"
         fix = "remove the picture's orientation tag (exiftool -Orientation= FILE), or turn the label the same way"
         return (Fault("rotation", "error", file, message, fix),)
@@ -198,8 +203,8 @@ def _size_faults(dataset: Dataset, reading: Reading) -> tuple[Fault, ...]:
 
 
 def header_size(path: Path, turned: int) -> Size:
-    """(H, W) after the EXIF orientation `turned`, without decoding (but for TIFF). Raises DataError like read_image."""
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    """(H, W) after the EXIF orientation `turned`, from the header. Raises DataError like read_image."""
+    if _is_tiff(path):
         return picture_size(path)
     try:
         with PillowImage.open(path) as picture:
@@ -212,17 +217,22 @@ def header_size(path: Path, turned: int) -> Size:
 
 
 def orientation(path: Path) -> int:
-    """The EXIF orientation, 1 (upright) to 8; 1 where there is none or the file cannot be opened."""
-    if path.suffix.lower() in TIFF_SUFFIXES:  # not applied to TIFF, see images.py
-        return 1
+    """The orientation that EXIF or a TIFF's tag says, 1 (upright) to 8; 1 where the file cannot be opened."""
     try:
+        if _is_tiff(path):
+            return read_tags(path).orientation
         with PillowImage.open(path) as picture:
             if picture.format == "PNG" and "exif" not in picture.info:
                 return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
             value = picture.getexif().get(EXIF_ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError, DataError):
         return 1
     return int(value) if value in range(1, 9) else 1
+
+
+def _is_tiff(path: Path) -> bool:
+    """Whether labels in it are turned by its orientation tag, as pictures are; EXIF turns pictures only."""
+    return path.suffix.lower() in TIFF_SUFFIXES
 
 
 def _lossy_faults(dataset: Dataset, item: Item, labels: LabelMap) -> tuple[Fault, ...]:

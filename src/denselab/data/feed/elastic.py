@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.data.feed.resample import Size, plain, recolour, resample_image
+from denselab.data.feed.resample import Size, apply_colour_matrix, contiguous, resample_image
 from denselab.types import Image, LabelMap
 
 Field = NDArray[np.float32]
@@ -81,7 +81,7 @@ def warp(
     low, high = np.clip(low, 0, np.subtract(size, 1)), np.clip(high, 1, size)
     canvas = np.empty((*np.maximum(high - low, 1), 3), np.uint8)
     resample_image(image, size, (int(low[0]), int(low[1]), canvas.shape[0], canvas.shape[1]), canvas)
-    source = plain(labels)
+    source = contiguous(labels)
     frame = (size[0], size[1], corner[0], corner[1], int(low[0]), int(low[1]))
     _warp(
         canvas, source, frame, np.ascontiguousarray(positions), flip, matrix, fill, ignore_index, image_out, labels_out
@@ -123,7 +123,7 @@ def _warp(
                 upper = canvas[top, left, c] + fx * (np.float32(canvas[top, right, c]) - canvas[top, left, c])
                 lower = canvas[below, left, c] + fx * (np.float32(canvas[below, right, c]) - canvas[below, left, c])
                 values[3 * j + c] = upper + fy * (lower - upper)
-        recolour(values, matrix, out[i].reshape(3 * width))
+        apply_colour_matrix(values, matrix, out[i].reshape(3 * width))
         for j in range(width):
             column = width - 1 - j if flip else j
             y, x = positions[0, i, column] + y0, positions[1, i, column] + x0

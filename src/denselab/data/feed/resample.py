@@ -51,14 +51,14 @@ def resample_image(
     rounding. fill: (3,) uint8, colour of what lies outside the scaled frame (black if not given).
     """
     colour = np.zeros(3, np.uint8) if fill is None else fill
-    _resample(plain(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
+    _resample(contiguous(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
 
 
 def resample_labels(
     labels: LabelMap, size: Size, window: Window, out: LabelMap, *, flip: bool = False, fill: int = 255
 ) -> None:
-    """Write the window of the scaled label map into out, (H, W) of the labels' dtype; fill where there is no picture."""
-    _pick(plain(labels), size[0], size[1], window[0], window[1], flip, fill, out)
+    """Write the window of the scaled label map into out, (H, W) of the labels' dtype; `fill` outside the picture."""
+    _nearest_labels(contiguous(labels), size[0], size[1], window[0], window[1], flip, fill, out)
 
 
 def resize_image(image: Image, size: Size) -> Image:
@@ -84,18 +84,18 @@ def largest_share(labels: LabelMap, size: Size, window: Window, ignore_index: in
 
     1.0 where the window shows no labelled pixel.
     """
-    return float(_largest_share(plain(labels), size[0], size[1], *window, ignore_index, step))
+    return float(_largest_share(contiguous(labels), size[0], size[1], *window, ignore_index, step))
 
 
-def plain(array: AnyArray) -> AnyArray:
-    """C-contiguous and writeable, copied only if it is not: the kernels would be compiled anew for each other kind."""
+def contiguous(array: AnyArray) -> AnyArray:
+    """The array, copied unless C-contiguous and writeable: for any other kind the kernels would be compiled anew."""
     kept: AnyArray = np.require(array, requirements=["C", "W"])
     return kept
 
 
 @compiled
 def _taps(length: int, target: int, first: int, count: int) -> Any:
-    """Per frame position first..first+count-1: its first tap and its weights, (taps, count), summing to 1; 0 outside."""
+    """Per frame position first..first+count-1: its first tap, and its weights (taps, count), of sum 1; 0 outside."""
     scale = length / target
     support = max(scale, 1.0)
     starts = np.zeros(count, np.int64)
@@ -169,7 +169,7 @@ def _blend_columns(line: Any, index: Any, weights: Any, values: Any) -> None:
 
 
 @_vectorised
-def recolour(values: Any, matrix: Any, out: Any) -> None:
+def apply_colour_matrix(values: Any, matrix: Any, out: Any) -> None:
     """out (3 n,) uint8 = colour matrix times values (3 n,) float32, interleaved RGB; rounded and clipped."""
     m00, m01, m02, m03 = matrix[0]
     m10, m11, m12, m13 = matrix[1]
@@ -183,7 +183,7 @@ def recolour(values: Any, matrix: Any, out: Any) -> None:
 
 
 @compiled
-def _paint(row: Any, fill: Any) -> None:
+def _fill_row(row: Any, fill: Any) -> None:
     """row (3 n,) uint8 = fill, repeated."""
     for j in range(row.shape[0]):
         row[j] = fill[j % 3]
@@ -196,7 +196,7 @@ def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix
     rows = out.reshape(height, width * 3)
     left, right = max(0, -x0), min(width, tw - x0)
     if left >= right:
-        _paint(out.reshape(height * width * 3), fill)
+        _fill_row(out.reshape(height * width * 3), fill)
         return
     row_start, row_weight = _taps(image.shape[0], th, y0, height)
     col_start, col_weight = _taps(image.shape[1], tw, x0, width)
@@ -208,17 +208,17 @@ def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix
     last = first + right - left
     for i in range(height):
         if not 0 <= y0 + i < th:
-            _paint(rows[i], fill)
+            _fill_row(rows[i], fill)
             continue
         _blend_rows(flat, row_start[i], begin, row_weight, i, line)
         _blend_columns(line, index, spread, values)
-        recolour(values, matrix, rows[i, first * 3 : last * 3])
-        _paint(rows[i, : first * 3], fill)
-        _paint(rows[i, last * 3 :], fill)
+        apply_colour_matrix(values, matrix, rows[i, first * 3 : last * 3])
+        _fill_row(rows[i, : first * 3], fill)
+        _fill_row(rows[i, last * 3 :], fill)
 
 
 @compiled
-def _pick(labels: Any, th: int, tw: int, y0: int, x0: int, flip: bool, fill: int, out: Any) -> None:
+def _nearest_labels(labels: Any, th: int, tw: int, y0: int, x0: int, flip: bool, fill: int, out: Any) -> None:
     h, w = labels.shape
     height, width = out.shape
     columns = np.empty(width, np.int64)

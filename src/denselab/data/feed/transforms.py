@@ -19,8 +19,8 @@ from denselab.data.feed.resample import (
     IDENTITY,
     Size,
     Window,
+    contiguous,
     largest_share,
-    plain,
     resample_image,
     resample_labels,
     resize_image,
@@ -44,11 +44,16 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 class Augmentation:
     """What may happen to a training picture.
 
-    crop: (H, W) of the result. The picture's *working size* is `fit_size(its size, crop)`; scale (min, max) multiplies
-    that, drawn uniformly. photometric: strength of the colour change, 0 = off, 1 = usual. elastic: standard deviation
-    of the displacements in pixels of the crop, 0 = off (U-Net: 10). rotate: largest angle in degrees.
-    max_class_share: a crop with a larger share of one class among its labelled pixels is drawn again (CROP_TRIES
-    times, then the most mixed one is taken); 1 = off. mean: RGB in 0..1, the colour of padding; its label is ignore_index.
+    crop: (H, W) of the result. The picture's *working size* is `fit_size(its size, crop)`.
+    scale: (min, max) by which the working size is multiplied, drawn uniformly.
+    flip: mirror half of the crops left to right.
+    photometric: strength of the colour change; 0 = off, 1 = usual.
+    elastic: standard deviation of the displacements in pixels of the crop; 0 = off (U-Net: 10).
+    rotate: largest angle in degrees.
+    ignore_index: label of the padding.
+    max_class_share: a crop where one class has a larger share of the labelled pixels is drawn again, up to CROP_TRIES
+        times, then the most mixed one is taken; 1 = off.
+    mean: RGB in 0..1, the colour of the padding.
     """
 
     crop: Size
@@ -93,7 +98,7 @@ def prepare(sample: Sample, settings: Augmentation) -> Sample:
     height, width = sample.labels.shape
     factor = _fit_factor((height, width), settings.crop) * settings.scale[1]
     if factor * REDUCE_FROM > 1:
-        return Sample(sample.name, plain(sample.image), plain(sample.labels))
+        return Sample(sample.name, contiguous(sample.image), contiguous(sample.labels))
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
     return Sample(sample.name, resize_image(sample.image, size), resize_labels(sample.labels, size))
 
@@ -144,12 +149,6 @@ def colour_matrix(
     linear = colour * (brightness * contrast)
     offset = colour.sum(axis=1) * ((1 - contrast) * brightness * mean_grey)
     return np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
-
-
-def to_tensor(image: Image, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(3, H, W) float32, (rgb / 255 - mean) / std, of an (H, W, 3) uint8 picture; mean, std: RGB in 0..1 units."""
-    pixels = torch.from_numpy(plain(image)).permute(2, 0, 1)
-    return normalise(pixels[None], mean, std)[0].contiguous()
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -1,6 +1,7 @@
-"""One file per family of layouts; the order in which they are tried.
+"""In: the Tree of a folder. Out: Found, its pictures with their labels. One file per family of layouts.
 
-Each takes a Tree and gives Found, None where it does not fit, or raises DataError.
+A recogniser returns Found for its own layout, None for any other, and raises DataError where files of its layout
+cannot be used. RECOGNISERS has the order in which they are tried.
 """
 
 from collections.abc import Callable
@@ -15,22 +16,22 @@ from denselab.data.layouts.objects import find_objects
 from denselab.data.layouts.streets import find_cityscapes, find_kitti, find_mapillary
 from denselab.data.layouts.voc import find_voc
 from denselab.data.layouts.xml_file import find_cvat, find_labelme_xml
-from denselab.data.read.tree import Tree, some
+from denselab.data.read.tree import Tree, first_few
 from denselab.errors import DataError
 
 Recogniser = Callable[[Tree], Found | None]
-# What reading a json or xml of another form than its tool's ends in.
+# The errors that an unexpected form of a tool's json or xml leads to.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
-def understood(find: Recogniser) -> Recogniser:
-    """`find`, where DataError names the annotation files in the place of whatever a record of a wrong form leads to."""
+def malformed_as_data_error(find: Recogniser) -> Recogniser:
+    """`find`, with a DataError that names the annotation files in place of the errors of a malformed record."""
 
     def read(tree: Tree) -> Found | None:
         try:
             return find(tree)
         except MALFORMED as error:
-            files = some(map(str, tree.with_suffix(".json", ".xml")))
+            files = first_few(map(str, tree.with_suffix(".json", ".xml")))
             raise DataError(
                 f"{tree.root}: a record in {files} lacks something or has it in another form ({error!r}); "
                 "export the annotations again, or take them out"
@@ -43,14 +44,14 @@ def understood(find: Recogniser) -> Recogniser:
 RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (
     ("camvid", find_camvid),
     ("cityscapes", find_cityscapes),
-    ("mapillary", understood(find_mapillary)),
+    ("mapillary", malformed_as_data_error(find_mapillary)),
     ("kitti", find_kitti),
     ("ade20k", find_ade20k),
     ("voc", find_voc),
-    ("coco", understood(find_coco)),
-    ("labelme", understood(find_labelme)),
-    ("labelme-xml", understood(find_labelme_xml)),
-    ("cvat", understood(find_cvat)),
+    ("coco", malformed_as_data_error(find_coco)),
+    ("labelme", malformed_as_data_error(find_labelme)),
+    ("labelme-xml", malformed_as_data_error(find_labelme_xml)),
+    ("cvat", malformed_as_data_error(find_cvat)),
     ("objects", find_objects),
     ("folders", find_folder),
 )

@@ -1,4 +1,4 @@
-"""ADE20K (Zhou et al. 2017): the scene parsing benchmark (ids 1..150, 0 = unlabelled) and the full release (*_seg.png)."""
+"""ADE20K (Zhou et al. 2017): the scene parsing benchmark (ids 1..150, 0 = unlabelled), the full release (*_seg.png)."""
 
 import re
 from collections import Counter
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.folder import find_folder, unique_names
-from denselab.data.layouts.json_file import split_in
+from denselab.data.layouts.json_file import split_in_path
 from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.scan import read_contents, scan
-from denselab.data.read.tree import Tree, split_of
+from denselab.data.read.tree import Tree, split_in_name
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 
@@ -21,8 +21,8 @@ BENCHMARK_NAME = re.compile(r"^ADE_(train|val|frame)_\d{8}$")
 
 
 def find_ade20k(tree: Tree) -> Found | None:
-    """The benchmark, told by its file names ADE_train_00000001, or the full release, told by *_seg.png; else None."""
-    if any(f.name.endswith("_atr.txt") and (split_of(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
+    """The benchmark (files named ADE_train_00000001) or the full release (*_seg.png); else None."""
+    if any(f.name.endswith("_atr.txt") and (split_in_name(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
         return _full_release(tree)
     if not any(BENCHMARK_NAME.match(f.stem) for f in tree.pictures):
         return None
@@ -55,7 +55,7 @@ def _full_release(tree: Tree) -> Found | None:
         )
         if label.stem.endswith("_seg") and image is not None:
             source = FileLabels(tree.path(label), Encoding("ade20k"))
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in(image.parent)))
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in_path(image.parent)))
     if not items:
         return None
     table = _names_of_codes([item.source.path for item in items])

@@ -12,7 +12,7 @@ from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.scan import Contents, scan
-from denselab.data.read.tree import SPLIT_WORDS, Tree, number_of, some
+from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
 from denselab.errors import DataError
 
 PEEKED = 12  # label files that show whether labels are numbers or colours
@@ -49,7 +49,7 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
                 name = str(image.with_suffix(""))
                 split = SPLIT_WORDS[file.stem.lower()]
                 items.append(Item(name, tree.path(image), FileLabels(tree.path(label)), split))
-    if not items:
+    if not any(item.split == "train" for item in items):  # only held-out pictures are listed: the folders have the rest
         return [], []
     twice = (
         sorted({item.name for item in items if sum(i.name == item.name for i in items) > 1}) if len(items) < 200 else []
@@ -57,15 +57,17 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
     names = [item.name for item in items]
     if len(set(names)) < len(names):
         twice = twice or sorted({n for n in names if names.count(n) > 1})
-        raise DataError(f"{tree.root}: {some(twice)} stand in the lists twice; keep each picture in one list")
+        raise DataError(f"{tree.root}: {first_few(twice)} stand in the lists twice; keep each picture in one list")
     notes = [f"split from {', '.join(f.name for f in lists)}"]
     if missing:
-        notes.append(f"{number_of(len(missing), 'line')} of the lists with files that do not exist: {some(missing)}")
+        notes.append(
+            f"{number_of(len(missing), 'line')} of the lists with files that do not exist: {first_few(missing)}"
+        )
     return items, notes
 
 
 def _pair_of(line: str, tree: Tree) -> tuple[PurePosixPath, PurePosixPath] | None:
-    """The two files of a line. Paths may start with a slash, or with folders of the machine where the list was written."""
+    """The two files of a line. Paths may start with a slash, or with folders of another machine."""
     columns = line.split()
     if len(columns) != 2:
         return None

@@ -14,9 +14,9 @@ import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in
+from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, number_of, some
+from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
@@ -41,23 +41,25 @@ def find_coco(tree: Tree) -> Found | None:
     """
     stems = {f.with_suffix("") for f in tree.pictures}
     candidates = [f for f in tree.with_suffix(".json") if is_near_root(f) and f.with_suffix("") not in stems]
-    files = [loaded for f in candidates if (loaded := _load(tree, f, split_in(f))) is not None]
+    files = [loaded for f in candidates if (loaded := _load(tree, f, split_in_path(f))) is not None]
     if not files:
         return None
     usable = [f for f in files if f.kind]
     if not usable:
-        listed = some(str(f.file) for f in files)
+        listed = first_few(str(f.file) for f in files)
         raise DataError(
-            f"{tree.root}: {listed}: captions, boxes or picture lists only, no segmentation; get the instances or panoptic json"
+            f"{tree.root}: {listed}: captions, boxes or picture lists only, no segmentation; "
+            "get the instances or panoptic json"
         )
     kinds = {f.kind for f in usable}
     if {"instances", "stuff"} <= kinds and "panoptic" not in kinds:
         raise DataError(
-            f"{tree.root}: two readings; write in data.yaml {_line(usable, 'instances')} or {_line(usable, 'stuff')}"
+            f"{tree.root}: instances and stuff stand side by side; "
+            f"write in data.yaml {_line(usable, 'instances')} or {_line(usable, 'stuff')}"
         )
     kind = next(k for k in ("panoptic", "instances", "stuff", "person_keypoints") if k in kinds)
     bare = [str(f.file) for f in files if not f.kind]
-    notes = [f"json without segmentation left out: {some(bare)}"] if bare else []
+    notes = [f"json without segmentation left out: {first_few(bare)}"] if bare else []
     notes += [
         f"{k} json left out, {kind} is used; {_line(usable, k)} in data.yaml takes it" for k in sorted(kinds - {kind})
     ]
@@ -114,7 +116,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         for image in file.data["images"]:
             name = image["file_name"]
             if not isinstance(name, str):
-                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is no name of a file; export it again")
+                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is not a file name; export it again")
             path = _locate(tree, file, name, pictures)
             if path is None:
                 missing.append(name)
@@ -125,11 +127,12 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
             items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
     if not items:
         raise DataError(
-            f"{tree.root}: none of the pictures that {files[0].file} names is there ({some(missing)}); put them beside it"
+            f"{tree.root}: none of the pictures that {files[0].file} names is there ({first_few(missing)}); "
+            "put them beside it"
         )
-    notes = [*notes, f"labels from {some(str(f.file) for f in files)}", *more]
+    notes = [*notes, f"labels from {first_few(str(f.file) for f in files)}", *more]
     if missing:
-        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
     annotations = [a for f in files for a in f.data.get("annotations", [])]
     boxes = sum(bool(a.get("bbox")) and not a.get("segmentation") and "segments_info" not in a for a in annotations)
     if boxes:
@@ -201,10 +204,10 @@ def _locate(tree: Tree, file: CocoFile, name: str, pictures: dict[str, list[Pure
             return folder / relative
     found = pictures.get(relative.name, [])
     if len(found) > 1 and file.split:
-        found = [path for path in found if split_in(path.parent) == file.split]
+        found = [path for path in found if split_in_path(path.parent) == file.split]
     if len(found) > 1:
         raise DataError(
-            f"{tree.root}: {name} of {file.file} may be {some(map(str, found))}; give its folder in file_name"
+            f"{tree.root}: {name} of {file.file} may be {first_few(map(str, found))}; give its folder in file_name"
         )
     return found[0] if found else None
 

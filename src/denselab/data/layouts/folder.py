@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.read.lists import apply_lists, find_lists, read_lines
+from denselab.data.read.lists import apply_lists, find_lists, lists_that_fit, read_list
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, some, split_of, words
+from denselab.data.read.split_tables import find_table
+from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, split_in_name, words
 from denselab.errors import DataError
 
-PEEKED = 3  # label files looked into to see which of two label folders tells more classes apart
+PEEKED = 3  # label files read to see which of two label folders has more classes
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ Pairs = list[tuple[Placed, Placed]]
 
 
 def find_folder(tree: Tree) -> Found | None:
-    """Parallel folders, or None where there are no two kinds of pictures. Raises DataError where two readings fit."""
+    """Parallel folders, or None where there is one kind of picture. Raises DataError where two choices fit alike."""
     images, labels = _by_folder(tree)
     if not labels:
         images, labels = _by_stem(tree)
@@ -88,12 +89,24 @@ def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
 
 
 def split_by_lists(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Items with the splits of list files, where there are any."""
-    lists = find_lists(tree)
-    if not lists:
+    """Items with the splits of list files, or of one file that gives all splits, where there are any; and notes."""
+    lists = {
+        split: path.relative_to(tree.root).as_posix() for split, path in lists_that_fit(items, find_lists(tree)).items()
+    }
+    if lists:
+        line = ", ".join(f"{split}: {file}" for split, file in lists.items())
+        named = {split: read_list(tree.path(file)) for split, file in lists.items()}
+        return apply_lists(items, named, ", ".join(sorted(lists.values())), line)
+    table = find_table(tree)
+    if table is None:
         return items, ()
-    where = ", ".join(sorted(path.relative_to(tree.root).as_posix() for path in lists.values()))
-    return apply_lists(items, {split: read_lines(path) for split, path in lists.items()}, where)
+    path, folds = table
+    file = path.relative_to(tree.root).as_posix()
+    items, notes = apply_lists(items, folds[0], file)
+    if len(folds) > 1:
+        more = f"fold 0 of the {len(folds)} in {file}; `splits: {file}` and `fold: 1` in data.yaml take another"
+        notes = (*notes, more)
+    return items, notes
 
 
 def place(file: PurePosixPath) -> tuple[str | None, Placed]:
@@ -101,9 +114,9 @@ def place(file: PurePosixPath) -> tuple[str | None, Placed]:
     role, folder, split = None, "", None
     neutral: list[str] = []
     for part in file.parts[:-1]:
-        part_role, part_split = folder_role(part), split_of(part)
+        part_role, part_split = folder_role(part), split_in_name(part)
         if part_role is not None:
-            role, folder = part_role, " ".join(w for w in words(part) if split_of(w) is None) or part
+            role, folder = part_role, " ".join(w for w in words(part) if split_in_name(w) is None) or part
         elif part_split is None:
             neutral.append(part)
         split = part_split or split
@@ -127,7 +140,7 @@ def _grouped(placed: Sequence[tuple[str | None, Placed]], wanted: str | None) ->
 
 
 def _by_stem(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
-    """Pictures and labels side by side, told apart by words in the file names."""
+    """Pictures and labels side by side in one folder, distinguished by words in the file names."""
     sides: tuple[list[Placed], list[Placed]] = ([], [])
     for file in tree.pictures:
         role, where = place(file)
@@ -160,7 +173,7 @@ def _pair(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
 
 
 def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str, list[str]]:
-    """The one reading, or the one that pairs more, or whose labels tell more classes apart (and a note); else DataError."""
+    """The only choice, else that with most pairs, then most classes, and a note. Raises DataError for a draw."""
     if len(choices) == 1:
         return *choices[0], []
     most = max(len(choice[2]) for choice in choices)
@@ -169,10 +182,10 @@ def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str
     best = [choice for choice, count in zip(full, classes, strict=True) if count == max(classes)]
     if len(best) > 1:
         lines = " or ".join(f"`images: {_folder(c[2][0][0])}` and `masks: {_folder(c[2][0][1])}`" for c in best[:2])
-        raise DataError(f"{tree.root}: two readings fit alike; write in data.yaml {lines}")
+        raise DataError(f"{tree.root}: two label folders fit equally well; write in data.yaml {lines}")
     notes = [
         f"{_folder(other[2][0][1])} holds labels too; {_folder(best[0][2][0][1])} is used, because it "
-        + ("has more of them" if len(other[2]) < most else "tells more classes apart")
+        + ("has more of them" if len(other[2]) < most else "has more classes")
         + f": `images: {_folder(other[2][0][0])}` and `masks: {_folder(other[2][0][1])}` in data.yaml takes the other"
         for other in choices
         if other[1] != best[0][1]
@@ -198,6 +211,7 @@ def _no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, lis
     pictures = [p.file for side in images.values() for p in side]
     masks = [p.file for side in labels.values() for p in side]
     return (
-        f"{tree.root}: no label has the name of a picture: {some(pictures, 2)} against {some(masks, 2)}; rename them, or write "
-        "`pattern: {image: 'A*', mask: 'B*'}` in data.yaml, where * stands for the part that both share"
+        f"{tree.root}: no label has the name of a picture: {first_few(pictures, 2)} against {first_few(masks, 2)}; "
+        "rename them, or write `pattern: {image: 'A*', mask: 'B*'}` in data.yaml, "
+        "where * stands for the part that both share"
     )

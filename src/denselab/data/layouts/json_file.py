@@ -4,12 +4,12 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_of, words
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_in_name, words
 from denselab.errors import DataError
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises DataError where it is none."""
+    """The content of a JSON file. Raises DataError where it cannot be read as JSON."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -22,10 +22,10 @@ def is_near_root(file: PurePosixPath) -> bool:
     return all(word in usual or word.isdigit() for part in file.parts[:-1] for word in words(part))
 
 
-def split_in(path: PurePosixPath) -> str | None:
+def split_in_path(path: PurePosixPath) -> str | None:
     """The split that the folders or the name of a file say; trainval says none."""
     for part in reversed(path.parts):
-        split = split_of(PurePosixPath(part).stem)
+        split = split_in_name(PurePosixPath(part).stem)
         if split:
             return split
     return None

@@ -11,13 +11,13 @@ import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.folder import split_by_lists, unique_names
-from denselab.data.layouts.json_file import is_near_root, read_json, split_in
+from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
-from denselab.data.read.infer import table_of_names
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import name_list, named, read_names
 from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
-from denselab.data.read.tree import Tree, number_of, some
+from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 
 KINDS: dict[str, ShapeKind] = {
@@ -27,7 +27,7 @@ KINDS: dict[str, ShapeKind] = {
 
 
 def find_labelme(tree: Tree) -> Found | None:
-    """Pictures with a labelme json of the same stem or that names them; None where there is no such json."""
+    """Pictures that a labelme json names or shares its stem with; None without such a json."""
     found = [
         (f, data) for f in tree.with_suffix(".json") if is_near_root(f) and _is_labelme(data := read_json(tree.path(f)))
     ]
@@ -43,13 +43,15 @@ def find_labelme(tree: Tree) -> Found | None:
             missing.append(str(file))
             continue
         source = _source(tree, file, data, image, by_name)
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in(image.parent)))
+        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in_path(image.parent)))
     if not items:
-        raise DataError(f"{tree.root}: no picture beside {some(missing)}; put the pictures beside their json files")
+        raise DataError(
+            f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
+        )
     split, more = split_by_lists(tree, unique_names(items))
     notes += ["overlaps: in the order of the json, the later shape covers the earlier", *more]
     if missing:
-        notes.append(f"{number_of(len(missing), 'json file')} without a picture: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
     taken = {item.image for item in items}
     lonely = tuple(tree.path(f) for f in tree.pictures if len(f.parts) == 1 and tree.path(f) not in taken)
     return Found(
@@ -83,7 +85,7 @@ def _label_ids(tree: Tree, used: set[str]) -> tuple[list[NamedLabel], list[str]]
     first = max(label.id for label in labels if label.id != 255) + 1
     labels += [named(first + index, name) for index, name in enumerate(extra)]
     if names and extra:
-        notes.append(f"labels that {source} does not list: {some(extra)}")
+        notes.append(f"labels that {source} does not list: {first_few(extra)}")
     return labels, notes
 
 

@@ -35,7 +35,8 @@ def find_cityscapes(tree: Tree) -> Found | None:
             break
     else:
         raise DataError(
-            f"{tree.root}: no *_{truth}_labelIds.png with the name of a picture in leftImg8bit; run createTrainIdLabelImgs"
+            f"{tree.root}: no *_{truth}_labelIds.png with the name of a picture in leftImg8bit; "
+            "run createTrainIdLabelImgs"
         )
     items = unique_names([_cityscapes_item(tree, images[s], labels[s]) for s in scenes])
     lonely = tuple(tree.path(images[s]) for s in sorted(set(images) - set(labels)))
@@ -89,13 +90,15 @@ def find_kitti(tree: Tree) -> Found | None:
     if training is None:
         if "velodyne_points" in tree.top:
             raise DataError(
-                f"{tree.root}: KITTI raw: pictures and laser scans, no pixel labels; get KITTI's semantics (data_semantics)"
+                f"{tree.root}: KITTI raw: pictures and laser scans, no pixel labels; "
+                "get KITTI's semantics (data_semantics)"
             )
         return None
     kind = next((k for k in ("semantic", "instance") if f"{training}/{k}" in tree.folders), None)
     if kind is None:
         raise DataError(
-            f"{tree.root}: KITTI boxes (label_2), no pixel labels; segmentation needs training/semantic or training/instance"
+            f"{tree.root}: KITTI boxes (label_2), no pixel labels; "
+            "segmentation needs training/semantic or training/instance"
         )
     items = []
     for image in tree.pictures:

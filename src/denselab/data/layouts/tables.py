@@ -40,7 +40,7 @@ VOC_21 = (
 
 
 def voc_colour(label_id: int) -> Colour:
-    """The colour of an id in VOC's colour map: its bits spread over the high bits of R, G and B (VOClabelcolormap.m)."""
+    """The colour of an id in VOC: its bits spread over the high bits of R, G and B (VOClabelcolormap.m)."""
     red = green = blue = 0
     for bit in range(8):
         red |= ((label_id >> (3 * bit)) & 1) << (7 - bit)
@@ -88,4 +88,4 @@ ADE20K_150 = (
     "vase", "traffic light", "tray", "ashcan", "fan", "pier", "crt screen", "plate", "monitor", "bulletin board",
     "shower", "radiator", "glass", "clock", "flag",
 )  # fmt: skip
-"""objectInfo150.txt of the MIT scene parsing benchmark, first name of each; ids 1..150 in the label files, 0 unlabelled."""
+"""First names in objectInfo150.txt of the MIT scene parsing benchmark; ids 1..150 in label files, 0 unlabelled."""

@@ -1,4 +1,4 @@
-"""PASCAL VOC: JPEGImages, SegmentationClass (palette PNG, 255 = void) and ImageSets/Segmentation. Everingham et al. 2010.
+"""PASCAL VOC (Everingham et al. 2010): JPEGImages, SegmentationClass (palette PNG, 255 = void), ImageSets/Segmentation.
 
 Names from labelmap.txt or class_names.txt; without them those of VOC where the pictures are named as in VOC
 (2007_000032), since other sets use the layout too.

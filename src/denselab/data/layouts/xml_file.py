@@ -1,6 +1,7 @@
 """XML of annotation tools: CVAT for images, and the LabelMe web tool (polygons and masks). Boxes alone are refused.
 
-CVAT draws by z_order; LabelMe the larger object first. Points and open lines have no area and are left out, with a note.
+CVAT draws by z_order; LabelMe the larger object first. Points and open lines have no area and are left out,
+with a note.
 https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
 """
 
@@ -13,10 +14,10 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import pictures_by_name
-from denselab.data.read.infer import table_of_names
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import SPLIT_WORDS, Tree, folder_role, number_of, some, split_of
+from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -43,17 +44,17 @@ def find_cvat(tree: Tree) -> Found | None:
         if path is None:
             missing.append(str(image.get("name")))
             continue
-        split = SPLIT_WORDS.get((image.get("subset") or split_of(file.stem) or "").lower())
+        split = SPLIT_WORDS.get((image.get("subset") or split_in_name(file.stem) or "").lower())
         items.append(Item(str(path.with_suffix("")), tree.path(path), _cvat_source(tree.path(file), image, ids), split))
     if not items:
         raise DataError(
-            f"{tree.root}: none of the pictures of {files[0]} is there ({some(missing)}); put them into images/"
+            f"{tree.root}: none of the pictures of {files[0]} is there ({first_few(missing)}); put them into images/"
         )
     notes = [f"{number_of(n, tag + ' shape')} without an area, left out" for tag, n in sorted(left_out.items())]
     if unnamed:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
-        notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {some(missing)}")
+        notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {first_few(missing)}")
     notes.append("overlaps: by z_order")
     return Found(
         "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
@@ -129,7 +130,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
             items.append(Item(str(image.with_suffix("")), tree.path(image), source, None))
     if not items:
         raise DataError(
-            f"{tree.root}: no picture in an image folder for {some(map(str, files))}; put them into Images/"
+            f"{tree.root}: no picture in an image folder for {first_few(map(str, files))}; put them into Images/"
         )
     note = "overlaps: the larger object first, so that small ones stay on top"
     return Found("LabelMe xml", unique_names(items), table, encoding_text="shapes of LabelMe", notes=(note,))
@@ -163,7 +164,7 @@ def _table(names: set[str]) -> tuple[LabelSpace, dict[str, int]]:
 
 
 def _root_tag(path: Path) -> str:
-    """The outermost tag of an xml file; "" where it is none."""
+    """The outermost tag of a file; "" where it is not XML."""
     try:
         for _, element in ElementTree.iterparse(path, events=("start",)):
             return str(element.tag)

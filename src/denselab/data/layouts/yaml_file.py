@@ -1,4 +1,4 @@
-"""data.yaml: the user says outright what is where. All keys are optional; unknown ones are refused with the nearest.
+"""data.yaml: the user says what is where. All keys are optional; an unknown one is refused with the nearest.
 
 path: .                        # the folder, from data.yaml's own
 layout: folders                # try only this layout
@@ -6,12 +6,14 @@ images: pictures               # folder of the pictures; or {train: a, val: b}
 masks: annotations             # folder of the label files; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share
 annotations: instances.json    # COCO file; or {train: a.json, val: b.json}
-splits: {train: train.txt, val: [name1, name2]}
+splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
+fold: 0                        # of a file with several folds
 encoding: index                # index, colour, two-valued, objects, divided, ade20k
 threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
+white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
 import difflib
@@ -26,9 +28,10 @@ from denselab.data.item import FileLabels, Found, NamedLabel
 from denselab.data.layouts.folder import Placed, found_pairs, make_item, place, unique_names
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.lists import apply_lists, read_lines
+from denselab.data.read.lists import ALL, apply_lists, read_list
 from denselab.data.read.names import named
-from denselab.data.read.tree import Tree
+from denselab.data.read.split_tables import read_table
+from denselab.data.read.tree import Tree, number_of
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -70,12 +73,14 @@ class Settings(BaseModel):
     masks: str | dict[Split, str] | None = None
     pattern: Pattern | None = None
     annotations: str | dict[Split, str] | None = None
-    splits: dict[Split, str | list[str]] | None = None
+    splits: str | dict[Split, str | list[str]] | None = None
+    fold: int = Field(default=0, ge=0)
     encoding: Kind | None = None
     threshold: int = Field(default=128, ge=1, le=255)
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
     ignore: list[int] = []
+    white: int | None = Field(default=None, ge=1, le=65535)
 
 
 def read_settings(path: Path) -> Settings:
@@ -104,20 +109,20 @@ def _explain(error: ValidationError) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}")
 
 
-def find_told(tree: Tree, settings: Settings, source: Path) -> Found | None:
+def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None:
     """What images, masks, annotations or layout point to; None where data.yaml leaves that open."""
-    from denselab.data.layouts import RECOGNISERS, understood
+    from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
     from denselab.data.layouts.coco import find_coco_files
 
     if settings.masks is not None or settings.pattern is not None:
-        return _told_folders(tree, settings, source)
+        return _described_folders(tree, settings, source)
     if settings.annotations is not None:
         files = _by_split(settings.annotations)
         for name in files.values():
             if not tree.has(name):
                 raise DataError(f"{source}: annotations: {name} does not exist below {tree.root}; correct the path")
         named_files = [(PurePosixPath(name), split) for split, name in files.items()]
-        return understood(lambda tree: find_coco_files(tree, named_files))(tree)
+        return malformed_as_data_error(lambda tree: find_coco_files(tree, named_files))(tree)
     if settings.layout is None:
         return None
     found = dict(RECOGNISERS)[settings.layout](tree)
@@ -131,8 +136,9 @@ def find_told(tree: Tree, settings: Settings, source: Path) -> Found | None:
 def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
     """What was found, with the splits, the encoding and the table that data.yaml says."""
     if settings.splits is not None:
-        items, notes = apply_lists(found.items, _named_splits(tree, settings.splits, source), source.name)
+        items, notes = apply_lists(found.items, _named_splits(tree, settings, source), source.name)
         found = replace(found, items=items, notes=(*found.notes, *notes))
+    found = replace(found, white=settings.white)
     names = _names(settings, source)
     if names:
         found = _with_names(found, names)
@@ -152,7 +158,7 @@ def _by_split(value: str | dict[Split, str]) -> dict[str | None, str]:
     return {None: value} if isinstance(value, str) else dict(value.items())
 
 
-def _told_folders(tree: Tree, settings: Settings, source: Path) -> Found:
+def _described_folders(tree: Tree, settings: Settings, source: Path) -> Found:
     masks = _files(tree, settings.masks, "masks", source)
     taken = {placed.file for placed in masks}
     images = [p for p in _files(tree, settings.images, "images", source) if settings.pattern or p.file not in taken]
@@ -200,16 +206,31 @@ def _middle(file: PurePosixPath, pattern: str) -> str | None:
     return stem[len(before) : len(stem) - len(after)]
 
 
-def _named_splits(tree: Tree, splits: dict[Split, str | list[str]], source: Path) -> dict[str, list[str]]:
-    named_splits: dict[str, list[str]] = {}
-    for split, value in splits.items():
-        if isinstance(value, list):
+def _named_splits(tree: Tree, settings: Settings, source: Path) -> dict[str, list[str] | str]:
+    splits = settings.splits
+    if isinstance(splits, str):
+        return dict(_fold_of(tree.root / splits, settings.fold, source))
+    named_splits: dict[str, list[str] | str] = {}
+    for split, value in (splits or {}).items():
+        if isinstance(value, list) or value == ALL:
             named_splits[split] = value
         elif (tree.root / value).is_dir():
             raise DataError(f"{source}: splits.{split} is a folder; write it as `images: {{{split}: {value}}}`")
         else:
-            named_splits[split] = read_lines(tree.root / value)
+            named_splits[split] = read_list(tree.root / value)
+    if list(named_splits.values()).count(ALL) > 1:
+        raise DataError(f"{source}: splits: `all` stands twice; only one split can have the rest")
     return named_splits
+
+
+def _fold_of(path: Path, fold: int, source: Path) -> dict[str, list[str]]:
+    if not path.is_file():
+        raise DataError(f"{source}: splits: {path} does not exist; correct the name")
+    folds = read_table(path)
+    if fold >= len(folds):
+        count = number_of(len(folds), "fold") if folds else "no splits"
+        raise DataError(f"{source}: fold {fold}, but {path.name} has {count}; write `fold: 0` or another file")
+    return folds[fold]
 
 
 def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
@@ -241,7 +262,7 @@ def _names(settings: Settings, source: Path) -> tuple[NamedLabel, ...]:
 
 
 def _refuse_unknown_keys(rows: list[dict[str, Any]], source: Path) -> None:
-    """Raise DataError for a key of a label row that is not one: `color` would else be passed over in silence."""
+    """Raise DataError for an unknown key of a label row, such as `color`: it would be ignored in silence."""
     for key in (key for row in rows for key in row if key not in LABEL_KEYS):
         near = difflib.get_close_matches(str(key), LABEL_KEYS, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(LABEL_KEYS)}"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
-from denselab.labels import Colour
+from denselab.labels import NODATA, Colour
 
 Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k"]
 GREY_TOLERANCE = 8  # JPEG chroma noise of a grey picture saved as RGB
@@ -37,7 +37,28 @@ class Encoding:
 
 
 def decode(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:
-    """(H, W) ids of a label file's pixels ((H, W) or (H, W, 3), see read_label_pixels). Raises DataError."""
+    """(H, W) ids of a label file's pixels ((H, W) or (H, W, 3), see read_label_pixels). Raises DataError.
+
+    Pixels that the file declares to have no data stay NODATA, whatever the encoding.
+    """
+    missing = without_data(pixels)
+    if missing is None:
+        return _ids(pixels, encoding, path)
+    ids = np.full(missing.shape, NODATA, dtype=np.int32)
+    if not missing.all():
+        ids[~missing] = _ids(pixels[~missing][None], encoding, path)[0]  # a picture one row high of those with data
+    return ids
+
+
+def without_data(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """(H, W) where the pixels of a label file are NODATA; None where none is."""
+    if pixels.dtype != np.int32:
+        return None
+    missing = (pixels if pixels.ndim == 2 else pixels[..., 0]) == NODATA
+    return missing if missing.any() else None
+
+
+def _ids(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:
     if encoding.kind == "colour":
         return _ids_of_colours(pixels, encoding.colours, path)
     if encoding.kind == "ade20k":
@@ -87,10 +108,12 @@ def colour_codes(pixels: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def count_values(pixels: NDArray[Any]) -> dict[int, int]:
-    """How often each number occurs: {value: pixels}; colours as R * 65536 + G * 256 + B.
+    """How often each number occurs: {value: pixels}; colours as R * 65536 + G * 256 + B. NODATA is not counted.
 
     Small numbers are counted directly; others by runs, since label maps hardly change from pixel to pixel.
     """
+    missing = without_data(pixels)
+    pixels = pixels if missing is None else pixels[~missing][None]
     numbers = colour_codes(pixels) if pixels.ndim == 3 else pixels
     flat = numbers.ravel()
     if flat.size == 0:

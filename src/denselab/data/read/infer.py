@@ -1,6 +1,7 @@
-"""From label files nobody described to an encoding and a label table: what can be told, what is said, what is asked.
+"""Infers the encoding and the label table of label files that nobody described.
 
-Every inference is a note. Where two readings are possible, DataError gives both with the line for data.yaml.
+Every inference becomes a note. Where the files can be understood in two ways, DataError gives the line for data.yaml
+of each.
 """
 
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import read_palette
+from denselab.data.read.label_table import object_table, table_of_names, two_valued_table
 from denselab.data.read.likeness import (
     is_smeared_two_valued,
     looks_like_objects,
@@ -18,7 +20,8 @@ from denselab.data.read.likeness import (
     refuse_grey_pictures,
 )
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
-from denselab.data.read.tree import number_of, some
+from denselab.data.read.tiff import read_tags
+from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
 
@@ -26,8 +29,11 @@ MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, 
 
 
 @dataclass(frozen=True)
-class Learned:
-    """How the label files are coded, in words too, their table, what was inferred, and the contents that were counted."""
+class Inferred:
+    """The encoding and table of label files.
+
+    description: the encoding in words. notes: what was inferred, for the user. contents: of the files that were read.
+    """
 
     encoding: Encoding
     table: LabelSpace
@@ -36,41 +42,79 @@ class Learned:
     contents: tuple[Contents, ...]
 
 
-def learn(
+def infer_encoding(
     paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
-) -> Learned:
-    """Encoding and table of these label files. Raises DataError where none is readable, or two readings are possible.
+) -> Inferred:
+    """The encoding and table of label files. Raises DataError where none is readable, or where two ways are possible.
 
-    kind: the encoding, where the user says it. limit: how many files to look into.
+    names: of ids, from a names file or data.yaml.
+    kind: the encoding, where the user gives it.
+    limit: how many files to read.
     """
     contents = scan(paths, limit)
     usable = [c for c in contents if not c.error]
     if not usable:
-        raise DataError(contents[0].error if contents else "no label file; nothing to learn the classes from")
+        raise DataError(contents[0].error if contents else "no label file to infer the classes from")
     notes = []
     if len(contents) < len(paths) and not names:
         notes.append(
-            f"classes learnt from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
+            f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
         )
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
-        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {some(faults, 2)}")
+        notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
+    notes += _nodata_notes(usable)
+    usable, negative = _split_negative(usable, names)
     if kind is not None:
-        encoding, table, description, more = _told(kind, usable, names)
+        encoding, table, description, more = _of_given_kind(kind, usable, names)
     elif any(not c.grey for c in usable):
-        encoding, table, description, more = _learn_colours(usable, names)
+        encoding, table, description, more = _infer_colours(usable, names)
     else:
-        encoding, table, description, more = _learn_numbers(usable, names)
-    return Learned(encoding, table, description, (*notes, *more), tuple(contents))
+        encoding, table, description, more = _infer_numbers(usable, names)
+    if negative and encoding.kind == "index":
+        table = _ignoring_negative(table, negative)
+        more = [
+            *more,
+            f"ids below 0 ({first_few(negative)}) are left out (ignore); give them a name in data.yaml to keep them",
+        ]
+    return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
 
 
-Finding = tuple[Encoding, LabelSpace, str, list[str]]
+def _nodata_notes(contents: list[Contents]) -> list[str]:
+    """The share of pixels that TIFF files declare to have no data: meant, or a tag that a tool left behind."""
+    missing = [c for c in contents if c.missing]
+    if not missing:
+        return []
+    share = sum(c.missing for c in missing) / sum(c.missing + sum(c.counts.values()) for c in contents)
+    number = read_tags(missing[0].path).nodata
+    tag = f"the files' NODATA ({number:g})" if number is not None else "NaN"
+    return [
+        f"{share:.1%} of the label pixels are {tag}: left out (ignore); `gdal_edit.py -unsetnodata FILE` keeps them"
+    ]
 
 
-def _told(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
-    """The table under an encoding that the user gave."""
+def _split_negative(contents: list[Contents], names: Sequence[NamedLabel]) -> tuple[list[Contents], list[int]]:
+    """Contents without negative numbers that have no name, and those numbers: markers such as -1 and -100."""
+    named = {label.id for label in names}
+    negative = sorted({v for c in contents if not c.coloured for v in c.counts if v < 0} - named)
+    kept = [replace(c, counts={v: n for v, n in c.counts.items() if v not in negative}) for c in contents]
+    return (kept if negative else contents), negative
+
+
+def _ignoring_negative(table: LabelSpace, ids: list[int]) -> LabelSpace:
+    known = {entry.id for entry in table.entries}
+    rows = [LabelEntry(i, f"ignore {i}", (0, 0, 0), "ignore") for i in ids if i not in known]
+    return LabelSpace((*table.entries, *rows))
+
+
+Inference = tuple[Encoding, LabelSpace, str, list[str]]
+"""Encoding, table, the encoding in words, notes."""
+
+
+def _of_given_kind(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
+    """The table under the encoding that the user gave."""
     if kind == "colour":
-        return _learn_colours(contents, names)
+        return _infer_colours(contents, names)
     if kind == "two-valued":
         return Encoding("two-valued"), two_valued_table(names), "two-valued, threshold 128", _unnamed(names)
     if kind == "objects":
@@ -81,7 +125,7 @@ def _told(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> 
     return encoding, table, kind, notes
 
 
-def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     single = [c.path for c in contents if not c.coloured]
     if single:
         coloured = next(c.path for c in contents if c.coloured)
@@ -94,7 +138,7 @@ def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Fin
     if given:
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [_rgb(code) for code in totals if _rgb(code) not in table]
-        notes = [f"{number_of(len(strange), 'colour')} in no table: {some(strange)}"] if strange else []
+        notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
     if len(totals) > MAX_COLOURS:
         raise DataError(
@@ -106,11 +150,11 @@ def _learn_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Fin
     colours = [_rgb(code) for code in sorted(totals)]
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
     notes = [
-        f"colour table learnt from the labels: {some((f'{e.id} {e.name}' for e in entries), 8)}; "
+        f"colour table inferred from the labels: {first_few((f'{e.id} {e.name}' for e in entries), 8)}; "
         "name them by `labels: [{id: 0, name: ..., colour: [r, g, b]}, ...]` in data.yaml"
     ]
     encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
-    return encoding, LabelSpace(entries), "RGB colours, table learnt", notes
+    return encoding, LabelSpace(entries), "RGB colours, table inferred", notes
 
 
 def _colour_encoding(table: dict[Colour, int]) -> Encoding:
@@ -123,7 +167,7 @@ def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
     return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
 
 
-def _learn_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Finding:
+def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     totals = _merge(c.values() for c in contents)
     values = sorted(totals)
     if is_smeared_two_valued(totals) and not _named_void(names):
@@ -185,10 +229,10 @@ def _index_table(
         if 255 in strange:
             table = LabelSpace((*table.entries, _void(table)))
             strange.remove(255)
-            return table, [f"ids {some(strange, 8)} occur in labels but have no name"] * bool(strange) + [
+            return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] * bool(strange) + [
                 "255 has no name: ignore"
             ]
-        return table, [f"ids {some(strange, 8)} occur in labels but have no name"] if strange else []
+        return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
     notes = list(_unnamed(names))
     void = 255 in values and len(values) > 1
     entries = [
@@ -206,18 +250,6 @@ def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
     return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
 
 
-def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | None = None) -> LabelSpace:
-    """The table of a names file; a name given twice gets its id behind it."""
-    often = Counter(label.name for label in names)
-    entries = []
-    for label in names:
-        name = label.name if often[label.name] == 1 else f"{label.name} ({label.id})"
-        colour = label.colour or (colours or {}).get(label.id) or default_colour(label.id)
-        role = "ignore" if label.ignore else "background" if label.background else "class"
-        entries.append(LabelEntry(label.id, name, colour, role))  # type: ignore[arg-type]
-    return LabelSpace(tuple(entries))
-
-
 def _void(table: LabelSpace) -> LabelEntry:
     taken = {entry.name for entry in table.entries}
     return LabelEntry(
@@ -226,25 +258,12 @@ def _void(table: LabelSpace) -> LabelEntry:
 
 
 def _named_void(names: Sequence[NamedLabel]) -> bool:
-    """Whether a names file speaks of more than two labels, or says itself that 255 is left out."""
+    """Whether a names file lists more than two labels, or says itself that 255 is ignored."""
     return any(label.id == 255 and label.ignore for label in names) or sum(not label.ignore for label in names) > 2
 
 
-def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
-    """0 and 255 as two classes; two names without ids 0 and 255 are taken in their order."""
-    labels = sorted(names, key=lambda label: label.id)
-    if len(labels) != 2:
-        labels = [NamedLabel(0, "class 0", (0, 0, 0)), NamedLabel(255, "class 255", (255, 255, 255))]
-    return table_of_names([replace(labels[0], id=0), replace(labels[1], id=255)])
-
-
-def object_table() -> LabelSpace:
-    """0 background, 1 object."""
-    return LabelSpace((LabelEntry(0, "background", (0, 0, 0), "background"), LabelEntry(1, "object", (230, 80, 40))))
-
-
 def _shared_palette(paths: list[Path]) -> dict[int, Colour]:
-    """The colours of palette files where the first few agree on them; {} otherwise."""
+    """{index: colour} of palette files whose first few agree; {} otherwise."""
     palettes = {read_palette(path) for path in paths[:5]}
     palette = palettes.pop() if len(palettes) == 1 else ()
     return {index: colour for index, colour in enumerate(palette) if len(set(palette)) > 1 and index < 256}

@@ -1,4 +1,4 @@
-"""What the numbers in label files look like when nobody says: smeared masks, object numbers, grey levels."""
+"""What undescribed numbers in label files look like: smeared masks, object numbers, grey levels."""
 
 from pathlib import Path
 
@@ -7,17 +7,18 @@ import numpy as np
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
+from denselab.labels import NODATA
 
 NEAR_END = 32  # grey levels beside 0 and 255 that a mask with soft edges mostly has
-# Share of the pixels near the ends. Measured on thin membranes: 0.95 at JPEG quality 30, 0.84 and 0.66 at a blur of 1 and 2
-# pixels; 256 classes in equal parts have 0.26.
+# Share of the pixels near the ends. Measured on thin membranes: 0.95 at JPEG quality 30, 0.84 and 0.66 at a blur of
+# 1 and 2 pixels; 256 classes in equal parts have 0.26.
 SMEARED_SHARE = 0.6
 MANY_VALUES = 128  # more grey values than that, up to just below 255, may be a blurred mask as well as class ids
 MANY_OBJECTS = 20  # different numbers in one file from which it may hold object numbers rather than classes
 
 
 def is_smeared_two_valued(totals: dict[int, int]) -> bool:
-    """Whether grey values are those of a two-valued mask with soft or JPEG edges: both ends, and something between."""
+    """Whether grey values are those of a two-valued mask with soft or JPEG edges: both ends and values between."""
     if not totals or min(totals) < 0 or max(totals) > 255:
         return False
     pixels = sum(totals.values())
@@ -34,19 +35,20 @@ def is_smeared_two_valued(totals: dict[int, int]) -> bool:
 
 
 def refuse_grey_pictures(values: list[int], path: Path) -> None:
-    """Raise DataError for 8-bit labels with nearly all grey values: a strongly blurred mask, a picture, or many classes."""
+    """Raise DataError for 8-bit labels with nearly all grey values: a blurred mask, a picture, or many classes."""
     if len(values) <= MANY_VALUES or values[-1] > 255 or not any(255 - NEAR_END <= value < 255 for value in values):
         return
     raise DataError(
         f"{path}: labels hold {len(values)} of the 256 grey values. Either they are blurred two-valued masks (write "
-        "`encoding: two-valued` in data.yaml), or each value is a class (write `encoding: index`), or this is no label folder"
+        "`encoding: two-valued` in data.yaml), or each value is a class (write `encoding: index`), "
+        "or this is no label folder"
     )
 
 
 def looks_like_objects(contents: list[Contents]) -> bool:
     """Whether the numbers are those of single objects. 16-bit files with many numbers, each in one piece: yes.
 
-    The same in 8-bit files could as well be classes: raises DataError with both readings.
+    The same in 8-bit files could as well be classes: raises DataError with both choices.
     """
     rich = [c for c in contents if len(c.counts) >= MANY_OBJECTS and not c.coloured][:3]
     if not rich or len(rich) < min(3, len(contents)) or not all(_in_one_piece(c.path) for c in rich):
@@ -64,7 +66,7 @@ def _in_one_piece(path: Path) -> bool:
     from scipy import ndimage
 
     pixels = read_label_pixels(path)
-    values = [int(v) for v in np.unique(pixels) if v != 0][:60]
+    values = [int(v) for v in np.unique(pixels) if v not in (0, NODATA)][:60]
     eight_neighbours = np.ones((3, 3), dtype=int)
     single = sum(ndimage.label(pixels == value, structure=eight_neighbours)[1] == 1 for value in values)
     return bool(single >= 0.9 * len(values))
@@ -76,6 +78,7 @@ def refuse_grey_levels(values: list[int], path: Path) -> None:
         return
     classes = ", ".join(f"{{id: {v}, name: class {v}}}" for v in values[:-1])
     raise DataError(
-        f"{path}: labels hold {values}. Either 255 is a class too (write `labels: [{classes}, {{id: 255, name: class 255}}]` "
-        f"in data.yaml) or it is left out (write `labels: [{classes}, {{id: 255, name: void, role: ignore}}]`)"
+        f"{path}: labels hold {values}. Either 255 is a class too "
+        f"(write `labels: [{classes}, {{id: 255, name: class 255}}]` in data.yaml) "
+        f"or it is left out (write `labels: [{classes}, {{id: 255, name: void, role: ignore}}]`)"
     )

@@ -1,42 +1,61 @@
-"""List files: which picture belongs to which split (train.txt, splits/val.txt, ImageSets/Segmentation/train.txt)."""
+"""List files, which say what belongs to which split: train.txt, valid_list.txt, val.csv, ImageSets/*/train.txt."""
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import Item
-from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, number_of, some
+from denselab.data.item import LEFT_OUT, Item
+from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
-    ".",
-    "splits",
-    "split",
-    "lists",
-    "list",
-    "sets",
-    "imagesets",
-    "imagesets/segmentation",
-    "imagesets/main",
+    ".", "splits", "split", "lists", "list", "sets", "imagesets", "imagesets/segmentation", "imagesets/main",
     "image_sets",
-)
+)  # fmt: skip
+LIST_SUFFIXES = (".txt", ".lst", ".csv")
+# What may stand beside train, val and test in the name of a list.
+LIST_WORDS = frozenset((
+    "aug", "list", "lists", "set", "sets", "split", "splits", "file", "files", "filename", "filenames", "name", "names",
+    "id", "ids", "image", "images", "img", "imgs",
+))  # fmt: skip
+HEADER_WORDS = LIST_WORDS | {
+    "label", "labels", "mask", "masks", "annotation", "path", "image_id", "imageid", "image_path", "gt",
+}  # fmt: skip
+OTHER_COLUMNS = ("encodedpixels", "rle", "class", "classid")  # a csv of run lengths or of classes is no list
+ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
-def find_lists(tree: Tree) -> dict[str, Path]:
-    """{split: list file}; the segmentation lists of VOC come before its others."""
-    found: dict[str, Path] = {}
+def find_lists(tree: Tree) -> dict[str, list[Path]]:
+    """{split: list files, the one to prefer first}; the segmentation lists of VOC come before its others.
+
+    An augmented list (trainaug) comes before that of the same split without, and train.txt before train_list.txt.
+    """
+    ranked: dict[str, list[tuple[int, Path]]] = {}
     for folder in LIST_FOLDERS:
-        for file in tree.with_suffix(".txt", ".lst"):
-            split = SPLIT_WORDS.get(file.stem.lower())
-            if split and str(file.parent).lower() == folder and split not in found:
-                found[split] = tree.path(file)
-        if found and folder != ".":
+        for file in tree.with_suffix(*LIST_SUFFIXES):
+            known = _split_of_list(file.stem) if str(file.parent).lower() == folder else None
+            if known is not None and read_lines(tree.path(file)):
+                ranked.setdefault(known[1], []).append((known[0], tree.path(file)))
+        if ranked and folder != ".":
             break
-    return {split: path for split, path in found.items() if read_lines(path)}
+    return {split: [path for _, path in sorted(files)] for split, files in ranked.items()}
+
+
+def _split_of_list(stem: str) -> tuple[int, str] | None:
+    """(rank, split) of a list file's name, the lower rank first; None for another file."""
+    if stem.lower() in SPLIT_WORDS:
+        return 1, SPLIT_WORDS[stem.lower()]
+    tokens = words(stem.lower().replace("trainaug", "train_aug"))
+    splits = {SPLIT_WORDS[token] for token in tokens if token in SPLIT_WORDS}
+    rest = {token for token in tokens if token not in SPLIT_WORDS}
+    if len(splits) != 1 or not rest <= LIST_WORDS:
+        return None
+    return 0 if "aug" in rest else 2, splits.pop()
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that hold something. Raises DataError where it is not text."""
+    """The lines of a text file without empty ones and comments (#). Raises DataError where it is not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -46,41 +65,111 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def apply_lists(
-    items: Iterable[Item], named: dict[str, list[str]], where: str
-) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Items with their splits, and notes. named: {split: names}; a name may have folders and suffix, or be a bare stem.
+def read_list(path: Path) -> list[str]:
+    """The pictures of a list, one a line, further columns behind a tab; a csv without its header.
 
-    Pictures in no list are left out. Raises DataError where a name stands in two lists or no name is known.
+    () for a csv that is another table: one of run lengths, or of classes.
+    """
+    lines = read_lines(path)
+    if path.suffix.lower() != ".csv":
+        return lines
+    rows = csv_rows(lines)
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if any(column in OTHER_COLUMNS for column in header):
+        return []
+    body = rows[1:] if any(cell in HEADER_WORDS for cell in header) else rows
+    return ["\t".join(cell.strip() for cell in row) for row in body]
+
+
+def csv_rows(lines: Sequence[str]) -> list[list[str]]:
+    """The cells of a csv whose columns are parted by the commonest of comma, semicolon and tab in its first line."""
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+
+
+def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """{split: file}: the first list of each split that names labelled pictures for the greater part, else the first."""
+    by_key = _items_by_key(items)
+    chosen: dict[str, Path] = {}
+    for split, files in lists.items():
+        filled = [file for file in files if read_list(file)]
+        fitting = [file for file in filled if _share_known(read_list(file), by_key) > 0.5]
+        if filled:
+            chosen[split] = (fitting or filled)[0]
+    return chosen
+
+
+def _share_known(names: Sequence[str], by_key: dict[str, set[int]]) -> float:
+    return sum(_find(name, by_key) is not None for name in names) / len(names)
+
+
+def apply_lists(
+    items: Iterable[Item], named: Mapping[str, Sequence[str] | str], where: str, line: str = ""
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Items with their splits, and notes.
+
+    named: {split: names}; a name may have folders and suffix, or be a bare stem. ALL for the rest.
+    where: the file to name. line: what to write under `splits` in data.yaml for the same split, "" where nothing does.
+
+    Where a list says who trains, pictures in no list are left out; where none does, they stay open, to be trained on.
+    Raises DataError where a name stands in two lists or no name is known.
     """
     items = tuple(items)
-    by_key: dict[str, set[int]] = {}
-    for position, item in enumerate(items):
-        for key in _keys(item):
-            by_key.setdefault(key, set()).add(position)
+    split_of, missing = _listed(items, {split: n for split, n in named.items() if not isinstance(n, str)}, where)
+    held_out = {"val", "test"} - set(named)  # by their folders, of which the lists say nothing
+    rest = [i for i, item in enumerate(items) if i not in split_of and item.split not in held_out]
+    for_all = next((split for split, names in named.items() if names == ALL), None)
+    if for_all is not None:
+        rest = [i for i in range(len(items)) if i not in split_of]
+    if not split_of and for_all is None:
+        raise DataError(
+            f"{where}: none of its names ({first_few(missing)}) is a picture ({first_few(i.name for i in items)}); "
+            "correct the lists"
+        )
+    notes = [f"split from {where}"]
+    if missing:
+        notes.append(f"{where}: {number_of(len(missing), 'name')} without a labelled picture: {first_few(missing)}")
+    if for_all is not None:
+        split_of.update(dict.fromkeys(rest, for_all))
+    elif rest and "train" in named:
+        takes = (
+            ""
+            if not line
+            else f"; `splits: {{{line}, {'test' if 'val' in named else 'val'}: all}}` in data.yaml takes them"
+        )
+        names = first_few(items[position].name for position in rest)
+        notes.append(f"{number_of(len(rest), 'picture')} in no list, left out: {names}{takes}")
+        split_of.update(dict.fromkeys(rest, LEFT_OUT))
+    return tuple(replace(item, split=split_of.get(i, _kept(item))) for i, item in enumerate(items)), tuple(notes)
+
+
+def _kept(item: Item) -> str | None:
+    return None if item.split == LEFT_OUT else item.split
+
+
+def _listed(items: Sequence[Item], named: Mapping[str, Sequence[str]], where: str) -> tuple[dict[int, str], list[str]]:
+    """{position: split} of the items that are named, and the names of none."""
+    by_key = _items_by_key(items)
     split_of: dict[int, str] = {}
     missing: list[str] = []
     for split, names in named.items():
         for name in names:
             known = _find(name, by_key)
             if known is None:
-                missing.append(name)
+                missing.append(name.split("\t")[0])
             elif split_of.setdefault(known, split) != split:
                 raise DataError(
                     f"{where}: {name!r} stands in both {split_of[known]} and {split}; keep it in one of them"
                 )
-    if not split_of:
-        raise DataError(
-            f"{where}: none of its names ({some(missing)}) is a picture ({some(i.name for i in items)}); correct the lists"
-        )
-    notes = [f"split from {where}"]
-    if missing:
-        notes.append(f"{where}: {number_of(len(missing), 'name')} without a labelled picture: {some(missing)}")
-    unlisted = [item.name for position, item in enumerate(items) if position not in split_of]
-    if unlisted:
-        notes.append(f"{number_of(len(unlisted), 'picture')} in no list, left out: {some(unlisted)}")
-    listed = tuple(replace(items[position], split=split) for position, split in sorted(split_of.items()))
-    return listed, tuple(notes)
+    return split_of, missing
+
+
+def _items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
+    by_key: dict[str, set[int]] = {}
+    for position, item in enumerate(items):
+        for key in _keys(item):
+            by_key.setdefault(key, set()).add(position)
+    return by_key
 
 
 def _keys(item: Item) -> set[str]:
@@ -92,11 +181,11 @@ def _keys(item: Item) -> set[str]:
 
 
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
-    """The one item that a line means; the line may hold several columns, of which the first counts."""
-    candidates = [name, name.split()[0], name.split(",")[0].strip()]
+    """The one item that a line means. Of several columns the first that names a picture counts."""
+    candidates = [name, *name.split("\t"), name.split()[0], name.split(",")[0].strip()]
     for candidate in candidates:
         path = PurePosixPath(candidate.replace("\\", "/").lstrip("/"))
-        for key in (str(path), str(path.with_suffix("")), path.name, path.stem):
+        for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
             found = by_key.get(key, set())
             if len(found) == 1:
                 return next(iter(found))

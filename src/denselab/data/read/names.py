@@ -1,4 +1,4 @@
-"""Names files: what annotation tools write beside the labels to say which id is called what, and its colour."""
+"""Names files: the tables of ids, names and colours that annotation tools write beside the labels."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
-    """The labels of the first names file directly in the folder, and that file's name; () and "" where there is none."""
+    """The labels of the first names file directly in the folder, and its name; () and "" where there is none."""
     labels, file = _read_first(tree)
     for label in labels:
         if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
@@ -44,9 +44,9 @@ def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
 
 
 def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:
-    """A label whose role follows from its name: void, ignore, unlabelled are left out, background is background."""
-    plain = name.strip().lower()
-    return NamedLabel(label_id, name.strip("_ "), colour, plain in IGNORED_NAMES, plain in BACKGROUND_NAMES)
+    """A label whose role follows from its name: void, ignore and unlabelled are ignored, background is background."""
+    lower = name.strip().lower()
+    return NamedLabel(label_id, name.strip("_ "), colour, lower in IGNORED_NAMES, lower in BACKGROUND_NAMES)
 
 
 def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:

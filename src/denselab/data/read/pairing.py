@@ -20,10 +20,10 @@ class Pairing:
 
 
 def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
-    """Match pictures with labels by the first rule that matches the most; a rule under which two files agree is dropped.
+    """Match pictures with labels by the first rule that matches the most; a rule that makes two files equal is dropped.
 
-    Rules: equal stems; equal but for capitals; equal without words such as img, image, gt, mask; equal after the prefix
-    and suffix that all pictures, or all labels, share. No match at all gives no pairs.
+    Rules: equal stems; equal but for capitals; equal without words such as img, image, gt, mask; equal after cutting
+    off the prefix and suffix that all pictures, or all labels, share. Without any match there are no pairs.
     """
     rules: list[tuple[str, Callable[[Stem], Stem], Callable[[Stem], Stem]]] = [
         ("", _same, _same),

@@ -22,7 +22,7 @@ Size = tuple[int, int]
 def polygon_mask(points: Points, size: Size) -> NDArray[np.bool_]:
     """(H, W) mask of a closed polygon, even-odd rule. Fewer than three points give an empty mask.
 
-    Each edge that crosses a row's centre line toggles all pixels to the right of the crossing; the parity of the toggles
+    Each edge that crosses a row's centre line toggles all pixels right of the crossing; the parity of the toggles
     is the inside.
     """
     height, width = size
@@ -79,9 +79,9 @@ def _centres(size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def runs_of_text(text: str) -> list[int]:
     """COCO's compressed run lengths as numbers.
 
-    Each number is written in groups of 5 bits, lowest first, as characters from "0" (48) on; bit 6 says that more groups
-    follow, and the highest bit of the last group is the sign. From the fourth number on, the difference to the number two
-    before is stored. (pycocotools, common/maskApi.c, rleFrString)
+    Each number is written in groups of 5 bits, lowest first, as characters from "0" (48) on; bit 6 says that more
+    groups follow, and the highest bit of the last group is the sign. From the fourth number on, the difference to
+    the number two before is stored. (pycocotools, common/maskApi.c, rleFrString)
     """
     runs: list[int] = []
     position = 0
@@ -114,7 +114,7 @@ def runs_mask(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:
 
 
 def coco_mask(segmentation: Any, size: Size) -> NDArray[np.bool_]:
-    """(H, W) mask of an annotation's segmentation: a list of polygons (their union) or run lengths. Raises DataError."""
+    """(H, W) mask of a segmentation: a list of polygons (their union) or run lengths. Raises DataError."""
     if isinstance(segmentation, dict):
         stated = tuple(int(n) for n in segmentation["size"])
         if stated != tuple(size):

@@ -1,4 +1,4 @@
-"""From a path to what is in it: data.yaml first, then each layout in turn, then the sub-folders one by one."""
+"""Finds the data set at a path: data.yaml first, then each layout in turn, then the sub-folders."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.folder import find_folder
-from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_told, read_settings
-from denselab.data.read.tree import DATA, Tree, folder_role, number_of, read_tree, some, split_of
+from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_described, read_settings
+from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
 
@@ -24,9 +24,9 @@ def recognise(path: Path) -> tuple[Path, Found]:
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():
-        raise DataError(f"{settings_file}: path: {folder} is no folder; give it from the place of {settings_file.name}")
+        raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
     tree = read_tree(folder)
-    found = find_told(tree, settings, settings_file)
+    found = find_described(tree, settings, settings_file)
     root = tree.root
     if found is None:
         root, found = _recognise_tree(tree)
@@ -40,7 +40,7 @@ def _settings_file(path: Path) -> Path | None:
 
 
 def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
-    """A particular layout here; else parallel folders here or a layout in a sub-folder, whichever the folder names suggest."""
+    """A particular layout here; else parallel folders here or a layout in a sub-folder, as the folder names suggest."""
     if not tree.files:
         raise DataError(f"{tree.root}: the folder is empty; give the folder that holds the pictures and labels")
     found = _particular(tree)
@@ -48,7 +48,7 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return tree.root, found
     roles = {folder_role(name) for name in tree.top}
     in_root = any(len(f.parts) == 1 for f in tree.pictures)
-    telling = "image" in roles or any(split_of(name) for name in tree.top) or ("label" in roles and in_root)
+    telling = "image" in roles or any(split_in_name(name) for name in tree.top) or ("label" in roles and in_root)
     below = None if telling else _recognise_below(tree)
     if below is not None:
         return below
@@ -68,7 +68,7 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
 
 
 def _particular(tree: Tree) -> Found | None:
-    """The first layout but parallel folders that fits. Raises DataError where shapes and label pictures stand side by side."""
+    """The first layout but parallel folders that fits. Raises DataError where shapes stand beside label pictures."""
     for name, find in PARTICULAR:
         found = find(tree)
         if found is None:
@@ -84,7 +84,8 @@ def _refuse_label_pictures(tree: Tree, found: Found, name: str) -> None:
     images = {item.image.parent.relative_to(tree.root).as_posix() for item in found.items}
     if folders - images:
         raise DataError(
-            f"{tree.root}: two readings: {found.layout}, or the label pictures in {some(sorted(folders - images))}; "
+            f"{tree.root}: the labels may be {found.layout}, "
+            f"or the label pictures in {first_few(sorted(folders - images))}; "
             f"write `layout: {name}` or `layout: folders` in data.yaml"
         )
 
@@ -95,7 +96,7 @@ def _last_role(parts: tuple[str, ...]) -> str | None:
 
 
 def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
-    """The one data set at most two levels down. Raises DataError for several, or where all that is there was refused."""
+    """The one data set at most two levels down. Raises DataError for several, or where each candidate was refused."""
     fits, refusals = _try_below(tree, depth=2)
     if not fits:
         if refusals:
@@ -107,7 +108,7 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         return None
     if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
-        message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {some(folders, 40)}"
+        message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
         raise SeveralDataSets(message, [below.root for below, _ in fits])
     below, found = fits[0]
     name = below.root.relative_to(tree.root).as_posix()
@@ -116,7 +117,7 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         others = [other.root.relative_to(tree.root).as_posix() for other, _ in fits[1:]]
         notes = [
             f"the same pictures are labelled in several forms; {name} is used (pixels before shapes), "
-            f"open {some(others)} for the others"
+            f"open {first_few(others)} for the others"
         ]
     return below.root, replace(found, notes=(*notes, *found.notes))
 
@@ -144,12 +145,12 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
 
 
 def _is_drawn(found: Found) -> bool:
-    """Whether the labels are drawn from shapes, which says less than pixels: a tool made the pixels from them."""
+    """Whether the labels are shapes. Pixels come first: a tool rendered them from the shapes, order included."""
     return found.encoding_text.startswith("shapes")
 
 
 def _one_in_two_forms(fits: list[tuple[Tree, Found]]) -> bool:
-    """Whether one has label pictures and all others draw labels for the same pictures."""
+    """Whether one has label pictures and all others have shapes for the same pictures."""
     pictures = {tuple(sorted(item.image.stem for item in found.items)) for _, found in fits}
     return len(pictures) == 1 and not _is_drawn(fits[0][1]) and _is_drawn(fits[1][1])
 

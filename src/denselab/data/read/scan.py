@@ -1,4 +1,4 @@
-"""What occurs in label files: their values and how often, read in parallel threads (decoding lets other threads run)."""
+"""Which values occur in label files, and how often. Read in threads: decoding releases the interpreter's lock."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,17 @@ from denselab.errors import DataError
 from denselab.runtime import cpu_count
 
 MAX_SCANNED = 4000  # files; about half a minute of 1-megapixel labels on two cores
+BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8}  # per number, by mode; numbers with NODATA are held in more
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a label file holds. counts: {number, or colour code where `coloured`: pixels}. error: why it was not read.
+    """What a label file holds.
 
-    coloured: stored in three channels. grey: those three agree. bits: 1, 8, 16 or 32.
+    mode: of the file, see picture_mode. bits: 1, 8, 16 or 32 per number.
+    coloured: stored in three channels. grey: these three are equal.
+    counts: {number, or colour code where `coloured`: pixels}. missing: pixels that the file declares to have no data.
+    error: why the file could not be read, or "".
     """
 
     path: Path
@@ -29,11 +33,12 @@ class Contents:
     grey: bool = True
     bits: int = 8
     counts: dict[int, int] = field(default_factory=dict)
+    missing: int = 0
     error: str = ""
 
     @property
     def lossy(self) -> bool:
-        """Whether the format does not keep the numbers."""
+        """Whether the format changes numbers (JPEG)."""
         return self.path.suffix.lower() in LOSSY_SUFFIXES
 
     def values(self) -> dict[int, int]:
@@ -68,13 +73,15 @@ def read_contents(path: Path) -> Contents:
                 error=f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG",
             )
         pixels = pixels.astype(np.int64)
-    bits = 1 if mode == "1" else 8 * pixels.dtype.itemsize
+    bits = BITS.get(mode) or 8 * pixels.dtype.itemsize
     coloured = pixels.ndim == 3
-    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, count_values(pixels))
+    counts = count_values(pixels)
+    missing = pixels.size // (3 if coloured else 1) - sum(counts.values())
+    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, counts, missing)
 
 
 def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:
-    """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or does not fit it."""
+    """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or is encoded otherwise."""
     if contents.error:
         return {}
     by_colour = encoding.kind in ("colour", "ade20k")

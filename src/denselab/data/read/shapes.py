@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from denselab.data.read.images import MAX_PIXELS, read_label_pixels
+from denselab.data.read.images import read_label_pixels
+from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.polygons import (
     Points,
     Size,
@@ -90,9 +91,7 @@ class ShapeLabels:
 
     def ids(self) -> NDArray[Any]:
         if self.size[0] * self.size[1] > MAX_PIXELS or min(self.size) < 0:
-            raise DataError(
-                f"{self.path}: tells a size of {self.size[0]}x{self.size[1]}; correct it or export it again"
-            )
+            raise DataError(f"{self.path}: gives the size {self.size[0]}x{self.size[1]}; correct it or export it again")
         highest = max([self.background, *(shape.id for shape in self.shapes)])
         canvas = np.full(self.size, self.background, dtype=np.uint8 if highest <= 255 else np.int32)
         for shape in self.shapes:

@@ -32,7 +32,8 @@ OTHER_WORDS = frozenset((
     "thumbnail", "thumbnails",
 ))  # fmt: skip
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "tr": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "train": "train", "training": "train", "tr": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test", "ts": "test",
 }  # fmt: skip
 GLUED = re.compile(r"^(train|training|val|valid|validation|test|testing)(.+)$")
@@ -100,7 +101,7 @@ def read_tree(root: Path) -> Tree:
 
 @lru_cache(maxsize=100_000)
 def words(name: str) -> tuple[str, ...]:
-    """The words and numbers in a file or folder name, lower case: "SegmentationClassPNG" -> segmentation, class, png."""
+    """The words and numbers in a name, lower case: "SegmentationClassPNG" -> segmentation, class, png."""
     tokens: list[str] = []
     for token in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name):
         lower = token.lower()
@@ -122,7 +123,7 @@ def folder_role(name: str) -> FolderRole | None:
     return "image" if tokens & IMAGE_WORDS else None
 
 
-def split_of(name: str) -> str | None:
+def split_in_name(name: str) -> str | None:
     """train, val or test where a name says so ("train", "images_val", "ImagesTr"); None otherwise."""
     found = {SPLIT_WORDS[token] for token in words(name) if token in SPLIT_WORDS}
     return found.pop() if len(found) == 1 else None
@@ -136,13 +137,13 @@ def bare_stem(stem: str) -> str:
     return "_".join(kept)
 
 
-def some(names: Iterable[object], limit: int = 3) -> str:
-    """The first few names for a message."""
+def first_few(names: Iterable[object], limit: int = 3) -> str:
+    """The first names for a message, and how many more there are: "a, b, c and 2 more"."""
     listed = [str(name) for name in names]
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
 
 
-def number_of(number: int, noun: str) -> str:
-    """A number with its noun: "1 picture", "2,048 pictures"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: "1 picture", "2,048 pictures". plural: where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
