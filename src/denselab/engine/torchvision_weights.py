@@ -20,7 +20,10 @@ from denselab.build import IMAGENET_NORMALISATION
 from denselab.checkpoint import read_torch_file
 from denselab.console import remark
 from denselab.data.layouts.tables import voc_label_space
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_weights, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.network import load_weights
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
 
 PREFIX = "torchvision:"
@@ -36,8 +39,8 @@ def is_torchvision(name: str) -> bool:
 
 def load_torchvision(
     name: str, device: str = "auto", output_stride: int | None = None, url: str | None = None
-) -> Segmenter:
-    """The Segmenter of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
+) -> TorchEngine:
+    """The engine of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
 
     Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
     ConfigError for an output stride, of which these networks have no choice.
@@ -54,7 +57,7 @@ def load_torchvision(
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
     preprocessing = Preprocessing((SHORTER_SIDE, SHORTER_SIDE), *IMAGENET_NORMALISATION, fit="shorter")
-    return Segmenter(model, architecture, space, preprocessing, target, {})
+    return TorchEngine(ModelSpec(architecture, space, preprocessing), model, target)
 
 
 def weights_url(name: str) -> str:
