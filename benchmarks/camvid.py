@@ -26,7 +26,7 @@ import torch
 
 import denselab as dl
 from denselab.console import progress, remark
-from denselab.evaluation import Evaluation, evaluate
+from denselab.evaluation import Evaluation, count_pictures
 from denselab.inference import Options
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.models import MODELS
@@ -322,7 +322,7 @@ def scores(run: Path, data: str, device: str) -> dict[str, dict[str, float]]:
     if items := dataset.of_split("test"):
         with progress("scoring test", len(items), "pictures") as bar:
             results = predict_items(dl.load(run, device), dataset, items, Options(), KeptLabels(), bar)
-            found["test"] = percentages(evaluate(results, dataset.label_space))
+            found["test"] = percentages(count_pictures(results, dataset.label_space))
     return found
 
 

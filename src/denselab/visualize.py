@@ -1,6 +1,6 @@
 """Label maps as pictures: palette colours, overlay, error map, heat map, legend, and grids of pictures with captions.
 
-All functions take and return arrays, (H, W, 3) uint8 RGB, and are pure; text is drawn with Pillow.
+All functions are pure. Pictures are (H, W, 3) uint8 RGB arrays; Pillow draws the text.
 """
 
 import io
@@ -15,13 +15,13 @@ from denselab.errors import ShapeError
 from denselab.labels import Colour, LabelSpace
 from denselab.types import Image, LabelMap
 
-IGNORED: Colour = (150, 150, 150)  # pixels that do not count, where the label table has no colour for them
-WRONG: Colour = (255, 45, 85)  # no street, tissue or field is this red; it stands out on grey also for the colour-blind
-DIM = 0.5  # brightness of rightly labelled pixels in an error map: recognisable, but behind the errors
+IGNORED: Colour = (150, 150, 150)  # for pixels that do not count, where the label table gives them no colour
+WRONG: Colour = (255, 45, 85)  # a red of no street, tissue or field; the colour-blind see it on grey too
+DIM = 0.5  # brightness of correct pixels in an error map: recognisable, but behind the errors
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 32, 36)
 
-# Dark violet to pale yellow with evenly rising lightness (anchors of the "magma" scale); readable when printed in grey.
+# Dark violet to pale yellow, evenly rising in lightness (anchors of the "magma" scale), so it prints well in grey.
 HEAT: tuple[Colour, ...] = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 
 # Fonts that hold Korean, Chinese and Japanese on common systems; Pillow's own font is Latin only.
@@ -38,7 +38,7 @@ Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def colour_map(labels: LabelMap, label_space: LabelSpace) -> Image:
-    """(H, W, 3) uint8: each pixel in its class's colour, ignored ones in the ignore colour. labels: (H, W) indices."""
+    """(H, W, 3) uint8: each pixel in the colour of its class, ignored pixels in theirs. labels: (H, W) class indices."""
     table = np.empty((label_space.ignore_index + 1, 3), dtype=np.uint8)
     table[:] = ignore_colour(label_space)
     table[: label_space.num_classes] = label_space.palette
@@ -46,14 +46,18 @@ def colour_map(labels: LabelMap, label_space: LabelSpace) -> Image:
 
 
 def ignore_colour(label_space: LabelSpace) -> Colour:
-    """The colour of ignored pixels: that of the table's first entry of role ignore, or grey."""
+    """The colour of ignored pixels: that of the table's first entry with the role ignore, or grey."""
     return next((entry.colour for entry in label_space.entries if entry.role == "ignore"), IGNORED)
 
 
 def overlay(image: Image, labels: LabelMap, label_space: LabelSpace, alpha: float = 0.5) -> Image:
-    """The picture with the classes' colours laid over it. alpha: 0 = picture only, 1 = colours only.
+    """The picture with the colours of the classes laid over it.
 
-    Pixels of role background and ignored pixels show the picture as it is. labels: (H, W), same size as the image.
+    image: (H, W, 3) uint8.
+    labels: (H, W) class indices.
+    alpha: 0 = only the picture, 1 = only the colours.
+
+    Background and ignored pixels show the picture as it is. Raises ShapeError for two sizes.
     """
     _same_size(image, labels)
     weights = np.zeros(label_space.ignore_index + 1, dtype=np.float32)
@@ -68,7 +72,7 @@ def overlay(image: Image, labels: LabelMap, label_space: LabelSpace, alpha: floa
 
 
 def error_map(image: Image, truth: LabelMap, prediction: LabelMap, ignore_index: int) -> Image:
-    """Wrong pixels in red on the dimmed grey picture; flat grey where truth is ignored. All (H, W) of one size."""
+    """Wrong pixels in red on the dimmed grey picture, flat grey where the truth is ignored. All of one height and width."""
     _same_size(image, truth)
     _same_size(image, prediction)
     grey = np.asarray(PILImage.fromarray(image).convert("L"))
@@ -85,7 +89,7 @@ def difference_map(image: Image, first: LabelMap, second: LabelMap) -> Image:
 
 
 def heat_map(values: NDArray[np.floating], low: float = 0.0, high: float = 1.0) -> Image:
-    """(H, W, 3) uint8 from (H, W) numbers: dark violet at `low` to pale yellow at `high`, clipped; NaN is grey."""
+    """(H, W, 3) uint8 from (H, W) numbers: dark violet at `low` to pale yellow at `high`, clipped beyond; NaN is grey."""
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     positions = np.linspace(0, 1, len(HEAT))
     anchors = np.array(HEAT, dtype=np.float64)
@@ -96,7 +100,7 @@ def heat_map(values: NDArray[np.floating], low: float = 0.0, high: float = 1.0) 
 
 
 def legend(label_space: LabelSpace, columns: int = 1, font_size: int = 15) -> Image:
-    """The label table as a picture: one swatch and name per class, in index order, down the columns."""
+    """The label table as a picture: colour and name of every class, in index order, down the columns."""
     entries = [*label_space.classes, *(e for e in label_space.entries if e.role == "ignore")]
     line, swatch = round(font_size * 1.7), font_size
     rows = -(-len(entries) // columns)
@@ -122,10 +126,14 @@ def grid(
 ) -> Image:
     """Pictures side by side on white, each fitted into a cell of one size, with its caption below.
 
-    captions: one per picture, or none. columns: at most 4 unless given. The cell has the first picture's proportions.
+    captions: one per picture, or none.
+    columns: if not given, one per picture up to 4.
+    cell_width: pixels; a cell has the proportions of the first picture.
+
+    Raises ShapeError without a picture, or for another number of captions.
     """
     if not pictures:
-        raise ShapeError("a grid needs at least one picture, none came; pass a non-empty sequence")
+        raise ShapeError("a grid needs at least one picture and got none; pass a sequence that is not empty")
     if captions and len(captions) != len(pictures):
         raise ShapeError(f"{len(captions)} captions for {len(pictures)} pictures; pass one caption each, or none")
     columns = columns or min(4, len(pictures))
@@ -148,7 +156,7 @@ def grid(
 
 
 def fit(picture: Image, width: int, height: int) -> Image:
-    """The picture scaled to fit in width x height, proportions kept: averaged when reduced, blocks when enlarged."""
+    """The picture scaled to fit into width x height, proportions kept: averaged when reduced, in blocks when enlarged."""
     rows, columns = picture.shape[:2]
     factor = min(width / columns, height / rows)
     size = (max(round(columns * factor), 1), max(round(rows * factor), 1))
@@ -179,7 +187,7 @@ def _font(text: str, size: int) -> Font:
 
 
 def _drawable(text: str, font: Font) -> str:
-    """Pillow without FreeType has a bitmap font of Latin-1 only and raises on any other letter."""
+    """The text with ? for what cannot be drawn: Pillow without FreeType has only a Latin-1 bitmap font and raises otherwise."""
     return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")
 
 
@@ -189,7 +197,7 @@ def _text_width(text: str, size: int) -> int:
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, anchor: str) -> None:
-    """Text with its left middle ("lm") or its middle ("mm") at a point; bitmap fonts know no anchors, so measure."""
+    """Draw text with its left middle ("lm") or its middle ("mm") at a point; measured, as bitmap fonts have no anchors."""
     font = _font(text, size)
     text = _drawable(text, font)
     left, top, right, bottom = font.getbbox(text)
@@ -198,7 +206,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: 
 
 
 def _shorten(text: str, width: int, size: int) -> str:
-    """The text, or its end after an ellipsis where it is wider than `width`: the end of a path tells more."""
+    """The text; where it is wider than `width`, its end after an ellipsis, because the end of a path tells more."""
     if _text_width(text, size) <= width:
         return text
     while len(text) > 1 and _text_width("..." + text, size) > width:

@@ -23,8 +23,7 @@ from denselab.crf import Parameters
 from denselab.data import open_dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
 from denselab.errors import ConfigError, DataError, Interrupted
-from denselab.evaluation.evaluate import Evaluation
-from denselab.evaluation.evaluate import evaluate as counted
+from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models.pixelwise import Pixelwise
@@ -208,7 +207,7 @@ def by_hand(judged: int) -> Tuning:
     """A search whose best is right on every one of the judging pictures, which are half wrong without it."""
     truth, plain = np.array([[0, 1]], np.uint8), np.array([[0, 0]], np.uint8)
     space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9))))
-    pair = [counted([(f"p{i:02d}", truth, it) for i in range(judged)], space) for it in (plain, truth)]
+    pair = [count_pictures([(f"p{i:02d}", truth, it) for i in range(judged)], space) for it in (plain, truth)]
     return Tuning("random", ("q", "r"), 0.25, [Trial(SMOOTH, 1.0)], Paired(*pair), judging=judged)
 
 

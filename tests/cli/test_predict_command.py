@@ -16,7 +16,7 @@ from denselab.data import open_dataset
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import ConfigError, DataError, ResourceError, SkippedInputs
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 from denselab.labels import LabelEntry, LabelSpace
 
 

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from denselab.errors import ShapeError
 from denselab.evaluation import bootstrap
-from denselab.evaluation.bootstrap import mean_iou_interval
+from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
 from denselab.evaluation.scores import Areas, mean_iou
 
 
@@ -73,3 +73,15 @@ def test_pictures_without_labels_are_no_fault() -> None:
 def test_wrong_shape() -> None:
     with pytest.raises(ShapeError, match=r"areas \(3, 3\): \(N, 3, K\)"):
         mean_iou_interval(np.zeros((3, 3), dtype=np.int64))
+
+
+def test_difference_against_a_plain_loop() -> None:
+    """Both sets under the same draws, added up picture by picture."""
+    before, after = pictures(12), pictures(12, seed=1)
+    times = np.random.default_rng(5).multinomial(12, np.full(12, 1 / 12), size=300)
+    values = []
+    for row in times:
+        first, second = (sum(n * p for n, p in zip(row, areas, strict=True)) for areas in (before, after))
+        values.append(mean_iou(Areas(*second)) - mean_iou(Areas(*first)))
+    low, high = np.percentile(values, [2.5, 97.5])
+    assert difference_interval(before, after, resamples=300, seed=5) == pytest.approx((low, high))

@@ -156,5 +156,5 @@ def test_faults_are_named() -> None:
     truth = np.array([[0, 1]], dtype=np.uint8)
     with pytest.raises(ShapeError, match=r"truth \(1, 2\) and prediction \(2, 1\): two \(H, W\) maps"):
         boundary_counts(truth, truth.T, 2, IGNORE)
-    with pytest.raises(DataError, match=r"class index 9 is no class 0..1"):
+    with pytest.raises(DataError, match=r"class index 9 is not a class \(0..1\)"):
         boundary_counts(truth, np.array([[9, 1]], dtype=np.uint8), 2, IGNORE)

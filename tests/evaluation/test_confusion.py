@@ -142,10 +142,10 @@ def test_strangers_are_named_and_nothing_is_added(dtype: type) -> None:
     prediction[0] = 7
     counts = np.zeros((5, 5), dtype=np.int64)
     with pytest.raises(
-        DataError, match=r"prediction 7 at 30 pixels is no class 0..4 \(ids in files are not class indices\)"
+        DataError, match=r"prediction 7 at 30 pixels is not a class \(0..4\); ids in files are not class indices"
     ):
         add_confusion(counts, truth, prediction, 255)
-    with pytest.raises(DataError, match=r"truth 7 at 30 pixels is no class 0..4 or the ignore_index 255"):
+    with pytest.raises(DataError, match=r"truth 7 at 30 pixels is neither a class \(0..4\) nor the ignore_index 255"):
         add_confusion(counts, prediction, truth, 255)
     assert not counts.any()
 

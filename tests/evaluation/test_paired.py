@@ -5,7 +5,7 @@ import pytest
 
 from denselab.errors import DataError, ShapeError
 from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
-from denselab.evaluation.evaluate import evaluate
+from denselab.evaluation.evaluation import count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -16,8 +16,8 @@ TRUTH = np.array([[0, 0, 1, 1]] * 4, np.uint8)
 def of(predictions: list[np.ndarray]) -> Paired:
     plain = np.array([[0, 0, 0, 1]] * 4, np.uint8)
     names = [f"p{i}" for i in range(len(predictions))]
-    before = evaluate([(name, TRUTH, plain) for name in names], SPACE)
-    return Paired(before, evaluate(list(zip(names, [TRUTH] * len(names), predictions, strict=True)), SPACE))
+    before = count_pictures([(name, TRUTH, plain) for name in names], SPACE)
+    return Paired(before, count_pictures(list(zip(names, [TRUTH] * len(names), predictions, strict=True)), SPACE))
 
 
 def test_a_gain_by_hand() -> None:
@@ -68,6 +68,6 @@ def test_pairing_narrows_the_interval() -> None:
 
 
 def test_other_pictures_are_refused() -> None:
-    one, other = (evaluate([(name, TRUTH, TRUTH)], SPACE) for name in "xy")
+    one, other = (count_pictures([(name, TRUTH, TRUTH)], SPACE) for name in "xy")
     with pytest.raises(DataError, match="different pictures"):
         Paired(one, other)

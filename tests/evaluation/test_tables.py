@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from rich.console import Console
 
 from denselab.errors import EmptyScoreError
-from denselab.evaluation import Evaluation, console_table, csv_rows, evaluate, json_document, scores
-from denselab.evaluation.tables import CLASS_COLUMNS
+from denselab.evaluation import Evaluation, console_table, count_pictures, csv_rows, json_document, scores
+from denselab.evaluation.score_table import class_rows, set_scores
 from denselab.labels import LabelEntry, LabelSpace
+
+CLASS_COLUMNS = [row.key for row in class_rows()]
 
 # a name that rich would take for markup, one with a comma, one that never occurs, one that is only predicted
 NAMES = ("[bold]sky", "road, wet", "moon", "ghost")
@@ -24,7 +27,7 @@ def evaluation(pictures: int = 4, boundary: bool = True) -> Evaluation:
         truth = np.kron(rng.choice([0, 1, 255], size=(4, 4)), np.ones((4, 4), int)).astype(np.uint8)
         prediction = np.where(rng.random(truth.shape) < 0.2, rng.choice([1, 3], truth.shape), truth % 2)
         made.append((f"{i}", truth, prediction.astype(np.uint8)))
-    return evaluate(made, SPACE, boundary=boundary)
+    return count_pictures(made, SPACE, boundary=boundary)
 
 
 def from_json(made: Evaluation) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -47,23 +50,32 @@ def number(text: str) -> float | None:
 
 
 def from_console(made: Evaluation) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    text = io.StringIO()
-    Console(file=text, width=200).print(console_table(made))
+    """Keyed by the headings that the console shows."""
     totals: dict[str, Any] = {}
     classes: dict[str, list[Any]] = {}
-    for line in text.getvalue().splitlines():
+    for line in shown(made).splitlines():
         cells = line.rsplit(maxsplit=len(CLASS_COLUMNS) + 1)
         if len(cells) == len(CLASS_COLUMNS) + 2 and cells[0].strip() in NAMES:
             classes[cells[0].strip()] = [number(cell) for cell in cells[1:]]
-        elif len(cells) == 2:
-            totals[cells[0]] = number(cells[1])
+        elif found := re.fullmatch(r"\s*(\S.*?)\s{2,}(-|\d\.\d+)\s*", line):
+            totals[found[1]] = number(found[2])
     return totals, classes
+
+
+def shown(made: Evaluation) -> str:
+    text = io.StringIO()
+    Console(file=text, width=200).print(console_table(made))
+    return text.getvalue()
 
 
 @pytest.mark.parametrize(("pictures", "boundary"), [(4, True), (4, False), (1, True)])
 def test_json_csv_and_console_agree(pictures: int, boundary: bool) -> None:
     made = evaluation(pictures, boundary)
-    assert from_json(made) == from_csv(made) == from_console(made)
+    totals, classes = from_json(made)
+    assert from_csv(made) == (totals, classes)
+    console_totals, console_classes = from_console(made)
+    assert console_classes == classes
+    assert console_totals == {row.heading: totals[row.key] for row, _ in set_scores(made) if row.console}
 
 
 def test_they_say_what_the_evaluation_says() -> None:
@@ -93,16 +105,14 @@ def test_notes_name_what_was_left_out() -> None:
         "predicted but never true, in the means with an IoU of 0: ghost",
     ]
     assert "95 % bootstrap" in data["notes"][2]
-    assert "0.75% of the diagonal" in data["notes"][3]
-    assert "no interval of the mean IoU" in json_document(evaluation(1))["notes"][2]
-    text = io.StringIO()
-    Console(file=text, width=200).print(console_table(evaluation()))
-    shown = " ".join(text.getvalue().split())  # the caption is wrapped to the table's width
+    assert "0.75 % of the picture's diagonal" in data["notes"][3]
+    assert "mIoU has no interval" in json_document(evaluation(1))["notes"][2]
+    words = " ".join(shown(evaluation()).split())  # the caption is wrapped to the table's width
     for note in data["notes"]:
-        assert note in shown
+        assert note in words
 
 
 def test_nothing_to_show() -> None:
-    for shown in (json_document, csv_rows, console_table):
+    for surface in (json_document, csv_rows, console_table):
         with pytest.raises(EmptyScoreError):
-            shown(evaluation(0))
+            surface(evaluation(0))

@@ -12,7 +12,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.engine.segmenter import Segmenter
 from denselab.errors import ConfigError
-from denselab.evaluation.evaluate import evaluate
+from denselab.evaluation.evaluation import count_pictures
 from denselab.inference import Predictor
 from denselab.refine.tuning import judging_seconds, tune
 
@@ -45,7 +45,7 @@ def test_one_run_of_the_network_judges_old_and_new_parameters(
     for parameters, judged in ((STORED, tuning.stored_miou), (tuning.best.parameters, tuning.paired.after.miou)):
         judges = [item for item in noisy.items if item.name in tuning.paired.after.names]
         maps = [(i.name, noisy.read_labels(i), predictor(i.image, crf=parameters).labels) for i in judges]
-        assert judged == evaluate(maps, noisy.label_space).miou
+        assert judged == count_pictures(maps, noisy.label_space).miou
     assert not tuning.helps, "two pictures"
 
 

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 
 from denselab.data import Dataset, Item
 from denselab.data.item import FileLabels
-from denselab.evaluation.evaluate import evaluate
+from denselab.evaluation.evaluation import count_pictures
 from denselab.inference.collection import KeptLabels
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.report.run_report import Measured
@@ -58,7 +58,7 @@ def make_measured() -> Callable[[Dataset, Change], Measured]:
             prediction = change(position, np.where(truth == 255, 0, truth).astype(np.uint8))
             kept.keep(item.name, prediction)
             results.append((item.name, truth, prediction))
-        return Measured(evaluate(results, dataset.label_space), kept)
+        return Measured(count_pictures(results, dataset.label_space), kept)
 
     return make
 

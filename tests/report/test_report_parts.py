@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from denselab.data import Dataset
 from denselab.report.facts import amount, duration, read_run, score, share
 from denselab.report.html import bar, bullets, matrix, strip, table, text
-from denselab.report.measure import ClassChange, _verdict, class_rows, compare, disagreements, mistakes_of, scores_of
 from denselab.report.pictures import PANEL, choose, panel_size, sheet_name
 from denselab.report.plots import MOST_POINTS, Line, class_history, line_chart, thin_out
+from denselab.report.rows import ClassChange, _verdict, class_rows, compare, disagreements, mistakes_of
 from denselab.report.run_report import Measured
 
 
@@ -69,9 +69,7 @@ def test_rows_are_best_first_and_absent_last(
     assert rows[6].iou == pytest.approx(0.5)
     assert np.isnan(rows[-1].iou)
     assert sum(row.share for row in rows) == pytest.approx(1)
-    scores = scores_of(evaluation, dataset.label_space)
-    assert (scores.counted, scores.pictures) == (8, 2)
-    assert scores.miou == pytest.approx(6.5 / 8)
+    assert evaluation.miou == pytest.approx(6.5 / 8)
 
 
 def test_comparison_of_two_models(make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured]) -> None:
@@ -80,7 +78,7 @@ def test_comparison_of_two_models(make_dataset: Callable[..., Dataset], make_mea
     second = make_measured(dataset, lambda i, truth: np.where((truth == 1) & (i == 0), 2, truth).astype(np.uint8))
     shares = disagreements(first.kept, second.kept, first.evaluation.names)
     assert shares.tolist() == [0.25, 0.0]
-    told = compare(first.evaluation, second.evaluation, shares, (0.4, 0.3), dataset.label_space)
+    told = compare(first.evaluation, second.evaluation, shares, (0.4, 0.3))
     assert told.disagreement == 0.125
     assert told.rows[-1] == ("validation loss", 0.4, 0.3, False)
     assert {c.name for c in told.classes[:2]} == {"class <1>", "class <2>"}
@@ -101,7 +99,14 @@ def test_numbers_in_words() -> None:
     ]
     assert [amount(n) for n in (7, 31_037, 5_812_233, 134_000_000)] == ["7", "31.0 k", "5.81 M", "134 M"]
     assert [score(v) for v in (0.12345, float("nan"))] == ["0.123", "–"]
-    assert [share(v) for v in (0, 0.00001, 0.0042, 0.5, float("nan"))] == ["0 %", "< 0.01 %", "0.42 %", "50.0 %", "–"]
+    shares = [share(v) for v in (0, 0.00001, 0.0042, 0.5, float("nan"))]
+    assert shares == [
+        "0\N{NO-BREAK SPACE}%",
+        "< 0.01\N{NO-BREAK SPACE}%",
+        "0.42\N{NO-BREAK SPACE}%",
+        "50.0\N{NO-BREAK SPACE}%",
+        "–",
+    ]
 
 
 def test_everything_is_escaped() -> None:

@@ -13,7 +13,9 @@ import torch
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
 from denselab.errors import DataError
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation import score_table
+from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.score_table import Score
 from denselab.report.facts import read_run
 from denselab.report.run_report import Measured, compose, curves, write_report
 
@@ -174,5 +176,25 @@ def test_a_run_with_real_model_folders(
         model = Segmenter(network, architecture, dataset.label_space, preprocessing, torch.device("cpu"), {})
         save_segmenter(model, run / name)
     _, said = checked(write_report(run, dataset, device="cpu", quiet=True))
-    assert ("Here they give different labels" in said) == second
-    assert ("holds only one model" in said) == (not second)
+    assert ("Here they label" in said) == second
+    assert ("kept only one model" in said) == (not second)
+
+
+def test_a_score_that_is_added_to_the_table_is_on_the_page(
+    make_dataset: Callable[..., Dataset],
+    make_measured: Callable[..., Measured],
+    write_run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report had a list of scores of its own, and mean_precision was not on it."""
+    added = (
+        Score("half", "half score", "Always one half.", lambda counts: 0.5),
+        Score("third", "third score", "A third, by class.", lambda counts: np.full(len(counts), 1 / 3), by_class=True),
+    )
+    monkeypatch.setattr(score_table, "SCORES", (*score_table.SCORES, *added))
+    dataset = make_dataset(4, 3)
+    _, said = checked(composed(write_run(dataset), dataset, make_measured(dataset, shifted), None))
+    assert "half score Always one half. 0.5000" in said
+    assert "Third score: A third, by class." in said
+    assert said.count("0.333") >= 4
+    assert "mean precision" in said

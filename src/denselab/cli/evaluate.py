@@ -20,7 +20,7 @@ from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 if TYPE_CHECKING:
-    from denselab.evaluation.evaluate import Evaluation
+    from denselab.evaluation.evaluation import Evaluation
     from denselab.evaluation.paired import Paired
     from denselab.inference.collection import KeptLabels
 
@@ -53,12 +53,11 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,
 ) -> None:
     """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV files, worst pictures."""
-    from denselab.evaluation.evaluate import evaluate as count  # here: `denselab --help` needs no torch
-    from denselab.evaluation.tables import console_table, csv_rows
+    from denselab.evaluation.evaluation import count_pictures  # here: `denselab --help` needs no torch
+    from denselab.evaluation.tables import console_table, csv_rows, evaluation_json
     from denselab.inference.collection import KeptLabels, predict_items
     from denselab.inference.files import write_text
     from denselab.inference.predictor import Options, load
-    from denselab.report.measure import evaluation_json
 
     options = Options.of(tta, window_size(window))
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
@@ -75,7 +74,9 @@ def evaluate(
         )
     kept, plain = KeptLabels(), KeptLabels()
     with progress("evaluate", len(items), "pictures", quiet=as_json) as bar:
-        evaluation = count(predict_items(predictor, dataset, items, options, kept, bar, plain), dataset.label_space)
+        evaluation = count_pictures(
+            predict_items(predictor, dataset, items, options, kept, bar, plain), dataset.label_space
+        )
     paired = without_crf(dataset, items, plain, evaluation) if options.crf else None
     kind = split if output_stride is None else f"{split}-os{output_stride}"
     kind += "-crf" * crf + "-fast" * crf_fast
@@ -99,11 +100,11 @@ def evaluate(
 
 def without_crf(dataset: Dataset, items: Sequence[Item], plain: KeptLabels, refined: Evaluation) -> Paired:
     """The scores of the network alone, whose labels were kept, beside those with the CRF."""
-    from denselab.evaluation.evaluate import evaluate as count
+    from denselab.evaluation.evaluation import count_pictures
     from denselab.evaluation.paired import Paired
 
     maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)
-    return Paired(count(maps, dataset.label_space), refined)
+    return Paired(count_pictures(maps, dataset.label_space), refined)
 
 
 def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpace:

@@ -2,8 +2,8 @@
 
 from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.confusion import add_confusion, confusion_matrix
-from denselab.evaluation.evaluate import Evaluation, evaluate
-from denselab.evaluation.tables import console_table, csv_rows, json_document
+from denselab.evaluation.evaluation import Evaluation, count_pictures
+from denselab.evaluation.tables import console_table, csv_rows, evaluation_json, json_document
 
 __all__ = [
     "Evaluation",
@@ -11,7 +11,8 @@ __all__ = [
     "add_confusion",
     "confusion_matrix",
     "console_table",
+    "count_pictures",
     "csv_rows",
-    "evaluate",
+    "evaluation_json",
     "json_document",
 ]

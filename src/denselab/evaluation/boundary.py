@@ -1,12 +1,12 @@
-"""Scores near the borders of classes, which pixel counts hardly see: boundary F1, and counts in a band (trimap).
+"""Scores near the borders of classes, which pixel counts hardly notice: boundary F1, and counts in a band (trimap).
 
-Boundary F1 here is the distance form of Csurka et al. 2013 ("What is a good evaluation measure for semantic segmentation?"):
+Boundary F1 is the distance form of Csurka et al. 2013 ("What is a good evaluation measure for semantic segmentation?"):
 a boundary pixel of a class matches if the other map has a boundary pixel of that class within the tolerance. SegNet's
-script matches one-to-one by bipartite assignment, so its scores are slightly lower. From that script: the tolerance of
-0.75 % of the diagonal, and that a class is scored where either map has a boundary of it.
+script matches pixels one to one by bipartite assignment, so its scores are slightly lower. We take two things from that
+script: the tolerance of 0.75 % of the diagonal, and that a class is scored where either map has a boundary of it.
 
-Void: a prediction is made void wherever the truth is. A step between two labelled pixels is a boundary of both classes;
-a step to void or the picture's edge is none, since nobody knows where the class ends there.
+Void: the prediction is made void wherever the truth is void. A step between two labelled pixels is a boundary of both
+classes. A step to void or to the picture's edge is not a boundary, because nobody knows where the class ends there.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from denselab.evaluation.scores import Floats, mean_of_defined
 
 TOLERANCE = 0.0075  # of the picture's diagonal: SegNet's computeBFmeasure; 4.5 px at 360x480
 TRIMAP_WIDTHS = (3,)  # pixels on each side of a boundary; ours, the papers draw a curve over 1 to 40
-NONE = 65535  # no class: beyond the 65,535 that a uint16 map with an ignore_index can hold
+NONE = 65535  # marks "not a class": a uint16 map with an ignore_index has at most 65,535 classes, 0 to 65534
 
 
 def boundary_counts(
@@ -35,8 +35,11 @@ def boundary_counts(
 ) -> NDArray[np.int64]:
     """(4, K) int64 by class: predicted boundary pixels that match, all predicted, true ones that match, all true.
 
-    truth, prediction: (H, W) class indices. tolerance: as a share of the diagonal; Euclidean, between pixel centres.
-    Raises ShapeError for maps that differ in size, DataError for a boundary of what is no class.
+    truth, prediction: (H, W) class indices.
+    ignore_index: the label of void pixels in the truth.
+    tolerance: as a share of the diagonal; Euclidean, between pixel centres.
+
+    Raises ShapeError for maps of different sizes, DataError for a boundary pixel whose label is not a class.
     """
     truth, prediction = _maps(truth, prediction)
     valid = truth != ignore_index
@@ -49,7 +52,7 @@ def boundary_counts(
 def class_boundary_f1(boundary: NDArray[np.int64]) -> Floats:
     """(..., K) 2 P R / (P + R) from boundary_counts (..., 4, K), P precision, R recall.
 
-    0 where only one of the maps has a boundary of the class, NaN where none has.
+    0 where only one of the maps has a boundary of the class, NaN where neither has.
     """
     hit_prediction, prediction, hit_truth, truth = (boundary[..., row, :] for row in range(4))
     precision, recall = hit_prediction / np.maximum(prediction, 1), hit_truth / np.maximum(truth, 1)
@@ -57,10 +60,18 @@ def class_boundary_f1(boundary: NDArray[np.int64]) -> Floats:
     return np.where(prediction + truth > 0, f1, np.nan)
 
 
+def class_boundary_f1_over_pictures(boundary: NDArray[np.int64]) -> Floats:
+    """(K,) boundary F1 of each class from boundary_counts (N, 4, K): the mean over the pictures with a boundary of it.
+
+    NaN for a class that has no boundary in any picture.
+    """
+    return mean_of_defined(class_boundary_f1(boundary).T)
+
+
 def boundary_f1(boundary: NDArray[np.int64]) -> float:
     """SegNet's mean of boundary_counts (N, 4, K): over the classes of each picture, then over pictures; in [0, 1].
 
-    Pictures without any boundary are left out; raises EmptyScoreError where all are.
+    Pictures without any boundary are left out. Raises EmptyScoreError where no picture has one.
     """
     score = float(mean_of_defined(mean_of_defined(class_boundary_f1(boundary))))
     if np.isnan(score):
@@ -75,10 +86,11 @@ def trimap_counts(
     ignore_index: int,
     widths: Sequence[int] = TRIMAP_WIDTHS,
 ) -> dict[int, Counts]:
-    """For each width w the confusion matrix of the labelled pixels that have another true label within w pixels.
+    """For each width w, the confusion matrix of the labelled pixels that have another true label within w pixels.
 
-    Kohli, Ladicky, Torr 2009. Euclidean between pixel centres, so w = 1 takes the pixels on both sides of each step.
-    Void counts as another label here: VOC's void contours are its object borders. Additive over pictures.
+    Kohli, Ladicky, Torr 2009. Distances are Euclidean between pixel centres, so w = 1 takes the pixels on both sides of
+    each step. Void counts as another label here, because VOC's void contours are its object borders. The matrices add up
+    over pictures.
     """
     truth, prediction = _maps(truth, prediction)
     distance = _squared_distance_to_other(truth, max(widths))
@@ -130,7 +142,7 @@ def _matches(
     positions = np.flatnonzero(edges != NONE)
     classes = edges.reshape(-1)[positions]
     if classes.size and classes.max() >= num_classes:
-        raise DataError(f"class index {classes.max()} is no class 0..{num_classes - 1}; see LabelSpace.encode")
+        raise DataError(f"class index {classes.max()} is not a class (0..{num_classes - 1}); see LabelSpace.encode")
     matched = np.zeros(len(positions), dtype=np.bool_)
     _match_kernel()(matched, positions, classes, others.reshape(-1), offsets @ (edges.shape[1], 1))
     counts = [np.bincount(found, minlength=num_classes) for found in (classes[matched], classes)]

@@ -1,7 +1,7 @@
 """The confusion matrix: exact integer counts that add up over pictures, batches and processes.
 
-Label maps are mostly flat, so the loop reads eight uint8 pixels (four uint16) as one 64-bit word, and where a word holds
-one value in both maps it counts all of them at once.
+Label maps are mostly flat, so the loop reads eight uint8 pixels (or four uint16) as one 64-bit word. Where a word holds
+one value in both maps, it counts all its pixels at once.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,13 @@ Counts = NDArray[np.int64]
 
 
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore_index: int) -> Counts:
-    """(K, K) int64, [i, j] = pixels of true class i predicted as j; pixels whose truth is ignore_index are left out.
+    """(K, K) int64, [i, j] = pixels of true class i predicted as j; pixels whose truth is ignore_index do not count.
 
-    truth, prediction: class indices of equal, any shape; uint8 and uint16 are counted as they are, other whole numbers
-    are converted first. Raises ShapeError for unequal shapes, DataError for a truth or prediction that is no class.
+    truth, prediction: class indices, both of one shape, which may be any. uint8 and uint16 are counted as they are; other
+        whole numbers are converted first.
+    num_classes: K.
+
+    Raises ShapeError for two shapes, DataError for a truth or a prediction that is not a class.
     """
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
     add_confusion(counts, truth, prediction, ignore_index)
@@ -31,7 +34,7 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
 
 
 def add_confusion(counts: Counts, truth: NDArray[Any], prediction: NDArray[Any], ignore_index: int) -> None:
-    """Add what confusion_matrix counts to `counts` (K, K) int64, in place; nothing is added where it raises."""
+    """Add what confusion_matrix counts to `counts` (K, K) int64, in place. Where it raises, it has added nothing."""
     if truth.shape != prediction.shape:
         raise ShapeError(
             f"truth {truth.shape} and prediction {prediction.shape} differ; they must match pixel for pixel"
@@ -50,7 +53,7 @@ def add_confusion(counts: Counts, truth: NDArray[Any], prediction: NDArray[Any],
 
 
 def label_map(labels: NDArray[Any], what: str) -> LabelMap:
-    """`labels` as uint8 or uint16, unchanged where it is one; raises DataError for what does not fit in uint16."""
+    """`labels` as uint8 or uint16, unchanged where it is either. Raises DataError where a value does not fit in uint16."""
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     if labels.dtype == np.bool_:
@@ -66,12 +69,12 @@ def label_map(labels: NDArray[Any], what: str) -> LabelMap:
 
 
 def _count(table: Counts, truth: LabelMap, prediction: LabelMap, ignore_index: int) -> int:
-    """Count two flat maps of one dtype into `table`; the number of pixels that are neither counted nor ignored."""
+    """Count two flat maps of one dtype into `table`; returns how many pixels were neither counted nor ignored."""
     lanes = 8 // truth.dtype.itemsize
     split = len(truth) - len(truth) % lanes
     bad = _run(table, truth[:split], prediction[:split], ignore_index)
     rest = len(truth) - split
-    if rest:  # the last pixels become one word, filled up with (0, 0), and those are taken off again
+    if rest:  # the last pixels become one word, padded with (0, 0); the padding is subtracted again
         ends = np.zeros((2, lanes), dtype=truth.dtype)
         ends[0, :rest], ends[1, :rest] = truth[split:], prediction[split:]
         bad += _run(table, ends[0], ends[1], ignore_index)
@@ -90,7 +93,7 @@ def _run(table: Counts, truth: LabelMap, prediction: LabelMap, ignore_index: int
 
 
 def _words(labels: LabelMap) -> NDArray[np.uint64]:
-    """A flat map as read-only 64-bit words; copied where it is strided or not aligned to 8 bytes (numba does not look)."""
+    """A flat map as read-only 64-bit words; copied where it is strided or not aligned to 8 bytes (numba does not check)."""
     flat: NDArray[Any] = np.ascontiguousarray(labels)
     words = (flat.copy() if flat.ctypes.data % 8 else flat).view(np.uint64)
     words.flags.writeable = False
@@ -105,7 +108,7 @@ def _kernel() -> Callable[..., int]:
 def _count_words(
     table: Any, truths: Any, predictions: Any, classes: Any, ignored: Any, bits: Any, ones: Any, mask: Any
 ) -> int:
-    """The loop. All numbers are uint64: with a signed one numba would go over to floats."""
+    """The loop. All numbers are uint64: a signed one would make numba switch to floats."""
     lanes: Any = 64 // np.int64(bits)
     bad = 0
     for i in range(truths.size):
@@ -133,10 +136,11 @@ def _refuse_strangers(truth: LabelMap, prediction: LabelMap, num_classes: int, i
     for what, labels in (("truth", truth), ("prediction", prediction)):
         strangers = labels[counted & (labels >= num_classes)]
         if strangers.size:
-            hint = (
-                f" or the ignore_index {ignore_index}" if what == "truth" else " (ids in files are not class indices)"
+            rule = (
+                f"neither a class (0..{num_classes - 1}) nor the ignore_index {ignore_index}"
+                if what == "truth"
+                else f"not a class (0..{num_classes - 1}); ids in files are not class indices"
             )
             raise DataError(
-                f"{what} {int(strangers[0])} at {strangers.size} pixels is no class 0..{num_classes - 1}{hint}; "
-                "map ids to class indices with LabelSpace.encode"
+                f"{what} {int(strangers[0])} at {strangers.size} pixels is {rule}; map ids with LabelSpace.encode"
             )

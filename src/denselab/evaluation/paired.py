@@ -1,31 +1,32 @@
-"""The same pictures before and after something was done to their predictions: the gain, by class, and how sure it is."""
+"""The same pictures before and after a change to their predictions: the gain, by class, and how certain it is."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval, difference_interval
-from denselab.evaluation.evaluate import Evaluation
-from denselab.evaluation.tables import DIGITS
+from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.score_table import class_scores, heading_of, set_scores
 
 Pair = tuple[float | None, float | None]
 
-# Below it no gain is believed: the bootstrap interval of a few pictures is far too narrow (of two it is [min, max]). Simulated
-# without any effect, its lower bound came out above 0 in 23 % of cases with 2 pictures, 9 % with 3 or 4, 7 % with 8, 3 % with
-# 16, 1.5 % with 50; it should in 2.5 %.
+SET, BY_CLASS = ("miou", "boundary_f1", "pixel_accuracy"), ("iou", "boundary_f1")  # keys of the scores compared
+DIGITS = 4  # after the point, of what is shown
+
+# With fewer pictures no gain is believed, because the bootstrap interval of a few pictures is far too narrow (of two it is
+# [min, max]). In a simulation without any effect its lower bound came out above 0 in 23 % of cases with 2 pictures, 9 % with
+# 3 or 4, 7 % with 8, 3 % with 16, 1.5 % with 50. It should be above 0 in 2.5 %.
 ENOUGH_PICTURES = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """Two evaluations of the same pictures and classes. Raises DataError for others."""
+    """Two evaluations of the same pictures and classes. Raises DataError where these differ."""
 
     before: Evaluation
     after: Evaluation
@@ -46,30 +47,26 @@ class Paired:
 
     @property
     def helps(self) -> bool:
-        """Whether the mean IoU rose beyond doubt: on ENOUGH_PICTURES, and the lower bound of the interval is above 0."""
+        """Whether the mean IoU rose beyond doubt: over ENOUGH_PICTURES, with the whole interval above 0."""
         enough = len(self.before.names) >= ENOUGH_PICTURES
         return enough and self.interval is not None and self.interval.low > 0
 
     def totals(self) -> dict[str, Pair]:
-        """Scores over the whole set, (before, after)."""
-        pairs = {
-            "miou": (self.before.miou, self.after.miou),
-            "boundary_f1": (self.before.boundary_f1, self.after.boundary_f1),
-            "pixel_accuracy": (self.before.pixel_accuracy, self.after.pixel_accuracy),
-        }
-        return {key: (_rounded(pair[0]), _rounded(pair[1])) for key, pair in pairs.items()}
+        """The scores SET over the whole set, (before, after)."""
+        before, after = (
+            {row.key: row.rounded(value) for row, value in set_scores(evaluation, SET)}
+            for evaluation in (self.before, self.after)
+        )
+        return {key: (before[key], after[key]) for key in SET}
 
     def classes(self) -> list[dict[str, Any]]:
-        """One row per class: name, and (before, after) of IoU and boundary F1."""
-        missing = np.full(len(self.before.classes), np.nan)
-        columns = {
-            "iou": [e.class_iou for e in (self.before, self.after)],
-            "boundary_f1": [
-                missing if e.class_boundary_f1 is None else e.class_boundary_f1 for e in (self.before, self.after)
-            ],
-        }
+        """One row per class: its name, and (before, after) of the scores BY_CLASS."""
+        before, after = (
+            {row.key: [row.rounded(float(v)) for v in values] for row, values in class_scores(evaluation)}
+            for evaluation in (self.before, self.after)
+        )
         return [
-            {"name": name, **{key: tuple(_rounded(float(v[i])) for v in pair) for key, pair in columns.items()}}
+            {"name": name, **{key: (before[key][i], after[key][i]) for key in BY_CLASS}}
             for i, name in enumerate(self.before.classes)
         ]
 
@@ -79,24 +76,24 @@ class Paired:
             "pictures": len(self.before.names),
             "totals": {key: {"before": a, "after": b} for key, (a, b) in self.totals().items()},
             "classes": [
-                {"name": row["name"]}
-                | {key: {"before": row[key][0], "after": row[key][1]} for key in ("iou", "boundary_f1")}
+                {"name": row["name"]} | {key: {"before": row[key][0], "after": row[key][1]} for key in BY_CLASS}
                 for row in self.classes()
             ],
-            "miou_difference": _rounded(self.difference),
-            "miou_difference_low": None if self.interval is None else _rounded(self.interval.low),
-            "miou_difference_high": None if self.interval is None else _rounded(self.interval.high),
+            "miou_difference": round(self.difference, DIGITS),
+            "miou_difference_low": None if self.interval is None else round(self.interval.low, DIGITS),
+            "miou_difference_high": None if self.interval is None else round(self.interval.high, DIGITS),
             "helps": self.helps,
         }
 
     def table(self) -> Table:
-        """A rich table: classes with IoU and boundary F1 before and after, the totals below."""
+        """A rich table: the classes with their scores before and after, the means below."""
         table = Table(box=box.SIMPLE_HEAD)
         table.add_column("class")
-        for heading in ("IoU before", "after", "change", "boundary F1 before", "after", "change"):
-            table.add_column(heading, justify="right")
+        for key in BY_CLASS:
+            for heading in (f"{heading_of(key, by_class=True)} before", "after", "change"):
+                table.add_column(heading, justify="right")
         for row in self.classes():
-            table.add_row(Text(row["name"]), *_cells(row["iou"]), *_cells(row["boundary_f1"]))
+            table.add_row(Text(row["name"]), *(cell for key in BY_CLASS for cell in _cells(row[key])))
         table.add_section()
         totals = self.totals()
         table.add_row(Text("mean"), *_cells(totals["miou"]), *_cells(totals["boundary_f1"]))
@@ -108,10 +105,6 @@ class Paired:
             return f"mIoU {self.difference:+.4f} on {len(self.before.names)} pictures; too few for an interval"
         low, high = self.interval
         return f"mIoU {self.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {len(self.before.names)} pictures"
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, DIGITS)
 
 
 def _cells(pair: Pair) -> tuple[str, str, str]:

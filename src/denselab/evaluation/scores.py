@@ -1,10 +1,10 @@
-"""Scores as functions of integer counts: add up over the whole set first, divide once.
+"""Scores as functions of integer counts: add up over the whole set first, then divide once.
 
-Each takes a confusion matrix (K, K), rows = truth, or Areas: that matrix's diagonal and sums, which is all that these scores
-need. Areas may carry leading axes (pictures, resamples); scores by class then are (..., K) and means (...).
+Each function takes a (K, K) confusion matrix, rows = truth, or Areas: the matrix's diagonal and sums, which is all that
+these scores need. Areas may have leading axes (pictures, resamples); scores by class are then (..., K) and means (...).
 
-A class absent from truth and prediction has no IoU: it is NaN by class and left out of means, as in FCN's score.py; a
-class that is predicted but never true counts 0. The other treatments in use have names of their own here.
+A class that occurs in neither truth nor prediction has no IoU: it is NaN by class, and the means leave it out, as in FCN's
+score.py. A class that is predicted but never true counts 0. Other conventions in use have functions of their own here.
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Areas(NamedTuple):
 
 
 def areas_of(counts: NDArray[Any] | Areas) -> Areas:
-    """Areas of a (K, K) confusion matrix; Areas pass through. Raises ShapeError for another shape."""
+    """Areas of a (K, K) confusion matrix; Areas come back unchanged. Raises ShapeError for another shape."""
     if isinstance(counts, Areas):
         return counts
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
@@ -47,7 +47,7 @@ def class_dice(counts: NDArray[Any] | Areas) -> Floats:
 
 
 def class_recall(counts: NDArray[Any] | Areas) -> Floats:
-    """(K,) intersection / truth, the papers' class accuracy; NaN where a class is not in the truth."""
+    """(K,) intersection / truth, the papers' class accuracy; NaN where a class does not occur in the truth."""
     a = areas_of(counts)
     return _ratio(a.intersection, a.truth)
 
@@ -59,7 +59,7 @@ def class_precision(counts: NDArray[Any] | Areas) -> Floats:
 
 
 def pixel_accuracy(counts: NDArray[Any] | Areas) -> float:
-    """Share of the labelled pixels that are right (SegNet: global accuracy). Raises EmptyScoreError without such pixels."""
+    """Share of the labelled pixels that are right (SegNet: global accuracy). Raises EmptyScoreError without labelled pixels."""
     a = areas_of(counts)
     total = int(a.truth.sum())
     if total == 0:
@@ -68,23 +68,23 @@ def pixel_accuracy(counts: NDArray[Any] | Areas) -> float:
 
 
 def mean_accuracy(counts: NDArray[Any] | Areas) -> float:
-    """Mean recall over the classes of the truth (SegNet: class average). Raises EmptyScoreError without one."""
+    """Mean recall over the classes of the truth (SegNet: class average). Raises EmptyScoreError without a class."""
     return _mean(class_recall(counts), "mean accuracy")
 
 
 def mean_iou(counts: NDArray[Any] | Areas) -> float:
-    """Mean IoU over the classes of truth or prediction (FCN, section 5: "mean IU"). Raises EmptyScoreError without one."""
+    """Mean IoU over the classes of truth or prediction (FCN, section 5: "mean IU"). Raises EmptyScoreError without a class."""
     return _mean(class_iou(counts), "mean IoU")
 
 
 def mean_iou_over_truth(counts: NDArray[Any] | Areas) -> float:
-    """Mean IoU over the classes of the truth alone, as deeplab-pytorch's metric.py; wrong extra classes go unpunished."""
+    """Mean IoU over the classes of the truth alone, without those only predicted (deeplab-pytorch's metric.py)."""
     a = areas_of(counts)
     return _mean(class_iou(a)[a.truth > 0], "mean IoU over the truth's classes")
 
 
 def mean_iou_over_all(counts: NDArray[Any] | Areas) -> float:
-    """Sum of the IoUs divided by K, an absent class counting 0, as SegNet's MATLAB script (always / 11)."""
+    """Sum of the IoUs divided by K; an absent class counts 0, as in SegNet's MATLAB script (always / 11)."""
     a = areas_of(counts)
     if int(a.truth.sum()) == 0:
         raise _nothing("mean IoU over all classes")
@@ -100,17 +100,17 @@ def frequency_weighted_iou(counts: NDArray[Any] | Areas) -> float:
 
 
 def mean_dice(counts: NDArray[Any] | Areas) -> float:
-    """Mean Dice over the classes of truth or prediction. Raises EmptyScoreError without one."""
+    """Mean Dice over the classes of truth or prediction. Raises EmptyScoreError without a class."""
     return _mean(class_dice(counts), "mean Dice")
 
 
 def mean_precision(counts: NDArray[Any] | Areas) -> float:
-    """Mean precision over the classes that are predicted. Raises EmptyScoreError without one."""
+    """Mean precision over the classes that are predicted. Raises EmptyScoreError without a class."""
     return _mean(class_precision(counts), "mean precision")
 
 
 def picture_mean_iou(areas: Areas) -> Floats:
-    """(...) mean IoU of each picture alone, from Areas (..., K); NaN for one without a labelled pixel.
+    """(...) mean IoU of each picture alone, from Areas (..., K); NaN for a picture without a labelled pixel.
 
     For ranking pictures and for resampling. Its mean over pictures is not the mean IoU of the set.
     """
@@ -118,7 +118,7 @@ def picture_mean_iou(areas: Areas) -> Floats:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Mean over the last axis, NaN left out; NaN where nothing else is left."""
+    """Mean over the last axis without NaN; NaN where every value is NaN."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(-1), defined.sum(-1))
 

@@ -1,117 +1,82 @@
-"""One evaluation as JSON, CSV and a console table, all from one summary with one rounding, so that they agree."""
+"""One evaluation as JSON, CSV and a console table, all read from score_table.py with one rounding, so that they agree."""
 
-import math
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from denselab.evaluation import scores
-from denselab.evaluation.boundary import TOLERANCE
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.score_table import BORDER, class_rows, class_scores, set_scores
 
-DIGITS = 4  # after the point, in all three; Evaluation.to_dict has the exact counts
-CLASS_COLUMNS = ("iou", "dice", "precision", "recall", "boundary_f1")
-HEADINGS = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall", "boundary_f1": "boundary F1"}
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What is shown. totals: key -> value over the whole set; classes: one row per class; None = not defined or not counted."""
-
-    pictures: int
-    totals: dict[str, float | None]
-    classes: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]
-
-
-def summary(evaluation: Evaluation) -> Summary:
-    """All scores, rounded to DIGITS. Raises EmptyScoreError where no pixel is labelled."""
-    counts, interval = evaluation.counts, evaluation.miou_interval
-    totals: dict[str, float | None] = {
-        "miou": evaluation.miou,
-        "miou_low": None if interval is None else interval.low,
-        "miou_high": None if interval is None else interval.high,
-        "pixel_accuracy": evaluation.pixel_accuracy,
-        "mean_accuracy": evaluation.mean_accuracy,
-        "frequency_weighted_iou": scores.frequency_weighted_iou(counts),
-        "mean_dice": scores.mean_dice(counts),
-        "boundary_f1": evaluation.boundary_f1,
-    }
-    for width, band in evaluation.trimap.items():
-        totals[f"trimap_{width}px_miou"] = scores.mean_iou(band) if band.any() else None
-    return Summary(
-        len(evaluation.names),
-        {key: _rounded(value) for key, value in totals.items()},
-        tuple(_class_rows(evaluation)),
-        tuple(_notes(evaluation)),
-    )
+PIXELS = ("truth_pixels", "predicted_pixels")
 
 
 def json_document(evaluation: Evaluation) -> dict[str, Any]:
-    """The summary as plain data; scores that are not defined are null.
+    """The scores as plain data, null where one is not defined. Raises EmptyScoreError where no pixel is labelled.
 
-    Keys: "pictures", the totals, "classes" (rows: name, scores, truth_pixels, predicted_pixels), "absent_classes", "notes".
+    Keys: "pictures", every score of the set, "classes" (rows: name, scores, truth_pixels, predicted_pixels),
+    "absent_classes", "notes". `Evaluation.to_dict` has the exact counts.
     """
-    told = summary(evaluation)
     return {
-        "pictures": told.pictures,
-        **told.totals,
-        "classes": [dict(row) for row in told.classes],
+        "pictures": len(evaluation.names),
+        **{row.key: row.rounded(value) for row, value in set_scores(evaluation)},
+        "classes": _classes(evaluation),
         "absent_classes": list(evaluation.absent),
-        "notes": list(told.notes),
+        "notes": _notes(evaluation),
     }
 
 
+def evaluation_json(evaluation: Evaluation, more: Mapping[str, Any] | None = None) -> str:
+    """The text of evaluation.json: json_document, `more` keys, and under "exact" every count, which gives the scores again."""
+    told = json.dumps({**json_document(evaluation), **(more or {})}, indent=1, ensure_ascii=False)
+    exact = json.dumps(evaluation.to_dict(), ensure_ascii=False)  # one line: there may be millions of numbers
+    return f'{told.removesuffix("}").rstrip()},\n "exact": {exact}\n}}\n'
+
+
 def csv_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Rows of text for csv.writer, a heading first: one row per class, then one per total; what is not defined is empty."""
-    told = summary(evaluation)
-    pixels = ("truth_pixels", "predicted_pixels")
-    rows = [["kind", "name", "value", *CLASS_COLUMNS, *pixels]]
-    for row in told.classes:
-        values = [_text(row[key], "") for key in CLASS_COLUMNS]
-        rows.append(["class", row["name"], "", *values, *(str(row[key]) for key in pixels)])
-    empty = [""] * (len(CLASS_COLUMNS) + len(pixels))
-    rows += [["total", key, _text(value, ""), *empty] for key, value in told.totals.items()]
-    return rows
+    """Rows of text for csv.writer: a heading, the classes, the scores of the set; empty where a score is not defined."""
+    by_class = class_rows()
+    rows = [["kind", "name", "value", *(row.key for row in by_class), *PIXELS]]
+    for found in _classes(evaluation):
+        cells = [row.told(found[row.key], "") for row in by_class]
+        rows.append(["class", found["name"], "", *cells, *(str(found[key]) for key in PIXELS)])
+    empty = [""] * (len(by_class) + len(PIXELS))
+    return rows + [["total", row.key, row.told(value, ""), *empty] for row, value in set_scores(evaluation)]
 
 
 def console_table(evaluation: Evaluation) -> Table:
-    """A rich table: the classes with their true pixels, the totals below, notes as its caption."""
-    told = summary(evaluation)
+    """A rich table: the classes with their true pixels, the scores of the set below, notes as its caption."""
+    shown = [row for row in class_rows() if row.console]
     classes = Table(box=box.SIMPLE_HEAD)
     classes.add_column("class")
-    for heading in (*HEADINGS.values(), "pixels"):
+    for heading in (*(row.heading for row in shown), "pixels"):
         classes.add_column(heading, justify="right")
-    for row in told.classes:
-        cells = (_text(row[key], "-") for key in CLASS_COLUMNS)
-        classes.add_row(Text(row["name"]), *cells, str(row["truth_pixels"]))
+    for found in _classes(evaluation):
+        cells = (row.told(found[row.key], "-") for row in shown)
+        classes.add_row(Text(found["name"]), *cells, str(found["truth_pixels"]))
     totals = Table(box=None, show_header=False, padding=(0, 2))
-    for key, value in told.totals.items():
-        totals.add_row(key, _text(value, "-"))
+    for row, value in set_scores(evaluation):
+        if row.console:
+            totals.add_row(row.heading, row.told(value, "-"))
     both = Table.grid()
-    both.caption, both.caption_justify = Text("\n".join(told.notes)), "left"
+    both.caption, both.caption_justify = Text("\n".join(_notes(evaluation))), "left"
     both.add_row(classes)
     both.add_row(totals)
     return both
 
 
-def _class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    counts, boundary = evaluation.counts, evaluation.class_boundary_f1
-    columns = {
-        "iou": scores.class_iou(counts),
-        "dice": scores.class_dice(counts),
-        "precision": scores.class_precision(counts),
-        "recall": scores.class_recall(counts),
-    }
-    areas = scores.areas_of(counts)
+def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row per class: name, scores (None where not defined), pixels."""
+    columns, areas = class_scores(evaluation), scores.areas_of(evaluation.counts)
     return [
         {
             "name": name,
-            **{key: _rounded(float(values[c])) for key, values in columns.items()},
-            "boundary_f1": None if boundary is None else _rounded(float(boundary[c])),
+            **{row.key: row.rounded(float(values[c])) for row, values in columns},
             "truth_pixels": int(areas.truth[c]),
             "predicted_pixels": int(areas.prediction[c]),
         }
@@ -122,23 +87,15 @@ def _class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 def _notes(evaluation: Evaluation) -> list[str]:
     notes = []
     areas = scores.areas_of(evaluation.counts)
-    extra = [n for n, t, p in zip(evaluation.classes, areas.truth, areas.prediction, strict=True) if p and not t]
+    extra = [evaluation.classes[c] for c in np.flatnonzero((areas.prediction > 0) & (areas.truth == 0))]
     if evaluation.absent:
         notes.append(f"in neither truth nor prediction, left out of the means: {', '.join(evaluation.absent)}")
     if extra:
         notes.append(f"predicted but never true, in the means with an IoU of 0: {', '.join(extra)}")
     if evaluation.miou_interval is None:
-        notes.append("no interval of the mean IoU: it needs two labelled pictures or more")
+        notes.append("mIoU has no interval: that takes two labelled pictures or more")
     else:
-        notes.append("miou_low, miou_high: 95 % bootstrap interval over pictures")
+        notes.append("bounds of mIoU: 95 % bootstrap interval over pictures")
     if evaluation.boundary is not None:
-        notes.append(f"boundary F1: matched by distance, within {TOLERANCE:.2%} of the diagonal; mean over pictures")
+        notes.append(f"boundary F1: boundary pixels match {BORDER}; mean over pictures")
     return notes
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, DIGITS)
-
-
-def _text(value: float | None, missing: str) -> str:
-    return missing if value is None else f"{value:.{DIGITS}f}"

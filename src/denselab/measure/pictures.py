@@ -13,22 +13,25 @@ from denselab.types import Image, LabelMap, Sample
 from denselab.visualize import colour_map, difference_map, error_map, fit, grid
 
 WORST, BEST, DIFFERING = 4, 3, 3  # how many pictures are shown of each
-PANEL = (720, 480)  # pixels, at most (height, width): about twice what a panel takes on the page, for sharp screens
+PANEL = (720, 480)  # most pixels (height, width): about twice the size on the page, for sharp screens
 
 Panel = tuple[str, Image, bool]
-"""Caption, picture, and whether it is a label map (stored without loss)."""
+"""Caption, picture, and whether it is a label map, which is stored without loss."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which pictures to show, by position in the evaluation: the worst first, then the best first; none twice."""
+    """Which pictures to show, by position in the evaluation. worst: the worst first. best: the best first. None is in both."""
 
     worst: tuple[int, ...]
     best: tuple[int, ...]
 
 
 def choose(scores: NDArray[np.float64]) -> Choice:
-    """The pictures with the lowest and the highest score (N,); NaN (nothing labelled) is left out; ties go by position."""
+    """The pictures with the lowest and the highest scores.
+
+    scores: (N,); a picture with NaN, where nothing is labelled, is not chosen. Ties go by position.
+    """
     order = [int(i) for i in np.argsort(scores, kind="stable") if np.isfinite(scores[i])]
     worst = order[: min(WORST, (len(order) + 1) // 2)]
     rest = order[len(worst) :]
@@ -47,7 +50,7 @@ def error_panels(sample: Sample, prediction: LabelMap, space: LabelSpace) -> lis
 
 
 def difference_panels(sample: Sample, first: LabelMap, second: LabelMap, space: LabelSpace) -> list[Panel]:
-    """Picture, truth, the two models' predictions, and where these differ."""
+    """Picture, truth, the predictions of the two models, and where these differ."""
     return [
         ("picture", fit_panel(sample.image), False),
         ("truth", map_panel(sample.labels, space), True),
@@ -58,7 +61,7 @@ def difference_panels(sample: Sample, first: LabelMap, second: LabelMap, space: 
 
 
 def fit_panel(image: Image) -> Image:
-    """A picture reduced to panel size; smaller ones stay as they are."""
+    """A picture reduced to panel size; a smaller one stays as it is."""
     height, width = panel_size(image.shape[:2])
     return image if (height, width) == image.shape[:2] else fit(image, width, height)
 
@@ -69,7 +72,7 @@ def map_panel(labels: LabelMap, space: LabelSpace) -> Image:
 
 
 def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of a picture of this size on the page: at most PANEL, proportions kept, at least 1 x 1."""
+    """(height, width) of a picture on the page: at most PANEL, at least 1 x 1, with the proportions kept."""
     factor = min(PANEL[0] / size[0], PANEL[1] / size[1], 1.0)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
@@ -80,6 +83,6 @@ def panel_sheet(panels: Sequence[Panel]) -> Image:
 
 
 def sheet_name(kind: str, rank: int, name: str) -> str:
-    """The file name of a sheet in samples/: what it is, its rank, the picture's name made safe."""
+    """The file name of a sheet in samples/: its kind, its rank, and the picture's name made safe."""
     safe = re.sub(r"[^\w.-]+", "_", name)[-80:]
     return f"{kind}-{rank + 1}-{safe}.png"

@@ -17,7 +17,7 @@ from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.evaluation import scores
 from denselab.evaluation.confusion import Counts, confusion_matrix
-from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.inference.collection import KeptLabels
 from denselab.inference.predictor import PLAIN, Options, Predictor
@@ -284,7 +284,7 @@ def _judge(
                 labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
             done.append(item)
             bar.advance()
-    return [evaluate(_maps(dataset, done, labels), dataset.label_space) for labels in kept]
+    return [count_pictures(_maps(dataset, done, labels), dataset.label_space) for labels in kept]
 
 
 def _maps(dataset: Dataset, items: Sequence[Item], labels: KeptLabels) -> Iterator[tuple[str, LabelMap, LabelMap]]:

@@ -1,4 +1,4 @@
-"""A contact sheet: one picture of many overlays, chosen so that every class is seen, with names and a legend."""
+"""A contact sheet: many overlays in one picture, with names and a legend, chosen so that every class is seen."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,15 +15,15 @@ from denselab.visualize import fit, grid, legend, overlay
 CELL_WIDTH = 320
 COLUMNS = 6
 ALPHA = 0.5
-LEGEND_CELL = 190  # pixels that a column of the legend takes with a name of usual length
+LEGEND_CELL = 190  # pixels: the width of a column of the legend, for names of usual length
 LONG_NAME = 30  # letters that fit beside the split below a picture
-MAX_SIDE = 4 * CELL_WIDTH  # larger pictures are reduced before the overlay: it is shown at CELL_WIDTH anyway
+MAX_SIDE = 4 * CELL_WIDTH  # larger pictures are reduced before the overlay, which is shown at CELL_WIDTH anyway
 
 
 def choose(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit: int) -> tuple[Item, ...]:
-    """At most limit items: for each class one that shows it well, scarce classes first; then others, evenly spread.
+    """At most `limit` items: for each class one that shows it well, rare classes first; then others, evenly spread.
 
-    examples: {class name: item names, best first} (CheckReport.examples).
+    examples: class name -> names of items, the best first (CheckReport.examples).
     """
     chosen: dict[str, None] = {}
     for names in sorted((names for names in examples.values() if names), key=len):
@@ -36,9 +36,9 @@ def choose(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit: int) 
 
 
 def contact_sheet(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit: int = 24) -> Image | None:
-    """(H, W, 3) uint8 sheet of overlays with captions and a legend of the classes in them; None if nothing is readable.
+    """(H, W, 3) uint8 sheet of overlays with captions and a legend of their classes; None if no picture is readable.
 
-    Pictures that cannot be read are left out (the check names them).
+    Pictures that cannot be read are left out; the check names them.
     """
     pictures, captions, seen = [], [], set()
     for item in choose(dataset, examples, limit):
@@ -62,9 +62,9 @@ def contact_sheet(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit
 def write_contact_sheet(
     dataset: Dataset, examples: Mapping[str, Sequence[str]], folder: Path, limit: int = 24
 ) -> Path | None:
-    """Write contact-sheet.jpg into a folder outside the data and return its path; None if nothing is readable.
+    """Write contact-sheet.jpg into a folder outside the data and return its path; None if no picture is readable.
 
-    Raises ConfigError for a folder inside the data set, ResourceError where it cannot be written.
+    Raises ConfigError for a folder inside the data set, ResourceError for one that cannot be written.
     """
     refuse_inside(dataset, folder)
     sheet = contact_sheet(dataset, examples, limit)
@@ -80,7 +80,7 @@ def write_contact_sheet(
 
 
 def _caption(item: Item) -> str:
-    """Split and name; of a long name the end."""
+    """Split and name; of a long name only the end."""
     if item.split in (None, *item.name.split("/")):
         return item.name
     name = item.name if len(item.name) <= LONG_NAME else f"...{item.name[-LONG_NAME:]}"

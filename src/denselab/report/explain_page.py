@@ -1,4 +1,4 @@
-"""explain.html: what a network makes of one picture, step by step, in one file; and the same pictures as PNG files."""
+"""explain.html: what a network does with one picture, step by step, in one file; and its pictures as PNG files."""
 
 import io
 import re
@@ -53,8 +53,8 @@ STYLE = Html("""<style>
 .maps img { display: block; width: 100%; height: auto; border-radius: 5px; background: var(--faint);
   image-rendering: pixelated; }
 .maps.smooth img { image-rendering: auto; }
-.maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; }
+.maps small { display: block; color: var(--soft); font-size: .74rem; margin-top: .15rem;
+  overflow-wrap: anywhere; }
 .layer { margin: 0 0 1.1rem; padding: .9rem 1rem 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; break-inside: avoid; }
 .layer figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; justify-content: space-between; margin-bottom: .55rem; }
@@ -67,7 +67,7 @@ STYLE = Html("""<style>
 
 
 def write_explanation(explanation: Explanation, out: Path, source: str) -> list[Path]:
-    """Write explain.html and the PNG files into `out`; returns their paths, the page first.
+    """Write explain.html and the PNG files into `out`. Returns their paths, the page first.
 
     source: the picture's name, for the title. Raises ResourceError where the folder cannot be written.
     """
@@ -106,7 +106,7 @@ def _sheet(panels: Sequence[Panel]) -> Image:
 
 
 def _png(image: Image) -> bytes:
-    """Quickly: there are dozens, and the best compression takes ten times as long for a tenth of the bytes."""
+    """PNG bytes, weakly compressed: there are dozens, and the best compression takes ten times as long to save a tenth."""
     buffer = io.BytesIO()
     PILImage.fromarray(image).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
@@ -129,7 +129,7 @@ def _headline(explanation: Explanation, source: str) -> Html:
         tile(number(summary.output_stride), "output stride", f"logits at {number(summary.logits_stride)}"),
         tile(mebibytes(summary.memory_forward), "memory to predict", "estimate, batch 1"),
     ]
-    warning = "The weights are random: this shows what the design does, not what training makes of it. "
+    warning = "The weights are random, so this shows what the design does, not what training makes of it. "
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in CONTENTS)
     return join(
         [
@@ -182,9 +182,10 @@ def _maps(panels: Sequence[Panel]) -> Html:
 
 def _layers(layers: Sequence[tuple[LayerMaps, list[Panel]]]) -> Html:
     note = (
-        "In the order of computation. Of each map: the mean of the absolute values of all channels, then the channels that "
-        "differ most from place to place, each on its own scale from dark (lowest) to pale (highest). Of maps of class scores: "
-        "the class with the highest score in each cell, then the scores of the classes. Margins outside the picture are cut."
+        "The maps are in the order of computation. Each shows the mean of the absolute values of all channels, then the "
+        "channels that vary most from place to place, each on its own scale from dark (lowest) to pale (highest). A map of "
+        "class scores shows the class with the highest score in each cell, then the scores of the classes. Margins outside "
+        "the picture are cut off."
     )
     figures = [_figure(layer, panels) for layer, panels in layers]
     return section("layers", "Through the network", paragraph(note, note=True), *figures)
@@ -222,10 +223,10 @@ def _square_words(effect: Effect) -> str:
     if not any(effect.squares):
         return "Here no pixel has an effect: the logit is constant."
     parts = [
-        f"{share:.0%} of the effect lie in a square of {side} pixels"
+        f"{share:.0%} of the effect lies in a square of {side} pixels"
         for share, side in zip(SHARES, effect.squares, strict=True)
     ]
-    return f"Within the picture, {' and '.join(parts)} about it."
+    return f"Within the picture, {' and '.join(parts)} around it."
 
 
 def _table(rows: Sequence[LayerRow]) -> Html:

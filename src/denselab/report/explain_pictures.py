@@ -18,18 +18,18 @@ Floats = NDArray[np.float32]
 Panel = tuple[str, Image, bool]
 """Caption, picture, and whether its cells must stay sharp."""
 
-CELL = 320  # pixels: the longer side of a small picture, about twice what it takes on the page, for sharp screens
+CELL = 320  # pixels: the longer side of a small picture, about twice its size on the page, for sharp screens
 WIDE = 760  # of a large one
-OTHERS = 8  # classes shown of a score map beside the chosen one
+OTHERS = 8  # classes of a score map that are shown beside the chosen one
 CLASSES = 10  # probability maps
-BLOCKS = 100  # cells: maps up to this side are shown as blocks, without loss; larger ones as photographs are
-BLUR = 1 / 150  # of the picture's diagonal: gradients of single pixels are noise to the eye
+BLOCKS = 100  # cells: maps up to this side are stored as blocks, without loss; larger ones like photographs
+BLUR = 1 / 150  # of the picture's diagonal: to the eye, gradients of single pixels are noise
 BOX = (64, 196, 255)
 PAPER = 225  # grey around the picture
 
 
 def layer_panels(layer: LayerMaps, space: LabelSpace, chosen: int) -> list[Panel]:
-    """The strongest channels; of a map of class scores the classes that win and the scores of some."""
+    """The mean and the strongest channels; for a map of class scores, the classes that win and some of the scores."""
     if layer.scores is not None:
         return _score_panels(layer.scores, space, chosen)
     blocks = max(layer.mean.shape) <= BLOCKS
@@ -47,7 +47,7 @@ def _score_panels(scores: Floats, space: LabelSpace, chosen: int) -> list[Panel]
 
 
 def heat_panel(values: Floats, low: float | None = None, high: float | None = None) -> Image:
-    """A map in the heat scale, from its own lowest to its highest value unless given (the outermost 0.5 % are cut)."""
+    """A map as heat. low, high: the ends of the scale; otherwise the map's own, without the outermost 0.5 % of values."""
     bottom, top = np.percentile(values, (0.5, 99.5)) if low is None or high is None else (low, high)
     if top <= bottom:
         bottom, top = float(values.min()), float(values.max()) + 1e-6
@@ -59,16 +59,17 @@ def _enlarged(image: Image, side: int = CELL) -> Image:
 
 
 def probability_panels(explanation: Explanation) -> list[Panel]:
-    """The probability of the chosen class, then of those that take the largest parts of the picture.
+    """The probability of the chosen class, then of those that take up most of the picture.
 
-    From 0 to 1; of random weights, whose classes are all but equally likely, from the lowest to the highest value.
+    The scale goes from 0 to 1. With random weights all classes are almost equally likely, so there it goes from the lowest
+    value to the highest.
     """
     probs, names = explanation.probs, explanation.segmenter.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
     low, high = (float(probs.min()), float(probs.max())) if explanation.random else (0.0, 1.0)
-    return [(f"{names[k]}, {mean[k]:.1%} on average", heat_panel(probs[k], low, high), False) for k in order]
+    return [(f"{names[k]}, mean {mean[k]:.1%}", heat_panel(probs[k], low, high), False) for k in order]
 
 
 def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
@@ -89,9 +90,9 @@ def _reduced(image: Image) -> Image:
 
 
 def effect_picture(working: Image, effect: Effect) -> Image:
-    """The picture in grey, the effective receptive field over it as heat, the box of the theory, a cross on the pixel.
+    """The picture in grey, the effective receptive field over it as heat, the box that theory gives, a cross on the pixel.
 
-    Where the box reaches beyond the picture, the paper around it does as well, by half the picture's size at most.
+    Where the box reaches beyond the picture, blank paper is added around it, at most half the picture's size.
     """
     grey = np.asarray(PILImage.fromarray(working).convert("L"), dtype=np.float64)[..., None] * 0.55
     strength = _visible(effect.effect)[..., None]
@@ -112,7 +113,7 @@ def effect_picture(working: Image, effect: Effect) -> Image:
 
 
 def _margins(box: Box | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) pixels of paper around the picture, so that the box and a little more have room."""
+    """(top, left, bottom, right) pixels of paper around the picture, enough for the box and a little more."""
     if box is None:
         return 0, 0, 0, 0
     height, width = size
@@ -124,7 +125,7 @@ def _margins(box: Box | None, size: tuple[int, int]) -> tuple[int, int, int, int
 
 
 def _visible(effect: Floats) -> Floats:
-    """0..1: blurred a little, and as a square root, since most of the effect lies in a small middle."""
+    """The effect in [0, 1], slightly blurred, by its square root: most of it lies in a small centre."""
     sigma = BLUR * float(np.hypot(*effect.shape))
     smooth = gaussian_filter(effect.astype(np.float64), sigma)
     return np.asarray(np.sqrt(smooth / max(float(smooth.max()), 1e-30)), dtype=np.float32)

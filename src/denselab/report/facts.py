@@ -1,4 +1,4 @@
-"""What a run folder says about itself, read with patience: a file that is missing or cut short leaves its part empty."""
+"""What a run folder says about itself. A file that is missing or cut short leaves its part empty."""
 
 import json
 import shlex
@@ -11,9 +11,10 @@ import yaml
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The plain data of a run folder. steps and validations are the two kinds of lines in metrics.jsonl.
+    """The plain data of a run folder.
 
-    stages: what stages.json says of each stage of a staged run, () of an ordinary one.
+    steps, validations: the two kinds of lines in metrics.jsonl.
+    stages: what stages.json says about each stage of a staged run; () for an ordinary run.
     """
 
     folder: Path
@@ -27,19 +28,19 @@ class RunFacts:
 
     @property
     def model_name(self) -> str:
-        """The network as one says it: "deeplabv3plus on mobilenetv2_100"."""
+        """The network in words: "deeplabv3plus on mobilenetv2_100"."""
         model, encoder = self.config.get("model", "model"), self.config.get("encoder")
         return f"{model} on {encoder}" if encoder else str(model)
 
     @property
     def data_name(self) -> str:
-        """The data set's folder name, or what the config calls it."""
+        """The name of the data set's folder, or what the config calls the data."""
         root = str(self.dataset.get("root") or self.config.get("data") or "data")
         return Path(root).name or root
 
     @property
     def command(self) -> str:
-        """The command line that made the run, or the one that the stored settings amount to."""
+        """The command that started the run, or one that does the same from the stored settings."""
         command = self.summary.get("command")
         if isinstance(command, list):
             return shlex.join(map(str, command))
@@ -53,14 +54,14 @@ class RunFacts:
         return entry.get("step") if isinstance(entry, dict) else None
 
     def series(self, lines: tuple[dict[str, Any], ...], key: str) -> tuple[list[float], list[float]]:
-        """Steps and values of one quantity, where both are numbers."""
+        """Steps and values of one quantity, from the lines where both are numbers."""
         pairs = [(line.get("step"), line.get(key)) for line in lines]
         numbers = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
         return [x for x, _ in numbers], [y for _, y in numbers]
 
 
 def read_run(folder: Path) -> RunFacts:
-    """Everything a run folder holds but its weights. Never raises for a missing or damaged record."""
+    """Everything in a run folder except its weights. A missing or damaged record raises nothing."""
     lines = _read_lines(folder / "metrics.jsonl")
     stages = _read_mapping(folder / "stages.json").get("stages")
     return RunFacts(
@@ -88,7 +89,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line cut short by a kill is left out."""
+    """The objects of a JSON-lines file, without a line that a kill cut short."""
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -105,7 +106,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as one says it: "42 s", "9 min 30 s", "3 h 05 min"."""
+    """A length of time in words: "42 s", "9 min 30 s", "3 h 05 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -115,7 +116,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: float) -> str:
-    """A count in three figures: "5.81 M", "31.0 k", "212"."""
+    """A count with three figures: "5.81 M", "31.0 k", "212"."""
     for limit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= limit:
             scaled = number / limit
@@ -124,22 +125,16 @@ def amount(number: float) -> str:
     return f"{number:.0f}"
 
 
-def score(value: float) -> str:
-    """A score 0..1 with three decimals; a dash where it is not defined."""
-    return "–" if value != value else f"{value:.3f}"
+def score(value: float | None) -> str:
+    """A score in [0, 1] with three decimals; a dash where it is None or NaN."""
+    return "–" if value is None or value != value else f"{value:.3f}"
 
 
 def share(value: float) -> str:
-    """A share as per cent, with more digits where it is small."""
+    """A share as per cent, with more digits where it is small; a dash for NaN."""
     percent = value * 100
     if percent != percent:
         return "–"
-    return (
-        "0 %"
-        if percent == 0
-        else "< 0.01 %"
-        if percent < 0.01
-        else f"{percent:.2f} %"
-        if percent < 1
-        else f"{percent:.1f} %"
-    )
+    digits = 0 if percent == 0 else 2 if percent < 1 else 1
+    number = "< 0.01" if 0 < percent < 0.01 else f"{percent:.{digits}f}"
+    return f"{number}\N{NO-BREAK SPACE}%"

@@ -1,6 +1,6 @@
-"""The pieces of a page: every function takes plain values, escapes them, and returns HTML text.
+"""The pieces of a page: every function takes plain values, escapes them, and returns HTML.
 
-`Html` marks text that is HTML already; everything else is escaped by `text`.
+`Html` marks text that is HTML already; `text` escapes everything else.
 """
 
 import base64
@@ -17,8 +17,8 @@ from denselab.types import Image
 
 Html = NewType("Html", str)
 
-SMALL = 240  # pixels: pictures narrower than this are enlarged on the page
-LONG_NAME = 64  # letters of a picture's name: more would take a second line
+SMALL = 240  # pixels: the page enlarges pictures that are narrower
+LONG_NAME = 64  # letters of a picture's name that fit on one line
 
 
 def text(value: object) -> Html:
@@ -51,7 +51,7 @@ def heading(title: str) -> Html:
 
 
 def paragraph(content: str, note: bool = False) -> Html:
-    """A paragraph of plain text; a note is set softer."""
+    """A paragraph of plain text; a note is printed paler."""
     return Html(f"<p{' class=note' if note else ''}>{text(content)}</p>")
 
 
@@ -61,7 +61,7 @@ def bullets(lines: Iterable[str]) -> Html:
 
 
 def tile(value: str, label: str, detail: str = "", main: bool = False) -> Html:
-    """One number of the headline, with what it is and a remark."""
+    """One number of the headline, with its name and a remark."""
     extra = f"<span>{text(detail)}</span>" if detail else ""
     return Html(
         f'<div class="tile{" main" if main else ""}"><span>{text(label)}</span><b>{text(value)}</b>{extra}</div>'
@@ -74,7 +74,7 @@ def swatch(colour: Colour) -> Html:
 
 
 def bar(share: float, label: str) -> Html:
-    """A bar of 0..1 with its number beside it."""
+    """A bar with its number beside it. share: in [0, 1]."""
     width = min(max(share, 0.0), 1.0) * 100
     return Html(f'<span class="track"><i style="width:{width:.1f}%"></i></span><span>{text(label)}</span>')
 
@@ -83,7 +83,11 @@ Kind = Literal["name", "number", "bar"]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Html]], kinds: Sequence[Kind], tall: bool = False) -> Html:
-    """A table that scrolls by itself where the page is narrow. kinds: how each column is set; tall: limit its height."""
+    """A table that scrolls by itself where the page is narrow.
+
+    kinds: for each column, whether it holds names, numbers or bars.
+    tall: limit the height; the table then scrolls in both directions.
+    """
     head = "".join(f'<th scope="col"{_class(k)}>{text(h)}</th>' for h, k in zip(header, kinds, strict=True))
     body = "\n".join("<tr>" + "".join(_cell(c, k) for c, k in zip(row, kinds, strict=True)) + "</tr>" for row in rows)
     return Html(
@@ -101,13 +105,13 @@ def _cell(content: Html, kind: Kind) -> str:
 
 
 def key_values(pairs: Iterable[tuple[str, object]]) -> Html:
-    """Two columns: what and how much."""
+    """A table of two columns: keys and values."""
     rows = "\n".join(f'<tr><th scope="row">{text(key)}</th><td>{text(value)}</td></tr>' for key, value in pairs)
     return Html(f'<div class="scroll"><table class="kv"><tbody>\n{rows}\n</tbody></table></div>')
 
 
 def details(summary: str, *parts: Html) -> Html:
-    """Parts that are folded away until asked for; needs no script."""
+    """Parts that stay folded until the reader opens them; needs no script."""
     return Html(f"<details><summary>{text(summary)}</summary>\n{join(parts)}\n</details>")
 
 
@@ -117,7 +121,7 @@ def chart(title: str, svg: str) -> Html:
 
 
 def picture(image: Image, alt: str, exact: bool = False, css: str = "") -> Html:
-    """An embedded picture; exact: lossless, for label maps, else JPEG for photographs."""
+    """An embedded picture. exact: without loss, for label maps; otherwise JPEG, for photographs."""
     buffer = io.BytesIO()
     if exact:
         PILImage.fromarray(image).save(buffer, "WEBP", lossless=True, quality=80, method=4)
@@ -125,14 +129,16 @@ def picture(image: Image, alt: str, exact: bool = False, css: str = "") -> Html:
         PILImage.fromarray(image).save(buffer, "JPEG", quality=84, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     size = f'width="{image.shape[1]}" height="{image.shape[0]}"'
-    sharp = ";image-rendering:pixelated" if exact and image.shape[1] < SMALL else ""  # or the browser mixes classes
+    sharp = (
+        ";image-rendering:pixelated" if exact and image.shape[1] < SMALL else ""
+    )  # otherwise the browser mixes classes
     style = f' class="{css}"' if css else f' style="height:auto{sharp}"'
     kind = "webp" if exact else "jpeg"
     return Html(f'<img alt="{text(alt)}" {size}{style} loading="lazy" src="data:image/{kind};base64,{data}">')
 
 
 def strip(title: str, scores: str, panels: Sequence[tuple[str, Html]]) -> Html:
-    """Pictures side by side, each with a word below it, under a line with name and scores."""
+    """Pictures side by side, each with a caption below, under a line with the name and the scores."""
     cells = "".join(f"<div>{content}<small>{text(caption)}</small></div>" for caption, content in panels)
     five = " five" if len(panels) == 5 else ""
     shown = title if len(title) <= LONG_NAME else "…" + title[-LONG_NAME:]  # the end of a path tells more
@@ -141,7 +147,7 @@ def strip(title: str, scores: str, panels: Sequence[tuple[str, Html]]) -> Html:
 
 
 def matrix(shares: Sequence[Sequence[float]], names: Sequence[str], titles: Sequence[Sequence[str]]) -> Html:
-    """A K x K table of shares 0..1, darker = more; NaN is empty. titles: what the pointer shows over each cell."""
+    """A K x K table of shares in [0, 1]: darker means more, NaN stays empty. titles: what the pointer shows over a cell."""
     head = "".join(f'<th scope="col"><div>{text(name)}</div></th>' for name in names)
     rows = []
     for i, name in enumerate(names):

@@ -1,7 +1,7 @@
-"""The charts of the report: matplotlib drawings as SVG that takes its colours and fonts from the page around it.
+"""The charts of the report: matplotlib drawings as SVG, with the colours and fonts of the page around them.
 
-Drawn with placeholder colours that are replaced by the style sheet's variables, so one drawing serves the light and the
-dark scheme. The same numbers give the same text, byte for byte.
+They are drawn in placeholder colours, which the style sheet's variables then replace, so one drawing serves both the
+light and the dark scheme. The same numbers give the same text, byte for byte.
 """
 
 import html
@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 Tone = Literal["accent", "second", "third", "soft"]
 PLACEHOLDERS = {"accent": "#010101", "second": "#020202", "third": "#030303", "soft": "#040404", "line": "#050505"}
 CARD = "#060606"
-MOST_POINTS = 300  # of a line: more are averaged in groups, the eye sees no more
-WIDTH, HEIGHT = 6.0, 3.1  # inches of 72 px: about what a chart gets on the page, so that its text keeps its size
+MOST_POINTS = 300  # of a line: longer lines are averaged in groups, since the eye sees no more
+WIDTH, HEIGHT = (
+    5.0,
+    2.8,
+)  # inches of 72 px: between what a chart gets on a phone and on a desk, so text is readable on both
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve. faint: thin and pale, for noisy values per step; marks: a dot at each value."""
+    """One curve. faint: thin and pale, for the noisy values of single steps. marks: a dot at each value."""
 
     label: str
     x: Sequence[float]
@@ -46,7 +49,7 @@ def line_chart(
     mark: tuple[float, str] | None = None,
     unit_range: bool = False,
 ) -> str:
-    """SVG of curves over steps. mark: a vertical line with a word; unit_range: the y axis is 0..1."""
+    """SVG of curves over steps. mark: where a vertical line stands, and its label. unit_range: the y axis is 0..1."""
     with _figure(name, HEIGHT) as (figure, axes):
         for line in lines:
             x, y = thin_out(np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float))
@@ -111,7 +114,7 @@ def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou
 
 
 def thin_out(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most MOST_POINTS points: means of equal groups of neighbours; values that are not finite are left out."""
+    """At most MOST_POINTS points: the means of equal groups of neighbours, without values that are not finite."""
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     if len(x) <= MOST_POINTS:
@@ -149,7 +152,7 @@ def _figure(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
 def _svg(figure: Figure, name: str, description: str) -> str:
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # names in letters that matplotlib's font lacks: it only measures them, the page's font draws them
+        # matplotlib only measures names in letters that its font lacks; the page's font draws them
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""report.html of a run: both best models are measured on the validation pictures, and one file tells what came of it."""
+"""report.html of a run: both best models measured on the validation pictures, told in one file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +10,14 @@ from denselab.console import progress
 from denselab.data import Dataset, Item
 from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, DataError
-from denselab.evaluation.evaluate import Evaluation, evaluate
+from denselab.evaluation.evaluation import Evaluation, count_pictures
+from denselab.evaluation.tables import evaluation_json
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.inference.files import write_bytes, write_text
 from denselab.inference.predictor import PLAIN, Predictor
 from denselab.report import run_sections, sections
 from denselab.report.facts import RunFacts, read_run, score, share
 from denselab.report.html import Html, chart, page
-from denselab.report.measure import (
-    Comparison,
-    class_rows,
-    compare,
-    disagreements,
-    evaluation_json,
-    mistakes_of,
-    scores_of,
-)
 from denselab.report.pictures import (
     DIFFERING,
     choose,
@@ -36,6 +28,7 @@ from denselab.report.pictures import (
     sheet_name,
 )
 from denselab.report.plots import Line, class_history, line_chart
+from denselab.report.rows import Comparison, class_rows, compare, disagreements, mistakes_of
 from denselab.visualize import encode_png
 
 
@@ -50,7 +43,7 @@ class Measured:
 def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str = "auto", quiet: bool = False) -> Path:
     """Measure the run's models on a split; write report.html, evaluation.json and samples/ into the run folder.
 
-    Runs the network over the split once for each of the two best checkpoints (once if they are the same). The same run
+    The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same run
     gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty split,
     ResourceError where the run folder cannot be written.
     """
@@ -72,9 +65,10 @@ def compose(
     reason: str,
     split: str,
 ) -> Path:
-    """Write report.html, evaluation.json and samples/ from what was measured. items: sorted by name, as evaluated.
+    """Write report.html, evaluation.json and samples/ from what was measured.
 
-    second: the model of lowest loss, or None and the reason why there is none to compare.
+    items: sorted by name, as in the evaluations.
+    second: the model with the lowest loss; None where there is none to compare, and then `reason` says why.
     """
     run = facts.folder
     write_text(run / "evaluation.json", evaluation_json(best.evaluation))
@@ -92,39 +86,42 @@ def measure(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, de
     kept = KeptLabels()
     with progress(what, len(items), "pictures", quiet) as bar:
         results = predict_items(predictor, dataset, items, PLAIN, kept, bar)
-        return Measured(evaluate(results, dataset.label_space), kept)
+        return Measured(count_pictures(results, dataset.label_space), kept)
 
 
 def _second(
     run: Path, facts: RunFacts, dataset: Dataset, items: Sequence[Item], device: str, quiet: bool
 ) -> tuple[Measured | None, str]:
-    """The model of lowest loss measured, or why there is nothing to compare."""
+    """The model with the lowest loss, measured; or None and why there is nothing to compare."""
     step = facts.step_of("best_miou")
     if step is not None and step == facts.step_of("best_loss"):
-        return None, f"The best mIoU and the lowest validation loss came at the same step ({step}): they are one model."
+        return (
+            None,
+            f"The best mIoU and the lowest validation loss came at the same step ({step}), so they are one model.",
+        )
     if not (run / "model-best-loss").is_dir():
-        return None, "This run holds only one model, so there is nothing to compare."
+        return None, "This run kept only one model, so there is nothing to compare."
     try:
         return measure(run / "model-best-loss", dataset, items, "measure lowest loss", device, quiet), ""
     except CheckpointError as error:
-        return None, f"The model of the lowest loss could not be read: {error}"
+        return None, f"The model with the lowest loss could not be read: {error}"
 
 
 def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measured, split: str) -> list[Html]:
-    """Headline to curves."""
+    """The sections from the headline to the curves."""
     space, evaluation = dataset.label_space, best.evaluation
-    scores, rows = scores_of(evaluation, space), class_rows(evaluation, space)
+    rows = class_rows(evaluation, space)
     mistakes = mistakes_of(evaluation.counts, space.names)
     choice = choose(evaluation.image_miou)
     worst = _error_strips(facts.folder, dataset, items, best, "worst", choice.worst)
     shown = _error_strips(facts.folder, dataset, items, best, "best", choice.best)
     charts, history = curves(facts, space.names)
     return [
-        sections.headline(facts, scores, split),
-        sections.in_short(rows, mistakes, scores, facts),
-        sections.classes_section(rows, scores),
+        sections.headline(facts, evaluation, split),
+        sections.in_short(rows, mistakes, evaluation, facts),
+        sections.classes_section(rows, evaluation),
         sections.pictures_section(space, worst, shown),
-        sections.confusions_section(scores, mistakes),
+        sections.confusions_section(evaluation, mistakes),
         *run_sections.stages_section(facts.stages),
         run_sections.training_section(charts, history, many=space.num_classes > 40),
     ]
@@ -133,7 +130,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
 def _error_strips(
     run: Path, dataset: Dataset, items: Sequence[Item], measured: Measured, kind: str, chosen: Sequence[int]
 ) -> list[Html]:
-    """The chosen pictures with their errors and scores, as HTML; and as files in samples/."""
+    """The chosen pictures with their errors and scores, as HTML and as files in samples/."""
     evaluation, strips = measured.evaluation, []
     for rank, index in enumerate(chosen):
         name = items[index].name
@@ -157,7 +154,7 @@ def _two_models(
         return run_sections.two_models_section(None, reason, [])
     space, names = dataset.label_space, [item.name for item in items]
     shares = disagreements(best.kept, second.kept, names)
-    comparison: Comparison = compare(best.evaluation, second.evaluation, shares, _losses(facts), space)
+    comparison: Comparison = compare(best.evaluation, second.evaluation, shares, _losses(facts))
     first_scores, second_scores = best.evaluation.image_miou, second.evaluation.image_miou
     chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:DIFFERING] if shares[i] > 0]
     strips = []

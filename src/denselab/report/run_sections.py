@@ -19,14 +19,14 @@ from denselab.report.html import (
     table,
     text,
 )
-from denselab.report.measure import Comparison
+from denselab.report.rows import Comparison
 
 
 def training_section(charts: Sequence[Html], history: Html | None, many: bool) -> Html:
-    """The curves of the run."""
+    """The curves of the run. many: whether the run has so many classes that their history is folded."""
     if not charts:
         return section(
-            "training", "Training", paragraph("The run has recorded no validation yet, so there are no curves.")
+            "training", "Training", paragraph("This run has recorded no validation yet, so there are no curves.")
         )
     parts = [Html(f'<div class="charts">{join(charts)}</div>')]
     if history:
@@ -35,7 +35,7 @@ def training_section(charts: Sequence[Html], history: Html | None, many: bool) -
 
 
 def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
-    """What each stage of a staged run scored; nothing for an ordinary run."""
+    """What each stage of a staged run scored; no section for an ordinary run."""
     if not stages:
         return []
     rows = [
@@ -50,7 +50,7 @@ def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
         for stage in stages
     ]
     heads = ("stage", "largest learning rate", "steps", "time", "loss at the best mIoU", "best mIoU")
-    told = "Each stage starts from the best weights of the one before. This report is about the last."
+    told = "Each stage starts from the best weights of the stage before. This report is about the last stage."
     kinds: tuple[Kind, ...] = ("name", "number", "number", "number", "number", "number")
     return [section("stages", "Stages", paragraph(told), table(heads, rows, kinds))]
 
@@ -61,7 +61,7 @@ def _score_of(stage: Mapping[str, Any], key: str) -> str:
 
 
 def two_models_section(comparison: Comparison | None, reason: str, strips: Sequence[Html]) -> Html:
-    """The checkpoint of best mIoU beside the one of lowest loss."""
+    """The checkpoint with the best mIoU beside the one with the lowest loss."""
     if comparison is None:
         return section("two-models", "Two models", paragraph(reason))
     rows = []
@@ -78,8 +78,8 @@ def two_models_section(comparison: Comparison | None, reason: str, strips: Seque
         for c in comparison.classes
     ]
     summary = (
-        f"Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they give "
-        f"different labels to {share(comparison.disagreement)} of the pixels. " + comparison.verdict
+        f"Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they label "
+        f"{share(comparison.disagreement)} of the pixels differently. " + comparison.verdict
     )
     kinds: tuple[Kind, ...] = ("name", "number", "number")
     parts = [
@@ -97,7 +97,7 @@ def _mark(value: float, better: bool) -> Html:
 
 
 def data_section(facts: RunFacts, space: LabelSpace) -> Html:
-    """What the data are, and how the pixels are spread over the classes."""
+    """What the data are, and how their pixels are spread over the classes."""
     data = facts.dataset
     splits: Mapping[str, Any] = data.get("splits") or {}
     pairs: list[tuple[str, object]] = [("folder", data.get("root", "–")), ("layout", data.get("layout", "–"))]
@@ -123,7 +123,7 @@ def data_section(facts: RunFacts, space: LabelSpace) -> Html:
 
 
 def _sizes(sizes: Any) -> str:
-    """ "360x480 (367)": sizes as the run folder has them, a mapping size -> count or a list; the most frequent first."""
+    """The picture sizes in words, the most frequent first: "360x480 (367)". sizes: a mapping size -> count, or a list."""
     if isinstance(sizes, Mapping):
         ordered = sorted(sizes.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
         told = [f"{size} ({count})" for size, count in ordered]
@@ -133,18 +133,18 @@ def _sizes(sizes: Any) -> str:
 
 
 def repeat_section(facts: RunFacts) -> Html:
-    """The command, the settings and the environment."""
+    """The command, the settings and the environment of the run."""
     again = f"denselab train {facts.config.get('data', 'DATA')} --config config.yaml --out runs/again"
     choices = [c for c in facts.dataset.get("choices") or () if isinstance(c, Mapping)]
     reasons = key_values((f"{c.get('key')}: {_plain(c.get('value'))}", c.get("reason")) for c in choices)
     return section(
         "repeat",
         "Repeat it",
-        paragraph("The exact command:"),
+        paragraph("This run was started by:"),
         Html(f"<pre>{text(facts.command)}</pre>"),
-        paragraph("All settings are in config.yaml beside this report, so this does the same:"),
+        paragraph("All settings are in config.yaml beside this report, so this trains the same model again:"),
         Html(f"<pre>{text(again)}</pre>"),
-        *([details("What was chosen for you, and why", reasons)] if choices else []),
+        *([details("What DenseLab chose, and why", reasons)] if choices else []),
         details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),
         details("Environment", key_values((key, _plain(value)) for key, value in facts.env.items())),
     )

@@ -1,10 +1,12 @@
-"""The sections of the report about the scores: each takes measured facts and returns its part of the page."""
+"""The sections of the report about the scores: each takes what was measured and returns its part of the page."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.evaluation import score_table
+from denselab.evaluation.evaluation import Evaluation
 from denselab.labels import LabelSpace
 from denselab.report.facts import RunFacts, amount, duration, score, share
 from denselab.report.html import (
@@ -14,7 +16,6 @@ from denselab.report.html import (
     bullets,
     details,
     heading,
-    key_values,
     matrix,
     paragraph,
     picture,
@@ -24,7 +25,7 @@ from denselab.report.html import (
     text,
     tile,
 )
-from denselab.report.measure import ClassRow, Mistake, Scores
+from denselab.report.rows import HEADLINE, ClassRow, Mistake
 from denselab.visualize import heat_map
 
 CONTENTS = (
@@ -39,23 +40,29 @@ CONTENTS = (
 STOPPED = {
     "epochs": "all epochs done",
     "time": "time budget used",
-    "early stopping": "stopped early: no more gain",
+    "early stopping": "stopped early: no further gain",
     "signal": "stopped by the user",
 }
-MATRIX_CLASSES = 25  # up to here the confusion matrix is a table of numbers, above it a picture
+MATRIX_CLASSES = 25  # with more classes the confusion matrix is a picture instead of a table of numbers
 LEGEND_CLASSES = 40
 NAMED_ABSENT = 12
 
 
-def headline(facts: RunFacts, scores: Scores, split: str) -> Html:
+def headline(facts: RunFacts, evaluation: Evaluation, split: str) -> Html:
     """Title, one sentence, the main numbers, and the contents."""
-    pictures = f"{scores.pictures} {split} picture{'s' if scores.pictures != 1 else ''}"
-    seconds, parameters = facts.summary.get("seconds"), facts.summary.get("parameters")
+    count, classes = len(evaluation.names), len(evaluation.classes)
+    pictures = f"{count} {split} picture{'s' if count != 1 else ''}"
+    counted = classes - len(evaluation.absent)
+    remarks = {
+        "miou": _interval(evaluation),
+        "pixel_accuracy": f"on {pictures}",
+        "mean_dice": f"over {counted} of {classes} classes",
+    }
     tiles = [
-        tile(score(scores.miou), "mIoU", _interval(scores), main=True),
-        tile(score(scores.pixel_accuracy), "pixel accuracy", f"on {pictures}"),
-        tile(score(scores.mean_dice), "mean Dice", f"over {scores.counted} of {len(scores.classes)} classes"),
+        tile(score(value), row.heading, remarks[row.key], main=row.key == "miou")
+        for row, value in score_table.set_scores(evaluation, HEADLINE)
     ]
+    seconds, parameters = facts.summary.get("seconds"), facts.summary.get("parameters")
     if seconds is not None:
         stopped = facts.summary.get("stopped")
         tiles.append(tile(duration(float(seconds)), "training", STOPPED.get(str(stopped), "")))
@@ -71,10 +78,10 @@ def headline(facts: RunFacts, scores: Scores, split: str) -> Html:
     )
 
 
-def _interval(scores: Scores) -> str:
-    if scores.interval is None:
-        return "one picture gives no interval" if scores.pictures == 1 else ""
-    return f"95 %: {score(scores.interval[0])} to {score(scores.interval[1])}"
+def _interval(evaluation: Evaluation) -> str:
+    if evaluation.miou_interval is None:
+        return "one picture gives no interval" if len(evaluation.names) == 1 else ""
+    return f"95 %: {score(evaluation.miou_interval.low)} to {score(evaluation.miou_interval.high)}"
 
 
 def _trained_on(facts: RunFacts) -> str:
@@ -82,8 +89,8 @@ def _trained_on(facts: RunFacts) -> str:
     return f"{len(names)} pictures" if names else "its training pictures"
 
 
-def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], scores: Scores, facts: RunFacts) -> Html:
-    """What a reader should know first, in sentences made from the numbers."""
+def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], evaluation: Evaluation, facts: RunFacts) -> Html:
+    """What the reader should know first, in sentences made from the numbers."""
     scored = [row for row in rows if row.share > 0]
     lines = []
     if len(scored) >= 2:
@@ -95,69 +102,82 @@ def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], scores: Scor
         lines.append(f"Most frequent mistakes, by pixels: {told}.")
     absent = [row.name for row in rows if row.iou != row.iou]
     if absent:
-        named = ", ".join(absent) if len(absent) <= NAMED_ABSENT else f"{len(absent)} classes, the last ones below"
-        lines.append(f"Not in these pictures and not predicted, so left out of every mean: {named}.")
-    if scores.interval and scores.interval[1] - scores.interval[0] > 0.1:
-        lines.append("The interval is wide: with so few pictures, differences of a few points of mIoU mean little.")
+        named = (
+            ", ".join(absent)
+            if len(absent) <= NAMED_ABSENT
+            else f"{len(absent)} classes, at the end of the table below"
+        )
+        lines.append(f"In neither truth nor prediction, so no mean counts them: {named}.")
+    interval = evaluation.miou_interval
+    if interval and interval.high - interval.low > 0.1:
+        lines.append("The interval is wide. With so few pictures, a difference of a few points of mIoU means little.")
     trend = _trend(facts)
     return Html(f'<div class="card">{bullets([*lines, *trend])}</div>') if lines or trend else Html("")
 
 
 def _trend(facts: RunFacts) -> list[str]:
-    """Whether training was still improving, or overfitted, when it ended."""
+    """Whether the model was still improving, or overfitting, when training ended."""
     steps, miou = facts.series(facts.validations, "miou")
     _, loss = facts.series(facts.validations, "val_loss")
     lines = []
     if len(miou) >= 4 and max(miou) == miou[-1] and miou[-1] > miou[-2] + 0.002:
-        lines.append("mIoU was still rising at the last validation: more training time would probably help.")
+        lines.append("mIoU was still rising at the last validation. More training time would probably help.")
     if len(loss) >= 4 and loss[-1] > 1.15 * min(loss):
         at = steps[int(np.argmin(loss))] if len(steps) == len(loss) else 0
         lines.append(
-            f"The validation loss has risen since step {at:.0f}: the model began to overfit or to be overconfident."
+            f"The validation loss has been rising since step {at:.0f}. The model began to overfit or to be overconfident."
         )
     return lines
 
 
-def classes_section(rows: Sequence[ClassRow], scores: Scores) -> Html:
-    """Scores of every class, the best on top."""
-    header = ("class", "IoU", "Dice", "accuracy", "precision", "boundary F", "pixels")
-    kinds: tuple[Kind, ...] = ("name", "bar", "number", "number", "number", "number", "number")
+def classes_section(rows: Sequence[ClassRow], evaluation: Evaluation) -> Html:
+    """Scores of every class, the best on top, and every score of the set with what it means."""
+    by_class = score_table.class_rows()
+    kinds: tuple[Kind, ...] = ("name", *("bar" if s.key == "iou" else "number" for s in by_class), "number")
     body = [
         (
             Html(swatch(row.colour) + text(row.name)),
-            bar(row.iou if row.iou == row.iou else 0.0, score(row.iou)),
-            *(text(score(value)) for value in (row.dice, row.accuracy, row.precision, row.boundary_f)),
+            *(_class_score(s.key, row.scores[s.key]) for s in by_class),
             text(share(row.share)),
         )
         for row in rows
     ]
-    means = key_values(scores.means)
+    meanings = [f"{s.heading[0].upper()}{s.heading[1:]}: {s.meaning}" for s in by_class]
     return section(
         "classes",
         "Classes",
-        paragraph(
-            "IoU: overlap of truth and prediction over their union, counted over all pictures together. Accuracy: share "
-            "of a class's true pixels that were found. Precision: share of its predicted pixels that are right. "
-            "Boundary F: agreement of the outlines.",
-            note=True,
-        ),
-        table(header, body, kinds, tall=len(rows) > 30),
-        details("All mean scores and how they are defined", means),
+        paragraph(" ".join(["Counted over all pictures together.", *meanings]), note=True),
+        table(("class", *(s.heading for s in by_class), "pixels"), body, kinds, tall=len(rows) > 30),
+        details("All scores of the set and what they mean", _set_table(evaluation)),
     )
 
 
+def _class_score(key: str, value: float) -> Html:
+    """A cell of the class table: the IoU as a bar, the others as numbers."""
+    return bar(0.0 if value != value else value, score(value)) if key == "iou" else text(score(value))
+
+
+def _set_table(evaluation: Evaluation) -> Html:
+    found = score_table.set_scores(evaluation)
+    rows = [
+        (Html(f'{text(row.heading)}<small class="below">{text(row.meaning)}</small>'), text(row.told(value, "–")))
+        for row, value in found
+    ]
+    return table(("score", "value"), rows, ("name", "number"))
+
+
 def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Html]) -> Html:
-    """The worst and the best pictures under the colours of the classes."""
+    """The worst and the best pictures, below a legend of the class colours."""
     parts = [legend(space), heading("The worst" if best else "All pictures, the worst first"), *worst]
     if best:
         parts += [heading("The best"), *best]
-    note = paragraph("Ranked by the mean IoU of the classes in each picture. Wrong pixels are red on the dimmed picture; "
-                     "grey is not labelled and does not count.", note=True)  # fmt: skip
+    note = paragraph("Ranked by the mean IoU of the classes in each picture. In the error maps, wrong pixels are red on "
+                     "the dimmed picture; flat grey is unlabelled and does not count.", note=True)  # fmt: skip
     return section("pictures", "Pictures", note, *parts)
 
 
 def legend(space: LabelSpace) -> Html:
-    """Swatch and name of every class; folded away where there are many."""
+    """Colour and name of every class; folded where there are many."""
     items = "".join(f"<li>{swatch(entry.colour)}{text(entry.name)}</li>" for entry in space.classes)
     content = Html(f'<ul class="legend">{items}</ul>')
     return (
@@ -167,25 +187,29 @@ def legend(space: LabelSpace) -> Html:
     )
 
 
-def confusions_section(scores: Scores, mistakes: Sequence[Mistake]) -> Html:
-    """The confusion matrix by rows over the classes that occur, and the largest mistakes in words."""
-    present = np.flatnonzero(scores.counts.sum(axis=0) + scores.counts.sum(axis=1))
-    names, counts = [scores.classes[i] for i in present], scores.counts[np.ix_(present, present)]
+def confusions_section(evaluation: Evaluation, mistakes: Sequence[Mistake]) -> Html:
+    """The confusion matrix of the classes that occur, as shares of its rows, and the largest mistakes."""
+    present = np.flatnonzero(evaluation.counts.sum(axis=0) + evaluation.counts.sum(axis=1))
+    names, counts = [evaluation.classes[i] for i in present], evaluation.counts[np.ix_(present, present)]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     small = len(names) <= MATRIX_CLASSES
     how = (
-        "numbers in per cent of the row. The diagonal is right." if small else "both in class order; brighter is more."
+        "Numbers are per cent of the row; the diagonal is what the model got right."
+        if small
+        else "Both are in class order; brighter means more."
     )
-    left_out = "" if len(names) == len(scores.classes) else " Classes that do not occur are left out."
+    left_out = "" if not evaluation.absent else " Classes that do not occur are not shown."
     rows = [(text(m.truth), text(m.prediction), text(share(m.share)), text(f"{m.pixels:,}")) for m in mistakes]
     kinds: tuple[Kind, ...] = ("name", "name", "number", "number")
-    listed = table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are none.")
+    listed = (
+        table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are no mistakes.")
+    )
     drawn = _matrix_of_numbers(names, counts, shares) if small else _matrix_picture(shares)
     return section(
         "confusions",
         "Confusions",
-        paragraph(f"Rows: true class; columns: what the model said; {how}{left_out}", note=True),
+        paragraph(f"Rows are true classes, columns are predicted classes. {how}{left_out}", note=True),
         Html(f'<div class="side">{drawn}<div>{heading("The largest mistakes")}{listed}</div></div>'),
     )
 
@@ -200,6 +224,6 @@ def _matrix_of_numbers(names: Sequence[str], counts: NDArray[np.int64], shares: 
 
 def _matrix_picture(shares: NDArray[np.float64]) -> Html:
     factor = max(720 // len(shares), 1)
-    # the root makes rare confusions visible beside the diagonal
+    # the square root makes rare confusions visible beside the diagonal
     image = np.repeat(np.repeat(heat_map(np.sqrt(shares)), factor, axis=0), factor, axis=1)
     return picture(image, "confusion matrix, rows truth, columns prediction, in class order", exact=True, css="heat")

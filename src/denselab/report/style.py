@@ -1,7 +1,7 @@
 """The look of report.html: one style sheet, embedded, so that the file works offline and prints well.
 
-System fonts; a restrained palette with at least 4.5:1 contrast of text in both colour schemes; the charts take their
-colours from the same variables.
+System fonts; a restrained palette; text has a contrast of at least 4.5:1 in both colour schemes; the charts take their
+colours from the same variables. A table that is wider than the page casts a shadow at the edge behind which it goes on.
 """
 
 CSS = """
@@ -9,11 +9,13 @@ CSS = """
   color-scheme: light dark;
   --paper: #fafaf8; --card: #ffffff; --ink: #1c1f24; --soft: #59616d; --line: #e2e3e0; --faint: #f1f1ee;
   --accent: #1f5fbf; --second: #b4530f; --third: #6b4fa0; --bar: #b9cff1; --wrong: #d0103a; --shade: 31 95 191;
+  --shadow: rgb(0 0 0 / .2); --fade: rgb(255 255 255 / 0);
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15171a; --card: #1d2024; --ink: #e9eaec; --soft: #a3abb6; --line: #33373d; --faint: #25282d;
     --accent: #7fb0ff; --second: #f0a15e; --third: #b79df0; --bar: #2f4d7d; --wrong: #ff5c7d; --shade: 96 150 240;
+    --shadow: rgb(0 0 0 / .7); --fade: rgb(29 32 36 / 0);
   }
 }
 * { box-sizing: border-box; }
@@ -44,7 +46,11 @@ a:hover { text-decoration: underline; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.1rem; }
 ul.plain { padding-left: 1.15rem; margin: .5rem 0; max-width: 48rem; }
 ul.plain li { margin: .3rem 0; }
-.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--card); margin: .8rem 0; }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; margin: .8rem 0;
+  background: linear-gradient(90deg, var(--card) 50%, var(--fade)) local left / 2rem 100% no-repeat,
+    linear-gradient(-90deg, var(--card) 50%, var(--fade)) local right / 2rem 100% no-repeat,
+    linear-gradient(90deg, var(--shadow), var(--fade)) left / .75rem 100% no-repeat,
+    linear-gradient(-90deg, var(--shadow), var(--fade)) right / .75rem 100% no-repeat, var(--card); }
 .scroll.tall { max-height: 46rem; overflow-y: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .38rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -53,6 +59,7 @@ thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tbody tr:last-child > * { border-bottom: 0; }
 .name, .bar { text-align: left; }
 td small, th small { color: var(--soft); font-weight: 400; margin-left: .45em; }
+.name small.below { display: block; margin: 0; white-space: normal; font-size: .86em; }
 tbody .name { color: var(--ink); font-size: inherit; font-weight: 500; }
 td.bar { min-width: 9rem; }
 .track { display: inline-block; vertical-align: middle; width: calc(100% - 3.6rem); height: .6rem; border-radius: 3px;
@@ -103,6 +110,7 @@ footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 
 @media (max-width: 640px) {
   main { padding: 1.5rem 1rem 3rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }
+  .tile b { font-size: 1.35rem; }
   .panels, .panels.five { grid-template-columns: repeat(2, 1fr); }
   th, td { padding: .34rem .5rem; }
   td.bar { min-width: 7.5rem; }

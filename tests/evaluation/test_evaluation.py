@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denselab.errors import DataError, EmptyScoreError, ShapeError
-from denselab.evaluation import Evaluation, boundary, evaluate, scores
+from denselab.evaluation import Evaluation, boundary, count_pictures, scores
 from denselab.labels import LabelEntry, LabelSpace
 
 SPACE = LabelSpace(tuple(LabelEntry(i, name, (i, i, i)) for i, name in enumerate(("sky", "road", "car", "moon"))))
@@ -34,7 +34,7 @@ def as_bytes(evaluation: Evaluation) -> str:
 
 def test_counts_by_hand() -> None:
     truth, prediction = np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 0]], np.uint8)
-    evaluation = evaluate([("b", truth, prediction), ("a", truth[:, 2:], prediction[:, 2:])], SPACE)
+    evaluation = count_pictures([("b", truth, prediction), ("a", truth[:, 2:], prediction[:, 2:])], SPACE)
     np.testing.assert_array_equal(evaluation.counts[:2, :2], [[1, 1], [0, 2]])
     assert evaluation.names == ("a", "b")
     np.testing.assert_array_equal(evaluation.areas[0], [[0, 1, 0, 0]] * 3)
@@ -49,14 +49,14 @@ def test_counts_by_hand() -> None:
 
 def test_counts_are_summed_and_never_scores() -> None:
     """A user of a known library reports 0.40 or 0.66 for one model by batch size."""
-    evaluation = evaluate(results(), SPACE)
+    evaluation = count_pictures(results(), SPACE)
     np.testing.assert_array_equal(evaluation.areas.sum(0), np.stack(scores.areas_of(evaluation.counts)))
     assert evaluation.miou == scores.mean_iou(evaluation.counts)
     assert evaluation.miou != pytest.approx(np.nanmean(evaluation.image_miou), abs=1e-4)
 
 
 def test_boundary_scores_are_those_of_each_picture() -> None:
-    evaluation = evaluate(results(), SPACE, trimap_widths=(1, 3))
+    evaluation = count_pictures(results(), SPACE, trimap_widths=(1, 3))
     ordered = sorted(results(), key=lambda r: r[0])
     expected = np.stack([boundary.boundary_counts(t, p, 4, 255) for _, t, p in ordered])
     np.testing.assert_array_equal(evaluation.boundary, expected)
@@ -69,27 +69,27 @@ def test_boundary_scores_are_those_of_each_picture() -> None:
 
 
 def test_without_boundary() -> None:
-    evaluation = evaluate(results(), SPACE, boundary=False)
+    evaluation = count_pictures(results(), SPACE, boundary=False)
     assert evaluation.boundary is evaluation.boundary_f1 is evaluation.class_boundary_f1 is None
     assert evaluation.trimap == {}
-    np.testing.assert_array_equal(evaluation.counts, evaluate(results(), SPACE).counts)
+    np.testing.assert_array_equal(evaluation.counts, count_pictures(results(), SPACE).counts)
 
 
 @pytest.mark.parametrize("with_boundary", [True, False])
 def test_two_evaluators_merged_equal_one(with_boundary: bool) -> None:
     """Byte for byte, however the pictures are dealt out and in whichever order they are merged."""
     made = results(6)
-    whole = as_bytes(evaluate(made, SPACE, boundary=with_boundary))
+    whole = as_bytes(count_pictures(made, SPACE, boundary=with_boundary))
     for part in (slice(0, 3), slice(0, None, 2), slice(0, 0)):
-        first = evaluate(made[part], SPACE, boundary=with_boundary)
-        second = evaluate([r for r in made if r not in made[part]], SPACE, boundary=with_boundary)
+        first = count_pictures(made[part], SPACE, boundary=with_boundary)
+        second = count_pictures([r for r in made if r not in made[part]], SPACE, boundary=with_boundary)
         assert as_bytes(first.merge(second)) == as_bytes(second.merge(first)) == whole
-    assert as_bytes(evaluate(reversed(made), SPACE, boundary=with_boundary)) == whole
+    assert as_bytes(count_pictures(reversed(made), SPACE, boundary=with_boundary)) == whole
 
 
 @pytest.mark.parametrize("with_boundary", [True, False])
 def test_round_trip(with_boundary: bool) -> None:
-    evaluation = evaluate(results(), SPACE, boundary=with_boundary)
+    evaluation = count_pictures(results(), SPACE, boundary=with_boundary)
     again = Evaluation.from_dict(json.loads(as_bytes(evaluation)))
     assert as_bytes(again) == as_bytes(evaluation)
     assert again.miou == evaluation.miou
@@ -99,16 +99,16 @@ def test_round_trip(with_boundary: bool) -> None:
 
 def test_no_picture_merges_but_has_no_score() -> None:
     """A process may get no picture; only scores need one."""
-    nothing = evaluate([], SPACE)
-    assert as_bytes(nothing.merge(evaluate(results(), SPACE))) == as_bytes(evaluate(results(), SPACE))
+    nothing = count_pictures([], SPACE)
+    assert as_bytes(nothing.merge(count_pictures(results(), SPACE))) == as_bytes(count_pictures(results(), SPACE))
     with pytest.raises(EmptyScoreError):
         nothing.miou
     assert as_bytes(Evaluation.from_dict(nothing.to_dict())) == as_bytes(nothing)
 
 
 def test_interval_needs_two_pictures() -> None:
-    assert evaluate(results(1), SPACE).miou_interval is None
-    evaluation = evaluate(results(8), SPACE)
+    assert count_pictures(results(1), SPACE).miou_interval is None
+    evaluation = count_pictures(results(8), SPACE)
     assert evaluation.miou_interval is not None
     assert evaluation.miou_interval.low < evaluation.miou < evaluation.miou_interval.high
 
@@ -116,22 +116,22 @@ def test_interval_needs_two_pictures() -> None:
 def test_faults_name_the_picture() -> None:
     name, truth, prediction = results(1)[0]
     with pytest.raises(ShapeError, match=rf"{name}: truth \(9, 20\) and prediction \(8, 20\) differ"):
-        evaluate([(name, truth, prediction[1:])], SPACE)
-    with pytest.raises(DataError, match=rf"{name}: prediction 5 at \d+ pixels is no class 0..3"):
-        evaluate([(name, truth, prediction + 4)], SPACE)
+        count_pictures([(name, truth, prediction[1:])], SPACE)
+    with pytest.raises(DataError, match=rf"{name}: prediction 5 at \d+ pixels is not a class \(0..3\)"):
+        count_pictures([(name, truth, prediction + 4)], SPACE)
     with pytest.raises(DataError, match=f"picture {name} was evaluated twice and would count twice"):
-        evaluate([(name, truth, prediction)] * 2, SPACE)
-    once = evaluate([(name, truth, prediction)], SPACE)
+        count_pictures([(name, truth, prediction)] * 2, SPACE)
+    once = count_pictures([(name, truth, prediction)], SPACE)
     with pytest.raises(DataError, match="evaluated twice"):
         once.merge(once)
 
 
 def test_what_does_not_merge_or_load() -> None:
-    one, other = evaluate(results(1), SPACE), evaluate([], LabelSpace(SPACE.entries[:2]))
+    one, other = count_pictures(results(1), SPACE), count_pictures([], LabelSpace(SPACE.entries[:2]))
     with pytest.raises(DataError, match="different classes"):
         one.merge(other)
     with pytest.raises(DataError, match="boundary scores that the other lacks"):
-        one.merge(evaluate([], SPACE, boundary=False))
+        one.merge(count_pictures([], SPACE, boundary=False))
     damaged: list[dict[str, Any]] = [{}, one.to_dict() | {"format": 9}, one.to_dict() | {"areas": [[1]]}]
     for data in damaged:
         with pytest.raises(DataError, match="not an evaluation as to_dict writes it"):
@@ -169,7 +169,7 @@ def test_ade20k_against_plain_numpy(shared_data: Path, made: str) -> None:
     # A network always answers: where the file says unlabelled, the answer is class 0.
     prediction = {name: np.where(labels == 255, np.uint8(0), labels) for name, labels in prediction.items()}
     space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (0, 0, i)) for i in range(1, 151)))
-    evaluation = evaluate(((name, truth[name], prediction[name]) for name in truth), space)
+    evaluation = count_pictures(((name, truth[name], prediction[name]) for name in truth), space)
     miou, accuracy, ious = plain_scores([(truth[name], prediction[name]) for name in truth])
     assert evaluation.miou == pytest.approx(miou)
     assert evaluation.pixel_accuracy == pytest.approx(accuracy)

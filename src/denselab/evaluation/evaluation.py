@@ -1,4 +1,4 @@
-"""Pictures' true and predicted label maps -> counts, and everything that can be said from the counts."""
+"""From the true and predicted label maps of pictures to counts, and from the counts to scores."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import DataError, ShapeError
+from denselab.evaluation import boundary as borders
 from denselab.evaluation import scores
 from denselab.evaluation.bootstrap import Interval, mean_iou_interval
-from denselab.evaluation.boundary import TRIMAP_WIDTHS, boundary_counts, boundary_f1, class_boundary_f1, trimap_counts
+from denselab.evaluation.boundary import TRIMAP_WIDTHS, boundary_counts, trimap_counts
 from denselab.evaluation.confusion import Counts, confusion_matrix
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
@@ -23,13 +24,17 @@ FORMAT = 1  # of to_dict
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was counted on a set of pictures; scores are properties, so they cannot disagree with the counts.
+    """What was counted on a set of pictures. Scores are properties, so they cannot disagree with the counts.
 
-    classes: K names by class index. names: the N pictures, sorted; each occurs once. counts: (K, K) int64, rows = truth,
-    columns = prediction, summed over the pictures. areas: (N, 3, K) int64, each picture's intersection, truth and
-    prediction. boundary: (N, 4, K) int64 as boundary.boundary_counts, or None where not asked for. trimap: for each
-    width in pixels a (K, K) matrix over the band, summed over the pictures; empty where not asked for.
-    Scores that have nothing to average over raise EmptyScoreError.
+    classes: K names by class index.
+    names: the N pictures, sorted; each occurs once.
+    counts: (K, K) int64, rows = truth, columns = prediction, summed over the pictures.
+    areas: (N, 3, K) int64, each picture's intersection, truth and prediction.
+    boundary: (N, 4, K) int64 as boundary.boundary_counts, or None where it was not asked for.
+    trimap: for each width in pixels a (K, K) matrix over the band, summed over the pictures; empty where not asked for.
+
+    The properties are the scores that code asks for by name; score_table.py has them all.
+    A score that has nothing to average over raises EmptyScoreError.
     """
 
     classes: tuple[str, ...]
@@ -61,24 +66,24 @@ class Evaluation:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Names of the classes in neither truth nor prediction; they are left out of the means."""
+        """Names of the classes that occur in neither truth nor prediction; the means leave them out."""
         used = self.counts.sum(0) + self.counts.sum(1) > 0
         return tuple(name for name, there in zip(self.classes, used, strict=True) if not there)
 
     @property
     def image_miou(self) -> scores.Floats:
-        """(N,) mean IoU of each picture alone, NaN for one without a labelled pixel: for ranking, not for averaging."""
+        """(N,) mean IoU of each picture alone, NaN without a labelled pixel. For ranking pictures, not for averaging."""
         return scores.picture_mean_iou(scores.Areas(*np.moveaxis(self.areas, 1, 0)))
 
     @property
     def boundary_f1(self) -> float | None:
         """Boundary F1 (boundary.boundary_f1); None where it was not counted or no picture has a boundary."""
-        return None if self.boundary is None or not self.boundary.any() else boundary_f1(self.boundary)
+        return None if self.boundary is None or not self.boundary.any() else borders.boundary_f1(self.boundary)
 
     @property
     def class_boundary_f1(self) -> scores.Floats | None:
-        """(K,) boundary F1 by class, mean over the pictures that have a boundary of it; None where it was not counted."""
-        return None if self.boundary is None else scores.mean_of_defined(class_boundary_f1(self.boundary).T)
+        """(K,) boundary F1 by class, the mean over the pictures with a boundary of it; None where it was not counted."""
+        return None if self.boundary is None else borders.class_boundary_f1_over_pictures(self.boundary)
 
     @cached_property
     def miou_interval(self) -> Interval | None:
@@ -86,7 +91,7 @@ class Evaluation:
         return mean_iou_interval(self.areas)
 
     def merge(self, other: "Evaluation") -> "Evaluation":
-        """Both sets of pictures as one; the order of merging does not matter. Raises DataError for a picture in both."""
+        """Both sets of pictures as one, in any order of merging. Raises DataError for a picture that is in both."""
         if self.classes != other.classes:
             raise DataError(f"evaluations of different classes: {self.classes} and {other.classes}")
         if (self.boundary is None) != (other.boundary is None) or self.trimap.keys() != other.trimap.keys():
@@ -104,7 +109,7 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, exactly, as plain data for JSON; from_dict takes it back."""
+        """All counts, exactly, as plain data for JSON; from_dict reads it back."""
         return {
             "format": FORMAT,
             "classes": list(self.classes),
@@ -117,7 +122,7 @@ class Evaluation:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "Evaluation":
-        """The evaluation of to_dict. Raises DataError for data that are none."""
+        """The evaluation that to_dict wrote. Raises DataError for any other data."""
         try:
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']}, this version reads {FORMAT}")
@@ -135,17 +140,22 @@ class Evaluation:
             raise DataError(f"not an evaluation as to_dict writes it: {error}; evaluate again") from None
 
 
-def evaluate(
+def count_pictures(
     results: Iterable[tuple[str, LabelMap, LabelMap]],
     label_space: LabelSpace,
     *,
     boundary: bool = True,
     trimap_widths: tuple[int, ...] = TRIMAP_WIDTHS,
 ) -> Evaluation:
-    """Count every (name, truth, prediction): (H, W) class indices of one size, at the label's own resolution.
+    """Count every picture of a set, at the label's own resolution.
 
-    boundary: count boundary F1 and the trimap bands too, some milliseconds per picture. Processes may each take a part of the
-    pictures and merge. Raises ShapeError or DataError with the picture's name for maps that do not fit.
+    results: (name, truth, prediction) of each picture; both maps (H, W) class indices of one size.
+    label_space: the classes, and which label is ignored.
+    boundary: also count what boundary F1 and the trimap bands need; takes some milliseconds per picture.
+    trimap_widths: the widths of the bands, in pixels on each side of a true border.
+
+    Several processes may each count a part of the pictures and merge. Raises ShapeError or DataError, with the picture's
+    name, for maps that do not fit.
     """
     k, widths = label_space.num_classes, trimap_widths if boundary else ()
     counts, trimap = np.zeros((k, k), dtype=np.int64), {width: np.zeros((k, k), dtype=np.int64) for width in widths}
@@ -166,7 +176,7 @@ def evaluate(
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Puts the picture's name before what is wrong with it."""
+    """Put the picture's name before the error's message."""
     try:
         yield
     except (DataError, ShapeError) as error:
@@ -181,7 +191,7 @@ def _sorted(
     boundary: NDArray[np.int64] | None,
     trimap: Mapping[int, Counts],
 ) -> Evaluation:
-    """Pictures by name, so that neither the order of evaluating nor that of merging shows in the result."""
+    """An evaluation with its pictures sorted by name, so the order of counting or merging leaves no trace."""
     order = sorted(range(len(names)), key=names.__getitem__)
     ordered = tuple(names[i] for i in order)
     for first, second in itertools.pairwise(ordered):
