@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.evaluate import fitting_labels, split_of_run
 from denselab.cli.examples import epilog
-from denselab.cli.predict import window_size
+from denselab.cli.options import window_size
 from denselab.config import parse_duration
 from denselab.console import remark, stdout
-from denselab.data import open_dataset
-from denselab.errors import ConfigError, DataError, Interrupted
+from denselab.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from denselab.refine.tuning import Tuning
@@ -54,24 +52,18 @@ def tune(
 ) -> None:
     """Search the CRF's parameters on half of the pictures, judge them on the other half; store them only if they help."""
     from denselab.inference.files import write_text
-    from denselab.inference.predictor import Options, load
+    from denselab.inference.predictor import load
+    from denselab.measure.data import split_for, split_of_run
     from denselab.refine.tuning import tune as run  # here: `denselab --help` needs no torch
 
     seconds = parse_duration(time)
     if not isinstance(seconds, int | float) or not seconds > 0:
         raise ConfigError(f"--time {time!r}; write a duration such as 90s, 10m or 1h30m")
-    options = Options.of(tta, window_size(window))
+    extent = window_size(window)
     predictor = load(model, device)
-    dataset = open_dataset(data, **split_of_run(model))
-    dataset = replace(dataset, label_space=fitting_labels(dataset.label_space, predictor.label_space, data))
-    items = sorted(dataset.of_split(split), key=lambda item: item.name)
-    if not items:
-        raise DataError(
-            f"{data} has no picture in {split}; it has {', '.join(dataset.splits)}: choose one with --split"
-        )
-    tuning = run(
-        predictor, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, options=options, quiet=as_json
-    )
+    dataset, items = split_for(data, split, predictor.label_space, split_of_run(model))
+    plan = predictor.plan(window=extent, tta=tta)
+    tuning = run(plan, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, quiet=as_json)
     stored, verdict = _store(tuning, model)
     document = json.dumps(_document(tuning, model, data, stored, verdict), indent=1, ensure_ascii=False) + "\n"
     folder = out or _default_folder(model, data)
@@ -86,8 +78,8 @@ def tune(
 
 def _store(tuning: Tuning, model: str) -> tuple[bool, str]:
     """Write the parameters into the model folder where they help; whether that was done, and the verdict in one line."""
+    from denselab.engine.folder import find_model_folder, store_crf
     from denselab.engine.hub import is_hub_id
-    from denselab.engine.segmenter import find_model_folder, store_crf
     from denselab.engine.torchvision_weights import is_torchvision
     from denselab.evaluation.paired import ENOUGH_PICTURES
 

@@ -110,7 +110,7 @@ def _table(path: Path) -> LabelSpace:
     """The label table of a file, or of a model or run folder. Raises DataError, CheckpointError."""
     from denselab.checkpoint import unpack_json
     from denselab.convert.conventions import read_label_table
-    from denselab.engine.segmenter import CONFIG, find_model_folder
+    from denselab.engine.folder import CONFIG, find_model_folder
     from denselab.labels import LabelSpace
 
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""Dropout that stays on, so that each run is a sample of the network (Monte-Carlo dropout, Gal, Ghahramani, arXiv 1506.02142)."""
+"""Monte-Carlo dropout (Gal, Ghahramani, arXiv 1506.02142): it stays on, so that each run is a sample of the network."""
 
 import difflib
 from collections.abc import Iterator

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from denselab.engine.engine import Engine
 from denselab.engine.folder import CARD, CONFIG, WEIGHTS, find_model_folder, load_engine
 from denselab.engine.hub import download_model, is_hub_id
+from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.torchvision_weights import is_torchvision, load_torchvision
 
 MODEL_FILES = (WEIGHTS, CONFIG, CARD, "manifest.json")
@@ -19,7 +19,7 @@ def open_model(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-) -> tuple[Engine, Path | None]:
+) -> tuple[TorchEngine, Path | None]:
     """The engine of a model's name, and the folder that it was read from; None for torchvision's weights.
 
     name: a model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50". The network

@@ -1,6 +1,7 @@
 """Result files: complete or not there at all, never half written."""
 
 import os
+import secrets
 from pathlib import Path
 
 from denselab.errors import ResourceError
@@ -8,7 +9,8 @@ from denselab.errors import ResourceError
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file in one step: a temporary file beside it, then a rename. Raises ResourceError when that fails."""
-    temporary = path.with_name(f".{os.getpid()}.part")  # short: the name itself may already be as long as names can be
+    # short, for the name itself may be as long as names can be; unique, for threads may write into one folder
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

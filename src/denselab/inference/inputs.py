@@ -17,6 +17,7 @@ PICTURE_SUFFIXES = (
 )
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
+
 @dataclass(frozen=True)
 class Source:
     """One picture file to predict. stem: where its results go below the output folder, without suffix."""

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 import numpy as np
 from PIL import Image as PILImage
@@ -45,8 +45,8 @@ def several(picture: object) -> Sequence[Picture] | None:
     """The pictures of a list, a tuple or a batch (B, H, W, 3) or (B, 3, H, W); None for one picture."""
     if isinstance(picture, list | tuple):
         return picture
-    if isinstance(picture, np.ndarray) or _is_tensor(picture):
-        return list(picture) if picture.ndim == 4 else None  # type: ignore[attr-defined, call-overload]
+    if (isinstance(picture, np.ndarray) or _is_tensor(picture)) and picture.ndim == 4:
+        return list(picture)
     return None
 
 
@@ -63,7 +63,7 @@ def name_of(picture: Picture) -> str:
     return Path(picture).stem if isinstance(picture, str | Path) else "picture"
 
 
-def as_image(picture: Picture | Sequence[Picture]) -> Image:
+def as_image(picture: Picture) -> Image:
     """(H, W, 3) uint8 RGB of anything a Predictor takes.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; tensors (3, H, W) or (1, H, W), uint8 or float in 0..1.
@@ -102,7 +102,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
     return np.ascontiguousarray(np.repeat(grey, 3, axis=2) if grey.shape[2] == 1 else grey[..., :3])
 
 
-def _is_tensor(picture: object) -> bool:
+def _is_tensor(picture: object) -> TypeGuard[Tensor]:
     """Whether it is a torch tensor; asked without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(picture, torch.Tensor)

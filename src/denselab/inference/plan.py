@@ -42,9 +42,7 @@ class Plan:
         if self.window is not None:
             check_window(self.window)
         if not self.scales or min(self.scales) <= 0:
-            raise ConfigError(
-                f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25"
-            )
+            raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples < 0 or self.samples == 1:
             raise ConfigError(f"{self.samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Predictor:
             return _predictions(plan, sources)
         if (pictures := several(picture)) is not None:
             return [run(plan, as_image(one), own) for own, one in named(pictures, name)]
-        return run(plan, as_image(picture), name or name_of(picture))
+        return run(plan, as_image(one := cast(Picture, picture)), name or name_of(one))
 
     def plan(
         self,

@@ -53,9 +53,7 @@ class Seen:
 def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
     """Run the plan's views over a picture (H, W, 3) uint8. sizes: (height, width) of each scale. note: told each sample."""
     if plan.samples:
-        scores = sampled_scores(
-            lambda: mean_probs(run_views(plan.engine, image, sizes, plan.flip)), plan.samples, note
-        )
+        scores = sampled_scores(lambda: mean_probs(run_views(plan.engine, image, sizes, plan.flip)), plan.samples, note)
         return Seen(scores, logits=False)
     views = run_views(plan.engine, image, sizes, plan.flip)
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from denselab.checkpoint import unpack_json
-from denselab.engine.segmenter import CONFIG, Architecture, find_model_folder
+from denselab.engine.folder import CONFIG, find_model_folder
+from denselab.engine.spec import Architecture
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS

@@ -26,9 +26,7 @@ def split_for(
     dataset = replace(dataset, label_space=fitting_labels(dataset.label_space, model, source))
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
-        raise DataError(
-            f"{source} has no picture in {split}; it has {', '.join(dataset.splits)}: choose one of them as split"
-        )
+        raise DataError(f"{source} has no picture in {split}; it has {', '.join(dataset.splits)}: choose another split")
     return dataset, items
 
 

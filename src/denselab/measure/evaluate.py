@@ -7,8 +7,7 @@ from typing import Any
 
 from denselab.console import progress, remark
 from denselab.data import Dataset, Item
-from denselab.evaluation.evaluate import Evaluation
-from denselab.evaluation.evaluate import evaluate as count
+from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
 from denselab.inference.plan import Plan, check_window
@@ -68,9 +67,7 @@ class Measured:
 
         Raises ResourceError where the folder cannot be written.
         """
-        return write_measured(
-            Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.crf_facts()
-        )
+        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.crf_facts())
 
 
 def evaluate(
@@ -124,9 +121,9 @@ def measure(
     """Run a plan over items and count. items: sorted by name. what: said beside the progress."""
     kept, plain = KeptLabels(), KeptLabels()
     with progress(what, len(items), "pictures", quiet) as bar:
-        evaluation = count(predict_items(plan, dataset, items, kept, bar, plain), dataset.label_space)
+        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain), dataset.label_space)
     paired = None
     if plan.crf:
         maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)
-        paired = Paired(count(maps, dataset.label_space), evaluation)
+        paired = Paired(count_pictures(maps, dataset.label_space), evaluation)
     return Measured(evaluation, kept, dataset, items, plan, paired)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.data import Dataset, Item
-from denselab.evaluation.evaluate import Evaluation
+from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import csv_rows, evaluation_json
 from denselab.inference.files import write_bytes, write_text
 from denselab.measure.kept import KeptLabels

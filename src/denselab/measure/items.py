@@ -21,7 +21,7 @@ def predict_items(
     bar: Progress,
     plain: KeptLabels | None = None,
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
-    """(name, truth, prediction) of each item in order, for evaluation.evaluate.
+    """(name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
     kept: where the predictions go.
     plain: where to keep what the network says before the plan's CRF; the network runs once for both.

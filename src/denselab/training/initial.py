@@ -8,7 +8,7 @@ from torch import Tensor
 
 from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
 from denselab.crf_layer.with_crf import plain_name
-from denselab.engine.segmenter import CONFIG, WEIGHTS, find_model_folder
+from denselab.engine.folder import CONFIG, WEIGHTS, find_model_folder
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.training.state import LAST
@@ -19,10 +19,10 @@ NAMED = 3  # names of tensors that a message shows
 
 @dataclass(frozen=True)
 class Initial:
-    """The weights of a model folder. architecture: as segmenter.Architecture, the class count apart, as keys of TrainConfig.
+    """The weights of a model folder. architecture: as engine.spec.Architecture, the class count apart, as keys of TrainConfig.
 
     crf_layer: keys of TrainConfig too, empty where it has none. mean, std: RGB of pictures in 0..1, as they were trained with.
-    frozen_norm: as segmenter.Architecture.
+    frozen_norm: as engine.spec.Architecture.
     """
 
     folder: Path

@@ -17,10 +17,12 @@ from denselab.config import TrainConfig
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.dataset import Dataset, Item, require_trainable
+from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
-from denselab.data.feed.transforms import Augmentation, fit_size
+from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
-from denselab.engine.segmenter import Architecture, Preprocessing, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.spec import Architecture, Preprocessing
 from denselab.errors import ConfigError
 from denselab.losses import Loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights

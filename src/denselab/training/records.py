@@ -12,7 +12,7 @@ from typing import Any
 
 from denselab.checkpoint import describe_os_error, write_file
 from denselab.console import remark
-from denselab.engine.segmenter import json_bytes
+from denselab.engine.folder import json_bytes
 from denselab.errors import ResourceError
 from denselab.runtime import cpu_count, total_memory, versions
 

@@ -18,7 +18,7 @@ from typing import Any
 from denselab.checkpoint import PREVIOUS, unpack_json
 from denselab.config import parse_duration, read_settings
 from denselab.data.dataset import Dataset
-from denselab.engine.segmenter import resolve_device
+from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.training.recipe import DEFAULT_EPOCHS
 from denselab.training.records import CONFIG, LOG, RunRecords, read_metrics

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.checkpoint import pack_tensors, read_newest_folder, unpack_json, unpack_tensors, write_folder
-from denselab.engine.segmenter import json_bytes
+from denselab.engine.folder import json_bytes
 from denselab.errors import CheckpointError
 
 FORMAT = 1
