@@ -1,7 +1,6 @@
 """The dense CRF behind a network: parameters, refinement in the predictor, steps, search, halves, probability files."""
 
 import contextlib
-import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from denselab.console import Progress
 from denselab.crf import PRESETS, Parameters, refine
-from denselab.data.dataset import Dataset, Item
+from denselab.data.dataset import Item
 from denselab.data.item import FileLabels
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
-from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.inference import Options, Predictor
-from denselab.inference.collection import KeptLabels, predict_items
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import ConfigError, DataError
+from denselab.inference import Predictor
 from denselab.inference.crf_steps import class_to_show, step_pictures, write_steps
 from denselab.inference.refinement import changed, parameters_for, probs_of_labels, refined, refined_steps
 from denselab.labels import LabelEntry, LabelSpace
@@ -83,15 +80,15 @@ def test_the_crf_repairs_what_the_picture_shows() -> None:
     assert np.allclose(last, refined(image, probs, FEW), atol=1e-6)
 
 
-def test_the_predictor_refines(segmenter: Segmenter) -> None:
+def test_the_predictor_refines(engine: TorchEngine) -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
-    plain = Predictor(segmenter)
-    tuned = Predictor(replace(segmenter, crf=FEW))
+    plain = Predictor(engine)
+    tuned = Predictor(replace(engine, spec=replace(engine.spec, crf=FEW)))
     wanted = refine(image, plain(image).probs, FEW)
     assert np.array_equal(plain(image, crf=FEW).probs, wanted)
     assert np.array_equal(tuned(image, crf=True).probs, wanted)
     assert np.array_equal(tuned(image, crf=True).labels, wanted.argmax(0))
-    assert np.array_equal(tuned.labels(image, Options(crf=FEW)), wanted.argmax(0))
+    assert np.array_equal(tuned.labels(image, tuned.plan(crf=FEW)), wanted.argmax(0))
     assert np.array_equal(tuned(image).probs, plain(image).probs), "without crf=True nothing changes"
     for more in ({"tta": True}, {"window": (16, 16)}):
         expected = refine(image, plain(image, **more).probs, FEW)
@@ -99,19 +96,6 @@ def test_the_predictor_refines(segmenter: Segmenter) -> None:
     fast = refine(image, plain(image).probs, FEW, fast=True)
     assert np.array_equal(plain(image, crf=FEW, crf_fast=True).probs, fast)
     assert not np.array_equal(fast, wanted)
-
-
-def test_items_with_and_without_the_crf_come_from_one_run(segmenter: Segmenter, tmp_path: Path) -> None:
-    PILImage.fromarray(two_colours(8, 12)).save(tmp_path / "p.png")
-    PILImage.fromarray(np.zeros((8, 12), np.uint8)).save(tmp_path / "l.png")
-    item = Item("p", tmp_path / "p.png", FileLabels(tmp_path / "l.png"), "val")
-    dataset = Dataset(tmp_path, "test", "index", segmenter.label_space, (item,))
-    kept, plain, predictor = KeptLabels(), KeptLabels(), Predictor(segmenter)
-    bar = Progress("test", 1, "pictures")
-    [(_, _, labels)] = predict_items(predictor, dataset, [item], Options(crf=FEW), kept, bar, plain)
-    assert len(segmenter.model.runs) == 1
-    assert np.array_equal(labels, predictor(tmp_path / "p.png", crf=FEW).labels)
-    assert np.array_equal(plain["p"], predictor(tmp_path / "p.png").labels)
 
 
 def test_steps_are_drawn(tmp_path: Path) -> None:
@@ -145,31 +129,6 @@ def test_hard_labels_and_a_confidence() -> None:
     probs = probs_of_labels(labels, 3, 0.7, 255)
     assert probs[:, 0, 0] == pytest.approx([0.7, 0.15, 0.15])
     assert probs[:, 1, 1] == pytest.approx([1 / 3] * 3)
-
-
-def test_parameters_are_stored_with_a_model(tmp_path: Path) -> None:
-    architecture = Architecture("unet_small", 2)
-    preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.2,) * 3)
-    network = architecture.create().eval()
-    device = next(network.parameters()).device
-    save_segmenter(
-        Segmenter(network, architecture, TWO, preprocessing, device, {}), tmp_path / "m", "a card of its own"
-    )
-    before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
-    assert "crf" not in json.loads(before["config.json"])
-    assert load_segmenter(tmp_path / "m", "cpu").crf is None
-    store_crf(tmp_path / "m", FEW)
-    assert load_segmenter(tmp_path / "m", "cpu").crf == FEW
-    after = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
-    assert {name for name in before if before[name] != after[name]} == {"config.json", "manifest.json"}
-    save_segmenter(load_segmenter(tmp_path / "m", "cpu"), tmp_path / "n")
-    assert load_segmenter(tmp_path / "n", "cpu").crf == FEW
-    config = json.loads(after["config.json"])
-    config["crf"] = {"sxy": 3}
-    save_segmenter(load_segmenter(tmp_path / "m", "cpu"), tmp_path / "broken")
-    (tmp_path / "broken" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="damaged"):
-        load_segmenter(tmp_path / "broken", "cpu")
 
 
 def test_coarse_to_fine_finds_the_top_of_a_hill() -> None:

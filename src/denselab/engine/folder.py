@@ -12,9 +12,9 @@ from denselab.crf import Parameters
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
-from denselab.engine.network import load_weights
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
+from denselab.engine.weights import load_weights
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel

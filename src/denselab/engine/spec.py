@@ -44,9 +44,22 @@ class Architecture:
 
     def create(self, pretrained: Pretrained = "no") -> SegmentationModel:
         """The network, its encoder with random or ImageNet weights."""
-        from denselab.engine.network import create_network  # here: a spec is read without torch
+        from denselab.build import create_model  # here: a spec is read without torch
+        from denselab.crf_layer.with_crf import WithCRF
+        from denselab.models.deeplab_v2 import DeepLabV2
 
-        return create_network(self, pretrained)
+        model = create_model(
+            self.name,
+            self.num_classes,
+            encoder=self.encoder,
+            output_stride=self.output_stride,
+            in_channels=self.in_channels,
+            aux=self.aux,
+            pretrained=pretrained,
+        )
+        if self.frozen_norm and isinstance(model, DeepLabV2):
+            model.freeze_norm()
+        return WithCRF(model, self.crf_layer) if self.crf_layer else model
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from denselab.checkpoint import read_torch_file
 from denselab.console import remark
 from denselab.data.layouts.tables import voc_label_space
 from denselab.engine.device import resolve_device
-from denselab.engine.network import load_weights
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
+from denselab.engine.weights import load_weights
 from denselab.errors import CheckpointError
 
 PREFIX = "torchvision:"

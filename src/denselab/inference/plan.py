@@ -43,8 +43,8 @@ class Plan:
             check_window(self.window)
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
-        if self.samples < 0 or self.samples == 1:
-            raise ConfigError(f"{self.samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
+        if self.samples != 0:
+            check_samples(self.samples)
 
     @property
     def engine(self) -> Engine:
@@ -80,6 +80,13 @@ def plan_for(
     if samples:
         engine.require_sampling()
     return plan
+
+
+def check_samples(samples: int) -> int:
+    """The number of samples, where an uncertainty can be made from so many. Raises ConfigError."""
+    if samples < 2:
+        raise ConfigError(f"{samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
+    return samples
 
 
 def check_window(window: tuple[int, int]) -> None:

@@ -22,7 +22,7 @@ from denselab.errors import ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source
 from denselab.inference.pictures import Picture, as_image, files_of, name_of, named, several
-from denselab.inference.plan import SAMPLES, Plan, plan_for
+from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
 from denselab.inference.refinement import Choice
 from denselab.inference.run import labels_of, probs_of, run
@@ -90,7 +90,8 @@ class Predictor:
         Raises ConfigError for options that make no sense, DataError for what cannot be read, ShapeError for arrays that
         are no pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
-        plan = self.plan(tta=tta, window=window, samples=samples if uncertainty else 0, crf=crf, crf_fast=crf_fast)
+        runs = check_samples(samples) if uncertainty else 0
+        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast)
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, sources)
         if (pictures := several(picture)) is not None:

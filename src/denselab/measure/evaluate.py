@@ -26,7 +26,7 @@ class Measured:
     evaluation: the counts and every score made from them.
     kept: its label maps by picture.
     dataset, items: what it was measured on; the items are sorted by name, as the evaluation is.
-    plan: how the pictures were run.
+    plan: how the pictures were run, where a plan did it.
     paired: without and with the CRF; None for a plan without one.
     """
 
@@ -34,7 +34,7 @@ class Measured:
     kept: KeptLabels
     dataset: Dataset
     items: Sequence[Item]
-    plan: Plan
+    plan: Plan | None = None
     paired: Paired | None = None
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ class Measured:
 
     def crf_facts(self) -> dict[str, Any]:
         """What evaluation.json says of the CRF under "crf"; {} without one."""
-        if self.paired is None or self.plan.crf is None:
+        if self.paired is None or self.plan is None or self.plan.crf is None:
             return {}
         facts = {"parameters": asdict(self.plan.crf), "fast": self.plan.crf_fast, **self.paired.to_dict()}
         return {"crf": facts}
