@@ -14,6 +14,7 @@ from denselab.convert.names_tf import map_tensorflow, module_path
 from denselab.encoders.xception import Xception
 from denselab.engine.folder import load_engine
 from denselab.errors import CheckpointError
+from denselab.inference import Predictor
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v3plus import DeepLabV3Plus
 
@@ -235,7 +236,7 @@ def test_a_whole_file_becomes_a_model_folder(write, tmp_path: Path, frozen: bool
     np.testing.assert_array_equal(own["encoder.expanded_conv_3.expand.conv.weight"].numpy()[..., 0, 0], kernel[0, 0].T)
     np.testing.assert_array_equal(own["logits.bias"].numpy(), values["logits/semantic/biases"])
     assert isinstance(loaded.network, nn.Module)
-    assert loaded.labels(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30)
+    assert Predictor(loaded).labels(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30)
 
 
 def test_a_number_of_classes_that_no_label_map_holds_is_refused(write, tmp_path: Path) -> None:

@@ -209,6 +209,6 @@ def test_an_untrained_network_is_the_same_each_time_and_leaves_the_generator_alo
     before = torch.random.get_rng_state()
     first, second = untrained("unet_small", "cpu"), untrained("unet_small", "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.model.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
     assert first.spec.label_space.names[15] == "person"
     assert not first.network.training
