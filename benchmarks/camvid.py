@@ -26,10 +26,9 @@ import torch
 
 import denselab as dl
 from denselab.config import make_settings
-from denselab.console import progress, remark
-from denselab.evaluation import Evaluation, count_pictures
-from denselab.inference import Options
-from denselab.inference.collection import KeptLabels, predict_items
+from denselab.console import remark
+from denselab.evaluation import Evaluation
+from denselab.measure.evaluate import measure
 from denselab.models import MODELS
 from denselab.report.run_report import write_report
 from denselab.run_folder import CONFIG, ENVIRONMENT, EVALUATION, SUMMARY, has_state
@@ -325,9 +324,8 @@ def scores(run: Path, data: str, device: str) -> dict[str, dict[str, float]]:
     counted = json.loads((run / EVALUATION).read_text())["exact"]
     found = {"val": percentages(Evaluation.from_dict(counted))}
     if items := dataset.of_split("test"):
-        with progress("scoring test", len(items), "pictures") as bar:
-            results = predict_items(dl.load(run, device), dataset, items, Options(), KeptLabels(), bar)
-            found["test"] = percentages(count_pictures(results, dataset.label_space))
+        measured = measure(dl.load(run, device).plan(), dataset, items, what="scoring test")
+        found["test"] = percentages(measured.evaluation)
     return found
 
 

@@ -86,7 +86,7 @@ def expected(data: Path, folder: Path) -> list[Path]:
 
 def export(run: Path) -> None:
     """torch.export of the trained network: the same logits as it gives itself."""
-    model = dl.load(run, "cpu").segmenter.model.eval()
+    model = dl.load(run, "cpu").engine.network.eval()
     images = torch.rand(1, 3, *SIZE)
     with torch.inference_mode():
         program = torch.export.export(model, (images,))

@@ -32,8 +32,9 @@ from torchvision.transforms import v2
 
 from denselab.data import Item, open_dataset
 from denselab.data.feed.cache import SampleCache
+from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import train_loader
-from denselab.data.feed.transforms import Augmentation, fit_size, normalise
+from denselab.data.feed.transforms import Augmentation, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 8

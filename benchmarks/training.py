@@ -52,7 +52,7 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     from denselab.build import create_model
     from denselab.config import LossTerm, make_settings
     from denselab.data.feed.loading import Batch
-    from denselab.engine.segmenter import Preprocessing
+    from denselab.engine.spec import Preprocessing
     from denselab.losses import create_loss, loss_with_auxiliary
     from denselab.training.optim import make_optimizer
     from denselab.training.recipe import Facts, choose_recipe

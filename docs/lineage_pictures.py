@@ -19,7 +19,9 @@ from torch.nn import functional as F
 import denselab as dl
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.data.feed.resample import resize_image
-from denselab.engine.segmenter import Segmenter, load_segmenter
+from denselab.engine.folder import load_engine
+from denselab.engine.torch_engine import TorchEngine
+from denselab.inference import Predictor
 from denselab.inspection.receptive import effective_receptive_field
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
@@ -52,7 +54,7 @@ def main() -> None:
             print(OUT / f"{name}.png")
 
 
-def trained(name: str, runs: Path, minutes: float) -> Segmenter:
+def trained(name: str, runs: Path, minutes: float) -> TorchEngine:
     """The network of that name, trained on 400 drawn scenes, or read from an earlier call."""
     if not (runs / name / SUMMARY).is_file():
         settings = {"pretrained": "no", **NETWORKS[name]}
@@ -64,18 +66,18 @@ def trained(name: str, runs: Path, minutes: float) -> Segmenter:
             resume=has_state(runs / name),
             **settings,
         )
-    return load_segmenter(runs / name, "cpu")
+    return load_engine(runs / name, "cpu")
 
 
-def outputs(segmenter: Segmenter, image: Picture, paths: list[str]) -> dict[str, Tensor]:
+def outputs(engine: TorchEngine, image: Picture, paths: list[str]) -> dict[str, Tensor]:
     """{module path: (C, h, w)} of the named modules while the picture runs through."""
     found: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, object, Tensor], None]:
         return lambda module, inputs, output: found.__setitem__(path, output[0].detach())
 
-    handles = [segmenter.model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
-    segmenter.logits([image])
+    handles = [engine.network.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
+    Predictor(engine).labels(image)
     for handle in handles:
         handle.remove()
     return found
@@ -165,10 +167,10 @@ def enlarging(runs: Path, minutes: float) -> Picture:
 
 def skips(runs: Path, minutes: float) -> Picture:
     """FCN's score maps: stride 32, then with pool4, then with pool3."""
-    segmenter, image = trained("fcn8s", runs, minutes), scene()
-    found = outputs(segmenter, image, ["score_fr", "fuse_stride16", "fuse_stride8"])
+    engine, image = trained("fcn8s", runs, minutes), scene()
+    found = outputs(engine, image, ["score_fr", "fuse_stride16", "fuse_stride8"])
     captions = ["stride 32: score_fr", "with stride 16", "with stride 8", "enlarged by 8"]
-    final = colour_map(segmenter.labels(image), SYNTHETIC_LABELS)
+    final = colour_map(Predictor(engine).labels(image), SYNTHETIC_LABELS)
     cropped = [
         labels_of(found[name])[: 96 // stride, : 128 // stride] for name, stride in zip(found, (32, 16, 8), strict=True)
     ]
@@ -251,9 +253,9 @@ def framed(image: Picture, box: tuple[int, int, int, int]) -> Picture:
 
 def unpooling(runs: Path, minutes: float) -> Picture:
     """SegNet-Basic's decoder after each unpooling and each convolution."""
-    segmenter, image = trained("bayesian", runs, minutes), scene()
-    paths = list(segmenter.model.landmarks())
-    found = outputs(segmenter, image, paths)
+    engine, image = trained("bayesian", runs, minutes), scene()
+    paths = list(engine.network.landmarks())
+    found = outputs(engine, image, paths)
     pictures = [enlarged(strongest(found[p]), (192, 256)) for p in paths[:-1]]
     captions = [f"{p.removesuffix('_bn')}: {found[p].shape[1]}x{found[p].shape[2]}" for p in paths[:-1]]
     scores = enlarged(labels_of(found[paths[-1]]), (192, 256))
@@ -273,9 +275,9 @@ def uncertainty(runs: Path, minutes: float) -> Picture:
 
 def aspp(runs: Path, minutes: float) -> Picture:
     """What the branches of DeepLabV3+'s ASPP respond to: the 1x1 convolution, then three rates."""
-    segmenter, image = trained("deeplabv3plus", runs, minutes), scene()
+    engine, image = trained("deeplabv3plus", runs, minutes), scene()
     paths = ["aspp.aspp0", *(f"aspp.aspp{i}_pointwise" for i in (1, 2, 3))]
-    found = outputs(segmenter, image, paths)
+    found = outputs(engine, image, paths)
     captions = ["picture", "1x1", *(f"3x3, rate {rate}" for rate in (6, 12, 18))]
     maps = [enlarged(strongest(found[p]), (96, 128)) for p in paths]
     return grid([image, *maps], captions, columns=5, cell_width=240)
@@ -283,10 +285,10 @@ def aspp(runs: Path, minutes: float) -> Picture:
 
 def decoder(runs: Path, minutes: float) -> Picture:
     """DeepLabV3+: what comes from the depth, what from stride 4, and both together."""
-    segmenter, image = trained("deeplabv3plus", runs, minutes), scene()
-    found = outputs(segmenter, image, ["aspp", "feature_projection0", "decoder_conv1", "logits"])
+    engine, image = trained("deeplabv3plus", runs, minutes), scene()
+    found = outputs(engine, image, ["aspp", "feature_projection0", "decoder_conv1", "logits"])
     maps = [resize_image(strongest(found[p]), (96, 128)) for p in ("aspp", "feature_projection0", "decoder_conv1")]
-    final = colour_map(segmenter.labels(image), SYNTHETIC_LABELS)
+    final = colour_map(Predictor(engine).labels(image), SYNTHETIC_LABELS)
     captions = ["picture", "ASPP, stride 16", "low level, stride 4", "decoder, stride 4", "prediction"]
     return grid([image, *maps, final], captions, columns=5, cell_width=240)
 

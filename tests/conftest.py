@@ -10,7 +10,8 @@ from torch import Tensor
 
 from denselab.data import Dataset, open_dataset
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.log import HANDLER
 from denselab.models.base import SegmentationModel
@@ -91,8 +92,8 @@ def space() -> LabelSpace:
 
 
 @pytest.fixture
-def segmenter(space: LabelSpace) -> Segmenter:
+def engine(space: LabelSpace) -> TorchEngine:
     """The nearest-colour network, fed with pictures fitted into 32x32."""
     preprocessing = Preprocessing((32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)
     architecture = Architecture("nearest", len(COLOURS))
-    return Segmenter(NearestColour().eval(), architecture, space, preprocessing, torch.device("cpu"), {})
+    return TorchEngine(ModelSpec(architecture, space, preprocessing), NearestColour().eval(), torch.device("cpu"))

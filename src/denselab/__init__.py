@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
     from denselab.labels import LabelEntry, LabelSpace
+    from denselab.measure.evaluate import evaluate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "check_dataset",
     "convolutionalize",
     "create_model",
+    "evaluate",
     "load",
     "open_dataset",
     "train",
@@ -41,6 +43,7 @@ _HOMES = {
     "check_dataset": "data.audit.check",
     "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
+    "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",
     "train": "api",

@@ -21,7 +21,9 @@ from denselab.cli.evaluate import evaluate
 from denselab.cli.predict import predict
 from denselab.crf import Parameters
 from denselab.data import open_dataset
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
+from denselab.engine.folder import load_engine, save_engine, store_crf
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError, Interrupted
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.paired import ENOUGH_PICTURES
@@ -81,8 +83,10 @@ def run(noisy: Path, tmp_path: Path) -> Path:
     """A run folder with that network."""
     space, folder = open_dataset(noisy).label_space, tmp_path / "run"
     preprocessing = Preprocessing((HEIGHT, WIDTH), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    segmenter = Segmenter(by_brightness(), Architecture("pixelwise", 2), space, preprocessing, torch.device("cpu"), {})
-    save_segmenter(segmenter, folder / "model")
+    engine = TorchEngine(
+        ModelSpec(Architecture("pixelwise", 2), space, preprocessing), by_brightness(), torch.device("cpu")
+    )
+    save_engine(engine, folder / "model")
     return folder
 
 
@@ -101,7 +105,7 @@ def test_tune_writes_parameters_that_help(
 ) -> None:
     monkeypatch.setattr("denselab.refine.search.RANDOM_CANDIDATES", 8)
     tune(str(run), str(noisy), strategy=strategy, device="cpu")
-    document, stored = told(run), load_segmenter(run, "cpu").crf
+    document, stored = told(run), load_engine(run, "cpu").spec.crf
     assert document["helps"]
     assert document["stored"]
     assert document["stored_before"] is None
@@ -110,7 +114,7 @@ def test_tune_writes_parameters_that_help(
     assert judged["miou_difference_low"] > 0.05
     assert judged["totals"]["miou"]["after"] > judged["totals"]["miou"]["before"]
     assert judged["totals"]["boundary_f1"]["after"] > judged["totals"]["boundary_f1"]["before"]
-    assert {row["name"] for row in judged["classes"]} == set(load_segmenter(run, "cpu").label_space.names)
+    assert {row["name"] for row in judged["classes"]} == set(load_engine(run, "cpu").spec.label_space.names)
     chosen, judges = set(document["chosen_on"]["pictures"]), set(document["judged_on"])
     assert len(chosen) == len(judges) == PICTURES / 2
     assert not chosen & judges, "pictures that chose the parameters must not judge them"
@@ -156,7 +160,7 @@ def test_an_interrupted_search_keeps_its_best(run: Path, noisy: Path, monkeypatc
         tune(str(run), str(noisy), device="cpu", as_json=True)
     assert caught.value.exit_code == 130
     assert told(run)["stopped"]
-    assert load_segmenter(run, "cpu").crf == SMOOTH
+    assert load_engine(run, "cpu").spec.crf == SMOOTH
 
 
 def test_a_tiny_budget_still_gives_an_honest_answer(run: Path, noisy: Path) -> None:
@@ -208,7 +212,7 @@ def test_parameters_stored_before_give_way_only_to_better_ones(
     store_crf(run / "model", before)
     monkeypatch.setattr(tuning_module, "search", trying(new))
     tune(str(run), str(noisy), device="cpu", as_json=True)
-    assert load_segmenter(run, "cpu").crf == SMOOTH
+    assert load_engine(run, "cpu").spec.crf == SMOOTH
     document, verdict = told(run), told(run)["verdict"]
     assert document["helps"], "both do, against no CRF"
     was, now = document["stored_before"]["judged_miou"], document["judged"]["totals"]["miou"]["after"]
@@ -226,7 +230,7 @@ def test_too_few_pictures_keep_what_was_stored(run: Path, few: Path, monkeypatch
     document = told(run)
     assert document["stored_before"]["judged_miou"] < document["judged"]["totals"]["miou"]["after"]
     assert "the parameters stored before are kept (mIoU" in document["verdict"]
-    assert load_segmenter(run, "cpu").crf == WEAK
+    assert load_engine(run, "cpu").spec.crf == WEAK
 
 
 def test_tune_refuses(run: Path, noisy: Path) -> None:

@@ -10,7 +10,9 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.cli.explain import explain
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, NoSuchPath, ResourceError
 from denselab.inspection.explanation import Effect
 from denselab.inspection.receptive import Box
@@ -24,16 +26,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space = LabelSpace(tuple(LabelEntry(i, name, (90 * i, 40, 200 - 90 * i)) for i, name in enumerate(names)))
     architecture = Architecture("unet_small", 3)
     torch.manual_seed(0)
-    segmenter = Segmenter(
+    engine = TorchEngine(
+        ModelSpec(architecture, space, Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))),
         architecture.create().eval(),
-        architecture,
-        space,
-        Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         torch.device("cpu"),
-        {},
     )
     folder = tmp_path_factory.mktemp("runs") / "streets"
-    save_segmenter(segmenter, folder / "model")
+    save_engine(engine, folder / "model")
     return folder
 
 

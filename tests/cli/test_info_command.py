@@ -8,7 +8,9 @@ import torch
 
 from denselab.cli.info import info, picture_size
 from denselab.cli.models import models, table_lines
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.subject import find_subject
 from denselab.inspection.summary import facts_of
@@ -24,7 +26,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     preprocessing = Preprocessing((48, 64), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     folder = tmp_path_factory.mktemp("runs") / "streets"
     model = architecture.create().eval()
-    save_segmenter(Segmenter(model, architecture, space, preprocessing, torch.device("cpu"), {}), folder / "model")
+    save_engine(
+        TorchEngine(ModelSpec(architecture, space, preprocessing), model, torch.device("cpu")), folder / "model"
+    )
     return folder
 
 

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from denselab.cli.main import app
 from denselab.data import Dataset
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import NoSuchPath
 
 CASES = {
@@ -58,8 +60,9 @@ def place(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     architecture = Architecture("unet_small", tiny_data.label_space.num_classes)
     rule = Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = architecture.create().eval()
-    model = Segmenter(network, architecture, tiny_data.label_space, rule, next(network.parameters()).device, {})
-    save_segmenter(model, folder / "model")
+    spec = ModelSpec(architecture, tiny_data.label_space, rule)
+    model = TorchEngine(spec, network, next(network.parameters()).device)
+    save_engine(model, folder / "model")
     return folder
 
 

@@ -10,14 +10,18 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from denselab.cli.evaluate import default_folder, evaluate, fitting_labels, split_of_run
-from denselab.cli.predict import predict, window_size
+from denselab.cli.evaluate import evaluate
+from denselab.cli.options import window_size
+from denselab.cli.predict import predict
 from denselab.data import open_dataset
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError, ResourceError, SkippedInputs
 from denselab.evaluation.evaluation import Evaluation
-from denselab.labels import LabelEntry, LabelSpace
+from denselab.labels import LabelSpace
+from denselab.measure.data import split_of_run
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,9 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             network(torch.randn(4, 3, 40, 56))
     network.eval()
     folder = tmp_path_factory.mktemp("runs") / "streets"
-    save_segmenter(Segmenter(network, architecture, space, preprocessing, torch.device("cpu"), {}), folder / "model")
+    save_engine(
+        TorchEngine(ModelSpec(architecture, space, preprocessing), network, torch.device("cpu")), folder / "model"
+    )
     return folder
 
 
@@ -169,34 +175,3 @@ def test_eval_draws_the_split_of_the_run(run: Path, data: Path, tmp_path: Path) 
     measured = (tmp_path / "run" / "eval-val" / "pictures.csv").read_text().splitlines()[1:]
     expected = [item.name for item in open_dataset(pool, seed=3, val_fraction=0.4).of_split("val")]
     assert sorted(line.split(",")[0] for line in measured) == sorted(expected)
-
-
-def test_results_go_into_the_run_or_beside(run: Path, tmp_path: Path) -> None:
-    assert default_folder(str(run), "some/data", "val") == run / "eval-val"
-    assert default_folder(str(run / "model"), "some/data", "test") == Path("denselab-eval/model-data-test")
-
-
-MODEL = LabelSpace(
-    (LabelEntry(0, "ground", (0, 0, 0)), LabelEntry(4, "tree", (1, 1, 1)), LabelEntry(7, "car", (2, 2, 2)))
-)
-
-
-def test_labels_of_the_data_that_fit_the_model(capsys: pytest.CaptureFixture[str]) -> None:
-    void = LabelEntry(255, "void", (9, 9, 9), "ignore")
-    fewer = LabelSpace((LabelEntry(0, "ground", (5, 5, 5)), LabelEntry(7, "class 7", (6, 6, 6)), void))
-    fitted = fitting_labels(fewer, MODEL, "data")
-    assert fitted.names == MODEL.names
-    assert fitted.encode(np.array([0, 7, 255])).tolist() == [0, 2, 255]
-    assert "data does not name its labels" in capsys.readouterr().err  # never silently
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        (LabelEntry(4, "car", (0, 0, 0)), "label 4 'car' does not fit the model, where 4 is 'tree'"),
-        (LabelEntry(5, "tree", (0, 0, 0)), "there is no 5 .*0 ground, 4 tree, 7 car"),
-    ],
-)
-def test_labels_of_the_data_that_do_not(entry: LabelEntry, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        fitting_labels(LabelSpace((entry,)), MODEL, "data")

@@ -21,7 +21,9 @@ from denselab.convert.mapping import Reading, check_fit
 from denselab.convert.names_caffe import map_caffe
 from denselab.convert.names_torch import map_state
 from denselab.encoders.vgg import VGG16, VGG16Classifier
-from denselab.engine.segmenter import Preprocessing, forward_images, load_segmenter
+from denselab.engine.folder import load_engine
+from denselab.engine.spec import Preprocessing
+from denselab.engine.torch_engine import forward_images
 from denselab.layers.upsample import bilinear_kernel
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v1 import LARGE_FOV, DeepLabMSc, VGG16FieldOfView
@@ -267,10 +269,10 @@ def test_segnet_basic_of_the_zoo(rng: np.random.Generator, write, tmp_path: Path
     path = tmp_path / f"{model}_camvid.caffemodel"
     path.write_bytes(write.caffemodel(weights))
     convert_file(path, "caffe", model, tmp_path / "out")
-    loaded = load_segmenter(tmp_path / "out", "cpu")
-    assert loaded.label_space.names[0] == "sky"
+    loaded = load_engine(tmp_path / "out", "cpu")
+    assert loaded.spec.label_space.names[0] == "sky"
     with torch.no_grad():
-        actual = forward_images(loaded.model, images, loaded.preprocessing, CPU)
+        actual = forward_images(loaded.network, images, loaded.spec.preprocessing, CPU)
     assert_equal_logits(actual, caffe_basic(weights, bgr(images, (0, 0, 0))))
 
 
@@ -454,8 +456,8 @@ def test_a_frozen_graph_of_deeplab(rng: np.random.Generator, write, tmp_path: Pa
     path = tmp_path / "frozen_inference_graph.pb"
     path.write_bytes(write.frozen_graph(values | {name: np.asarray(value) for name, value in scalars.items()}))
     convert_file(path, "tf", "deeplabv3plus_mobilenetv2", tmp_path / "out")
-    loaded = load_segmenter(tmp_path / "out", "cpu")
+    loaded = load_engine(tmp_path / "out", "cpu")
     with torch.no_grad():
-        actual = forward_images(loaded.model, images, replace(loaded.preprocessing, pad_to=None), CPU)
+        actual = forward_images(loaded.network, images, replace(loaded.spec.preprocessing, pad_to=None), CPU)
         expected = tensorflow_mobilenet(values, images.float() * scalars["mul/x"] - scalars["sub/y"])
     assert_equal_logits(actual, expected)

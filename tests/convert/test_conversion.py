@@ -20,8 +20,11 @@ from denselab.convert import conversion
 from denselab.convert.conventions import Colours, label_space_of, preprocessing_of, read_label_table
 from denselab.convert.conversion import convert_file
 from denselab.data.feed.transforms import normalise
-from denselab.engine.segmenter import Architecture, Segmenter, load_segmenter
+from denselab.engine.folder import load_engine
+from denselab.engine.spec import Architecture, ModelSpec
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError, DataError, NoSuchPath
+from denselab.inference import Predictor
 from denselab.models import MODELS
 
 LRASPP = "lraspp_mobilenet_v3_large"
@@ -55,13 +58,13 @@ def test_torchvision_weights_become_a_folder_that_predicts_the_same(
     assert facts["untouched"] == []
     assert facts["preprocessing"]["fit"] == "shorter"
 
-    segmenter = load_segmenter(tmp_path / "out", "cpu")
+    engine = load_engine(tmp_path / "out", "cpu")
     image = np.random.default_rng(0).integers(0, 256, (520, 540, 3), dtype=np.uint8)  # no resizing at 520
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
         expected = theirs((pixels - mean) / std)["out"]
-    torch.testing.assert_close(segmenter.logits([image]), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(engine.logits(image[None]), expected, atol=1e-5, rtol=1e-4)
     assert denselab.load(tmp_path / "out", device="cpu").label_space.names[15] == "person"
     card = (tmp_path / "out" / "README.md").read_text()
     assert facts["sha256"] in card
@@ -75,9 +78,9 @@ def test_a_new_score_layer_for_other_classes(weights: Path, tmp_path: Path, caps
     assert "taken: backbone, classifier.cbr.0, classifier.cbr.1, classifier.scale.1\n" in said
     assert "4 tensors start anew: classifier.low_classifier, classifier.high_classifier\n" in said
     assert "left out of the file: classifier.low_classifier.weight (21, 40, 1, 1), " in said
-    segmenter = load_segmenter(tmp_path / "out", "cpu")
-    assert segmenter.label_space.names == ("class_0", "class_1", "class_2", "class_3", "class_4")
-    own = segmenter.model.state_dict()
+    engine = load_engine(tmp_path / "out", "cpu")
+    assert engine.spec.label_space.names == ("class_0", "class_1", "class_2", "class_3", "class_4")
+    own = engine.network.state_dict()
     saved = torch.load(weights, weights_only=True)
     torch.testing.assert_close(own["backbone.0.0.weight"], saved["backbone.0.0.weight"])
     assert own["classifier.high_classifier.weight"].shape == (5, 128, 1, 1)
@@ -99,7 +102,7 @@ def test_torchvision_s_imagenet_mobilenet_starts_torchvision_s_networks(model: s
     state = torchvision.models.mobilenet_v3_large(weights=None).state_dict()
     torch.save(state, tmp_path / "mobilenet_v3_large-5c1a4163.pth")
     done = convert_file(tmp_path / "mobilenet_v3_large-5c1a4163.pth", "torchvision", model, tmp_path / "out", classes=4)
-    own = done.segmenter.model.state_dict()
+    own = done.engine.network.state_dict()
     for name, tensor in state.items():
         if name.startswith("features."):
             torch.testing.assert_close(own[name.replace("features.", "backbone.", 1)], tensor, atol=0, rtol=0)
@@ -169,12 +172,12 @@ def test_a_caffe_file_from_end_to_end(write, tmp_path: Path) -> None:
     path = tmp_path / "segnet_basic_camvid.caffemodel"
     path.write_bytes(write.caffemodel(layers))
     done = convert_file(path, "caffe", "segnet_basic", tmp_path / "out")
-    loaded = load_segmenter(tmp_path / "out", "cpu")
-    assert loaded.label_space.names[:3] == ("sky", "building", "pole")
-    assert loaded.preprocessing.imgsz == (360, 480)
-    assert loaded.preprocessing.mean == (0.0, 0.0, 0.0)
-    assert loaded.preprocessing.std == pytest.approx((1 / 255,) * 3)
-    own = loaded.model.state_dict()
+    loaded = load_engine(tmp_path / "out", "cpu")
+    assert loaded.spec.label_space.names[:3] == ("sky", "building", "pole")
+    assert loaded.spec.preprocessing.imgsz == (360, 480)
+    assert loaded.spec.preprocessing.mean == (0.0, 0.0, 0.0)
+    assert loaded.spec.preprocessing.std == pytest.approx((1 / 255,) * 3)
+    own = loaded.network.state_dict()
     np.testing.assert_array_equal(own["conv1.weight"].numpy(), layers["conv1"][0][:, ::-1].astype("f4"))
     assert done.facts()["done"] == {"BGR to RGB": 1, "statistics are folded into scale and shift": 16}
 
@@ -258,46 +261,46 @@ def test_known_label_spaces(classes: int, first: str, title: str) -> None:
     assert title in name
 
 
-def random_segmenter(name: str, colours: Colours) -> Segmenter:
+def random_engine(name: str, colours: Colours) -> TorchEngine:
     """A network with random weights behind what its converted form has before it."""
     torch.manual_seed(0)
     architecture = Architecture(name, 21, MODELS[name].default_encoder)
     preprocessing = preprocessing_of(name, architecture.encoder, colours, 21)
     space, _ = label_space_of(name, 21)
-    return Segmenter(architecture.create().eval(), architecture, space, preprocessing, torch.device("cpu"), {})
+    return TorchEngine(ModelSpec(architecture, space, preprocessing), architecture.create().eval(), torch.device("cpu"))
 
 
-def padded_by_hand(segmenter: Segmenter, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def padded_by_hand(engine: TorchEngine, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, K, H, W) logits of a picture on a 513x513 canvas of the mean colour, and those of the picture without one."""
     height, width = image.shape[:2]
-    prep = segmenter.preprocessing
+    prep = engine.spec.preprocessing
     pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None], prep.mean, prep.std)
     with torch.no_grad():
-        full = segmenter.model(F.pad(pixels, (0, 513 - width, 0, 513 - height)))
-        return full[..., :height, :width], segmenter.model(pixels)
+        full = engine.network(F.pad(pixels, (0, 513 - width, 0, 513 - height)))
+        return full[..., :height, :width], engine.network(pixels)
 
 
 @pytest.mark.parametrize(("name", "colours"), [("deeplabv3plus_mobilenetv2", "tf"), ("deeplab_largefov", "caffe")])
 def test_deeplab_sees_a_picture_on_the_authors_canvas(name: str, colours: Colours) -> None:
     """Converted networks ran at the picture's own size: LargeFOV's border and all that v3+'s image pooling says were others."""
-    segmenter = random_segmenter(name, colours)
+    engine = random_engine(name, colours)
     image = np.random.default_rng(0).integers(0, 256, (333, 401, 3), dtype=np.uint8)
-    expected, bare = padded_by_hand(segmenter, image)
-    found = segmenter.logits([image])
+    expected, bare = padded_by_hand(engine, image)
+    found = engine.logits(image[None])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
     assert float((bare - expected).abs().max()) > 1e-2 * float(expected.std()), "else this test would prove nothing"
-    np.testing.assert_allclose(segmenter.probs(image), expected.softmax(1)[0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(Predictor(engine).probs(image), expected.softmax(1)[0].numpy(), atol=1e-4)
 
 
 def test_the_canvas_is_saved_with_converted_weights(tmp_path: Path) -> None:
-    original = random_segmenter("deeplabv3plus_mobilenetv2", "torch")
-    save_file(original.model.state_dict(), tmp_path / "weights.safetensors")
+    original = random_engine("deeplabv3plus_mobilenetv2", "torch")
+    save_file(original.network.state_dict(), tmp_path / "weights.safetensors")
     convert_file(tmp_path / "weights.safetensors", "torch", "deeplabv3plus_mobilenetv2", tmp_path / "out")
-    loaded = load_segmenter(tmp_path / "out", "cpu")
-    assert loaded.preprocessing.pad_to == (513, 513)
+    loaded = load_engine(tmp_path / "out", "cpu")
+    assert loaded.spec.preprocessing.pad_to == (513, 513)
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     expected, bare = padded_by_hand(loaded, image)
-    torch.testing.assert_close(loaded.logits([image]), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    torch.testing.assert_close(loaded.logits(image[None]), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
     assert not torch.allclose(bare, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
     assert "padded to 513x513" in (tmp_path / "out" / "README.md").read_text()
 

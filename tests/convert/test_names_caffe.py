@@ -19,7 +19,8 @@ from denselab.convert.names_caffe import map_caffe, resnet_name, unet_name
 from denselab.encoders.googlenet import INCEPTIONS
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.vgg import VGG16, VGG16Classifier
-from denselab.engine.segmenter import Preprocessing, forward_images
+from denselab.engine.spec import Preprocessing
+from denselab.engine.torch_engine import forward_images
 from denselab.errors import CheckpointError
 from denselab.layers.upsample import bilinear_kernel
 from denselab.models.base import SegmentationModel

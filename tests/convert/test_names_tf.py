@@ -12,8 +12,9 @@ from denselab.convert.conversion import convert_file
 from denselab.convert.mapping import check_fit, infer_classes
 from denselab.convert.names_tf import map_tensorflow, module_path
 from denselab.encoders.xception import Xception
-from denselab.engine.segmenter import load_segmenter
+from denselab.engine.folder import load_engine
 from denselab.errors import CheckpointError
+from denselab.inference import Predictor
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v3plus import DeepLabV3Plus
 
@@ -226,16 +227,16 @@ def test_a_whole_file_becomes_a_model_folder(write, tmp_path: Path, frozen: bool
     else:
         path = write.write_checkpoint(tmp_path / "model.ckpt-30000", values | {"global_step": np.array(1, np.int64)})
     convert_file(path, "tf", "deeplabv3plus_mobilenetv2", tmp_path / "out")
-    loaded = load_segmenter(tmp_path / "out", "cpu")
-    assert loaded.label_space.names[:2] == ("background", "aeroplane")
-    assert loaded.preprocessing.mean == loaded.preprocessing.std == (0.5, 0.5, 0.5)
-    assert loaded.preprocessing.imgsz == (513, 513)
-    own = loaded.model.state_dict()
+    loaded = load_engine(tmp_path / "out", "cpu")
+    assert loaded.spec.label_space.names[:2] == ("background", "aeroplane")
+    assert loaded.spec.preprocessing.mean == loaded.spec.preprocessing.std == (0.5, 0.5, 0.5)
+    assert loaded.spec.preprocessing.imgsz == (513, 513)
+    own = loaded.network.state_dict()
     kernel = values["MobilenetV2/expanded_conv_3/expand/weights"]
     np.testing.assert_array_equal(own["encoder.expanded_conv_3.expand.conv.weight"].numpy()[..., 0, 0], kernel[0, 0].T)
     np.testing.assert_array_equal(own["logits.bias"].numpy(), values["logits/semantic/biases"])
-    assert isinstance(loaded.model, nn.Module)
-    assert loaded.labels(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30)
+    assert isinstance(loaded.network, nn.Module)
+    assert Predictor(loaded).labels(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30)
 
 
 def test_a_number_of_classes_that_no_label_map_holds_is_refused(write, tmp_path: Path) -> None:

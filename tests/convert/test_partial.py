@@ -20,7 +20,7 @@ from denselab.convert.names_tf import map_tensorflow
 from denselab.convert.names_torch import map_state
 from denselab.convert.partial import by_layer, encoder_tensors, fitting_layers, may_start_anew
 from denselab.encoders.vgg import BLOCKS
-from denselab.engine.segmenter import Architecture
+from denselab.engine.spec import Architecture
 from denselab.errors import CheckpointError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel

@@ -16,8 +16,11 @@ from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data import Dataset
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
+from denselab.inference import Predictor
 from denselab.memory import map_bytes
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
@@ -172,7 +175,7 @@ def test_a_run_learns_and_the_crf_with_it(run: Path) -> None:
     losses = [row["loss"] for row in read_metrics(run, "step")]
     validations = [row["train_loss"] for row in read_metrics(run, "validation")]
     assert validations[-1] < validations[0], (validations, losses)
-    model = load_segmenter(run, "cpu").model
+    model = load_engine(run, "cpu").network
     assert isinstance(model, WithCRF)
     started = WithCRF(copy.deepcopy(model.network), model.crf.settings).crf
     for name, value in model.crf.named_parameters():
@@ -182,14 +185,14 @@ def test_a_run_learns_and_the_crf_with_it(run: Path) -> None:
 
 def test_a_model_folder_builds_it_again(run: Path, tiny_data: Dataset) -> None:
     """config.json holds the CRF's numbers, the weights its parameters and the normalisation."""
-    segmenter = load_segmenter(run, "cpu")
-    chosen = segmenter.architecture.crf_layer
+    engine = load_engine(run, "cpu")
+    chosen = engine.spec.architecture.crf_layer
     assert chosen == CRFSettings(theta_alpha=20.0, theta_beta=10.0)
-    assert isinstance(segmenter.model, WithCRF)
-    assert segmenter.model.crf.settings == chosen
-    torch.testing.assert_close(segmenter.model.mean, torch.tensor(segmenter.preprocessing.mean))
+    assert isinstance(engine.network, WithCRF)
+    assert engine.network.crf.settings == chosen
+    torch.testing.assert_close(engine.network.mean, torch.tensor(engine.spec.preprocessing.mean))
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    np.testing.assert_allclose(segmenter.probs(image).sum(0), 1, atol=1e-5)
+    np.testing.assert_allclose(Predictor(engine).probs(image).sum(0), 1, atol=1e-5)
     assert "with a CRF layer" in (run / "model" / "README.md").read_text()
 
 
@@ -204,21 +207,21 @@ def test_init_from_the_plain_network_and_back(
     """The paper's two stages: the network first, then network and CRF together; and a CRF can be left out again."""
     plain = Architecture("deeplabv3plus", tiny_data.label_space.num_classes, "mobilenetv3_small_050")
     preprocessing = Preprocessing((32, 48), *NORMALISATION)
-    first = Segmenter(plain.create(), plain, tiny_data.label_space, preprocessing, torch.device("cpu"), {})
-    save_segmenter(first, tmp_path / "plain")
+    first = TorchEngine(ModelSpec(plain, tiny_data.label_space, preprocessing), plain.create(), torch.device("cpu"))
+    save_engine(first, tmp_path / "plain")
     still = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     whole = {**still, "init": str(tmp_path / "plain"), "crf_layer": True, "model": None, "encoder": None}
     run_training(make_settings(whole), tiny_data, tmp_path / "whole")
-    found = load_segmenter(tmp_path / "whole", "cpu")
-    assert isinstance(found.model, WithCRF)
-    assert found.preprocessing.mean == NORMALISATION[0]
-    torch.testing.assert_close(found.model.mean, torch.tensor(NORMALISATION[0]))
+    found = load_engine(tmp_path / "whole", "cpu")
+    assert isinstance(found.network, WithCRF)
+    assert found.spec.preprocessing.mean == NORMALISATION[0]
+    torch.testing.assert_close(found.network.mean, torch.tensor(NORMALISATION[0]))
     assert "start fresh: crf." in (tmp_path / "whole" / "log.txt").read_text()
-    same = first.model.state_dict()
-    for name, value in found.model.network.named_parameters():
+    same = first.network.state_dict()
+    for name, value in found.network.network.named_parameters():
         torch.testing.assert_close(value, same[name])
     run_training(make_settings({**still, "init": str(run), "crf_layer": False}), tiny_data, tmp_path / "without")
-    assert not isinstance(load_segmenter(tmp_path / "without", "cpu").model, WithCRF)
+    assert not isinstance(load_engine(tmp_path / "without", "cpu").network, WithCRF)
 
 
 def test_init_from_a_network_with_a_crf_goes_on_with_it(
@@ -229,7 +232,7 @@ def test_init_from_a_network_with_a_crf_goes_on_with_it(
     del settings["crf_theta_beta"]
     going_on = {**settings, "init": str(run), "model": None, "encoder": None, "crf_theta_alpha": 30.0}
     run_training(make_settings(going_on), tiny_data, tmp_path / "on")
-    before, after = (load_segmenter(folder, "cpu") for folder in (run, tmp_path / "on"))
-    assert after.architecture.crf_layer == CRFSettings(theta_alpha=30.0, theta_beta=10.0)
-    for name, value in before.model.named_parameters():
-        torch.testing.assert_close(after.model.get_parameter(name), value)
+    before, after = (load_engine(folder, "cpu") for folder in (run, tmp_path / "on"))
+    assert after.spec.architecture.crf_layer == CRFSettings(theta_alpha=30.0, theta_beta=10.0)
+    for name, value in before.network.named_parameters():
+        torch.testing.assert_close(after.network.get_parameter(name), value)

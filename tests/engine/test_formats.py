@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from denselab import __version__
+from denselab.engine.folder import load_engine, save_engine
 from denselab.engine.formats import FORMAT, current_config, current_weights, stamped_config
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
 from denselab.files import read_folder, write_folder
 from denselab.labels import LabelEntry, LabelSpace
@@ -81,8 +83,9 @@ def folder(tmp_path: Path) -> Path:
     architecture = Architecture("unet_small", 2)
     space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (1, 1, 1))))
     rule = Preprocessing((8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    save_segmenter(
-        Segmenter(architecture.create().eval(), architecture, space, rule, torch.device("cpu"), {}), tmp_path / "m"
+    save_engine(
+        TorchEngine(ModelSpec(architecture, space, rule), architecture.create().eval(), torch.device("cpu")),
+        tmp_path / "m",
     )
     return tmp_path / "m"
 
@@ -99,5 +102,5 @@ def test_layers_that_were_renamed_say_which_version_wrote_them(folder: Path, ver
     write_folder(folder, {"config.json": json.dumps(config).encode(), "model.safetensors": pack_tensors(renamed)})
     expected = rf"written by {told}.* unet_small has other layers in DenseLab {__version__}: use"
     with pytest.raises(CheckpointError, match=expected) as caught:
-        load_segmenter(folder, "cpu")
+        load_engine(folder, "cpu")
     assert "another network" not in str(caught.value)

@@ -13,8 +13,11 @@ from denselab.cli.evaluate import evaluate
 from denselab.cli.predict import predict
 from denselab.data import open_dataset
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
+from denselab.inference import Predictor
 from denselab.models.base import SegmentationModel
 
 SIZE = (49, 65)
@@ -48,8 +51,8 @@ def write_model(folder: Path, data: Path, architecture: Architecture) -> Path:
         show_pictures(network, data)
     preprocessing = Preprocessing(SIZE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     space = open_dataset(data).label_space
-    segmenter = Segmenter(network.eval(), architecture, space, preprocessing, torch.device("cpu"), {})
-    save_segmenter(segmenter, folder / "model")
+    engine = TorchEngine(ModelSpec(architecture, space, preprocessing), network.eval(), torch.device("cpu"))
+    save_engine(engine, folder / "model")
     return folder
 
 
@@ -62,16 +65,16 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_weights_on_a_grid_twice_as_fine(run: Path) -> None:
-    stored, finer = load_segmenter(run, "cpu"), load_segmenter(run, "cpu", output_stride=8)
-    assert (stored.architecture.output_stride, finer.architecture.output_stride) == (None, 8)
-    ours, theirs = finer.model.state_dict(), stored.model.state_dict()
+    stored, finer = load_engine(run, "cpu"), load_engine(run, "cpu", output_stride=8)
+    assert (stored.spec.architecture.output_stride, finer.spec.architecture.output_stride) == (None, 8)
+    ours, theirs = finer.network.state_dict(), stored.network.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     images = torch.randn(1, 3, *SIZE)
     with torch.no_grad():
-        assert stored.model.coarse_logits(images).shape[-2:] == (4, 5)
-        assert finer.model.coarse_logits(images).shape[-2:] == (7, 9)
-        assert not finer.model.training
+        assert stored.network.coarse_logits(images).shape[-2:] == (4, 5)
+        assert finer.network.coarse_logits(images).shape[-2:] == (7, 9)
+        assert not finer.network.training
 
 
 def test_asking_for_the_stride_of_the_training_changes_nothing(run: Path) -> None:
@@ -86,13 +89,13 @@ def test_the_other_stride_is_saved_with_the_model(run: Path, tmp_path: Path) -> 
     dl.load(run, device="cpu", output_stride=8).save_pretrained(tmp_path / "finer")
     stored = json.loads((tmp_path / "finer" / "config.json").read_text())
     assert stored["architecture"]["output_stride"] == 8
-    assert load_segmenter(tmp_path / "finer", "cpu").architecture.output_stride == 8
+    assert load_engine(tmp_path / "finer", "cpu").spec.architecture.output_stride == 8
 
 
 def test_a_timm_encoder_s_weights_serve_both_as_well(data: Path, tmp_path: Path) -> None:
     classes = open_dataset(data).label_space.num_classes
     folder = write_model(tmp_path / "run", data, Architecture("deeplabv3plus", classes, "test_efficientnet", 16))
-    model = load_segmenter(folder, "cpu", output_stride=8).model
+    model = load_engine(folder, "cpu", output_stride=8).network
     assert model.encoder.stages[-1].stride == 8
     assert model.aspp.atrous_rates == (12, 24, 36)
 
@@ -101,7 +104,7 @@ def test_a_network_without_a_choice_refuses_it(data: Path, tmp_path: Path) -> No
     classes = open_dataset(data).label_space.num_classes
     folder = write_model(tmp_path / "run", data, Architecture("unet_small", classes))
     with pytest.raises(ConfigError, match="model 'unet_small' has no output_stride 8; leave it out"):
-        load_segmenter(folder, "cpu", output_stride=8)
+        load_engine(folder, "cpu", output_stride=8)
 
 
 def test_a_stride_that_does_not_exist_is_refused(run: Path) -> None:
@@ -121,7 +124,7 @@ def test_predict_runs_at_the_stride_asked_for(run: Path, tmp_path: Path) -> None
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     PILImage.fromarray(image).save(tmp_path / "a.png")
     predict(str(run), [str(tmp_path / "a.png")], tmp_path / "out", device="cpu", output_stride=8)
-    segmenter = load_segmenter(run, "cpu", output_stride=8)
+    engine = load_engine(run, "cpu", output_stride=8)
     written = np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png"))
-    ids = np.array([entry.id for entry in segmenter.label_space.classes])
-    np.testing.assert_array_equal(written, ids[segmenter.labels(image)])
+    ids = np.array([entry.id for entry in engine.spec.label_space.classes])
+    np.testing.assert_array_equal(written, ids[Predictor(engine).labels(image)])

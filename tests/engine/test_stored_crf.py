@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from denselab.crf import Parameters
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter, store_crf
+from denselab.engine.folder import load_engine, save_engine, store_crf
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -20,26 +22,26 @@ def test_parameters_are_stored_with_a_model(tmp_path: Path) -> None:
     preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.2,) * 3)
     network = architecture.create().eval()
     device = next(network.parameters()).device
-    save_segmenter(
-        Segmenter(network, architecture, TWO, preprocessing, device, {}), tmp_path / "m", "a card of its own"
+    save_engine(
+        TorchEngine(ModelSpec(architecture, TWO, preprocessing), network, device), tmp_path / "m", "a card of its own"
     )
     before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
     assert json.loads(before["config.json"])["crf"] is None
-    assert load_segmenter(tmp_path / "m", "cpu").crf is None
+    assert load_engine(tmp_path / "m", "cpu").spec.crf is None
     store_crf(tmp_path / "m", FEW)
-    assert load_segmenter(tmp_path / "m", "cpu").crf == FEW
+    assert load_engine(tmp_path / "m", "cpu").spec.crf == FEW
     after = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"config.json", "manifest.json"}
-    save_segmenter(load_segmenter(tmp_path / "m", "cpu"), tmp_path / "n")
-    assert load_segmenter(tmp_path / "n", "cpu").crf == FEW
+    save_engine(load_engine(tmp_path / "m", "cpu"), tmp_path / "n")
+    assert load_engine(tmp_path / "n", "cpu").spec.crf == FEW
     config = json.loads(after["config.json"])
     config["crf"] = {"sxy": 3}
-    save_segmenter(load_segmenter(tmp_path / "m", "cpu"), tmp_path / "broken")
+    save_engine(load_engine(tmp_path / "m", "cpu"), tmp_path / "broken")
     (tmp_path / "broken" / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="damaged"):
-        load_segmenter(tmp_path / "broken", "cpu")
+        load_engine(tmp_path / "broken", "cpu")
     impossible = replace(FEW)
     object.__setattr__(impossible, "theta_alpha", 0)
     store_crf(tmp_path / "m", impossible)
     with pytest.raises(CheckpointError, match="theta_alpha is 0"):
-        load_segmenter(tmp_path / "m", "cpu")
+        load_engine(tmp_path / "m", "cpu")

@@ -39,19 +39,19 @@ def published(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_fetched_checked_and_cached(home: Path, published: Path, theirs: torch.nn.Module) -> None:
-    segmenter = load_torchvision(NAME, "cpu", url=published.as_uri())
+    engine = load_torchvision(NAME, "cpu", url=published.as_uri())
     assert (home / published.name).read_bytes() == published.read_bytes()
     again = load_torchvision(NAME, "cpu", url=f"file:///nowhere/{published.name}")  # now from the cache
     image = np.random.default_rng(0).integers(0, 256, (520, 530, 3), dtype=np.uint8)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
         expected = theirs((torch.from_numpy(image).permute(2, 0, 1)[None] / 255 - mean) / std)["out"]
-    for found in (segmenter, again):
-        torch.testing.assert_close(found.logits([image]), expected, atol=1e-5, rtol=1e-4)
-    prediction = Predictor(segmenter)(np.zeros((30, 40, 3), np.uint8))
+    for found in (engine, again):
+        torch.testing.assert_close(found.logits(image[None]), expected, atol=1e-5, rtol=1e-4)
+    prediction = Predictor(engine)(np.zeros((30, 40, 3), np.uint8))
     assert prediction.labels.shape == (30, 40)
-    assert segmenter.label_space.names[1] == "aeroplane"
-    assert segmenter.preprocessing.working_size((100, 200)) == (520, 1040)
+    assert engine.spec.label_space.names[1] == "aeroplane"
+    assert engine.spec.preprocessing.working_size((100, 200)) == (520, 1040)
 
 
 def test_addresses_are_torchvision_s_and_carry_a_hash() -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import resize
 
-from denselab.data.feed.transforms import fit_size
-from denselab.engine.segmenter import Architecture, Fit, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.data.feed.fit import fit_size
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, Fit, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine, padded
 from denselab.errors import ConfigError
 from denselab.files import read_folder, write_folder
-from denselab.inference.augmented import run_views
 from denselab.inference.predictor import Predictor
+from denselab.inference.views import run_views
 from denselab.labels import LabelEntry, LabelSpace
 
 sides = st.integers(1, 3000)
@@ -66,36 +68,35 @@ def test_the_rule_is_saved_and_older_folders_have_none(tmp_path: Path) -> None:
     space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (1, 1, 1))))
     model = architecture.create().eval()
     rule = replace(preprocessing("shorter", (24, 24)), pad_to=(20, 33))
-    segmenter = Segmenter(model, architecture, space, rule, torch.device("cpu"), {})
-    save_segmenter(segmenter, tmp_path / "m")
-    loaded = load_segmenter(tmp_path / "m", "cpu")
-    assert loaded.preprocessing == segmenter.preprocessing
-    assert loaded.logits([np.zeros((20, 30, 3), np.uint8)]).shape[-2:] == (24, 36)
-    assert loaded.with_imgsz((10, 10)).logits([np.zeros((20, 30, 3), np.uint8)]).shape[-2:] == (7, 10)
+    engine = TorchEngine(ModelSpec(architecture, space, rule), model, torch.device("cpu"))
+    save_engine(engine, tmp_path / "m")
+    loaded = load_engine(tmp_path / "m", "cpu")
+    assert loaded.spec.preprocessing == engine.spec.preprocessing
+    assert loaded.logits(np.zeros((1, 24, 36, 3), np.uint8)).shape[-2:] == (24, 36)
     assert "shorter side of 24" in (tmp_path / "m" / "README.md").read_text()
 
     files = read_folder(tmp_path / "m")
     config = json.loads(files["config.json"])
-    assert config["preprocessing"] == json.loads(json.dumps(asdict(segmenter.preprocessing)))
+    assert config["preprocessing"] == json.loads(json.dumps(asdict(engine.spec.preprocessing)))
     config["format"] = 1
     del config["preprocessing"]["fit"], config["preprocessing"]["pad_to"]
     write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
-    old = load_segmenter(tmp_path / "old", "cpu").preprocessing
+    old = load_engine(tmp_path / "old", "cpu").spec.preprocessing
     assert (old.fit, old.pad_to) == ("inside", None)
 
 
 @pytest.mark.parametrize(
-    ("size", "padded"),
+    ("size", "wanted"),
     [((100, 80), (513, 513)), ((513, 300), (513, 513)), ((600, 300), (600, 513)), ((641, 700), (641, 700))],
 )
-def test_padding_adds_to_each_side_that_is_shorter(size: tuple[int, int], padded: tuple[int, int]) -> None:
+def test_padding_adds_to_each_side_that_is_shorter(size: tuple[int, int], wanted: tuple[int, int]) -> None:
     rule = replace(preprocessing("shrink", (513, 513)), pad_to=(513, 513))
     pixels = torch.rand(2, 3, *size)
-    seen = rule.padded(pixels)
-    assert tuple(seen.shape[-2:]) == padded
+    seen = padded(pixels, rule.pad_to)
+    assert tuple(seen.shape[-2:]) == wanted
     assert torch.equal(seen[..., : size[0], : size[1]], pixels)
     assert seen.sum() == pytest.approx(float(pixels.sum()), rel=1e-4)
-    assert preprocessing("shrink").padded(pixels) is pixels
+    assert padded(pixels, None) is pixels
 
 
 class Shape(torch.nn.Module):
@@ -117,15 +118,15 @@ def test_views_and_windows_are_padded_as_pictures_are() -> None:
     space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (1, 1, 1))))
     model = Shape()
     rule = replace(preprocessing("shrink", (65, 65)), pad_to=(65, 65))
-    segmenter = Segmenter(model, Architecture("none", 2), space, rule, torch.device("cpu"), {})  # type: ignore[arg-type]
+    engine = TorchEngine(ModelSpec(Architecture("none", 2), space, rule), model, torch.device("cpu"))  # type: ignore[arg-type]
     image = np.zeros((40, 60, 3), np.uint8)
-    views = run_views(segmenter, image, rule.working_size((40, 60)), (0.5, 1.0, 1.5), flip=True)
+    views = run_views(engine, image, [(20, 30), (40, 60), (60, 90)], flip=True)
     assert model.seen == [(65, 65)] * 4 + [(65, 90)] * 2
     assert [tuple(view.shape[1:]) for view in views] == [(20, 30)] * 2 + [(40, 60)] * 2 + [(60, 90)] * 2
     for plain, mirrored in zip(views[::2], views[1::2], strict=True):
         assert torch.equal(plain[1], mirrored[1].flip(1)), "columns are counted from the picture's left"
     model.seen.clear()
-    predictor = Predictor(segmenter)
+    predictor = Predictor(engine)
     assert predictor(np.zeros((40, 300, 3), np.uint8)).labels.shape == (40, 300)
     assert model.seen == [(65, 65)], "9x65 of it, shrunk"
     model.seen.clear()

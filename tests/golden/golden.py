@@ -216,7 +216,7 @@ def fresh(work: Work) -> Values:
     values = {"files/names": names_in(run), "files/tensors": tensors_in(run)}
     predictor = denselab.load(run, "cpu")
     drawn = [torch.from_numpy(np.array(PIL.Image.open(path))) for path in val_pictures(work)]
-    fill(predictor.segmenter.model, torch.stack(drawn).permute(0, 3, 1, 2) / 127.5 - 1)
+    fill(predictor.engine.network, torch.stack(drawn).permute(0, 3, 1, 2) / 127.5 - 1)
     return {**values, **predictions(predictor, val_pictures(work), uncertainty=True)}
 
 

@@ -77,7 +77,7 @@ def stop_at(step: int, train: Any) -> None:
 def store_parameters(folder: Path) -> None:
     """What `denselab crf tune` does in the end; the search itself wants more pictures than are drawn here."""
     from denselab.crf import Parameters
-    from denselab.segmenter import store_crf
+    from denselab.engine.folder import store_crf
 
     store_crf(folder, Parameters(12.0, 20.0, 3.0, 2.0, 2.0, 4, "symmetric"))
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.errors import ConfigError, ShapeError
-from denselab.inference.inputs import Source, as_image, find_sources, refuse_overwriting
+from denselab.inference.inputs import Source, find_sources, refuse_overwriting
+from denselab.inference.pictures import as_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,21 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
     write_bytes(tmp_path / "c.json", json.dumps({}).encode())
     assert sorted(os.listdir(tmp_path)) == ["a", "c.json"]
+
+
+def test_many_threads_save_into_one_folder(space: LabelSpace, tmp_path: Path) -> None:
+    """The temporary file had one name per process: threads renamed each other's, and label PNGs held another picture's."""
+    predictions = []
+    for index in range(40):
+        labels = np.full((16, 16), index % 4, np.uint8)
+        probs = np.eye(4, dtype=np.float32)[:, index % 4, None, None].repeat(16, 1).repeat(16, 2)
+        image = np.full((16, 16, 3), 6 * index, np.uint8)
+        unsure = np.full((16, 16), index / 400, np.float32)
+        predictions.append(Prediction(f"p{index}", image, labels, space, lambda probs=probs: probs, unsure))
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda result: result.save(tmp_path / "together", probs="npz"), predictions))
+    for result, written in zip(predictions, together, strict=True):
+        alone = result.save(tmp_path / "alone", probs="npz")
+        for kind in ("labels", "overlay", "uncertainty", "probs"):
+            assert written[kind].read_bytes() == alone[kind].read_bytes(), (result.name, kind)
+    assert not list(tmp_path.rglob("*.part"))

@@ -1,6 +1,7 @@
 """Windows cover every pixel with weights that add up to one, and blending them changes nothing where they agree."""
 
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.errors import ConfigError
-from denselab.inference.tiling import slide, spans, window_all_probs, window_labels
+from denselab.inference.sinks import LabelSink, PlaneSink
+from denselab.inference.tiling import Probs, slide, spans
+
+
+def blended(image: np.ndarray, window: tuple[int, int], run: Callable[[np.ndarray], Probs], count: int) -> np.ndarray:
+    """(K, H, W) of the whole picture."""
+    sink = PlaneSink(count, image.shape[:2])
+    slide(image, window, run, sink.take)
+    return sink.planes
 
 
 def pixelwise(part: np.ndarray) -> np.ndarray:
@@ -42,11 +51,12 @@ def test_spans_by_hand() -> None:
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 40))
 def test_blending_windows_that_agree_gives_the_whole(height: int, width: int, wh: int, ww: int) -> None:
     image = np.random.default_rng(height * 71 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    probs = window_all_probs(image, (wh, ww), pixelwise, 2)
+    probs = blended(image, (wh, ww), pixelwise, 2)
     assert np.allclose(probs, pixelwise(image), atol=1e-6)
     clear = np.abs(image[..., 0] - 127.5) > 1
-    labels = window_labels(image, (wh, ww), pixelwise)
-    assert np.array_equal(labels[clear], pixelwise(image).argmax(axis=0)[clear])
+    sink = LabelSink(2, (height, width))
+    slide(image, (wh, ww), pixelwise, sink.take)
+    assert np.array_equal(sink.labels[clear], pixelwise(image).argmax(axis=0)[clear])
 
 
 def test_blending_windows_that_differ_against_the_plain_sum() -> None:
@@ -59,10 +69,8 @@ def test_blending_windows_that_differ_against_the_plain_sum() -> None:
             weight = row.weights()[:, None] * column.weights()
             expected[0, row.first : row.last, column.first : column.last] += (10 * i + j) * weight
     answers = iter(float(10 * i + j) for i in range(len(rows)) for j in range(len(columns)))
-    blended = window_all_probs(
-        image, (20, 16), lambda part: np.full((1, *part.shape[:2]), next(answers), np.float32), 1
-    )
-    assert np.allclose(blended, expected, atol=1e-4)
+    found = blended(image, (20, 16), lambda part: np.full((1, *part.shape[:2]), next(answers), np.float32), 1)
+    assert np.allclose(found, expected, atol=1e-4)
 
 
 def test_blocks_tile_the_picture_without_overlap() -> None:
@@ -80,10 +88,11 @@ def test_memory_does_not_grow_with_the_height() -> None:
     """30 classes at 3000 x 64 would be 23 MB of probabilities; the band holds a few windows."""
     image = np.zeros((3000, 64, 3), dtype=np.uint8)
     tracemalloc.start()
-    labels = window_labels(image, (32, 32), lambda part: np.ones((30, *part.shape[:2]), np.float32))
+    sink = LabelSink(30, (3000, 64))
+    slide(image, (32, 32), lambda part: np.ones((30, *part.shape[:2]), np.float32), sink.take)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert labels.dtype == np.uint8
+    assert sink.labels.dtype == np.uint8
     assert peak < 3_000_000
 
 

@@ -1,7 +1,6 @@
 """Monte-Carlo dropout: on a network whose samples are known, and as files and JSON of `predict --uncertainty`."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,15 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from denselab.cli.predict import predict
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.dropout import dropout_layers
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
 from denselab.inference import Prediction, Predictor
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import find_sources
-from denselab.inference.predictor import Options
-from denselab.inference.uncertainty import SAMPLES, dropout_layers, dropout_sampled, models_with_dropout
+from denselab.inference.plan import SAMPLES, plan_for
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
 from denselab.models.segnet import SegNetBasic
@@ -50,13 +51,13 @@ class Undecided(SegmentationModel):
         return coarse
 
 
-def segmenter_of(model: SegmentationModel, name: str = "undecided", imgsz: tuple[int, int] = (20, 28)) -> Segmenter:
+def engine_of(model: SegmentationModel, name: str = "undecided", imgsz: tuple[int, int] = (20, 28)) -> TorchEngine:
     preprocessing = Preprocessing(imgsz, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1.0)
-    return Segmenter(model.eval(), Architecture(name, 2), SPACE, preprocessing, torch.device("cpu"), {})
+    return TorchEngine(ModelSpec(Architecture(name, 2), SPACE, preprocessing), model.eval(), torch.device("cpu"))
 
 
 def sampled(model: SegmentationModel, **options: object) -> Prediction:
-    return Predictor(segmenter_of(model))(IMAGE, uncertainty=True, **options)  # type: ignore[arg-type]
+    return Predictor(engine_of(model))(IMAGE, uncertainty=True, **options)  # type: ignore[arg-type]
 
 
 def test_mean_and_variance_are_those_of_the_samples() -> None:
@@ -96,17 +97,6 @@ def test_the_same_picture_gives_the_same_and_the_caller_s_random_numbers_stay() 
     assert not np.array_equal(first.uncertainty, sampled(Undecided(), samples=3).uncertainty)  # type: ignore[arg-type]
 
 
-def test_only_dropout_samples_and_all_is_as_before_afterwards() -> None:
-    model = Undecided()
-    segmenter = segmenter_of(model)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with dropout_sampled(segmenter):
-        assert [name for name, module in model.named_modules() if module.training] == ["dropout"]
-        segmenter.logits([IMAGE])
-    assert not any(module.training for module in model.modules())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
 def test_after_an_error_the_model_is_in_evaluation() -> None:
     model = Undecided(fail_at=2)
     with pytest.raises(RuntimeError, match="out of luck"):
@@ -127,7 +117,7 @@ def test_with_windows_and_views(options: dict[str, object]) -> None:
 
 def test_a_plain_prediction_has_no_uncertainty() -> None:
     model = Undecided()
-    result = Predictor(segmenter_of(model))(IMAGE)
+    result = Predictor(engine_of(model))(IMAGE)
     assert result.uncertainty is None
     assert len(model.runs) == 1
     assert np.array_equal(result.labels, np.repeat([[0, 1]], 14, axis=1).repeat(20, axis=0))  # all values are kept
@@ -158,18 +148,12 @@ def test_a_network_without_dropout_is_refused_with_names_of_others(tmp_path: Pat
     for model, name in ((SegNetBasic(3, 2, widths=(4, 4, 4, 4)), "segnet_basic"), (Undecided(0.0), "segnet")):
         assert dropout_layers(model) == []
         with pytest.raises(ConfigError, match=rf"'{name}' has no dropout layer.*bayesian_segnet"):
-            Predictor(segmenter_of(model, name))(IMAGE, uncertainty=True)
+            Predictor(engine_of(model, name))(IMAGE, uncertainty=True)
     PILImage.fromarray(IMAGE).save(tmp_path / "a.png")
     sources, _ = find_sources([str(tmp_path / "a.png")], tmp_path / "out")
     with pytest.raises(ConfigError, match="no dropout"):
-        predict_files(Predictor(segmenter_of(model, name)), sources, tmp_path / "out", Options(), samples=2)
+        predict_files(plan_for(engine_of(model, name), samples=2), sources, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_the_bayesian_networks_have_dropout_and_their_plain_forms_have_not() -> None:
-    names = set(models_with_dropout())
-    assert {"bayesian_segnet", "bayesian_segnet_basic"} <= names
-    assert not {"segnet", "segnet_basic", "deconvnet", "unet"} & names
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +161,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with the smallest Bayesian network, untrained; pictures of 32x40."""
     torch.manual_seed(0)
     architecture = Architecture("bayesian_segnet_basic", 2)
-    segmenter = replace(segmenter_of(architecture.create(), imgsz=(32, 40)), architecture=architecture)
+    engine = engine_of(architecture.create(), "bayesian_segnet_basic", imgsz=(32, 40))
     target = tmp_path_factory.mktemp("run") / "model"
-    save_segmenter(segmenter, target)
+    save_engine(engine, target)
     return target
 
 

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denselab.data.feed.resample import resize_image
 from denselab.encoders.vgg import VGG16, VGG16Classifier
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
+from denselab.inference import Predictor
 from denselab.inspection.activations import landmarks_of, part_in_picture, watch
 from denselab.inspection.explanation import class_index, explain, square_of, untrained
 from denselab.inspection.reach import PIXEL, spread, whole, windows
@@ -138,22 +141,28 @@ def test_squares_about_a_pixel() -> None:
     assert square_of(np.zeros((3, 3), dtype=np.float32), (1, 1), 0.5) == 0
 
 
-def segmenter() -> Segmenter:
+def engine() -> TorchEngine:
     torch.manual_seed(0)
     space = LabelSpace(tuple(LabelEntry(i, name, (i, i, i)) for i, name in enumerate(("sky", "road", "car"))))
     architecture = Architecture("unet_small", 3)
     model = architecture.create().eval()
     preprocessing = Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
-    return Segmenter(model, architecture, space, preprocessing, torch.device("cpu"), {})
+    return TorchEngine(ModelSpec(architecture, space, preprocessing), model, torch.device("cpu"))
+
+
+def fitted(known: TorchEngine, **changes: object) -> TorchEngine:
+    """The same network with another preprocessing."""
+    preprocessing = replace(known.spec.preprocessing, **changes)  # type: ignore[arg-type]
+    return replace(known, spec=replace(known.spec, preprocessing=preprocessing))
 
 
 def test_an_explanation() -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    known = segmenter()
+    known = engine()
     result = explain(known, image, pixel=(10, 94), class_name="car", quiet=True)
     assert result.working.shape == (32, 48, 3)
     assert result.labels.shape == (64, 96)
-    np.testing.assert_array_equal(result.labels, known.labels(image))
+    np.testing.assert_array_equal(result.labels, Predictor(known).labels(image))
     np.testing.assert_allclose(result.probs.sum(axis=0), 1, atol=1e-5)
     assert (result.effect.pixel, result.effect.class_index) == ((5, 47), 2)
     assert result.effect.effect.shape == (32, 48)
@@ -164,19 +173,19 @@ def test_an_explanation() -> None:
     assert result.summary.receptive_field == 204
     centre = explain(known, image, quiet=True)
     assert centre.pixel == (32, 48)
-    logits = known.logits([image])[0, :, 16, 24]
+    logits = known.logits(resize_image(image, (32, 48))[None])[0, :, 16, 24]
     assert centre.effect.class_index == int(logits.argmax())
 
 
 def test_an_explanation_on_a_canvas_is_that_of_the_prediction() -> None:
     """A converted DeepLab is padded to 513x513: labels are `predict`'s, and what is shown has the picture's size."""
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    plain = segmenter()
-    known = replace(plain, preprocessing=replace(plain.preprocessing, fit="shrink", pad_to=(64, 80)))
+    plain = engine()
+    known = fitted(plain, fit="shrink", pad_to=(64, 80))
     result = explain(known, image, quiet=True)
-    np.testing.assert_allclose(result.probs, known.probs(image), atol=1e-5)
-    assert np.abs(result.probs - plain.with_imgsz((20, 30)).probs(image)).max() > 1e-4
-    np.testing.assert_array_equal(result.labels, known.labels(image))
+    np.testing.assert_allclose(result.probs, Predictor(known).probs(image), atol=1e-5)
+    assert np.abs(result.probs - Predictor(fitted(plain, imgsz=(20, 30))).probs(image)).max() > 1e-4
+    np.testing.assert_array_equal(result.labels, Predictor(known).labels(image))
     assert result.working.shape == (20, 30, 3)
     assert result.effect.effect.shape == (20, 30)
     for layer in result.layers:
@@ -186,13 +195,13 @@ def test_an_explanation_on_a_canvas_is_that_of_the_prediction() -> None:
 @pytest.mark.parametrize("pixel", [(64, 0), (0, 96), (-1, 0)])
 def test_a_pixel_outside_is_refused(pixel: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=r"is not in the picture of 64x96; rows come first"):
-        explain(segmenter(), np.zeros((64, 96, 3), dtype=np.uint8), pixel=pixel, quiet=True)
+        explain(engine(), np.zeros((64, 96, 3), dtype=np.uint8), pixel=pixel, quiet=True)
 
 
 def test_an_unknown_class_is_refused_with_the_nearest() -> None:
-    assert class_index(segmenter().label_space, "road") == 1
+    assert class_index(engine().spec.label_space, "road") == 1
     with pytest.raises(ConfigError, match=r"class 'rod' .* did you mean road"):
-        class_index(segmenter().label_space, "rod")
+        class_index(engine().spec.label_space, "rod")
 
 
 def test_an_untrained_network_is_the_same_each_time_and_leaves_the_generator_alone() -> None:
@@ -200,6 +209,6 @@ def test_an_untrained_network_is_the_same_each_time_and_leaves_the_generator_alo
     before = torch.random.get_rng_state()
     first, second = untrained("unet_small", "cpu"), untrained("unet_small", "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
-    assert first.label_space.names[15] == "person"
-    assert not first.model.training
+    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
+    assert first.spec.label_space.names[15] == "person"
+    assert not first.network.training

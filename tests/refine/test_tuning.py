@@ -10,35 +10,36 @@ from PIL import Image as PILImage
 from denselab.crf import Parameters
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
-from denselab.engine.segmenter import Segmenter
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
 from denselab.evaluation.evaluation import count_pictures
 from denselab.inference import Predictor
+from denselab.inference.plan import plan_for
 from denselab.refine.tuning import halves, judging_seconds, tune
 
 STORED = Parameters(8.0, 60.0, 2.0, 1.0, 1.0, 2, "symmetric")
 
 
 @pytest.fixture
-def noisy(segmenter: Segmenter, tmp_path: Path) -> Dataset:
+def noisy(engine: TorchEngine, tmp_path: Path) -> Dataset:
     """Six pictures of 24x32, four upright stripes of the classes' colours under noise."""
     rng, items = np.random.default_rng(0), []
     truth = np.repeat(np.arange(4, dtype=np.uint8), 8)[None].repeat(24, axis=0)
     for name in "abcdef":
-        pixels = 255 * segmenter.model.colours.numpy()[truth] + rng.normal(0, 110, (24, 32, 3))
+        pixels = 255 * engine.network.colours.numpy()[truth] + rng.normal(0, 110, (24, 32, 3))
         PILImage.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{name}.png")
         PILImage.fromarray(truth * 10).save(tmp_path / f"{name}_labels.png")
         items.append(Item(name, tmp_path / f"{name}.png", FileLabels(tmp_path / f"{name}_labels.png"), "val"))
-    return Dataset(tmp_path, "test", "index", segmenter.label_space, tuple(items))
+    return Dataset(tmp_path, "test", "index", engine.spec.label_space, tuple(items))
 
 
 def test_one_run_of_the_network_judges_old_and_new_parameters(
-    segmenter: Segmenter, noisy: Dataset, monkeypatch: pytest.MonkeyPatch
+    engine: TorchEngine, noisy: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("denselab.refine.search.RANDOM_CANDIDATES", 3)
-    predictor = Predictor(replace(segmenter, crf=STORED))
-    tuning = tune(predictor, noisy, noisy.items, seconds=60, strategy="random", pictures=4, quiet=True)
-    assert len(segmenter.model.runs) == 4, "two pictures to choose on, two to judge on"
+    predictor = Predictor(replace(engine, spec=replace(engine.spec, crf=STORED)))
+    tuning = tune(predictor.plan(), noisy, noisy.items, seconds=60, strategy="random", pictures=4, quiet=True)
+    assert len(engine.network.runs) == 4, "two pictures to choose on, two to judge on"
     assert tuning.stored_before == STORED
     assert tuning.best is not None
     assert tuning.paired is not None
@@ -49,8 +50,8 @@ def test_one_run_of_the_network_judges_old_and_new_parameters(
     assert not tuning.helps, "two pictures"
 
 
-def test_a_model_without_parameters(segmenter: Segmenter, noisy: Dataset) -> None:
-    tuning = tune(Predictor(segmenter), noisy, noisy.items, seconds=0.001, quiet=True)
+def test_a_model_without_parameters(engine: TorchEngine, noisy: Dataset) -> None:
+    tuning = tune(plan_for(engine), noisy, noisy.items, seconds=0.001, quiet=True)
     assert tuning.stored_before is None
     assert tuning.stored_miou is None
     assert (tuning.judging, tuning.judged) == (3, 2)

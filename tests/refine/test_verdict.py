@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from denselab.crf import Parameters
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.evaluation.evaluate import evaluate as counted
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
@@ -24,8 +26,8 @@ def run(tmp_path: Path) -> Path:
     architecture = Architecture("pixelwise", 2)
     network = architecture.create().eval()
     preprocessing = Preprocessing((8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    save_segmenter(
-        Segmenter(network, architecture, space, preprocessing, next(network.parameters()).device, {}),
+    save_engine(
+        TorchEngine(ModelSpec(architecture, space, preprocessing), network, next(network.parameters()).device),
         tmp_path / "run" / "model",
     )
     return tmp_path / "run"
@@ -48,7 +50,7 @@ def test_the_least_number_of_judging_pictures(run: Path, judged: int) -> None:
     verdict = conclude(tuning, str(run))
     assert verdict.stored == tuning.helps == (judged >= ENOUGH_PICTURES)
     assert (f"judged on {judged} pictures" in verdict.sentence) == (judged < ENOUGH_PICTURES)
-    assert load_segmenter(run, "cpu").crf == (SMOOTH if verdict.stored else None)
+    assert load_engine(run, "cpu").spec.crf == (SMOOTH if verdict.stored else None)
 
 
 def test_what_is_said_where_nothing_is_stored(run: Path) -> None:
@@ -63,7 +65,7 @@ def test_what_is_said_where_nothing_is_stored(run: Path) -> None:
     assert (
         "owner/name is no folder, so the parameters are only in the report" in conclude(tuning, "owner/name").sentence
     )
-    assert load_segmenter(run, "cpu").crf is None
+    assert load_engine(run, "cpu").spec.crf is None
 
 
 def test_the_document_and_its_folder(run: Path) -> None:

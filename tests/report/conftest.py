@@ -13,9 +13,9 @@ from PIL import Image as PILImage
 from denselab.data import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.evaluation.evaluation import count_pictures
-from denselab.inference.collection import KeptLabels
 from denselab.labels import LabelEntry, LabelSpace, default_colour
-from denselab.report.run_report import Measured
+from denselab.measure.evaluate import Measured
+from denselab.measure.kept import KeptLabels
 
 Change = Callable[[int, np.ndarray], np.ndarray]
 
@@ -58,7 +58,7 @@ def make_measured() -> Callable[[Dataset, Change], Measured]:
             prediction = change(position, np.where(truth == 255, 0, truth).astype(np.uint8))
             kept.keep(item.name, prediction)
             results.append((item.name, truth, prediction))
-        return Measured(count_pictures(results, dataset.label_space), kept)
+        return Measured(count_pictures(results, dataset.label_space), kept, dataset, dataset.items)
 
     return make
 

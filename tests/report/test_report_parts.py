@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.data import Dataset
+from denselab.measure.pictures import PANEL, choose, panel_size, sheet_name
 from denselab.report.facts import amount, duration, read_run, score, share
 from denselab.report.html import bar, bullets, matrix, strip, table, text
-from denselab.report.pictures import PANEL, choose, panel_size, sheet_name
 from denselab.report.plots import MOST_POINTS, Line, class_history, line_chart, thin_out
 from denselab.report.rows import ClassChange, _verdict, class_rows, compare, disagreements, mistakes_of
 from denselab.report.run_report import Measured

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from denselab.data import Dataset
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
 from denselab.evaluation import score_table
 from denselab.evaluation.evaluation import Evaluation
@@ -173,8 +175,8 @@ def test_a_run_with_real_model_folders(
         architecture = Architecture("deeplabv3plus", 3, "test_efficientnet")
         preprocessing = Preprocessing((32, 48), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1.0)
         network = architecture.create().eval()
-        model = Segmenter(network, architecture, dataset.label_space, preprocessing, torch.device("cpu"), {})
-        save_segmenter(model, run / name)
+        model = TorchEngine(ModelSpec(architecture, dataset.label_space, preprocessing), network, torch.device("cpu"))
+        save_engine(model, run / name)
     _, said = checked(write_report(run, dataset, device="cpu", quiet=True))
     assert ("Here they label" in said) == second
     assert ("kept only one model" in said) == (not second)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from denselab.data import Dataset
-from denselab.engine.segmenter import Architecture, load_segmenter
+from denselab.engine.folder import load_engine
+from denselab.engine.spec import Architecture
 from denselab.errors import ConfigError
 from denselab.training.run import run_training
 
@@ -22,11 +23,11 @@ def test_the_pretrained_part_is_in_the_end_what_it_was(
 ) -> None:
     """Batch normalisation went on gathering statistics of the new pictures; config.py says "stays as it is"."""
     settings = {**tiny, "epochs": 1, "validations": 1, "lr": 1e-2, "encoder_lr_factor": 0, **more}
-    run_training(settings, tiny_data, tmp_path / "run")
-    trained = load_segmenter(tmp_path / "run", "cpu")
+    run_training(make_settings(settings), tiny_data, tmp_path / "run")
+    trained = load_engine(tmp_path / "run", "cpu")
     torch.manual_seed(settings.get("seed", 0))
-    first = Architecture(trained.architecture.name, trained.architecture.num_classes, tiny["encoder"]).create()
-    before, after = first.state_dict(), trained.model.state_dict()
+    first = Architecture(trained.spec.architecture.name, trained.spec.architecture.num_classes, tiny["encoder"]).create()
+    before, after = first.state_dict(), trained.network.state_dict()
     after = {name.removeprefix("network."): tensor for name, tensor in after.items()}
     stays = first.pretrained_tensors().keys()
     assert any(name.endswith("running_mean") for name in stays)
@@ -37,4 +38,4 @@ def test_the_pretrained_part_is_in_the_end_what_it_was(
 def test_a_network_without_one_is_refused_before_it_trains(tiny: Settings, tiny_data: Dataset, tmp_path: Path) -> None:
     settings = {**tiny, "model": "unet_small", "encoder": None, "encoder_lr_factor": 0.1}
     with pytest.raises(ConfigError, match="encoder_lr_factor is 0.1, but no part of 'unet_small'"):
-        run_training(settings, tiny_data, tmp_path / "run")
+        run_training(make_settings(settings), tiny_data, tmp_path / "run")

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from denselab.config import make_settings
 from denselab.data import Dataset
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import Interrupted
 from denselab.files import read_folder, write_folder
 from denselab.models import MODELS
@@ -49,8 +51,8 @@ def converted(tiny_data: Dataset, tmp_path: Path) -> Path:
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) + 0.5)
     preprocessing = Preprocessing((513, 513), (0.4, 0.4, 0.4), (0.2, 0.2, 0.2), fit="shrink", pad_to=(513, 513))
-    segmenter = Segmenter(model, architecture, tiny_data.label_space, preprocessing, torch.device("cpu"), {})
-    save_segmenter(segmenter, tmp_path / "converted")
+    engine = TorchEngine(ModelSpec(architecture, tiny_data.label_space, preprocessing), model, torch.device("cpu"))
+    save_engine(engine, tmp_path / "converted")
     return tmp_path / "converted"
 
 
@@ -71,24 +73,24 @@ def norms(model: nn.Module) -> dict[str, Tensor]:
 
 
 def same_norms(run: Path, other: Path) -> bool:
-    found, expected = (norms(load_segmenter(folder, "cpu").model) for folder in (run, other))
+    found, expected = (norms(load_engine(folder, "cpu").network) for folder in (run, other))
     assert found.keys() == expected.keys()
     assert len(found) == 53 * 5
     return all(torch.equal(found[name], expected[name]) for name in found)
 
 
 def test_the_flag_is_saved_and_older_folders_have_none(converted: Path, tmp_path: Path) -> None:
-    assert load_segmenter(converted, "cpu").architecture.frozen_norm
-    assert load_segmenter(converted, "cpu").model.norm_is_frozen
+    assert load_engine(converted, "cpu").spec.architecture.frozen_norm
+    assert load_engine(converted, "cpu").network.norm_is_frozen
     files = read_folder(converted)
     config = json.loads(files["config.json"])
     config["format"] = 1
     del config["architecture"]["frozen_norm"], config["preprocessing"]["pad_to"]
     write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
-    old = load_segmenter(tmp_path / "old", "cpu")
-    assert not old.architecture.frozen_norm
-    assert not old.model.norm_is_frozen
-    assert old.preprocessing.pad_to is None
+    old = load_engine(tmp_path / "old", "cpu")
+    assert not old.spec.architecture.frozen_norm
+    assert not old.network.norm_is_frozen
+    assert old.spec.preprocessing.pad_to is None
 
 
 @pytest.mark.parametrize(
@@ -102,10 +104,13 @@ def test_training_on_keeps_it_and_trains_the_rest(
     """`--init` used to build the network anew with batch normalisation awake: three steps left no statistic of the file's."""
     run_training(make_settings({**settings, "init": str(converted), **more}), tiny_data, tmp_path / "run")
     assert same_norms(tmp_path / "run", converted)
-    before, after = (load_segmenter(folder, "cpu") for folder in (converted, tmp_path / "run"))
-    assert after.architecture.frozen_norm, "a run that goes on from this one keeps it too"
-    assert after.preprocessing.pad_to is None, "it is validated as DenseLab trains"
-    old, new = before.model.state_dict(), {n.removeprefix("network."): t for n, t in after.model.state_dict().items()}
+    before, after = (load_engine(folder, "cpu") for folder in (converted, tmp_path / "run"))
+    assert after.spec.architecture.frozen_norm, "a run that goes on from this one keeps it too"
+    assert after.spec.preprocessing.pad_to is None, "it is validated as DenseLab trains"
+    old, new = (
+        before.network.state_dict(),
+        {n.removeprefix("network."): t for n, t in after.network.state_dict().items()},
+    )
     for name in ("encoder.conv1.weight", "encoder.layer4.2.conv3.weight", "fc1_c0.weight"):
         assert not torch.equal(old[name], new[name]), name
     assert "batch normalisation stays frozen" in (tmp_path / "run" / "log.txt").read_text()
@@ -145,7 +150,7 @@ def test_it_stays_so_after_a_resume(
 
 def test_from_scratch_it_learns(tiny_data: Dataset, settings: Settings, tmp_path: Path) -> None:
     run_training(make_settings({**settings, "model": NAME}), tiny_data, tmp_path / "run")
-    model = load_segmenter(tmp_path / "run", "cpu").model
+    model = load_engine(tmp_path / "run", "cpu").network
     fresh = norms(build(ModelOptions(tiny_data.label_space.num_classes)))
     assert not model.norm_is_frozen
     assert all(not torch.equal(tensor, fresh[name]) for name, tensor in norms(model).items())

@@ -14,7 +14,7 @@ import yaml
 from denselab.config import Settings
 from denselab.data import Dataset
 from denselab.data.feed.cache import SampleCache
-from denselab.engine.segmenter import load_segmenter
+from denselab.engine.folder import load_engine
 from denselab.training.records import read_metrics
 from denselab.training.run import make_accelerator
 from denselab.training.validate import validate
@@ -64,12 +64,12 @@ def test_two_processes_train_measure_like_one_and_resume(tiny_data: Dataset, tin
     stored = yaml.safe_load((tmp_path / "two" / "config.yaml").read_text())
     assert stored["batch"] == tiny["batch"]
     row = read_metrics(tmp_path / "two", "validation")[-1]
-    segmenter = load_segmenter(tmp_path / "two", device="cpu")
+    engine = load_engine(tmp_path / "two", device="cpu")
     alone = validate(
-        segmenter.model,
+        engine.network,
         tiny_data,
         tiny_data.of_split("val"),
-        segmenter.preprocessing,
+        engine.spec.preprocessing,
         lambda logits, labels: logits.sum() * 0,
         make_accelerator(Settings(device="cpu")),
         batch=tiny["batch"],

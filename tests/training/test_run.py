@@ -15,10 +15,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from denselab.checkpoint import read_folder
 from denselab.config import make_settings
 from denselab.data import Dataset
-from denselab.engine.segmenter import load_segmenter
+from denselab.engine.folder import load_engine
 from denselab.errors import (
     ConfigError,
     DataError,
@@ -27,6 +26,8 @@ from denselab.errors import (
     ResourceError,
     TrainingDiverged,
 )
+from denselab.files import read_folder
+from denselab.inference import Predictor
 from denselab.labels import LabelSpace
 from denselab.training import loop
 from denselab.training import run as run_module
@@ -82,16 +83,16 @@ def test_a_run_leaves_what_design_promises(straight: Path, tiny_data: Dataset) -
 
 def test_the_kept_model_scores_what_the_run_says(straight: Path, tiny_data: Dataset) -> None:
     """The folder model/ is the network of the best validation: its counts give the stored mIoU again."""
-    segmenter = load_segmenter(straight, device="cpu")
+    engine = load_engine(straight, device="cpu")
     classes = tiny_data.label_space.num_classes
     counts = np.zeros((classes, classes), np.int64)
     for item in tiny_data.of_split("val"):
         sample = tiny_data.read(item)
         kept = sample.labels != tiny_data.label_space.ignore_index
-        np.add.at(counts, (sample.labels[kept], segmenter.labels(sample.image)[kept]), 1)
+        np.add.at(counts, (sample.labels[kept], Predictor(engine).labels(sample.image)[kept]), 1)
     union = counts.sum(0) + counts.sum(1) - np.diag(counts)
     miou = float(np.mean(np.diag(counts)[union > 0] / union[union > 0]))
-    assert miou == pytest.approx(segmenter.scores["miou"], abs=1e-9)
+    assert miou == pytest.approx(engine.spec.scores["miou"], abs=1e-9)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5])
@@ -136,7 +137,7 @@ def test_stopped_before_any_validation_leaves_a_usable_model(
     with pytest.raises(Interrupted):
         run_training(make_settings(tiny), tiny_data, tmp_path / "run")
     image = tiny_data.read_image(tiny_data.of_split("val")[0])
-    assert load_segmenter(tmp_path / "run", device="cpu").labels(image).shape == image.shape[:2]
+    assert Predictor(load_engine(tmp_path / "run", device="cpu")).labels(image).shape == image.shape[:2]
 
 
 def test_a_damaged_last_is_recognised_and_the_one_before_used(

@@ -16,7 +16,9 @@ from denselab.build import create_model
 from denselab.cli.main import app
 from denselab.config import Settings, make_settings, read_settings
 from denselab.data import Dataset
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, Interrupted, NoSuchPath
 from denselab.models import MODELS
 from denselab.training import loop
@@ -55,7 +57,7 @@ def test_the_folder_of_a_staged_run(staged: Path) -> None:
         zip(("fcn32s", "fcn16s", "fcn8s"), FOLDERS, strict=True)
     )
     for stage in record["stages"]:
-        assert load_segmenter(staged / stage["folder"], "cpu").architecture.name == stage["model"]
+        assert load_engine(staged / stage["folder"], "cpu").spec.architecture.name == stage["model"]
         summary = json.loads((staged / stage["folder"] / "summary.json").read_text())
         assert stage["miou"] == summary["best_miou"]["miou"]
         assert stage["seconds"] == summary["seconds"]
@@ -75,7 +77,7 @@ def test_the_learning_rate_and_the_rest_are_the_first_stage_s(staged: Path, tiny
 def test_each_stage_starts_from_the_best_weights_of_the_one_before(staged: Path) -> None:
     """Layer by layer: 16s has all of 32s but its last transposed convolution, and new scores of stride 16 at zero."""
     initial = read_initial(staged / FOLDERS[0], staged / "elsewhere")
-    model = create_model("fcn16s", load_segmenter(staged, "cpu").architecture.num_classes, encoder="test_resnet")
+    model = create_model("fcn16s", load_engine(staged, "cpu").spec.architecture.num_classes, encoder="test_resnet")
     told = start_from(model, initial)
     fresh = {"upscore2.weight", "upscore16.weight", "score_stride16.weight", "score_stride16.bias"}
     assert told.startswith(f"{len(model.state_dict()) - 4} of {len(model.state_dict())} tensors come from this fcn32s")
@@ -166,7 +168,7 @@ def test_from_the_command_line_to_the_report(tiny_data: Dataset, tmp_path: Path)
     report = (tmp_path / "run" / "report.html").read_text()
     assert "<h2>Stages</h2>" in report or 'id="stages"' in report
     assert report.index("fcn32s") < report.index("fcn16s", report.index("fcn32s"))
-    assert load_segmenter(tmp_path / "run", "cpu").architecture.name == "fcn16s"
+    assert load_engine(tmp_path / "run", "cpu").spec.architecture.name == "fcn16s"
     assert done.output.count("mIoU") >= 2
 
 
@@ -201,11 +203,11 @@ def test_the_budget_is_shared_three_to_one() -> None:
 
 def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Values, tiny_data: Dataset, tmp_path: Path) -> None:
     """The network of the folder, where none is named; its normalisation goes with its weights."""
-    source = load_segmenter(staged, "cpu")
+    source = load_engine(staged, "cpu")
     architecture = Architecture("fcn8s", 4, "test_resnet")
     odd = Preprocessing((32, 48), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
-    other = Segmenter(architecture.create(), architecture, source.label_space, odd, source.device, {})
-    save_segmenter(other, tmp_path / "four")
+    other = TorchEngine(ModelSpec(architecture, source.spec.label_space, odd), architecture.create(), source.device)
+    save_engine(other, tmp_path / "four")
     settings = {
         **tiny,
         "model": None,
@@ -216,16 +218,16 @@ def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Values, tiny_data
         "ema": 0,
     }
     run_training(make_settings(settings), tiny_data, tmp_path / "run")
-    trained = load_segmenter(tmp_path / "run", "cpu")
-    assert (trained.architecture.name, trained.architecture.encoder) == ("fcn8s", "test_resnet")
-    assert (trained.preprocessing.mean, trained.preprocessing.std) == (odd.mean, odd.std)
+    trained = load_engine(tmp_path / "run", "cpu")
+    assert (trained.spec.architecture.name, trained.spec.architecture.encoder) == ("fcn8s", "test_resnet")
+    assert (trained.spec.preprocessing.mean, trained.spec.preprocessing.std) == (odd.mean, odd.std)
     told = (tmp_path / "run" / "log.txt").read_text()
     assert f"init = {tmp_path / 'four'}: " in told
-    total = len(other.model.state_dict())
+    total = len(other.network.state_dict())
     assert (
         f"{total - 9} of {total} tensors come from this fcn8s; 9 start fresh: score_fr.bias, score_fr.weight, " in told
     )
-    ours, theirs = trained.model.state_dict(), other.model.state_dict()
+    ours, theirs = trained.network.state_dict(), other.network.state_dict()
     for name in ("encoder.backbone.conv1.0.weight", "encoder.backbone.layer4.0.conv1.weight"):
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=1e-6)
 

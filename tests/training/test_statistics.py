@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from denselab.config import make_settings
 from denselab.data import Dataset
-from denselab.engine.segmenter import Preprocessing, load_segmenter
+from denselab.engine.folder import load_engine
+from denselab.engine.spec import Preprocessing
 from denselab.models.base import SegmentationModel
 from denselab.training import loop
 from denselab.training.records import read_metrics
@@ -67,7 +68,7 @@ def test_the_model_of_a_run_holds_gathered_statistics(
     for kind in ("running", "cumulative"):
         run = tmp_path / kind
         run_training(make_settings({**tiny, "bn_statistics": kind, "validations": 1}), tiny_data, run)
-        models[kind] = load_segmenter(run, "cpu").model.state_dict()
+        models[kind] = load_engine(run, "cpu").network.state_dict()
         assert len(read_metrics(run, "validation")) == 1
         assert json.loads((run / "summary.json").read_text())["stopped"] == "epochs"
     assert gathered == [[4, 4, 4]]

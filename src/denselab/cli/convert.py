@@ -30,7 +30,7 @@ def convert(
     if as_json:
         print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
         return
-    classes_found = done.segmenter.label_space.num_classes
+    classes_found = done.engine.spec.label_space.num_classes
     lines = [
         f"{len(done.mapped)} tensors of {file.name} ({done.form}) are now {model} with {classes_found} classes ({done.table})"
     ]

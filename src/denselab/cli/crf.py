@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from denselab.cli.evaluate import fitting_labels, split_of_run
 from denselab.cli.examples import epilog
-from denselab.cli.predict import window_size
+from denselab.cli.options import window_size
 from denselab.config import read_duration
 from denselab.console import remark, stdout
-from denselab.data import Dataset, Item, open_dataset
-from denselab.errors import DataError, Interrupted
+from denselab.errors import Interrupted
 from denselab.run_folder import CRF_TUNING
 
 if TYPE_CHECKING:
@@ -65,16 +62,14 @@ def tune(
     """Search the CRF's parameters on half of the pictures, judge them on the other half; store them only if they help."""
     from denselab import refine  # here: `denselab --help` needs no torch
     from denselab.files import write_text
-    from denselab.inference.predictor import Options, load
+    from denselab.inference.predictor import load
+    from denselab.measure.data import split_for, split_of_run
 
-    seconds, options = read_duration(time), Options.of(tta, window_size(window))
+    seconds, extent = read_duration(time), window_size(window)
     predictor = load(model, device)
-    dataset = open_dataset(data, **split_of_run(model))
-    dataset = replace(dataset, label_space=fitting_labels(dataset.label_space, predictor.label_space, data))
-    items = _items(dataset, data, split)
-    tuning = refine.tune(
-        predictor, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, options=options, quiet=as_json
-    )
+    dataset, items = split_for(data, split, predictor.spec, split_of_run(model))
+    plan = predictor.plan(window=extent, tta=tta)
+    tuning = refine.tune(plan, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, quiet=as_json)
     verdict = refine.conclude(tuning, model)
     content = refine.tuning_document(tuning, verdict, model, data)
     document = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -86,16 +81,6 @@ def tune(
         _show(tuning, verdict.sentence, folder)
     if tuning.stopped:
         raise Interrupted("denselab crf tune was stopped; what it had found is written", signal.SIGINT)
-
-
-def _items(dataset: Dataset, data: str, split: str) -> list[Item]:
-    """The pictures of --split, by name. Raises DataError where there are none."""
-    items = sorted(dataset.of_split(split), key=lambda item: item.name)
-    if not items:
-        raise DataError(
-            f"{data} has no picture in {split}; it has {', '.join(dataset.splits)}: choose one with --split"
-        )
-    return items
 
 
 def _show(tuning: Tuning, verdict: str, folder: Path) -> None:

@@ -11,7 +11,6 @@ from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
     from denselab.crf import Parameters
-    from denselab.engine.segmenter import Segmenter
 
 PresetName = Literal["deeplab_v1", "deeplab_v2", "deconvnet", "pydensecrf"]
 """As denselab.crf.PRESETS, which would need numba."""
@@ -46,11 +45,14 @@ def refuse_fast_steps(fast: bool, steps: bool) -> None:
         )
 
 
-def parameters_of(crf: bool, preset: str | None, segmenter: Segmenter) -> Parameters | None:
-    """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf."""
+def parameters_of(crf: bool, preset: str | None, stored: Parameters | None) -> Parameters | None:
+    """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf.
+
+    stored: those tuned for the model.
+    """
     from denselab.crf.parameters import origin, parameters_for, told  # here: `denselab --help` needs no numba
 
-    parameters = parameters_for(preset or crf, segmenter.crf) if crf else None
+    parameters = parameters_for(preset or crf, stored) if crf else None
     if parameters:
-        remark(f"dense CRF, {origin(preset, segmenter.crf)}: {told(parameters)}")
+        remark(f"dense CRF, {origin(preset, stored)}: {told(parameters)}")
     return parameters

@@ -11,7 +11,7 @@ from denselab.errors import ConfigError
 from denselab.paths import require_path
 
 if TYPE_CHECKING:
-    from denselab.engine.segmenter import Segmenter
+    from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import Explanation
 
 
@@ -40,9 +40,10 @@ def explain(
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
-    picture = read_image(require_path(image, "a picture file"))
-    segmenter, random = _segmenter(model, device)
-    explanation = look(segmenter, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
+    require_path(image, "a picture file")
+    engine, random = _engine(model, device)
+    picture = read_image(image, engine.spec.preprocessing.white)
+    explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     if as_json:
         print(json.dumps(_facts(explanation, model, image, written), indent=1, ensure_ascii=False))
@@ -50,16 +51,16 @@ def explain(
         stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
 
 
-def _segmenter(model: str, device: str) -> "tuple[Segmenter, bool]":
+def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":
     """The trained model, or the untrained network of that name; and whether its weights are random."""
-    from denselab.inference.predictor import load
+    from denselab.engine.open import open_model
     from denselab.inspection.explanation import untrained
     from denselab.models import MODELS
 
     if model in MODELS:
         remark(f"{model} is the name of a network, not a trained model: its weights are random")
         return untrained(model, device), True
-    return load(model, device).segmenter, False
+    return open_model(model, device)[0], False
 
 
 def _pixel(pixel: str | None) -> tuple[int, int] | None:
@@ -73,7 +74,7 @@ def _pixel(pixel: str | None) -> tuple[int, int] | None:
 
 
 def _facts(explanation: "Explanation", model: str, image: Path, written: list[Path]) -> dict[str, Any]:
-    effect, space = explanation.effect, explanation.segmenter.label_space
+    effect, space = explanation.effect, explanation.engine.spec.label_space
     box = effect.box
     return {
         "model": model,

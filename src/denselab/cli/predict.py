@@ -3,69 +3,81 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.options import AsJson, Device, Model, OutputStride, Tta, Window, window_size
 from denselab.cli.outcome import finish, told
-from denselab.config import parse_size
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
 from denselab.paths import require_path
 
+if TYPE_CHECKING:
+    from denselab.inference.inputs import Skipped, Source
+
+Inputs = Annotated[
+    list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for labels/, overlays/ and probs/.")]
+Probs = Annotated[
+    Literal["npz", "png"] | None, typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.")
+]
+Uncertainty = Annotated[
+    bool,
+    typer.Option("--uncertainty", help="Also a map of where the model is unsure: it runs with dropout, repeatedly."),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
+]
+Steps = Annotated[
+    bool, typer.Option("--steps", help="With --crf: one picture per iteration, and an animation, in steps/.")
+]
+
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")],
-    inputs: Annotated[
-        list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for labels/, overlays/ and probs/.")],
-    window: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
-    ] = None,
-    tta: Annotated[
-        bool, typer.Option("--tta", help="Average over sizes and mirrored views: slower, a little better.")
-    ] = False,
-    output_stride: Annotated[
-        int | None, typer.Option(metavar="8|16|32", help="DeepLab: another output stride, with the same weights.")
-    ] = None,
-    probs: Annotated[
-        Literal["npz", "png"] | None, typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.")
-    ] = None,
-    uncertainty: Annotated[
-        bool,
-        typer.Option(
-            "--uncertainty", help="Also a map of where the model is unsure: it runs with dropout, repeatedly."
-        ),
-    ] = False,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
-    ] = None,
+    model: Model,
+    inputs: Inputs,
+    out: Out,
+    window: Window = None,
+    tta: Tta = False,
+    output_stride: OutputStride = None,
+    probs: Probs = None,
+    uncertainty: Uncertainty = False,
+    samples: Samples = None,
     crf: Crf = False,
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
-    steps: Annotated[
-        bool, typer.Option("--steps", help="With --crf: one picture per iteration, and an animation, in steps/.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    steps: Steps = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the original ids, overlays, and probabilities, each at the input's own size."""
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
-    from denselab.inference.inputs import find_sources
-    from denselab.inference.predictor import Options, load
+    from denselab.inference.predictor import load
 
     started = time.monotonic()
-    options = Options.of(tta, window_size(window))
-    runs = sample_count(uncertainty, samples)
+    extent, runs = window_size(window), sample_count(uncertainty, samples)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
     refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
+    sources, skipped = pictures_of(inputs, out)
+    predictor = load(model, device, output_stride)
+    parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
+    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
+    results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
+    head = {"model": model, "out": str(out)}
+    finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)
+
+
+def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:
+    """The picture files of the inputs, and what was left out, which is said. Raises DataError where none is left."""
+    from denselab.inference.inputs import find_sources
+
     sources, skipped = find_sources(inputs, out)
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
@@ -75,26 +87,12 @@ def predict(
         raise DataError(
             f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )
-    predictor = load(model, device, output_stride)
-    options = replace(options, crf=parameters_of(crf, crf_preset, predictor.segmenter), crf_fast=crf_fast)
-    results, unreadable = predict_files(predictor, sources, out, options, probs or "none", as_json, runs, steps)
-    skipped += unreadable
-    finish("predicted", out, {"model": model, "out": str(out)}, results, skipped, started, as_json)
-
-
-def window_size(window: str | None) -> tuple[int, int] | None:
-    """(height, width) of "512x512" or "512". Raises ConfigError."""
-    if window is None:
-        return None
-    size = parse_size(window)
-    if not isinstance(size, tuple):
-        raise ConfigError(f"--window {window!r}; write height x width in pixels, such as 512x512")
-    return (int(size[0]), int(size[1]))
+    return sources, skipped
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:
     """Runs with dropout per picture; 0 where no uncertainty is asked for. Raises ConfigError."""
-    from denselab.inference.uncertainty import SAMPLES  # here: `denselab --help` needs no torch
+    from denselab.inference.plan import SAMPLES  # here: `denselab --help` needs no numba
 
     if not uncertainty and samples is not None:
         raise ConfigError(f"--samples {samples} without --uncertainty; give both, or neither")

@@ -7,7 +7,7 @@ import yaml
 
 from denselab.build import model_preprocessing
 from denselab.data.layouts.tables import ADE20K_150, CAMVID_11, CITYSCAPES, voc_label_space
-from denselab.engine.segmenter import Preprocessing
+from denselab.engine.spec import Preprocessing
 from denselab.errors import CheckpointError, DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.models import MODELS

@@ -35,8 +35,11 @@ from denselab.convert.names_torch import COUNTER, map_state
 from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
+from denselab.engine.card import model_card
+from denselab.engine.folder import save_engine
 from denselab.engine.formats import current_config
-from denselab.engine.segmenter import Architecture, Segmenter, model_card, save_segmenter
+from denselab.engine.spec import Architecture, ModelSpec
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
@@ -53,7 +56,7 @@ class Conversion:
     classifier's last layers, and layers of another shape that may start anew.
     """
 
-    segmenter: Segmenter
+    engine: TorchEngine
     source: Path
     sha256: str
     form: str
@@ -68,9 +71,9 @@ class Conversion:
             "source": str(self.source),
             "sha256": self.sha256,
             "form": self.form,
-            "architecture": asdict(self.segmenter.architecture),
+            "architecture": asdict(self.engine.spec.architecture),
             "labels": self.table,
-            "preprocessing": asdict(self.segmenter.preprocessing),
+            "preprocessing": asdict(self.engine.spec.preprocessing),
             "tensors": len(self.mapped),
             "done": dict(Counter(entry.done for entry in self.mapped if entry.done)),
             "untouched": list(self.untouched),
@@ -79,7 +82,7 @@ class Conversion:
 
     def summary(self) -> list[str]:
         """What was taken, what starts anew and what was left out, a line for each that there is."""
-        own = [name for name in self.segmenter.model.state_dict() if not name.endswith(COUNTER)]
+        own = [name for name in self.engine.network.state_dict() if not name.endswith(COUNTER)]
         taken = [entry.target for entry in self.mapped if not entry.target.endswith(COUNTER)]
         lines = [f"taken: {by_layer(taken, own)}"]
         if self.untouched:
@@ -125,9 +128,10 @@ def convert_file(
     if space.num_classes != classes:
         raise ConfigError(f"{labels} has {space.num_classes} classes, the network {classes}; give a table of {classes}")
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)
-    segmenter = Segmenter(network.eval(), architecture, space, preprocessing, torch.device("cpu"), {})
-    conversion = Conversion(segmenter, path, _sha256(path, source), form, title, mapped, untouched, left_out)
-    save_segmenter(segmenter, out, conversion_card(conversion))
+    spec = ModelSpec(architecture, space, preprocessing)
+    engine = TorchEngine(spec, network.eval(), torch.device("cpu"))
+    conversion = Conversion(engine, path, _sha256(path, source), form, title, mapped, untouched, left_out)
+    save_engine(engine, out, conversion_card(conversion))
     return conversion
 
 
@@ -224,10 +228,10 @@ def conversion_card(conversion: Conversion) -> str:
     rest = ""
     if conversion.untouched or conversion.left_out:
         rest = "\nNetwork and file are not the same:\n" + "".join(f"- {line}\n" for line in conversion.summary())
-    usual = model_card(conversion.segmenter).replace(
+    usual = model_card(conversion.engine.spec).replace(
         "trained with DenseLab", "whose weights were converted by DenseLab"
     )
-    mean, std = conversion.segmenter.preprocessing.mean, conversion.segmenter.preprocessing.std
+    mean, std = conversion.engine.spec.preprocessing.mean, conversion.engine.spec.preprocessing.std
     return f"""{usual}
 ## Where the weights come from
 - file: {conversion.source.name}, sha256 {conversion.sha256}

@@ -1,1 +1,1 @@
-"""What a trained model is: its network, label table and preprocessing, in memory and as a folder."""
+"""A trained model that can run: what it is (spec), its folder, its device, and the engine that turns pictures into logits."""

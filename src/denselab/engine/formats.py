@@ -1,7 +1,7 @@
 """The forms that config.json of a model folder has had, and the way from each to the newest.
 
-1  the first; what was added to it in the course of time may be missing: preprocessing's `fit` and `pad_to`, the architecture's
-   `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
+1  the first; what was added to it in the course of time may be missing: preprocessing's `fit`, `pad_to` and `white`, the
+   architecture's `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  everything is there, and `written_by`; unet_release joins the up-convolved map first, as its authors did
 """
 
@@ -28,7 +28,7 @@ def stamped_config(config: Mapping[str, Any]) -> Record:
 
 
 def _from_1(config: Record) -> Record:
-    preprocessing = {"fit": "inside", "pad_to": None, **config["preprocessing"]}
+    preprocessing = {"fit": "inside", "pad_to": None, "white": None, **config["preprocessing"]}
     architecture = {"crf_layer": None, "frozen_norm": False, **config["architecture"]}
     return {
         **({SKIP_FIRST: True} if architecture["name"] == "unet_release" else {}),

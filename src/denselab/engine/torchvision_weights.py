@@ -19,7 +19,10 @@ from torchvision.models import segmentation as published
 
 from denselab.build import find_entry
 from denselab.data.layouts.tables import voc_label_space
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_weights, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
+from denselab.engine.weights import load_weights
 from denselab.errors import CheckpointError
 from denselab.models.release import IMAGENET
 from denselab.tensors import read_torch_file
@@ -38,8 +41,8 @@ def is_torchvision(name: str) -> bool:
 
 def load_torchvision(
     name: str, device: str = "auto", output_stride: int | None = None, url: str | None = None
-) -> Segmenter:
-    """The Segmenter of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
+) -> TorchEngine:
+    """The engine of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
 
     Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
     ConfigError for an output stride, of which these networks have no choice.
@@ -56,7 +59,7 @@ def load_torchvision(
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
     preprocessing = Preprocessing(entry.release.size, *IMAGENET, fit=entry.release.fit)
-    return Segmenter(model, architecture, space, preprocessing, target, {})
+    return TorchEngine(ModelSpec(architecture, space, preprocessing), model, target)
 
 
 def weights_url(name: str) -> str:

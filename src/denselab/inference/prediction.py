@@ -43,6 +43,11 @@ class Prediction:
     compute_probs: Callable[[], NDArray[np.float32]] = field(repr=False, compare=False)
     uncertainty: NDArray[np.float32] | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        unsure = ", with uncertainty" if self.uncertainty is not None else ""
+        return f"Prediction({self.name!r}, {height}x{width}, {self.label_space.num_classes} classes{unsure})"
+
     @cached_property
     def probs(self) -> NDArray[np.float32]:
         """(K, H, W) float32, each pixel adding up to 1; computed at the first use, then kept."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import ConfigError
-from denselab.types import Image, LabelMap
+from denselab.types import Image
 
 Probs = NDArray[np.float32]
 """(K, h, w) float32, class probabilities of a part of a picture."""
@@ -126,38 +126,3 @@ class Band:
         if row.falls:
             shared[:] = part[:, finished:]
         self.emit(row.first, x, part[:, :finished])
-
-
-def window_labels(
-    image: Image,
-    window: tuple[int, int],
-    window_probs: Callable[[Image], Probs],
-    dtype: type[np.uint8] | type[np.uint16] = np.uint8,
-    overlap: float = OVERLAP,
-) -> LabelMap:
-    """(H, W) class indices of a picture of any size, blended from windows; only the label map is held in full."""
-    size = image.shape[:2]
-    labels: LabelMap = np.empty(size, np.uint8) if dtype is np.uint8 else np.empty(size, np.uint16)
-
-    def emit(y: int, x: int, probs: Probs) -> None:
-        labels[y : y + probs.shape[1], x : x + probs.shape[2]] = probs.argmax(axis=0)
-
-    slide(image, window, window_probs, emit, overlap)
-    return labels
-
-
-def window_all_probs(
-    image: Image,
-    window: tuple[int, int],
-    window_probs: Callable[[Image], Probs],
-    num_classes: int,
-    overlap: float = OVERLAP,
-) -> Probs:
-    """(K, H, W) float32 of the whole picture, blended from windows; for pictures whose K * H * W * 4 bytes fit in memory."""
-    result = np.empty((num_classes, *image.shape[:2]), dtype=np.float32)
-
-    def emit(y: int, x: int, probs: Probs) -> None:
-        result[:, y : y + probs.shape[1], x : x + probs.shape[2]] = probs
-
-    slide(image, window, window_probs, emit, overlap)
-    return result

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from denselab.build import model_preprocessing
 from denselab.console import progress
 from denselab.data.feed.resample import resize_image
-from denselab.data.feed.transforms import normalise
 from denselab.data.layouts.tables import VOC_21, voc_colour
-from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, label_maps, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.enlarge import label_maps
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine, network_input
 from denselab.errors import ConfigError
 from denselab.inspection.activations import LayerMaps, landmarks_of, watch
 from denselab.inspection.receptive import Box, box_of, effective_receptive_field
@@ -51,7 +53,7 @@ class Explanation:
     labels: (H, W) at the picture's own size. layers: the network's landmarks. random: the weights were never trained.
     """
 
-    segmenter: Segmenter
+    engine: TorchEngine
     image: Image
     working: Image
     labels: LabelMap
@@ -64,7 +66,7 @@ class Explanation:
     random: bool
 
 
-def untrained(name: str, device: str = "auto", seed: int = 0) -> Segmenter:
+def untrained(name: str, device: str = "auto", seed: int = 0) -> TorchEngine:
     """The network `name` of MODELS with random weights and VOC's classes, the same ones for the same seed."""
     entry = MODELS[name]
     architecture = Architecture(name, len(VOC_21), entry.default_encoder)
@@ -76,7 +78,8 @@ def untrained(name: str, device: str = "auto", seed: int = 0) -> Segmenter:
     target = resolve_device(device)
     mean, std = model_preprocessing(name, architecture.encoder)
     preprocessing = Preprocessing(IMGSZ, mean, std, fit="shrink")
-    return Segmenter(model.to(target).eval(), architecture, LabelSpace(tuple(entries)), preprocessing, target, {})
+    spec = ModelSpec(architecture, LabelSpace(tuple(entries)), preprocessing)
+    return TorchEngine(spec, model.to(target).eval(), target)
 
 
 def class_index(space: LabelSpace, name: str) -> int:
@@ -88,7 +91,7 @@ def class_index(space: LabelSpace, name: str) -> int:
 
 
 def explain(
-    segmenter: Segmenter,
+    engine: TorchEngine,
     image: Image,
     *,
     pixel: tuple[int, int] | None = None,
@@ -105,33 +108,32 @@ def explain(
     row, column = pixel or (height // 2, width // 2)
     if not (0 <= row < height and 0 <= column < width):
         raise ConfigError(f"--pixel {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
-    chosen = None if class_name is None else class_index(segmenter.label_space, class_name)
-    size = segmenter.preprocessing.working_size((height, width))
+    chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
+    size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
-    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None].to(segmenter.device)
-    normalised = normalise(pixels, segmenter.preprocessing.mean, segmenter.preprocessing.std)
-    images = segmenter.preprocessing.padded(normalised)
+    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None]
+    images = network_input(pixels, engine.spec.preprocessing, engine.device)
     seen = (images.shape[-2], images.shape[-1])
     with progress("explain", 3, "steps", quiet) as bar:
-        traced = trace(segmenter.model, seen, segmenter.architecture.in_channels)
+        traced = trace(engine.network, seen, engine.spec.architecture.in_channels)
         bar.advance(info="layers")
-        layers, logits = watch(segmenter.model, images, traced, landmarks_of(segmenter.model, traced), size)
+        layers, logits = watch(engine.network, images, traced, landmarks_of(engine.network, traced), size)
         bar.advance(info="maps")
         at = (row * size[0] // height, column * size[1] // width)
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
-        gradient = effective_receptive_field(segmenter.model, images, at, winner)[: size[0], : size[1]].cpu().numpy()
+        gradient = effective_receptive_field(engine.network, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
     box = box_of(traced.maps[""].view, at)
     effect = Effect(at, winner, gradient, box, tuple(square_of(gradient, at, share) for share in SHARES))
     return Explanation(
-        segmenter,
+        engine,
         image,
         working,
         label_maps(logits.float(), (height, width))[0],
         logits.float().softmax(dim=1)[0].cpu().numpy(),
         layers,
         table_of(traced, seen),
-        summarise(segmenter.model, traced),
+        summarise(engine.network, traced),
         effect,
         (row, column),
         random,

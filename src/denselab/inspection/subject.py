@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from denselab.engine.formats import current_config
-from denselab.engine.segmenter import Architecture
+from denselab.engine.spec import Architecture
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import unpack_json
 from denselab.inspection.trace import Trace, trace

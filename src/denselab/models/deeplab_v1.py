@@ -10,7 +10,7 @@ the release, so what follows is a net of its own. LargeFOV then spends 3x3 weigh
 cells as VGG's 7x7. `FieldOfView` holds a row of the table. Sizes are 8m + 1 (321 -> 41, 513 -> 65): pools of 3, stride 2,
 pad 1 put cell i on pixel 8i, so the enlarged scores (align_corners=True) at pixel 8i are the coarse ones. Other sizes get
 zeros (the mean colour) at the bottom and right up to the next of these, and the result is cut. The release's inference pads
-every picture to 513x513; so does a model folder with converted weights (segmenter.Preprocessing.pad_to).
+every picture to 513x513; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to).
 
 - Loss: the release shrinks the labels to the score grid. `every: 8` in the loss is that loss (configs/deeplab-v1-*.yaml).
 - The 4x4 nets pool by 2, pad 1: sizes 8m + 2 (306, 514), cell i on pixel 8i - 7.5; the enlarged map is cut at 7 as released.

@@ -16,11 +16,11 @@ those of the authors' release (exper/voc12/config/vgg16 and resnet101); the CRF 
 Sizes are 8m + 1, with MSC 32m + 1, where every scale's size (321, 241, 161; 513, 385, 257) is 8m' + 1 again and all grids share
 their corners. Other sizes get zeros (the mean colour) at the bottom and right up to the next of these and the result is cut;
 bilinear enlargement has align_corners=True throughout, as Caffe's Interp. The release's inference pads to 513x513; so does a
-model folder with converted weights (segmenter.Preprocessing.pad_to).
+model folder with converted weights (engine.spec.Preprocessing.pad_to).
 
 Batch normalisation: frozen in the release (use_global_stats, learning rate 0), whose statistics are ImageNet's. So it is here
 when ImageNet weights are given, and after `freeze_norm()`: model folders say whether theirs is frozen, as that of converted
-weights is, and `train --init` keeps it (segmenter.Architecture.frozen_norm). From scratch it learns. `model.train()` does not
+weights is, and `train --init` keeps it (engine.spec.Architecture.frozen_norm). From scratch it learns. `model.train()` does not
 wake a frozen one.
 Deviations, and why:
 - The losses of all scales are taken at the picture's size, so that one set of labels serves all four. The release takes that of

@@ -9,7 +9,7 @@ figure 5. Details from the authors' release (tensorflow/models, research/deeplab
   Low-level features are taken where the release takes them, before any ReLU: encoders.xception, encoders.resnet `low_and_last`.
   Every grid has its cell i on pixel stride * i (align_corners=True, sizes of 16k + 1, such as 513); other sizes are padded with
   zeros at the bottom and right up to the next of these. The release's inference pads to 513x513, over all of which image
-  pooling averages; so does a model folder with converted weights (segmenter.Preprocessing.pad_to). The weights serve every
+  pooling averages; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to). The weights serve every
   output stride; ASPP's rates are doubled at 8.
 - `deeplabv3plus_mobilenetv2` is the release's light one: no decoder, and of ASPP only image pooling and the 1x1 convolution.
 - `DeepLabV3PlusEncoder` is for any timm encoder.

@@ -20,9 +20,10 @@ from denselab.evaluation import scores
 from denselab.evaluation.confusion import Counts, confusion_matrix
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
-from denselab.inference.collection import KeptLabels
-from denselab.inference.predictor import PLAIN, Options, Predictor
+from denselab.inference.plan import Plan
+from denselab.inference.run import probs_of
 from denselab.labels import LabelSpace
+from denselab.measure.kept import KeptLabels
 from denselab.refine.probability_cache import Cached, ProbabilityCache
 from denselab.refine.search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
 from denselab.runtime import cpu_count
@@ -121,32 +122,32 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
 
 
 def tune(
-    predictor: Predictor,
+    plan: Plan,
     dataset: Dataset,
     items: Sequence[Item],
     *,
     seconds: float,
     strategy: Strategy = "coarse-to-fine",
     pictures: int | None = None,
-    options: Options = PLAIN,
     memory: int | None = None,
     quiet: bool = False,
 ) -> Tuning:
     """Search parameters on half of the items and judge the best on the other, within `seconds` in all.
 
-    Parameters that the model came with are judged beside them, on the same pictures. options: how the network runs; its
+    Parameters that the model came with are judged beside them, on the same pictures. plan: how the network runs; its
     crf does not count. memory: bytes for probabilities, beyond which they go to disk. The interrupt key ends the search;
     the best so far is judged. Raises DataError for too few or unreadable pictures.
     """
     deadline = Deadline(time.monotonic(), seconds)
-    stored = predictor.segmenter.crf
+    plan = plan.without_crf()
+    stored = plan.spec.crf
     choosing, judging = halves(items, pictures)
     if len(judging) < ENOUGH_PICTURES:
         logger.info(
             f"{len(judging)} pictures to judge on, {ENOUGH_PICTURES} are needed: whatever is found will not be stored"
         )
     with ProbabilityCache(memory) as cache:
-        per_picture = _fill(cache, predictor, dataset, choosing, options, deadline, quiet)
+        per_picture = _fill(cache, plan, dataset, choosing, deadline, quiet)
         space = dataset.label_space
         per_refinement = _crf_seconds(cache.pictures)
         judges = judging_seconds(len(judging), per_picture, per_refinement, refinements=1 if stored is None else 2)
@@ -161,7 +162,7 @@ def tune(
         tuning.note = f"the judging frames come from {which}: the true interval is wider"
     if tuning.best:
         candidates = [tuning.best.parameters] if stored is None else [tuning.best.parameters, stored]
-        plain, best, *before = _judge(predictor, dataset, judging, options, candidates, deadline, quiet)
+        plain, best, *before = _judge(plan, dataset, judging, candidates, deadline, quiet)
         tuning.paired = Paired(plain, best)
         tuning.stored_miou = before[0].miou if before else None
     return tuning
@@ -177,10 +178,9 @@ def judging_seconds(pictures: int, per_picture: float, per_refinement: float, re
 
 def _fill(
     cache: ProbabilityCache,
-    predictor: Predictor,
+    plan: Plan,
     dataset: Dataset,
     items: Sequence[Item],
-    options: Options,
     deadline: Deadline,
     quiet: bool,
 ) -> float:
@@ -192,7 +192,7 @@ def _fill(
                 logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
                 break
             sample = dataset.read(item)
-            cache.add(sample.name, sample.image, sample.labels, predictor.probs(sample.image, options))
+            cache.add(sample.name, sample.image, sample.labels, probs_of(plan, sample.image))
             bar.advance()
     return (time.monotonic() - started) / len(cache.pictures)
 
@@ -261,10 +261,9 @@ def _search(
 
 
 def _judge(
-    predictor: Predictor,
+    plan: Plan,
     dataset: Dataset,
     items: Sequence[Item],
-    options: Options,
     candidates: Sequence[Parameters],
     deadline: Deadline,
     quiet: bool,
@@ -281,7 +280,7 @@ def _judge(
                 logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
                 break
             image = dataset.read_image(item)
-            probs = predictor.probs(image, options)
+            probs = probs_of(plan, image)
             for labels, parameters in zip(kept, (None, *candidates), strict=True):
                 marginals = probs if parameters is None else refined(image, probs, parameters)
                 labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from denselab.engine.folder import store_crf
 from denselab.engine.hub import is_hub_id
-from denselab.engine.segmenter import store_crf
 from denselab.engine.torchvision_weights import is_torchvision
 from denselab.evaluation.paired import ENOUGH_PICTURES
 from denselab.refine.tuning import Tuning

@@ -71,7 +71,7 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
 
     source: the picture's name, for the title. Raises ResourceError where the folder cannot be written.
     """
-    space = explanation.segmenter.label_space
+    space = explanation.engine.spec.label_space
     overlaid = overlay(explanation.image, explanation.labels, space)
     layers = [(layer, layer_panels(layer, space, explanation.effect.class_index)) for layer in explanation.layers]
     probabilities = probability_panels(explanation)
@@ -94,7 +94,7 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
         Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"),
     ]
     written = [out / PAGE]
-    write_text(out / PAGE, page(f"{explanation.segmenter.architecture.name} on {source}", body))
+    write_text(out / PAGE, page(f"{explanation.engine.spec.architecture.name} on {source}", body))
     for name, image in files.items():
         write_bytes(out / name, _png(image))
         written.append(out / name)
@@ -117,7 +117,7 @@ def _file_name(position: int, layer: LayerMaps) -> str:
 
 
 def _headline(explanation: Explanation, source: str) -> Html:
-    architecture, summary = explanation.segmenter.architecture, explanation.summary
+    architecture, summary = explanation.engine.spec.architecture, explanation.summary
     entry = MODELS[architecture.name]
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     height, width = explanation.working.shape[:2]
@@ -142,7 +142,7 @@ def _headline(explanation: Explanation, source: str) -> Html:
 
 
 def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
-    space = explanation.segmenter.label_space
+    space = explanation.engine.spec.label_space
     counts = np.bincount(explanation.labels.ravel(), minlength=space.num_classes)[: space.num_classes]
     shares = counts / explanation.labels.size
     height, width = explanation.image.shape[:2]
@@ -165,7 +165,7 @@ def _legend(space: LabelSpace, present: Sequence[int], shares: np.ndarray) -> Ht
 
 
 def _probabilities(explanation: Explanation, panels: Sequence[Panel]) -> Html:
-    chosen = explanation.segmenter.label_space.names[explanation.effect.class_index]
+    chosen = explanation.engine.spec.label_space.names[explanation.effect.class_index]
     scale = "the lowest (dark) to the highest value (pale)" if explanation.random else "0 (dark) to 1 (pale)"
     note = f"The softmax of the logits, class by class, from {scale}: {chosen} first, then the largest."
     return section("probabilities", "Probabilities of the classes", paragraph(note, note=True), _maps(panels))
@@ -201,7 +201,7 @@ def _figure(layer: LayerMaps, panels: Sequence[Panel]) -> Html:
 
 
 def _field(explanation: Explanation, image: Image) -> Html:
-    effect, names = explanation.effect, explanation.segmenter.label_space.names
+    effect, names = explanation.effect, explanation.engine.spec.label_space.names
     row, column = explanation.pixel
     note = (
         f"How much each pixel moves the logit of {names[effect.class_index]} at row {row}, column {column} (the cross): the "

@@ -64,7 +64,7 @@ def probability_panels(explanation: Explanation) -> list[Panel]:
     The scale goes from 0 to 1. With random weights all classes are almost equally likely, so there it goes from the lowest
     value to the highest.
     """
-    probs, names = explanation.probs, explanation.segmenter.label_space.names
+    probs, names = explanation.probs, explanation.engine.spec.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
@@ -74,7 +74,7 @@ def probability_panels(explanation: Explanation) -> list[Panel]:
 
 def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
     """Picture, label map, both, and how sure the network is."""
-    space = explanation.segmenter.label_space
+    space = explanation.engine.spec.label_space
     labels = resize_labels(explanation.labels, explanation.working.shape[:2])
     sure = explanation.probs.max(axis=0)
     return [

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.score_table import class_scores, set_scores
-from denselab.inference.collection import KeptLabels
 from denselab.labels import Colour, LabelSpace
+from denselab.measure.kept import KeptLabels
 
 MISTAKES = 8  # how many confusions are listed
 HEADLINE = (

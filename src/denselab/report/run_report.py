@@ -1,44 +1,33 @@
 """report.html of a run: both best models measured on the validation pictures, told in one file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from denselab.console import progress
 from denselab.data import Dataset, Item
-from denselab.engine.segmenter import load_segmenter
+from denselab.engine.folder import load_engine
 from denselab.errors import CheckpointError, DataError
-from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.tables import evaluation_json
 from denselab.files import write_bytes, write_text
-from denselab.inference.collection import KeptLabels, predict_items
-from denselab.inference.predictor import PLAIN, Predictor
-from denselab.report import run_sections, sections
-from denselab.report.facts import RunFacts, read_run, score, share
-from denselab.report.html import Html, chart, page
-from denselab.report.pictures import (
+from denselab.inference.plan import plan_for
+from denselab.measure.evaluate import Measured, measure
+from denselab.measure.pictures import (
     DIFFERING,
+    Panel,
     choose,
     difference_panels,
     error_panels,
     panel_sheet,
-    panel_strip,
     sheet_name,
 )
+from denselab.report import run_sections, sections
+from denselab.report.facts import RunFacts, read_run, score, share
+from denselab.report.html import Html, chart, page, picture, strip
 from denselab.report.plots import Line, class_history, line_chart
 from denselab.report.rows import Comparison, class_rows, compare, disagreements, mistakes_of
 from denselab.run_folder import EVALUATION, MODEL, MODEL_BEST_LOSS, REPORT, SAMPLES
 from denselab.visualize import encode_png
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One model over the validation pictures."""
-
-    evaluation: Evaluation
-    kept: KeptLabels
 
 
 def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str = "auto", quiet: bool = False) -> Path:
@@ -52,7 +41,7 @@ def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str
     if not items:
         raise DataError(f"{dataset.root}: no picture in {split}; the report needs some, choose another split")
     facts = read_run(run)
-    best = measure(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
+    best = _measured(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
     second, reason = _second(run, facts, dataset, items, device, quiet)
     return compose(facts, dataset, items, best, second, reason, split)
 
@@ -81,13 +70,9 @@ def compose(
     return path
 
 
-def measure(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, device: str, quiet: bool) -> Measured:
-    """Run a model folder over items and count."""
-    predictor = Predictor(load_segmenter(folder, device), folder)
-    kept = KeptLabels()
-    with progress(what, len(items), "pictures", quiet) as bar:
-        results = predict_items(predictor, dataset, items, PLAIN, kept, bar)
-        return Measured(count_pictures(results, dataset.label_space), kept)
+def _measured(folder: Path, dataset: Dataset, items: Sequence[Item], what: str, device: str, quiet: bool) -> Measured:
+    """A model folder measured on items."""
+    return measure(plan_for(load_engine(folder, device)), dataset, items, what=what, quiet=quiet)
 
 
 def _second(
@@ -103,7 +88,7 @@ def _second(
     if not (run / MODEL_BEST_LOSS).is_dir():
         return None, "This run kept only one model, so there is nothing to compare."
     try:
-        return measure(run / MODEL_BEST_LOSS, dataset, items, "measure lowest loss", device, quiet), ""
+        return _measured(run / MODEL_BEST_LOSS, dataset, items, "measure lowest loss", device, quiet), ""
     except CheckpointError as error:
         return None, f"The model with the lowest loss could not be read: {error}"
 
@@ -141,6 +126,11 @@ def _error_strips(
         told = f"mIoU {score(evaluation.image_miou[index])}, pixel accuracy {score(right / max(labelled, 1))}"
         strips.append(panel_strip(name, told, panels))
     return strips
+
+
+def panel_strip(title: str, scores: str, panels: Sequence[Panel]) -> Html:
+    """The panels side by side as HTML, the pictures embedded."""
+    return strip(title, scores, [(c, picture(image, f"{c}: {title}", exact)) for c, image, exact in panels])
 
 
 def _two_models(

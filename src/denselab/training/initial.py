@@ -28,7 +28,7 @@ class Initial:
     crf: its CRF layer; nothing is given where it has none.
     mean, std: RGB of pictures in 0..1.
     tensors: by name; empty where the run goes on and has its own.
-    frozen_norm: as segmenter.Architecture.
+    frozen_norm: as engine.spec.Architecture.
     """
 
     folder: Path

@@ -14,10 +14,12 @@ from torch import Tensor
 from denselab.build import inputs_of_a_score, is_normalised
 from denselab.config import Settings, TrainConfig
 from denselab.data.dataset import Dataset, Item, require_trainable
+from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
-from denselab.data.feed.transforms import Augmentation, fit_size
+from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
-from denselab.engine.segmenter import Architecture, Preprocessing, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.spec import Architecture, Preprocessing
 from denselab.errors import ConfigError
 from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
@@ -84,7 +86,9 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         train_items=train_items,
         val_items=dataset.of_split("val"),
         architecture=network.architecture,
-        preprocessing=Preprocessing(config.imgsz, network.mean, network.std, train_scale=float(np.median(scales))),
+        preprocessing=Preprocessing(
+            config.imgsz, network.mean, network.std, train_scale=float(np.median(scales)), white=dataset.white
+        ),
         augmentation=_augmentation(config, dataset, network.mean),
         loss=_make_loss(config, dataset, weights),
         weights=weights,

@@ -15,7 +15,9 @@ from denselab.console import Progress
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import Batch, train_loader
 from denselab.data.feed.transforms import sample_seed
-from denselab.engine.segmenter import Segmenter, save_segmenter
+from denselab.engine.folder import save_engine
+from denselab.engine.spec import ModelSpec
+from denselab.engine.torch_engine import TorchEngine
 from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, MODEL_BEST_LOSS
@@ -199,15 +201,8 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
     if session.accelerator.is_main_process:
-        segmenter = Segmenter(
-            session.judged,
-            job.architecture,
-            job.dataset.label_space,
-            job.preprocessing,
-            session.accelerator.device,
-            scores,
-        )
-        save_segmenter(segmenter, job.run / folder)
+        spec = ModelSpec(job.architecture, job.dataset.label_space, job.preprocessing, scores)
+        save_engine(TorchEngine(spec, session.judged, session.accelerator.device), job.run / folder)
 
 
 def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: bool) -> None:

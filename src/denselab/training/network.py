@@ -9,7 +9,7 @@ from denselab.build import model_preprocessing
 from denselab.config import Settings, merged
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
-from denselab.engine.segmenter import Architecture
+from denselab.engine.spec import Architecture
 from denselab.models.base import SegmentationModel
 from denselab.training.initial import read_initial, start_from
 from denselab.training.recipe import Choice, choose_network

@@ -15,7 +15,7 @@ from denselab.config import Settings
 from denselab.console import progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
-from denselab.engine.segmenter import resolve_device
+from denselab.engine.device import resolve_device
 from denselab.errors import ConfigError, Interrupted, ResourceError
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, SUMMARY, find_model_folder

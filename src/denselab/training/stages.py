@@ -16,7 +16,7 @@ from typing import Any
 
 from denselab.config import Settings, make_config, make_settings, merged, read_settings
 from denselab.data.dataset import Dataset
-from denselab.engine.segmenter import resolve_device
+from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.files import unpack_json
 from denselab.migration import migrated, stamped

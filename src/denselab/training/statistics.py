@@ -11,7 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from denselab.engine.segmenter import Preprocessing, forward_images
+from denselab.engine.spec import Preprocessing
+from denselab.engine.torch_engine import forward_images
 from denselab.models.base import RUNNING_NORMS, SegmentationModel
 
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
-from denselab.engine.segmenter import Preprocessing
+from denselab.engine.spec import Preprocessing
 from denselab.errors import ResourceError, TrainingDiverged
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,9 @@ from torch import Tensor
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import val_batches
-from denselab.engine.segmenter import Preprocessing, enlarge_logits, forward_images, label_maps
+from denselab.engine.enlarge import enlarge_logits, label_maps
+from denselab.engine.spec import Preprocessing
+from denselab.engine.torch_engine import forward_images
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
 from denselab.models.base import SegmentationModel

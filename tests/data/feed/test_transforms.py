@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as v2
 
+from denselab.data.feed.fit import fit_size
 from denselab.data.feed.resample import resize_labels
 from denselab.data.feed.transforms import (
     Augmentation,
     augment,
     colour_matrix,
-    fit_size,
     normalise,
     prepare,
     sample_seed,

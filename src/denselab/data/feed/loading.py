@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denselab.data.feed.cache import SampleCache
+from denselab.data.feed.fit import fit_size
 from denselab.data.feed.resample import Size, resize_image
-from denselab.data.feed.transforms import Augmentation, augment_into, fit_size, prepare, sample_seed
+from denselab.data.feed.transforms import Augmentation, augment_into, prepare, sample_seed
 from denselab.errors import ConfigError, DataError
 from denselab.types import LabelMap, Sample
 

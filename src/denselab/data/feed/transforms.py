@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denselab.data.feed.elastic import elastic_field, rotated_positions, warp
+from denselab.data.feed.fit import fit_factor
 from denselab.data.feed.resample import (
     IDENTITY,
     Size,
@@ -82,12 +83,6 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
     return int(np.random.SeedSequence([1, seed, epoch, index]).generate_state(1, np.uint64)[0])
 
 
-def fit_size(size: Size, imgsz: Size) -> Size:
-    """(H, W) of a picture of `size` scaled, aspect kept, to the largest that fits into imgsz; at least 1x1."""
-    factor = _fit_factor(size, imgsz)
-    return (min(max(round(size[0] * factor), 1), imgsz[0]), min(max(round(size[1] * factor), 1), imgsz[1]))
-
-
 def prepare(sample: Sample, settings: Augmentation) -> Sample:
     """The sample as it is worth keeping in memory: no larger than the largest scale of `settings` can show.
 
@@ -96,7 +91,7 @@ def prepare(sample: Sample, settings: Augmentation) -> Sample:
     train on blur that no test picture has. Smaller pictures keep their pixels.
     """
     height, width = sample.labels.shape
-    factor = _fit_factor((height, width), settings.crop) * settings.scale[1]
+    factor = fit_factor((height, width), settings.crop) * settings.scale[1]
     if factor * REDUCE_FROM > 1:
         return Sample(sample.name, contiguous(sample.image), contiguous(sample.labels))
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
@@ -162,13 +157,9 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return images.float().mul_(scale.view(shape).to(images.device)).sub_(shift.view(shape).to(images.device))
 
 
-def _fit_factor(size: Size, imgsz: Size) -> float:
-    return min(imgsz[0] / size[0], imgsz[1] / size[1])
-
-
 def _scaled_size(rng: np.random.Generator, sample: Sample, settings: Augmentation) -> Size:
     height, width = sample.labels.shape
-    factor = _fit_factor((height, width), settings.crop) * rng.uniform(*settings.scale)
+    factor = fit_factor((height, width), settings.crop) * rng.uniform(*settings.scale)
     return (max(round(height * factor), 1), max(round(width * factor), 1))
 
 

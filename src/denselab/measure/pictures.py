@@ -1,4 +1,4 @@
-"""The pictures of the report: which ones are shown, and how they are laid side by side."""
+"""The pictures that tell most of a model: which ones, and their truth, prediction and errors side by side."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from denselab.data.feed.resample import resize_labels
 from denselab.labels import LabelSpace
-from denselab.report.html import Html, picture, strip
 from denselab.types import Image, LabelMap, Sample
 from denselab.visualize import colour_map, difference_map, error_map, fit, grid
 
@@ -76,11 +75,6 @@ def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
     """(height, width) of a picture on the page: at most PANEL, at least 1 x 1, with the proportions kept."""
     factor = min(PANEL[0] / size[0], PANEL[1] / size[1], 1.0)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
-
-
-def panel_strip(title: str, scores: str, panels: Sequence[Panel]) -> Html:
-    """The panels side by side as HTML, the pictures embedded."""
-    return strip(title, scores, [(c, picture(image, f"{c}: {title}", exact)) for c, image, exact in panels])
 
 
 def panel_sheet(panels: Sequence[Panel]) -> Image:

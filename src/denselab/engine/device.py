@@ -1,0 +1,48 @@
+"""Where a network runs: the device of a name, its memory, and running out of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from denselab.errors import ConfigError
+from denselab.runtime import total_memory
+
+CPU_ALLOCATOR = "can't allocate memory"  # torch raises a plain RuntimeError there
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first of CUDA, MPS, CPU that is there. Raises ConfigError."""
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not one; use auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use device auto"
+        )
+    return device
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes of memory that a network on this device may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return total_memory()
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns torch's ways of running out of memory into Python's MemoryError, which nothing above needs torch to catch."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        if CPU_ALLOCATOR not in str(error):
+            raise
+        raise MemoryError(str(error)) from error

@@ -1,0 +1,45 @@
+"""What runs a model: pictures in, logits out, both at one size. Everything above speaks to this, never to a network."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.engine.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pictures = NDArray[np.uint8]
+"""(B, h, w, 3) uint8 RGB, pictures of one size, already at the size that the network is to see."""
+
+
+class Engine(Protocol):
+    """A model that can run. TorchEngine is its first form; a form without torch has the same spec and the same logits.
+
+    Pictures come at the size that the network is to see: who calls resizes them, because windows and test-time views
+    choose sizes of their own. Mean, deviation and padding are the engine's work.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+
+    @property
+    def device(self) -> Any:
+        """Where it runs; str() of it is for people."""
+
+    def logits(self, pictures: Pictures) -> Tensor:
+        """(B, K, h, w) float32 on the engine's device. Raises MemoryError where a run does not fit."""
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether one picture of (height, width) can be expected to fit in memory."""
+
+    def require_sampling(self) -> None:
+        """Raise ConfigError, which names models that can, where `sampling` has nothing to vary."""
+
+    def sampling(self) -> AbstractContextManager[None]:
+        """While active, each run is another sample of the network; the same ones each time. Raises as require_sampling."""

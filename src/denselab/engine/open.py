@@ -1,0 +1,35 @@
+"""From a model's name to its engine: a folder, a hub id, or torchvision's weights."""
+
+from pathlib import Path
+
+from denselab.engine.folder import load_engine
+from denselab.engine.hub import download_model, is_hub_id
+from denselab.engine.torch_engine import TorchEngine
+from denselab.engine.torchvision_weights import is_torchvision, load_torchvision
+from denselab.run_folder import MODEL_FILES, find_model_folder
+
+
+def open_model(
+    name: str,
+    device: str = "auto",
+    output_stride: int | None = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> tuple[TorchEngine, Path | None]:
+    """The engine of a model's name, and the folder that it was read from; None for torchvision's weights.
+
+    name: a model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50". The network
+        is used only for the last two, where their files are not cached.
+    output_stride: another than that of the training, see folder.load_engine.
+    revision, token, cache_dir, local_files_only: of the hub.
+    """
+    if is_torchvision(name):
+        return load_torchvision(name, device, output_stride), None
+    if is_hub_id(name):
+        folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
+    else:
+        folder = find_model_folder(Path(name))
+    return load_engine(folder, device, output_stride), folder

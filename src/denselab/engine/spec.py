@@ -1,0 +1,117 @@
+"""What a trained model is, apart from its weights: network, label table, preprocessing, scores. No torch is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
+
+from denselab.crf import Parameters
+from denselab.data.feed.fit import fit_size
+from denselab.errors import ConfigError
+from denselab.labels import LabelSpace
+from denselab.types import Fit
+
+if TYPE_CHECKING:
+    from denselab.crf_layer.crf_rnn import CRFSettings
+    from denselab.encoders.pretrained import Pretrained
+    from denselab.models.base import SegmentationModel
+
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The arguments of build.create_model that make this network again, and what is done to it then.
+
+    frozen_norm: DeepLab v2's batch normalisation keeps its statistics, scale and shift when it is trained on.
+    """
+
+    name: str
+    num_classes: int
+    encoder: str | None = None
+    output_stride: int | None = None
+    in_channels: int = 3
+    aux: bool = False
+    crf_layer: CRFSettings | None = None
+    frozen_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.crf_layer, Mapping):  # as a model folder has it
+            from denselab.crf_layer.crf_rnn import CRFSettings  # here: few models have one, and it needs torch
+
+            object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
+
+    def create(self, pretrained: Pretrained = "no") -> SegmentationModel:
+        """The network, its encoder with random or ImageNet weights."""
+        from denselab.build import create_model  # here: a spec is read without torch
+        from denselab.crf_layer.with_crf import WithCRF
+        from denselab.models.deeplab_v2 import DeepLabV2
+
+        model = create_model(
+            self.name,
+            self.num_classes,
+            encoder=self.encoder,
+            output_stride=self.output_stride,
+            in_channels=self.in_channels,
+            aux=self.aux,
+            pretrained=pretrained,
+        )
+        if self.frozen_norm and isinstance(model, DeepLabV2):
+            model.freeze_norm()
+        return WithCRF(model, self.crf_layer) if self.crf_layer else model
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a picture before the network.
+
+    imgsz: (height, width) in pixels that a picture is fitted into, aspect kept; see fit.
+    mean, std: RGB, of pictures in 0..1.
+    train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
+    fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. Of weights by others:
+        "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side becomes
+        imgsz's shorter side (torchvision).
+    pad_to: (height, width) up to which a smaller picture then gets the mean colour at its bottom and right, as on the
+        513x513 canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cut to the picture
+        again. Windows and test-time views are pictures of their own: at another scale they get the same canvas, as
+        small crops did in training.
+    white: the number that is white in files of more than 8 bits, as in the training data; None: by each file alone.
+    """
+
+    imgsz: tuple[int, int]
+    mean: RGB
+    std: RGB
+    train_scale: float = 1.0
+    fit: Fit = "inside"
+    pad_to: tuple[int, int] | None = None
+    white: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            raise ConfigError(f"preprocessing: fit {self.fit!r}; use one of {', '.join(get_args(Fit))}")
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) at which the network sees a picture of `size`, at least 1x1."""
+        if self.fit == "shrink" and size[0] <= self.imgsz[0] and size[1] <= self.imgsz[1]:
+            return size
+        if self.fit == "shorter":
+            shorter, longer = min(self.imgsz), min(self.imgsz) * max(size) // min(size)  # cut off, as torchvision does
+            return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
+        return fit_size(size, self.imgsz)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A trained model without its weights: what config.json of a model folder holds.
+
+    scores: what the training measured, by name.
+    crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own
+        size; None where there are none.
+    """
+
+    architecture: Architecture
+    label_space: LabelSpace
+    preprocessing: Preprocessing
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    crf: Parameters | None = None

@@ -1,0 +1,67 @@
+"""The engine in torch: a network in evaluation mode on its device."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from denselab.data.feed.transforms import normalise
+from denselab.engine.device import device_memory, memory_errors
+from denselab.engine.dropout import dropout_sampled, require_dropout
+from denselab.engine.engine import Pictures
+from denselab.engine.spec import ModelSpec, Preprocessing
+from denselab.models.base import SegmentationModel
+
+BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """See engine.Engine. network: for those who look inside or train on; it has to be in evaluation mode on `device`."""
+
+    spec: ModelSpec
+    network: SegmentationModel
+    device: torch.device
+
+    def logits(self, pictures: Pictures) -> Tensor:
+        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
+        with torch.inference_mode(), memory_errors():
+            pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
+            return forward_images(self.network, pixels, self.spec.preprocessing, self.device)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether a run over one picture of (height, width) takes less than half of the device's memory."""
+        return size[0] * size[1] * BYTES_PER_PIXEL <= device_memory(self.device) / 2
+
+    def require_sampling(self) -> None:
+        """Raise ConfigError where the network has no dropout."""
+        require_dropout(self.network, self.spec.architecture.name)
+
+    def sampling(self) -> AbstractContextManager[None]:
+        """While active, dropout is on, with the same masks each time."""
+        return dropout_sampled(self.network, self.spec.architecture.name, self.device)
+
+
+def forward_images(
+    model: SegmentationModel, images: Tensor, preprocessing: Preprocessing, device: torch.device
+) -> Tensor:
+    """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8; they travel to the device as bytes.
+
+    Training's validation and every prediction go through here, so a score belongs to what is saved.
+    """
+    height, width = images.shape[-2:]
+    return model(network_input(images, preprocessing, device))[..., :height, :width].float()  # type: ignore[no-any-return]
+
+
+def network_input(images: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """What the network gets for (B, 3, h, w) uint8 pictures: float, normalised, padded up to `pad_to`, on the device."""
+    normalised = normalise(images.to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
+    return padded(normalised, preprocessing.pad_to)
+
+
+def padded(images: Tensor, pad_to: tuple[int, int] | None) -> Tensor:
+    """(B, C, h, w) normalised pictures with zeros, the mean colour, at the bottom and right up to `pad_to`."""
+    bottom, right = (max(side - own, 0) for own, side in zip(images.shape[-2:], pad_to or (0, 0), strict=True))
+    return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))

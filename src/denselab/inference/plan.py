@@ -1,0 +1,97 @@
+"""How a picture is run, in one frozen value. All options become a Plan here, and here they are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from denselab.crf import Parameters
+from denselab.crf.parameters import Choice, parameters_for
+from denselab.engine.engine import Engine
+from denselab.engine.spec import ModelSpec
+from denselab.errors import ConfigError
+
+SCALES = (0.75, 1.0, 1.25)  # of the size the network was trained at; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
+SAMPLES = 20  # the released nets take 4 and 8, the paper 40 to 50 (from memory); 20 give the variance to about a third
+SMALLEST_WINDOW = 16  # pixels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with a picture, from its pixels to its label map. Raises ConfigError for values that make no sense.
+
+    engines: what computes the logits; one.
+    window: (height, width) in the network's pixels of a window that slides over the picture at the scale of training;
+        None runs the whole picture, fitted into imgsz.
+    scales, flip: the views whose softmax is averaged, each scale also mirrored; (1.0,) and False is one plain run.
+    samples: runs with dropout, at least 2, whose variance is the uncertainty; 0 runs without dropout.
+    crf: the parameters of a dense CRF that refines the probabilities at the picture's own size; None for none.
+    crf_fast: run it at half the resolution, with the error that crf/fast.py states.
+    """
+
+    engines: tuple[Engine, ...]
+    window: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    samples: int = 0
+    crf: Parameters | None = None
+    crf_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.engines) != 1:
+            raise ConfigError(f"a plan of {len(self.engines)} engines; give one")
+        if self.window is not None:
+            check_window(self.window)
+        if not self.scales or min(self.scales) <= 0:
+            raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
+        if self.samples != 0:
+            check_samples(self.samples)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs it."""
+        return self.engines[0]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+        return self.engine.spec
+
+    def without_crf(self) -> Plan:
+        """The same, up to the network's own probabilities."""
+        return replace(self, crf=None, crf_fast=False)
+
+
+def plan_for(
+    engine: Engine,
+    *,
+    window: tuple[int, int] | None = None,
+    tta: bool = False,
+    samples: int = 0,
+    crf: Choice = None,
+    crf_fast: bool = False,
+) -> Plan:
+    """The plan behind a caller's options; see Plan and Predictor.__call__ for what they mean.
+
+    Raises ConfigError for values that make no sense, and for samples of a model that has no dropout.
+    """
+    parameters = parameters_for(crf, engine.spec.crf)
+    scales = SCALES if tta else (1.0,)
+    plan = Plan((engine,), window, scales, tta, samples, parameters, crf_fast and parameters is not None)
+    if samples:
+        engine.require_sampling()
+    return plan
+
+
+def check_samples(samples: int) -> int:
+    """The number of samples, where an uncertainty can be made from so many. Raises ConfigError."""
+    if samples < 2:
+        raise ConfigError(f"{samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
+    return samples
+
+
+def check_window(window: tuple[int, int]) -> None:
+    """Raise ConfigError for a (height, width) that is too small to see anything."""
+    if min(window) < SMALLEST_WINDOW:
+        raise ConfigError(
+            f"window {window[0]}x{window[1]}; use at least {SMALLEST_WINDOW}x{SMALLEST_WINDOW} pixels, 512x512 is usual"
+        )

@@ -1,0 +1,54 @@
+"""Whole, or in windows, and at which sizes the network then sees it: decided here alone."""
+
+import math
+from dataclasses import dataclass
+
+from denselab.data.feed.fit import Size, fit_size
+from denselab.inference.plan import Plan
+
+AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in memory at once
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over a picture. extent: (height, width) of each in the picture's pixels. scale: from there to the network."""
+
+    extent: Size
+    scale: float
+
+    def sizes(self, part: Size, scales: tuple[float, ...]) -> list[Size]:
+        """The size of each view of a window that shows (height, width) pixels of the picture."""
+        box = tuple(max(math.ceil(side * self.scale - 0.5), 1) for side in part)
+        return [fit_size(part, scaled((box[0], box[1]), factor)) for factor in scales]
+
+
+def windows_for(plan: Plan, size: Size, *, short_of_memory: bool = False) -> Windows | None:
+    """The windows for a picture of (height, width); None where it is run whole.
+
+    Windows that were asked for work at the scale of training; those that only save memory, because the picture would not
+    fit or has just not fitted (short_of_memory), at the scale of the whole picture's run.
+    """
+    preprocessing = plan.spec.preprocessing
+    if plan.window:
+        return _windows(plan.window, preprocessing.train_scale)
+    working = preprocessing.working_size(size)
+    if short_of_memory or not plan.engine.fits(working):
+        return _windows(AUTO_WINDOW, working[1] / size[1])
+    return None
+
+
+def whole_sizes(plan: Plan, size: Size) -> list[Size]:
+    """The size of each view of a whole picture of (height, width): at scale 1 the preprocessing's working size."""
+    preprocessing = plan.spec.preprocessing
+    working = preprocessing.working_size(size)
+    box = preprocessing.imgsz if preprocessing.fit == "inside" else working
+    return [working if factor == 1 else fit_size(size, scaled(box, factor)) for factor in plan.scales]
+
+
+def scaled(size: Size, factor: float) -> Size:
+    """(height, width) times a factor; at least 1x1."""
+    return (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1))
+
+
+def _windows(window: Size, scale: float) -> Windows:
+    return Windows((max(round(window[0] / scale), 1), max(round(window[1] / scale), 1)), scale)

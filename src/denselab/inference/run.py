@@ -1,0 +1,133 @@
+"""One picture through a plan: the one path from pixels to a Prediction.
+
+Views give scores at the network's size; these become blocks of planes at the picture's size, bands of rows of the whole
+picture or blended windows; a sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.crf import refined
+from denselab.crf.dense_crf import Marginals
+from denselab.data.feed.fit import Size
+from denselab.engine.device import memory_errors
+from denselab.engine.enlarge import arg_max
+from denselab.errors import ResourceError
+from denselab.inference.plan import Plan
+from denselab.inference.prediction import Prediction
+from denselab.inference.route import Windows, whole_sizes, windows_for
+from denselab.inference.sinks import LabelSink, PlaneSink, Sink
+from denselab.inference.tiling import slide
+from denselab.inference.uncertainty import Note
+from denselab.inference.views import see
+from denselab.runtime import total_memory
+from denselab.types import Image, LabelMap
+
+logger = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.7  # of the machine's memory that the probabilities of one picture may take
+
+CRFStep = Callable[[Image, Marginals], Marginals]
+"""(picture, probabilities) -> marginals (K, H, W)."""
+
+
+def run(
+    plan: Plan,
+    image: Image,
+    name: str = "picture",
+    *,
+    keep_probs: bool = False,
+    crf_step: CRFStep | None = None,
+    note: Note | None = None,
+) -> Prediction:
+    """The prediction of a picture (H, W, 3) uint8.
+
+    keep_probs: compute the probabilities now, from the same run; else they cost a second run when they are asked for.
+        A CRF and samples need them anyway.
+    crf_step: takes the place of the plan's CRF, for one that shows its iterations, say.
+    note: told after each sample.
+    Raises ResourceError where probabilities are needed and would not fit in memory.
+    """
+    space = plan.spec.label_space
+    if not (keep_probs or plan.crf or plan.samples):
+        return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
+    planes = planes_of(plan, image, note)
+    probs = _refined(plan, image, planes[: space.num_classes], crf_step)
+    variance = planes[space.num_classes] if plan.samples else None
+    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance)
+
+
+def labels_of(plan: Plan, image: Image) -> LabelMap:
+    """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
+    if plan.crf or plan.samples:
+        return arg_max(probs_of(plan, image))
+    sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
+    _stream(plan, image, sink)
+    return sink.labels
+
+
+def probs_of(plan: Plan, image: Image) -> Marginals:
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if they cannot fit in memory."""
+    return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
+
+
+def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, H, W) float32 probabilities before any CRF; with samples one plane more, their variance.
+
+    Raises ResourceError if they cannot fit in memory.
+    """
+    classes, (height, width) = plan.spec.label_space.num_classes, _size(image)
+    count = classes + (plan.samples > 0)
+    needed = count * height * width * 4
+    if needed > MEMORY_SHARE * total_memory():
+        raise ResourceError(
+            f"probabilities of {width}x{height} pixels and {classes} classes need "
+            f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
+        )
+    sink = PlaneSink(count, (height, width))
+    _stream(plan, image, sink, note)
+    return sink.planes
+
+
+def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
+    if crf_step:
+        return crf_step(image, probs)
+    return refined(image, probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
+
+
+def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
+    """Every block of the picture's planes into the sink: of the whole picture if that fits in memory, else by windows."""
+    windows = windows_for(plan, _size(image))
+    if windows is None:
+        try:
+            return _whole(plan, image, sink, note)
+        except MemoryError:  # what has been written into the sink is written again
+            logger.info("out of memory with the whole picture at once; going on with a sliding window")
+        windows = windows_for(plan, _size(image), short_of_memory=True)
+    assert windows is not None
+    return _slide(plan, image, windows, sink, note)
+
+
+def _whole(plan: Plan, image: Image, sink: Sink, note: Note | None) -> None:
+    size = _size(image)
+    with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
+        seen = see(plan, image, whole_sizes(plan, size), note)
+        for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
+            sink.take(top, 0, band)
+
+
+def _slide(plan: Plan, image: Image, windows: Windows, sink: Sink, note: Note | None) -> None:
+    def window_probs(part: Image) -> NDArray[np.float32]:
+        size = _size(part)
+        return see(plan, part, windows.sizes(size, plan.scales), note).probs(size)
+
+    with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
+        slide(image, windows.extent, window_probs, sink.take)
+
+
+def _size(image: Image) -> Size:
+    return (image.shape[0], image.shape[1])

@@ -1,0 +1,86 @@
+"""Views of a picture: the network sees it at several sizes and mirrored, and the softmax of all views is averaged.
+
+What the network gives stays at the network's size (K, h, w); enlarging and arg-max (or softmax) are done together in bands
+of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denselab.data.feed.fit import Size
+from denselab.data.feed.resample import resize_image
+from denselab.engine.engine import Engine
+from denselab.engine.enlarge import bands, enlarge_logits
+from denselab.inference.plan import Plan
+from denselab.inference.uncertainty import Note, sampled_scores
+from denselab.types import Image
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a plan's views say of a picture or of a window.
+
+    values: (P, h, w) float32 at the size of the largest view, on the engine's device: K planes, and one of uncertainty
+        where dropout was sampled.
+    logits: whether the planes are the logits of one view, of which a softmax is still to be taken.
+    """
+
+    values: Tensor
+    logits: bool
+
+    def bands(self, size: Size) -> Iterator[tuple[int, Tensor]]:
+        """(top, (P, rows, W)) enlarged to (height, width), one band of rows after the other; logits stay logits."""
+        return bands(self.values, size)
+
+    def prob_bands(self, size: Size) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """`bands` as probabilities: of logits, the softmax of the enlarged ones."""
+        for top, band in self.bands(size):
+            yield top, (band.softmax(dim=0) if self.logits else band).float().cpu().numpy()
+
+    def probs(self, size: Size) -> NDArray[np.float32]:
+        """(P, H, W) float32 probabilities at (height, width)."""
+        planes = np.empty((self.values.shape[0], *size), dtype=np.float32)
+        for top, band in self.prob_bands(size):
+            planes[:, top : top + band.shape[1]] = band
+        return planes
+
+
+def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
+    """Run the plan's views over a picture (H, W, 3) uint8. sizes: (height, width) of each scale. note: told each sample."""
+    if plan.samples:
+        scores = sampled_scores(lambda: mean_probs(run_views(plan.engine, image, sizes, plan.flip)), plan.samples, note)
+        return Seen(scores, logits=False)
+    views = run_views(plan.engine, image, sizes, plan.flip)
+    return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
+
+
+def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Tensor]:
+    """The logits of each view of a picture, float32 (K, h, w) at the view's size on the engine's device.
+
+    image: (H, W, 3) uint8. flip: each size also mirrored left-right; those logits come mirrored back.
+    """
+    views = []
+    for size in sizes:
+        views.append(engine.logits(np.stack([resize_image(image, size)]))[0])
+        if flip:
+            mirrored = np.ascontiguousarray(image[:, ::-1])
+            views.append(engine.logits(np.stack([resize_image(mirrored, size)]))[0].flip(2))
+    return views
+
+
+def mean_probs(views: Sequence[Tensor]) -> Tensor:
+    """(K, h, w) mean softmax of the views, at the size of the largest.
+
+    views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back. Averaged at the network's size, not
+    at the picture's: a softmax over 150 classes for each of 12 million pixels and 6 views would take minutes.
+    """
+    height, width = max(tuple(view.shape[1:]) for view in views)
+    total = torch.zeros((views[0].shape[0], height, width), device=views[0].device)
+    for view in views:
+        total += enlarge_logits(view[None], (height, width))[0].softmax(dim=0)
+    return total / len(views)

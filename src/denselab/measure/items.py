@@ -1,0 +1,51 @@
+"""The pictures of a data set through a plan: (name, truth, prediction), one after the other, for the counts."""
+
+from collections.abc import Iterator, Sequence
+
+from denselab.console import Progress
+from denselab.crf import refined
+from denselab.crf.dense_crf import Marginals
+from denselab.data.dataset import Dataset, Item
+from denselab.engine.enlarge import arg_max
+from denselab.inference.ahead import read_ahead
+from denselab.inference.plan import Plan
+from denselab.inference.run import CRFStep, run
+from denselab.measure.kept import KeptLabels
+from denselab.types import Image, LabelMap, Sample
+
+
+def predict_items(
+    plan: Plan,
+    dataset: Dataset,
+    items: Sequence[Item],
+    kept: KeptLabels,
+    bar: Progress,
+    plain: KeptLabels | None = None,
+) -> Iterator[tuple[str, LabelMap, LabelMap]]:
+    """(name, truth, prediction) of each item in order, for evaluation.count_pictures.
+
+    kept: where the predictions go.
+    plain: where to keep what the network says before the plan's CRF; the network runs once for both.
+    Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
+    the score that was asked for.
+    """
+    for _, reading in read_ahead(items, dataset.read, threads=1):
+        sample = reading.result()
+        step = None if plain is None else _crf_after_keeping(plan, sample, plain)
+        prediction = run(plan, sample.image, sample.name, crf_step=step)
+        kept.keep(sample.name, prediction.labels)
+        bar.advance()
+        yield sample.name, sample.labels, prediction.labels
+
+
+def _crf_after_keeping(plan: Plan, sample: Sample, plain: KeptLabels) -> CRFStep | None:
+    """The plan's CRF, which keeps the labels of the probabilities that it gets; None for a plan without one."""
+    parameters = plan.crf
+    if parameters is None:
+        return None
+
+    def step(image: Image, probs: Marginals) -> Marginals:
+        plain.keep(sample.name, arg_max(probs))
+        return refined(image, probs, parameters, fast=plan.crf_fast)
+
+    return step

@@ -1,0 +1,126 @@
+"""Model folders: a round trip, and those that are refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from denselab.crf import Parameters
+from denselab.engine.folder import load_engine, read_spec, save_engine, store_crf
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import CheckpointError, ConfigError
+from denselab.files import write_folder
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.run_folder import find_model_folder
+from denselab.tensors import pack_tensors
+
+SPACE = LabelSpace(
+    (
+        LabelEntry(0, "ground", (0, 0, 0)),
+        LabelEntry(7, "thing", (255, 0, 0)),
+        LabelEntry(9, "void", (9, 9, 9), "ignore"),
+    )
+)
+FEW = Parameters(10, 10, 5, 1, 1, 2, "symmetric")
+ARCHITECTURE = Architecture("deeplabv3plus", 2, "mobilenetv3_small_050")
+
+
+@pytest.fixture(scope="module")
+def engine() -> TorchEngine:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing((32, 48), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    return TorchEngine(
+        ModelSpec(ARCHITECTURE, SPACE, preprocessing, {"miou": 0.5}), ARCHITECTURE.create().eval(), torch.device("cpu")
+    )
+
+
+def test_folder_round_trip(engine: TorchEngine, tmp_path: Path) -> None:
+    save_engine(engine, tmp_path / "run" / "model")
+    loaded = load_engine(tmp_path / "run", device="cpu")
+    assert (loaded.spec.architecture, loaded.spec.preprocessing, loaded.spec.label_space) == (
+        ARCHITECTURE,
+        engine.spec.preprocessing,
+        SPACE,
+    )
+    image = np.random.default_rng(4).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    np.testing.assert_allclose(loaded.logits(image[None]), engine.logits(image[None]), atol=1e-6)
+    assert find_model_folder(tmp_path / "run") == tmp_path / "run" / "model"
+    assert "2 classes" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def change_config(engine: TorchEngine, folder: Path, **changes: object) -> None:
+    """A model folder whose config.json differs, with a manifest that fits."""
+    save_engine(engine, folder)
+    config = json.loads((folder / "config.json").read_text()) | changes
+    write_folder(
+        folder,
+        {"config.json": json.dumps(config).encode(), "model.safetensors": pack_tensors(engine.network.state_dict())},
+    )
+
+
+def test_folders_that_do_not_fit_are_refused_by_name(engine: TorchEngine, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_engine(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="holds no model"):
+        load_engine(tmp_path / "empty")
+    change_config(engine, tmp_path / "newer", format=99)
+    with pytest.raises(CheckpointError, match="format 99"):
+        load_engine(tmp_path / "newer")
+    change_config(
+        engine,
+        tmp_path / "other",
+        architecture={"name": "deeplabv3plus", "num_classes": 3, "encoder": "mobilenetv3_small_050"},
+    )
+    with pytest.raises(
+        CheckpointError, match=r"shape \(2, 256, 1, 1\).*network has \(3, 256, 1, 1\)|shape \(2,\).*\(3,\)"
+    ):
+        load_engine(tmp_path / "other")
+    change_config(engine, tmp_path / "half", preprocessing={"imgsz": [32, 48]})
+    with pytest.raises(CheckpointError, match="mean"):
+        load_engine(tmp_path / "half")
+    write_folder(tmp_path / "pickle", {"config.json": b"\x80\x04.", "model.safetensors": b"\x80\x04."})
+    with pytest.raises(CheckpointError, match="not JSON"):
+        load_engine(tmp_path / "pickle")
+
+
+def test_what_a_model_is_can_be_read_without_its_weights(engine: TorchEngine, tmp_path: Path) -> None:
+    save_engine(engine, tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    assert read_spec(tmp_path / "m") == engine.spec
+
+
+def test_an_engine_without_a_network_is_not_saved(engine: TorchEngine, tmp_path: Path) -> None:
+    class Other:
+        spec = engine.spec
+
+    with pytest.raises(ConfigError, match="Other has no network"):
+        save_engine(Other(), tmp_path / "m")  # type: ignore[arg-type]
+
+
+def test_parameters_are_stored_with_a_model(tmp_path: Path) -> None:
+    architecture = Architecture("unet_small", 2)
+    preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.2,) * 3)
+    network = architecture.create().eval()
+    device = next(network.parameters()).device
+    save_engine(
+        TorchEngine(ModelSpec(architecture, SPACE, preprocessing), network, device), tmp_path / "m", "a card of its own"
+    )
+    before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
+    assert "crf" not in json.loads(before["config.json"])
+    assert load_engine(tmp_path / "m", "cpu").spec.crf is None
+    store_crf(tmp_path / "m", FEW)
+    assert load_engine(tmp_path / "m", "cpu").spec.crf == FEW
+    after = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"config.json", "manifest.json"}
+    save_engine(load_engine(tmp_path / "m", "cpu"), tmp_path / "n")
+    assert load_engine(tmp_path / "n", "cpu").spec.crf == FEW
+    config = json.loads(after["config.json"])
+    config["crf"] = {"sxy": 3}
+    save_engine(load_engine(tmp_path / "m", "cpu"), tmp_path / "broken")
+    (tmp_path / "broken" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_engine(tmp_path / "broken", "cpu")
