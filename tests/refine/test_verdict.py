@@ -10,7 +10,7 @@ from denselab.crf import Parameters
 from denselab.engine.folder import load_engine, save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
-from denselab.evaluation.evaluate import evaluate as counted
+from denselab.evaluation.evaluation import count_pictures as counted
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.refine import Tuning, conclude, tuning_document, tuning_folder

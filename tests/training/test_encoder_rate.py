@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.folder import load_engine
 from denselab.engine.spec import Architecture
@@ -26,7 +27,9 @@ def test_the_pretrained_part_is_in_the_end_what_it_was(
     run_training(make_settings(settings), tiny_data, tmp_path / "run")
     trained = load_engine(tmp_path / "run", "cpu")
     torch.manual_seed(settings.get("seed", 0))
-    first = Architecture(trained.spec.architecture.name, trained.spec.architecture.num_classes, tiny["encoder"]).create()
+    first = Architecture(
+        trained.spec.architecture.name, trained.spec.architecture.num_classes, tiny["encoder"]
+    ).create()
     before, after = first.state_dict(), trained.network.state_dict()
     after = {name.removeprefix("network."): tensor for name, tensor in after.items()}
     stays = first.pretrained_tensors().keys()
