@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.plan import Plan
-from denselab.inference.route import Windows, scaled, whole_sizes, windows_for
+from denselab.inference.route import Windows, routes, scaled, whole_sizes
 
 
 def test_scaled_sizes() -> None:
@@ -19,13 +19,19 @@ def test_a_whole_picture_is_fitted_at_each_scale(engine: TorchEngine) -> None:
 def test_windows_by_hand(engine: TorchEngine) -> None:
     """At half the scale a window of 32 network pixels shows 64 of the picture; what is cut off at its end, fewer."""
     halved = replace(engine.spec, preprocessing=replace(engine.spec.preprocessing, train_scale=0.5))
-    windows = windows_for(Plan((replace(engine, spec=halved),), window=(32, 48)), (500, 500))
+    [windows] = routes(Plan((replace(engine, spec=halved),), window=(32, 48)), (500, 500))
     assert windows == Windows((64, 96), 0.5)
     assert windows.sizes((64, 96), (1.0, 2.0)) == [(32, 48), (64, 96)]
     assert windows.sizes((7, 96), (1.0,)) == [(3, 41)]
 
 
 def test_memory_decides_only_where_no_window_was_asked_for(engine: TorchEngine) -> None:
-    plain = Plan((engine,))
-    assert windows_for(plain, (64, 128)) is None
-    assert windows_for(plain, (64, 128), short_of_memory=True) == Windows((3072, 3072), 0.25)
+    assert routes(Plan((engine,)), (64, 128)) == [None, Windows((3072, 3072), 0.25)]
+    assert routes(Plan((Full(engine.spec, engine.network, engine.device),)), (64, 128)) == [Windows((3072, 3072), 0.25)]
+
+
+class Full(TorchEngine):
+    """Has no memory for a whole picture."""
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        return False

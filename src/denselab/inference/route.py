@@ -22,19 +22,18 @@ class Windows:
         return [fit_size(part, scaled((box[0], box[1]), factor)) for factor in scales]
 
 
-def windows_for(plan: Plan, size: Size, *, short_of_memory: bool = False) -> Windows | None:
-    """The windows for a picture of (height, width); None where it is run whole.
+def routes(plan: Plan, size: Size) -> list[Windows | None]:
+    """The ways to run a picture of (height, width), the best first; None is the whole picture at once.
 
-    Windows that were asked for work at the scale of training; those that only save memory, because the picture would not
-    fit or has just not fitted (short_of_memory), at the scale of the whole picture's run.
+    The second is taken where memory runs out on the first. Windows that were asked for work at the scale of training;
+    those that only save memory, at the scale of the whole picture's run.
     """
     preprocessing = plan.spec.preprocessing
     if plan.window:
-        return _windows(plan.window, preprocessing.train_scale)
+        return [_windows(plan.window, preprocessing.train_scale)]
     working = preprocessing.working_size(size)
-    if short_of_memory or not plan.engine.fits(working):
-        return _windows(AUTO_WINDOW, working[1] / size[1])
-    return None
+    saving = _windows(AUTO_WINDOW, working[1] / size[1])
+    return [None, saving] if plan.engine.fits(working) else [saving]
 
 
 def whole_sizes(plan: Plan, size: Size) -> list[Size]:

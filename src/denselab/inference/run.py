@@ -19,11 +19,10 @@ from denselab.engine.enlarge import arg_max
 from denselab.errors import ResourceError
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
-from denselab.inference.route import Windows, whole_sizes, windows_for
+from denselab.inference.route import Windows, routes, whole_sizes
 from denselab.inference.sinks import LabelSink, PlaneSink, Sink
 from denselab.inference.tiling import slide
-from denselab.inference.uncertainty import Note
-from denselab.inference.views import see
+from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
 from denselab.types import Image, LabelMap
 
@@ -101,32 +100,30 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
 
 def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
     """Every block of the picture's planes into the sink: of the whole picture if that fits in memory, else by windows."""
-    windows = windows_for(plan, _size(image))
-    if windows is None:
-        try:
-            return _whole(plan, image, sink, note)
-        except MemoryError:  # what has been written into the sink is written again
-            logger.info("out of memory with the whole picture at once; going on with a sliding window")
-        windows = windows_for(plan, _size(image), short_of_memory=True)
-    assert windows is not None
-    return _slide(plan, image, windows, sink, note)
+    first, *others = routes(plan, _size(image))
+    try:
+        return _blocks(plan, image, first, sink, note)
+    except MemoryError:
+        if not others:
+            raise
+    logger.info("out of memory with the whole picture at once; going on with a sliding window")
+    return _blocks(plan, image, others[0], sink, note)  # what the sink has got already, it gets again
 
 
-def _whole(plan: Plan, image: Image, sink: Sink, note: Note | None) -> None:
-    size = _size(image)
+def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> None:
+    """The blocks of one way to run. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
+        if windows:
+            slide(image, windows.extent, lambda part: _window_probs(plan, part, windows, note), sink.take)
+            return
+        size = _size(image)
         seen = see(plan, image, whole_sizes(plan, size), note)
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
             sink.take(top, 0, band)
 
 
-def _slide(plan: Plan, image: Image, windows: Windows, sink: Sink, note: Note | None) -> None:
-    def window_probs(part: Image) -> NDArray[np.float32]:
-        size = _size(part)
-        return see(plan, part, windows.sizes(size, plan.scales), note).probs(size)
-
-    with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
-        slide(image, windows.extent, window_probs, sink.take)
+def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) -> NDArray[np.float32]:
+    return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
 def _size(image: Image) -> Size:

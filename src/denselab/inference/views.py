@@ -2,9 +2,13 @@
 
 What the network gives stays at the network's size (K, h, w); enlarging and arg-max (or softmax) are done together in bands
 of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
+
+Monte-Carlo dropout (Bayesian SegNet, arXiv 1511.02680; Gal, Ghahramani, arXiv 1506.02142) runs the views several times with
+dropout on, so that each run is a sample of the network. The mean of the samples' softmax is the prediction; their variance,
+averaged over the classes, is the uncertainty: high at borders, at rare classes, at what was never seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +21,10 @@ from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import bands, enlarge_logits
 from denselab.inference.plan import Plan
-from denselab.inference.uncertainty import Note, sampled_scores
 from denselab.types import Image
+
+Note = Callable[[str], None]
+"""Told "sample 3 of 20" after each run, for a progress display."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,7 @@ class Seen:
 def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
     """Run the plan's views over a picture (H, W, 3) uint8. sizes: (height, width) of each scale. note: told each sample."""
     if plan.samples:
-        scores = sampled_scores(lambda: mean_probs(run_views(plan.engine, image, sizes, plan.flip)), plan.samples, note)
-        return Seen(scores, logits=False)
+        return Seen(sampled(plan, image, sizes, note), logits=False)
     views = run_views(plan.engine, image, sizes, plan.flip)
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
 
@@ -84,3 +89,19 @@ def mean_probs(views: Sequence[Tensor]) -> Tensor:
     for view in views:
         total += enlarge_logits(view[None], (height, width))[0].softmax(dim=0)
     return total / len(views)
+
+
+def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
+    """(K + 1, h, w): the mean of the probabilities of the plan's samples, and in the last plane their uncertainty.
+
+    Mean and variance (of the samples given, divided by their number) come from Welford's update.
+    """
+    mean = squares = torch.zeros(())
+    for number in range(1, plan.samples + 1):
+        probs = mean_probs(run_views(plan.engine, image, sizes, plan.flip))
+        step = probs - mean
+        mean = mean + step / number
+        squares = squares + step * (probs - mean)  # step is to the mean before, the other factor to the mean after
+        if note:
+            note(f"sample {number} of {plan.samples}")
+    return torch.cat([mean, squares.mean(dim=0, keepdim=True) / plan.samples])
