@@ -12,11 +12,11 @@ ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
     {"errors", "types", "labels", "config", "configs", "console", "runtime", "compiled"},
-    {"layers", "data", "losses", "crf", "evaluation"},
+    {"layers", "data", "losses", "crf", "evaluation", "checkpoint"},
     {"encoders"},
     {"models"},
     {"crf_layer"},
-    {"build", "checkpoint", "visualize"},
+    {"build", "visualize"},
     {"engine"},
     {"inference"},
     {"convolutional", "refine", "measure"},

@@ -23,7 +23,7 @@ from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.feed.resample import resize_image
 from denselab.data.feed.transforms import fit_size, normalise
-from denselab.encoders.pretrained import Pretrained
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
@@ -56,8 +56,8 @@ class Architecture:
         if isinstance(self.crf_layer, Mapping):  # as a model folder has it
             object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
 
-    def create(self, pretrained: Pretrained = "no") -> SegmentationModel:
-        """The network, its encoder with random or ImageNet weights."""
+    def create(self, pretrained: str | Weights = "no") -> SegmentationModel:
+        """The network. pretrained: the weights that its encoder starts from, as in build.create_model."""
         model = create_model(
             self.name,
             self.num_classes,

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
+
+from denselab.encoders.weights import Weights
 
 
 class SegmentationModel(nn.Module, ABC):
@@ -48,14 +49,14 @@ class ModelOptions:
     """What a builder in MODELS gets; checked by build.create_model before.
 
     encoder: a name that the entry allows, None for the network's own. output_stride: None for the encoder's or the
-    entry's own. weights: safetensors file of the encoder's ImageNet weights, None to start from scratch.
+    entry's own. weights: the encoder's, from ImageNet as a rule; None to start from scratch.
     """
 
     num_classes: int
     in_channels: int = 3
     encoder: str | None = None
     output_stride: int | None = None
-    weights: Path | None = None
+    weights: Weights | None = None
     aux: bool = False
 
 
