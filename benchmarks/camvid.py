@@ -25,13 +25,16 @@ from typing import Any
 import torch
 
 import denselab as dl
+from denselab.config import make_settings
 from denselab.console import progress, remark
 from denselab.evaluation import Evaluation, count_pictures
 from denselab.inference import Options
 from denselab.inference.collection import KeptLabels, predict_items
 from denselab.models import MODELS
 from denselab.report.run_report import write_report
+from denselab.run_folder import CONFIG, ENVIRONMENT, EVALUATION, SUMMARY, has_state
 from denselab.training.records import read_metrics
+from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 
 RESULT = "camvid.json"
@@ -230,7 +233,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def settings_of(name: str, reduced: bool) -> Settings:
-    """The settings of denselab.config.TrainConfig for one row of the table."""
+    """The settings (denselab.config.Settings) of one row of the table."""
     recipe = RECIPES.get(name, Recipe({}))
     merged: Settings = {"model": recipe.model or name, **(REDUCED if reduced else FULL), **recipe.settings}
     return merged | ((recipe.reduced if reduced else recipe.full) or {})
@@ -258,24 +261,25 @@ def train(name: str, run: Path, options: argparse.Namespace) -> None:
             settings[key] = getattr(options, key)
     if "time" in settings:
         settings.pop("epochs", None)
-    resume = (run / "last").exists() or (run / "last.previous").exists()
+    resume = has_state(run)
     if options.check:
         dataset = dl.open_dataset(options.data)
         dataset = replace(dataset, items=dataset.of_split("train") + dataset.of_split("val")[:CHECKED])
-        run_training({**settings, "data": options.data}, dataset, run, resume=resume)
+        typed = make_settings({**settings, "data": options.data})
+        run_training(resumed_settings(typed, run) if resume else typed, dataset, run, resume=resume)
     else:
         dl.train(options.data, out=run, resume=resume, settings=settings)
 
 
 def finished(run: Path) -> bool:
     """Whether the training came to its end; a signal leaves a summary too."""
-    path = run / "summary.json"
+    path = run / SUMMARY
     return path.is_file() and json.loads(path.read_text())["stopped"] != "signal"
 
 
 def describe(name: str, run: Path, found: dict[str, dict[str, float]] | None = None) -> Row:
     """The row from the files of the run; scores as found, or those of an earlier call."""
-    summary, environment = (json.loads((run / file).read_text()) for file in ("summary.json", "env.json"))
+    summary, environment = (json.loads((run / file).read_text()) for file in (SUMMARY, ENVIRONMENT))
     config = json.loads((run / "model" / "config.json").read_text())
     steps, validations = read_metrics(run, "step"), read_metrics(run, "validation")
     if found is None:
@@ -301,7 +305,7 @@ def describe(name: str, run: Path, found: dict[str, dict[str, float]] | None = N
 
 def pretrained_of(run: Path) -> str:
     """What config.yaml says of ImageNet weights."""
-    lines = (run / "config.yaml").read_text().splitlines()
+    lines = (run / CONFIG).read_text().splitlines()
     return next(line.split(":", 1)[1].strip(" '\"") for line in lines if line.startswith("pretrained:"))
 
 
@@ -315,9 +319,9 @@ def hardware(environment: dict[str, Any]) -> str:
 def scores(run: Path, data: str, device: str) -> dict[str, dict[str, float]]:
     """Percent by split: val as the run's own report has counted it, and test where there is one."""
     dataset = dl.open_dataset(data)
-    if not (run / "evaluation.json").is_file():  # interrupted after the training, before its report
+    if not (run / EVALUATION).is_file():  # interrupted after the training, before its report
         write_report(run, dataset, device=device)
-    counted = json.loads((run / "evaluation.json").read_text())["exact"]
+    counted = json.loads((run / EVALUATION).read_text())["exact"]
     found = {"val": percentages(Evaluation.from_dict(counted))}
     if items := dataset.of_split("test"):
         with progress("scoring test", len(items), "pictures") as bar:

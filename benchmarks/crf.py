@@ -39,7 +39,7 @@ from confusion import commit, hardware
 
 from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, exact, infer_fast
 from denselab.crf import pydensecrf as door
-from denselab.crf.batch import predicted_bytes
+from denselab.crf.memory import predicted_bytes
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -49,20 +49,24 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     keep_freed_memory()
     import torch
 
-    from denselab.build import create_loss, create_model
-    from denselab.config import LossTerm, make_config
+    from denselab.build import create_model
+    from denselab.config import LossTerm, make_settings
     from denselab.data.feed.loading import Batch
     from denselab.engine.segmenter import Preprocessing
-    from denselab.losses import loss_with_auxiliary
+    from denselab.losses import create_loss, loss_with_auxiliary
     from denselab.training.optim import make_optimizer
+    from denselab.training.recipe import Facts, choose_recipe
     from denselab.training.run import make_accelerator
     from denselab.training.step import Stepper, TrainOutputs, train_step
 
-    settings = {"data": "-", "imgsz": size, "epochs": 1, "encoder": encoder, "device": device, "precision": "no"}
+    given = {"data": "-", "imgsz": size, "epochs": 1, "encoder": encoder, "device": device, "precision": "no", "lr": 1e-3}
+    settings = make_settings(given)
+    facts = Facts(batch, size, CLASSES, device="cpu", cores=1, normalised=True, score_inputs=256)
+    config, _ = choose_recipe(settings, facts, None)
     accelerator = make_accelerator(settings)
     model = create_model("deeplabv3plus", CLASSES, encoder=encoder)
     model = model.to(accelerator.device).to(memory_format=torch.channels_last).train()
-    network, optimizer = accelerator.prepare(TrainOutputs(model), make_optimizer(model, make_config(settings)))
+    network, optimizer = accelerator.prepare(TrainOutputs(model), make_optimizer(model, config))
     loss = create_loss([LossTerm(name="cross-entropy")], CLASSES)
     preprocessing = Preprocessing(size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     stepper = Stepper(

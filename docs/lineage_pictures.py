@@ -24,6 +24,7 @@ from denselab.inspection.receptive import effective_receptive_field
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
 from denselab.layers.upsample import bilinear_kernel
+from denselab.run_folder import SUMMARY, has_state
 from denselab.visualize import colour_map, encode_png, grid, heat_map, overlay
 
 OUT = Path(__file__).parent / "images" / "lineage"
@@ -53,14 +54,14 @@ def main() -> None:
 
 def trained(name: str, runs: Path, minutes: float) -> Segmenter:
     """The network of that name, trained on 400 drawn scenes, or read from an earlier call."""
-    if not (runs / name / "summary.json").is_file():
+    if not (runs / name / SUMMARY).is_file():
         settings = {"pretrained": "no", **NETWORKS[name]}
         dl.train(
             "synthetic",
             out=runs / name,
             time=f"{minutes}m",
             imgsz=(96, 128),
-            resume=(runs / name / "last").exists(),
+            resume=has_state(runs / name),
             **settings,
         )
     return load_segmenter(runs / name, "cpu")

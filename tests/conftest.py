@@ -12,6 +12,7 @@ from denselab.data import Dataset, open_dataset
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter
 from denselab.labels import LabelEntry, LabelSpace
+from denselab.log import HANDLER
 from denselab.models.base import SegmentationModel
 
 settings.register_profile("denselab", deadline=None)  # tests never time anything
@@ -32,6 +33,12 @@ TINY: dict[str, Any] = {
     "ema": 0.9,
     "seed": 3,
 }
+
+
+@pytest.fixture(autouse=True)
+def lines_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said appears on stderr, as on the command line: pytest's own handlers would make DenseLab's stand back."""
+    monkeypatch.setattr(HANDLER, "alone", False)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denselab.api import merge_settings, open_for_training, train, warning_lines
+from denselab.api import open_for_training, train, warning_lines
 from denselab.cli.train import _free_run_folder
-from denselab.config import make_config, to_yaml
+from denselab.config import Settings, make_settings, merged, to_yaml
 from denselab.data import open_dataset
 from denselab.data.audit.findings import Fault
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.errors import CheckpointError, ConfigError, DataError
+from denselab.training.recipe import Facts, choose_recipe
 from denselab.training.records import RunRecords
 
 
@@ -23,8 +24,9 @@ def scenes(tmp_path: Path) -> Path:
 
 
 def test_flags_win_and_a_length_replaces_the_other_kind() -> None:
-    merged = merge_settings({"epochs": 3, "lr": 0.1, "batch": 2}, {"time": "5m", "batch": 4, "seed": None})
-    assert merged == {"time": "5m", "lr": 0.1, "batch": 4}
+    base = make_settings({"epochs": 3, "lr": 0.1, "batch": 2})
+    over = make_settings({"time": "5m", "batch": 4, "seed": None})
+    assert merged(base, over).given() == {"time": 300, "lr": 0.1, "batch": 4}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_a_fault_of_the_data_names_the_file(scenes: Path) -> None:
     label = scenes / "labels" / "train" / "00000.png"
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(label)
     with pytest.raises(DataError, match=r"would not train: images/train/00000\.png: picture .*`denselab check"):
-        open_for_training(str(scenes), {})
+        open_for_training(Settings(data=str(scenes)))
 
 
 def test_warnings_are_one_line_per_kind() -> None:
@@ -62,22 +64,26 @@ def test_a_run_never_goes_into_the_data(scenes: Path, monkeypatch: pytest.Monkey
     assert sorted(scenes.rglob("*")) == before
     monkeypatch.chdir(scenes)
     for data in (".", "data.yaml", str(scenes)):
-        assert _free_run_folder(data, {}, False) == scenes.parent / "runs" / "data-deeplabv3plus"
+        assert _free_run_folder(Settings(data=data), False) == scenes.parent / "runs" / "data-deeplabv3plus"
     monkeypatch.chdir(scenes.parent)
-    assert _free_run_folder("data", {"model": "unet"}, False) == Path("runs/data-unet")
+    assert _free_run_folder(Settings(data="data", model="unet"), False) == Path("runs/data-unet")
 
 
 def test_resume_opens_the_data_as_the_run_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a split of their own and with --seed 3, a resume drew the split anew with seed 0: val was trained on."""
     pool = write_synthetic(tmp_path / "pool", train=8, val=0, size=(32, 48))
     run = tmp_path / "run"
+    run.mkdir()
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(pool, out=run, resume=True)
     drawn = {"seed": 3, "val_fraction": 0.5}
     small = {"encoder": "mobilenetv3_small_050", "pretrained": "no", "imgsz": "32x48", "batch": 2, "epochs": 1}
     dataset = open_dataset(pool, **drawn)  # type: ignore[arg-type]
     records = RunRecords(run)
-    (run / "config.yaml").write_text(to_yaml(make_config({"data": str(pool), **small, **drawn})))
+    facts = Facts(4, (32, 48), num_classes=5, device="cpu", cores=2, normalised=True, score_inputs=256)
+    (run / "config.yaml").write_text(
+        to_yaml(choose_recipe(make_settings({"data": str(pool), **small, **drawn}), facts, None)[0])
+    )
     splits = {split: [item.name for item in dataset.of_split(split)] for split in dataset.splits}
     records.write_json("dataset.json", {"labels": dataset.label_space.to_list(), "splits": splits})
     with pytest.raises(CheckpointError, match="has no last/"):

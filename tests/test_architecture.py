@@ -11,12 +11,13 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "config", "configs", "console", "runtime", "compiled"},
-    {"layers", "data", "losses", "crf", "evaluation", "checkpoint"},
+    {"errors", "types", "labels", "console", "files", "migration", "paths"},
+    {"config", "configs", "log", "runtime", "run_folder", "compiled"},
+    {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
     {"models"},
     {"crf_layer"},
-    {"build", "visualize"},
+    {"build", "memory", "visualize"},
     {"engine"},
     {"inference"},
     {"convolutional", "refine", "measure"},
@@ -26,7 +27,7 @@ LAYERS = [
     {"cli"},
 ]
 FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
-TORCH_FREE = {"errors", "types", "labels", "config", "configs", "console", "runtime", "crf"}
+TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

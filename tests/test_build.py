@@ -1,6 +1,5 @@
 """Names to objects: every model by name, options that fit it or are refused with the remedy."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn import functional as F
 
-from denselab.build import create_loss, create_model, inputs_of_a_score, is_normalised, model_preprocessing
+from denselab.build import create_model, inputs_of_a_score, is_normalised, model_preprocessing
 from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.deeplab_v3plus import DeepLabV3PlusEncoder
@@ -145,20 +143,3 @@ def test_preprocessing_follows_the_encoder() -> None:
     assert model_preprocessing("unet") == imagenet
     assert model_preprocessing("deeplabv3plus") == imagenet
     assert model_preprocessing("unet", "xception65") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-@dataclass(frozen=True)
-class Term:
-    """What a config file's loss term looks like from here."""
-
-    name: str
-    weight: float = 1.0
-    options: dict[str, float] = field(default_factory=dict)
-
-
-def test_losses_by_name() -> None:
-    logits, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
-    loss = create_loss([Term("cross-entropy", 2.0)], 3)
-    torch.testing.assert_close(loss(logits, labels), 2 * F.cross_entropy(logits, labels))
-    with pytest.raises(ConfigError, match="cross-entropy"):
-        create_loss([Term("cross_entropi")], 3)

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from denselab.build import create_model, is_normalised
-from denselab.config import make_config
+from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.models import MODELS
+from denselab.training.recipe import Facts, choose_recipe
 
+CAMVID = Facts(367, (360, 480), num_classes=11, device="cpu", cores=2, normalised=True, score_inputs=256)
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "camvid.py"
 
 
@@ -33,7 +35,7 @@ def test_every_recipe_is_complete_and_builds(protocol: ModuleType, reduced: bool
     for name in protocol.RECIPES:
         settings = protocol.settings_of(name, reduced)
         length = {"time": "10m"} if reduced else {}
-        config = make_config({"data": "CAMVID", **settings, **length})
+        config, _ = choose_recipe(make_settings({"data": "CAMVID", **settings, **length}), CAMVID, None)
         assert config.model in MODELS
         assert config.imgsz == ((180, 240) if reduced else (360, 480))
         with torch.device("meta"):

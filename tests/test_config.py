@@ -4,24 +4,45 @@ from pathlib import Path
 
 import pytest
 
-from denselab.config import make_config, parse_duration, parse_size, read_settings, to_yaml
+from denselab.config import make_config, make_settings, parse_duration, parse_size, read_settings, to_yaml
 from denselab.errors import ConfigError
 
-GOOD = {"data": "d", "imgsz": "360x480", "epochs": 3}
+GOOD = {
+    "data": "d",
+    "model": "unet",
+    "pretrained": "no",
+    "imgsz": "360x480",
+    "epochs": 3,
+    "batch": 2,
+    "workers": 0,
+    "scale_min": 0.5,
+    "scale_max": 2,
+    "photometric": 1,
+    "validations": 2,
+    "precision": "no",
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "weight_decay": 0,
+    "schedule": "poly",
+    "clip_norm": 0,
+    "ema": 0,
+    "losses": [{"name": "dice"}],
+    "class_weights": "none",
+}
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1h30m", 5400), ("45", 45), (12, 12), ("1h2m3s", 3723)],
+    [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1h30m", 5400), ("1.5m", 90), (12, 12), ("1h2m3s", 3723)],
 )
 def test_durations(text: str | int, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5m", "1.2.3m", "5 minutes"])
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "1.2.3m", "5 minutes", "45", "1h30"])
 def test_durations_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="time"):
-        make_config({"data": "d", "imgsz": 64, "time": text})
+        make_settings({"time": text})
 
 
 def test_sizes() -> None:
@@ -59,7 +80,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     config = make_config({**GOOD, "losses": [{"name": "dice", "weight": 0.5}]})
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
-    assert make_config(read_settings(path)) == config
+    assert make_config(read_settings(path).given()) == config
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "{unclosed", "!!python/object/apply:os.system ['true']"])
@@ -78,8 +99,8 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_bare_yes_and_no_of_yaml(tmp_path: Path) -> None:
     """YAML reads `pretrained: no` as False; a run refused it with "should be 'auto', 'yes' or 'no' (came: False)"."""
     path = tmp_path / "c.yaml"
-    path.write_text("data: d\nimgsz: 64\nepochs: 1\npretrained: no\nprecision: no\n")
-    config = make_config(read_settings(path))
+    path.write_text("pretrained: no\nprecision: no\n")
+    config = read_settings(path)
     assert (config.pretrained, config.precision) == ("no", "no")
 
 
@@ -97,6 +118,6 @@ def test_a_wrong_value_in_a_file_names_the_file(tmp_path: Path, line: str) -> No
 def test_a_part_of_the_settings_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("lr: 0.1\nencoder:\n")
-    assert read_settings(path) == {"lr": 0.1, "encoder": None}
+    assert read_settings(path).given() == {"lr": 0.1}
     path.write_text("")
-    assert read_settings(path) == {}
+    assert read_settings(path).given() == {}

@@ -1,8 +1,13 @@
 """What the command line says: to a terminal, to a pipe, and to one whose reader has gone."""
 
 import os
+import sys
+from types import SimpleNamespace
 
-from denselab.console import Terminal
+import pytest
+
+from denselab import console
+from denselab.console import Terminal, in_notebook, progress
 
 
 def test_a_reader_that_has_gone_does_not_end_the_work() -> None:
@@ -10,10 +15,10 @@ def test_a_reader_that_has_gone_does_not_end_the_work() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
-        console = Terminal(file=pipe, highlight=False)
-        console.print("more than a buffer holds\n" * 5000)
-        console.print("nobody hears this")
-        assert console.quiet
+        terminal = Terminal(file=pipe, highlight=False)
+        terminal.print("more than a buffer holds\n" * 5000)
+        terminal.print("nobody hears this")
+        assert terminal.quiet
 
 
 def test_names_with_brackets_are_shown_as_they_are(capsys: object) -> None:
@@ -21,3 +26,64 @@ def test_names_with_brackets_are_shown_as_they_are(capsys: object) -> None:
 
     remark("photo [red] 1.jpg: [/] damaged")
     assert capsys.readouterr().err == "photo [red] 1.jpg: [/] damaged\n"  # type: ignore[attr-defined]
+
+
+class Shell:
+    """IPython's shell in a notebook, which has a kernel."""
+
+    kernel = object()
+
+
+class Outputs:
+    """IPython.display of a notebook: `shown` is what each output of the cell holds now, `messages` how often one changed."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.messages = 0
+
+    def display(self, content: dict[str, str], raw: bool, display_id: bool) -> "Handle":
+        assert raw
+        assert display_id
+        self.shown.append(content["text/plain"])
+        self.messages += 1
+        return Handle(self, len(self.shown) - 1)
+
+
+class Handle:
+    def __init__(self, outputs: Outputs, place: int) -> None:
+        self.outputs, self.place = outputs, place
+
+    def update(self, content: dict[str, str], raw: bool) -> None:
+        self.outputs.shown[self.place] = content["text/plain"]
+        self.outputs.messages += 1
+
+
+def test_a_notebook_has_one_line_that_changes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training filled its cell with an output for every ten seconds."""
+    outputs = Outputs()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=Shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", outputs)
+    monkeypatch.setattr(console, "NOTEBOOK_SECONDS", 0.0)
+    with progress("training", 25, "pictures") as bar:
+        for _ in range(25):
+            bar.advance(info="loss 0.5")
+    assert len(outputs.shown) == 1
+    assert outputs.shown[0].startswith("training: 25/25, 0 s left, ")
+    assert outputs.shown[0].endswith("pictures/s, loss 0.5")
+    monkeypatch.setattr(console, "NOTEBOOK_SECONDS", 1e6)
+    outputs.messages = 0
+    with progress("training", None, "pictures") as bar:
+        for _ in range(25):
+            bar.advance()
+    assert outputs.messages == 2, "not a message to the browser for every picture: at the start and at the end"
+    assert outputs.shown[1].startswith("training: 25, ")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ipython_in_a_terminal_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: object()))
+    assert not in_notebook()
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()

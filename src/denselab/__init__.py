@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from denselab.log import show_by_default as _show_by_default
+
 if TYPE_CHECKING:
     from denselab.api import train
     from denselab.build import create_model
@@ -43,6 +45,8 @@ _HOMES = {
     "open_dataset": "data",
     "train": "api",
 }
+
+_show_by_default()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,23 +1,26 @@
 """The Python side: train, load, open and check data; what the command line calls too."""
 
+import logging
 import shlex
 import sys
-import time
+import time as clock
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from denselab.config import check_settings
-from denselab.console import remark
+from denselab.config import Settings, make_settings, merged
 from denselab.data import Dataset, open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.audit.findings import Fault
 from denselab.data.dataset import refuse_inside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
+from denselab.run_folder import is_staged
 from denselab.training.resume import resumed_settings
 from denselab.training.run import RunSummary, run_training
-from denselab.training.stages import chain_of, is_staged, run_stages, staged_settings
+from denselab.training.stages import chain_of, run_stages, staged_settings
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -42,71 +45,49 @@ def train(
 ) -> RunSummary:
     """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
 
-    time: "30m", "1h30m" or seconds; or epochs. imgsz: "360x480", (height, width) or one number. pretrained: "auto", "yes",
-    "no". init: a model or run folder to start from, as far as its tensors fit. crf_layer: a dense CRF that learns, behind
-    the network. stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); what is
-    returned is the last one's. settings: further keys of denselab.config.TrainConfig; the arguments win over them. What is
-    left open, the default recipe chooses, and says why.
+    What is left open, the default recipe chooses, and says why.
+
+    time: "30m", "1h30m", or a number of seconds; or epochs.
+    imgsz: "360x480", (height, width) or one number; pixels.
+    pretrained: "auto", "yes", "no".
+    init: a model or run folder to start from, as far as its tensors fit.
+    crf_layer: a dense CRF that learns, behind the network.
+    stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is the
+        last one's.
+    resume: continue the run in `out` exactly where it stopped.
+    settings: further keys of denselab.config.Settings; the arguments win over them.
     Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
     """
-    flags = {
-        "model": model,
-        "encoder": encoder,
-        "time": time,
-        "epochs": epochs,
-        "imgsz": imgsz,
-        "batch": batch,
-        "pretrained": pretrained,
-        "device": device,
-        "workers": workers,
-        "seed": seed,
-        "init": None if init is None else str(init),
-        "crf_layer": crf_layer,
-        "stages": stages,
-    }
-    merged = merge_settings(settings or {}, flags)
-    return train_run(str(data), merged, Path(out), resume=resume, command=_command_of_call(data, out, merged))
+    arguments = {key: value for key, value in locals().items() if key in Settings.model_fields}
+    whole = merged(make_settings(settings or {}), make_settings(arguments, "options"))
+    return train_run(whole, Path(out), resume=resume, command=_command_of_call(out, whole))
 
 
-def merge_settings(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` with every flag that is not None in the place of its key; a given length replaces the other kind.
-
-    Raises ConfigError for a wrong value, before any data are read.
-    """
-    given = {key: value for key, value in flags.items() if value is not None}
-    check_settings(given, "options")
-    check_settings(settings)
-    merged = {**settings, **given}
-    for length, other in (("time", "epochs"), ("epochs", "time")):
-        if length in given and other not in given:
-            merged.pop(other, None)
-    return merged
-
-
-def train_run(data: str, settings: Mapping[str, Any], run: Path, *, resume: bool, command: str) -> RunSummary:
-    """Open and quickly check the data, train, write the report. `settings` are keys of TrainConfig."""
-    started = time.monotonic()
-    staged = is_staged(run) if resume else bool(settings.get("stages"))
+def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> RunSummary:
+    """Open and quickly check the data, train, write the report. command: what started the run, for its records."""
+    started = clock.monotonic()
+    staged = is_staged(run) if resume else settings.stages
+    if resume:
+        settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
-        settings = staged_settings(settings, run) if resume else settings
-        chain_of(settings.get("model"))  # refused before any data are read
-    dataset = open_for_training(data, resumed_settings(settings, run) if resume and not staged else settings)
+        chain_of(settings.model)  # refused before any data are read
+    dataset = open_for_training(settings)
     if not resume:
         refuse_inside(dataset, run)
     start = run_stages if staged else run_training
-    summary = start({**settings, "data": data}, dataset, run, resume=resume, command=command, started=started)
+    summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
-        path = write_report(run, dataset, device=settings.get("device") or "auto")
-        remark(f"report: {path}")
+        logger.info(f"report: {write_report(run, dataset, device=settings.device)}")
     return summary
 
 
-def open_for_training(data: str, settings: Mapping[str, Any]) -> Dataset:
+def open_for_training(settings: Settings) -> Dataset:
     """The data set, after the fast part of `denselab check`. Raises DataError with the first fault that would spoil a run."""
-    dataset = open_dataset(data, val_fraction=settings.get("val_fraction") or 0.2, seed=settings.get("seed") or 0)
+    data = settings.data or ""
+    dataset = open_dataset(data, val_fraction=settings.val_fraction, seed=settings.seed)
     report = check_dataset(dataset, quick=True)
     for line in warning_lines(report.warnings):
-        remark(line)
+        logger.warning(line)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
     return dataset
@@ -124,9 +105,13 @@ def warning_lines(warnings: Sequence[Fault]) -> list[str]:
     return lines
 
 
-def _command_of_call(data: str | Path, out: str | Path, settings: Mapping[str, Any]) -> str:
-    arguments = "".join(f", {key}={value!r}" for key, value in settings.items())
-    return f"dl.train({str(data)!r}, out={str(out)!r}{arguments})"
+def _command_of_call(out: str | Path, settings: Settings) -> str:
+    """The call that makes this run again; keys that are no arguments of `train` stand in `settings`."""
+    given = settings.model_dump(mode="json", include=settings.model_fields_set - {"data"})
+    own = "".join(f", {key}={value!r}" for key, value in given.items() if key in (train.__kwdefaults__ or {}))
+    further = {key: value for key, value in given.items() if key not in (train.__kwdefaults__ or {})}
+    rest = f", settings={further!r}" if further else ""
+    return f"dl.train({settings.data!r}, out={str(out)!r}{own}{rest})"
 
 
 def _is_main_process() -> bool:

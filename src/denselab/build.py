@@ -1,21 +1,19 @@
-"""Names to objects: the only place that turns a model's, an encoder's or a loss's name into the thing itself."""
+"""Names to objects: the only place that turns a model's or an encoder's name into the thing itself."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import logging
 
 import timm
-from torch import Tensor, nn
+from torch import nn
 
-from denselab.console import remark
 from denselab.encoders.pretrained import find_weights
 from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisation
 from denselab.encoders.weights import Weights
 from denselab.errors import ConfigError
-from denselab.losses import Loss, LossTerm
-from denselab.losses import create_loss as sum_of_losses
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+
+logger = logging.getLogger(__name__)
 
 RGB = tuple[float, float, float]
 IMAGENET_NORMALISATION: tuple[RGB, RGB] = (
@@ -68,7 +66,7 @@ def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights 
     if pretrained not in ("auto", "no"):
         raise ConfigError(f"pretrained={pretrained}, but there are no ImageNet weights for {name!r}; use auto or no")
     if pretrained == "auto":
-        remark(f"{name}: no ImageNet weights exist for it; training from scratch")
+        logger.info(f"{name}: no ImageNet weights exist for it; training from scratch")
     return None
 
 
@@ -91,25 +89,6 @@ def inputs_of_a_score(model: nn.Module, num_classes: int) -> int:
     """
     layers = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == num_classes)
     return max((layer.weight[0].numel() for layer in layers), default=0)
-
-
-class Term(Protocol):
-    """A summand of the loss: losses.LossTerm or config.LossTerm."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def options(self) -> Mapping[str, float]: ...
-
-
-def create_loss(
-    terms: Sequence[Term], num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None
-) -> Loss:
-    """The weighted sum of the named losses of losses.LOSSES, a function of (logits, labels); see losses.create_loss."""
-    summands = [LossTerm(term.name, term.weight, term.options) for term in terms]
-    return sum_of_losses(summands, num_classes, ignore_index, class_weights)
 
 
 def _entry(name: str) -> ModelEntry:

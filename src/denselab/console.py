@@ -1,6 +1,7 @@
-"""What the command line shows while it works: one progress bar with rate and ETA, plain lines where there is no terminal.
+"""What is shown while work goes on: a progress bar on a terminal, one line that changes in a notebook, else plain lines.
 
-Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped.
+Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped. Library files say things through
+logging (denselab.log); only the command line calls `remark`.
 """
 
 import os
@@ -8,12 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 PLAIN_LINE_SECONDS = 10.0  # how often a run without a terminal says where it is
+NOTEBOOK_SECONDS = 0.5  # how often a notebook's line changes: each change is a message to the browser
 
 
 class Terminal(Console):
@@ -25,8 +28,9 @@ class Terminal(Console):
             os.dup2(nowhere.fileno(), self.file.fileno())
 
 
-stderr = Terminal(stderr=True, highlight=False)
-stdout = Terminal(highlight=False)
+# not as in Jupyter: there rich would make an output of its own of every line
+stderr = Terminal(stderr=True, highlight=False, force_jupyter=False)
+stdout = Terminal(highlight=False, force_jupyter=False)
 
 
 def remark(text: str) -> None:
@@ -57,6 +61,12 @@ class Progress:
         """Units per second since the start."""
         return self.done / max(time.monotonic() - self.started, 1e-9)
 
+    def line(self) -> str:
+        """The present state in words."""
+        left = f"/{self.total}, {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left" if self.total else ""
+        info = f", {self.info}" if self.info else ""
+        return f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}"
+
 
 class PlainProgress(Progress):
     """A line every ten seconds."""
@@ -70,9 +80,31 @@ class PlainProgress(Progress):
         if now < self._next_line:
             return
         self._next_line = now + PLAIN_LINE_SECONDS
-        left = f"/{self.total}, {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left" if self.total else ""
-        info = f", {self.info}" if self.info else ""
-        remark(f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}")
+        remark(self.line())
+
+
+class NotebookProgress(Progress):
+    """One output of a notebook cell, whose text changes."""
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        super().__init__(description, total, unit)
+        self._next_change = self.started
+        self._display: Any = None  # IPython's handle, from the first state on
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if now < self._next_change and self.done != self.total:
+            return
+        self._next_change = now + NOTEBOOK_SECONDS
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the present state at once."""
+        content = {"text/plain": self.line()}
+        if self._display is None:
+            self._display = sys.modules["IPython.display"].display(content, raw=True, display_id=True)
+        else:
+            self._display.update(content, raw=True)
 
 
 class BarProgress(Progress):
@@ -89,23 +121,37 @@ class BarProgress(Progress):
         )
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook (IPython in a terminal is a terminal)."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel") and "IPython.display" in sys.modules
+
+
 @contextmanager
 def progress(description: str, total: int | None, unit: str = "it", quiet: bool = False) -> Iterator[Progress]:
-    """A progress display for work of `total` units; a bar on a terminal, plain lines otherwise, nothing if quiet."""
+    """Show work of `total` units: a bar on a terminal, one live line in a notebook, else plain lines; nothing if quiet."""
     if quiet:
         yield Progress(description, total, unit)
+    elif in_notebook():
+        live = NotebookProgress(description, total, unit)
+        yield live
+        live.draw()
     elif not sys.stderr.isatty():
         yield PlainProgress(description, total, unit)
     else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[info]}"),
-        )
-        with RichProgress(*columns, console=stderr, transient=True) as bar:
+        with _bar() as bar:
             yield BarProgress(description, total, unit, bar)
+
+
+def _bar() -> RichProgress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}"),
+    )
+    return RichProgress(*columns, console=stderr, transient=True)

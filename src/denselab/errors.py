@@ -19,6 +19,10 @@ class ConfigError(DenseLabError):
     exit_code = 2
 
 
+class NoSuchPath(ConfigError):
+    """A path that was given does not exist: data, model, config, picture or table."""
+
+
 class ShapeError(ConfigError):
     """An array or tensor of the wrong shape, size or dtype was passed in."""
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc malloc.h
 KEEP_BYTES = 2**31 - 1
+CGROUP = Path("/sys/fs/cgroup")  # of a container: its limits; version 2, and `memory` below it version 1
+UNKNOWN_MEMORY = 8 * 2**30  # of a system that does not tell
 CORE_PACKAGES = (
     *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
     *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
@@ -33,13 +35,38 @@ def keep_freed_memory() -> bool:
 
 def total_memory() -> int:
     """Bytes of memory this process may use: the machine's, or its control group's limit where that is lower."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            total = min(total, int(limit.read_text()))
-        except (OSError, ValueError):  # no such control group, or "max"
-            continue
-    return total
+    found = (_machine_memory(), _number(CGROUP / "memory.max"), _number(CGROUP / "memory" / "memory.limit_in_bytes"))
+    return min(size for size in found if size is not None)
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: free memory of the machine, or of its control group where that is less."""
+    limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
+    free = _free_on_machine()
+    return max(free if limit is None or used is None else min(free, limit - used), 0)
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else UNKNOWN_MEMORY
+
+
+def _free_on_machine() -> int:
+    """MemAvailable of Linux; where there is no such count, half of the memory is taken to be free."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return _machine_memory() // 2
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file of the control group; None where there is no such group, or "max"."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def cpu_count() -> int:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from denselab.cli.check import check, default_folder
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.errors import ConfigError, DataError, ResourceError
+from denselab.errors import ConfigError, DataError, NoSuchPath, ResourceError
 
 app = typer.Typer()
 app.command()(check)
@@ -90,7 +90,7 @@ def test_never_into_the_data(scenes: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_folder_that_is_none(tmp_path: Path):
-    with pytest.raises(DataError, match="nowhere"):
+    with pytest.raises(NoSuchPath, match="nowhere"):
         check(str(tmp_path / "nowhere"))
 
 

@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from denselab.cli.explain import explain
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, save_segmenter
-from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
+from denselab.errors import ConfigError, NoSuchPath, ResourceError
 from denselab.inspection.explanation import Effect
 from denselab.inspection.receptive import Box
 from denselab.labels import LabelEntry, LabelSpace
@@ -85,9 +85,9 @@ def test_pixels_that_are_none(pixel: str, run: Path, photo: Path, tmp_path: Path
 
 
 def test_what_cannot_be_read_or_written(run: Path, photo: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.png"):
+    with pytest.raises(NoSuchPath, match="none.png"):
         explain(str(run), tmp_path / "none.png", tmp_path, device="cpu")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(NoSuchPath, match="nothing"):
         explain(str(tmp_path / "nothing"), photo, tmp_path, device="cpu")
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError):

@@ -92,7 +92,7 @@ def test_options_of_another_shape_are_refused_for_a_trained_model(run: Path) -> 
     ("name", "error", "message"),
     [
         ("fcn8", ConfigError, "unknown model 'fcn8'; did you mean .*fcn8s"),
-        ("runs/none", ConfigError, r"runs/none does not exist; give a name of `denselab models`"),
+        ("runs/none", ConfigError, r"runs/none does not exist; expected a name of `denselab models`"),
     ],
 )
 def test_unknown_names(name: str, error: type[Exception], message: str) -> None:

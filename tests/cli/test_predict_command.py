@@ -81,7 +81,7 @@ def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x")
     (tmp_path / "broken.png").write_bytes(b"x")
     for name, message in (
-        ("empty", r"nothing to predict: .*empty: holds no picture \(\.png"),
+        ("empty", r"nothing to predict: .*empty: holds no picture \(\.jpg"),
         ("*.jpg", r"nothing to predict: .*\*\.jpg: matches no picture"),
         ("clip.mp4", "nothing to predict: .*is a video"),
     ):

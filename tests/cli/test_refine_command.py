@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from denselab.cli.refine import refine
 from denselab.crf import DenseCRF, crf_for
-from denselab.errors import ConfigError, DataError, SkippedInputs
+from denselab.errors import ConfigError, DataError, NoSuchPath, SkippedInputs
 
 HEIGHT, WIDTH = 24, 32
 FEW: dict[str, Any] = {"theta_alpha": 10, "theta_beta": 10, "w1": 5, "theta_gamma": 1, "w2": 1, "iterations": 2}
@@ -204,7 +204,7 @@ def test_threads_hold_with_steps_too(picture: Path, tmp_path: Path, monkeypatch:
         asked.append(threads)
         return crf_for(image, num_classes, parameters, threads)
 
-    monkeypatch.setattr("denselab.inference.refinement.crf_for", recording)
+    monkeypatch.setattr("denselab.crf.refinement.crf_for", recording)
     np.save(tmp_path / "p.npy", noisy_probs())
     refine(picture, tmp_path / "p.npy", tmp_path / "out", steps=True, threads=1, **FEW)
     assert asked == [1, 1], "once to find the class that changes most, once to draw"
@@ -224,7 +224,7 @@ def test_what_is_refused(picture: Path, tmp_path: Path) -> None:
         refine(picture, good, out, confidence=1.0)
     with pytest.raises(DataError, match="NaN"):
         refine(picture, tmp_path / "nan.npy", out)
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(NoSuchPath, match="does not exist"):
         refine(picture, tmp_path / "gone.npy", out)
     with pytest.raises(ConfigError, match="a folder of pictures, but .* is a file"):
         refine(picture.parent, good, out)

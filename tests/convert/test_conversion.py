@@ -21,7 +21,7 @@ from denselab.convert.conventions import Colours, label_space_of, norm_was_froze
 from denselab.convert.conversion import convert_file
 from denselab.data.feed.transforms import normalise
 from denselab.engine.segmenter import Architecture, Segmenter, load_segmenter
-from denselab.errors import CheckpointError, ConfigError, DataError
+from denselab.errors import CheckpointError, ConfigError, DataError, NoSuchPath
 from denselab.models import MODELS
 
 LRASPP = "lraspp_mobilenet_v3_large"
@@ -236,6 +236,8 @@ def test_label_tables(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad\.yaml: a list of names"):
         read_label_table(tmp_path / "bad.yaml")
     with pytest.raises(CheckpointError, match="cannot be read as a label table"):
+        read_label_table(tmp_path)
+    with pytest.raises(NoSuchPath, match=r"none\.yaml does not exist; expected a label table"):
         read_label_table(tmp_path / "none.yaml")
 
 

@@ -17,7 +17,7 @@ from denselab.convert.names_torch import map_state
 from denselab.convert.torch_files import read_state_dict
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.vgg import VGG16, VGG16Classifier
-from denselab.errors import CheckpointError
+from denselab.errors import CheckpointError, NoSuchPath
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v2 import DeepLabV2, resnet_score_layers
 from denselab.models.fcn import FCN
@@ -216,5 +216,5 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
             with pytest.raises(CheckpointError, match="cut"):
                 read_state_dict(tmp_path / name)
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(NoSuchPath, match="does not exist"):
         read_state_dict(tmp_path / "none.pth")

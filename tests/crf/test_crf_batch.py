@@ -12,7 +12,8 @@ import pytest
 
 from denselab.crf import PRESETS, refine
 from denselab.crf import workspace as workspace_module
-from denselab.crf.batch import Job, expected_vertices, predicted_bytes, refine_many
+from denselab.crf.batch import Job, refine_many
+from denselab.crf.memory import expected_vertices, predicted_bytes
 from denselab.crf.threads import parts, run
 from denselab.crf.workspace import Workspace
 from denselab.errors import ConfigError, ResourceError

@@ -76,7 +76,7 @@ def test_wrong_numbers() -> None:
         crf.add_gaussian(1.0, np.zeros((2, 3)))
     with pytest.raises(ConfigError, match="compatibility holds"):
         crf.add_gaussian(1.0, np.nan)
-    with pytest.raises(ConfigError, match="'sideways' is unknown; one of none, symmetric"):
+    with pytest.raises(ConfigError, match="'sideways' is unknown; one of symmetric, before"):
         crf.add_gaussian(1.0, 1.0, "sideways")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"features have shape \(2, 5\), expected \(d, 4, 6\) or \(d, 24\)"):
         crf.add_features(np.zeros((2, 5)), 1.0)

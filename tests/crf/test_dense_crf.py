@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denselab.crf import PRESETS, DenseCRF, Parameters, crf_for, exact, refine
-from denselab.crf.permutohedral import SCHEMES, Normalization
+from denselab.crf.lattice_kernels import SCHEMES
+from denselab.types import FilterNormalization
 
 MATRIX = np.array([[0, 1, 2], [1, 0, 1], [2, 1, 0.5]])
 
@@ -68,7 +69,9 @@ def test_presets_with_many_labels(scene: Callable[..., Any], labels: int) -> Non
 
 @pytest.mark.parametrize("normalization", SCHEMES)
 @pytest.mark.parametrize("compatibility", [1.5, np.array([-1.0, -2.0, 0.5]), MATRIX], ids=["potts", "diagonal", "full"])
-def test_compatibilities_exactly(scene: Callable[..., Any], normalization: Normalization, compatibility: Any) -> None:
+def test_compatibilities_exactly(
+    scene: Callable[..., Any], normalization: FilterNormalization, compatibility: Any
+) -> None:
     """Through the spatial filter, which is exact: every compatibility under every normalisation, three updates."""
     _, unary = scene(16, 25, 3)
     scale = 0.02 if normalization == "none" else 1.0
@@ -81,7 +84,7 @@ def test_compatibilities_exactly(scene: Callable[..., Any], normalization: Norma
 
 
 @pytest.mark.parametrize("normalization", SCHEMES)
-def test_compatibilities_on_the_lattice(scene: Callable[..., Any], normalization: Normalization) -> None:
+def test_compatibilities_on_the_lattice(scene: Callable[..., Any], normalization: FilterNormalization) -> None:
     """A matrix works at the vertices and a number in the blur: the same energy must give the same marginals."""
     image, unary = scene(20, 31, 3)
     results = []
@@ -111,7 +114,7 @@ def test_an_asymmetric_matrix_is_made_symmetric(scene: Callable[..., Any]) -> No
     iterations=st.integers(0, 3), scheme=st.sampled_from(SCHEMES), spread=st.sampled_from([0.1, 3.0, 200.0]),
 )  # fmt: skip
 def test_properties(
-    height: int, width: int, labels: int, seed: int, iterations: int, scheme: Normalization, spread: float
+    height: int, width: int, labels: int, seed: int, iterations: int, scheme: FilterNormalization, spread: float
 ) -> None:
     """Any size down to one pixel and one label: probabilities, and the same ones after adding a constant per pixel."""
     rng = np.random.default_rng(seed)

@@ -153,9 +153,5 @@ def test_bad_input_is_told_as_by_the_full_inference(scene: Callable[..., Any]) -
         infer_fast(image.astype(np.float32), unary, EXAMPLE)
     with pytest.raises(ConfigError, match="NaN or infinite"):
         infer_fast(image, np.where(unary > 1, np.inf, unary), EXAMPLE)
-    with pytest.raises(ConfigError, match="sigma_rgb"):
-        infer_fast(image, unary, replace(EXAMPLE, theta_beta=0.0))
-    with pytest.raises(ConfigError, match="iterations is -1"):
-        infer_fast(image, unary, replace(EXAMPLE, iterations=-1))
     with pytest.raises(ConfigError, match="sum to 1"):
         refine(image, unary, EXAMPLE, fast=True)

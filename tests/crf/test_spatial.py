@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from denselab.crf import DenseCRF, exact
-from denselab.crf.permutohedral import SCHEMES, Normalization
+from denselab.crf.lattice_kernels import SCHEMES
 from denselab.crf.spatial import BUMPS, Axis, between_weights, gaussian_axis
+from denselab.types import FilterNormalization
 
 
 def kernel_error(length: int, sigma: float, interpolate: bool) -> float:
@@ -51,7 +52,7 @@ def test_constants_are_kept(axis: Axis) -> None:
 @pytest.mark.parametrize("normalization", SCHEMES)
 @pytest.mark.parametrize(("shape", "sigma"), [((19, 26), 3.0), ((26, 7), (1.5, 6.0)), ((1, 9), 1.0), ((1, 1), 2.0)])
 def test_against_all_pairs(
-    normalization: Normalization, shape: tuple[int, int], sigma: float | tuple[float, float]
+    normalization: FilterNormalization, shape: tuple[int, int], sigma: float | tuple[float, float]
 ) -> None:
     """The message of a Potts term of weight 1 is the filtered marginals."""
     rng = np.random.default_rng(0)

@@ -1,6 +1,6 @@
 """Mean field in torch against denselab.crf: its exact definition, and its fast path with the same lattice."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denselab.crf import PRESETS, crf_for, exact
-from denselab.crf.presets import Parameters
+from denselab.config import TrainConfig
+from denselab.crf import PRESETS, Parameters, crf_for, exact
 from denselab.crf_layer.crf_rnn import CRFRNN, EXACT_PIXELS, CRFSettings, bilateral_features
 from denselab.errors import ConfigError, ShapeError
 
@@ -28,8 +28,7 @@ def scene(size: tuple[int, int] = SIZE, batch: int = 1, seed: int = 0) -> tuple[
 
 
 def settings_of(p: Parameters) -> CRFSettings:
-    n = p.iterations
-    return CRFSettings(n, n, p.theta_alpha, p.theta_beta, p.w1, p.theta_gamma, p.w2, p.normalization)
+    return CRFSettings(**{**asdict(p), "test_iterations": p.iterations})
 
 
 def reference(logits: Tensor, image: Tensor, p: Parameters, compatibility: np.ndarray | None = None) -> np.ndarray:
@@ -66,7 +65,7 @@ def test_exact_with_a_full_compatibility_before_filtering() -> None:
 def test_the_compatibility_acts_from_neighbour_to_label() -> None:
     """compatibility[0, 1]: label 0 pays for pixels likely of label 1, not the other way round."""
     logits, images = torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1)
-    layer = CRFRNN(2, CRFSettings(1, 1, w1=1.0, w2=0.0)).eval()
+    layer = CRFRNN(2, CRFSettings(iterations=1, test_iterations=1, w1=1.0, w2=0.0)).eval()
     with torch.no_grad():
         layer.compatibility.copy_(torch.tensor([[0.0, 4.0], [0.0, 0.0]]))
     expected = torch.tensor([-2.0, 0.0]).log_softmax(0)  # half of the pixel itself is label 1: energy 4 / 2
@@ -92,7 +91,7 @@ def test_the_lattice_is_that_of_denselab_crf(name: str) -> None:
 def test_gradients_by_finite_differences(method: str, normalization: str) -> None:
     """Through three iterations, into the logits, the kernels' weights and the compatibility; two pictures at once."""
     logits, images = scene((4, 5), batch=2)
-    settings = CRFSettings(3, 3, 5.0, 40.0, 0.7, 2.0, 0.5, normalization)  # type: ignore[arg-type]
+    settings = CRFSettings(5.0, 40.0, 0.7, 2.0, 0.5, 3, normalization, 3)  # type: ignore[arg-type]
     layer = CRFRNN(K, settings, method).double()  # type: ignore[arg-type]
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().clone() + 0.1 * torch.randn_like(p) for p in layer.parameters()]
@@ -108,7 +107,7 @@ def test_gradients_by_finite_differences(method: str, normalization: str) -> Non
 def test_the_picture_gets_no_gradient() -> None:
     logits, images = scene()
     images.requires_grad_()
-    CRFRNN(K, CRFSettings(2)).double()(logits.requires_grad_(), images).sum().backward()
+    CRFRNN(K, CRFSettings(iterations=2)).double()(logits.requires_grad_(), images).sum().backward()
     assert images.grad is None
     assert logits.grad is not None
 
@@ -175,9 +174,23 @@ def test_what_is_refused() -> None:
         layer(torch.zeros(1, 4, 5, 5), torch.zeros(1, 3, 5, 5))
     with pytest.raises(ShapeError, match=r"\(1, 3, 6, 5\), expected \(1, 3, 5, 5\)"):
         layer(torch.zeros(1, 3, 5, 5), torch.zeros(1, 3, 6, 5))
-    with pytest.raises(ConfigError, match="deviation"):
+    with pytest.raises(ConfigError, match="theta_beta is 0; expected more than 0"):
         CRFSettings(theta_beta=0)
-    with pytest.raises(ConfigError, match="negative"):
+    with pytest.raises(ConfigError, match="iterations is -1"):
         CRFSettings(iterations=-1)
-    with pytest.raises(ConfigError, match="'both' is unknown"):
+    with pytest.raises(ConfigError, match="test_iterations is -1"):
+        CRFSettings(test_iterations=-1)
+    with pytest.raises(ConfigError, match="normalization is 'both'"):
         CRFSettings(normalization="both")  # type: ignore[arg-type]
+
+
+def test_weights_that_are_learnt_may_begin_below_zero() -> None:
+    assert CRFSettings(w1=-1.0).w1 == -1.0
+    with pytest.raises(ConfigError, match=r"w1 is -1\.0; expected 0"):
+        replace(PRESETS["deeplab_v2"], w1=-1.0)
+
+
+def test_the_settings_of_a_run_begin_with_the_layers_own() -> None:
+    """The numbers stand in TrainConfig too, which lies below the layer: they must not part."""
+    given = {f"crf_{name}": value for name, value in asdict(CRFSettings()).items()}
+    assert given.items() <= {name: field.default for name, field in TrainConfig.model_fields.items()}.items()

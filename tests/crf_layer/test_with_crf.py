@@ -11,25 +11,26 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from denselab.config import make_config
+from denselab.config import make_settings
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data import Dataset
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import ConfigError
+from denselab.memory import map_bytes
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v3plus import DeepLabV3PlusEncoder
 from denselab.models.fcn import FCN, Decapitated
 from denselab.models.unet import UNet, UNetCore
 from denselab.training.optim import make_optimizer
-from denselab.training.preflight import activation_bytes
+from denselab.training.recipe import Facts, choose_recipe
 from denselab.training.records import read_metrics
 from denselab.training.run import run_training
 
 K = 3
-SETTINGS = CRFSettings(2, 3, theta_alpha=20.0, theta_beta=10.0)
+SETTINGS = CRFSettings(iterations=2, test_iterations=3, theta_alpha=20.0, theta_beta=10.0)
 NORMALISATION = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 CRF: dict[str, Any] = {"crf_theta_alpha": 20.0, "crf_theta_beta": 10.0}
 
@@ -139,7 +140,9 @@ def test_pictures_of_other_channels_are_refused() -> None:
 
 
 def test_its_parameters_are_a_group_of_their_own_and_the_encoder_is_found_behind_the_prefix() -> None:
-    config = make_config({"data": "d", "imgsz": 32, "epochs": 1, "encoder_lr_factor": 0.5, "crf_lr_factor": 3})
+    facts = Facts(10, (32, 32), num_classes=K, device="cpu", cores=2, normalised=True, score_inputs=256)
+    settings = make_settings({"data": "d", "epochs": 1, "encoder_lr_factor": 0.5, "crf_lr_factor": 3})
+    config, _ = choose_recipe(settings, facts, None)
     model = CASES["deeplabv3plus"]()
     groups = make_optimizer(model, config).param_groups
     (own,) = [group for group in groups if group["lr_factor"] == 3]
@@ -150,17 +153,18 @@ def test_its_parameters_are_a_group_of_their_own_and_the_encoder_is_found_behind
 
 
 def test_the_estimate_of_memory_counts_what_the_iterations_keep() -> None:
-    """Per picture: the log-marginals, and marginals, two filtered forms and message of each of two iterations, in float32."""
+    """Per picture: the log-marginals, and marginals, two filtered forms and message of each of two iterations, in float32;
+    and the picture, whose normalisation is undone in four operations."""
     model = CASES["unet"]()
-    more = activation_bytes(model, (32, 48)) - activation_bytes(model.network, (32, 48))
-    assert more == 4 * K * 32 * 48 * (1 + 2 * 4)
+    more = map_bytes(model, (32, 48)) - map_bytes(model.network, (32, 48))
+    assert more == 4 * 32 * 48 * (K * (1 + 2 * 4) + 3 * 4)
 
 
 @pytest.fixture(scope="module")
 def run(tiny: dict[str, Any], tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a network with a CRF."""
     folder = tmp_path_factory.mktemp("run") / "crf"
-    run_training({**tiny, **CRF, "crf_layer": True, "epochs": 6}, tiny_data, folder)
+    run_training(make_settings({**tiny, **CRF, "crf_layer": True, "epochs": 6}), tiny_data, folder)
     return folder
 
 
@@ -204,7 +208,7 @@ def test_init_from_the_plain_network_and_back(
     save_segmenter(first, tmp_path / "plain")
     still = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     whole = {**still, "init": str(tmp_path / "plain"), "crf_layer": True, "model": None, "encoder": None}
-    run_training(whole, tiny_data, tmp_path / "whole")
+    run_training(make_settings(whole), tiny_data, tmp_path / "whole")
     found = load_segmenter(tmp_path / "whole", "cpu")
     assert isinstance(found.model, WithCRF)
     assert found.preprocessing.mean == NORMALISATION[0]
@@ -213,7 +217,7 @@ def test_init_from_the_plain_network_and_back(
     same = first.model.state_dict()
     for name, value in found.model.network.named_parameters():
         torch.testing.assert_close(value, same[name])
-    run_training({**still, "init": str(run), "crf_layer": False}, tiny_data, tmp_path / "without")
+    run_training(make_settings({**still, "init": str(run), "crf_layer": False}), tiny_data, tmp_path / "without")
     assert not isinstance(load_segmenter(tmp_path / "without", "cpu").model, WithCRF)
 
 
@@ -224,7 +228,7 @@ def test_init_from_a_network_with_a_crf_goes_on_with_it(
     settings = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     del settings["crf_theta_beta"]
     going_on = {**settings, "init": str(run), "model": None, "encoder": None, "crf_theta_alpha": 30.0}
-    run_training(going_on, tiny_data, tmp_path / "on")
+    run_training(make_settings(going_on), tiny_data, tmp_path / "on")
     before, after = (load_segmenter(folder, "cpu") for folder in (run, tmp_path / "on"))
     assert after.architecture.crf_layer == CRFSettings(theta_alpha=30.0, theta_beta=10.0)
     for name, value in before.model.named_parameters():

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import resize
 
-from denselab.checkpoint import read_folder, write_folder
 from denselab.data.feed.transforms import fit_size
 from denselab.engine.segmenter import Architecture, Fit, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import ConfigError
+from denselab.files import read_folder, write_folder
 from denselab.inference.augmented import run_views
 from denselab.inference.predictor import Predictor
 from denselab.labels import LabelEntry, LabelSpace
@@ -77,6 +77,7 @@ def test_the_rule_is_saved_and_older_folders_have_none(tmp_path: Path) -> None:
     files = read_folder(tmp_path / "m")
     config = json.loads(files["config.json"])
     assert config["preprocessing"] == json.loads(json.dumps(asdict(segmenter.preprocessing)))
+    config["format"] = 1
     del config["preprocessing"]["fit"], config["preprocessing"]["pad_to"]
     write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
     old = load_segmenter(tmp_path / "old", "cpu").preprocessing

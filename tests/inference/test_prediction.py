@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PILImage
 
 from denselab.errors import ConfigError, ResourceError
-from denselab.inference.files import write_bytes
+from denselab.files import write_bytes
 from denselab.inference.prediction import Prediction, file_table, write_table
 from denselab.labels import LabelEntry, LabelSpace
 

@@ -10,7 +10,7 @@ import torch
 import denselab.inference.predictor as predictor_module
 from denselab.engine.hub import is_hub_id
 from denselab.engine.segmenter import Architecture, Fit, Preprocessing, Segmenter, save_segmenter
-from denselab.errors import CheckpointError, ConfigError, ResourceError
+from denselab.errors import CheckpointError, ConfigError, NoSuchPath, ResourceError
 from denselab.inference import Options, Predictor, load
 from denselab.inference.predictor import _or_windows
 from denselab.labels import LabelSpace
@@ -160,13 +160,15 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) 
 
 def test_a_path_without_model_is_an_error_and_no_look_at_the_network(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    with pytest.raises(CheckpointError, match="nothing"):
+    with pytest.raises(NoSuchPath, match="nothing"):
         load(tmp_path / "runs" / "nothing")
 
 
 def test_an_id_that_cannot_be_fetched_is_one_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="someone/streets is not a folder here, and could not be fetched"):
+    with pytest.raises(CheckpointError, match="someone/streets could not be fetched"):
         Predictor.from_pretrained("hf://someone/streets", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(NoSuchPath, match="someone/streets does not exist; expected .* or an id that the hub knows"):
+        Predictor.from_pretrained("someone/streets", cache_dir=tmp_path, local_files_only=True)
 
 
 def test_only_ids_that_are_no_folder_mean_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

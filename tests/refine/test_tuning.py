@@ -11,10 +11,10 @@ from denselab.crf import Parameters
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.engine.segmenter import Segmenter
-from denselab.errors import ConfigError
+from denselab.errors import DataError
 from denselab.evaluation.evaluation import count_pictures
 from denselab.inference import Predictor
-from denselab.refine.tuning import judging_seconds, tune
+from denselab.refine.tuning import halves, judging_seconds, tune
 
 STORED = Parameters(8.0, 60.0, 2.0, 1.0, 1.0, 2, "symmetric")
 
@@ -56,13 +56,24 @@ def test_a_model_without_parameters(segmenter: Segmenter, noisy: Dataset) -> Non
     assert (tuning.judging, tuning.judged) == (3, 2)
 
 
-def test_impossible_stored_parameters_end_it_before_the_search(segmenter: Segmenter, noisy: Dataset) -> None:
-    with pytest.raises(ConfigError, match="theta_alpha is 0"):
-        tune(Predictor(replace(segmenter, crf=replace(STORED, theta_alpha=0))), noisy, noisy.items, seconds=60)
-    assert not segmenter.model.runs
-
-
 def test_the_time_kept_for_judging_counts_every_refinement() -> None:
     """20 pictures of 0.5 s for the network and 1.5 * 0.2 s for each refinement, 1.3 times that, and two seconds."""
     assert judging_seconds(20, 0.5, 0.2, refinements=1) == pytest.approx(20 * 1.3 * 0.8 + 2)
     assert judging_seconds(20, 0.5, 0.2, refinements=2) == pytest.approx(20 * 1.3 * 1.1 + 2)
+
+
+def items(groups: str) -> list[Item]:
+    return [Item(f"p{i:02d}", Path("x"), FileLabels(Path("y")), "val", group) for i, group in enumerate(groups)]
+
+
+def test_halves_keep_sequences_together() -> None:
+    one, other = halves(items("aaabbccd"), None)
+    assert len(one) + len(other) == 8
+    assert not {i.group for i in one} & {i.group for i in other}
+    one, other = halves(items("aaaaaa"), None)  # one sequence alone has to be divided
+    assert (len(one), len(other)) == (3, 3)
+    assert max(i.name for i in one) < min(i.name for i in other)
+    assert halves(items("abcdefgh"), 4) == halves(items("abcdefgh"), 4)
+    assert sum(map(len, halves(items("abcdefgh"), 4))) == 4
+    with pytest.raises(DataError, match="3 pictures; tuning needs 4"):
+        halves(items("abc"), None)

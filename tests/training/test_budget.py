@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from denselab.config import make_config
+from denselab.config import make_settings
 from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, closing_seconds, make_budget
+from denselab.training.recipe import Facts, choose_recipe
 
 
 def test_steps() -> None:
@@ -39,7 +40,8 @@ def test_validations_may_take_a_fifth_of_the_time() -> None:
 
 
 def test_epochs_become_steps() -> None:
-    config = make_config({"data": "d", "imgsz": 32, "epochs": 7})
+    facts = Facts(10, (32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
+    config, _ = choose_recipe(make_settings({"data": "d", "epochs": 7}), facts, None)
     assert make_budget(config, steps_per_epoch=5, started=0.0, used=0.0).total_steps == 35
 
 

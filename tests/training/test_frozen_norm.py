@@ -11,14 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from denselab.checkpoint import read_folder, write_folder
+from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
 from denselab.errors import Interrupted
+from denselab.files import read_folder, write_folder
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions
 from denselab.models.deeplab_v2 import DeepLabV2, caffe_resnet, resnet_score_layers
 from denselab.training import loop
+from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 
 Settings = dict[str, Any]
@@ -79,6 +81,7 @@ def test_the_flag_is_saved_and_older_folders_have_none(converted: Path, tmp_path
     assert load_segmenter(converted, "cpu").model.norm_is_frozen
     files = read_folder(converted)
     config = json.loads(files["config.json"])
+    config["format"] = 1
     del config["architecture"]["frozen_norm"], config["preprocessing"]["pad_to"]
     write_folder(tmp_path / "old", {**files, "config.json": json.dumps(config).encode()})
     old = load_segmenter(tmp_path / "old", "cpu")
@@ -96,7 +99,7 @@ def test_training_on_keeps_it_and_trains_the_rest(
     converted: Path, tiny_data: Dataset, settings: Settings, tmp_path: Path, more: Settings
 ) -> None:
     """`--init` used to build the network anew with batch normalisation awake: three steps left no statistic of the file's."""
-    run_training({**settings, "init": str(converted), **more}, tiny_data, tmp_path / "run")
+    run_training(make_settings({**settings, "init": str(converted), **more}), tiny_data, tmp_path / "run")
     assert same_norms(tmp_path / "run", converted)
     before, after = (load_segmenter(folder, "cpu") for folder in (converted, tmp_path / "run"))
     assert after.architecture.frozen_norm, "a run that goes on from this one keeps it too"
@@ -119,7 +122,7 @@ def test_it_stays_so_after_a_resume(
     """Also where the folder of --init is gone: the run's own model knows it. The end is that of a run without a stop."""
     shutil.copytree(converted, tmp_path / "source")
     whole = {**settings, "epochs": 2, "validations": 6, "init": str(tmp_path / "source")}
-    run_training(whole, tiny_data, tmp_path / "straight")
+    run_training(make_settings(whole), tiny_data, tmp_path / "straight")
     original = loop.train_step
 
     def stepping(stepper: Any, batches: Any, seed: int, number: int) -> float:
@@ -130,17 +133,17 @@ def test_it_stays_so_after_a_resume(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", stepping)
         with pytest.raises(Interrupted):
-            run_training(whole, tiny_data, tmp_path / "run")
+            run_training(make_settings(whole), tiny_data, tmp_path / "run")
     if not kept:
         shutil.rmtree(tmp_path / "source")
-    run_training({}, tiny_data, tmp_path / "run", resume=True)
+    run_training(resumed_settings(make_settings({}), tmp_path / "run"), tiny_data, tmp_path / "run", resume=True)
     assert same_norms(tmp_path / "run", converted)
     straight, resumed = (tmp_path / name / "last" / "model.safetensors" for name in ("straight", "run"))
     assert straight.read_bytes() == resumed.read_bytes()
 
 
 def test_from_scratch_it_learns(tiny_data: Dataset, settings: Settings, tmp_path: Path) -> None:
-    run_training({**settings, "model": NAME}, tiny_data, tmp_path / "run")
+    run_training(make_settings({**settings, "model": NAME}), tiny_data, tmp_path / "run")
     model = load_segmenter(tmp_path / "run", "cpu").model
     fresh = norms(build(ModelOptions(tiny_data.label_space.num_classes)))
     assert not model.norm_is_frozen

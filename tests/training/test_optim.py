@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from denselab.config import TrainConfig, make_config
+from denselab.config import TrainConfig, make_settings
 from denselab.training.optim import lr_factor, make_optimizer, set_lr, update_average
+from denselab.training.recipe import Facts, choose_recipe
+
+FACTS = Facts(pictures=10, size=(32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
 
 
 def config(**settings: object) -> TrainConfig:
-    return make_config({"data": "d", "imgsz": 32, "epochs": 1, **settings})
+    return choose_recipe(make_settings({"data": "d", "epochs": 1, **settings}), FACTS, None)[0]
 
 
 def test_poly_is_the_papers() -> None:

@@ -1,14 +1,13 @@
-"""What is said before a run: sizes, class pixels, parameters, memory."""
+"""What is measured before a run: sizes, class pixels, the time of a step."""
 
+import pytest
 import torch
 
 from denselab.data import Dataset
 from denselab.models.unet import UNet, UNetCore
+from denselab.training import preflight
 from denselab.training.preflight import (
-    activation_bytes,
     count_class_pixels,
-    count_parameters,
-    estimate,
     median_size,
     picture_sizes,
     spread,
@@ -37,18 +36,28 @@ def test_spread_is_even_and_keeps_the_first() -> None:
     assert spread(range(3), 4) == [0, 1, 2]
 
 
-def test_activations_grow_with_the_area_and_nothing_is_computed() -> None:
-    model = tiny_unet()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    small, large = activation_bytes(model, (32, 32)), activation_bytes(model, (64, 64))
-    assert large == 4 * small
-    assert small >= 32 * 32 * 2 * 4, "at least one float map of two channels"
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([1.0, 4.0, 2.0], 0.5),  # the first warms up and is left out; of the others the quicker
+        ([20.0], 10.0),  # of two pictures: so slow that it tells enough
+        ([9.0, 3.0], 0.75),
+        ([torch.OutOfMemoryError("pretended")], None),
+    ],
+)
+def test_a_trial_is_short(
+    steps: list[float | Exception], expected: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of 155 s a step was tried with four pictures, and three times, before a run of five seconds."""
+    left = list(steps)
 
+    def step(*arguments: object) -> float:
+        value = left.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
-def test_memory_is_weights_copies_and_activations() -> None:
-    model = tiny_unet()
-    report = estimate(model, "adamw", (32, 32), 8, None)
-    weights = 4 * sum(p.numel() for p in model.parameters())
-    assert report.parameters == count_parameters(model)
-    assert report.memory == 4 * weights + 8 * activation_bytes(model, (32, 32))
+    monkeypatch.setattr(preflight, "_timed_step", step)
+    seconds = preflight.time_picture(tiny_unet(), lambda *arguments: torch.zeros(()), (32, 32), torch.device("cpu"), 8)
+    assert seconds == expected
+    assert not left

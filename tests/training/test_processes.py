@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from denselab.config import Settings
 from denselab.data import Dataset
 from denselab.data.feed.cache import SampleCache
 from denselab.engine.segmenter import load_segmenter
@@ -18,19 +19,24 @@ from denselab.training.records import read_metrics
 from denselab.training.run import make_accelerator
 from denselab.training.validate import validate
 
-Settings = dict[str, Any]
+Values = dict[str, Any]
 
 WORKER = """
 import json, sys
 from pathlib import Path
+from denselab.config import make_settings
 from denselab.data import open_dataset
+from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 data, run, settings, resume = sys.argv[1:]
-run_training(json.loads(settings), open_dataset(data), Path(run), resume=resume == "resume")
+settings = make_settings(json.loads(settings))
+if resume == "resume":
+    settings = resumed_settings(settings, Path(run))
+run_training(settings, open_dataset(data), Path(run), resume=resume == "resume")
 """
 
 
-def launch(data: Path, run: Path, settings: Settings, resume: str = "no") -> None:
+def launch(data: Path, run: Path, settings: Values, resume: str = "no") -> None:
     """What `accelerate launch --cpu --num_processes 2` does: a process per rank, told its place by the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -52,7 +58,7 @@ def launch(data: Path, run: Path, settings: Settings, resume: str = "no") -> Non
 
 
 @pytest.mark.slow
-def test_two_processes_train_measure_like_one_and_resume(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+def test_two_processes_train_measure_like_one_and_resume(tiny_data: Dataset, tiny: Values, tmp_path: Path) -> None:
     """The weights that two processes kept give one process the same counts, hence the same scores to the last bit."""
     launch(tiny_data.root, tmp_path / "two", {**tiny, "epochs": 1, "validations": 1})
     stored = yaml.safe_load((tmp_path / "two" / "config.yaml").read_text())
@@ -65,7 +71,7 @@ def test_two_processes_train_measure_like_one_and_resume(tiny_data: Dataset, tin
         tiny_data.of_split("val"),
         segmenter.preprocessing,
         lambda logits, labels: logits.sum() * 0,
-        make_accelerator({"device": "cpu"}),
+        make_accelerator(Settings(device="cpu")),
         batch=tiny["batch"],
         workers=0,
         cache=SampleCache(0),

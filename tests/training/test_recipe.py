@@ -1,11 +1,11 @@
 """The default recipe: what it chooses by data and device, and that what the user said stays."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
-from denselab.config import make_config
+from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
 from denselab.training.recipe import CPU_AREA, GPU_AREA, PASSES_WANTED, SMALLEST_AREA, Facts, choose_recipe
 
@@ -13,7 +13,9 @@ STREETS = Facts(pictures=367, size=(360, 480), num_classes=11, device="cpu", cor
 
 
 def test_what_the_user_said_stays_and_the_rest_is_explained() -> None:
-    config, choices = choose_recipe({"data": "d", "lr": 0.5, "time": "10m", "batch": None}, STREETS, None)
+    config, choices = choose_recipe(
+        make_settings({"data": "d", "lr": 0.5, "time": "10m", "batch": None}), STREETS, None
+    )
     assert config.lr == 0.5
     assert config.time == 600
     chosen = {choice.key: choice for choice in choices}
@@ -27,7 +29,7 @@ def test_what_the_user_said_stays_and_the_rest_is_explained() -> None:
 
 def test_pictures_are_as_large_as_the_time_allows() -> None:
     def area(rate: float, time: str) -> int:
-        config, _ = choose_recipe({"data": "d", "time": time}, STREETS, rate)
+        config, _ = choose_recipe(make_settings({"data": "d", "time": time}), STREETS, rate)
         return config.imgsz[0] * config.imgsz[1]
 
     enough = (
@@ -40,28 +42,43 @@ def test_pictures_are_as_large_as_the_time_allows() -> None:
 
 
 @pytest.mark.parametrize("size", [(360, 480), (37, 53), (4000, 3000), (1, 1), (30, 2000)])
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_sizes_are_multiples_of_16_and_within_the_area(size: tuple[int, int], device: str) -> None:
-    config, _ = choose_recipe({"data": "d"}, replace(STREETS, size=size, device=device), None)
+    config, _ = choose_recipe(Settings(data="d"), replace(STREETS, size=size, device=device), None)
     assert all(side >= 16 and side % 16 == 0 for side in config.imgsz)
-    limit = GPU_AREA if device == "gpu" else CPU_AREA
+    limit = GPU_AREA if device == "cuda" else CPU_AREA
     assert config.imgsz[0] * config.imgsz[1] <= limit or 16 in config.imgsz
 
 
 @pytest.mark.parametrize("fact", [{"normalised": False}, {"score_inputs": 18_432}])
 def test_networks_without_normalisation_and_with_wide_scores_learn_slowly_and_clipped(fact: dict[str, Any]) -> None:
-    config, _ = choose_recipe({"data": "d"}, replace(STREETS, **fact), None)
+    config, _ = choose_recipe(Settings(data="d"), replace(STREETS, **fact), None)
     assert (config.lr, config.clip_norm) == (1e-4, 1.0)
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 7, 50, 5000])
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_batches_fit_small_sets(pictures: int, device: str) -> None:
-    config, _ = choose_recipe({"data": "d"}, replace(STREETS, pictures=pictures, device=device), None)
+    config, _ = choose_recipe(Settings(data="d"), replace(STREETS, pictures=pictures, device=device), None)
     assert 2 <= config.batch <= 16
 
 
-@pytest.mark.parametrize("wrong", [{"lr": -1}, {"imgsz": "big"}, {"modle": "unet"}])
-def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        choose_recipe({"data": "d", **wrong}, STREETS, None)
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ConfigError, match="either `time` or `epochs`"):
+        make_settings({"time": 5, "epochs": 3})
+    with pytest.raises(ConfigError, match="scale_min 1.2 is above scale_max 1.1"):
+        make_settings({"scale_min": 1.2, "scale_max": 1.1})
+    alone, _ = choose_recipe(Settings(data="d", scale_min=1.8), STREETS, None)
+    assert alone.scale_max == 1.8, "what is chosen gives way to what was asked for"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str) -> None:
+    """TrainConfig had defaults of its own (lr 1e-3, no running mean, ...) beside the recipe's: one of the two was never used."""
+    config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device=device), None)
+    required = {key for key, field in TrainConfig.model_fields.items() if field.is_required()}
+    assert {choice.key for choice in choices} == required - {"data"} | {"epochs"}
+    written, chosen = (get_type_hints(kind, include_extras=True) for kind in (Settings, TrainConfig))
+    assert all(written[key] == chosen[key] | None for key in required), "the same bounds, but for what is left open"
+    assert all(Settings.model_fields[key].default is None for key in required)
+    assert config.precision == ("bf16" if device == "cuda" else "no")

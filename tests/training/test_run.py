@@ -12,16 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from denselab.checkpoint import read_folder
+from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import load_segmenter
-from denselab.errors import CheckpointError, ConfigError, DataError, Interrupted, ResourceError, TrainingDiverged
+from denselab.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    NoSuchPath,
+    ResourceError,
+    TrainingDiverged,
+)
 from denselab.labels import LabelSpace
 from denselab.training import loop
+from denselab.training import run as run_module
 from denselab.training.records import RunRecords, read_metrics
-from denselab.training.resume import clear_for_run, compare_data
-from denselab.training.run import run_training
+from denselab.training.resume import clear_for_run, compare_data, resumed_settings
+from denselab.training.run import make_accelerator, run_training
 from denselab.training.step import Stepper
 
 Settings = dict[str, Any]
@@ -48,7 +59,7 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def straight(tiny_data: Dataset, tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, six steps, that nothing interrupted."""
     run = tmp_path_factory.mktemp("runs") / "straight"
-    run_training(tiny, tiny_data, run, command="denselab train tiny")
+    run_training(make_settings(tiny), tiny_data, run, command="denselab train tiny")
     return run
 
 
@@ -98,10 +109,15 @@ def test_resume_equals_the_unbroken_run(
     settings = {**tiny, "workers": workers}
     with monkeypatch.context() as patch:
         stop_after(step, patch)
-        with pytest.raises(Interrupted, match="--resume") as stopped:
-            run_training(settings, tiny_data, tmp_path / "run")
+        with pytest.raises(Interrupted, match="--resume` continues") as stopped:
+            run_training(make_settings(settings), tiny_data, tmp_path / "run")
     assert stopped.value.exit_code == 143
-    run_training({"workers": workers}, tiny_data, tmp_path / "run", resume=True)
+    run_training(
+        resumed_settings(make_settings({"workers": workers}), tmp_path / "run"),
+        tiny_data,
+        tmp_path / "run",
+        resume=True,
+    )
     assert weights_of(tmp_path / "run") == weights_of(straight)
     assert weights_of(tmp_path / "run", "model") == weights_of(straight, "model")
     kept = [
@@ -118,7 +134,7 @@ def test_stopped_before_any_validation_leaves_a_usable_model(
 ) -> None:
     stop_after(1, monkeypatch)
     with pytest.raises(Interrupted):
-        run_training(tiny, tiny_data, tmp_path / "run")
+        run_training(make_settings(tiny), tiny_data, tmp_path / "run")
     image = tiny_data.read_image(tiny_data.of_split("val")[0])
     assert load_segmenter(tmp_path / "run", device="cpu").labels(image).shape == image.shape[:2]
 
@@ -135,33 +151,33 @@ def test_a_damaged_last_is_recognised_and_the_one_before_used(
     with monkeypatch.context() as patch:
         stop_after(2, patch)
         with pytest.raises(Interrupted):
-            run_training(tiny, tiny_data, run)
+            run_training(make_settings(tiny), tiny_data, run)
     with monkeypatch.context() as patch:
         stop_after(4, patch)
         with pytest.raises(Interrupted):
-            run_training({}, tiny_data, run, resume=True)
+            run_training(resumed_settings(make_settings({}), run), tiny_data, run, resume=True)
     damaged = run / "last" / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-7])
-    run_training({}, tiny_data, run, resume=True)
+    run_training(resumed_settings(make_settings({}), run), tiny_data, run, resume=True)
     assert weights_of(run) == weights_of(straight)
     assert "damaged" in capsys.readouterr().err
 
 
 def test_resume_needs_a_run_and_keeps_its_settings(straight: Path, tiny_data: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nothing to resume"):
-        run_training({}, tiny_data, tmp_path / "none", resume=True)
+    with pytest.raises(NoSuchPath, match="the run folder to resume"):
+        run_training(resumed_settings(make_settings({}), tmp_path / "none"), tiny_data, tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()
     with pytest.raises(ConfigError, match="lr = 0.001"):
-        run_training({"lr": 0.5}, tiny_data, straight, resume=True)
+        run_training(resumed_settings(make_settings({"lr": 0.5}), straight), tiny_data, straight, resume=True)
 
 
 def test_a_run_is_never_overwritten(straight: Path, tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
-        run_training(tiny, tiny_data, straight)
+        run_training(make_settings(tiny), tiny_data, straight)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("mine")
     with pytest.raises(ConfigError, match=r"is not empty \(model\): nothing in it is touched"):
-        run_training(tiny, tiny_data, tmp_path)
+        run_training(make_settings(tiny), tiny_data, tmp_path)
     assert (tmp_path / "model" / "config.json").read_text() == "mine"
 
 
@@ -191,7 +207,7 @@ def test_resume_on_changed_data(
 def test_time_is_a_budget(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     """The clock is moved: the run begins with 97 of its 100 seconds used, so the schedule is at its end."""
     settings = {**tiny, "time": 100.0, "epochs": None, "warmup": 0.1}
-    summary = run_training(settings, tiny_data, tmp_path / "run", started=time.monotonic() - 97)
+    summary = run_training(make_settings(settings), tiny_data, tmp_path / "run", started=time.monotonic() - 97)
     assert summary.stopped == "time"
     assert summary.best_miou is not None
     rates = [row["lr"] for row in read_metrics(tmp_path / "run", "step")]
@@ -201,7 +217,7 @@ def test_time_is_a_budget(tiny_data: Dataset, tiny: Settings, tmp_path: Path) ->
 def test_a_time_shorter_than_the_set_up_still_trains_and_validates(
     tiny_data: Dataset, tiny: Settings, tmp_path: Path
 ) -> None:
-    summary = run_training({**tiny, "time": 0.01, "epochs": None}, tiny_data, tmp_path / "run")
+    summary = run_training(make_settings({**tiny, "time": 0.01, "epochs": None}), tiny_data, tmp_path / "run")
     assert summary.stopped == "time"
     assert [row["step"] for row in read_metrics(tmp_path / "run", "validation")] == [1]
 
@@ -218,14 +234,14 @@ def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> N
         "validations": 20,
         "batch": 12,
     }
-    summary = run_training(settings, tiny_data, tmp_path / "run")
+    summary = run_training(make_settings(settings), tiny_data, tmp_path / "run")
     assert summary.stopped == "early stopping"
 
 
 def test_a_loss_that_is_not_finite_names_step_and_pictures(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     settings = {**tiny, "optimizer": "sgd", "schedule": "constant", "lr": 1e20, "epochs": 20}
     with pytest.raises(TrainingDiverged, match=r"step \d+; pictures of this step: .*train/"):
-        run_training(settings, tiny_data, tmp_path / "run")
+        run_training(make_settings(settings), tiny_data, tmp_path / "run")
 
 
 def test_out_of_memory_splits_the_batch_and_keeps_its_gradient(
@@ -248,7 +264,7 @@ def test_out_of_memory_splits_the_batch_and_keeps_its_gradient(
         return original(stepper, images, labels, weights, share)
 
     monkeypatch.setattr(step_module, "_forward_backward", small_memory)
-    summary = run_training({**tiny, "epochs": 1}, tiny_data, tmp_path / "run")
+    summary = run_training(make_settings({**tiny, "epochs": 1}), tiny_data, tmp_path / "run")
     assert seen == [2] * 6, "three steps of four pictures, in two parts each"
     assert summary.stopped == "epochs"
     assert "runs in 2 parts" in capsys.readouterr().err
@@ -263,8 +279,59 @@ def test_out_of_memory_with_one_picture_is_an_error(
         raise torch.OutOfMemoryError("pretended")
 
     monkeypatch.setattr(step_module, "_forward_backward", no_memory)
-    with pytest.raises(ResourceError, match="--imgsz"):
-        run_training(tiny, tiny_data, tmp_path / "run")
+    with pytest.raises(ResourceError, match="`imgsz`"):
+        run_training(make_settings(tiny), tiny_data, tmp_path / "run")
+
+
+def test_the_loss_scale_of_fp16_is_taken_up_again(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began afresh at 65536 on resume. Here a scale that is no power of two rounds every gradient, and grows each step."""
+
+    def scaled(settings: Any) -> Accelerator:
+        accelerator = make_accelerator(settings)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=3.3, growth_factor=1.7, growth_interval=1)
+        return accelerator
+
+    monkeypatch.setattr(run_module, "make_accelerator", scaled)
+    run_training(make_settings(tiny), tiny_data, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(Interrupted):
+            run_training(make_settings(tiny), tiny_data, tmp_path / "run")
+    settings = resumed_settings(make_settings({}), tmp_path / "run")
+    run_training(settings, tiny_data, tmp_path / "run", resume=True)
+    stored = [json.loads((tmp_path / name / "last" / "state.json").read_text()) for name in ("straight", "run")]
+    assert stored[0]["scaler"]["scale"] == pytest.approx(3.3 * 1.7**6)
+    assert stored[0]["scaler"] == stored[1]["scaler"]
+    assert weights_of(tmp_path / "run") == weights_of(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_fp16_is_refused_where_the_device_cannot(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended as a fault of ours: accelerate's ValueError."""
+    monkeypatch.setattr(run_module, "resolve_device", torch.device)
+    with pytest.raises(
+        ConfigError, match=f"`precision` fp16 needs a GPU with CUDA, and this run is on {device}: use bf16"
+    ):
+        make_accelerator(make_settings({"precision": "fp16", "device": device}))
+
+
+def test_one_network_that_is_best_and_lowest_takes_its_room_once(straight: Path) -> None:
+    """A five-second run of a large network left 5.7 GB: the same weights twice, and last/ twice. A finished run needs one."""
+    summary = json.loads((straight / "summary.json").read_text())
+    both = summary["best_miou"]["step"] == summary["best_loss"]["step"]
+    weights = [(straight / folder / "model.safetensors").stat() for folder in ("model", "model-best-loss")]
+    assert (weights[0].st_ino == weights[1].st_ino) is both
+    assert read_folder(straight / "model-best-loss"), "whole by its own manifest"
+    assert not (straight / "last.previous").exists()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """The empty folder made the next try go to `runs/DATA-MODEL-2`."""
+    with pytest.raises(ConfigError, match="unknown model"):
+        run_training(make_settings({**tiny, "model": "unett", "encoder": None}), tiny_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
@@ -272,10 +339,10 @@ def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, 
 
     alone = replace(tiny_data, items=tiny_data.of_split("train"))
     with pytest.raises(DataError, match="no picture in val"):
-        run_training(tiny, alone, tmp_path / "run")
+        run_training(make_settings(tiny), alone, tmp_path / "run")
 
 
 def test_an_unwritable_place_is_a_resource_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match="--out"):
-        run_training(tiny, tiny_data, tmp_path / "file" / "run")
+    with pytest.raises(ResourceError, match="`out`"):
+        run_training(make_settings(tiny), tiny_data, tmp_path / "file" / "run")

@@ -14,31 +14,32 @@ from typer.testing import CliRunner
 from denselab.api import train
 from denselab.build import create_model
 from denselab.cli.main import app
-from denselab.config import read_settings
+from denselab.config import Settings, make_settings, read_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
-from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.errors import ConfigError, Interrupted, NoSuchPath
 from denselab.training import loop
 from denselab.training.initial import read_initial, start_from
 from denselab.training.records import read_metrics
+from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 from denselab.training.stages import CHAINS, LR_FACTORS, chain_of, run_stages, stage_length, with_length
 
-Settings = dict[str, Any]
+Values = dict[str, Any]
 FOLDERS = ("stage-1-fcn32s", "stage-2-fcn16s", ".")
 
 
 @pytest.fixture(scope="session")
-def staged_settings(tiny: Settings) -> Settings:
+def staged_settings(tiny: Values) -> Values:
     """FCN-8s on a tiny encoder, five epochs in all: three for 32s, one for each refinement."""
     return {**tiny, "model": "fcn8s", "encoder": "test_resnet", "epochs": 5, "validations": 1, "stages": True}
 
 
 @pytest.fixture(scope="module")
-def staged(staged_settings: Settings, tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def staged(staged_settings: Values, tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole staged run that nothing interrupted."""
     run = tmp_path_factory.mktemp("stages") / "run"
-    run_stages(staged_settings, tiny_data, run, command="denselab train tiny --stages")
+    run_stages(make_settings(staged_settings), tiny_data, run, command="denselab train tiny --stages")
     return run
 
 
@@ -61,8 +62,8 @@ def test_the_folder_of_a_staged_run(staged: Path) -> None:
     assert "stage 2 of 3: fcn16s" in (staged / "log.txt").read_text()
 
 
-def test_the_learning_rate_and_the_rest_are_the_first_stage_s(staged: Path, tiny: Settings) -> None:
-    configs = [read_settings(staged / folder / "config.yaml") for folder in FOLDERS]
+def test_the_learning_rate_and_the_rest_are_the_first_stage_s(staged: Path, tiny: Values) -> None:
+    configs = [read_settings(staged / folder / "config.yaml").model_dump() for folder in FOLDERS]
     assert [c["lr"] for c in configs] == pytest.approx([tiny["lr"]] * 3), "AdamW's factor is 1: see docs/log.md"
     assert LR_FACTORS["sgd"] == 0.01, "the paper divides by 100"
     changed = {"model", "init", "epochs"}
@@ -98,7 +99,7 @@ def stop_after(total: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("step", [4, 11, 14])
 def test_resume_repeats_no_finished_stage(
     staged: Path,
-    staged_settings: Settings,
+    staged_settings: Values,
     tiny_data: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,23 +109,23 @@ def test_resume_repeats_no_finished_stage(
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_after(step, patch)
-        with pytest.raises(Interrupted, match=rf"Continue: denselab train .* --out {run} --resume") as stopped:
-            run_stages(staged_settings, tiny_data, run)
+        with pytest.raises(Interrupted, match=rf"`denselab train .* --out {run} --resume` continues") as stopped:
+            run_stages(make_settings(staged_settings), tiny_data, run)
     assert stopped.value.exit_code == 143
     kept = {f: (run / f / "summary.json").stat().st_mtime_ns for f in FOLDERS[:2] if (run / f / "model").exists()}
-    run_stages(json.loads((run / "stages.json").read_text())["settings"], tiny_data, run, resume=True)
+    run_stages(make_settings(json.loads((run / "stages.json").read_text())["settings"]), tiny_data, run, resume=True)
     finished = {4: (), 11: FOLDERS[:1], 14: FOLDERS[:2]}[step]
     assert all((run / f / "summary.json").stat().st_mtime_ns == kept[f] for f in finished)
     assert [weights_of(run / folder) for folder in FOLDERS] == [weights_of(staged / folder) for folder in FOLDERS]
 
 
-def test_a_finished_staged_run_is_left_alone(staged: Path, staged_settings: Settings, tiny_data: Dataset) -> None:
+def test_a_finished_staged_run_is_left_alone(staged: Path, staged_settings: Values, tiny_data: Dataset) -> None:
     before = weights_of(staged)
-    summary = run_stages(staged_settings, tiny_data, staged, resume=True)
+    summary = run_stages(make_settings(staged_settings), tiny_data, staged, resume=True)
     assert summary.run == staged
     assert weights_of(staged) == before
-    with pytest.raises(ConfigError, match="already holds a staged run; continue it with --resume"):
-        run_stages(staged_settings, tiny_data, staged)
+    with pytest.raises(ConfigError, match="already holds a staged run; continue it with `resume`"):
+        run_stages(make_settings(staged_settings), tiny_data, staged)
 
 
 def test_other_settings_are_refused_on_resume(staged: Path, tiny_data: Dataset) -> None:
@@ -133,11 +134,11 @@ def test_other_settings_are_refused_on_resume(staged: Path, tiny_data: Dataset) 
 
 
 def test_what_a_foreign_folder_holds_is_not_touched(
-    staged_settings: Settings, tiny_data: Dataset, tmp_path: Path
+    staged_settings: Values, tiny_data: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty"):
-        run_stages(staged_settings, tiny_data, tmp_path)
+        run_stages(make_settings(staged_settings), tiny_data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -183,20 +184,20 @@ def test_chains_end_in_their_own_name() -> None:
 
 def test_the_budget_is_shared_three_to_one() -> None:
     """32s takes three days and each refinement one (paper, section 4.3); what a stage leaves is the next ones'."""
-    time = {"time": "100s"}
-    assert stage_length(time, 3, 0, 0.0) == {"time": pytest.approx(60), "epochs": None}
-    assert stage_length(time, 3, 1, 50.0) == {"time": pytest.approx(25), "epochs": None}
-    assert stage_length(time, 3, 2, 80.0) == {"time": pytest.approx(20), "epochs": None}
-    assert stage_length(time, 3, 2, 200.0)["time"] > 0
+    time = Settings(time=100)
+    assert stage_length(time, 3, 0, 0.0).given() == {"time": pytest.approx(60)}
+    assert stage_length(time, 3, 1, 50.0).given() == {"time": pytest.approx(25)}
+    assert stage_length(time, 3, 2, 80.0).given() == {"time": pytest.approx(20)}
+    assert (stage_length(time, 3, 2, 200.0).time or 0) > 0
     for epochs, expected in ((3, [1, 1, 1]), (10, [6, 2, 2]), (41, [25, 8, 8])):
-        assert [stage_length({"epochs": epochs}, 3, n, 0.0)["epochs"] for n in range(3)] == expected
-    assert [stage_length({"epochs": 8}, 2, n, 0.0)["epochs"] for n in range(2)] == [6, 2]
-    assert with_length({"device": "cpu"}, 3)["epochs"] == 40, "the default recipe's"
+        assert [stage_length(Settings(epochs=epochs), 3, n, 0.0).epochs for n in range(3)] == expected
+    assert [stage_length(Settings(epochs=8), 2, n, 0.0).epochs for n in range(2)] == [6, 2]
+    assert with_length(Settings(device="cpu"), 3).epochs == 40, "the default recipe's"
     with pytest.raises(ConfigError, match="2 epochs for 3 stages; give at least 3"):
-        with_length({"epochs": 2}, 3)
+        with_length(Settings(epochs=2), 3)
 
 
-def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Settings, tiny_data: Dataset, tmp_path: Path) -> None:
+def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Values, tiny_data: Dataset, tmp_path: Path) -> None:
     """The network of the folder, where none is named; its normalisation goes with its weights."""
     source = load_segmenter(staged, "cpu")
     architecture = Architecture("fcn8s", 4, "test_resnet")
@@ -212,7 +213,7 @@ def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Settings, tiny_da
         "lr": 1e-9,
         "ema": 0,
     }
-    run_training(settings, tiny_data, tmp_path / "run")
+    run_training(make_settings(settings), tiny_data, tmp_path / "run")
     trained = load_segmenter(tmp_path / "run", "cpu")
     assert (trained.architecture.name, trained.architecture.encoder) == ("fcn8s", "test_resnet")
     assert (trained.preprocessing.mean, trained.preprocessing.std) == (odd.mean, odd.std)
@@ -227,25 +228,29 @@ def test_init_copies_what_fits_and_says_so(staged: Path, tiny: Settings, tiny_da
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=1e-6)
 
 
-def test_init_that_cannot_be(staged: Path, tiny: Settings, tiny_data: Dataset, tmp_path: Path) -> None:
+def test_init_that_cannot_be(staged: Path, tiny: Values, tiny_data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"init: none of the \d+ tensors of .*fcn8s.* same family"):
-        run_training({**tiny, "model": "unet_small", "encoder": None, "init": str(staged)}, tiny_data, tmp_path / "a")
-    with pytest.raises(CheckpointError, match="nowhere does not exist"):
-        run_training({**tiny, "init": "nowhere"}, tiny_data, tmp_path / "b")
+        run_training(
+            make_settings({**tiny, "model": "unet_small", "encoder": None, "init": str(staged)}),
+            tiny_data,
+            tmp_path / "a",
+        )
+    with pytest.raises(NoSuchPath, match="nowhere does not exist"):
+        run_training(make_settings({**tiny, "init": "nowhere"}), tiny_data, tmp_path / "b")
 
 
 def test_resume_without_the_folder_it_began_with(
-    staged: Path, staged_settings: Settings, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staged: Path, staged_settings: Values, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights are in last/ by then; the folder may be gone."""
     source = Path(shutil.copytree(staged / "model", tmp_path / "source"))
     settings = {**staged_settings, "stages": False, "init": str(source), "epochs": 1}
-    run_training(settings, tiny_data, tmp_path / "straight")
+    run_training(make_settings(settings), tiny_data, tmp_path / "straight")
     with monkeypatch.context() as patch:
         stop_after(2, patch)
         with pytest.raises(Interrupted):
-            run_training(settings, tiny_data, tmp_path / "run")
+            run_training(make_settings(settings), tiny_data, tmp_path / "run")
     shutil.rmtree(source)
-    run_training({}, tiny_data, tmp_path / "run", resume=True)
+    run_training(resumed_settings(make_settings({}), tmp_path / "run"), tiny_data, tmp_path / "run", resume=True)
     assert weights_of(tmp_path / "run") == weights_of(tmp_path / "straight")
     assert read_metrics(tmp_path / "run", "validation")

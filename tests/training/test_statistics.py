@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import Preprocessing, load_segmenter
 from denselab.models.base import SegmentationModel
@@ -65,7 +66,7 @@ def test_the_model_of_a_run_holds_gathered_statistics(
     models = {}
     for kind in ("running", "cumulative"):
         run = tmp_path / kind
-        run_training({**tiny, "bn_statistics": kind, "validations": 1}, tiny_data, run)
+        run_training(make_settings({**tiny, "bn_statistics": kind, "validations": 1}), tiny_data, run)
         models[kind] = load_segmenter(run, "cpu").model.state_dict()
         assert len(read_metrics(run, "validation")) == 1
         assert json.loads((run / "summary.json").read_text())["stopped"] == "epochs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from denselab.crf import Parameters
     from denselab.engine.segmenter import Segmenter
 
+PresetName = Literal["deeplab_v1", "deeplab_v2", "deconvnet", "pydensecrf"]
+"""As denselab.crf.PRESETS, which would need numba."""
+
 Crf = Annotated[bool, typer.Option("--crf", help="Refine with the dense CRF: labels follow the picture's edges.")]
 CrfPreset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Its parameters: deeplab_v1, deeplab_v2, deconvnet or pydensecrf. Default: those tuned for the model.",
+        help="Its parameters: {}, {}, {} or {}. Default: those tuned for the model.".format(*get_args(PresetName)),
         show_default=False,
     ),
 ]
@@ -45,7 +48,7 @@ def refuse_fast_steps(fast: bool, steps: bool) -> None:
 
 def parameters_of(crf: bool, preset: str | None, segmenter: Segmenter) -> Parameters | None:
     """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf."""
-    from denselab.inference.refinement import origin, parameters_for, told  # here: `denselab --help` needs no torch
+    from denselab.crf.parameters import origin, parameters_for, told  # here: `denselab --help` needs no numba
 
     parameters = parameters_for(preset or crf, segmenter.crf) if crf else None
     if parameters:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from denselab.config import make_settings
 from denselab.console import remark, stdout
 from denselab.errors import ResourceError
 
@@ -33,8 +34,8 @@ def demo(
 ) -> None:
     """Draw a synthetic data set, train on it, measure on scenes that were held out, write the report: about 3 minutes."""
     from denselab.api import train_run
-    from denselab.checkpoint import describe_os_error
     from denselab.data.draw.synthetic import write_synthetic
+    from denselab.files import describe_os_error
 
     folder = out or _free_folder(Path("denselab-demo"))
     remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / 'scenes'}")
@@ -43,7 +44,8 @@ def demo(
     except OSError as error:
         raise ResourceError(describe_os_error(error, folder)) from error
     command = shlex.join(["denselab", *sys.argv[1:]])
-    summary = train_run(str(data), {**DEMO_MODEL, "seed": seed}, folder / "run", resume=False, command=command)
+    settings = make_settings({**DEMO_MODEL, "data": data, "seed": seed})
+    summary = train_run(settings, folder / "run", resume=False, command=command)
     assert summary.best_miou is not None
     stdout.print(f"mIoU {summary.best_miou['miou']:.3f} on {VAL_SCENES} held-out scenes after {summary.seconds:.0f} s")
     stdout.print(f"report: {(folder / 'run' / 'report.html').resolve()}", soft_wrap=True)

@@ -18,6 +18,16 @@ from denselab.console import progress, remark, stdout
 from denselab.data import Dataset, Item, open_dataset
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
+from denselab.run_folder import (
+    CONFIG,
+    EVALUATION,
+    EVALUATION_TABLE,
+    PICTURES_TABLE,
+    WORST,
+    evaluation_folder,
+    has_model,
+    is_run,
+)
 
 if TYPE_CHECKING:
     from denselab.evaluation.evaluation import Evaluation
@@ -55,8 +65,8 @@ def evaluate(
     """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV files, worst pictures."""
     from denselab.evaluation.evaluation import count_pictures  # here: `denselab --help` needs no torch
     from denselab.evaluation.tables import console_table, csv_rows, evaluation_json
+    from denselab.files import write_text
     from denselab.inference.collection import KeptLabels, predict_items
-    from denselab.inference.files import write_text
     from denselab.inference.predictor import Options, load
 
     options = Options.of(tta, window_size(window))
@@ -84,9 +94,9 @@ def evaluate(
     told = {"parameters": asdict(options.crf), "fast": crf_fast} if options.crf else {}
     more = {"crf": {**told, **paired.to_dict()}} if paired else {}
     document = evaluation_json(evaluation, more)
-    write_text(folder / "evaluation.json", document)
-    write_text(folder / "evaluation.csv", csv_text(csv_rows(evaluation)))
-    write_text(folder / "pictures.csv", csv_text(picture_rows(evaluation)))
+    write_text(folder / EVALUATION, document)
+    write_text(folder / EVALUATION_TABLE, csv_text(csv_rows(evaluation)))
+    write_text(folder / PICTURES_TABLE, csv_text(picture_rows(evaluation)))
     write_worst(folder, dataset, items, evaluation, kept)
     if as_json:
         print(document, end="")
@@ -141,17 +151,17 @@ def split_of_run(model: str) -> dict[str, Any]:
     {} where the model is no run folder, nor the model/ in one.
     """
     for run in (Path(model), Path(model).parent):
-        if (run / "config.yaml").is_file() and (run / "model" / "config.json").is_file():
-            stored = read_settings(run / "config.yaml")
-            return {key: stored[key] for key in ("seed", "val_fraction") if stored.get(key) is not None}
+        if is_run(run):
+            stored = read_settings(run / CONFIG)
+            return {"seed": stored.seed, "val_fraction": stored.val_fraction}
     return {}
 
 
 def default_folder(model: str, data: str, split: str) -> Path:
     """RUN/eval-SPLIT where the model is a run folder, else ./denselab-eval/MODEL-DATA-SPLIT."""
     run = Path(model)
-    if (run / "model" / "config.json").is_file():
-        return run / f"eval-{split}"
+    if has_model(run):
+        return run / evaluation_folder(split)
     return Path("denselab-eval") / f"{run.resolve().name}-{Path(data).resolve().name}-{split}"
 
 
@@ -176,11 +186,11 @@ def write_worst(
     folder: Path, dataset: Dataset, items: Sequence[Item], evaluation: Evaluation, kept: KeptLabels
 ) -> None:
     """The worst pictures beside truth, prediction and errors, as PNG files in worst/."""
-    from denselab.inference.files import write_bytes
+    from denselab.files import write_bytes
     from denselab.report.pictures import choose, error_panels, panel_sheet, sheet_name
     from denselab.visualize import encode_png
 
     for rank, index in enumerate(choose(evaluation.image_miou).worst):
         sample = dataset.read(items[index])
         panels = error_panels(sample, kept[sample.name], dataset.label_space)
-        write_bytes(folder / "worst" / sheet_name("worst", rank, sample.name), encode_png(panel_sheet(panels)))
+        write_bytes(folder / WORST / sheet_name("worst", rank, sample.name), encode_png(panel_sheet(panels)))

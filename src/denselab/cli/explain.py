@@ -8,6 +8,7 @@ import typer
 
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
+from denselab.paths import require_path
 
 if TYPE_CHECKING:
     from denselab.engine.segmenter import Segmenter
@@ -39,7 +40,7 @@ def explain(
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
-    picture = read_image(image)
+    picture = read_image(require_path(image, "a picture file"))
     segmenter, random = _segmenter(model, device)
     explanation = look(segmenter, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)

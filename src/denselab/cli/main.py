@@ -12,8 +12,10 @@ import typer
 
 import denselab
 from denselab.cli.examples import epilog
+from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
+from denselab.log import show_always
 from denselab.runtime import keep_freed_memory
 
 USAGE_ERROR = 2
@@ -89,6 +91,7 @@ def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
     signal.signal(signal.SIGTERM, _end)
     keep_freed_memory()
+    show_always()
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:
         code = app(standalone_mode=False)
@@ -96,7 +99,7 @@ def main() -> None:
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: {error}")
+        remark(f"denselab: {with_flags(str(error), flags_of(typer.main.get_command(app), sys.argv[1:]))}")
         code = error.exit_code
     except ClickException as error:
         error.show()  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from denselab.cli.outcome import finish, told
 from denselab.config import parse_size
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
+from denselab.paths import require_path
 
 
 def predict(
@@ -68,6 +70,8 @@ def predict(
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
     if not sources:
+        for path in (Path(text) for text in inputs if not has_magic(text)):
+            require_path(path, "a picture, or a folder of pictures")
         raise DataError(
             f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )

@@ -10,6 +10,7 @@ from denselab.data.layouts.tables import ADE20K_150, CAMVID_11, CITYSCAPES, voc_
 from denselab.engine.segmenter import Fit, Preprocessing
 from denselab.errors import CheckpointError, DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.paths import require_path
 
 Source = Literal["caffe", "torchvision", "tf", "torch", "timm"]
 Colours = Literal["caffe", "tf", "torch"]  # whose convention the pixels follow
@@ -85,8 +86,9 @@ def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:
 def read_label_table(path: Path) -> LabelSpace:
     """A user's table: YAML or JSON (a list of names or of {id, name, colour, role}, also under `labels`), or a name per line.
 
-    Raises CheckpointError where the file cannot be read, DataError where it is no table.
+    Raises NoSuchPath, CheckpointError where the file cannot be read, DataError where it is no table.
     """
+    require_path(path, "a label table")
     try:
         written = path.read_text(encoding="utf-8")
         table: Any = yaml.safe_load(written) if path.suffix in (".yaml", ".yml", ".json") else written.splitlines()

@@ -36,20 +36,15 @@ from denselab.convert.names_torch import COUNTER, map_state
 from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
-from denselab.engine.segmenter import CONFIG, Architecture, Segmenter, model_card, save_segmenter
+from denselab.engine.formats import current_config
+from denselab.engine.segmenter import Architecture, Segmenter, model_card, save_segmenter
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models import MODELS
 from denselab.models.base import SegmentationModel
+from denselab.paths import require_path
+from denselab.run_folder import MODEL_CONFIG, traces_of_run
 
 LISTED = 12  # what a line shows of what was left out
-OF_A_RUN = (
-    "model",
-    "last",
-    "model.previous",
-    "last.previous",
-    "metrics.jsonl",
-    "stages.json",
-)  # as training/ names them
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,12 @@ def convert_file(
 
     classes: None reads the number from the file, which then has to hold every tensor of the network; a number starts anew
     what depends on it where the file's is another, and all but the encoder where the file holds only that (ImageNet weights,
-    for `train --init`). labels: a label table of the user's. Raises CheckpointError, ConfigError, DataError, ResourceError.
+    for `train --init`). labels: a label table of the user's. Raises NoSuchPath, CheckpointError,
+    ConfigError, DataError, ResourceError.
     """
     _refuse_a_run(out)
+    index = checkpoint_index(path) if source == "tf" else None
+    require_path(index or path, "a file of weights")
     table = read_label_table(labels) if labels is not None else None
     architecture, reading, form, colours = _read(path, source, model, encoder)
     by_classes: ClassShapes = {}
@@ -161,20 +159,19 @@ def _skeleton(architecture: Architecture) -> Skeleton:
 
 def _refuse_a_run(out: Path) -> None:
     """ConfigError where `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
-    found = [name for name in OF_A_RUN if (out / name).exists()]
-    if found:
+    if found := traces_of_run(out):
         raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another --out")
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:
     """ConfigError where `out` is a model folder, unless a conversion of the same network, which may be made again."""
-    if not (out / CONFIG).exists():
+    if not (out / MODEL_CONFIG).exists():
         return
     try:
-        config = json.loads((out / CONFIG).read_bytes())
-        there, scores = Architecture(**config["architecture"]), config.get("scores")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{out} holds a {CONFIG} that is not of a model folder; choose another --out") from None
+        config = current_config(json.loads((out / MODEL_CONFIG).read_bytes()), str(out / MODEL_CONFIG))
+        there, scores = Architecture(**config["architecture"]), config["scores"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError):
+        raise ConfigError(f"{out} holds a {MODEL_CONFIG} that is not of a model folder; choose another --out") from None
     was, now = asdict(replace(there, frozen_norm=architecture.frozen_norm)), asdict(architecture)
     if differing := [f"{key} {was[key]}, not {now[key]}" for key in was if was[key] != now[key]]:
         raise ConfigError(f"{out} holds another model ({'; '.join(differing)}); choose another --out")

@@ -8,8 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, strided
 
-from denselab.checkpoint import read_torch_file
 from denselab.errors import CheckpointError
+from denselab.paths import require_path
+from denselab.tensors import read_torch_file
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 PREFIXES = (
@@ -22,7 +23,7 @@ PREFIXES = (
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """{name: tensor} without wrappers and common prefixes. Raises CheckpointError: unsafe, damaged, or no state dict."""
-    if path.suffix == ".safetensors":
+    if require_path(path, "a file of weights").suffix == ".safetensors":
         try:
             loaded: Any = load_file(path)
         except (OSError, SafetensorError) as error:

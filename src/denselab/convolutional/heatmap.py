@@ -15,7 +15,7 @@ from denselab.build import IMAGENET_NORMALISATION, RGB
 from denselab.convolutional.fully_convolutional import FullyConvolutional
 from denselab.data.feed.transforms import normalise
 from denselab.errors import ShapeError
-from denselab.inference.files import write_bytes
+from denselab.files import write_bytes
 from denselab.inference.inputs import Picture, as_image
 from denselab.types import Image
 from denselab.visualize import encode_png, heat_map

@@ -2,8 +2,8 @@
 
 from denselab.crf.dense_crf import DenseCRF, Inference, crf_for
 from denselab.crf.fast import infer_fast
-from denselab.crf.presets import PRESETS, Parameters, preset
-from denselab.crf.refinement import refine
+from denselab.crf.parameters import PRESETS, Parameters, preset
+from denselab.crf.refinement import refine, refined
 from denselab.crf.unary import unary_from_labels, unary_from_probabilities
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "infer_fast",
     "preset",
     "refine",
+    "refined",
     "unary_from_labels",
     "unary_from_probabilities",
 ]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf.presets import Parameters, preset
-from denselab.crf.refinement import refine
-from denselab.crf.vectors import width_for
+from denselab.crf.memory import predicted_bytes
+from denselab.crf.parameters import Parameters, resolved
+from denselab.crf.refinement import refined_alone
 from denselab.errors import ConfigError, ResourceError
 from denselab.runtime import cpu_count, total_memory
 
@@ -37,26 +37,6 @@ class Refined(NamedTuple):
     error: Exception | None
 
 
-def predicted_bytes(height: int, width: int, num_classes: int, parameters: Parameters | str = "deeplab_v2") -> int:
-    """What `refine` holds for one picture, its input and result included; pictures of noise need more."""
-    chosen = preset(parameters) if isinstance(parameters, str) else parameters
-    pixels, lanes = height * width, width_for(num_classes)
-    per_pixel = 4 * (
-        5 * num_classes + 12
-    )  # probabilities, two copies on the way to energies, energies, marginals; 6 corners
-    nodes = 4 * lanes * 3 / 4  # spatial term: rows at half the columns, nodes at a quarter
-    vertices = expected_vertices(chosen) * (4 * lanes * 5 + 6 * 8)  # values, room to blur, two private sums; neighbours
-    return int(pixels * (per_pixel + 3 + nodes + vertices))
-
-
-def expected_vertices(parameters: Parameters) -> float:
-    """Vertices of the bilateral lattice per pixel: a little above what road scenes of 360x480 have, 0.008 to 2.5."""
-    if not parameters.w1:
-        return 0.0
-    density = 480 / (parameters.theta_alpha * parameters.theta_beta**1.7)
-    return float(density / (1 + density / 3.4))
-
-
 def refine_many(
     jobs: Iterable[Job],
     parameters: Parameters | str = "deeplab_v2",
@@ -71,7 +51,7 @@ def refine_many(
     even alone would not fit into memory, is returned with its error, and the rest go on. memory: None is half of what the
     machine has. progress: called with the number of pictures done after each. fast: as in `refine`.
     """
-    chosen = preset(parameters) if isinstance(parameters, str) else parameters
+    chosen = resolved(parameters)
     workers = cpu_count() if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers is {workers}; expected at least 1")
@@ -88,9 +68,8 @@ def refine_many(
                 done += 1
                 yield _collect(waiting.popleft(), done, progress)
             held += need
-            waiting.append(
-                (job.name, need, refused or pool.submit(refine, job.image, job.probabilities, chosen, None, 1, fast))
-            )
+            work = refused or pool.submit(refined_alone, job.image, job.probabilities, chosen, 1, fast)
+            waiting.append((job.name, need, work))
             del job  # the loader's next picture must not find this one still held
         while waiting:
             done += 1

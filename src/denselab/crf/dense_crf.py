@@ -7,7 +7,7 @@ are updated at once, and weights act on filters normalised in one of four ways (
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from denselab.crf import checks
 from denselab.crf.mean_field import LatticeTerm, MeanField, SpatialTerm
 from denselab.crf.notice import announced
-from denselab.crf.permutohedral import SCHEMES, Normalization, array_features, picture_features
-from denselab.crf.presets import Parameters, preset
+from denselab.crf.parameters import Parameters, resolved
+from denselab.crf.permutohedral import array_features, picture_features
 from denselab.crf.spatial import gaussian_axis
 from denselab.errors import ConfigError, ShapeError
 from denselab.runtime import cpu_count
+from denselab.types import FilterNormalization
 
 Marginals = NDArray[np.float32]
 
@@ -70,7 +71,7 @@ class DenseCRF:
         self,
         sigma: float | Sequence[float],
         compatibility: Any,
-        normalization: Normalization = "symmetric",
+        normalization: FilterNormalization = "symmetric",
         method: Literal["separable", "lattice"] = "separable",
     ) -> None:
         """Add a term of positions alone: near pixels want the same label.
@@ -100,7 +101,7 @@ class DenseCRF:
         sigma_xy: float | Sequence[float],
         sigma_rgb: float | Sequence[float],
         compatibility: Any,
-        normalization: Normalization = "symmetric",
+        normalization: FilterNormalization = "symmetric",
     ) -> None:
         """Add a term of position and colour: near pixels of like colour want the same label.
 
@@ -114,7 +115,9 @@ class DenseCRF:
         features = picture_features(picture, [1 / sigma for sigma in sigmas])
         self._lattices.append(LatticeTerm(features, normalization, shared))
 
-    def add_features(self, features: ArrayLike, compatibility: Any, normalization: Normalization = "symmetric") -> None:
+    def add_features(
+        self, features: ArrayLike, compatibility: Any, normalization: FilterNormalization = "symmetric"
+    ) -> None:
         """Add a term of any features (d, *shape) or (d, N), already divided by their deviations (depth, infrared, time)."""
         values = checks.check_features(features, self.shape)
         shared = checks.check_compatibility(compatibility, self.num_classes)
@@ -224,15 +227,16 @@ class DenseCRF:
 
 def check_normalization(normalization: str) -> None:
     """Refuse what is none of the four."""
-    if normalization not in SCHEMES:
-        raise ConfigError(f"normalization {normalization!r} is unknown; one of {', '.join(SCHEMES)}")
+    known = get_args(FilterNormalization)
+    if normalization not in known:
+        raise ConfigError(f"normalization {normalization!r} is unknown; one of {', '.join(known)}")
 
 
 def crf_for(
     image: ArrayLike, num_classes: int, parameters: Parameters | str = "deeplab_v2", threads: int | None = None
 ) -> DenseCRF:
     """The CRF of the papers over a picture (H, W, 3) uint8: bilateral and spatial term of a parameter set or preset."""
-    chosen = preset(parameters) if isinstance(parameters, str) else parameters
+    chosen = resolved(parameters)
     picture = np.asarray(image)
     crf = DenseCRF(picture.shape[:2], num_classes, threads)
     if chosen.w2:

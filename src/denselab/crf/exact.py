@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from denselab.crf.permutohedral import lattice_constant
+from denselab.types import FilterNormalization
 
 Floats = NDArray[np.float64]
 BLOCK = 512  # rows of the kernel at a time: it is never held whole
@@ -22,7 +23,7 @@ class Term:
 
     features: Floats
     compatibility: Any
-    normalization: str = "symmetric"
+    normalization: FilterNormalization = "symmetric"
 
 
 def position_features(height: int, width: int, sigma: float | Sequence[float]) -> Floats:
@@ -38,7 +39,7 @@ def bilateral_features(image: NDArray[np.uint8], sigma_xy: float, sigma_rgb: flo
     return np.concatenate([position_features(image.shape[0], image.shape[1], sigma_xy), colours])
 
 
-def filtered(features: Floats, values: Floats, normalization: str = "none") -> Floats:
+def filtered(features: Floats, values: Floats, normalization: FilterNormalization = "none") -> Floats:
     """K values, with K_ij = exp(-|f_i - f_j|^2 / 2), j = i included, and its normalisation; values: (C, N)."""
     ones = np.ones((1, values.shape[1]))
     if normalization == "none":

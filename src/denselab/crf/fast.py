@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from denselab.compiled import compiled
 from denselab.crf.dense_crf import crf_for
 from denselab.crf.notice import announced
-from denselab.crf.presets import Parameters, preset
+from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.threads import parts, run
 
 Floats = NDArray[np.float32]
@@ -40,7 +40,7 @@ def infer_fast(
     inference runs instead where half the picture would not do: a side below 16 pixels, a deviation below one pixel, no
     update, or no bilateral term. The same result for any number of threads. Raises what the full inference raises.
     """
-    chosen = preset(parameters) if isinstance(parameters, str) else parameters
+    chosen = resolved(parameters)
     crf = crf_for(image, len(np.asarray(unary)), chosen, threads)
     crf.set_unary(unary)
     if not can_be_halved(crf.shape, chosen):

@@ -8,16 +8,19 @@ A hash table is one int64 array of (key, id) pairs with linear probing; id -1 is
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from denselab.compiled import compiled
 from denselab.crf.vectors import put, scalar
+from denselab.types import FilterNormalization
 
 BLOCK = 256
 FIRST_BITS = 15  # 2^15 places of 16 bytes: the table of a part of a picture starts in the second-level cache
 SPARSE = 8  # places per key: nearly all keys are found at the first place, and the branches are foreseen
+SCHEMES: tuple[FilterNormalization, ...] = get_args(FilterNormalization)
+SYMMETRIC, BEFORE, AFTER = SCHEMES.index("symmetric"), SCHEMES.index("before"), SCHEMES.index("after")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
@@ -292,9 +295,9 @@ def finish_part(
 ) -> None:  # fmt: skip
     """Give pixels begin..end-1 places in the whole, (number + base) * width; fold the normalisation into weights.
 
-    mass (M + 1,): the filtered ones at the vertices. scheme: 0 none, 1 symmetric, 2 before, 3 after. index, weight and back are
-    flat, `row` elements per pixel, of which this lattice has len(corners) from `column` on. weight becomes what a
-    pixel gives to its vertices; back, where it is not empty, what it takes from them.
+    mass (M + 1,): the filtered ones at the vertices. scheme: a place in SCHEMES. index, weight and back are flat, `row`
+    elements per pixel, of which this lattice has len(corners) from `column` on. weight becomes what a pixel gives to its
+    vertices; back, where it is not empty, what it takes from them.
     """
     part_mass = np.empty(number.size, np.float32)
     for vertex in range(number.size):
@@ -307,11 +310,11 @@ def finish_part(
             ones += scalar(weight, at + k) * scalar(part_mass, local)
             put(index, at + k, np.int32((scalar(number, local) + base) * width))
         give, take = np.float32(1.0), np.float32(1.0)
-        if scheme == 1:
+        if scheme == SYMMETRIC:
             give = take = np.float32(1.0) / np.sqrt(ones)
-        elif scheme == 2:
+        elif scheme == BEFORE:
             give = np.float32(1.0) / ones
-        elif scheme == 3:
+        elif scheme == AFTER:
             take = np.float32(1.0) / ones
         for k in range(len(corners)):
             if back.size > 0:

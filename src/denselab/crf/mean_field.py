@@ -14,14 +14,29 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf import mean_field_kernels as kernels
-from denselab.crf.permutohedral import Features, Lattice, Normalization, build
+from denselab.crf.mean_field_kernels import blur
+from denselab.crf.pass_kernels import (
+    ADVANCE,
+    GIVEN,
+    MESSAGE,
+    START,
+    TILE,
+    Flow,
+    Nodes,
+    Part,
+    Pixels,
+    Vertices,
+    pass_over,
+    room_for,
+)
+from denselab.crf.permutohedral import Features, Lattice, build
 from denselab.crf.spatial import Axis
-from denselab.crf.spatial_kernels import NODES, apply_compatibility, filter_nodes
+from denselab.crf.spatial_kernels import GRID, NODES, apply_compatibility, filter_nodes
 from denselab.crf.threads import parts, run
 from denselab.crf.vectors import lanes_for
 from denselab.crf.workspace import Workspace
 from denselab.errors import ShapeError
+from denselab.types import FilterNormalization
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -51,7 +66,7 @@ class LatticeTerm:
     """Any Gaussian of features, by the permutohedral lattice."""
 
     features: Features
-    normalization: Normalization
+    normalization: FilterNormalization
     compatibility: Compatibility
 
 
@@ -81,7 +96,7 @@ class MeanField:
         self.shape, self.labels, self.threads = shape, labels, threads
         self.number = shape[0] * shape[1]
         self.lanes = lanes_for(labels)
-        self.columns = shape[1] if shape[0] > 1 or spatial else kernels.TILE
+        self.columns = shape[1] if shape[0] > 1 or spatial else TILE
         workspace = self.workspace = Workspace(self)
         self.stride = min(-(-labels // 8) * 8, len(self.lanes))  # vectors of energies begin at a half of a cache line
         self.energy = workspace.floats(self.number * self.stride + len(self.lanes))
@@ -90,13 +105,13 @@ class MeanField:
         self._holding = False
         self._prepare_lattices(lattices, spatial)
         self._prepare_spatial(spatial)
+        self._divide()
 
     def _prepare_lattices(self, terms: Sequence[LatticeTerm], spatial: Sequence[SpatialTerm]) -> None:
         corners = [term.features.dimensions + 1 for term in terms]
         shape = (self.number, sum(corners))
         size = self.number * shape[1]
-        self.index = self.workspace.integers(size).reshape(shape)
-        self.weight = self.workspace.floats(size).reshape(shape)
+        index, weight = self.workspace.integers(size).reshape(shape), self.workspace.floats(size).reshape(shape)
         same = all(term.normalization in ("none", "symmetric") for term in terms)
         back = NO_TABLE if same else self.workspace.floats(size).reshape(shape)
         self.lattices: list[LatticeFilter] = []
@@ -105,8 +120,8 @@ class MeanField:
             lattice = build(
                 term.features,
                 term.normalization,
-                self.index,
-                self.weight,
+                index,
+                weight,
                 back,
                 sum(corners[:i]),
                 base,
@@ -116,14 +131,15 @@ class MeanField:
             room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes))
             self.lattices.append(LatticeFilter(lattice, base, *self._padded(term.compatibility, lattice.alpha), room))
             base += lattice.vertices
-        self.back = self.weight if same else back
         width = len(self.lanes)
         if base * width >= 2**31:  # places are int32
             raise ShapeError(
                 f"the lattices of {self.number} points have {base} vertices, too many for {self.labels} classes; "
                 "use larger sigmas, or work on parts"
             )
-        self.values = self.workspace.floats(base * width)
+        values, corner_zeros = self.workspace.floats(base * width), (0,) * shape[1]
+        slices = (weight if same else back).reshape(-1)
+        self.vertices = Vertices(index.reshape(-1), weight.reshape(-1), slices, corner_zeros, values)
         # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
         number = min(8, max(2, self.number // (8 * base + 1))) if base else 1
         self.parts = parts(-(-self.number // self.columns), number, max([1, *(term.rows.step for term in spatial)]))
@@ -133,29 +149,39 @@ class MeanField:
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
         width, rows, count = len(self.lanes), self.shape[0], len(terms)
         self.spatial = terms
-        self.grids = np.zeros((count, 7), np.int64)
+        grids = np.zeros((count, GRID), np.int64)
         self.places = np.zeros((len(self.parts), count, 3), np.int64)
         nodes_at = sums_at = 0
         for m, term in enumerate(terms):
             x, y = term.columns, term.rows
-            self.grids[m] = x.step, x.nodes, x.radius, y.step, y.nodes, y.radius, nodes_at
+            grids[m] = x.step, x.nodes, x.radius, y.step, y.nodes, y.radius, nodes_at
             nodes_at += y.nodes * x.nodes * width
             for part, (begin, end) in enumerate(self.parts):
                 first, last = begin // y.step, (end - 1) // y.step + NODES
                 self.places[part, m] = first, last, sums_at
                 sums_at += (last - first) * x.nodes * width
-        self.pushed, self.smooth = self.workspace.floats(sums_at), self.workspace.floats(nodes_at)
-        self.taps = [stacked([term.columns.taps, term.rows.taps]) for term in terms]
-        self.befores = stacked([term.columns.before for term in terms])
-        self.afters = stacked([term.columns.after for term in terms])
-        self.scales = np.array([(term.rows.before, term.rows.after) for term in terms], np.float32).reshape(
-            count, 2, rows
-        )
+        scales = [(term.rows.before, term.rows.after) for term in terms]
         between = [axis.between.reshape(-1) for term in terms for axis in (term.columns, term.rows)]
-        self.between = stacked(between).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32)
-        room = kernels.room_for(count, width)
-        self.rooms = self.workspace.floats(len(self.parts) * room).reshape(len(self.parts), room)
+        self.nodes = Nodes(
+            grids,
+            befores=stacked([term.columns.before for term in terms]),
+            afters=stacked([term.columns.after for term in terms]),
+            scales=np.array(scales, np.float32).reshape(count, 2, rows),
+            between=stacked(between).reshape(count, 2, -1) if terms else np.empty((0, 2, 0), np.float32),
+            pushed=self.workspace.floats(sums_at),
+            smooth=self.workspace.floats(nodes_at),
+        )
+        self.taps = [stacked([term.columns.taps, term.rows.taps]) for term in terms]
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
+
+    def _divide(self) -> None:
+        """Give each part of the picture its own sums and room."""
+        size = room_for(len(self.spatial), len(self.lanes))
+        rooms = self.workspace.floats(len(self.parts) * size).reshape(len(self.parts), size)
+        pixels = [(begin * self.columns, min(end * self.columns, self.number)) for begin, end in self.parts]
+        self._shares = [
+            Part(begin, end, self.buffers[i], self.places[i], rooms[i]) for i, (begin, end) in enumerate(pixels)
+        ]
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The compatibility times a factor, labels padded to the lanes; the matrix flat, with a diagonal of ones."""
@@ -168,22 +194,22 @@ class MeanField:
     def start(self, unary: NDArray[np.float32], out: NDArray[np.float32] = NO_FLOATS) -> None:
         """Take energies, flat (L * N), and their softmax as marginals; out: where it goes, else into the filters."""
         self._empty()
-        self._pass(kernels.START, unary, out)
+        self._pass(START, unary, out)
 
     def take(self, marginals: NDArray[np.float32]) -> None:
         """Put given marginals, flat (L * N), into the filters."""
         self._empty()
-        self._pass(kernels.GIVEN, marginals, NO_FLOATS)
+        self._pass(GIVEN, marginals, NO_FLOATS)
 
     def advance(self, out: NDArray[np.float32] = NO_FLOATS, previous: NDArray[np.float32] = NO_FLOATS) -> float:
         """Filter, and the next marginals into out or the filters; previous (N * L) is compared and replaced if given."""
         self._filter()
-        return self._pass(kernels.ADVANCE, NO_FLOATS, out, previous)
+        return self._pass(ADVANCE, NO_FLOATS, out, previous)
 
     def message(self, out: NDArray[np.float32]) -> None:
         """out, flat (L * N) = what the terms add to the logits for the marginals that were put into the filters."""
         self._filter()
-        self._pass(kernels.MESSAGE, NO_FLOATS, out)
+        self._pass(MESSAGE, NO_FLOATS, out)
 
     def _empty(self) -> None:
         """Forget marginals that were put into the filters and never taken out: inference that stopped by its tolerance."""
@@ -200,18 +226,9 @@ class MeanField:
     ) -> float:
         """One pass over all pixels; the largest change of a marginal against `previous`."""
         self._holding = self._holding or not out.size
-        shared = (self.index.reshape(-1), self.weight.reshape(-1), self.back.reshape(-1), (0,) * self.index.shape[1])
-        filters = (self.grids, self.befores, self.afters, self.scales, self.between, self.pushed)
-        state = (source, self.labels, self.energy, self.stride, *shared, self.values, self.penalty)
-        tasks = [
-            partial(
-                kernels.pass_over, begin * self.columns, min(end * self.columns, self.number), self.columns,
-                self.number, mode,
-                *state, self.buffers[i], out, previous, *filters, self.places[i], self.smooth, self.rooms[i],
-                self.lanes,
-            )
-            for i, (begin, end) in enumerate(self.parts)
-        ]  # fmt: skip
+        flow = Flow(mode, source, out, previous)
+        pixels = Pixels(self.number, self.columns, self.labels, self.energy, self.stride, self.penalty)
+        tasks = [partial(pass_over, part, flow, pixels, self.vertices, self.nodes, self.lanes) for part in self._shares]
         return float(max(run(tasks, self.threads)))
 
     def _filter(self) -> None:
@@ -221,19 +238,19 @@ class MeanField:
         tasks = []
         for one in self.lattices:
             planes = one.room.reshape(len(self.lanes) // len(piece), 2, -1)
-            join = partial(kernels.blur, self.buffers, one.base, len(self.lanes))
-            rest = (one.lattice.before, one.lattice.after, one.diagonal, self.values)
+            join = partial(blur, self.buffers, one.base, len(self.lanes))
+            rest = (one.lattice.before, one.lattice.after, one.diagonal, self.vertices.values)
             tasks += [partial(join, i * len(piece), *rest, old, new, piece) for i, (old, new) in enumerate(planes)]
         for m, term in enumerate(self.spatial):
             places = np.ascontiguousarray(self.places[:, m])
-            join = partial(filter_nodes, self.pushed, places, self.grids[m], self.taps[m])
-            nodes = (*self.compatibilities[m], self.smooth, self.lanes)
+            join = partial(filter_nodes, self.nodes.pushed, places, self.nodes.grids[m], self.taps[m])
+            nodes = (*self.compatibilities[m], self.nodes.smooth, self.lanes)
             tasks += [partial(join, first, last, *nodes) for first, last in parts(term.rows.nodes, len(self.parts))]
         run(tasks, self.threads)
         for one in self.lattices:
             if one.matrix.size:
                 begin, end = (at * len(self.lanes) for at in (one.base, one.base + one.lattice.vertices))
-                apply_compatibility(self.values, begin, end, one.diagonal, one.matrix, self.lanes)
+                apply_compatibility(self.vertices.values, begin, end, one.diagonal, one.matrix, self.lanes)
 
 
 def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

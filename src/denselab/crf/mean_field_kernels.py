@@ -1,8 +1,4 @@
-"""The compiled loops of mean-field inference; mean_field.py explains and calls them.
-
-One pass over the pixels does all that an iteration does to a pixel while it is in registers or in the first-level cache:
-gather the filtered marginals from the lattices' vertices, add energies and the spatial term, softmax, give the new
-marginals to the vertices and filter the row along x for the spatial term. The marginals of all pixels are never stored.
+"""The compiled loops of mean-field inference over a tile of pixels or the vertices; pass_kernels.py calls them.
 
 Arrays are flat float32. "pixel-major" is (N, stride) with the labels of a pixel side by side; the rows of vertices have
 `len(lanes)` floats, of which those beyond the labels stay zero, because `penalty` makes their probability zero.
@@ -15,14 +11,6 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.crf.spatial_kernels import (
-    GRID,
-    NODES,
-    NODES_X,
-    PLACE,
-    give_to_nodes,
-    take_from_nodes,
-)
 from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 from denselab.crf.vectors import (
     add,
@@ -42,19 +30,9 @@ from denselab.crf.vectors import (
     sums_of_rows,
 )
 
-START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
-"""What a pass does: softmax of the energies alone; an iteration; the sum of the pairwise terms; take marginals as given."""
-
 # Of e^logit: a share of e^-60 of it is still kept. As integers: floats above 0 are in the order of their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
-TILE = 480
 CACHE_LINE = 16  # floats
-LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step has
-
-
-def room_for(terms: int, width: int) -> int:
-    """Floats that pass_over needs: a tile of logits, one of powers, sums, the nodes of a tile, such rows for each term."""
-    return (3 * TILE + NODES) * width + TILE + terms * LINES * width
 
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
@@ -281,111 +259,3 @@ def blurred(old: Any, one: Any, other: Any, vertex: int, piece: Any) -> Any:
         load(old, np.int64(scalar(one, vertex)) * side, piece), load(old, np.int64(scalar(other, vertex)) * side, piece)
     )
     return scaled_add(np.float32(0.5), sides, load(old, vertex * side, piece))
-
-
-@kernel
-def add_spatial(
-    spatial: Any, terms: int, y: int, x: int, count: int, source: Any, at: int, stride: int, tile: Any, lanes: Any
-) -> None:
-    """tile = source[at..], `stride` floats per pixel, + what all spatial terms say at the pixels from x on of row y.
-
-    spatial: see pass_over.
-    """
-    if terms == 0:
-        copy_pixels(source, at, stride, count, tile, 0, len(lanes), lanes)
-    grids, between, weights, scales, rows, afters, columns, smooth, line = spatial
-    for m in range(terms):
-        across, after = 2 * m * weights, ahead(afters, m * columns)
-        scale = scalar(scales, (2 * m + 1) * rows + y)
-        if m == 0:
-            take_from_nodes(
-                smooth, y, x, count, ahead(grids, m * GRID), ahead(between, across), ahead(between, across + weights), after,
-                scale, line, source, at, stride, tile, lanes,
-            )  # fmt: skip
-        else:
-            take_from_nodes(
-                smooth, y, x, count, ahead(grids, m * GRID), ahead(between, across), ahead(between, across + weights), after,
-                scale, line, tile, np.int64(0), len(lanes), tile, lanes,
-            )  # fmt: skip
-
-
-@kernel
-def give_spatial(spatial: Any, terms: int, y: int, x: int, count: int, final: Any, tile: Any, lanes: Any) -> None:
-    """Give a tile's marginals to the nodes of all spatial terms. spatial: see pass_over; final: see give_to_nodes."""
-    grids, between, weights, scales, rows, befores, columns, pushed, places, lines = spatial
-    for m in range(terms):
-        give_to_nodes(
-            tile, x, count, y, final, ahead(grids, m * GRID), ahead(between, 2 * m * weights), weights,
-            ahead(befores, m * columns), ahead(scales, 2 * m * rows), ahead(lines, m * LINES * len(lanes)), pushed,
-            ahead(places, m * PLACE), lanes,
-        )  # fmt: skip
-
-
-@kernel
-def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
-    """What a part of the picture pushes to the nodes = 0."""
-    for m in range(grids.shape[0]):
-        size = (places[m, 1] - places[m, 0]) * grids[m, NODES_X] * width
-        pushed[places[m, 2] : places[m, 2] + size] = 0
-
-
-@kernel
-def pass_over(
-    begin: int, end: int, columns: int, number: int, mode: int, source: Any, labels: int, energy: Any, stride: int,
-    index: Any, weight: Any, back: Any, corners: Any, values: Any, penalty: Any, buffer: Any, out: Any, previous: Any,
-    grids: Any, befores: Any, afters: Any, scales: Any, between: Any, pushed: Any, places: Any, smooth: Any, room: Any,
-    lanes: Any,
-) -> Any:  # fmt: skip
-    """One pass over pixels begin..end-1 of `number`, rows of `columns`. Returns the largest change against `previous`.
-
-    It runs down strips of TILE columns, and energies, `stride` floats per pixel, are kept in this order. out (L, N): where it
-    is not empty, the result goes there and not to the vertices. The arrays from grids on have one row per spatial term:
-    befores, afters (columns,); scales (2, rows), before and after along y; between (2, step * NODES) along x and y. pushed
-    takes this part's sums at the nodes, see places (terms, 3); smooth holds the nodes. room: see room_for.
-    """
-    width, change, terms = len(lanes), np.float32(0.0), grids.shape[0]
-    tile, raised, sums = ahead(room, 0), ahead(room, TILE * width), ahead(room, 2 * TILE * width)
-    bits = ahead(room.view(np.int32), 2 * TILE * width)
-    line = ahead(room, 2 * TILE * width + TILE)
-    lines = ahead(line, (TILE + NODES) * width)
-    axes = (ahead(grids, 0), ahead(between, 0), between.shape[2], ahead(scales, 0), scales.shape[2])
-    taking = (*axes, ahead(afters, 0), afters.shape[1], ahead(smooth, 0), line)
-    giving = (*axes, ahead(befores, 0), befores.shape[1], ahead(pushed, 0), ahead(places, 0), lines)
-    unary, kept, given, before = ahead(source, 0), ahead(energy, 0), ahead(out, 0), ahead(previous, 0)
-    vertices, shares, slices = ahead(index, 0), ahead(weight, 0), ahead(back, 0)
-    blurred, sums_at, bar = ahead(values, 0), ahead(buffer, 0), ahead(penalty, 0)
-    if out.size == 0:
-        empty_sums(pushed, places, grids, width)
-    at = begin * stride
-    for x in range(0, columns, TILE):
-        for row in range(begin, end, columns):
-            first, y, final = row + x, row // columns, row + columns >= end
-            count = min(TILE, columns - x, end - first)
-            if count <= 0:
-                continue
-            if mode == GIVEN:
-                read_labels(unary, labels, number, first, count, tile, width)
-            elif mode == START:
-                read_energies(unary, labels, number, first, count, tile, sums, lanes)
-                keep_energies(tile, count, kept, at, stride, lanes)
-            elif mode == MESSAGE:
-                clear(tile, count, lanes)
-                add_spatial(taking, terms, y, x, count, tile, np.int64(0), width, tile, lanes)
-            else:
-                add_spatial(taking, terms, y, x, count, kept, at, stride, tile, lanes)
-            at += count * stride
-            if mode in (MESSAGE, ADVANCE) and len(corners) > 0:
-                gather_tile(vertices, slices, corners, blurred, sums_at, first, count, tile, lanes)
-            if mode in (START, ADVANCE):
-                behind = (first + columns) * len(corners)
-                coming = ahead(kept, at), ahead(vertices, behind), ahead(shares, behind)
-                softmax_tile(tile, count, bar, raised, sums, bits, coming, stride, len(corners), lanes)
-            if previous.size > 0:
-                change = max(change, largest_change(tile, width, labels, first, count, before))
-            if out.size > 0:
-                write_labels(tile, labels, number, first, count, given, lanes)
-                continue
-            if len(corners) > 0:
-                give_tile(tile, vertices, shares, corners, first, count, sums_at, lanes)
-            give_spatial(giving, terms, y, x, count, final, tile, lanes)
-    return change

@@ -13,7 +13,7 @@ picture find their simplices and number their own vertices; the parts are joined
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,7 @@ from numpy.typing import NDArray
 from denselab.crf import lattice_kernels as kernels
 from denselab.crf.threads import parts, run
 from denselab.errors import ShapeError
-
-Normalization = Literal["none", "symmetric", "before", "after"]
-SCHEMES: tuple[Normalization, ...] = ("none", "symmetric", "before", "after")
-"""In the order of the numbers that finish_part takes."""
+from denselab.types import FilterNormalization
 
 PIXELS_PER_PART = 43_200  # a part's hash table stays in the second-level cache; more parts find the same vertices again
 LARGEST_COORDINATE = 1e8  # of the lattice; beyond it int32 overflows, and float32 has lost the fraction long before
@@ -95,7 +92,7 @@ class Lattice:
 
 def build(
     features: Features,
-    normalization: Normalization,
+    normalization: FilterNormalization,
     index: NDArray[np.int32],
     weight: NDArray[np.float32],
     back: NDArray[np.float32],
@@ -127,7 +124,16 @@ def build(
     run([partial(find, table, keys, steps[j], before[j], after[j]) for j in range(len(units))], threads)
     alpha = 1.0 / (1.0 + 2.0**-features.dimensions)
     mass = kernels.blur_mass(mass, before, after) * np.float32(alpha)
-    rest = (base, width, mass, SCHEMES.index(normalization), *flat, back.reshape(-1), column, index.shape[1])
+    rest = (
+        base,
+        width,
+        mass,
+        kernels.SCHEMES.index(normalization),
+        *flat,
+        back.reshape(-1),
+        column,
+        index.shape[1],
+    )
     finishing = [
         partial(kernels.finish_part, begin, end, corners, numbers[starts[i] : starts[i + 1]], *rest)
         for i, (begin, end) in enumerate(ranges)

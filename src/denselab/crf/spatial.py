@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf.permutohedral import Normalization, lattice_constant
+from denselab.crf.permutohedral import lattice_constant
 from denselab.crf.spatial_kernels import NODES
+from denselab.types import FilterNormalization
 
 REACH = 4.0  # deviations
 STEPS_PER_SIGMA = 1.5
@@ -51,7 +52,7 @@ class Axis:
 
 
 @lru_cache(maxsize=32)
-def gaussian_axis(length: int, sigma: float, normalization: Normalization, interpolate: bool = True) -> Axis:
+def gaussian_axis(length: int, sigma: float, normalization: FilterNormalization, interpolate: bool = True) -> Axis:
     """The filter along an axis of `length` pixels; self term included, nothing beyond the border. interpolate: allow steps."""
     steps = [step for step in BUMPS if step == 1 or (interpolate and sigma / step >= STEPS_PER_SIGMA and step < length)]
     step, nodes = steps[-1], (length - 1) // steps[-1] + NODES
@@ -116,7 +117,7 @@ def node_taps(sigma: float, step: int) -> NDArray[np.float64]:
 
 
 def normalizers(
-    ones: NDArray[np.float64], normalization: Normalization
+    ones: NDArray[np.float64], normalization: FilterNormalization
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What multiplies before and after filtering; ones: the filtered ones. Unnormalised sums get the lattices' constant."""
     unit = np.ones_like(ones)

@@ -1,4 +1,4 @@
-"""The compiled loops of the spatial filter; spatial.py explains the grid of nodes, mean_field_kernels.py calls them.
+"""The compiled loops of the spatial filter; spatial.py explains the grid of nodes, pass_kernels.py calls them.
 
 A tile of pixels takes what it needs from the nodes, and gives to them along x, while it is in the first-level cache; the rows
 of a group are then pushed along y together. The filter itself works on the nodes alone.

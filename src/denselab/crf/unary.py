@@ -46,3 +46,11 @@ def unary_from_labels(
     flat[chosen, np.arange(values.size)] = -np.log(confidence)
     unary[:, ~known] = np.log(num_classes)
     return unary
+
+
+def probs_of_labels(
+    labels: ArrayLike, num_classes: int, confidence: float, unsure: int | None = None
+) -> NDArray[np.float32]:
+    """Probabilities (K, H, W) float32 of a hard label map (H, W); arguments and errors as `unary_from_labels`."""
+    probs = np.exp(-unary_from_labels(labels, num_classes, confidence, unsure))
+    return np.asarray(probs / probs.sum(axis=0), dtype=np.float32)

@@ -8,9 +8,6 @@ W travels in a type: kernels take `lanes`, a tuple of W zeros, and numba compile
 below are for compiled code only; offsets count elements, and nothing checks that they lie within the array. An "array" is a
 contiguous one, or the address that `ahead` makes of it: functions that run once per tile take addresses, because numba counts
 references of arrays at every call, and that took a quarter of the time of a pass.
-
-numba's cache looks at the file of the function that it compiles, not at the files of those that it calls: after a change here,
-in transpose.py or in spatial_kernels.py, `touch` the other *_kernels.py, or they keep what they were compiled with.
 """
 
 from collections.abc import Callable

@@ -13,16 +13,20 @@ has -I, which is the same to a softmax. The arithmetic is that of denselab.crf, 
 include a pixel's message to itself.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from denselab.crf_layer.gaussian_filter import Filter, Normalization, exact_filter, normalised, spatial_filter
-from denselab.crf_layer.lattice import build_lattice, lattice_constant, lattice_filter
-from denselab.errors import ConfigError, ShapeError
+from denselab.crf.parameters import Parameters, check_updates
+from denselab.crf.permutohedral import lattice_constant
+from denselab.crf_layer.gaussian_filter import Filter, exact_filter, normalised, spatial_filter
+from denselab.crf_layer.lattice import build_lattice, lattice_filter
+from denselab.errors import ShapeError
+from denselab.types import FilterNormalization
 
 Method = Literal["auto", "lattice", "exact"]
 # "auto" is exact up to here; on a CPU the lattice is 12 times as fast at 32x32 pixels, and 56 times at 48x64
@@ -30,33 +34,29 @@ EXACT_PIXELS = 256
 
 
 @dataclass(frozen=True)
-class CRFSettings:
-    """The numbers of a CRFRNN that are not learnt, and where those that are begin; names as in denselab.crf.Parameters.
+class CRFSettings(Parameters):
+    """What a CRFRNN does not learn, and where what it learns begins: the CRF's parameters, and what learning adds.
 
-    theta_alpha, theta_gamma: pixels of the picture that the network sees; theta_beta: colour, 0..255. w1, w2: first weight
-    of the bilateral and of the spatial kernel; they mean something only together with the normalisation.
-    iterations: in training; test_iterations: otherwise.
+    theta_alpha, theta_gamma: pixels of the picture that the network sees
+    w1, w2: first weight of each class in the bilateral and the spatial kernel; any number, since they are learnt
+    iterations: in training
+    test_iterations: otherwise
     """
 
-    iterations: int = 5
-    test_iterations: int = 10
     theta_alpha: float = 160.0
     theta_beta: float = 3.0
     w1: float = 1.0
     theta_gamma: float = 3.0
     w2: float = 1.0
-    normalization: Normalization = "after"
+    iterations: int = 5
+    normalization: FilterNormalization = "after"
+    test_iterations: int = 10
+
+    LEAST_WEIGHT: ClassVar[float] = -math.inf
 
     def __post_init__(self) -> None:
-        if min(self.iterations, self.test_iterations) < 0:
-            raise ConfigError(
-                f"CRF iterations are {self.iterations} and {self.test_iterations}; neither may be negative"
-            )
-        if not min(self.theta_alpha, self.theta_beta, self.theta_gamma) > 0:
-            raise ConfigError("a deviation (theta) of the CRF is not positive; theta_alpha, _beta and _gamma must be")
-        if self.normalization not in get_args(Normalization):
-            known = ", ".join(get_args(Normalization))
-            raise ConfigError(f"CRF normalization {self.normalization!r} is unknown; one of {known}")
+        super().__post_init__()
+        check_updates("test_iterations", self.test_iterations)
 
 
 class CRFRNN(nn.Module):

@@ -6,18 +6,19 @@ those of denselab.crf: with K the kernel and K1 what it makes of ones, "symmetri
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Normalization = Literal["symmetric", "before", "after", "none"]
+from denselab.types import FilterNormalization
+
 Filter = Callable[[Tensor], Tensor]
 TINY = 1e-20  # as the dense CRF libraries add to K1
 BLOCK_ENTRIES = 2**23  # of the kernel at a time: 32 MiB in float32
 
 
-def factors(total: Tensor, normalization: Normalization) -> tuple[Tensor, Tensor]:
+def factors(total: Tensor, normalization: FilterNormalization) -> tuple[Tensor, Tensor]:
     """What values are multiplied by before and after filtering; total: the filtered ones, of any shape."""
     one, inverse = torch.ones_like(total), 1 / (total + TINY)
     return {
@@ -28,7 +29,7 @@ def factors(total: Tensor, normalization: Normalization) -> tuple[Tensor, Tensor
     }[normalization]
 
 
-def normalised(plain: Filter, like: Tensor, normalization: Normalization) -> Filter:
+def normalised(plain: Filter, like: Tensor, normalization: FilterNormalization) -> Filter:
     """The filter of (N, C) with its normalisation; like: (N, C), what it will filter."""
     if normalization == "none":
         return plain
@@ -37,7 +38,7 @@ def normalised(plain: Filter, like: Tensor, normalization: Normalization) -> Fil
     return lambda values: plain(values * before) * after
 
 
-def axis_matrix(length: int, sigma: float, normalization: Normalization, like: Tensor) -> Tensor:
+def axis_matrix(length: int, sigma: float, normalization: FilterNormalization, like: Tensor) -> Tensor:
     """(n, n) kernel exp(-(i - j)^2 / (2 sigma^2)) of one axis with its share of the normalisation, in like's dtype."""
     place = torch.arange(length, device=like.device, dtype=like.dtype)
     kernel = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
@@ -46,7 +47,7 @@ def axis_matrix(length: int, sigma: float, normalization: Normalization, like: T
 
 
 def spatial_filter(
-    size: tuple[int, int], sigma: float, normalization: Normalization, constant: float, like: Tensor
+    size: tuple[int, int], sigma: float, normalization: FilterNormalization, constant: float, like: Tensor
 ) -> Filter:
     """The Gaussian of positions, (B, C, H, W) to (B, C, H, W): a matrix product along each axis. sigma: pixels.
 

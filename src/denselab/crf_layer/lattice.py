@@ -84,18 +84,9 @@ class LatticeFilter(torch.autograd.Function):
 
 
 def lattice_filter(values: Tensor, lattice: Lattice) -> Tensor:
-    """About K values, K_ij = c exp(-|f_i - f_j|^2 / 2) with c = lattice_constant(d); (N, C), j = i included."""
+    """About K values, K_ij = c exp(-|f_i - f_j|^2 / 2), j = i included; (N, C). c: permutohedral.lattice_constant(d)."""
     filtered: Tensor = LatticeFilter.apply(values.contiguous(), lattice, False)
     return filtered
-
-
-def lattice_constant(d: int) -> float:
-    """What the lattice makes of a sum of Gaussians, where points lie densely: 0.882 for d = 2, 0.7055 for d = 5.
-
-    Blurring multiplies sums by 2^(d + 1), slicing by 1 / (1 + 2^-d); a vertex stands for (3/2)^(d/2) / sqrt(d + 1) of
-    the space, in deviations, while the Gaussian's integral is (2 pi)^(d/2).
-    """
-    return float(2.0 ** (d + 1) / (1 + 2.0**-d) * (3 / 2) ** (d / 2) / (d + 1) ** 0.5 / (2 * torch.pi) ** (d / 2))
 
 
 def _filtered(values: Tensor, lattice: Lattice, reverse: bool) -> Tensor:
@@ -136,13 +127,6 @@ def _simplex(lifted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     offset = ((lifted - remainder) / corners).gather(1, order).flip(1)
     first = offset[:, :1] + 1 - offset[:, -1:]
     return remainder, order, torch.cat([first, offset.diff(dim=1)], dim=1)
-
-
-def _descending_rank(values: Tensor) -> Tensor:
-    """(N, n) int64: how many values of the row are larger, or equal and before. By comparing all pairs: no sort of N rows."""
-    mine, others = values[:, :, None], values[:, None, :]
-    place = torch.arange(values.shape[1], device=values.device)
-    return ((others > mine) | ((others == mine) & (place < place[:, None]))).sum(2)
 
 
 def _units(remainder: Tensor, batch: int) -> tuple[Tensor, Tensor]:

@@ -10,16 +10,18 @@
 With HF_HUB_OFFLINE=1 the hub is never asked. The log names the source that was used and its sha256.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import timm
 
-from denselab.console import remark
 from denselab.encoders import hub
 from denselab.encoders.packaged import package_of, packaged_weights
 from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 WORDS = ("auto", "yes", "no")
 HUB_FILE = "model.safetensors"
@@ -49,7 +51,7 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
             f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}; "
             f"{remedy}; or use pretrained=auto to go on without them"
         )
-    remark(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
+    logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
     return None
 
 
@@ -99,7 +101,7 @@ def _only_once(download: Download) -> Download:
         if hub.is_offline():
             return "HF_HUB_OFFLINE is set"
         if not _hub_failed:
-            remark(f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without")
+            logger.info(f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without")
             found = download(repo, filename)
             if isinstance(found, Path):
                 return found

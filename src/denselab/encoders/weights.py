@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from denselab.checkpoint import read_torch_file, unpack_tensors
+from denselab.tensors import read_torch_file, unpack_tensors
 from denselab.encoders.origin import Origin
 from denselab.errors import CheckpointError
 

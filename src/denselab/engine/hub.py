@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from denselab.errors import CheckpointError, ResourceError
+from denselab.paths import no_such_path
 
 PREFIX = "hf://"
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -26,7 +27,10 @@ def download_model(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder of a hub id in the local cache, with `files` only. Raises CheckpointError with the reason."""
+    """The folder of a hub id in the local cache, with `files` only.
+
+    Raises CheckpointError with the reason, NoSuchPath where the name may just as well be a path.
+    """
     from huggingface_hub import snapshot_download  # here: starting without the hub saves a second
 
     try:
@@ -42,9 +46,10 @@ def download_model(
         Exception
     ) as error:  # the client raises errors of several unrelated libraries: all mean that there is no model
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{name} is not a folder here, and could not be fetched from the hub: {reason}; check the path or the id"
-        ) from error
+        if not name.startswith(PREFIX):
+            wanted = f"a model or run folder, or an id that the hub knows (it could not be fetched: {reason})"
+            raise no_such_path(Path(name), wanted) from error
+        raise CheckpointError(f"{name} could not be fetched from the hub: {reason}; check the id") from error
     return Path(folder)
 
 

@@ -4,7 +4,6 @@ Training's validation, evaluation and prediction all go through this file, so a 
 same arithmetic: fit the picture into `imgsz`, normalise, pad, run, cut, enlarge the logits to the picture's own size, arg-max.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,21 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denselab.build import create_model
-from denselab.checkpoint import pack_tensors, read_folder, unpack_json, unpack_tensors, write_folder
 from denselab.crf import Parameters
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.feed.resample import resize_image
 from denselab.data.feed.transforms import fit_size, normalise
 from denselab.encoders.weights import Weights
+from denselab.engine.formats import current_config, stamped_config, told_misfit
 from denselab.errors import CheckpointError, ConfigError, DataError
+from denselab.files import json_bytes, read_folder, unpack_json, write_folder
 from denselab.labels import LabelSpace
+from denselab.migration import writer
 from denselab.models.base import SegmentationModel
 from denselab.models.deeplab_v2 import DeepLabV2
+from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, find_model_folder
+from denselab.tensors import pack_tensors, unpack_tensors
 from denselab.types import Image, LabelMap
 
-FORMAT = 1  # of config.json in a model folder
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 Fit = Literal["inside", "shrink", "shorter"]
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 
@@ -49,8 +50,8 @@ class Architecture:
     output_stride: int | None = None
     in_channels: int = 3
     aux: bool = False
-    crf_layer: CRFSettings | None = None  # not in older folders
-    frozen_norm: bool = False  # not in older folders
+    crf_layer: CRFSettings | None = None
+    frozen_norm: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.crf_layer, Mapping):  # as a model folder has it
@@ -91,7 +92,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     train_scale: float = 1.0
     fit: Fit = "inside"
-    pad_to: tuple[int, int] | None = None  # not in older folders
+    pad_to: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.fit not in get_args(Fit):
@@ -231,16 +232,15 @@ def resolve_device(name: str) -> torch.device:
 def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
     """Write a model folder: weights, config, card, manifest; all or nothing. Raises ResourceError."""
     config = {
-        "format": FORMAT,
         "architecture": asdict(segmenter.architecture),
         "labels": segmenter.label_space.to_list(),
         "preprocessing": asdict(segmenter.preprocessing),
         "scores": segmenter.scores,
-        **({} if segmenter.crf is None else {"crf": asdict(segmenter.crf)}),
+        "crf": None if segmenter.crf is None else asdict(segmenter.crf),
     }
     files = {
         WEIGHTS: pack_tensors(segmenter.model.state_dict()),
-        CONFIG: json_bytes(config),
+        MODEL_CONFIG: json_bytes(stamped_config(config)),
         CARD: (card or model_card(segmenter)).encode(),
     }
     write_folder(folder, files)
@@ -252,8 +252,8 @@ def store_crf(folder: Path, parameters: Parameters) -> None:
     Raises CheckpointError for a damaged folder, ResourceError.
     """
     files = read_folder(folder)
-    config = {**unpack_json(files[CONFIG], str(folder / CONFIG)), "crf": asdict(parameters)}
-    write_folder(folder, {**files, CONFIG: json_bytes(config)})
+    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), "crf": asdict(parameters)}
+    write_folder(folder, {**files, MODEL_CONFIG: json_bytes(config)}, remedy="make the model folder writable")
 
 
 def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int | None = None) -> Segmenter:
@@ -264,14 +264,11 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
     """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
-    for name in (WEIGHTS, CONFIG):
+    for name in (WEIGHTS, MODEL_CONFIG):
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
-    config = unpack_json(files[CONFIG], str(folder / CONFIG))
-    if config.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder / CONFIG} has format {config.get('format')!r}; this version reads {FORMAT}: update DenseLab"
-        )
+    source = str(folder / MODEL_CONFIG)
+    config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     try:
         architecture = Architecture(**config["architecture"])
         fields = config["preprocessing"]
@@ -280,56 +277,46 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
             tuple(fields["mean"]),
             tuple(fields["std"]),
             fields["train_scale"],
-            fields.get("fit", "inside"),  # not in older folders
-            tuple(fields["pad_to"]) if fields.get("pad_to") else None,
+            fields["fit"],
+            tuple(fields["pad_to"]) if fields["pad_to"] else None,
         )
         label_space = LabelSpace.from_list(config["labels"])
-        crf = (
-            Parameters(**config["crf"]) if config.get("crf") else None
-        )  # absent in older folders, and where it is no help
+        crf = Parameters(**config["crf"]) if config["crf"] else None
         model = architecture.create()
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / CONFIG} is not the config of a model folder: {error!r}") from None
+        raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
     except (ConfigError, DataError) as error:  # a network or a table that this version does not know
-        raise CheckpointError(f"{folder / CONFIG}: {error}; update DenseLab, or use another model") from None
+        raise CheckpointError(
+            f"{source}, written by {writer(config)}: {error}; update DenseLab, or use another model"
+        ) from None
     if output_stride is not None:
         architecture = replace(architecture, output_stride=output_stride)
         model = architecture.create()
-    load_weights(model, unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS)), str(folder / WEIGHTS))
+    tensors = unpack_tensors(files[WEIGHTS], str(folder / WEIGHTS))
+    if misfit := find_misfit(model, tensors, str(folder / WEIGHTS)):
+        raise CheckpointError(told_misfit(misfit, architecture.name, config))
+    model.load_state_dict(tensors)
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, architecture, label_space, preprocessing, target, config.get("scores", {}), crf)
+    return Segmenter(model, architecture, label_space, preprocessing, target, config["scores"], crf)
 
 
-def find_model_folder(path: Path) -> Path:
-    """The model folder that a path names: itself, or its `model/` where it is a run folder. Raises CheckpointError."""
-    for folder in (path, path / "model"):
-        if (folder / CONFIG).is_file():
-            return folder
-        previous = folder.with_name(folder.name + ".previous")
-        if not folder.exists() and (previous / CONFIG).is_file():
-            return previous  # killed between the two renames of a write
-    what = "does not exist" if not path.exists() else "holds no model (no config.json, no model/config.json)"
-    raise CheckpointError(f"{path} {what}; give a model folder or a run folder of `denselab train`")
-
-
-def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: str) -> None:
-    """Copy tensors into the network by name. Raises CheckpointError with the first name or shape that does not fit."""
+def find_misfit(model: SegmentationModel, tensors: Mapping[str, Tensor], source: str) -> str | None:
+    """The first name or shape of `tensors`, from the file `source`, that is not the network's; None where all fit."""
     own = model.state_dict()
     for name in sorted(own.keys() ^ tensors.keys()):
-        where = "is missing in" if name in own else "is unknown to the network, but stands in"
-        raise CheckpointError(f"{name} {where} {source}; the weights are of another network")
+        return f"{source} lacks {name}" if name in own else f"{source} holds {name}, which the network has not"
     for name, tensor in tensors.items():
         if own[name].shape != tensor.shape:
-            raise CheckpointError(
-                f"{name} has shape {tuple(tensor.shape)} in {source}; the network has {tuple(own[name].shape)}"
-            )
+            return f"{name} has shape {tuple(tensor.shape)} in {source}; the network has {tuple(own[name].shape)}"
+    return None
+
+
+def load_weights(model: SegmentationModel, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into the network by name. Raises CheckpointError with the first name or shape that does not fit."""
+    if misfit := find_misfit(model, tensors, source):
+        raise CheckpointError(f"{misfit}; the weights are of another network")
     model.load_state_dict(tensors)
-
-
-def json_bytes(value: Any) -> bytes:
-    """A JSON document as it is stored: readable, stable, ending in a newline."""
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def model_card(segmenter: Segmenter) -> str:

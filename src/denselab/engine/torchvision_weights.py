@@ -6,6 +6,7 @@ their sha256 has to begin with the digits in their name.
 
 import difflib
 import hashlib
+import logging
 import re
 import threading
 import urllib.request
@@ -17,11 +18,12 @@ from torchvision.models import get_model_weights, list_models
 from torchvision.models import segmentation as published
 
 from denselab.build import IMAGENET_NORMALISATION
-from denselab.checkpoint import read_torch_file
-from denselab.console import remark
 from denselab.data.layouts.tables import voc_label_space
 from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_weights, resolve_device
 from denselab.errors import CheckpointError
+from denselab.tensors import read_torch_file
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "torchvision:"
 HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")
@@ -80,7 +82,7 @@ def cached_file(url: str) -> Path:
                 "Fetch them on a machine with a network, and put the file there"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        remark(f"fetching {url} into {folder}")
+        logger.info(f"fetching {url} into {folder}")
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=expected[1], progress=False)
         except (OSError, RuntimeError) as error:  # RuntimeError: another hash; the file is then not kept

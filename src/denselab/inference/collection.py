@@ -4,6 +4,7 @@ The next picture is read while the network works, and results are written behind
 """
 
 import json
+import logging
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from denselab.console import Progress, progress, remark
-from denselab.crf import Parameters
+from denselab.console import Progress, progress
+from denselab.crf import Parameters, refined
 from denselab.data.dataset import Dataset, Item
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
@@ -23,10 +24,11 @@ from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.predictor import Options, Predictor
-from denselab.inference.refinement import refined
 from denselab.inference.uncertainty import require_dropout
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
+
+logger = logging.getLogger(__name__)
 
 TABLE = "labels.json"
 AHEAD = 2  # pictures decoded before they are needed
@@ -80,7 +82,7 @@ def predict_files(
                 outcome = _try_predict(predictor, source, image, options, probs, samples, drawn, bar)
             if isinstance(outcome, DenseLabError):
                 skipped.append(Skipped(str(source.path), _reason(outcome, source.path)))
-                remark(f"skipped {source.path}: {skipped[-1].reason}")
+                logger.warning(f"skipped {source.path}: {skipped[-1].reason}")
             else:
                 if saving:
                     saving.result()  # raises where writing failed; and holds at most one result in memory

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
+from denselab.crf.dense_crf import Marginals
+from denselab.crf.refinement import refined_steps
 from denselab.errors import ConfigError
-from denselab.inference.files import write_bytes
-from denselab.inference.refinement import Probs, refined, refined_steps
+from denselab.files import write_bytes
 from denselab.labels import LabelSpace
 from denselab.types import Image
 from denselab.visualize import colour_map, encode_png, grid, heat_map
@@ -21,7 +22,7 @@ FRAME_MS, REST_MS = 500, 1500  # how long each iteration is shown, and the first
 ANIMATION = "steps.gif"
 
 
-def class_to_show(name: str | None, before: Probs, after: Probs, space: LabelSpace) -> int:
+def class_to_show(name: str | None, before: Marginals, after: Marginals, space: LabelSpace) -> int:
     """The index of the class called `name` (or of that id); None: the one whose scores the CRF changes most.
 
     A background is taken only where there is nothing else. Raises ConfigError that lists the classes.
@@ -37,7 +38,7 @@ def class_to_show(name: str | None, before: Probs, after: Probs, space: LabelSpa
 
 
 def step_pictures(
-    image: Image, probs: Probs, parameters: Parameters, space: LabelSpace, index: int, threads: int | None = None
+    image: Image, probs: Marginals, parameters: Parameters, space: LabelSpace, index: int, threads: int | None = None
 ) -> Iterator[Image]:
     """One picture for the probabilities and for each iteration: heat map of class `index`, and the label map."""
     name = space.names[index]
@@ -52,12 +53,12 @@ def step_pictures(
 def write_steps(
     folder: Path,
     image: Image,
-    probs: Probs,
+    probs: Marginals,
     parameters: Parameters,
     space: LabelSpace,
     class_name: str | None = None,
     threads: int | None = None,
-) -> Probs:
+) -> Marginals:
     """Write iteration_00.png and on, and an animation of them, into `folder`; returns the last marginals.
 
     The CRF runs twice: once to know what changes most, once to draw. Only one iteration is held in memory.

@@ -13,14 +13,11 @@ import torch
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from denselab.data.read.images import read_image
+from denselab.data.read.images import PICTURE_SUFFIXES, read_image
 from denselab.errors import ConfigError, ShapeError
+from denselab.paths import require_path
 from denselab.types import Image
 
-PICTURE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
-)
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
 Picture = str | Path | PILImage.Image | np.ndarray | torch.Tensor
@@ -149,10 +146,10 @@ def as_image(picture: Picture) -> Image:
     """(H, W, 3) uint8 RGB of anything a Predictor takes.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; tensors (3, H, W) or (1, H, W), uint8 or float in 0..1.
-    Raises ShapeError for another shape, dtype or range, DataError for a file that cannot be read.
+    Raises ShapeError for another shape, dtype or range, NoSuchPath, DataError for a file that cannot be read.
     """
     if isinstance(picture, str | Path):
-        return read_image(Path(picture))
+        return read_image(require_path(Path(picture), "a picture file"))
     if isinstance(picture, PILImage.Image):
         return _from_pil(picture)
     if isinstance(picture, torch.Tensor):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from denselab.console import remark
 from denselab.errors import ConfigError
-from denselab.inference.files import write_bytes, write_text
+from denselab.files import write_bytes, write_text
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 from denselab.visualize import colour_map, heat_map, overlay
+
+logger = logging.getLogger(__name__)
 
 NOTEBOOK_SIDE = 1024  # pixels: a notebook shows no more, and stores the picture in its file
 PNG_IDS = 65536  # an index PNG holds ids 0..65535: 16 bits without sign
@@ -144,7 +146,7 @@ def write_table(path: Path, label_space: LabelSpace) -> None:
     held = _held_by_files(label_space)
     if held is not label_space:
         ids = [entry.id for entry in label_space.classes]
-        remark(
+        logger.info(
             f"label ids {min(ids)} to {max(ids)} do not fit into label PNGs (0 to {PNG_IDS - 1}): the files hold "
             f"0 to {len(ids) - 1} in their place, and {path.name} lists those"
         )

@@ -6,8 +6,8 @@
 Folders and hub ids hold safetensors and JSON; nothing that is loaded can run code.
 """
 
+import logging
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,25 +17,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from denselab.console import remark
-from denselab.crf import Parameters
+from denselab.crf import Parameters, refined
+from denselab.crf.parameters import Choice, parameters_for
 from denselab.engine.hub import download_model, is_hub_id, upload_model
-from denselab.engine.segmenter import Segmenter, find_model_folder, load_segmenter, save_segmenter
+from denselab.engine.segmenter import Segmenter, load_segmenter, save_segmenter
 from denselab.engine.torchvision_weights import is_torchvision, load_torchvision
 from denselab.errors import ConfigError, ResourceError
+from denselab.files import read_folder, write_folder
 from denselab.inference.augmented import SCALES, blended_labels, blended_probs, run_views
 from denselab.inference.inputs import Picture, as_image
 from denselab.inference.prediction import Prediction
-from denselab.inference.refinement import Choice, parameters_for, refined
 from denselab.inference.tiling import window_all_probs, window_labels
 from denselab.inference.uncertainty import SAMPLES, Note, dropout_sampled, sampled_planes
 from denselab.labels import LabelSpace
+from denselab.run_folder import MODEL_FILES, find_model_folder
 from denselab.runtime import total_memory
 from denselab.types import Image, LabelMap
 
+logger = logging.getLogger(__name__)
+
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
 AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in memory at once
-MODEL_FILES = ("model.safetensors", "config.json", "README.md", "manifest.json")
 
 Result = TypeVar("Result")
 Views = Callable[[], list[torch.Tensor]]
@@ -239,12 +241,7 @@ class Predictor:
         if self.folder is None:
             save_segmenter(self.segmenter, target)
         elif target.resolve() != self.folder.resolve():
-            try:
-                target.mkdir(parents=True, exist_ok=True)
-                for name in MODEL_FILES:
-                    shutil.copyfile(self.folder / name, target / name)
-            except OSError as error:
-                raise ResourceError(f"cannot write {target}: {error.strerror}; choose another folder") from error
+            write_folder(target, read_folder(self.folder), remedy="choose another folder")
         return target
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | bool | None = None) -> str:
@@ -271,7 +268,7 @@ def _or_windows(whole: Callable[[], Result], windows: Callable[[], Result]) -> R
     try:
         return whole()
     except (MemoryError, torch.OutOfMemoryError):
-        remark("out of memory with the whole picture at once; going on with a sliding window")
+        logger.warning("out of memory with the whole picture at once; going on with a sliding window")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return windows()

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import torch
 
-from denselab.checkpoint import unpack_json
-from denselab.engine.segmenter import CONFIG, Architecture, find_model_folder
+from denselab.engine.formats import current_config
+from denselab.engine.segmenter import Architecture
 from denselab.errors import CheckpointError, ConfigError
+from denselab.files import unpack_json
 from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, SegmentationModel
+from denselab.paths import no_such_path
+from denselab.run_folder import MODEL_CONFIG, find_model_folder
 
 CLASSES = 21  # PASCAL VOC's, as in most of the papers
 IMGSZ = (512, 512)
@@ -58,7 +61,7 @@ def find_subject(
         if refused := [flag for flag, value in given.items() if value is not None]:
             raise ConfigError(f"{name} is a trained model with a shape of its own; leave {', '.join(refused)} out")
         folder = find_model_folder(Path(name))
-        architecture, own_size = _read(folder / CONFIG)
+        architecture, own_size = _read(folder / MODEL_CONFIG)
     with torch.device("meta"):
         model = architecture.create()
     return Subject(architecture, folder, imgsz or own_size, model)
@@ -66,7 +69,7 @@ def find_subject(
 
 def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: int | None) -> Architecture:
     if name not in MODELS and ("/" in name or "\\" in name):
-        raise ConfigError(f"{name} does not exist; give a name of `denselab models`, or a model or run folder")
+        raise no_such_path(Path(name), "a name of `denselab models`, or a model or run folder")
     if name in MODELS and encoder is None:
         encoder = MODELS[name].default_encoder
     return Architecture(name, num_classes, encoder, output_stride)
@@ -74,7 +77,7 @@ def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: in
 
 def _read(path: Path) -> tuple[Architecture, tuple[int, int]]:
     try:
-        config = unpack_json(path.read_bytes(), str(path))
+        config = current_config(unpack_json(path.read_bytes(), str(path)), str(path))
         height, width = config["preprocessing"]["imgsz"]
         return Architecture(**config["architecture"]), (int(height), int(width))
     except OSError as error:

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from denselab.inspection.trace import Trace, trace
+from denselab.memory import training_memory
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions
 
 FLOAT = 4  # bytes of a float32
-ADAMW_COPIES = 4  # weight, gradient and two moments per learnable parameter
 GRIDDED = ("conv", "max pool", "avg pool", "transposed conv", "linear", "product")  # kinds that define the deepest grid
 
 
@@ -19,7 +19,7 @@ class Summary:
     """learnable, fixed: numbers of parameters. multiply_adds: one picture. receptive_field: of the logits before their last
     enlargement, in pixels, None = the whole picture. output_stride: pixels between cells of the coarsest map;
     logits_stride: of those logits. memory_*: bytes at batch 1 in float32, an estimate from the sizes of all maps:
-    forward = weights and the maps alive at one time; training = all maps, and AdamW's four numbers per weight.
+    forward = weights and the maps alive at one time; training = see denselab.memory, with AdamW.
     """
 
     learnable: int
@@ -51,7 +51,7 @@ def summarise(model: nn.Module, traced: Trace) -> Summary:
         max((jump for jump in jumps if jump is not None), default=1.0),
         out.rows.jump or 1.0,
         (learnable + fixed) * FLOAT + traced.forward_bytes,
-        (learnable * ADAMW_COPIES + fixed) * FLOAT + traced.training_bytes,
+        training_memory(model, traced.size),
     )
 
 

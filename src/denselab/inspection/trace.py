@@ -49,16 +49,16 @@ class MapFacts:
 @dataclass
 class Trace:
     """All operations, the outputs by module path ("" is the whole network), the logits before their last
-    enlargement where the network is a SegmentationModel, and the memory at batch 1 in float32.
+    enlargement where the network is a SegmentationModel.
 
-    training_bytes: every output, kept for the backward pass; forward_bytes: the most that lives at one time when each
-    output is dropped after its last use. Neither counts the parameters.
+    size: (H, W) of the picture.
+    forward_bytes: of the maps at batch 1 in float32, the most that lives at one time when each is dropped after its last use.
     """
 
+    size: tuple[int, int]
     operations: list[Operation] = field(default_factory=list)
     maps: dict[str, MapFacts] = field(default_factory=dict)
     coarse: View | None = None
-    training_bytes: int = 0
     forward_bytes: int = 0
 
 
@@ -70,7 +70,6 @@ def trace(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Trac
     with evaluation(model), recorder.watching(model), torch.no_grad(), torch.device("meta"), recorder:
         functional_call(model, weights, (images,), tie_weights=True)
     recorder.result.forward_bytes = recorder.memory.peak()
-    recorder.result.training_bytes = sum(recorder.memory.size.values())
     return recorder.result
 
 
@@ -125,7 +124,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, images: Tensor, weights: dict[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.result = Trace()
+        self.result = Trace((int(images.shape[2]), int(images.shape[3])))
         self.views: dict[int, View] = {id(images): input_view(images)}
         self.alive: list[Any] = [images, *weights.values()]  # ids stay unique while their tensors live
         self.weights = {w.untyped_storage()._cdata for w in weights.values()}

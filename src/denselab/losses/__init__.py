@@ -1,9 +1,11 @@
 """Losses: functions of (logits, labels) -> scalar, by name or directly; class weights."""
 
-from denselab.losses.class_weights import ClassWeights, WeightScheme, class_weights
+from denselab.config import LossTerm
+from denselab.config.settings import WeightScheme
+from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.losses.pixels import cross_entropy, focal, ohem
 from denselab.losses.regions import dice, jaccard, lovasz, tversky
-from denselab.losses.terms import AUXILIARY_WEIGHT, LOSSES, Loss, LossKind, LossTerm, create_loss, loss_with_auxiliary
+from denselab.losses.terms import AUXILIARY_WEIGHT, LOSSES, Loss, LossKind, create_loss, loss_with_auxiliary
 
 __all__ = [
     "AUXILIARY_WEIGHT",

@@ -1,14 +1,13 @@
 """Weights that let rare classes count more in the loss, from the training pictures' pixel counts."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.config.settings import WeightScheme
 from denselab.errors import ConfigError, ShapeError
-
-WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 
 # Our own choices, for `auto` only:
 BALANCED_RATIO = 4.0  # the commonest class has at most this many times the pixels of the rarest: no weights

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from denselab.config import LossTerm
 from denselab.errors import ConfigError, ShapeError
 from denselab.losses.inputs import check_shapes
 from denselab.losses.pixels import cross_entropy, focal, ohem
@@ -45,15 +46,6 @@ LOSSES: dict[str, LossKind] = {
     "lovasz": LossKind(lovasz),
     "tversky": LossKind(tversky, {"alpha": (1e-6, math.inf), "beta": (1e-6, math.inf)}),
 }
-
-
-@dataclass(frozen=True)
-class LossTerm:
-    """One summand: `weight` times the loss `name` with `options` (those of its function: gamma, alpha, ...)."""
-
-    name: str
-    weight: float = 1.0
-    options: Mapping[str, float] = field(default_factory=dict)
 
 
 class Loss(Protocol):

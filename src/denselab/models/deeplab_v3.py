@@ -24,11 +24,11 @@ Not torchvision's deeplabv3_resnet50, which has neither multi-grid nor the paper
 Expected on VOC 2012 val (paper, tables 5 and 6; by the authors): ResNet-101 77.21 mIoU at output stride 16, 78.51 at 8.
 """
 
+import logging
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from denselab.console import remark
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.encoders.timm_encoder import TimmEncoder
@@ -39,6 +39,8 @@ from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_logits
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
+
+logger = logging.getLogger(__name__)
 
 Trunk = ResNet | Xception | MobileNetV2
 
@@ -136,7 +138,7 @@ def dilated_encoder(options: ModelOptions) -> TimmEncoder:
         if options.output_stride is not None:
             raise
     encoder = create(None)
-    remark(
+    logger.info(
         f"{options.encoder} cannot be dilated to output stride {PREFERRED_STRIDE}; using its own, {encoder.multiple}"
     )
     return encoder

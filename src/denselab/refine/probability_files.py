@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.crf.unary import probs_of_labels
 from denselab.data.read.images import read_label_pixels
 from denselab.errors import DataError
-from denselab.inference.refinement import Probs, probs_of_labels
 from denselab.labels import LabelSpace
 
 Axes = Literal["chw", "hwc"]
@@ -66,7 +66,7 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
     return _from_array(np.asarray(array), size, axes, path, ids, names)
 
 
-def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs:
+def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArray[np.float32]:
     """(K, H, W) float32, each pixel adding up to 1. confidence: of a hard label map; ids of role ignore are open to all.
 
     Raises DataError that names the file: NaN, not in 0..1, sums that are not 1, other classes than the table's.
@@ -78,7 +78,7 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs
     if len(values) != space.num_classes:
         raise DataError(
             f"{scores.path}: {len(values)} classes, but the label table has {space.num_classes}; give the table of these "
-            "probabilities with --labels"
+            "probabilities (labels)"
         )
     bad = int((~np.isfinite(values)).sum())
     if bad:
@@ -88,7 +88,8 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> Probs
     if values.min() < 0 or np.abs(sums - 1).max() > tolerance:
         raise DataError(
             f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} to "
-            f"{sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or see --axes"
+            f"{sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or say how the array "
+            "lies (axes)"
         )
     return np.asarray(values / sums, dtype=np.float32)
 
@@ -155,7 +156,7 @@ def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, p
     height, width = size
     if fits:
         raise DataError(
-            f"{path}: {shape} may be classes first or last for a picture {height}x{width}; say which: --axes"
+            f"{path}: {shape} may be classes first or last for a picture {height}x{width}; say which (axes)"
         )
     swapped = (width, height) in (shape[1:], shape[:2]) and height != width
     told = ": height and width are swapped" if swapped else "; refine needs them at the picture's own size"

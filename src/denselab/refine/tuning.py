@@ -3,6 +3,7 @@
 Judged on the pictures that chose them, the best of many parameters would gain by chance alone.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,8 @@ from statistics import median
 
 import numpy as np
 
-from denselab.console import progress, remark
-from denselab.crf import Parameters
+from denselab.console import progress
+from denselab.crf import Parameters, refined
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.evaluation import scores
@@ -21,12 +22,13 @@ from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.inference.collection import KeptLabels
 from denselab.inference.predictor import PLAIN, Options, Predictor
-from denselab.inference.refinement import checked, refined
 from denselab.labels import LabelSpace
 from denselab.refine.probability_cache import Cached, ProbabilityCache
 from denselab.refine.search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
 from denselab.runtime import cpu_count
 from denselab.types import LabelMap
+
+logger = logging.getLogger(__name__)
 
 LEAST = 2  # pictures in each half: an interval needs two
 FEWEST = 8  # pictures that each candidate is tried on, whatever the time
@@ -134,14 +136,13 @@ def tune(
 
     Parameters that the model came with are judged beside them, on the same pictures. options: how the network runs; its
     crf does not count. memory: bytes for probabilities, beyond which they go to disk. The interrupt key ends the search;
-    the best so far is judged. Raises DataError for too few or unreadable pictures, ConfigError for impossible parameters
-    in the model.
+    the best so far is judged. Raises DataError for too few or unreadable pictures.
     """
     deadline = Deadline(time.monotonic(), seconds)
-    stored = None if predictor.segmenter.crf is None else checked(predictor.segmenter.crf)
+    stored = predictor.segmenter.crf
     choosing, judging = halves(items, pictures)
     if len(judging) < ENOUGH_PICTURES:
-        remark(
+        logger.info(
             f"{len(judging)} pictures to judge on, {ENOUGH_PICTURES} are needed: whatever is found will not be stored"
         )
     with ProbabilityCache(memory) as cache:
@@ -188,7 +189,7 @@ def _fill(
     with progress("network", len(items), "pictures", quiet) as bar:
         for item in items:
             if len(cache.pictures) >= LEAST and deadline.share(CACHING_SHARE) < 0:
-                remark(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
+                logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
                 break
             sample = dataset.read(item)
             cache.add(sample.name, sample.image, sample.labels, predictor.probs(sample.image, options))
@@ -214,7 +215,9 @@ def _affordable(pictures: Sequence[Cached], refinements: float) -> Sequence[Cach
     """
     count = max(FEWEST, int(refinements / ENOUGH))
     if count < len(pictures):
-        remark(f"each candidate is tried on {count} of {len(pictures)} pictures, so that {ENOUGH} fit into the time")
+        logger.info(
+            f"each candidate is tried on {count} of {len(pictures)} pictures, so that {ENOUGH} fit into the time"
+        )
     return pictures[:count]
 
 
@@ -254,7 +257,7 @@ def _search(
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             tuning.stopped = True
-            remark("stopped: the best so far is judged; once more to leave at once")
+            logger.info("stopped: the best so far is judged; once more to leave at once")
 
 
 def _judge(
@@ -275,7 +278,7 @@ def _judge(
     with progress("judge", len(items), "pictures", quiet) as bar:
         for item in items:
             if len(done) >= LEAST and deadline.left() < 0:
-                remark(f"the time allows {len(done)} of {len(items)} pictures to judge on")
+                logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
                 break
             image = dataset.read_image(item)
             probs = predictor.probs(image, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from denselab.inference.files import write_bytes, write_text
+from denselab.files import write_bytes, write_text
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
 from denselab.inspection.listing import field_words, mebibytes, number, short

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, STAGES, SUMMARY, read_metrics
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -44,9 +46,7 @@ class RunFacts:
         command = self.summary.get("command")
         if isinstance(command, list):
             return shlex.join(map(str, command))
-        return str(
-            command or f"denselab train {self.config.get('data', 'DATA')} --config {self.folder / 'config.yaml'}"
-        )
+        return str(command or f"denselab train {self.config.get('data', 'DATA')} --config {self.folder / CONFIG}")
 
     def step_of(self, which: str) -> int | None:
         """The step of the best checkpoint; which: "best_miou" or "best_loss"."""
@@ -62,16 +62,15 @@ class RunFacts:
 
 def read_run(folder: Path) -> RunFacts:
     """Everything in a run folder except its weights. A missing or damaged record raises nothing."""
-    lines = _read_lines(folder / "metrics.jsonl")
-    stages = _read_mapping(folder / "stages.json").get("stages")
+    stages = _read_mapping(folder / STAGES).get("stages")
     return RunFacts(
         folder=folder,
-        config=_read_mapping(folder / "config.yaml"),
-        env=_read_mapping(folder / "env.json"),
-        dataset=_read_mapping(folder / "dataset.json"),
-        summary=_read_mapping(folder / "summary.json"),
-        steps=tuple(line for line in lines if line.get("kind") == "step"),
-        validations=tuple(line for line in lines if line.get("kind") == "validation"),
+        config=_read_mapping(folder / CONFIG),
+        env=_read_mapping(folder / ENVIRONMENT),
+        dataset=_read_mapping(folder / DATASET),
+        summary=_read_mapping(folder / SUMMARY),
+        steps=tuple(read_metrics(folder, "step")),
+        validations=tuple(read_metrics(folder, "validation")),
         stages=tuple(row for row in stages if isinstance(row, dict)) if isinstance(stages, list) else (),
     )
 
@@ -86,23 +85,6 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file, without a line that a kill cut short."""
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return []
-    found = []
-    for line in content.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            found.append(record)
-    return found
 
 
 def duration(seconds: float) -> str:

@@ -12,8 +12,8 @@ from denselab.engine.segmenter import load_segmenter
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.tables import evaluation_json
+from denselab.files import write_bytes, write_text
 from denselab.inference.collection import KeptLabels, predict_items
-from denselab.inference.files import write_bytes, write_text
 from denselab.inference.predictor import PLAIN, Predictor
 from denselab.report import run_sections, sections
 from denselab.report.facts import RunFacts, read_run, score, share
@@ -29,6 +29,7 @@ from denselab.report.pictures import (
 )
 from denselab.report.plots import Line, class_history, line_chart
 from denselab.report.rows import Comparison, class_rows, compare, disagreements, mistakes_of
+from denselab.run_folder import EVALUATION, MODEL, MODEL_BEST_LOSS, REPORT, SAMPLES
 from denselab.visualize import encode_png
 
 
@@ -51,7 +52,7 @@ def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str
     if not items:
         raise DataError(f"{dataset.root}: no picture in {split}; the report needs some, choose another split")
     facts = read_run(run)
-    best = measure(run / "model", dataset, items, "measure best mIoU", device, quiet)
+    best = measure(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
     second, reason = _second(run, facts, dataset, items, device, quiet)
     return compose(facts, dataset, items, best, second, reason, split)
 
@@ -71,11 +72,11 @@ def compose(
     second: the model with the lowest loss; None where there is none to compare, and then `reason` says why.
     """
     run = facts.folder
-    write_text(run / "evaluation.json", evaluation_json(best.evaluation))
+    write_text(run / EVALUATION, evaluation_json(best.evaluation))
     body = [*_body(facts, dataset, items, best, split), _two_models(facts, dataset, items, best, second, reason)]
     body += [run_sections.data_section(facts, dataset.label_space), run_sections.repeat_section(facts)]
     body.append(Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"))
-    path = run / "report.html"
+    path = run / REPORT
     write_text(path, page(f"{facts.data_name}: {facts.model_name}", body))
     return path
 
@@ -99,10 +100,10 @@ def _second(
             None,
             f"The best mIoU and the lowest validation loss came at the same step ({step}), so they are one model.",
         )
-    if not (run / "model-best-loss").is_dir():
+    if not (run / MODEL_BEST_LOSS).is_dir():
         return None, "This run kept only one model, so there is nothing to compare."
     try:
-        return measure(run / "model-best-loss", dataset, items, "measure lowest loss", device, quiet), ""
+        return measure(run / MODEL_BEST_LOSS, dataset, items, "measure lowest loss", device, quiet), ""
     except CheckpointError as error:
         return None, f"The model with the lowest loss could not be read: {error}"
 
@@ -135,7 +136,7 @@ def _error_strips(
     for rank, index in enumerate(chosen):
         name = items[index].name
         panels = error_panels(dataset.read(items[index]), measured.kept[name], dataset.label_space)
-        write_bytes(run / "samples" / sheet_name(kind, rank, name), encode_png(panel_sheet(panels)))
+        write_bytes(run / SAMPLES / sheet_name(kind, rank, name), encode_png(panel_sheet(panels)))
         right, labelled = evaluation.areas[index, :2].sum(axis=1)
         told = f"mIoU {score(evaluation.image_miou[index])}, pixel accuracy {score(right / max(labelled, 1))}"
         strips.append(panel_strip(name, told, panels))
@@ -160,7 +161,7 @@ def _two_models(
     strips = []
     for rank, i in enumerate(chosen):
         panels = difference_panels(dataset.read(items[i]), best.kept[names[i]], second.kept[names[i]], space)
-        write_bytes(facts.folder / "samples" / sheet_name("differing", rank, names[i]), encode_png(panel_sheet(panels)))
+        write_bytes(facts.folder / SAMPLES / sheet_name("differing", rank, names[i]), encode_png(panel_sheet(panels)))
         told = f"{share(shares[i])} differ; mIoU {score(first_scores[i])} and {score(second_scores[i])}"
         strips.append(panel_strip(names[i], told, panels))
     return run_sections.two_models_section(comparison, "", strips)

@@ -1,17 +1,20 @@
 """Weights to start from that are another model's: what fits is copied, the rest starts fresh, and both are said."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from denselab.checkpoint import PREVIOUS, read_folder, unpack_json, unpack_tensors
+from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
-from denselab.engine.segmenter import CONFIG, WEIGHTS, find_model_folder
-from denselab.errors import CheckpointError, ConfigError
+from denselab.engine.formats import current_config
+from denselab.errors import CheckpointError, ConfigError, NoSuchPath
+from denselab.files import read_folder, unpack_json
 from denselab.models.base import SegmentationModel
-from denselab.training.state import LAST
+from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
+from denselab.tensors import unpack_tensors
 
 RGB = tuple[float, float, float]
 NAMED = 3  # names of tensors that a message shows
@@ -19,15 +22,18 @@ NAMED = 3  # names of tensors that a message shows
 
 @dataclass(frozen=True)
 class Initial:
-    """The weights of a model folder. architecture: as segmenter.Architecture, the class count apart, as keys of TrainConfig.
+    """The weights of a model folder, and what they were trained as.
 
-    crf_layer: keys of TrainConfig too, empty where it has none. mean, std: RGB of pictures in 0..1, as they were trained with.
+    network: its model, encoder, output_stride and aux.
+    crf: its CRF layer; nothing is given where it has none.
+    mean, std: RGB of pictures in 0..1.
+    tensors: by name; empty where the run goes on and has its own.
     frozen_norm: as segmenter.Architecture.
     """
 
     folder: Path
-    architecture: dict[str, Any]
-    crf_layer: dict[str, Any]
+    network: Settings
+    crf: Settings
     mean: RGB
     std: RGB
     tensors: dict[str, Tensor]
@@ -40,27 +46,33 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     A run that goes on has its weights in last/. Only the normalisation is asked for then, and where the folder is gone, the
     run's own model knows it.
     """
-    resuming = any((run / name).exists() for name in (LAST, LAST + PREVIOUS))
+    resuming = has_state(run)
     try:
         found = find_model_folder(Path(folder))
-    except CheckpointError:
+    except (CheckpointError, NoSuchPath):
         if not resuming:
             raise
         found = find_model_folder(run)
-    files = {CONFIG: (found / CONFIG).read_bytes()} if resuming else read_folder(found)
-    config = unpack_json(files[CONFIG], str(found / CONFIG))
+    files = {MODEL_CONFIG: (found / MODEL_CONFIG).read_bytes()} if resuming else read_folder(found)
+    source = str(found / MODEL_CONFIG)
+    config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     try:
         stored, preprocessing = config["architecture"], config["preprocessing"]
-        architecture = {"model": stored["name"], **{key: stored[key] for key in ("encoder", "output_stride", "aux")}}
-        crf = stored.get("crf_layer") or {}  # not in older folders
-        crf_layer = {"crf_layer": True, **{f"crf_{key}": value for key, value in crf.items()}} if crf else {}
+        parts = {key: stored[key] for key in ("encoder", "output_stride", "aux")}
+        network = make_settings({"model": stored["name"], **parts}, source)
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else unpack_tensors(files[WEIGHTS], str(found / WEIGHTS))
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-        frozen = bool(stored.get("frozen_norm"))  # not in older folders
-        return Initial(found, architecture, crf_layer, *rgb, tensors, frozen)
+        return Initial(found, network, _crf_settings(stored, source), *rgb, tensors, bool(stored["frozen_norm"]))
     except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{found / CONFIG} is not the config of a model folder: {error!r}") from None
+        raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
+
+
+def _crf_settings(architecture: Mapping[str, Any], source: str) -> Settings:
+    """The CRF layer of a stored architecture as settings, whose keys begin with crf_."""
+    crf = architecture["crf_layer"] or {}
+    values = {f"crf_{key}": value for key, value in crf.items()}
+    return make_settings({"crf_layer": True, **values} if crf else {}, source)
 
 
 def start_from(model: SegmentationModel, initial: Initial) -> str:
@@ -76,12 +88,12 @@ def start_from(model: SegmentationModel, initial: Initial) -> str:
     fitting = {name: tensor for name, tensor in pairs.items() if own[name].shape == tensor.shape}
     if not learnt & fitting.keys():
         raise ConfigError(
-            f"init: none of the {len(initial.tensors)} tensors of {initial.folder} ({initial.architecture['model']}) has the "
+            f"init: none of the {len(initial.tensors)} tensors of {initial.folder} ({initial.network.model}) has the "
             "name and shape of one of this network's; take a model of the same family and encoder, or leave init out"
         )
     model.load_state_dict(fitting, strict=False)
     fresh = sorted(own.keys() - fitting.keys())
-    told = f"{len(fitting)} of {len(own)} tensors come from this {initial.architecture['model']}"
+    told = f"{len(fitting)} of {len(own)} tensors come from this {initial.network.model}"
     if not fresh:
         return told
     more = ", ..." if len(fresh) > NAMED else ""

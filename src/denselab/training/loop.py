@@ -16,7 +16,9 @@ from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import Batch, train_loader
 from denselab.data.feed.transforms import sample_seed
 from denselab.engine.segmenter import Segmenter, save_segmenter
+from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
+from denselab.run_folder import MODEL, MODEL_BEST_LOSS
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
@@ -72,7 +74,7 @@ def train(job: Job, session: Session) -> str:
             pictures = (batch.images for batch in _batches(job, session, start=0))
             gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
         validate_and_keep(job, session)
-    save_state(session)
+    save_state(session, keep_previous=finished == "signal")
     return finished
 
 
@@ -179,10 +181,10 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     state.without_gain = 0 if better else state.without_gain + 1
     if better:
         state.best_miou = entry
-        keep_model(job, session, "model", entry)
+        keep_model(job, session, MODEL, entry)
     if lower:
         state.best_loss = entry
-        keep_model(job, session, "model-best-loss", entry)
+        _keep_lowest(job, session, entry, is_best=better)
     session.records.say(
         f"step {state.step}, {session.budget.elapsed:.0f} s: train loss {train_loss:.4f}, val loss {result.loss:.4f}, "
         f"mIoU {result.miou:.4f}, pixel accuracy {result.pixel_accuracy:.4f}"
@@ -208,13 +210,22 @@ def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) 
         save_segmenter(segmenter, job.run / folder)
 
 
-def save_state(session: Session) -> None:
-    """Write last/."""
-    state = session.state
+def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: bool) -> None:
+    """Write model-best-loss/; where model/ has just been written with the same network, its files serve for both."""
+    if not is_best:
+        keep_model(job, session, MODEL_BEST_LOSS, entry)
+    elif session.accelerator.is_main_process:
+        link_folder(job.run / MODEL, job.run / MODEL_BEST_LOSS)
+
+
+def save_state(session: Session, keep_previous: bool = True) -> None:
+    """Write last/. keep_previous: leave the one before beside it; a run that has come to its end needs no second one."""
+    state, scaler = session.state, session.accelerator.scaler
     state.seconds = session.budget.elapsed
     if session.accelerator.is_main_process:
         state.metrics_bytes = session.records.metrics_bytes()
-        save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer)
+        state.scaler = {} if scaler is None else scaler.state_dict()
+        save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer, keep_previous)
 
 
 def _finished(session: Session) -> str:

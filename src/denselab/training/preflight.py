@@ -1,39 +1,30 @@
-"""What is known before a run starts: sizes, class pixels, parameters, an estimate of memory and time."""
+"""What is measured before a run starts: sizes, class pixels, parameters, the time of a step."""
 
 import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from denselab.crf_layer.crf_rnn import CRFRNN
 from denselab.data.dataset import Dataset, Item
 from denselab.data.read.images import picture_size
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
+from denselab.training.step import Criterion
 
 SIZES_READ = 64  # picture headers that are read to know the median size
 COUNTED = 1000  # label maps that are counted to know the balance; evenly spread over the training pictures
 ItemT = TypeVar("ItemT")
 
-OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4}  # weights, gradients, and the optimiser's one or two moments
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """parameters: learnable numbers. memory: bytes in training. seconds_per_step: None where it was not timed."""
-
-    parameters: int
-    memory: int
-    seconds_per_step: float | None
+TRIAL_BATCH = 4  # pictures of a timed step
+TRIAL_SECONDS = 10.0  # a trial that has taken so long tells enough
 
 
 def picture_sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
@@ -65,68 +56,48 @@ def spread(items: Sequence[ItemT], limit: int) -> list[ItemT]:
     return [items[i * len(items) // limit] for i in range(limit)]
 
 
-def activation_bytes(model: SegmentationModel, imgsz: tuple[int, int]) -> int:
-    """Bytes of the outputs of all layers for one picture: what a training step keeps for its backward pass.
-
-    Computed on the meta device: shapes only, no arithmetic.
-    """
-    ghost = copy.deepcopy(model).to("meta").train()
-    total = 0
-
-    def add(module: nn.Module, inputs: object, output: object) -> None:
-        nonlocal total
-        if isinstance(output, Tensor) and not list(module.children()):
-            maps = module.maps_kept if isinstance(module, CRFRNN) else 1
-            total += maps * output.numel() * output.element_size()
-
-    hooks = [module.register_forward_hook(add) for module in ghost.modules()]
-    ghost.train_logits(torch.empty(2, 3, *imgsz, device="meta"))
-    for hook in hooks:
-        hook.remove()
-    return total // 2
-
-
 def count_parameters(model: nn.Module) -> int:
     """Learnable numbers of a network."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def time_step(
+def time_picture(
     model: SegmentationModel,
-    criterion: Callable[[tuple[Tensor, ...], Tensor, Tensor | None], Tensor],
+    criterion: Criterion,
     imgsz: tuple[int, int],
-    batch: int,
     device: torch.device,
+    batch: int = TRIAL_BATCH,
 ) -> float | None:
-    """Seconds of forward, loss and backward of one batch, on a copy of the network; None where memory did not suffice.
+    """Seconds per picture of forward, loss and backward, on a copy of the network; None where memory did not suffice.
 
-    The first step is not counted: it also pays for caches and kernel choices. The pictures are smooth, as real ones are: a
-    CRF layer would take far longer over noise.
+    batch: of the run; at most TRIAL_BATCH pictures are tried at a time. The first step has two pictures at most and counts
+    only where it is slow: it also pays for caches and kernel choices. The pictures are smooth, as real ones are: a CRF
+    layer would take far longer over noise.
     """
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
+    first, batch = min(batch, 2), min(batch, TRIAL_BATCH)
+    try:
+        spent = _timed_step(trial, criterion, imgsz, device, first)
+        seconds = spent / first
+        for number in range(2):
+            if spent > TRIAL_SECONDS:
+                break
+            took = _timed_step(trial, criterion, imgsz, device, batch)
+            spent += took
+            seconds = took / batch if number == 0 else min(seconds, took / batch)
+    except (torch.OutOfMemoryError, RuntimeError):
+        return None
+    return seconds
+
+
+def _timed_step(
+    trial: SegmentationModel, criterion: Criterion, imgsz: tuple[int, int], device: torch.device, batch: int
+) -> float:
     coarse = torch.randn(batch, 3, *(max(1, side // 8) for side in imgsz), device=device)
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
-    seconds = []
-    try:
-        for _ in range(3):
-            started = time.monotonic()
-            criterion(trial.train_logits(images), labels, None).backward()  # type: ignore[no-untyped-call]
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds.append(time.monotonic() - started)
-            if sum(seconds) > 10:  # a heavy network: its first step tells enough
-                break
-    except (torch.OutOfMemoryError, RuntimeError):
-        return None
-    return min(seconds[1:] or seconds)
-
-
-def estimate(
-    model: SegmentationModel, optimizer: str, imgsz: tuple[int, int], batch: int, seconds: float | None
-) -> Estimate:
-    """Parameters, memory and time of a step of `batch` pictures; seconds: as timed."""
-    parameters = count_parameters(model)
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    memory = weights * OPTIMIZER_COPIES[optimizer] + activation_bytes(model, imgsz) * batch
-    return Estimate(parameters, memory, seconds)
+    started = time.monotonic()
+    criterion(trial.train_logits(images), labels, None).backward()  # type: ignore[no-untyped-call]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic() - started

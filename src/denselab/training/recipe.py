@@ -3,22 +3,24 @@
 The numbers come from the experiments in docs/log.md and docs/benchmarks.md; papers are named where they come from one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from denselab.config import TrainConfig, check_settings, make_config, parse_duration
+from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
+from denselab.config.settings import Precision
 
 DEFAULT_MODEL = "deeplabv3plus"
-DEFAULT_EPOCHS = {"cpu": 40, "gpu": 100}
+CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to it: no padding inside the networks
-LOSSES = ({"name": "cross-entropy"}, {"name": "jaccard"})
-CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without --time takes at the most
+LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
+CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without a time takes at the most
 SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a run by time should reach: pictures are made as large as that allows (docs/log.md)
+CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,15 @@ class Facts:
     pictures: int
     size: tuple[int, int]
     num_classes: int
-    device: str  # "cpu" or "gpu"
+    device: str  # "cpu", "cuda", "mps"
     cores: int
     normalised: bool  # the network has batch normalisation
     score_inputs: int  # numbers that its widest score layer sums
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it trains on a GPU of any make."""
+        return self.device != "cpu"
 
 
 @dataclass(frozen=True)
@@ -42,76 +49,130 @@ class Choice:
     value: Any
     reason: str
 
+    @property
+    def told(self) -> str:
+        """The value as a line of the plan shows it."""
+        return " + ".join(term.name for term in self.value) if self.key == "losses" else str(self.value)
+
+
+def default_epochs(device: str) -> int:
+    """The usual length of a run on a device: "cpu", "cuda" or "mps"."""
+    return CPU_EPOCHS if device == "cpu" else GPU_EPOCHS
+
+
+def default_precision(device: str) -> Precision:
+    """In what a network is trained on a device where none is asked for."""
+    return "bf16" if device == "cuda" else "no"
+
+
+def choose_network(settings: Settings) -> tuple[Settings, list[Choice]]:
+    """The settings with a network and the source of its weights, which are chosen before anything is known of the data."""
+    weights = Choice("pretrained", "auto", "ImageNet weights where they can be had")
+    if settings.init:
+        weights = Choice("pretrained", "no", "what another model has learnt takes the place of ImageNet")
+    choices = _open(
+        settings, [Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on"), weights]
+    )
+    return make_settings({**settings.given(), **_values(choices)}), choices
+
 
 def choose_recipe(
-    settings: Mapping[str, Any], facts: Facts, pictures_per_second: float | None
+    settings: Settings, facts: Facts, pictures_per_second: float | None
 ) -> tuple[TrainConfig, list[Choice]]:
     """A complete config from what the user set, and the choices made for the rest.
 
     pictures_per_second: measured training speed at CPU_AREA pixels, for runs by time; None where it was not measured.
-    Raises ConfigError for settings that are wrong.
+    Raises ConfigError for settings that contradict each other.
     """
-    check_settings(settings)
-    given = {key: value for key, value in settings.items() if value is not None}
-    choices: list[Choice] = []
-
-    def choose(key: str, value: Any, reason: str) -> None:
-        if key not in given:
-            given[key] = value
-            choices.append(Choice(key, value, reason))
-
-    choose("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
-    if "time" not in given:
-        epochs = DEFAULT_EPOCHS[facts.device]
-        choose("epochs", epochs, f"usual length on a {facts.device.upper()}; --time 30m sets a time instead")
-    _choose_pictures(choose, given, facts, pictures_per_second)
-    _choose_optimisation(choose, given, facts)
-    return make_config(given), choices
+    settings, of_network = choose_network(settings)
+    choices = _open(
+        settings,
+        [
+            *_length(settings, facts),
+            *_pictures(settings, facts, pictures_per_second),
+            *_feeding(facts),
+            _precision(facts),
+            *_optimisation(facts),
+            *_jitter(settings, facts),
+        ],
+    )
+    return make_config({**settings.given(), **_values(choices)}), [*of_network, *choices]
 
 
-def _choose_pictures(choose: Any, given: dict[str, Any], facts: Facts, pictures_per_second: float | None) -> None:
+def _open(settings: Settings, choices: list[Choice]) -> list[Choice]:
+    """The choices for keys that the user left open."""
+    return [choice for choice in choices if getattr(settings, choice.key) is None]
+
+
+def _values(choices: list[Choice]) -> dict[str, Any]:
+    return {choice.key: choice.value for choice in choices}
+
+
+def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
+    if settings.time is None:
+        where = "GPU" if facts.on_gpu else "CPU"
+        reason = f"usual length on a {where}; `time` sets a duration instead, such as 30m"
+        yield Choice("epochs", default_epochs(facts.device), reason)
+
+
+def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
     height, width = facts.size
     area: float
-    if facts.device == "gpu":
+    if facts.on_gpu:
         area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
-    elif pictures_per_second and isinstance(seconds := parse_duration(given.get("time")), float | int):
-        affordable = CPU_AREA * pictures_per_second * seconds / (PASSES_WANTED * facts.pictures)
+    elif pictures_per_second and settings.time:
+        affordable = CPU_AREA * pictures_per_second * settings.time / (PASSES_WANTED * facts.pictures)
         area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
         why = f"about {PASSES_WANTED} passes over {facts.pictures} pictures fit into the time at this size"
     else:
         area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
-    choose("imgsz", size, why)
-    if facts.device == "gpu":
-        choose("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
-        choose("precision", "bf16", "twice as fast on a GPU, and safe in range")
-        choose("workers", min(8, facts.cores), "one thread per core prepares pictures")
-    else:
-        choose("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
-        choose("workers", 0, "decoded pictures are kept in memory; a thread would take a core from the network")
+    yield Choice("imgsz", size, why)
 
 
-def _choose_optimisation(choose: Any, given: dict[str, Any], facts: Facts) -> None:
-    choose("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
-    choose("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
-    if facts.normalised and facts.score_inputs < WIDE_SCORES:
-        choose("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
-    elif facts.normalised:
-        choose("lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at more")
-        choose("clip_norm", 1.0, "keeps such scores from jumping")
+def _feeding(facts: Facts) -> Iterator[Choice]:
+    if facts.on_gpu:
+        yield Choice("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
+        yield Choice("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
-        choose("lr", 1e-4, "a network without batch normalisation diverges at more")
-        choose("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
-    choose("weight_decay", 0.01, "AdamW's usual value")
-    choose("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
-    choose("losses", LOSSES, "cross-entropy for the pixels, Jaccard for what is scored: the IoU of every class alike")
-    choose("class_weights", "auto", "rare classes count more where the balance asks for it")
-    if facts.device == "gpu":
-        choose("validations", 20, "enough to see the curve, few enough to cost little")
-        return  # DeepLab's scales 0.5 to 2 and full colour jitter are TrainConfig's defaults: right for long runs
-    why = "a short run learns more from pictures near their size than from DeepLab's 0.5 to 2"
-    choose("scale_min", 0.75, why)
-    choose("scale_max", 1.5, why)
-    choose("photometric", 0.5, "half of the usual colour jitter, for a short run")
-    choose("validations", 8, "enough to see the curve, few enough to cost little")
+        yield Choice("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
+        why = "decoded pictures are kept in memory; a thread would take a core from the network"
+        yield Choice("workers", 0, why)
+
+
+def _precision(facts: Facts) -> Choice:
+    chosen = default_precision(facts.device)
+    half = "twice as fast on a GPU, and safe in range"
+    return Choice("precision", chosen, half if chosen == "bf16" else "float32: half precision gains nothing here")
+
+
+def _optimisation(facts: Facts) -> Iterator[Choice]:
+    yield Choice("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
+    yield Choice("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
+    if not facts.normalised:
+        yield Choice("lr", 1e-4, "a network without batch normalisation diverges at more")
+        yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
+    elif facts.score_inputs >= WIDE_SCORES:
+        yield Choice("lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at more")
+        yield Choice("clip_norm", 1.0, "keeps such scores from jumping")
+    else:
+        yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
+        yield Choice("clip_norm", 0.0, "off: batch normalisation keeps the steps even")
+    yield Choice("weight_decay", 0.01, "AdamW's usual value")
+    yield Choice("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
+    why = "cross-entropy for the pixels, Jaccard for what is scored: the IoU of every class alike"
+    yield Choice("losses", LOSSES, why)
+    yield Choice("class_weights", "auto", "rare classes count more where the balance asks for it")
+
+
+def _jitter(settings: Settings, facts: Facts) -> Iterator[Choice]:
+    """Strong augmentation for a GPU's long runs, half of it for a CPU's short ones; how often the run is validated."""
+    low, high = GPU_SCALES if facts.on_gpu else CPU_SCALES
+    short = "a short run learns more from pictures near their size than from DeepLab's 0.5 to 2"
+    why = "DeepLab's: right for long runs" if facts.on_gpu else short
+    yield Choice("scale_min", min(low, settings.scale_max or low), why)
+    yield Choice("scale_max", max(high, settings.scale_min or high), why)
+    half = "half of the usual colour jitter, for a short run"
+    yield Choice("photometric", 1.0 if facts.on_gpu else 0.5, "the usual colour jitter" if facts.on_gpu else half)
+    yield Choice("validations", 20 if facts.on_gpu else 8, "enough to see the curve, few enough to cost little")

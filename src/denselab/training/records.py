@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import os
 import subprocess
 import time
@@ -10,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denselab.checkpoint import describe_os_error, write_file
-from denselab.console import remark
-from denselab.engine.segmenter import json_bytes
 from denselab.errors import ResourceError
+from denselab.files import describe_os_error, write_json, write_text
+from denselab.run_folder import LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
+from denselab.training.state import GO_ON
 
-METRICS, LOG, RESULTS = "metrics.jsonl", "log.txt", "results.csv"
-CONFIG, DATASET, ENVIRONMENT = "config.yaml", "dataset.json", "env.json"
+logger = logging.getLogger(__name__)
 
 
 class RunRecords:
@@ -32,7 +32,7 @@ class RunRecords:
     def say(self, text: str) -> None:
         """A line for the user and for log.txt."""
         if self.active:
-            remark(text)
+            logger.info(text)
         if self.active and self.keep:
             self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
@@ -61,12 +61,12 @@ class RunRecords:
         writer.writerow([*head, *(f"iou {name}" for name in names)])
         for row in read_metrics(self.run, "validation"):
             writer.writerow([row[key] for key in head] + [row["class_iou"][name] for name in names])
-        write_file(self.run / RESULTS, text.getvalue().encode())
+        write_text(self.run / RESULTS, text.getvalue(), GO_ON)
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the run."""
         if self.active:
-            write_file(self.run / name, json_bytes(value))
+            write_json(self.run / name, value)
 
     def _append(self, name: str, text: str) -> None:
         def write() -> None:
@@ -80,18 +80,6 @@ class RunRecords:
             action()
         except OSError as error:
             raise ResourceError(describe_os_error(error, self.run)) from error
-
-
-def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl of one kind ("step" or "validation"); a half-written last line is passed over."""
-    path = run / METRICS
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return [row for row in rows if row["kind"] == kind]
 
 
 def describe_environment(device: str, processes: int) -> dict[str, Any]:

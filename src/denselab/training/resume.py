@@ -1,57 +1,71 @@
 """What a run folder must be before a run begins in it or goes on: empty, or the same run on the same data."""
 
-from collections.abc import Collection, Mapping
+import errno
+import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from denselab.checkpoint import PREVIOUS, unpack_json
-from denselab.config import TrainConfig, make_config, read_settings
+from denselab.config import Settings, merged, read_settings
 from denselab.data.dataset import Dataset
-from denselab.errors import CheckpointError, ConfigError
-from denselab.training.records import CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RunRecords
-from denselab.training.state import LAST
+from denselab.errors import CheckpointError, ConfigError, ResourceError
+from denselab.files import describe_os_error, unpack_json
+from denselab.paths import require_path
+from denselab.run_folder import BEGUN, CONFIG, DATASET, has_state
+from denselab.training.records import RunRecords
 
-BEGUN = {CONFIG, DATASET, ENVIRONMENT, LOG, METRICS}  # of a run that was killed before its first save
-RESUMABLE = ("data", "time", "epochs", "patience", "validations", "workers", "device", "save_every")
+LENGTHS = {"time", "epochs"}
+RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "save_every"}
 
 
 def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
-    """Raise ConfigError where a folder holds a run or anything else; what a run left that never saved is removed.
+    """Make way for a run; what is left of one that never saved is removed.
 
     beside: names that may be there and stay.
+    Raises ConfigError where the folder holds a run or anything else, ResourceError where nothing can be written.
     """
+    _require_writable(run)
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
     found -= set(beside)
-    if CONFIG in found and found & {LAST, LAST + PREVIOUS}:
-        raise ConfigError(f"{run} already holds a run; continue it with --resume or choose another --out")
+    if CONFIG in found and has_state(run):
+        raise ConfigError(f"{run} already holds a run; continue it with `resume` or choose another `out`")
     if CONFIG in found and found <= BEGUN:
         for name in found:
             (run / name).unlink()
     elif found:
         raise ConfigError(
-            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; choose a new folder with --out"
+            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; choose a new folder with `out`"
         )
 
 
-def resumed_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The settings of the run that is continued, with those changed that may change."""
-    if not (run / CONFIG).is_file():
-        raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without --resume")
-    stored = read_settings(run / CONFIG)
-    for key, value in settings.items():
-        if value is None or key not in TrainConfig.model_fields:
-            continue
-        if (
-            key not in RESUMABLE
-            and make_config({**stored, key: value}).model_dump()[key] != make_config(stored).model_dump()[key]
-        ):
+def _require_writable(run: Path) -> None:
+    """Raise ResourceError where a run folder cannot be made; it is made when the run begins, not when it is refused."""
+    place = run
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ResourceError(describe_os_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), run))
+    if not os.access(place, os.W_OK):
+        raise ResourceError(describe_os_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), run))
+
+
+def resumed_settings(settings: Settings, run: Path) -> Settings:
+    """The settings of the run that goes on, with those of `settings` in their place that may change.
+
+    Raises CheckpointError where there is no run, ConfigError for a change of any other.
+    """
+    if not (require_path(run, "the run folder to resume") / CONFIG).is_file():
+        raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without `resume`")
+    return changed(read_settings(run / CONFIG), settings, run)
+
+
+def changed(stored: Settings, settings: Settings, run: Path) -> Settings:
+    """`stored` with what `settings` give in its place. Raises ConfigError for a key that a run keeps to its end."""
+    for key, value in settings.given().items():
+        if key not in RESUMABLE and value != getattr(stored, key):
             raise ConfigError(
-                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
+                f"`resume` continues {run} with {key} = {getattr(stored, key)!r}; start a new run to change it to {value!r}"
             )
-        stored[key] = value
-        if key in ("time", "epochs"):
-            stored["epochs" if key == "time" else "time"] = None
-    return stored
+    return merged(stored, settings)
 
 
 def compare_data(dataset: Dataset, records: RunRecords) -> None:
@@ -63,8 +77,8 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     ids = [(row.get("id"), row.get("role")) for row in stored.get("labels", [])]
     if ids != [(entry.id, entry.role) for entry in dataset.label_space.entries]:
         raise ConfigError(
-            f"--resume: the label table of {dataset.root} is not the one in {path}; "
-            "correct the table, or start a new run with another --out"
+            f"`resume`: the label table of {dataset.root} is not the one in {path}; "
+            "correct the table, or start a new run with another `out`"
         )
     splits = stored.get("splits", {})
     names = {split: sorted(item.name for item in dataset.of_split(split)) for split in ("train", "val")}

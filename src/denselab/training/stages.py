@@ -8,25 +8,25 @@ new skip's scores at zero, and the learning rate is divided by 100. The folder o
     RUN/stages.json                            the settings of the whole, and what each finished stage scored
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from denselab.checkpoint import PREVIOUS, unpack_json
-from denselab.config import parse_duration, read_settings
+from denselab.config import Settings, make_config, make_settings, merged, read_settings
 from denselab.data.dataset import Dataset
 from denselab.engine.segmenter import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
-from denselab.training.recipe import DEFAULT_EPOCHS
-from denselab.training.records import CONFIG, LOG, RunRecords, read_metrics
-from denselab.training.resume import RESUMABLE, clear_for_run
-from denselab.training.run import RunSummary, make_accelerator, run_training
-from denselab.training.state import LAST
+from denselab.files import unpack_json
+from denselab.migration import migrated, stamped
+from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
+from denselab.training.recipe import default_epochs
+from denselab.training.records import RunRecords
+from denselab.training.resume import LENGTHS, RESUMABLE, changed, clear_for_run, resumed_settings
+from denselab.training.run import RunSummary, how_to_continue, make_accelerator, run_training
 
-STAGES, SUMMARY = "stages.json", "summary.json"
+FORMAT = 2  # of stages.json; 1 did not say which version wrote it
 CHAINS: dict[str, tuple[str, ...]] = {
     "fcn16s": ("fcn32s", "fcn16s"),
     "fcn8s": ("fcn32s", "fcn16s", "fcn8s"),
@@ -66,29 +66,16 @@ def chain_of(model: str | None) -> tuple[str, ...]:
     return CHAINS[model]
 
 
-def is_staged(run: Path) -> bool:
-    """Whether a folder holds a staged run, finished or not."""
-    return (run / STAGES).is_file()
+def staged_settings(settings: Settings, run: Path) -> Settings:
+    """The settings of the staged run that goes on, with those of `settings` in their place that may change.
 
-
-def staged_settings(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The settings of the staged run that is continued, with those changed that may change. Raises ConfigError otherwise."""
-    stored = dict(_read(run)["settings"])
-    for key, value in settings.items():
-        if value is None:
-            continue
-        if key not in RESUMABLE and json.loads(json.dumps(value)) != stored.get(key):
-            raise ConfigError(
-                f"--resume continues {run} with {key} = {stored.get(key)!r}; start a new run to change it to {value!r}"
-            )
-        stored[key] = value
-        if key in ("time", "epochs"):
-            stored.pop("epochs" if key == "time" else "time", None)
-    return stored
+    Raises ConfigError for a change of any other.
+    """
+    return changed(make_settings(_read(run)["settings"], str(run / STAGES)), settings, run)
 
 
 def run_stages(
-    settings: Mapping[str, Any],
+    settings: Settings,
     dataset: Dataset,
     run: Path,
     *,
@@ -96,13 +83,14 @@ def run_stages(
     command: str = "",
     started: float | None = None,
 ) -> RunSummary:
-    """Train the stages of settings["model"] into the folder `run`; returns how the last one ended.
+    """Train the stages of settings.model into the folder `run`; returns how the last one ended.
 
-    `time` or `epochs` in settings is for all stages together. resume: stages that are finished are not repeated. Raises
-    what run_training raises.
+    settings: `time` or `epochs` is for all stages together.
+    resume: stages that are finished are not repeated.
+    Raises what run_training raises.
     """
     started = time.monotonic() if started is None else started
-    chain = chain_of(settings.get("model"))
+    chain = chain_of(settings.model)
     settings = with_length(settings, len(chain))
     main = make_accelerator(settings).is_main_process
     stages = _read_stages(run) if resume else _plan(chain)
@@ -131,29 +119,36 @@ def stage_lines(stages: Sequence[Stage]) -> list[str]:
     ]
 
 
-def with_length(settings: Mapping[str, Any], stages: int) -> dict[str, Any]:
+def with_length(settings: Settings, stages: int) -> Settings:
     """The settings with a length: the default recipe's epochs where none was given. Raises ConfigError for too few epochs."""
-    settings = dict(settings)
-    if settings.get("time") is None and settings.get("epochs") is None:
-        device = resolve_device(settings.get("device") or "auto")
-        settings["epochs"] = DEFAULT_EPOCHS["cpu" if device.type == "cpu" else "gpu"]
-    if settings.get("time") is None and settings["epochs"] < stages:
-        raise ConfigError(f"stages: {settings['epochs']} epochs for {stages} stages; give at least {stages}, or a time")
+    if settings.time is None and settings.epochs is None:
+        epochs = default_epochs(resolve_device(settings.device).type)
+        settings = merged(settings, Settings(epochs=epochs))
+    if settings.epochs is not None and settings.epochs < stages:
+        raise ConfigError(f"stages: {settings.epochs} epochs for {stages} stages; give at least {stages}, or a time")
     return settings
 
 
-def stage_length(settings: Mapping[str, Any], stages: int, number: int, used: float) -> dict[str, float | None]:
-    """{"time", "epochs"} of stage `number` (from 0), one of them None; used: seconds that the finished stages took."""
+def stage_length(settings: Settings, stages: int, number: int, used: float) -> Settings:
+    """The `time` or the `epochs` of stage `number` (from 0); used: seconds that the finished stages took."""
     shares = [FIRST_SHARE] + [NEXT_SHARE] * (stages - 1)
-    if settings.get("time") is not None:
-        left = parse_duration(settings["time"]) - used
-        return {"time": max(left * shares[number] / sum(shares[number:]), SHORTEST), "epochs": None}
-    later = max(1, round(settings["epochs"] * NEXT_SHARE / sum(shares)))
-    return {"time": None, "epochs": later if number else settings["epochs"] - later * (stages - 1)}
+    if settings.time is not None:
+        left = settings.time - used
+        return Settings(time=max(left * shares[number] / sum(shares[number:]), SHORTEST))
+    assert settings.epochs is not None, "with_length has given one"
+    later = max(1, round(settings.epochs * NEXT_SHARE / sum(shares)))
+    return Settings(epochs=later if number else settings.epochs - later * (stages - 1))
+
+
+def first_stage(settings: Settings) -> Settings:
+    """The settings of the first stage of a run that has not begun."""
+    chain = chain_of(settings.model)
+    whole = with_length(settings, len(chain))
+    return merged(merged(whole, Settings(model=chain[0], stages=False)), stage_length(whole, len(chain), 0, 0.0))
 
 
 def _run_stage(
-    settings: Mapping[str, Any],
+    settings: Settings,
     dataset: Dataset,
     run: Path,
     stages: Sequence[Stage],
@@ -164,33 +159,49 @@ def _run_stage(
     """Begin or go on with one stage."""
     folder = run / stages[number].folder
     length = stage_length(settings, len(stages), number, sum(stage.seconds or 0 for stage in stages))
-    going_on = any((folder / name).exists() for name in (LAST, LAST + PREVIOUS))
-    machine = {key: settings[key] for key in RESUMABLE if settings.get(key) is not None and key not in length}
-    given = {key: value for key, value in length.items() if value is not None}
-    todo = {**machine, **given} if going_on else {**_fresh_settings(settings, run, stages, number), **machine, **length}
+    going_on = has_state(folder)
+    own = _machine(settings) if going_on else _fresh_settings(settings, run, stages, number)
+    todo = merged(own, length)
     beside = {STAGES, LOG, *(stage.folder for stage in stages)}
+    if going_on:
+        todo = resumed_settings(todo, folder)
     try:
-        return run_training(todo, dataset, folder, resume=going_on, command=command, started=started, beside=beside)
+        return run_training(
+            todo,
+            dataset,
+            folder,
+            resume=going_on,
+            command=command,
+            started=started,
+            beside=beside,
+            must_fit=number == 0,  # what a first stage leaves of the time, its followers make do with
+        )
     except Interrupted as stop:
-        told = str(stop).partition("Continue:")[0]
-        again = f"Continue: denselab train {settings['data']} --out {run} --resume"
-        raise Interrupted(f"{stages[number].model}: {told}{again}", stop.exit_code - 128) from None
+        told = str(stop).partition("`denselab")[0]
+        raise Interrupted(
+            f"{stages[number].model}: {told}{how_to_continue(settings.data, run)}", stop.exit_code - 128
+        ) from None
 
 
-def _fresh_settings(settings: Mapping[str, Any], run: Path, stages: Sequence[Stage], number: int) -> dict[str, Any]:
+def _machine(settings: Settings) -> Settings:
+    """What may change when a stage goes on, its length apart."""
+    return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - LENGTHS})
+
+
+def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], number: int) -> Settings:
     """The first stage has the user's settings; the others all that was chosen for it, the weights before and a lower lr."""
-    own = {"model": stages[number].model, "stages": False}
+    own = Settings(model=stages[number].model, stages=False)
     if number == 0:
-        return {**settings, **own}
-    first = read_settings(run / stages[0].folder / CONFIG)
-    factor = settings.get("stage_lr_factor") or LR_FACTORS[first["optimizer"]]
-    before = str(run / stages[number - 1].folder)
-    return {**first, **own, "init": before, "pretrained": "no", "lr": first["lr"] * factor**number}
+        return merged(settings, own)
+    first = make_config(read_settings(run / stages[0].folder / CONFIG).given())
+    factor = settings.stage_lr_factor or LR_FACTORS[first.optimizer]
+    before = Settings(init=str(run / stages[number - 1].folder), pretrained="no", lr=first.lr * factor**number)
+    return merged(merged(first, own), before)
 
 
 def _plan(chain: Sequence[str]) -> list[Stage]:
     """The last stage lies in the run folder itself."""
-    names = [f"stage-{i}-{model}" for i, model in enumerate(chain[:-1], 1)]
+    names = [stage_folder(i, model) for i, model in enumerate(chain[:-1], 1)]
     return [Stage(model, folder) for model, folder in zip(chain, [*names, "."], strict=True)]
 
 
@@ -198,7 +209,7 @@ def _finished(stage: Stage, summary: RunSummary, run: Path) -> Stage:
     best = summary.best_miou or {}
     return replace(
         stage,
-        lr=read_settings(run / stage.folder / CONFIG)["lr"],
+        lr=read_settings(run / stage.folder / CONFIG).lr,
         miou=best.get("miou"),
         val_loss=best.get("val_loss"),
         steps=_steps(run / stage.folder),
@@ -214,18 +225,19 @@ def _steps(folder: Path) -> int:
 
 def _require_free(run: Path) -> None:
     if is_staged(run):
-        raise ConfigError(f"{run} already holds a staged run; continue it with --resume or choose another --out")
+        raise ConfigError(f"{run} already holds a staged run; continue it with `resume` or choose another `out`")
     clear_for_run(run)
 
 
-def _write(records: RunRecords, settings: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-    records.write_json(STAGES, {"settings": settings, "stages": [asdict(stage) for stage in stages]})
+def _write(records: RunRecords, settings: Settings, stages: Sequence[Stage]) -> None:
+    given = settings.model_dump(mode="json", include=settings.model_fields_set)
+    records.write_json(STAGES, stamped({"settings": given, "stages": [asdict(stage) for stage in stages]}, FORMAT))
 
 
 def _read(run: Path) -> dict[str, Any]:
     path = run / STAGES
     try:
-        return unpack_json(path.read_bytes(), str(path))
+        return migrated(unpack_json(path.read_bytes(), str(path)), {1: dict}, str(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); there is no staged run to resume") from None
 

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from denselab.checkpoint import pack_tensors, read_newest_folder, unpack_json, unpack_tensors, write_folder
-from denselab.engine.segmenter import json_bytes
 from denselab.errors import CheckpointError
+from denselab.files import json_bytes, read_newest_folder, unpack_json, write_folder
+from denselab.migration import Record, migrated, ours, stamped, writer
+from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
+from denselab.tensors import pack_tensors, unpack_tensors
 
-FORMAT = 1
-LAST = "last"
+FORMAT = 2  # of state.json; 1 did not say which version wrote it
+
+
+GO_ON = "continue with `resume` once it can be written"
 
 
 @dataclass
@@ -25,6 +29,7 @@ class RunState:
 
     loss_sum, loss_count: training losses since the last validation. best_*: {"step", "miou", "val_loss"} or None.
     without_gain: validations since mIoU last rose. metrics_bytes: length of metrics.jsonl at this moment.
+    scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
     step: int = 0
@@ -43,17 +48,24 @@ class RunState:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save_last(run: Path, state: RunState, model: nn.Module, average: nn.Module | None, optimizer: Optimizer) -> None:
-    """Write last/, keeping the one before as last.previous/. Raises ResourceError."""
+def save_last(
+    run: Path,
+    state: RunState,
+    model: nn.Module,
+    average: nn.Module | None,
+    optimizer: Optimizer,
+    keep_previous: bool = True,
+) -> None:
+    """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
     files = {
-        "state.json": json_bytes({"format": FORMAT, **asdict(state), "optimizer": numbers}),
-        "model.safetensors": pack_tensors(model.state_dict()),
-        "optimizer.safetensors": pack_tensors(tensors),
+        STATE: json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT)),
+        WEIGHTS: pack_tensors(model.state_dict()),
+        OPTIMIZER: pack_tensors(tensors),
     }
     if average is not None:
-        files["average.safetensors"] = pack_tensors(average.state_dict())
-    write_folder(run / LAST, files, keep_previous=True)
+        files[AVERAGE] = pack_tensors(average.state_dict())
+    write_folder(run / LAST, files, keep_previous, remedy=GO_ON)
 
 
 def load_last(
@@ -64,23 +76,28 @@ def load_last(
     Raises CheckpointError where there is nothing to resume from or it does not fit the network.
     """
     folder = run / LAST
-    if not folder.exists() and not folder.with_name(LAST + ".previous").exists():
-        raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without --resume")
+    if not has_state(run):
+        raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without `resume`")
     files, damage = read_newest_folder(folder)
-    record = unpack_json(files["state.json"], str(folder / "state.json"))
-    if record.pop("format", None) != FORMAT:
-        raise CheckpointError(
-            f"{folder / 'state.json'} is of another version of DenseLab; resume with the one that wrote it"
-        )
-    numbers = record.pop("optimizer")
+    source = str(folder / STATE)
+    record = migrated(unpack_json(files[STATE], source), {1: _from_1}, source)
+    wrote = writer(record)
     try:
-        model.load_state_dict(unpack_tensors(files["model.safetensors"], str(folder)))
+        numbers = record.pop("optimizer")
+        state = RunState(**{key: value for key, value in record.items() if key != "written_by"})
+        model.load_state_dict(unpack_tensors(files[WEIGHTS], str(folder)))
         if average is not None:
-            average.load_state_dict(unpack_tensors(files["average.safetensors"], str(folder)))
-        _unflatten_optimizer(optimizer, numbers, unpack_tensors(files["optimizer.safetensors"], str(folder)))
-        return RunState(**record), damage
+            average.load_state_dict(unpack_tensors(files[AVERAGE], str(folder)))
+        _unflatten_optimizer(optimizer, numbers, unpack_tensors(files[OPTIMIZER], str(folder)))
+        return state, damage
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder} does not fit this run: {str(error).splitlines()[0]}") from None
+        raise CheckpointError(
+            f"{folder}, written by {wrote}, does not fit this run in {ours()}: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def _from_1(record: Record) -> Record:
+    return {"written_by": None, **record}
 
 
 def _flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, float]], dict[str, Tensor]]:
@@ -111,10 +128,3 @@ def _unflatten_optimizer(
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
-
-
-def matching_average(model: nn.Module, average: nn.Module) -> nn.Module:
-    """`average` with the weights of `model`, to start a running mean from."""
-    with torch.no_grad():
-        average.load_state_dict(model.state_dict())
-    return average

@@ -1,5 +1,6 @@
 """One step of training, in the order one would tell it: forward, loss, backward, clip, step."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,11 +9,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from denselab.console import remark
 from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.segmenter import Preprocessing
 from denselab.errors import ResourceError, TrainingDiverged
+
+logger = logging.getLogger(__name__)
 
 Criterion = Callable[[tuple[Tensor, ...], Tensor, Tensor | None], Tensor]
 """(logits of the main and the auxiliary heads, labels (B, H, W), pixel weights or None) -> scalar loss."""
@@ -114,13 +116,13 @@ def _split_further(stepper: Stepper, batches: Sequence[Batch]) -> None:
     if stepper.splits >= largest or stepper.accelerator.num_processes > 1:
         raise ResourceError(
             f"out of memory with {largest // stepper.splits or 1} pictures at a time; "
-            "use a smaller --imgsz or --batch, or a lighter model (`denselab train --dry-run` shows the estimate)"
+            "use a smaller `imgsz` or `batch`, or a lighter `model`"
         )
     stepper.splits = min(2 * stepper.splits, largest)
     stepper.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    remark(
+    logger.info(
         f"out of memory: each batch of {largest} now runs in {stepper.splits} parts, "
         f"the step still sees all {largest} pictures (batch norm sees a part at a time)"
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from denselab.data import open_dataset
-from denselab.errors import DataError
+from denselab.errors import DataError, NoSuchPath
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_wrong_settings_are_named(ready, write, text, message):
 
 
 def test_missing_yaml(tmp_path):
-    with pytest.raises(DataError, match=r"mine\.yaml: no such file"):
+    with pytest.raises(NoSuchPath, match=r"mine\.yaml does not exist"):
         open_dataset(tmp_path / "mine.yaml")
 
 

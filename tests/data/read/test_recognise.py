@@ -6,11 +6,11 @@ import pytest
 from denselab.data import open_dataset
 from denselab.data.layouts.coco import find_coco_files
 from denselab.data.read.tree import read_tree
-from denselab.errors import DataError
+from denselab.errors import DataError, NoSuchPath
 
 
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(DataError, match=r"no such folder"):
+    with pytest.raises(NoSuchPath, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"the folder is empty"):

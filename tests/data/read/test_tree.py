@@ -1,7 +1,7 @@
 import pytest
 
 from denselab.data.read.tree import bare_stem, folder_role, number_of, read_tree, some, split_of, words
-from denselab.errors import DataError
+from denselab.errors import NoSuchPath
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_hidden_files_are_left_out(tmp_path, write):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(NoSuchPath, match="does not exist"):
         read_tree(tmp_path / "nowhere")
 
 

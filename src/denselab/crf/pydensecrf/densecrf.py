@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from denselab.crf import dense_crf
-from denselab.crf.permutohedral import Normalization
 from denselab.errors import ConfigError, ShapeError
+from denselab.types import FilterNormalization
 
 CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = 0, 1, 2
 NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC = 0, 1, 2, 3
 IMPOSSIBLE = 1e30  # energy of a label that cannot be
-NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetric")
+NORMALIZATIONS: tuple[FilterNormalization, ...] = ("none", "before", "after", "symmetric")  # by the constants above
 
 
 class ConstUnary:
@@ -109,7 +109,7 @@ class DenseCRF2D(DenseCRF):
         self._crf.add_bilateral(image, sxy, srgb, compat, named(normalization))
 
 
-def named(normalization: int) -> Normalization:
+def named(normalization: int) -> FilterNormalization:
     """The name of one of the constants."""
     if normalization not in range(len(NORMALIZATIONS)):
         raise ConfigError(

@@ -1,6 +1,5 @@
 """Read a whole data set once, in parallel, and say what is in it and what is wrong with it. Nothing is written."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from denselab.data.audit.faults import all_faults, class_totals, split_of
 from denselab.data.audit.findings import Fault, Reading, Size, read_fully, read_headers
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.labels import LabelSpace
+from denselab.runtime import cpu_count
 
 # What a quick check looks at: the first costs about 0.3 ms each, the second up to 50 ms with large pictures.
 QUICK_HEADERS = 1500
@@ -105,7 +105,7 @@ def check_dataset(
         dataset = open_dataset(dataset, seed=seed)
     headers = _sample(dataset.items, QUICK_HEADERS, seed) if quick else ()
     in_full = _sample(dataset.items, QUICK_PICTURES, seed) if quick else dataset.items
-    threads = workers or min(os.cpu_count() or 1, 16)
+    threads = workers or min(cpu_count(), 16)
     readings = _read_all(in_full, partial(read_fully, dataset), threads, quiet=quick or quiet)
     seen = {item.name for item in in_full}
     rest = [item for item in headers if item.name not in seen]

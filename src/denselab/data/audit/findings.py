@@ -12,7 +12,14 @@ from PIL import Image as PillowImage
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import EXIF_ORIENTATION, MAX_PIXELS, TIFF_SUFFIXES, picture_size, read_label_pixels
+from denselab.data.read.images import (
+    EXIF_ORIENTATION,
+    LOSSY_SUFFIXES,
+    MAX_PIXELS,
+    TIFF_SUFFIXES,
+    picture_size,
+    read_label_pixels,
+)
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError
 from denselab.types import Image, LabelMap
@@ -25,7 +32,6 @@ Kind = Literal[
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 # Enlarging or reducing labels with a smooth filter puts a value between the two sides on every border; borders where
 # three classes happen to follow each other in rising order are rare in drawn labels (under 0.1 on all sets we have).
 SMEARED_SHARE = 0.3

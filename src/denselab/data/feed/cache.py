@@ -1,14 +1,12 @@
 """Decoded pictures kept in memory within a budget: decoding costs more than everything else a loader does."""
 
-import os
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from threading import Lock
 
+from denselab.runtime import free_memory
 from denselab.types import Sample
 
 SHARE = 0.25  # of the memory that is free at the start; the rest is for the network and for the system's file cache
-GIBIBYTE = 1 << 30
 
 
 class SampleCache:
@@ -40,31 +38,3 @@ class SampleCache:
 
     def __len__(self) -> int:
         return len(self._samples)
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: free memory of the machine, or of its container where that is less."""
-    found = [size for size in (_free_on_machine(), _free_in_container()) if size is not None]
-    return max(min(found, default=4 * GIBIBYTE), 0)
-
-
-def _free_on_machine() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-    if "SC_PHYS_PAGES" in names:  # no count of the free ones: take half of all to be free
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return None
-
-
-def _free_in_container() -> int | None:
-    """What the control group (cgroup v2) leaves; None where there is no limit."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None

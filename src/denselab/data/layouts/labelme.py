@@ -12,12 +12,12 @@ import numpy as np
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in
-from denselab.data.read.images import picture_size
+from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.infer import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import name_list, named, read_names
 from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
-from denselab.data.read.tree import PICTURE_SUFFIXES, Tree, number_of, some
+from denselab.data.read.tree import Tree, number_of, some
 from denselab.errors import DataError
 
 KINDS: dict[str, ShapeKind] = {

@@ -25,9 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from denselab.data.item import FileLabels, Found, NamedLabel
 from denselab.data.layouts.folder import Placed, found_pairs, make_item, place, unique_names
 from denselab.data.read.encodings import Encoding, Kind
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.lists import apply_lists, read_lines
 from denselab.data.read.names import named
-from denselab.data.read.tree import PICTURE_SUFFIXES, Tree
+from denselab.data.read.tree import Tree
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 

@@ -19,7 +19,12 @@ from denselab.types import Image
 
 MAX_PIXELS = 400_000_000  # 20,000 x 20,000: one RGB copy is 1.2 GB; a header that claims more is taken for a bomb
 EXIF_ORIENTATION = 0x0112
+PICTURE_SUFFIXES = (  # of the files that are taken for pictures in a folder; messages show the first
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".jp2"),
+    *(".jfif", ".dib", ".pnm", ".avif"),
+)
 TIFF_SUFFIXES = (".tif", ".tiff")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label's numbers
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # the largest values of 8, 10, 12, 14 and 16 bit cameras
 
 # Pillow's own limit (89 million pixels) would warn about pictures that are merely large; ours is checked below.

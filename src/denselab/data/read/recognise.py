@@ -7,8 +7,9 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_told, read_settings
-from denselab.data.read.tree import Tree, folder_role, number_of, read_tree, some, split_of
+from denselab.data.read.tree import DATA, Tree, folder_role, number_of, read_tree, some, split_of
 from denselab.errors import DataError, SeveralDataSets
+from denselab.paths import require_path
 
 PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")
 
@@ -34,9 +35,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
 
 def _settings_file(path: Path) -> Path | None:
     if path.suffix.lower() in (".yaml", ".yml"):
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; give the folder of the data set, or its data.yaml")
-        return path
+        return require_path(path, DATA)
     return next((path / name for name in YAML_NAMES if (path / name).is_file()), None)
 
 

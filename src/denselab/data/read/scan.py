@@ -1,6 +1,5 @@
 """What occurs in label files: their values and how often, read in parallel threads (decoding lets other threads run)."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
-from denselab.data.read.images import picture_mode, read_label_pixels
+from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, read_label_pixels
 from denselab.errors import DataError
+from denselab.runtime import cpu_count
 
 MAX_SCANNED = 4000  # files; about half a minute of 1-megapixel labels on two cores
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def scan(paths: Sequence[Path], limit: int = MAX_SCANNED) -> list[Contents]:
     """The contents of label files, in their order; evenly spaced ones where there are more than `limit`."""
     if len(paths) > limit:
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
         return list(pool.map(read_contents, paths))
 
 

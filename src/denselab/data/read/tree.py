@@ -8,23 +8,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.errors import DataError
+from denselab.paths import require_path
 
-PICTURE_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".jp2",
-)
+DATA = "the folder of a data set, or its data.yaml"
 MAX_FILES = 5_000_000  # more than any public segmentation set; a whole disk was given by mistake
 
 IMAGE_WORDS = frozenset((
@@ -97,9 +85,9 @@ class Tree:
 
 
 def read_tree(root: Path) -> Tree:
-    """List a folder. Raises DataError where it is missing, not a folder, unreadable or far too large."""
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder of the data set, or its data.yaml")
+    """List a folder. Raises NoSuchPath, or DataError where it is not a folder or far too large."""
+    if not require_path(root, DATA).is_dir():
+        raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))

@@ -1,6 +1,7 @@
-"""`denselab refine`: which probabilities belong to which pictures, whose label table, and the results as files."""
+"""Probabilities from files, refined into files: which belong to which picture, whose label table, and the results."""
 
 import json
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.console import progress, remark
-from denselab.crf import Parameters
+from denselab.console import progress
+from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
@@ -17,10 +18,12 @@ from denselab.inference.collection import TABLE, Result, class_shares, refuse_lo
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
-from denselab.inference.refinement import refined
 from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.paths import require_path
 from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
 from denselab.types import Image
+
+logger = logging.getLogger(__name__)
 
 UNSURE = 255  # the id that label maps without a table use for "nobody knows"
 KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
@@ -55,11 +58,10 @@ class Refinement:
 def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
     """A picture with its probabilities, or each picture of a folder with what has its stem in the folder `probs`.
 
-    Raises ConfigError where one is a folder of pictures and the other a file, DataError where nothing is there.
+    Raises ConfigError where one is a folder of pictures and the other a file, NoSuchPath.
     """
-    for path in (image, probs):
-        if not path.exists():
-            raise DataError(f"{path}: there is no such file or folder")
+    require_path(image, "a picture, or a folder of pictures")
+    require_path(probs, "probabilities, or a folder of them")
     if image.is_dir() and not probs.is_dir():
         raise ConfigError(f"{image} is a folder of pictures, but {probs} is a file; give a folder of probabilities")
     sources, skipped = find_sources([str(image)], out)
@@ -94,16 +96,18 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     for folder in list(tasks[0].probs.resolve().parents)[:3]:
         table = _table_in(folder / TABLE)
         if table:
-            remark(f"label table: {folder / TABLE}")
+            logger.info(f"label table: {folder / TABLE}")
             return table
     scores = _first_scores(tasks, axes)
     if scores.hard:
         ids = sorted({int(i) for task in tasks for i in _ids_of(task, axes)})
-        remark(f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure")
+        logger.info(
+            f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure"
+        )
         entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in ids if i != UNSURE]
         void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
         return LabelSpace((*entries, *void))
-    remark(
+    logger.info(
         f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else _numbering(scores)}"
     )
     return table_of(scores)
@@ -175,7 +179,7 @@ def refine_files(
             else:
                 reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is told beside it
                 skipped.append(Skipped(str(task.source.path), reason))
-                remark(f"skipped {task.source.path}: {reason}")
+                logger.warning(f"skipped {task.source.path}: {reason}")
             bar.advance()
     return results, skipped
 
@@ -187,7 +191,7 @@ def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
             if target.resolve() in inputs:
                 raise ConfigError(
-                    f"the result {target} would overwrite what it is made from; choose another --out folder"
+                    f"the result {target} would overwrite what it is made from; choose another folder (out)"
                 )
 
 

@@ -1,0 +1,30 @@
+"""Messages of the library in the words of the command line: it names an argument, `imgsz`; here that is --imgsz."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+
+def with_flags(message: str, flags: dict[str, str]) -> str:
+    """`message`, with every argument in backticks that has a flag replaced by it. flags: as `flags_of` gives them."""
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
+
+
+def flags_of(group: Any, words: Sequence[str]) -> dict[str, str]:
+    """How the command that `words` call writes each argument: {"imgsz": "--imgsz", "data": "DATA", ...}; {} for no command.
+
+    group: the click group of all commands, whose commands may be groups.
+    """
+    command = group
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    if command is group:
+        return {}
+    return {parameter.name: _as_typed(parameter) for parameter in command.params}
+
+
+def _as_typed(parameter: Any) -> str:
+    """--imgsz for an option, DATA for what has its place."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper())
+    return str(max(parameter.opts, key=len))

@@ -1,0 +1,31 @@
+"""Compiles a loop with numba when it is first needed, and keeps the machine code on disk."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+
+def compiled(
+    function: Callable[..., Any], fastmath: bool = False, error_model: Literal["python", "numpy"] = "python"
+) -> Callable[..., Any]:
+    """`function` as machine code, compiled at its first call; the interpreter's lock is released while it runs.
+
+    fastmath: sums may be reordered, no NaN may occur
+    error_model: "numpy" divides without testing for zero, so that loops with divisions become vector code
+
+    numba is imported here and not at the top: it takes a third of a second that `denselab --help` need not spend. The code
+    is kept beside the module, or in the user's cache folder where that is read-only; where neither can be written
+    (containers, a full disk), it is compiled anew in each process. Callers pass contiguous arrays of one dtype, always
+    writeable or always read-only, since each new combination is another compilation.
+    """
+    import numba
+
+    from denselab.compiled.code_cache import CodeCache
+
+    made: Any = numba.njit(nogil=True, fastmath=fastmath, error_model=error_model)(function)
+    try:
+        made._cache = CodeCache(function)  # what numba's cache=True does with a cache of its own
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+    loop: Callable[..., Any] = made
+    return loop

@@ -1,0 +1,38 @@
+"""What the CRF of a picture needs of the machine's memory, known before it runs."""
+
+from denselab.crf.parameters import Parameters, resolved
+from denselab.crf.vectors import width_for
+from denselab.errors import ResourceError
+from denselab.runtime import total_memory
+
+PICTURE_SHARE = 0.7  # of the machine's memory that one picture may take
+
+
+def predicted_bytes(height: int, width: int, num_classes: int, parameters: Parameters | str = "deeplab_v2") -> int:
+    """What `refine` holds for one picture, its input and result included; pictures of noise need more."""
+    chosen = resolved(parameters)
+    pixels, lanes = height * width, width_for(num_classes)
+    # probabilities, two copies on the way to energies, energies, marginals; index and weight of 6 corners
+    per_pixel = 4 * (5 * num_classes + 12)
+    nodes = 4 * lanes * 3 / 4  # spatial term: rows at half the columns, nodes at a quarter
+    vertices = expected_vertices(chosen) * (4 * lanes * 5 + 6 * 8)  # values, room to blur, two private sums; neighbours
+    return int(pixels * (per_pixel + 3 + nodes + vertices))
+
+
+def expected_vertices(parameters: Parameters) -> float:
+    """Vertices of the bilateral lattice per pixel: a little above what road scenes of 360x480 have, 0.008 to 2.5."""
+    if not parameters.w1:
+        return 0.0
+    density = 480 / (parameters.theta_alpha * parameters.theta_beta**1.7)
+    return float(density / (1 + density / 3.4))
+
+
+def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameters) -> None:
+    """Raise ResourceError where a picture of shape (height, width) would take more than its share of the memory."""
+    height, width = shape
+    needed = predicted_bytes(height, width, num_classes, parameters)
+    if needed > PICTURE_SHARE * total_memory():
+        raise ResourceError(
+            f"the CRF of {width}x{height} pixels and {num_classes} classes needs {needed / 2**30:.0f} GiB of memory; "
+            "refine parts of the picture, or leave the CRF out"
+        )

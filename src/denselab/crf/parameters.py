@@ -1,0 +1,133 @@
+"""The numbers of the CRF of the papers: one record, the presets by name, and what a caller's choice stands for.
+
+Krähenbühl and Koltun, NIPS 2011, equation 3: a bilateral term of position and colour, a spatial term of position.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any, ClassVar, get_args
+
+from denselab.errors import ConfigError
+from denselab.types import FilterNormalization
+
+DEFAULT_PRESET = "deeplab_v2"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One setting of the two-term CRF. Lengths are in pixels of the picture that it runs on: at half the size, halve them.
+
+    theta_alpha: deviation of position in the bilateral term, pixels, above 0
+    theta_beta: deviation of colour in the bilateral term, levels of 0..255, above 0
+    w1: weight of the bilateral term, 0 leaves it out
+    theta_gamma: deviation of the spatial term, pixels, above 0
+    w2: weight of the spatial term, 0 leaves it out
+    iterations: mean-field updates, 0 or more
+    normalization: of both terms' filters; the weights mean something only together with it
+
+    Raises ConfigError, which names the field, for a number outside its range.
+    """
+
+    theta_alpha: float
+    theta_beta: float
+    w1: float
+    theta_gamma: float
+    w2: float
+    iterations: int
+    normalization: FilterNormalization
+
+    LEAST_WEIGHT: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("theta_alpha", "theta_beta", "theta_gamma"):
+            value = getattr(self, name)
+            if not _is_number(value) or value <= 0:
+                raise ConfigError(f"CRF: {name} is {value!r}; expected more than 0")
+        for name in ("w1", "w2"):
+            value = getattr(self, name)
+            if not _is_number(value) or value < self.LEAST_WEIGHT:
+                raise ConfigError(f"CRF: {name} is {value!r}; expected 0 (term left out) or more")
+        check_updates("iterations", self.iterations)
+        known = get_args(FilterNormalization)
+        if self.normalization not in known:
+            raise ConfigError(f"CRF: normalization is {self.normalization!r}; use one of {', '.join(known)}")
+
+
+def check_updates(name: str, value: object) -> None:
+    """Refuse a number of mean-field updates that is no whole number of 0 or more. Raises ConfigError with the name."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+PRESETS: dict[str, Parameters] = {
+    # DeepLab v1's run script (train-DeepLab, run_densecrf.sh); its library divides after filtering.
+    "deeplab_v1": Parameters(49, 5, 4, 3, 3, 10, "after"),
+    # kazuto1011/deeplab-pytorch, ResNet-101 on VOC: "std" 1 and weight 3, on top of pydensecrf.
+    "deeplab_v2": Parameters(67, 3, 4, 1, 3, 10, "symmetric"),
+    # DeconvNet's inference script, on meanfield-matlab, which does not normalise: weights are far stronger there.
+    "deconvnet": Parameters(20, 3, 5, 3, 3, 10, "none"),
+    # The values of pydensecrf's README and example.
+    "pydensecrf": Parameters(80, 13, 10, 3, 3, 5, "symmetric"),
+}
+
+Choice = bool | str | Parameters | None
+"""What a caller says of the CRF: no (False, None), yes (True), a preset's name, or parameters."""
+
+
+def preset(name: str) -> Parameters:
+    """The parameters of that name. Raises ConfigError with the closest names for an unknown one."""
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=2)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigError(f"no CRF preset is called {name!r}; {hint}presets: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def resolved(parameters: Parameters | str) -> Parameters:
+    """The parameters themselves, or those of the preset of that name. Raises ConfigError as `preset`."""
+    return preset(parameters) if isinstance(parameters, str) else parameters
+
+
+def parameters_for(choice: Choice, stored: Parameters | None) -> Parameters | None:
+    """The parameters that a choice stands for; None where it is no CRF.
+
+    choice: True takes those stored with the model, or the default preset where it has none
+    stored: what `denselab crf tune` left in the model folder
+
+    Raises ConfigError for an unknown preset.
+    """
+    if choice is None or choice is False:
+        return None
+    if choice is True:
+        return PRESETS[DEFAULT_PRESET] if stored is None else stored
+    return resolved(choice)
+
+
+def origin(name: str | None, stored: Parameters | None) -> str:
+    """Whose parameters `parameters_for(name or True, stored)` are, for the user."""
+    if name is not None:
+        return f"preset {name}"
+    if stored is not None:
+        return "parameters tuned for this model"
+    return f"preset {DEFAULT_PRESET}, since none were tuned for this model (denselab crf tune)"
+
+
+def changed(base: Parameters, changes: Mapping[str, float | int | str | None]) -> Parameters:
+    """`base` with the given fields in place of its own; None leaves a field as it is. Raises ConfigError."""
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(base, **given)
+
+
+def told(parameters: Parameters) -> str:
+    """The parameters in one line."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in asdict(parameters).items()
+    )

@@ -1,0 +1,114 @@
+"""The anatomy of a run folder: every name in it, and the questions that are asked of one.
+
+    RUN/
+      config.yaml          the settings, complete            env.json    versions, device, commit, command
+      dataset.json         label table, splits, class pixels, what was chosen and why
+      model/               best mIoU:   model.safetensors  config.json  README.md  manifest.json
+      model-best-loss/     lowest validation loss, the same files
+      last/                what a resume needs: state.json  model.safetensors  optimizer.safetensors  average.safetensors
+      last.previous/       the save before; model.previous/ is there only after a kill in the middle of a save
+      metrics.jsonl        a line per logged step and per validation        results.csv   a row per validation
+      log.txt              what was said                    summary.json   how it ended
+      report.html          evaluation.json   samples/       the report, its scores, its pictures
+      stages.json          of a staged run; stage-1-fcn32s/, stage-2-fcn16s/ are then runs of their own
+      eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/
+      crf-tune/            `denselab crf tune`: crf_tuning.json
+
+A model folder is `model/` on its own: what `load` reads, `convert` writes and the hub holds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from denselab.errors import CheckpointError
+from denselab.files import MANIFEST, previous_of
+from denselab.paths import no_such_path
+
+CONFIG, ENVIRONMENT, DATASET, SUMMARY = "config.yaml", "env.json", "dataset.json", "summary.json"
+METRICS, RESULTS, LOG = "metrics.jsonl", "results.csv", "log.txt"
+MODEL, MODEL_BEST_LOSS = "model", "model-best-loss"
+LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors", "average.safetensors"
+REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
+EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
+CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
+
+WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # of a model folder
+MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST)
+
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # of a run that was killed before its first save
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run with a model."""
+    return (folder / CONFIG).is_file() and has_model(folder)
+
+
+def has_model(run: Path) -> bool:
+    """Whether a folder holds a `model/`; a model folder itself does not."""
+    return (run / MODEL / MODEL_CONFIG).is_file()
+
+
+def has_state(run: Path) -> bool:
+    """Whether there is something to resume from."""
+    return (run / LAST).exists() or previous_of(run / LAST).exists()
+
+
+def is_staged(run: Path) -> bool:
+    """Whether a folder holds a staged run, finished or not."""
+    return (run / STAGES).is_file()
+
+
+def stage_folder(number: int, model: str) -> str:
+    """The name of the folder of a stage before the last; number: from 1."""
+    return f"stage-{number}-{model}"
+
+
+def evaluation_folder(split: str) -> str:
+    """The name of the folder of an evaluation on a split."""
+    return f"eval-{split}"
+
+
+def traces_of_run(folder: Path) -> list[str]:
+    """The names in a folder that only a run leaves, so that nothing else is written among them."""
+    model, last = folder / MODEL, folder / LAST
+    found = (model, last, previous_of(model), previous_of(last), folder / METRICS, folder / STAGES)
+    return [path.name for path in found if path.exists()]
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that a path names: itself, or its `model/` where it is a run folder.
+
+    Raises NoSuchPath, or CheckpointError for a folder without a model.
+    """
+    for folder in (path, path / MODEL):
+        if (folder / MODEL_CONFIG).is_file():
+            return folder
+        if not folder.exists() and (previous_of(folder) / MODEL_CONFIG).is_file():
+            return previous_of(folder)  # killed between the two renames of a write
+    if not path.exists():
+        raise no_such_path(path, "a model folder, or a run folder of `denselab train`")
+    raise CheckpointError(
+        f"{path} holds no model (no {MODEL_CONFIG}, no {MODEL}/{MODEL_CONFIG}); give a model folder or a run folder of "
+        "`denselab train`"
+    )
+
+
+def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl of one kind, "step" or "validation"; [] without the file.
+
+    What is not a record is passed over: a line that a kill cut short.
+    """
+    try:
+        lines = (run / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [record for record in map(_record, lines) if record.get("kind") == kind]
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

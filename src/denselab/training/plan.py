@@ -1,0 +1,154 @@
+"""The plan of a run: what will be trained on what, what was chosen and why, what it will take. Said before it starts."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from pydantic_core import to_jsonable_python
+
+from denselab.config import Settings, make_settings, to_yaml
+from denselab.data.dataset import Dataset
+from denselab.data.feed.loading import steps_per_epoch
+from denselab.errors import ConfigError
+from denselab.files import write_text
+from denselab.models.base import SegmentationModel
+from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
+from denselab.runtime import total_memory
+from denselab.training.afford import (
+    Estimate,
+    bytes_in_words,
+    estimate,
+    expected_seconds,
+    fitting_batch,
+    free_bytes,
+    require_disk,
+    require_time,
+)
+from denselab.training.job import Job, prepare_job
+from denselab.training.preflight import time_picture
+from denselab.training.recipe import Choice
+from denselab.training.records import RunRecords, describe_environment
+
+MOST_MEMORY = 0.9  # of the machine's, before it is said that memory may run out
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start. model: its network, still on the CPU."""
+
+    job: Job
+    model: SegmentationModel
+    estimate: Estimate
+
+
+def plan_run(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
+    """Complete the settings, build the network and measure it; the same in all processes.
+
+    What the first process measured and chose holds for the others. A batch that the user left open shrinks where the time
+    is short. Raises ConfigError, DataError, CheckpointError.
+    """
+    if accelerator.num_processes == 1:
+        return _plan_alone(settings, dataset, run, accelerator)
+    shared: list[Any] = [None]
+    plan = None
+    if accelerator.is_main_process:
+        plan = _plan_alone(settings, dataset, run, accelerator)
+        shared = [(plan.job.config.model_dump(mode="json"), plan.estimate)]
+    broadcast_object_list(shared)
+    config, measured = shared[0]
+    if config["batch"] % accelerator.num_processes:
+        raise ConfigError(
+            f"batch {config['batch']} cannot be shared by {accelerator.num_processes} processes; use a multiple"
+        )
+    return plan or Plan(*prepare_job(make_settings(config), dataset, run), measured)
+
+
+def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
+    job, model = prepare_job(settings, dataset, run)
+    config, pictures = job.config, (len(job.train_items), len(job.val_items))
+    seconds = time_picture(model, job.criterion, config.imgsz, accelerator.device, config.batch)
+    found = estimate(model, config, pictures, seconds)
+    batch = fitting_batch(config, found)
+    if batch < config.batch and settings.batch is None:
+        chosen = Choice("batch", batch, "smaller than usual, so that a step fits into the time")
+        config = config.model_copy(update={"batch": batch})
+        choices = tuple(chosen if choice.key == "batch" else choice for choice in job.choices)
+        job, found = replace(job, config=config, choices=choices), estimate(model, config, pictures, seconds)
+    return Plan(job, model, found)
+
+
+def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerator) -> None:
+    """Tell the plan, line by line. needs: what `require_affordable` says."""
+    job, found = plan.job, plan.estimate
+    config, space = job.config, job.dataset.label_space
+    encoder = f" on {config.encoder}" if config.encoder else ""
+    records.say(
+        f"{config.model}{encoder}: {found.parameters:,} parameters, {space.num_classes} classes; "
+        f"{len(job.train_items)} training and {len(job.val_items)} validation pictures; "
+        f"{accelerator.device.type.upper()}, {accelerator.num_processes} process(es)"
+    )
+    for choice in job.choices:
+        records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
+    weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
+    records.say(f"class weights ({job.weights.scheme}: {job.weights.reason}): {weights}")
+    memory = f"about {bytes_in_words(found.memory)}"
+    if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
+        memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `imgsz` or `batch`"
+    records.say(f"memory {memory}; {_expected_time(job, found)}")
+    if needs:
+        records.say(needs)
+
+
+def require_affordable(plan: Plan) -> str:
+    """Refuse a run that has no room on the disk or far too little time; returns what is to be said of one that has.
+
+    Raises ConfigError, ResourceError.
+    """
+    config, run = plan.job.config, plan.job.run
+    warning = require_time(config, plan.estimate)
+    seconds = expected_seconds(config, len(plan.job.train_items), plan.estimate)
+    needed = require_disk(config, plan.estimate, seconds, run, free=free_bytes(run))
+    room = f"disk at most {bytes_in_words(needed)}"
+    return f"{room}; {warning}" if warning else room
+
+
+def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accelerator) -> None:
+    """The files that say what the run is: config.yaml, env.json, dataset.json."""
+    job = plan.job
+    write_text(records.run / CONFIG, to_yaml(job.config))
+    records.write_json(
+        ENVIRONMENT, {**describe_environment(str(accelerator.device), accelerator.num_processes), "command": command}
+    )
+    dataset, space = job.dataset, job.dataset.label_space
+    totals = job.class_pixels.sum(axis=0)
+    records.write_json(
+        DATASET,
+        {
+            "root": str(dataset.root),
+            "layout": dataset.layout,
+            "encoding": dataset.encoding,
+            "labels": space.to_list(),
+            "splits": {split: [item.name for item in dataset.of_split(split)] for split in dataset.splits},
+            "class_pixels": {name: int(n) for name, n in zip(space.names, totals, strict=True)},
+            "class_weights": {name: float(w) for name, w in zip(space.names, job.weights.weights, strict=True)},
+            "image_sizes": Counter(f"{height}x{width}" for height, width in job.image_sizes),
+            "class_weights_scheme": job.weights.scheme,
+            "choices": [{"key": c.key, "value": to_jsonable_python(c.value), "reason": c.reason} for c in job.choices],
+            "notes": list(dataset.notes),
+        },
+    )
+
+
+def _expected_time(job: Job, found: Estimate) -> str:
+    config = job.config
+    if found.seconds_per_step is None:
+        return "time not measured: memory did not suffice for one batch, it will be split"
+    rate = config.batch / found.seconds_per_step
+    if config.time:
+        return f"{config.time:.0f} s: about {config.time * rate / len(job.train_items):.0f} epochs at {rate:.1f} pictures/s"
+    seconds = expected_seconds(config, len(job.train_items), found) or 0.0
+    steps = (config.epochs or 0) * steps_per_epoch(len(job.train_items), config.batch)
+    return f"about {seconds / 60:.0f} min for {steps} steps at {rate:.1f} pictures/s, validations apart"

@@ -1,0 +1,85 @@
+"""Every form that config.json of a model folder has had, as literal configs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from denselab import __version__
+from denselab.engine.formats import FORMAT, current_config, stamped_config
+from denselab.engine.segmenter import Architecture, Preprocessing, Segmenter, load_segmenter, save_segmenter
+from denselab.errors import CheckpointError
+from denselab.files import read_folder, write_folder
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.tensors import pack_tensors, unpack_tensors
+
+LABELS = [{"id": 0, "name": "a", "colour": [0, 0, 0], "role": "class"}]
+NETWORK = {
+    "name": "unet_small",
+    "num_classes": 1,
+    "encoder": None,
+    "output_stride": None,
+    "in_channels": 3,
+    "aux": False,
+}
+SEEN = {"imgsz": [8, 8], "mean": [0, 0, 0], "std": [1, 1, 1], "train_scale": 1.0}
+CRF = {"theta_alpha": 1.0, "iterations": 5}
+NEWEST = {
+    "written_by": None,
+    "architecture": {**NETWORK, "crf_layer": None, "frozen_norm": False},
+    "labels": LABELS,
+    "preprocessing": {**SEEN, "fit": "inside", "pad_to": None},
+    "scores": {},
+    "crf": None,
+}
+
+
+def test_the_first_folders_lack_what_came_later() -> None:
+    first = {"format": 1, "architecture": NETWORK, "labels": LABELS, "preprocessing": SEEN}
+    assert current_config(first, "config.json") == NEWEST
+
+
+def test_what_the_later_ones_of_format_1_say_stays() -> None:
+    later = {
+        "format": 1,
+        "architecture": {**NETWORK, "crf_layer": {"iterations": 5}, "frozen_norm": True},
+        "labels": LABELS,
+        "preprocessing": {**SEEN, "fit": "shrink", "pad_to": [513, 513]},
+        "scores": {"miou": 0.5},
+        "crf": CRF,
+    }
+    assert {**current_config(later, "config.json"), "format": 1} == {**later, "written_by": None}
+
+
+def test_the_newest_is_read_as_it_is_written() -> None:
+    written = stamped_config({key: value for key, value in NEWEST.items() if key != "written_by"})
+    assert (written["format"], written["written_by"]) == (FORMAT, __version__)
+    assert current_config(written, "config.json") == {**NEWEST, "written_by": __version__}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    architecture = Architecture("unet_small", 2)
+    space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (1, 1, 1))))
+    rule = Preprocessing((8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    save_segmenter(
+        Segmenter(architecture.create().eval(), architecture, space, rule, torch.device("cpu"), {}), tmp_path / "m"
+    )
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("0.0.9", r"DenseLab 0\.0\.9"), (None, "a DenseLab that did not note its")]
+)
+def test_layers_that_were_renamed_say_which_version_wrote_them(folder: Path, version: str | None, told: str) -> None:
+    """DeepLab v3+ folders from before its layers got the release's names said "the weights are of another network"."""
+    files = read_folder(folder)
+    tensors = unpack_tensors(files["model.safetensors"], "m")
+    renamed = {f"old_{name}": tensor for name, tensor in tensors.items()}
+    config = {**json.loads(files["config.json"]), "written_by": version}
+    write_folder(folder, {"config.json": json.dumps(config).encode(), "model.safetensors": pack_tensors(renamed)})
+    expected = rf"written by {told}.* unet_small has other layers in DenseLab {__version__}: use"
+    with pytest.raises(CheckpointError, match=expected) as caught:
+        load_segmenter(folder, "cpu")
+    assert "another network" not in str(caught.value)

@@ -1,0 +1,116 @@
+"""Anybody's probabilities from files, and what is said of files that hold none."""
+
+import contextlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.refine.probability_files import counted, probabilities, read_scores
+
+TWO = LabelSpace((LabelEntry(0, "dark", (0, 0, 0)), LabelEntry(1, "light", (250, 250, 250))))
+
+
+def noisy_probs(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
+    """(2, H, W) float32: right on average, wrong at about a fifth of the pixels."""
+    truth = np.arange(width)[None, :] >= width // 2
+    logit = np.where(truth, 1.0, -1.0) + np.random.default_rng(seed).normal(0, 1.2, (height, width))
+    light = 1 / (1 + np.exp(-logit))
+    return np.stack([1 - light, light]).astype(np.float32)
+
+
+def kinds(folder: Path, probs: np.ndarray) -> dict[str, Path]:
+    """The same probabilities in every form that is read."""
+    np.savez(
+        folder / "ours.npz", probs=probs.astype(np.float16), ids=np.array([0, 1]), names=np.array(["dark", "light"])
+    )
+    np.savez(folder / "alone.npz", anything=probs)
+    np.save(folder / "chw.npy", probs)
+    np.save(folder / "hwc.npy", np.moveaxis(probs, 0, -1).astype(np.float64))
+    np.save(folder / "batch.npy", probs[None])
+    np.save(folder / "bytes.npy", (probs * 255 + 0.5).astype(np.uint8))
+    (folder / "stack").mkdir()
+    for i, name in enumerate(("dark", "light")):
+        PILImage.fromarray((probs[i] * 255 + 0.5).astype(np.uint8)).save(folder / "stack" / f"{i:03d}_{name}.png")
+    return {p.stem: p for p in folder.iterdir()}
+
+
+def test_every_form_of_probabilities_is_read(tmp_path: Path) -> None:
+    probs = noisy_probs()
+    for name, path in kinds(tmp_path, probs).items():
+        scores = read_scores(path, (24, 32))
+        found = probabilities(scores, TWO, 0.7)
+        assert np.allclose(found, probs, atol=4e-3), name
+        assert np.allclose(found.sum(0), 1, atol=1e-6), name
+        assert scores.names == (("dark", "light") if name in ("ours", "stack") else ())
+
+
+def test_files_of_a_stack_come_in_the_order_of_their_numbers() -> None:
+    names = ["b", "a10", "a2", "a1b10", "a1b9", "10_sky", "9_road", "1000_x", "101_y", "a02", "a"]
+    ordered = ["9_road", "10_sky", "101_y", "1000_x", "a", "a1b9", "a1b10", "a02", "a2", "a10", "b"]
+    assert sorted(names, key=counted) == ordered
+
+
+def test_a_cube_is_ambiguous_until_told(tmp_path: Path) -> None:
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), (4, 4)).astype(np.float32)  # (H, W, K)
+    np.save(tmp_path / "cube.npy", probs)
+    with pytest.raises(DataError, match=r"may be classes first or last .* \(axes\)"):
+        read_scores(tmp_path / "cube.npy", (4, 4))
+    assert np.array_equal(read_scores(tmp_path / "cube.npy", (4, 4), "hwc").values, np.moveaxis(probs, -1, 0))
+    assert np.array_equal(read_scores(tmp_path / "cube.npy", (4, 4), "chw").values, probs)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((2, 32, 24), 0.5), "height and width are swapped"),
+        (np.full((2, 12, 16), 0.5), r"probabilities \(2, 12, 16\), but the picture is 24x32"),
+        (np.full((2, 24, 32), np.nan), "1536 values are NaN or infinite"),
+        (np.full((2, 24, 32), 0.4), "sums over the classes 0.8 to 0.8; probabilities lie in 0..1"),
+        (np.stack([np.full((24, 32), 3.0), np.full((24, 32), -2.0)]), "apply a softmax to logits"),
+        (np.full((3, 24, 32), 1 / 3), "3 classes, but the label table has 2"),
+        (np.zeros((2, 24, 32), np.int64), r"of int64; expected float \(classes, height, width\)"),
+        (np.zeros((24, 31), np.uint8), "labels 24x31, but the picture is 24x32"),
+        (np.full((24, 32), 7), "label id 7 is not in the label table"),
+        (np.array([None, 1]), "not an npy file of plain numbers"),
+    ],
+)
+def test_bad_probabilities_are_named(array: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", array)
+    with pytest.raises(DataError, match=message):
+        probabilities(read_scores(tmp_path / "bad.npy", (24, 32)), TWO, 0.7)
+
+
+def test_a_damaged_npz_is_named_whichever_byte_is_wrong(tmp_path: Path) -> None:
+    """numpy and zipfile let errors of zlib and of the parser of headers through, which ended the run of a folder."""
+    np.savez_compressed(tmp_path / "p.npz", probs=noisy_probs())
+    good = (tmp_path / "p.npz").read_bytes()
+    for place in range(0, len(good), 31):
+        (tmp_path / "p.npz").write_bytes(good[:place] + bytes([good[place] ^ 255]) + good[place + 1 :])
+        with contextlib.suppress(DataError):  # a few bytes do not count, such as those of dates
+            read_scores(tmp_path / "p.npz", (24, 32))
+
+
+def test_files_that_hold_no_probabilities(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no")
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
+    (tmp_path / "empty").mkdir()
+    PILImage.new("RGB", (32, 24)).save(tmp_path / "colour.png")
+    np.save(tmp_path / "array.npy", noisy_probs())
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with zipfile.ZipFile(tmp_path / "archive.npz", "w") as archive:
+        archive.writestr("data.pkl", b"no array")
+    for name, message in (
+        ("array.npz", r"one array: its name should end with \.npy"),
+        ("archive.npz", "holds nothing; expected"),
+        ("text.npz", "not an npz file"),
+        ("two.npz", r'holds a \(2, 2\), b \(2, 2\); expected an array called "probs"'),
+        ("empty", "holds no PNG"),
+        ("colour.png", "a colour picture; a label map has one channel"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_scores(tmp_path / name, (24, 32))

@@ -1,0 +1,209 @@
+"""Files and folders are whole or not there: interrupted, damaged, full-disk and simultaneous writes."""
+
+import errno
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from denselab import files
+from denselab.errors import CheckpointError, ResourceError
+from denselab.files import (
+    HOST,
+    MANIFEST,
+    describe_os_error,
+    link_folder,
+    read_folder,
+    read_newest_folder,
+    unpack_json,
+    write_bytes,
+    write_folder,
+    write_json,
+    write_text,
+)
+
+DEAD = 2**22 + 1  # above the largest process id of Linux
+
+
+def test_threads_that_write_into_one_folder_do_not_mix_their_files(tmp_path: Path) -> None:
+    """The temporary name was one per process: of 200 label maps saved by 8 threads, 13 held another picture's and 19 were missing."""
+    contents = {f"{i:03d}": bytes([i]) * 20_000 for i in range(200)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: write_bytes(tmp_path / f"{name}.png", contents[name]), contents))
+    assert {path.stem: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_threads_that_write_one_folder_each_do_not_mix_them(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: write_folder(tmp_path / str(i), {"a": bytes([i])}), range(40)))
+    assert {path.name: read_folder(path)["a"] for path in tmp_path.iterdir()} == {str(i): bytes([i]) for i in range(40)}
+
+
+def test_what_dead_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    """A killed run left `last.writing-1234/` with half a network in it for ever."""
+    ours = [f".{DEAD}-{HOST}-0123abcd.part", f".{DEAD}.part", f"model.writing-{DEAD}", f"last.writing-{DEAD}"]
+    others = [
+        f".{os.getpid()}-{HOST}-0123abcd.part",  # alive
+        f".{DEAD}-{'0' * 4 if HOST != '0' * 4 else '1' * 4}-0123abcd.part",  # another machine's
+        f".{DEAD}-thesis.part",
+        f"{DEAD}.part",
+        "model.writing-mine",
+    ]
+    for name in (*ours[:2], *others):
+        (tmp_path / name).write_text("half")
+    for name in ours[2:]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("half")
+    write_bytes(tmp_path / "new", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "new"])
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "below" / ("n" * 251 + ".png")
+    write_bytes(path, b"x")
+    assert path.read_bytes() == b"x"
+
+
+def test_ctrl_c_in_the_middle_of_a_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "file", b"new")
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "folder", {"a": b"new"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_and_json_as_they_are_stored(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "é\r\n")
+    assert (tmp_path / "a.csv").read_bytes() == b"\xc3\xa9\r\n"
+    write_json(tmp_path / "a.json", {"name": "é"})
+    assert (tmp_path / "a.json").read_bytes() == '{\n "name": "é"\n}\n'.encode()
+    assert unpack_json((tmp_path / "a.json").read_bytes(), "a.json") == {"name": "é"}
+
+
+def test_folder_round_trip_replaces_what_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_folder(folder, {"a.bin": b"one", "old.bin": b"x"})
+    write_folder(folder, {"a.bin": b"two"})
+    assert read_folder(folder) == {"a.bin": b"two"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_linked_folder_is_whole_and_outlives_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """The first is written anew, as model/ is when it scores better: the second keeps what it was linked with."""
+
+    def no_links(*arguments: object) -> None:
+        raise OSError(errno.EPERM, "not on this disk")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    first, second = tmp_path / "model", tmp_path / "model-best-loss"
+    write_folder(first, {"a": b"one"})
+    write_folder(second, {"a": b"before"})
+    link_folder(first, second)
+    assert ((first / "a").stat().st_ino == (second / "a").stat().st_ino) is links
+    write_folder(first, {"a": b"two"})
+    assert (read_folder(first), read_folder(second)) == ({"a": b"two"}, {"a": b"one"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-best-loss"]
+
+
+def test_previous_is_kept_on_request(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    for content in (b"one", b"two", b"three"):
+        write_folder(folder, {"a": content}, keep_previous=True)
+    assert read_folder(folder) == {"a": b"three"}
+    assert read_folder(tmp_path / "last.previous") == {"a": b"two"}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "no manifest", "manifest garbage"])
+def test_damage_is_recognised_and_the_older_folder_taken(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "last"
+    write_folder(folder, {"a": b"older"}, keep_previous=True)
+    write_folder(folder, {"a": b"newer"}, keep_previous=True)
+    target = folder / "a"
+    if damage == "flipped":
+        target.write_bytes(b"nEwer")
+    elif damage == "truncated":
+        target.write_bytes(b"new")
+    elif damage == "missing":
+        target.unlink()
+    elif damage == "no manifest":
+        (folder / MANIFEST).unlink()
+    else:
+        (folder / MANIFEST).write_text("[1, 2")
+    with pytest.raises(CheckpointError, match="last"):
+        read_folder(folder)
+    files, why = read_newest_folder(folder)
+    assert files == {"a": b"older"}
+    assert why is not None
+
+
+def test_what_others_put_into_the_folder_stays(tmp_path: Path) -> None:
+    """A user's notes in model/ were removed with the older model by the next validation."""
+    folder = tmp_path / "model"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "a.txt").write_text("1")
+    for keep in (False, True, True):
+        write_folder(folder, {"a": b"new"}, keep_previous=keep)
+        (folder / "notes.txt").write_text("2")
+    write_folder(folder, {"b": b"newer"})
+    assert sorted(path.name for path in folder.iterdir()) == ["b", MANIFEST, "mine", "notes.txt"]
+    assert (folder / "mine" / "a.txt").read_text() == "1"
+
+
+def test_killed_between_the_two_renames(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    write_folder(folder, {"a": b"older"}, keep_previous=True)
+    os.replace(folder, tmp_path / "last.previous")
+    assert read_newest_folder(folder)[0] == {"a": b"older"}
+
+
+def test_both_damaged_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a complete folder"):
+        read_newest_folder(tmp_path / "last")
+
+
+def test_full_disk_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    write_folder(folder, {"a": b"good"})
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_write_synced", full)
+    with pytest.raises(ResourceError, match="disk is full"):
+        write_folder(folder, {"a": b"new"})
+    with pytest.raises(ResourceError, match="disk is full"):
+        write_bytes(tmp_path / "file", b"new", "say so")
+    assert read_folder(folder) == {"a": b"good"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_full_disk_for_real() -> None:
+    """/dev/full accepts no byte: the error is the operating system's own."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(OSError, match="No space left") as caught:
+        files._write_synced(Path("/dev/full"), b"x" * 10)
+    assert "disk is full" in describe_os_error(caught.value, Path("x"))
+
+
+def test_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="choose another folder with `out`"):
+        write_folder(tmp_path / "file" / "model", {"a": b"x"})
+
+
+def test_json_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(CheckpointError, match=r"c\.json is not JSON"):
+        unpack_json(b"{", "c.json")
+    with pytest.raises(CheckpointError, match="list"):
+        unpack_json(json.dumps([1]).encode(), "c.json")

@@ -1,0 +1,33 @@
+"""What is said of a path that is not there."""
+
+from pathlib import Path
+
+import pytest
+
+from denselab.errors import ConfigError, NoSuchPath
+from denselab.paths import no_such_path, require_path
+
+
+def test_a_path_that_is_there_comes_back(tmp_path: Path) -> None:
+    assert require_path(tmp_path, "a folder") == tmp_path
+    with pytest.raises(NoSuchPath, match="gone does not exist; expected a folder$"):
+        require_path(tmp_path / "gone", "a folder")
+    assert issubclass(NoSuchPath, ConfigError)
+
+
+def test_names_alike_are_those_of_the_deepest_folder_that_exists(tmp_path: Path) -> None:
+    for name in ("Streets", "streets-2", "membrane", ".street"):
+        (tmp_path / name).mkdir()
+    beside = str(no_such_path(tmp_path / "street", "a run folder"))
+    assert beside.endswith(f"near it: {tmp_path / 'Streets'}, {tmp_path / 'streets-2'}")
+    above = str(no_such_path(tmp_path / "streats" / "model" / "config.json", "a file"))
+    assert f"near it: {tmp_path / 'Streets'}" in above
+    assert "; " + f"{tmp_path} holds no runs" in str(no_such_path(tmp_path / "runs" / "a", "a run folder"))
+
+
+def test_a_relative_path_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.png").touch()
+    monkeypatch.chdir(tmp_path)
+    assert str(no_such_path(Path("foto.png"), "a picture")) == (
+        "foto.png does not exist; expected a picture; near it: photo.png"
+    )

@@ -1,0 +1,149 @@
+"""What a run needs at least: refused before it starts where the time or the disk is far too small."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from denselab.config import TrainConfig, make_settings
+from denselab.data import Dataset
+from denselab.errors import ConfigError, ResourceError
+from denselab.models import MODELS
+from denselab.training import plan
+from denselab.training.afford import (
+    LIGHT_MODELS,
+    Estimate,
+    estimate,
+    expected_seconds,
+    fitting_batch,
+    free_bytes,
+    require_disk,
+    require_time,
+    seconds_in_words,
+)
+from denselab.training.recipe import Facts, choose_recipe
+from denselab.training.run import make_accelerator, run_training
+
+FACTS = Facts(100, (360, 480), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
+HEAVY = Estimate(
+    parameters=250_000_000,
+    memory=0,
+    model_bytes=2**30,
+    last_bytes=4 * 2**30,
+    seconds_per_step=80.0,
+    closing=100.0,
+    validation=30.0,
+)
+
+
+def config(**settings: object) -> TrainConfig:
+    return choose_recipe(make_settings({"data": "d", **settings}), FACTS, None)[0]
+
+
+def test_a_time_that_is_far_too_short_is_refused_with_what_would_do() -> None:
+    """A large network asked for five seconds took 310: one step of eight pictures, a validation, 5.7 GB of files."""
+    with pytest.raises(ConfigError) as refused:
+        require_time(config(time=5, model="deconvnet", imgsz="360x480"), HEAVY)
+    told = str(refused.value)
+    assert "one step, one validation and the files take about 2 min here, 26 times the 5 s asked for" in told
+    assert told.endswith("give `time` 3m, or a lighter `model` (unet_small or deeplabv3plus)")
+    assert "`imgsz` 192x256" in (told := refusal(time=60))
+    assert "`batch`" not in told, "two pictures do not fit either"
+    assert "`batch` 2" in refusal(time=40, found=replace(HEAVY, closing=90.0, validation=5.0))
+
+
+def refusal(time: float, found: Estimate = HEAVY) -> str:
+    with pytest.raises(ConfigError) as refused:
+        require_time(config(time=time, imgsz="360x480"), found)
+    return str(refused.value)
+
+
+def test_a_little_too_short_is_said_and_enough_is_not() -> None:
+    assert require_time(config(time="10m"), HEAVY) == ""
+    assert require_time(config(epochs=1), HEAVY) == ""
+    assert "longer than the 90 s asked for" in require_time(config(time="90s"), HEAVY)
+    quick = replace(HEAVY, seconds_per_step=0.05, closing=1.0, validation=0.1)
+    assert "longer than the 0.01 s asked for" in require_time(config(time=0.01), quick), "a second more is no harm"
+    assert require_time(config(time=1), replace(HEAVY, seconds_per_step=None)) == "", "it was not timed"
+
+
+def test_the_batch_shrinks_to_what_fits() -> None:
+    """Ten seconds a picture: of 100 s, two pictures leave room for the validation and the files."""
+    assert fitting_batch(config(time=1000), HEAVY) == 8
+    assert fitting_batch(config(time=100), HEAVY) == 4
+    assert fitting_batch(config(time=75), HEAVY) == 2
+    assert fitting_batch(config(time=60), HEAVY) == 8, "none fits: it is refused as it is"
+    assert fitting_batch(config(epochs=1), HEAVY) == 8
+
+
+def test_disk_counts_both_models_and_the_copies_of_last() -> None:
+    """A run shorter than `save_every` saves once; a long one has three copies of last/ for a moment."""
+    gib = 2**30
+    assert require_disk(config(), HEAVY, 60.0, Path("run"), free=100 * gib) == (2 + 4) * gib
+    assert require_disk(config(), HEAVY, 121.0, Path("run"), free=100 * gib) == (2 + 8) * gib
+    assert require_disk(config(), HEAVY, None, Path("run"), free=100 * gib) == (2 + 12) * gib
+    with pytest.raises(
+        ResourceError, match=r"run needs about 6\.0 GiB .*, and 5\.0 GiB are free there: .*another `out`"
+    ):
+        require_disk(config(), HEAVY, 60.0, Path("run"), free=5 * gib)
+
+
+def test_free_room_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not" / "yet") > 0
+
+
+def test_the_estimate_of_a_network() -> None:
+    """16 weights in float32: a model of 64 bytes; in last/ also their running mean and AdamW's two moments."""
+    found = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0.9), (100, 10), 2.0)
+    assert (found.parameters, found.model_bytes, found.last_bytes) == (16, 64, 64 + 64 + 128)
+    assert (found.seconds_per_step, found.validation) == (16.0, pytest.approx(0.3 * 2 * 10))
+    assert found.least_seconds(accumulate=3) == pytest.approx(3 * 16 + 6 + 1)
+    plain = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0, optimizer="sgd"), (100, 10), None)
+    assert (plain.last_bytes, plain.least_seconds(1)) == (64 + 64, None)
+    gathered = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, bn_statistics="cumulative"), (100, 10), 2.0)
+    assert gathered.closing == pytest.approx(found.closing + 0.3 * 2 * 100), "once more over the training set"
+
+
+def test_expected_seconds() -> None:
+    assert expected_seconds(config(time="5m"), 100, HEAVY) == 300
+    assert expected_seconds(config(epochs=2, batch=8), 100, HEAVY) == 2 * 12 * 80
+    assert expected_seconds(config(epochs=2), 100, replace(HEAVY, seconds_per_step=None)) is None
+
+
+def test_seconds_in_words() -> None:
+    assert [seconds_in_words(s) for s in (0.01, 5, 99, 300, 9000)] == ["0.01 s", "5 s", "99 s", "5 min", "2.5 h"]
+
+
+def test_light_models_exist() -> None:
+    assert set(LIGHT_MODELS) <= MODELS.keys()
+
+
+def test_a_refused_run_leaves_nothing_behind(
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial step is pretended to take an hour a picture."""
+    monkeypatch.setattr(plan, "time_picture", lambda *arguments: 3600.0)
+    settings = make_settings({**tiny, "epochs": None, "time": 5})
+    with pytest.raises(ConfigError, match="times the 5 s asked for"):
+        run_training(settings, tiny_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_was_left_open_shrinks_and_says_so(
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds a picture: a step of the usual three is too long for 34 s, one of two is not."""
+    monkeypatch.setattr(plan, "time_picture", lambda *arguments: 10.0)
+    open_batch = {**tiny, "batch": None, "epochs": None, "time": 34, "validations": 1}
+    settings = make_settings(open_batch)
+    accelerator = make_accelerator(settings)
+    found = plan.plan_run(settings, tiny_data, tmp_path / "run", accelerator)
+    assert found.job.config.batch == 2
+    assert [c.reason for c in found.job.choices if c.key == "batch"] == [
+        "smaller than usual, so that a step fits into the time"
+    ]
+    kept = plan.plan_run(make_settings({**open_batch, "batch": 4}), tiny_data, tmp_path / "run", accelerator)
+    assert kept.job.config.batch == 4, "what was asked for stays"
+    assert estimate(kept.model, kept.job.config, (12, 4), 10.0) == kept.estimate
