@@ -14,7 +14,7 @@ from torch import Tensor
 from denselab.build import create_model, model_preprocessing
 from denselab.data.feed.transforms import normalise
 from denselab.encoders import packaged
-from denselab.encoders.packaged import PACKAGES, Package, package_of, packaged_weights, timm_name
+from denselab.encoders.packaged import PACKAGES, Package, installed_encoders, package_of, packaged_weights, timm_name
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.weights import Weights
 
@@ -159,6 +159,7 @@ def test_a_package_that_is_not_there() -> None:
 
 
 def test_which_encoders_have_one() -> None:
+    assert LITE0 in installed_encoders()
     assert package_of(LITE0) is package_of(f"{LITE0}.in1k") is PACKAGES[LITE0]
     assert package_of(f"{LITE0}.another") is None
     assert package_of("resnet50") is None

@@ -32,6 +32,7 @@ NEWEST = {
     "preprocessing": {**SEEN, "fit": "inside", "pad_to": None},
     "scores": {},
     "crf": None,
+    "started_from": None,
 }
 
 
@@ -49,7 +50,16 @@ def test_what_the_later_ones_of_format_1_say_stays() -> None:
         "scores": {"miou": 0.5},
         "crf": CRF,
     }
-    assert {**current_config(later, "config.json"), "format": 1} == {**later, "written_by": None}
+    assert {**current_config(later, "config.json"), "format": 1} == {
+        **later,
+        "written_by": None,
+        "started_from": None,
+    }
+
+
+def test_the_second_does_not_say_what_the_training_started_from() -> None:
+    second = {**{key: value for key, value in NEWEST.items() if key != "started_from"}, "format": 2}
+    assert current_config(second, "config.json") == NEWEST
 
 
 def test_the_newest_is_read_as_it_is_written() -> None:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from denselab.checkpoint import read_folder
+from denselab.files import read_folder
 from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import load_segmenter

@@ -7,7 +7,7 @@ deviation 0.5. Their sha256 are pinned here; another file is not read. None of a
 """
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from denselab.encoders.weights import Weights, read_weights, sha256_of
@@ -75,14 +75,18 @@ def package_of(architecture: str) -> Package | None:
     return PACKAGES.get(name) if tag in ("", "in1k") else None
 
 
+def installed_encoders() -> list[str]:
+    """timm's names of the encoders whose package is installed; the files are not looked at."""
+    return [name for name, package in PACKAGES.items() if _installed(package) is not None]
+
+
 def packaged_weights(package: Package) -> Weights | str:
     """The weights in timm's names, or the reason why they cannot be had, such as a package that is not installed.
 
     Raises CheckpointError for a file with the right sha256 that cannot be read.
     """
-    try:
-        installed = distribution(package.name)
-    except PackageNotFoundError:
+    installed = _installed(package)
+    if installed is None:
         return f"{package.name} is not installed"
     path = Path(str(installed.locate_file(f"{package.name.replace('-', '_')}/{package.file}")))
     try:
@@ -93,6 +97,13 @@ def packaged_weights(package: Package) -> Weights | str:
         return f"{path} is not the known file of {package.name}: its sha256 begins with {digits[:8]}"
     found = read_weights(path, f"package {package.name} {installed.version}")
     return Weights({timm_name(name, package.depths): tensor for name, tensor in found.tensors.items()}, found.origin)
+
+
+def _installed(package: Package) -> Distribution | None:
+    try:
+        return distribution(package.name)
+    except PackageNotFoundError:
+        return None
 
 
 def timm_name(name: str, depths: tuple[int, ...]) -> str:

@@ -101,7 +101,9 @@ def _only_once(download: Download) -> Download:
         if hub.is_offline():
             return "HF_HUB_OFFLINE is set"
         if not _hub_failed:
-            logger.info(f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without")
+            logger.info(
+                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without"
+            )
             found = download(repo, filename)
             if isinstance(found, Path):
                 return found

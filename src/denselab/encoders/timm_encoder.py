@@ -139,7 +139,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     for module in backbone.modules():  # what timm keeps of its settings, else all weights a second time
         if isinstance(settings := getattr(module, "pretrained_cfg", None), dict):
             settings.pop("state_dict", None)
-    return cast(nn.Module, backbone)
+    return backbone
 
 
 def _classifiers(name: str) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from denselab.tensors import read_torch_file, unpack_tensors
 from denselab.encoders.origin import Origin
 from denselab.errors import CheckpointError
+from denselab.tensors import read_torch_file, unpack_tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 1  the first; what was added to it in the course of time may be missing: preprocessing's `fit` and `pad_to`, the architecture's
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  everything is there, and `written_by`
+3  `started_from`: what the training started from, null where that is not known
 """
 
 from collections.abc import Mapping
@@ -10,12 +11,12 @@ from typing import Any
 
 from denselab.migration import Record, migrated, ours, stamped, writer
 
-FORMAT = 2
+FORMAT = 3
 
 
 def current_config(config: Mapping[str, Any], source: str) -> Record:
     """The config of a model folder in the newest form. Raises CheckpointError that names the source."""
-    return migrated(config, {1: _from_1}, source)
+    return migrated(config, {1: _from_1, 2: _from_2}, source)
 
 
 def stamped_config(config: Mapping[str, Any]) -> Record:
@@ -34,6 +35,10 @@ def _from_1(config: Record) -> Record:
         "architecture": architecture,
         "preprocessing": preprocessing,
     }
+
+
+def _from_2(config: Record) -> Record:
+    return {"started_from": None, **config}
 
 
 def told_misfit(misfit: str, name: str, config: Mapping[str, Any]) -> str:

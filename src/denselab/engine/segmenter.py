@@ -21,6 +21,7 @@ from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.feed.resample import resize_image
 from denselab.data.feed.transforms import fit_size, normalise
+from denselab.encoders.origin import Origin, stored_origin
 from denselab.encoders.weights import Weights
 from denselab.engine.formats import current_config, stamped_config, told_misfit
 from denselab.errors import CheckpointError, ConfigError, DataError
@@ -118,6 +119,7 @@ class Segmenter:
     """A network in evaluation mode on its device, its label table and its preprocessing.
 
     crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own size.
+    started_from: what its training started from; None where that is not known.
     """
 
     model: SegmentationModel
@@ -127,6 +129,7 @@ class Segmenter:
     device: torch.device
     scores: dict[str, Any]
     crf: Parameters | None = None
+    started_from: Origin | None = None
 
     def logits(self, images: Sequence[Image]) -> Tensor:
         """(B, K, h, w) float32 logits at the working size of pictures (h0, w0, 3) uint8 that all have one size."""
@@ -237,6 +240,7 @@ def save_segmenter(segmenter: Segmenter, folder: Path, card: str = "") -> None:
         "preprocessing": asdict(segmenter.preprocessing),
         "scores": segmenter.scores,
         "crf": None if segmenter.crf is None else asdict(segmenter.crf),
+        "started_from": None if segmenter.started_from is None else asdict(segmenter.started_from),
     }
     files = {
         WEIGHTS: pack_tensors(segmenter.model.state_dict()),
@@ -298,7 +302,8 @@ def load_segmenter(folder: str | Path, device: str = "auto", output_stride: int 
     model.load_state_dict(tensors)
     target = resolve_device(device)
     model = model.to(target).to(memory_format=torch.channels_last).eval()
-    return Segmenter(model, architecture, label_space, preprocessing, target, config["scores"], crf)
+    origin = stored_origin(config["started_from"])
+    return Segmenter(model, architecture, label_space, preprocessing, target, config["scores"], crf, origin)
 
 
 def find_misfit(model: SegmentationModel, tensors: Mapping[str, Tensor], source: str) -> str | None:
@@ -326,6 +331,7 @@ def model_card(segmenter: Segmenter) -> str:
     scores = "\n".join(f"- {name}: {value}" for name, value in segmenter.scores.items())
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     encoder += " with a CRF layer" if architecture.crf_layer else ""
+    started = f" Its training started from {segmenter.started_from}." if segmenter.started_from else ""
     height, width = segmenter.preprocessing.imgsz
     fitted = {
         "inside": f"fitted into {height}x{width}",
@@ -340,7 +346,7 @@ pipeline_tag: image-segmentation
 ---
 # {architecture.name}{encoder}, {space.num_classes} classes
 
-A semantic segmentation network trained with DenseLab. Pictures are {fitted}.
+A semantic segmentation network trained with DenseLab. Pictures are {fitted}.{started}
 
 ```python
 import denselab as dl

@@ -206,6 +206,7 @@ def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) 
             job.preprocessing,
             session.accelerator.device,
             scores,
+            started_from=job.started_from,
         )
         save_segmenter(segmenter, job.run / folder)
 
