@@ -15,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from denselab.files import read_folder
 from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.segmenter import load_segmenter
@@ -27,6 +26,7 @@ from denselab.errors import (
     ResourceError,
     TrainingDiverged,
 )
+from denselab.files import read_folder
 from denselab.labels import LabelSpace
 from denselab.training import loop
 from denselab.training import run as run_module

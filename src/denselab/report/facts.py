@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from denselab.encoders.origin import Origin, stored_origin
-
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, STAGES, SUMMARY, read_metrics
 
 
