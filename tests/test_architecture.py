@@ -13,11 +13,11 @@ ROOT = Path(denselab.__file__).parent
 LAYERS = [
     {"errors", "types", "labels", "console", "files", "migration", "paths"},
     {"config", "configs", "log", "runtime", "run_folder", "compiled"},
-    {"layers", "data", "losses", "crf", "evaluation"},
+    {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
     {"models"},
     {"crf_layer"},
-    {"build", "tensors", "memory", "visualize"},
+    {"build", "memory", "visualize"},
     {"engine"},
     {"inference"},
     {"measure"},

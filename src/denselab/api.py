@@ -49,7 +49,7 @@ def train(
 
     time: "30m", "1h30m", or a number of seconds; or epochs.
     imgsz: "360x480", (height, width) or one number; pixels.
-    pretrained: "auto", "yes", "no".
+    pretrained: weights that the encoder starts from: "auto", "yes", "no", a file or a hub id (denselab.encoders.pretrained).
     init: a model or run folder to start from, as far as its tensors fit.
     crf_layer: a dense CRF that learns, behind the network.
     stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is the

@@ -6,8 +6,9 @@ import logging
 import timm
 from torch import nn
 
-from denselab.encoders.pretrained import Pretrained, find_weights
+from denselab.encoders.pretrained import find_weights
 from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisation
+from denselab.encoders.weights import Weights
 from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
@@ -25,14 +26,15 @@ def create_model(
     encoder: str | None = None,
     output_stride: int | None = None,
     in_channels: int = 3,
-    pretrained: Pretrained = "no",
+    pretrained: str | Weights = "no",
     aux: bool = False,
 ) -> SegmentationModel:
     """The network `name` of MODELS: (B, in_channels, H, W) to (B, num_classes, H, W) for any H, W >= 1.
 
     encoder: a timm backbone where the network takes one; None: its default, or its own trunk. output_stride: 8 or 16 where
-    the network has a choice. pretrained: ImageNet weights of the encoder, see encoders.pretrained. aux: an auxiliary
-    head for `train_logits`. ConfigError for what the network does not have.
+    the network has a choice. pretrained: where the encoder's weights come from, "auto", "yes", "no", a file or a hub
+    id, see encoders.pretrained; or weights that `encoder_weights` has found. aux: an auxiliary head for `train_logits`.
+    ConfigError for what the network does not have.
     """
     entry = find_entry(name)
     if num_classes < 1 or in_channels < 1:
@@ -44,10 +46,23 @@ def create_model(
     if aux and not entry.aux:
         with_aux = [other for other, e in MODELS.items() if e.aux]
         raise ConfigError(f"model {name!r} has no auxiliary head; leave aux out, or use one of {with_aux}")
-    if encoder is None:
-        _say_no_weights(name, pretrained)
-    weights = None if encoder is None else find_weights(encoder, pretrained)
+    weights = pretrained if isinstance(pretrained, Weights) else encoder_weights(name, encoder, pretrained)
     return entry.build(ModelOptions(num_classes, in_channels, encoder, output_stride, weights, aux))
+
+
+def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights | None:
+    """The weights that network `name` on `encoder` (None: its default) starts from; None: from scratch.
+
+    pretrained: see encoders.pretrained. Raises ConfigError where weights were asked for and cannot be had.
+    """
+    encoder = _encoder_of(name, find_entry(name), encoder)
+    if encoder is not None:
+        return find_weights(encoder, pretrained)
+    if pretrained not in ("auto", "no"):
+        raise ConfigError(f"pretrained={pretrained}, but there are no ImageNet weights for {name!r}; use auto or no")
+    if pretrained == "auto":
+        logger.info(f"{name}: no ImageNet weights exist for it; training from scratch")
+    return None
 
 
 def model_preprocessing(name: str, encoder: str | None = None) -> Normalisation:
@@ -89,11 +104,3 @@ def _encoder_of(name: str, entry: ModelEntry, encoder: str | None) -> str | None
     if entry.encoders:
         raise ConfigError(f"model {name!r} stands on {' or '.join(map(repr, entry.encoders))}, got encoder {encoder!r}")
     raise ConfigError(f"model {name!r} has a trunk of its own, got encoder {encoder!r}; leave the encoder out")
-
-
-def _say_no_weights(name: str, pretrained: Pretrained) -> None:
-    """ImageNet weights were asked for a network that never had any."""
-    if pretrained == "yes":
-        raise ConfigError(f"pretrained=yes, but there are no ImageNet weights for {name!r}; use auto or no")
-    if pretrained == "auto":
-        logger.info(f"{name}: no ImageNet weights exist for it; training from scratch")

@@ -7,7 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from denselab.encoders.origin import Origin
 from denselab.encoders.timm_encoder import Stage, TimmEncoder, encoder_normalisation
+from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import CheckpointError, ConfigError
 
 
@@ -93,16 +95,23 @@ def test_weights_of_a_classifier_arrive(tmp_path: Path) -> None:
     torch.manual_seed(3)
     classifier = timm.create_model("test_resnet").eval()
     save_file(classifier.state_dict(), tmp_path / "model.safetensors")
-    encoder = TimmEncoder("test_resnet", weights=tmp_path / "model.safetensors").eval()
+    encoder = TimmEncoder("test_resnet", weights=read_weights(tmp_path / "model.safetensors")).eval()
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(encoder(image)[32], classifier.forward_features(image))
 
 
-def test_damaged_weights_are_named(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors.*test_resnet"):
-        TimmEncoder("test_resnet", weights=tmp_path / "model.safetensors")
+def test_weights_of_another_network_are_named() -> None:
+    """timm loads a backbone's weights leniently: of a file in other names nothing arrived, and nothing was said."""
+    origin = Origin("file w.pth", "0" * 64)
+    renamed = {f"module.{name}": tensor for name, tensor in timm.create_model("test_resnet").state_dict().items()}
+    with pytest.raises(
+        CheckpointError, match=r"file w\.pth: not the weights of 'test_resnet' \(they lack conv1\.0\.weight\)"
+    ):
+        TimmEncoder("test_resnet", weights=Weights(renamed, origin))
+    wider = timm.create_model("test_efficientnet").state_dict()
+    with pytest.raises(CheckpointError, match=r"file w\.pth: not the weights of 'test_resnet'"):
+        TimmEncoder("test_resnet", weights=Weights(wider, origin))
 
 
 def test_normalisation_is_the_backbone_s() -> None:

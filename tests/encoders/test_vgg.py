@@ -15,6 +15,7 @@ from denselab.encoders.vgg import (
     vgg_convolutions,
     vgg_normalisations,
 )
+from denselab.encoders.weights import read_weights
 from denselab.errors import CheckpointError
 from denselab.layers.geometry import Grid
 
@@ -112,7 +113,7 @@ def test_imagenet_weights_arrive(names: str, tmp_path: Path) -> None:
     state = thin_state(names)
     save_file(state, tmp_path / "model.safetensors")
     trunk, classifier = VGG16(blocks=THIN), VGG16Classifier(in_channels=4, channels=5)
-    load_imagenet_weights(trunk, classifier, tmp_path / "model.safetensors")
+    load_imagenet_weights(trunk, classifier, read_weights(tmp_path / "model.safetensors"))
     assert torch.equal(trunk.conv1_2.weight, state["features.2.weight"])
     assert torch.equal(trunk.conv5_3.bias, state["features.28.bias"])
     fc6 = state.get("pre_logits.fc1.weight", state.get("classifier.0.weight"))
@@ -129,7 +130,7 @@ def test_convolutions_by_name(names: str, tmp_path: Path) -> None:
     """Both names' files give the same tensors, fully connected layers as convolutions."""
     state = thin_state(names)
     save_file(state, tmp_path / "model.safetensors")
-    found = vgg_convolutions(tmp_path / "model.safetensors")
+    found = vgg_convolutions(read_weights(tmp_path / "model.safetensors"))
     assert list(found)[:2] + list(found)[-3:] == ["conv1_1", "conv1_2", "conv5_3", "fc6", "fc7"]
     assert [tuple(found[n][0].shape) for n in ("conv1_1", "fc6", "fc7")] == [(2, 3, 3, 3), (5, 4, 7, 7), (5, 5, 1, 1)]
     assert torch.equal(found["conv5_3"][0], state["features.28.weight"])
@@ -151,14 +152,14 @@ def test_weights_of_vgg16_bn(tmp_path: Path) -> None:
         state |= {f"features.{number}.{n}": v for n, v in values.items()}
     save_file(state, path)
     trunk = VGG16(blocks=THIN, batch_norm=True)
-    load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), path)
+    load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), read_weights(path))
     assert torch.equal(trunk.get_parameter("conv1_2.weight"), state["features.3.weight"])
     assert torch.equal(trunk.get_parameter("bn1_2.weight"), state["features.4.weight"])
     assert torch.equal(trunk.get_buffer("bn5_3.running_var"), state["features.41.running_var"])
-    assert set(vgg_normalisations(path)) == {n for n, _ in trunk.named_children() if n.startswith("bn")}
+    assert set(vgg_normalisations(read_weights(path))) == {n for n, _ in trunk.named_children() if n.startswith("bn")}
     save_file(thin_state("timm"), path)
     with pytest.raises(CheckpointError, match="not the weights of an ImageNet VGG-16"):
-        load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), path)
+        load_imagenet_weights(trunk, VGG16Classifier(0, 4, 5, batch_norm=True), read_weights(path))
 
 
 TORCHVISION_BN = "cbrcbrp" * 2 + "cbrcbrcbrp" * 3  # convolution, batch normalisation, ReLU, pool
@@ -169,7 +170,9 @@ def test_other_inputs_get_the_rgb_kernels_summed(tmp_path: Path) -> None:
     save_file(thin_state("timm"), tmp_path / "model.safetensors")
     nets = {channels: VGG16(channels, blocks=THIN) for channels in (1, 3)}
     for trunk in nets.values():
-        load_imagenet_weights(trunk, VGG16Classifier(in_channels=4, channels=5), tmp_path / "model.safetensors")
+        load_imagenet_weights(
+            trunk, VGG16Classifier(in_channels=4, channels=5), read_weights(tmp_path / "model.safetensors")
+        )
     grey = torch.randn(1, 1, 32, 32)
     torch.testing.assert_close(
         nets[1](grey)["pool1"], nets[3](grey.expand(1, 3, 32, 32))["pool1"], atol=1e-4, rtol=1e-4
@@ -178,12 +181,10 @@ def test_other_inputs_get_the_rgb_kernels_summed(tmp_path: Path) -> None:
 
 def test_a_wrong_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    for content in ("missing", "garbage", "other names", "other shapes"):
-        if content == "garbage":
-            path.write_bytes(b"not a safetensors file")
-        elif content == "other names":
+    for content in ("other names", "other shapes"):
+        if content == "other names":
             save_file({"stem.weight": torch.zeros(1)}, path)
-        elif content == "other shapes":
+        else:
             save_file({n: torch.zeros(7) for n in thin_state("timm")}, path)
         with pytest.raises(CheckpointError, match=r"model\.safetensors: not the weights of an ImageNet VGG-16"):
-            load_imagenet_weights(VGG16(blocks=THIN), VGG16Classifier(in_channels=4, channels=5), path)
+            load_imagenet_weights(VGG16(blocks=THIN), VGG16Classifier(in_channels=4, channels=5), read_weights(path))

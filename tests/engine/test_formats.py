@@ -34,6 +34,7 @@ NEWEST = {
     "preprocessing": {**SEEN, "fit": "inside", "pad_to": None},
     "scores": {},
     "crf": None,
+    "started_from": None,
 }
 
 
@@ -51,7 +52,11 @@ def test_what_the_later_ones_of_format_1_say_stays() -> None:
         "scores": {"miou": 0.5},
         "crf": CRF,
     }
-    assert {**current_config(later, "config.json"), "format": 1} == {**later, "written_by": None}
+    assert {**current_config(later, "config.json"), "format": 1} == {
+        **later,
+        "written_by": None,
+        "started_from": None,
+    }
 
 
 def test_the_newest_is_read_as_it_is_written() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.vgg import VGG16
+from denselab.encoders.weights import read_weights
 from denselab.models.base import ModelOptions
 from denselab.models.deconvnet import BottleneckNorm, DeconvNet, build_deconvnet, load_vgg_weights
 
@@ -224,7 +225,7 @@ def vgg_file(path: Path, *, batch_norm: bool) -> dict[str, Tensor]:
 def test_imagenet_weights(batch_norm: bool, tmp_path: Path) -> None:
     """The encoder, fc6 and fc7 start from VGG-16; only a vgg16_bn file has something to say about the normalisation."""
     state, model = vgg_file(tmp_path / "vgg.safetensors", batch_norm=batch_norm), thin()
-    load_vgg_weights(model, tmp_path / "vgg.safetensors", batch_norm=batch_norm)
+    load_vgg_weights(model, read_weights(tmp_path / "vgg.safetensors"), batch_norm=batch_norm)
     own = model.state_dict()
     last = 40 if batch_norm else 28  # of features.N: conv5_3
     assert torch.equal(own["encoder.conv1_1.weight"], state["features.0.weight"])
@@ -240,7 +241,7 @@ def test_imagenet_weights(batch_norm: bool, tmp_path: Path) -> None:
 def test_the_narrow_variant_takes_the_encoder_s_weights_only(tmp_path: Path) -> None:
     state, model = vgg_file(tmp_path / "vgg.safetensors", batch_norm=False), thin(fc_channels=10)
     before = model.fc7.weight.clone()
-    load_vgg_weights(model, tmp_path / "vgg.safetensors", batch_norm=False)
+    load_vgg_weights(model, read_weights(tmp_path / "vgg.safetensors"), batch_norm=False)
     assert torch.equal(model.state_dict()["encoder.conv2_1.weight"], state["features.5.weight"])
     assert torch.equal(model.fc7.weight, before)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import WideConv2d, decimated, load_atrous_weights
+from denselab.encoders.weights import read_weights
 from denselab.errors import CheckpointError, ConfigError
 from denselab.inspection.table import layer_table
 from denselab.losses import LossTerm, create_loss
@@ -302,7 +303,7 @@ def imagenet_file(path: Path, batch_norm: bool) -> dict[str, Tensor]:
 def test_imagenet_weights_arrive(batch_norm: bool, tmp_path: Path) -> None:
     state = imagenet_file(tmp_path / "vgg.safetensors", batch_norm)
     encoder = VGG16FieldOfView(replace(LARGE_FOV, channels=4), 4, batch_norm=batch_norm, blocks=THIN)
-    load_atrous_weights(encoder, tmp_path / "vgg.safetensors")
+    load_atrous_weights(encoder, read_weights(tmp_path / "vgg.safetensors"))
     own = encoder.state_dict()
     assert torch.equal(own["conv1_2.weight"], state["features.3.weight" if batch_norm else "features.2.weight"])
     assert own["conv1_1.weight"].shape == (4, 4, 3, 3)
@@ -317,10 +318,10 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     imagenet_file(tmp_path / "vgg.safetensors", batch_norm=False)
     wider = VGG16FieldOfView(replace(LARGE_FOV, channels=4), blocks=((8, 8), *THIN[1:]))
     with pytest.raises(CheckpointError, match=r"vgg\.safetensors: not the weights"):
-        load_atrous_weights(wider, tmp_path / "vgg.safetensors")
+        load_atrous_weights(wider, read_weights(tmp_path / "vgg.safetensors"))
     normed = VGG16FieldOfView(replace(LARGE_FOV, channels=4), blocks=THIN, batch_norm=True)
     with pytest.raises(CheckpointError, match=r"vgg\.safetensors: not the weights"):
-        load_atrous_weights(normed, tmp_path / "vgg.safetensors")
+        load_atrous_weights(normed, read_weights(tmp_path / "vgg.safetensors"))
 
 
 @pytest.fixture(scope="module", params=[LARGE_FOV, KERNEL_4X4], ids=["pools of 3", "pools of 2"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.resnet import Bottleneck
+from denselab.encoders.weights import read_weights
 from denselab.errors import ConfigError
 from denselab.inspection.table import layer_table
 from denselab.losses import LossTerm, create_loss, loss_with_auxiliary
@@ -249,7 +250,7 @@ def test_imagenet_weights_arrive_and_freeze_the_normalisation(tmp_path: Path) ->
         shapes = caffe_resnet().state_dict()
     state = {n: torch.full(t.shape, 0.25).half() for n, t in shapes.items() if not n.endswith("num_batches_tracked")}
     save_file(state, tmp_path / "resnet101.safetensors")
-    model = build_deeplab_v2_resnet(ModelOptions(2, weights=tmp_path / "resnet101.safetensors")).train()
+    model = build_deeplab_v2_resnet(ModelOptions(2, weights=read_weights(tmp_path / "resnet101.safetensors"))).train()
     block = model.get_submodule("encoder.layer4.2")
     assert isinstance(block, Bottleneck)
     assert torch.equal(block.conv3.weight, torch.full_like(block.conv3.weight, 0.25))

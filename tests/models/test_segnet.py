@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from denselab.encoders.weights import read_weights
 from denselab.models.base import ModelOptions, SegmentationModel
 from denselab.models.segnet import SegNet, SegNetBasic, build_segnet, build_segnet_basic, load_vgg_weights
 
@@ -274,7 +275,7 @@ def test_imagenet_weights_of_the_encoder(batch_norm: bool, tmp_path: Path) -> No
     save_file(state, tmp_path / "vgg.safetensors")
     model = thin()
     assert isinstance(model, SegNet)
-    load_vgg_weights(model, tmp_path / "vgg.safetensors", batch_norm=batch_norm)
+    load_vgg_weights(model, read_weights(tmp_path / "vgg.safetensors"), batch_norm=batch_norm)
     own, last = model.state_dict(), 40 if batch_norm else 28  # of features.N: conv5_3
     assert torch.equal(own["conv1_1.weight"], state["features.0.weight"])
     assert torch.equal(own["conv5_3.bias"], state[f"features.{last}.bias"])

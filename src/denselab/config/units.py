@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)"
 DURATION = re.compile(rf"(?:({NUMBER})h)?(?:({NUMBER})m)?(?:({NUMBER})s)?")
+PRETRAINED_WORDS = ("auto", "yes", "no")
 BARE = re.compile(rf"{NUMBER}|.*[hm]{NUMBER}")  # "10", "1h30"
 
 
@@ -41,6 +42,17 @@ def parse_duration(value: Any) -> Any:
 def word_of_bool(value: Any) -> Any:
     """ "yes" or "no" for True or False: YAML reads a bare `no` as a truth value."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def parse_pretrained(value: Any) -> Any:
+    """ "auto", "yes" or "no" also for a truth value, and by their form a file or a hub id; a mistyped word is neither.
+
+    What they mean stands in denselab.encoders.pretrained. Raises ValueError.
+    """
+    word = word_of_path(word_of_bool(value))
+    if not isinstance(word, str) or word in PRETRAINED_WORDS or re.search(r"[/\\]|\.\w+$", word):
+        return word
+    raise ValueError("give auto, yes, no, a file such as weights.safetensors, or a hub id owner/name")
 
 
 def word_of_path(value: Any) -> Any:

@@ -5,7 +5,6 @@ pool4 and pool5 have no stride, conv5 dilation 2 in its place. Why not encoders.
 DeepLab's are of 3, pad 1, which put cell i of each map on pixel stride * i.
 """
 
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, vgg_convolutions, vgg_normalisations
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -124,21 +124,21 @@ def decimated(fc6: Tensor, fc7: Tensor, kernel: int, channels: int) -> tuple[Ten
     return fc6[::units, :, ::taps, ::taps][:channels], fc7[::units, ::units][:channels, :channels]
 
 
-def load_atrous_weights(trunk: AtrousVGG16, path: Path) -> None:
-    """Copies an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation) from safetensors, every fc6 and fc7 decimated.
+def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
+    """Copies an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation), every fc6 and fc7 decimated.
 
-    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. CheckpointError names the file.
+    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. CheckpointError names the source.
     """
-    found = vgg_convolutions(path)
+    found = vgg_convolutions(weights)
     (fc6, bias6), (fc7, bias7) = found.pop("fc6"), found.pop("fc7")
     for name, layer in trunk.named_children():
         if isinstance(layer, nn.Conv2d) and name.startswith("fc6"):
             following = cast(nn.Conv2d, trunk.get_submodule(name.replace("fc6", "fc7")))
-            weights = decimated(fc6, fc7, layer.kernel_size[0], layer.out_channels)
+            taken = decimated(fc6, fc7, layer.kernel_size[0], layer.out_channels)
             units = len(bias6) // layer.out_channels
-            found[name] = (weights[0], bias6[::units])
-            found[name.replace("fc6", "fc7")] = (weights[1], bias7[:: len(bias7) // following.out_channels])
-    norms = vgg_normalisations(path) if trunk.batch_norm else {}
+            found[name] = (taken[0], bias6[::units])
+            found[name.replace("fc6", "fc7")] = (taken[1], bias7[:: len(bias7) // following.out_channels])
+    norms = vgg_normalisations(weights) if trunk.batch_norm else {}
     try:
         for name, (weight, bias) in found.items():
             fitting = adapt_input_conv(trunk.in_channels, weight) if name == "conv1_1" else weight
@@ -148,5 +148,5 @@ def load_atrous_weights(trunk: AtrousVGG16, path: Path) -> None:
     except (RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not the weights of this VGG-16 ({reason}); remove it and fetch it anew"
+            f"{weights}: not the weights of this VGG-16 ({reason}); fetch them anew, or choose others"
         ) from error

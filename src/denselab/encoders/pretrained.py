@@ -1,85 +1,113 @@
-"""Where ImageNet weights come from: the local hub cache, else the hub, as safetensors only; no pickle is ever loaded."""
+"""Which ImageNet weights an encoder starts from, and where they are looked for. No pickle is ever run.
+
+`pretrained` is a word, a file or a hub id:
+    auto        the first that is there of: the hub's cache on this machine, an installed package (encoders.packaged), the
+                hub itself; else from scratch. The hub is asked at most once in a process, and that is said
+    yes         the same, but it is an error if there are none
+    no          from scratch
+    a file      safetensors, or a bare state dict as torch.save writes it
+    owner/name  model.safetensors of that repository: the hub's cache, else the hub
+With HF_HUB_OFFLINE=1 the hub is never asked. The log names the source that was used and its sha256.
+"""
 
 import logging
-import os
-import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import timm
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
+from denselab.encoders import hub
+from denselab.encoders.packaged import package_of, packaged_weights
+from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-Pretrained = Literal["auto", "yes", "no"]
+WORDS = ("auto", "yes", "no")
+HUB_FILE = "model.safetensors"
 
-HUB_ANSWER_SECONDS = 6.0  # no answer by then: as good as no network (the hub client itself would retry for minutes)
+Download = Callable[[str, str], Path | str]
+
+_hub_failed: list[str] = []  # why the hub did not give what "auto" asked it for; it is not asked again
 
 
-def find_weights(architecture: str, pretrained: Pretrained) -> Path | None:
-    """The safetensors file with timm's default ImageNet weights of `architecture`; None: train from scratch.
+def find_weights(architecture: str, pretrained: str, download: Download = hub.download) -> Weights | None:
+    """The weights that `pretrained` (see above) means for timm's `architecture`; None: train from scratch.
 
-    pretrained: "no" looks nowhere; "yes" raises ConfigError when they cannot be had; "auto" says so in one line and
-    goes on. The cache is HF_HUB_CACHE; with HF_HUB_OFFLINE=1 nothing is downloaded.
+    download: (repository, file) to the local file, or to the reason why there is none.
+    Raises ConfigError where weights that were asked for cannot be had, CheckpointError for a damaged file.
     """
     if pretrained == "no":
         return None
-    found = _cached_or_downloaded(architecture)
-    if isinstance(found, Path):
+    if pretrained not in WORDS:
+        return _named_weights(architecture, pretrained, download)
+    found = _imagenet_weights(architecture, _only_once(download) if pretrained == "auto" else download)
+    if isinstance(found, Weights):
         return found
+    package = package_of(architecture)
+    remedy = f"`{package.wish}` brings them" if package else "put them into the hub's cache, or give a file"
     if pretrained == "yes":
         raise ConfigError(
-            f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}. "
-            "Use pretrained=auto to go on without them, or fill the hub cache on a machine with a network"
+            f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}; "
+            f"{remedy}; or use pretrained=auto to go on without them"
         )
-    logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch")
+    logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
     return None
 
 
-def _cached_or_downloaded(architecture: str) -> Path | str:
-    """The local file, or the reason why there is none."""
+def _named_weights(architecture: str, place: str, download: Download) -> Weights:
+    """The weights of a file or of a hub id."""
+    if not timm.is_model(architecture):
+        raise ConfigError(
+            f"pretrained={place}: there is no way to put weights of others into the trunk {architecture!r}"
+        )
+    path = Path(place).expanduser()
+    if path.exists():
+        return read_weights(path)
+    if place.count("/") != 1 or place.startswith((".", "~")) or path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        raise ConfigError(
+            f"pretrained={place}: no such file; give auto, yes, no, a file of weights, or a hub id owner/name"
+        )
+    found = hub.cached_file(place, HUB_FILE) or download(place, HUB_FILE)
+    if isinstance(found, str):
+        raise ConfigError(f"pretrained={place}: no such file, and no weights from the hub's {place}: {found}")
+    return read_weights(found, f"hub {place}")
+
+
+def _imagenet_weights(architecture: str, download: Download) -> Weights | str:
+    """timm's default weights, or the reason why there are none: the hub's cache, a package, the hub."""
     settings = timm.get_pretrained_cfg(architecture)
     if settings is None or not settings.hf_hub_id:
         return "timm names no weights on the hub for it"
-    repo = settings.hf_hub_id
-    filename = settings.hf_hub_filename or "model.safetensors"
+    repo, filename = settings.hf_hub_id, settings.hf_hub_filename or HUB_FILE
     if not filename.endswith(".safetensors"):
         return f"they exist as {filename} only, and pickles are not loaded"
-    cache_dir = os.environ.get("HF_HUB_CACHE") or None
-    cached = try_to_load_from_cache(repo, filename, cache_dir=cache_dir)
-    if isinstance(cached, str):
-        return Path(cached)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return "not in the cache, and HF_HUB_OFFLINE is set"
-    if (reason := _unreachable(hf_hub_url(repo, filename))) is not None:
-        return f"not in the cache, and the hub does not give them: {reason}"
-    try:
-        return Path(hf_hub_download(repo, filename, cache_dir=cache_dir))
-    except Exception as error:  # the client's errors have no common base: HTTP, OS, its own
-        return f"the download failed: {_first_line(error)}"
+    if (cached := hub.cached_file(repo, filename)) is not None:
+        return read_weights(cached, f"hub {repo}")
+    reasons = ["not in the hub's cache"]
+    if (package := package_of(architecture)) is not None:
+        packaged = packaged_weights(package)
+        if isinstance(packaged, Weights):
+            return packaged
+        reasons.append(packaged)
+    fetched = download(repo, filename)
+    return ", ".join((*reasons, fetched)) if isinstance(fetched, str) else read_weights(fetched, f"hub {repo}")
 
 
-def _unreachable(url: str, seconds: float = HUB_ANSWER_SECONDS) -> str | None:
-    """Why `url` does not answer within `seconds`, or None if it does.
+def _only_once(download: Download) -> Download:
+    """`download` that says what it does, and is not tried again in this process where it failed."""
 
-    In a thread of its own: a name server that is silent blocks longer than any timeout of the HTTP client.
-    """
-    outcome: list[str | None] = [f"no answer within {seconds:.0f} s"]
+    def announced(repo: str, filename: str) -> Path | str:
+        if hub.is_offline():
+            return "HF_HUB_OFFLINE is set"
+        if not _hub_failed:
+            logger.info(
+                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without"
+            )
+            found = download(repo, filename)
+            if isinstance(found, Path):
+                return found
+            _hub_failed.append(found)
+        return _hub_failed[0]
 
-    def ask() -> None:
-        try:
-            get_hf_file_metadata(url, timeout=seconds)
-            outcome.append(None)
-        except Exception as error:
-            outcome.append(_first_line(error))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return outcome[-1]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return announced

@@ -21,15 +21,13 @@ Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsam
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages, stages_ending_with
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1
@@ -179,25 +177,21 @@ def _plan(depth: int, output_stride: int, dilate_first: bool, multi_grid: MultiG
     return plan
 
 
-def load_resnet_weights(resnet: ResNet, path: Path) -> None:
-    """Copies an ImageNet ResNet in timm's or torchvision's names from a safetensors file; its classifier is left out.
+def load_resnet_weights(resnet: ResNet, weights: Weights) -> None:
+    """Copies an ImageNet ResNet in timm's or torchvision's names; its classifier is left out.
 
     Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. Raises CheckpointError that
-    names the file: unreadable, or of another depth.
+    names the source: of another depth, or of another network.
     """
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: unreadable ({error}); remove it and fetch it anew") from error
-    own = resnet.state_dict()
+    state, own = weights.tensors, resnet.state_dict()
     if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
-        raise CheckpointError(f"{path} holds {extra[0]}, which this ResNet has not; choose the depth it is of")
+        raise CheckpointError(f"{weights} holds {extra[0]}, which this ResNet has not; choose the depth they are of")
     try:
         resnet.load_state_dict({name: _fitting(name, state, like) for name, like in own.items()})
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
-            f"{path}: not the weights of this ResNet ({reason}); remove it and fetch it anew, or choose the depth it is of"
+            f"{weights}: not the weights of this ResNet ({reason}); fetch them anew, or choose the depth they are of"
         ) from error
 
 

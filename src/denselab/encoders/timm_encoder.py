@@ -1,9 +1,10 @@
 """Any timm backbone as an encoder: a picture in, one feature map per stride out."""
 
 import difflib
-from contextlib import suppress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -12,6 +13,7 @@ from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages, below
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError
 from denselab.layers.pad import pad_to_multiple
 
@@ -28,7 +30,8 @@ class TimmEncoder(nn.Module):
     """A timm backbone that gives its feature maps by stride.
 
     name: any timm model that has feature maps. output_stride: 8 or 16 replaces later strides by dilation; None keeps
-    the network's own. weights: a safetensors file in timm's names, see encoders.pretrained; None: timm's initialisation.
+    the network's own. weights: in timm's names, see encoders.pretrained; what belongs to a classifier is left
+    out; None: timm's initialisation.
 
     Pictures of any size are padded at the bottom and right to a multiple of the largest stride, and to two cells at
     least: a map's cell then covers stride x stride pixels exactly, no map is too small for a kernel, and batch
@@ -36,7 +39,7 @@ class TimmEncoder(nn.Module):
     """
 
     def __init__(
-        self, name: str, *, in_channels: int = 3, output_stride: int | None = None, weights: Path | None = None
+        self, name: str, *, in_channels: int = 3, output_stride: int | None = None, weights: Weights | None = None
     ) -> None:
         super().__init__()
         self.name = name
@@ -129,14 +132,14 @@ def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Path | None) -> nn.Module:
+def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Weights | None) -> nn.Module:
     """timm's features_only network; its errors become ours."""
     check_encoder_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if output_stride not in (None, 32):  # 32 is the usual one; many that have it do not know the argument
         options["output_stride"] = output_stride
     if weights is not None:
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights.tensors)}}
     settings = timm.get_pretrained_cfg(name)
     # Networks made for one size have a switch to follow the picture's; its name differs between Swin's kin and ViT's.
     fixed = settings is not None and settings.fixed_input_size
@@ -147,10 +150,11 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
     try:
         return _create(name, options)
     except Exception as error:  # timm raises RuntimeError, TypeError, AssertionError, AttributeError, ... at its depths
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first, *others = (str(error).strip() or type(error).__name__).splitlines()
+        reason = f"{first} {others[0].strip()}" if others and first.endswith(":") else first
         if weights is not None and not isinstance(error, TypeError | AssertionError):  # those are of the build itself
             raise CheckpointError(
-                f"{weights}: not the weights of {name!r} ({reason}); remove it and fetch it anew"
+                f"{weights}: not the weights of {name!r} ({reason}); fetch them anew, or choose others"
             ) from error
         wish = "" if output_stride is None else f" with output_stride={output_stride}"
         raise ConfigError(
@@ -160,7 +164,46 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
-    return timm.create_model(name, **options)
+    with _missing_noted() as missing:
+        backbone = timm.create_model(name, **options)
+    if lacking := [m for m in missing if m.rpartition(".")[0] not in _classifiers(name)]:
+        raise RuntimeError(f"they lack {lacking[0]}")
+    for module in backbone.modules():  # what timm keeps of its settings, else all weights a second time
+        if isinstance(settings := getattr(module, "pretrained_cfg", None), dict):
+            settings.pop("state_dict", None)
+    return backbone
+
+
+def _classifiers(name: str) -> tuple[str, ...]:
+    """The last layers of a timm network, which it takes off the weights of a backbone, but not always off the backbone."""
+    settings = timm.get_pretrained_cfg(name)
+    layers = settings.classifier if settings is not None else None
+    return (layers,) if isinstance(layers, str) else tuple(layers or ())
+
+
+@contextmanager
+def _missing_noted() -> Iterator[list[str]]:
+    """Collects what timm says that weights lack; it loads a backbone without its classifier leniently, and goes on.
+
+    Of what they hold besides, the classifier as a rule, timm warns at each loading; that is not passed on.
+    """
+    logger = logging.getLogger("timm.models._builder")
+    missing: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if text.startswith("Missing keys ("):
+            missing.extend(text.split("(", 1)[1].split(")", 1)[0].split(", "))
+        return record.levelno >= logging.WARNING and not text.startswith("Unexpected keys (")
+
+    level = logger.level
+    logger.addFilter(note)
+    logger.setLevel(logging.INFO)
+    try:
+        yield missing
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(note)
 
 
 def check_encoder_name(name: str) -> None:

@@ -6,19 +6,17 @@ The variant with batch normalisation (not in the paper: Ioffe and Szegedy 2015, 
 torchvision's and timm's vgg16_bn: convolution with bias, normalisation, ReLU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.taps import Tap
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -156,14 +154,15 @@ class VGG16Classifier(nn.Module):
         return pool5.conv(self.fc6.kernel_size[0], pad=int(self.fc6.padding[0]))
 
 
-def vgg_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
     """{"conv1_1": (weight, bias), ..., "conv5_3", "fc6", "fc7"} of an ImageNet VGG-16 in timm's or torchvision's names.
 
     Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7, 7)
     in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`. CheckpointError names
     the file.
     """
-    with _vgg_file(path) as state:
+    state = weights.tensors
+    with _refusing(weights):
         found = {name: (state[f"{s}.weight"], state[f"{s}.bias"]) for name, s in _source_names(state).items()}
         for name, kernel in (("fc6", FC6_KERNEL), ("fc7", 1)):
             weight, bias = found[name]
@@ -171,9 +170,10 @@ def vgg_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
         return found
 
 
-def vgg_normalisations(path: Path) -> dict[str, dict[str, Tensor]]:
+def vgg_normalisations(weights: Weights) -> dict[str, dict[str, Tensor]]:
     """{"bn1_1": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}, ...} of an ImageNet vgg16_bn."""
-    with _vgg_file(path) as state:
+    state = weights.tensors
+    with _refusing(weights):
         found = {}
         for name, source in _source_names(state).items():
             if name.startswith("conv"):
@@ -184,42 +184,36 @@ def vgg_normalisations(path: Path) -> dict[str, dict[str, Tensor]]:
         return found
 
 
-def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, path: Path) -> None:
-    """Copies an ImageNet VGG-16 in timm's or torchvision's names from a safetensors file: RGB, mean/std preprocessing.
+def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, weights: Weights) -> None:
+    """Copies an ImageNet VGG-16 in timm's or torchvision's names: RGB, mean/std preprocessing.
 
     Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does; a trunk with batch
-    normalisation needs the file of vgg16_bn. CheckpointError names the file.
+    normalisation needs those of vgg16_bn. CheckpointError names the source.
     """
-    convolutions = vgg_convolutions(path)
-    with _refusing(path):
+    convolutions = vgg_convolutions(weights)
+    with _refusing(weights):
         for name, (weight, bias) in convolutions.items():
             layer = cast(nn.Conv2d, (classifier if name in ("fc6", "fc7") else trunk).get_submodule(name))
             if name == "conv1_1" and layer.in_channels != weight.shape[1]:
                 weight = adapt_input_conv(layer.in_channels, weight)
             layer.load_state_dict({"weight": weight, "bias": bias})
-        for name, values in vgg_normalisations(path).items() if trunk.batch_norm else ():
+        for name, values in vgg_normalisations(weights).items() if trunk.batch_norm else ():
             trunk.get_submodule(name).load_state_dict(values)
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """What is wrong with a file's names or shapes becomes a CheckpointError that names it."""
+def _refusing(weights: Weights) -> Iterator[None]:
+    """What is wrong with names or shapes becomes a CheckpointError that names the source."""
     try:
         yield
-    except (OSError, SafetensorError, LookupError, RuntimeError, AttributeError) as error:
+    except (LookupError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not the weights of an ImageNet VGG-16 ({reason}); remove it and fetch it anew"
+            f"{weights}: not the weights of an ImageNet VGG-16 ({reason}); fetch them anew, or choose others"
         ) from error
 
 
-@contextmanager
-def _vgg_file(path: Path) -> Iterator[dict[str, Tensor]]:
-    with _refusing(path):
-        yield load_file(path)
-
-
-def _source_names(state: dict[str, Tensor]) -> dict[str, str]:
+def _source_names(state: Mapping[str, Tensor]) -> dict[str, str]:
     """{our layer: its name in the file}: `features.N` counts convolutions, normalisations, ReLUs and pools."""
     per_convolution = 3 if "features.1.weight" in state else 2  # with or without a normalisation before the ReLU
     pairs: dict[str, str] = {}

@@ -10,13 +10,14 @@ def model_card(spec: ModelSpec) -> str:
     scores = "\n".join(f"- {name}: {value}" for name, value in spec.scores.items())
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     encoder += " with a CRF layer" if architecture.crf_layer else ""
+    started = f" Its training started from {spec.started_from}." if spec.started_from else ""
     return f"""---
 library_name: denselab
 pipeline_tag: image-segmentation
 ---
 # {architecture.name}{encoder}, {space.num_classes} classes
 
-A semantic segmentation network trained with DenseLab. Pictures are {_fitted(spec.preprocessing)}.
+A semantic segmentation network trained with DenseLab. Pictures are {_fitted(spec.preprocessing)}.{started}
 
 ```python
 import denselab as dl

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from denselab.crf import Parameters
+from denselab.encoders.origin import stored_origin
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
@@ -38,6 +39,7 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         "preprocessing": asdict(spec.preprocessing),
         "scores": spec.scores,
         "crf": None if spec.crf is None else asdict(spec.crf),
+        "started_from": None if spec.started_from is None else asdict(spec.started_from),
     }
     files = {
         WEIGHTS: pack_tensors(engine.network.state_dict()),
@@ -113,6 +115,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
             preprocessing,
             config["scores"],
             Parameters(**config["crf"]) if config["crf"] else None,
+            stored_origin(config["started_from"]),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None

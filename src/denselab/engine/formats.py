@@ -2,7 +2,8 @@
 
 1  the first; what was added to it in the course of time may be missing: preprocessing's `fit`, `pad_to` and `white`, the
    architecture's `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
-2  everything is there, and `written_by`; unet_release joins the up-convolved map first, as its authors did
+2  everything is there, and `written_by`, and `started_from`: what the training started from, null where that is not known;
+   unet_release joins the up-convolved map first, as its authors did
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ def _from_1(config: Record) -> Record:
         "written_by": None,
         "scores": {},
         "crf": None,
+        "started_from": None,
         **config,
         "architecture": architecture,
         "preprocessing": preprocessing,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from denselab.crf import Parameters
 from denselab.data.feed.fit import fit_size
+from denselab.encoders.origin import Origin
 from denselab.errors import ConfigError
 from denselab.labels import LabelSpace
 from denselab.types import Fit
 
 if TYPE_CHECKING:
     from denselab.crf_layer.crf_rnn import CRFSettings
-    from denselab.encoders.pretrained import Pretrained
+    from denselab.encoders.weights import Weights
     from denselab.models.base import SegmentationModel
 
 RGB = tuple[float, float, float]
@@ -42,11 +43,10 @@ class Architecture:
 
             object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
 
-    def create(self, pretrained: Pretrained = "no") -> SegmentationModel:
-        """The network, its encoder with random or ImageNet weights."""
+    def create(self, pretrained: str | Weights = "no") -> SegmentationModel:
+        """The network. pretrained: the weights that its encoder starts from, as in build.create_model."""
         from denselab.build import create_model  # here: a spec is read without torch
         from denselab.crf_layer.with_crf import WithCRF
-        from denselab.models.deeplab_v2 import DeepLabV2
 
         model = create_model(
             self.name,
@@ -57,7 +57,7 @@ class Architecture:
             aux=self.aux,
             pretrained=pretrained,
         )
-        if self.frozen_norm and isinstance(model, DeepLabV2):
+        if self.frozen_norm:
             model.freeze_norm()
         return WithCRF(model, self.crf_layer) if self.crf_layer else model
 
@@ -108,6 +108,7 @@ class ModelSpec:
     scores: what the training measured, by name.
     crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own
         size; None where there are none.
+    started_from: what its training started from; None where that is not known.
     """
 
     architecture: Architecture
@@ -115,3 +116,4 @@ class ModelSpec:
     preprocessing: Preprocessing
     scores: Mapping[str, Any] = field(default_factory=dict)
     crf: Parameters | None = None
+    started_from: Origin | None = None

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages
+from denselab.encoders.weights import Weights
 from denselab.models.release import UNKNOWN, Release
 
 RUNNING_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # these keep running statistics
@@ -105,14 +105,14 @@ class ModelOptions:
     """What a builder in MODELS gets; checked by build.create_model before.
 
     encoder: a name that the entry allows, None for the network's own. output_stride: None for the encoder's or the
-    entry's own. weights: safetensors file of the encoder's ImageNet weights, None to start from scratch.
+    entry's own. weights: the encoder's, from ImageNet as a rule; None to start from scratch.
     """
 
     num_classes: int
     in_channels: int = 3
     encoder: str | None = None
     output_stride: int | None = None
-    weights: Path | None = None
+    weights: Weights | None = None
     aux: bool = False
 
 

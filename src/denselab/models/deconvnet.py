@@ -28,7 +28,6 @@ with 1024 channels 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutions, vgg_normalisations
+from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool
@@ -132,19 +132,19 @@ def decoder_widths(blocks: tuple[tuple[int, ...], ...], b: int) -> tuple[int, ..
     return (*(width,) * (layers - 1), blocks[max(b - 2, 0)][-1])
 
 
-def load_vgg_weights(model: DeconvNet, path: Path, *, batch_norm: bool) -> None:
+def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) -> None:
     """ImageNet VGG-16 into the encoder, fc6 and fc7 (these only where they have 4096 channels), as the paper starts.
 
     batch_norm: the file is vgg16_bn's and brings its normalisation; with vgg16's, as in the paper, that starts anew.
     CheckpointError names a file that is not what it should be.
     """
-    for name, (weight, bias) in vgg_convolutions(path).items():
+    for name, (weight, bias) in vgg_convolutions(weights).items():
         layer = (model if name in ("fc6", "fc7") else model.encoder).get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         if layer.out_channels == len(bias):
             weight = weight if layer.in_channels == weight.shape[1] else adapt_input_conv(layer.in_channels, weight)
             layer.load_state_dict({"weight": weight, "bias": bias})
-    for name, values in vgg_normalisations(path).items() if batch_norm else ():
+    for name, values in vgg_normalisations(weights).items() if batch_norm else ():
         model.encoder.get_submodule(name).load_state_dict(values)
 
 

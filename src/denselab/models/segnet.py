@@ -27,7 +27,6 @@ Expected on CamVid test (by the authors): SegNet 60.1 mIoU from 3,433 pictures (
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
@@ -35,6 +34,7 @@ from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, vgg_convolutions, vgg_normalisations
+from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool, max_pool_with_indices
@@ -216,16 +216,16 @@ def _initialise(model: nn.Module) -> None:
             nn.init.constant_(module.bias, SHIFT)
 
 
-def load_vgg_weights(model: SegNet, path: Path, *, batch_norm: bool) -> None:
+def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> None:
     """ImageNet VGG-16 into the encoder, as the paper starts; batch_norm: the file is vgg16_bn's and brings that too."""
-    for name, (weight, bias) in vgg_convolutions(path).items():
+    for name, (weight, bias) in vgg_convolutions(weights).items():
         if name in ("fc6", "fc7"):
             continue  # SegNet has none: that makes it small
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         weight = weight if layer.in_channels == weight.shape[1] else adapt_input_conv(layer.in_channels, weight)
         layer.load_state_dict({"weight": weight, "bias": bias})
-    for name, values in vgg_normalisations(path).items() if batch_norm else ():
+    for name, values in vgg_normalisations(weights).items() if batch_norm else ():
         model.get_submodule(name.replace("bn", "conv") + "_bn").load_state_dict(values)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from denselab.encoders.origin import Origin, stored_origin
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, STAGES, SUMMARY, read_metrics
 
 
@@ -39,6 +40,11 @@ class RunFacts:
         """The name of the data set's folder, or what the config calls the data."""
         root = str(self.dataset.get("root") or self.config.get("data") or "data")
         return Path(root).name or root
+
+    @property
+    def started_from(self) -> Origin | None:
+        """What the training started from; None for a run of before this was noted."""
+        return stored_origin(self.summary.get("started_from") or self.env.get("started_from"))
 
     @property
     def command(self) -> str:

@@ -144,6 +144,7 @@ def repeat_section(facts: RunFacts) -> Html:
         Html(f"<pre>{text(facts.command)}</pre>"),
         paragraph("All settings are in config.yaml beside this report, so this trains the same model again:"),
         Html(f"<pre>{text(again)}</pre>"),
+        *([paragraph(f"Training started from {facts.started_from}.")] if facts.started_from else []),
         *([details("What DenseLab chose, and why", reasons)] if choices else []),
         details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),
         details("Environment", key_values((key, _plain(value)) for key, value in facts.env.items())),

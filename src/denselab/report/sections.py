@@ -72,7 +72,7 @@ def headline(facts: RunFacts, evaluation: Evaluation, split: str) -> Html:
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in CONTENTS)
     return Html(
         f'<header><p class="brand">DenseLab report</p><h1>{text(facts.data_name)}</h1>'
-        f'<p class="lead">{text(facts.model_name)}, trained on {_trained_on(facts)} and measured on {text(pictures)} '
+        f'<p class="lead">{text(facts.model_name)}, trained {_trained_on(facts)} and measured on {text(pictures)} '
         f"it was not trained on, at each label map's own size.</p>"
         f'<div class="tiles">{"".join(tiles)}</div><nav aria-label="Contents">{links}</nav></header>'
     )
@@ -86,7 +86,8 @@ def _interval(evaluation: Evaluation) -> str:
 
 def _trained_on(facts: RunFacts) -> str:
     names = (facts.dataset.get("splits") or {}).get("train") or []
-    return f"{len(names)} pictures" if names else "its training pictures"
+    start = f"from {facts.started_from.source} " if facts.started_from else ""
+    return f"{start}on {len(names)} pictures" if names else f"{start}on its training pictures"
 
 
 def in_short(rows: Sequence[ClassRow], mistakes: Sequence[Mistake], evaluation: Evaluation, facts: RunFacts) -> Html:

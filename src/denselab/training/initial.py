@@ -1,5 +1,6 @@
 """Weights to start from that are another model's: what fits is copied, the rest starts fresh, and both are said."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
+from denselab.encoders.origin import Origin, stored_origin
 from denselab.engine.formats import current_config, current_weights
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_folder, unpack_json
@@ -29,6 +31,7 @@ class Initial:
     mean, std: RGB of pictures in 0..1.
     tensors: by name; empty where the run goes on and has its own.
     frozen_norm: as engine.spec.Architecture.
+    origin: the folder, what it started from in turn, and the sha256 of its weights; without that where the run goes on.
     """
 
     folder: Path
@@ -38,6 +41,7 @@ class Initial:
     std: RGB
     tensors: Mapping[str, Tensor]
     frozen_norm: bool
+    origin: Origin
 
 
 def read_initial(folder: str | Path, run: Path) -> Initial:
@@ -63,9 +67,18 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-        return Initial(found, network, _crf_settings(stored, source), *rgb, tensors, bool(stored["frozen_norm"]))
+        origin = _origin(found, stored_origin(config["started_from"]), files.get(WEIGHTS))
+        return Initial(
+            found, network, _crf_settings(stored, source), *rgb, tensors, bool(stored["frozen_norm"]), origin
+        )
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
+
+
+def _origin(folder: Path, before: Origin | None, weights: bytes | None) -> Origin:
+    """A model folder as what a training starts from. before: what its own training started from."""
+    source = f"model {folder}" + (f", which started from {before.source}" if before else "")
+    return Origin(source, hashlib.sha256(weights).hexdigest() if weights else None)
 
 
 def _crf_settings(architecture: Mapping[str, Any], source: str) -> Settings:

@@ -18,6 +18,7 @@ from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
+from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, Preprocessing
 from denselab.errors import ConfigError
@@ -37,6 +38,7 @@ class Job:
 
     image_sizes: (height, width) of some training pictures.
     class_pixels: (n, K) int64, of up to 1000 training pictures.
+    started_from: what its network's weights are before the first step.
     item_weights: how often each training picture is drawn; None: all alike.
     """
 
@@ -55,6 +57,7 @@ class Job:
     class_pixels: NDArray[np.int64]
     item_weights: NDArray[np.float64] | None
     pixel_weights: PixelWeights | None
+    started_from: Origin
 
     def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
         """The training loss of main and auxiliary logits."""
@@ -96,6 +99,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         class_pixels=pixels,
         item_weights=_item_weights(config, pixels, train_items),
         pixel_weights=_pixel_weights(config, dataset),
+        started_from=network.started_from,
     )
     return job, network.model
 

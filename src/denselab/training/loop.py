@@ -201,7 +201,8 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
     if session.accelerator.is_main_process:
-        spec = ModelSpec(job.architecture, job.dataset.label_space, job.preprocessing, scores)
+        space, origin = job.dataset.label_space, job.started_from
+        spec = ModelSpec(job.architecture, space, job.preprocessing, scores, started_from=origin)
         save_engine(TorchEngine(spec, session.judged, session.accelerator.device), job.run / folder)
 
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import torch
 
-from denselab.build import model_preprocessing
+from denselab.build import encoder_weights, model_preprocessing
 from denselab.config import Settings, merged
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
+from denselab.encoders.origin import SCRATCH, Origin
 from denselab.engine.spec import Architecture
 from denselab.models.base import SegmentationModel
+from denselab.run_folder import has_state
 from denselab.training.initial import read_initial, start_from
 from denselab.training.recipe import Choice, choose_network
+from denselab.training.records import read_start
 
 RGB = tuple[float, float, float]
 
@@ -24,6 +27,7 @@ class Network:
     settings: the user's, with the network's own keys settled.
     mean, std: RGB in 0..1, of the pictures that its first weights expect.
     choices: what was chosen for the user so far.
+    started_from: what its weights are before the first step.
     """
 
     model: SegmentationModel
@@ -32,6 +36,7 @@ class Network:
     mean: RGB
     std: RGB
     choices: tuple[Choice, ...]
+    started_from: Origin
 
 
 def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
@@ -45,17 +50,29 @@ def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
         settings = merged(merged(initial.crf, settings), initial.network)
     settings, chosen = choose_network(settings)
     architecture = _architecture(settings, num_classes, initial is not None and initial.frozen_norm)
-    model = architecture.create(settings.pretrained or "auto")
+    model, start = _first_model(architecture, settings.pretrained or "auto", run)
     # ImageNet weights freeze it too, and a network that cannot be frozen is not: what is stored is what it came to.
     architecture = replace(architecture, frozen_norm=model.norm_is_frozen)
     started = []
     if initial is not None and initial.tensors:
         frozen = "; batch normalisation stays frozen as it is there" if architecture.frozen_norm else ""
         started = [Choice("init", settings.init, start_from(model, initial) + frozen)]
+        start = initial.origin
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if isinstance(model, WithCRF):
         model.set_normalisation(mean, std)
-    return Network(model, architecture, settings, mean, std, (*started, *chosen))
+    return Network(model, architecture, settings, mean, std, (*started, *chosen), start)
+
+
+def _first_model(architecture: Architecture, pretrained: str, run: Path) -> tuple[SegmentationModel, Origin]:
+    """The network with its encoder's pretrained weights, and where they came from.
+
+    A run that goes on has all weights in last/: none are looked for again, and what it once started from stays on record.
+    """
+    if has_state(run) and (begun := read_start(run)):
+        return replace(architecture, frozen_norm=begun.frozen_norm).create(), begun.origin
+    weights = encoder_weights(architecture.name, architecture.encoder, pretrained)
+    return architecture.create("no" if weights is None else weights), weights.origin if weights else SCRATCH
 
 
 def _architecture(settings: Settings, num_classes: int, frozen_norm: bool) -> Architecture:

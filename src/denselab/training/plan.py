@@ -1,7 +1,7 @@
 """The plan of a run: what will be trained on what, what was chosen and why, what it will take. Said before it starts."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         f"{len(job.train_items)} training and {len(job.val_items)} validation pictures; "
         f"{accelerator.device.type.upper()}, {accelerator.num_processes} process(es)"
     )
+    records.say(f"training starts from {job.started_from}")
     for choice in job.choices:
         records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
     weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
@@ -119,9 +120,9 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
     """The files that say what the run is: config.yaml, env.json, dataset.json."""
     job = plan.job
     write_text(records.run / CONFIG, to_yaml(job.config))
-    records.write_json(
-        ENVIRONMENT, {**describe_environment(str(accelerator.device), accelerator.num_processes), "command": command}
-    )
+    environment = describe_environment(str(accelerator.device), accelerator.num_processes)
+    start = {"started_from": asdict(job.started_from), "frozen_norm": job.architecture.frozen_norm}
+    records.write_json(ENVIRONMENT, {**environment, "command": command, **start})
     dataset, space = job.dataset, job.dataset.label_space
     totals = job.class_pixels.sum(axis=0)
     records.write_json(

@@ -8,12 +8,14 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
-from denselab.files import describe_os_error, write_json, write_text
-from denselab.run_folder import LOG, METRICS, RESULTS, read_metrics
+from denselab.files import describe_os_error, unpack_json, write_json, write_text
+from denselab.run_folder import ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
 from denselab.training.state import GO_ON
 
@@ -80,6 +82,24 @@ class RunRecords:
             action()
         except OSError as error:
             raise ResourceError(describe_os_error(error, self.run)) from error
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run began with. frozen_norm: as engine's Architecture."""
+
+    origin: Origin
+    frozen_norm: bool
+
+
+def read_start(run: Path) -> Start | None:
+    """What env.json says that the run began with; None where it does not, as in runs of older versions."""
+    path = run / ENVIRONMENT
+    if not path.is_file():
+        return None
+    stored = unpack_json(path.read_bytes(), str(path))
+    origin = stored_origin(stored.get("started_from"))
+    return None if origin is None else Start(origin, stored.get("frozen_norm") is True)
 
 
 def describe_environment(device: str, processes: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,7 +33,12 @@ from denselab.training.step import Stepper, TrainOutputs
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended; summary.json holds the same. best_*: {"step", "miou", "val_loss"}. stopped: why."""
+    """How a run ended; summary.json holds the same.
+
+    best_*: {"step", "miou", "val_loss"}.
+    stopped: why.
+    started_from: what the first weights were: {"source": in words, "sha256": of the file, or None}.
+    """
 
     run: Path
     best_miou: dict[str, float] | None
@@ -41,6 +46,7 @@ class RunSummary:
     stopped: str
     seconds: float
     parameters: int
+    started_from: dict[str, str | None] = field(default_factory=dict)  # not in older files
 
 
 def run_training(
@@ -157,7 +163,8 @@ def finish(plan: Plan, session: Session, stopped: str, command: str) -> RunSumma
     if stopped == "signal" and state.best_miou is None:
         keep_model(job, session, MODEL, {"step": state.step, "note": "stopped before the first validation"})
     seconds = round(session.budget.elapsed, 2)
-    summary = RunSummary(job.run, state.best_miou, state.best_loss, stopped, seconds, plan.estimate.parameters)
+    parameters, start = plan.estimate.parameters, asdict(job.started_from)
+    summary = RunSummary(job.run, state.best_miou, state.best_loss, stopped, seconds, parameters, start)
     values = {key: value for key, value in vars(summary).items() if key != "run"}
     session.records.write_json(SUMMARY, {**values, "command": command})
     session.accelerator.wait_for_everyone()

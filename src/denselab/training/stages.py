@@ -247,4 +247,4 @@ def _read_stages(run: Path) -> list[Stage]:
 def _summary_of(run: Path) -> RunSummary:
     """How the last stage ended, from its summary.json."""
     stored = unpack_json((run / SUMMARY).read_bytes(), str(run / SUMMARY))
-    return RunSummary(run, **{key: stored[key] for key in RunSummary.__dataclass_fields__ if key != "run"})
+    return RunSummary(run, **{key: stored[key] for key in RunSummary.__dataclass_fields__ if key in stored})

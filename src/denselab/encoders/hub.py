@@ -1,0 +1,60 @@
+"""Safetensors files of the Hugging Face hub: from its local cache, else by its own client, with a limit on the waiting."""
+
+import os
+import threading
+from pathlib import Path
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+ANSWER_SECONDS = 6.0  # no answer by then: as good as no network (the hub client itself would retry for minutes)
+
+
+def cached_file(repo: str, filename: str) -> Path | None:
+    """The file in the hub's cache (HF_HUB_CACHE), None if it is not there. Uses no network."""
+    cached = try_to_load_from_cache(repo, filename, cache_dir=_cache())
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def download(repo: str, filename: str) -> Path | str:
+    """The file, fetched into the hub's cache, or the reason why it cannot be had."""
+    if is_offline():
+        return "HF_HUB_OFFLINE is set"
+    if (reason := unreachable(hf_hub_url(repo, filename))) is not None:
+        return f"the hub does not give them: {reason}"
+    try:
+        return Path(hf_hub_download(repo, filename, cache_dir=_cache()))
+    except Exception as error:  # the client's errors have no common base: HTTP, OS, its own
+        return f"the download failed: {_first_line(error)}"
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def unreachable(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
+    """Why `url` does not answer within `seconds`, or None if it does.
+
+    In a thread of its own: a name server that is silent blocks longer than any timeout of the HTTP client.
+    """
+    outcome: list[str | None] = [f"no answer within {seconds:.0f} s"]
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(url, timeout=seconds)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(_first_line(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return outcome[-1]
+
+
+def _cache() -> str | None:
+    return os.environ.get("HF_HUB_CACHE") or None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,60 @@
+"""Pretrained weights of an encoder as named tensors, read so that no code can run."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from denselab.encoders.origin import Origin
+from denselab.errors import CheckpointError
+from denselab.tensors import read_torch_file, unpack_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Tensors in timm's names (of VGG and ResNet in torchvision's too), and the file that they came from."""
+
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    origin: Origin
+
+    def __str__(self) -> str:
+        """The source, for error messages."""
+        return self.origin.source
+
+
+def read_weights(path: Path, source: str | None = None) -> Weights:
+    """A safetensors file, or else a bare state dict as torch.save wrote it, by torch's restricted reader.
+
+    source: what to call it in words; None: "file" and the path.
+    Raises CheckpointError that names the file: missing, damaged, unsafe, or no state dict.
+    """
+    source = source or f"file {path}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the weights {path}: {error.strerror}") from None
+    tensors: Any = unpack_tensors(content, str(path)) if path.suffix == ".safetensors" else read_torch_file(path)
+    if not is_state_dict(tensors):
+        raise CheckpointError(
+            f"{path} holds {type(tensors).__name__}; a bare state dict (names and tensors) was expected: "
+            "torch.save(model.state_dict(), ...) or safetensors"
+        )
+    return Weights(tensors, Origin(source, hashlib.sha256(content).hexdigest()))
+
+
+def is_state_dict(value: Any) -> bool:
+    """Whether it maps names to tensors, and nothing else."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
