@@ -87,8 +87,9 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
         raise ConfigError(f"{int((~np.isfinite(values)).sum())} of the probabilities are NaN or infinite")
     if not values.min() >= -BELOW_ZERO or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
         raise ConfigError(
-            f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
-            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits? is another axis the classes'?"
+            "probabilities must be in 0..1 and sum to 1 over the first axis, but they range from "
+            f"{values.min():.3g} to {values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; "
+            "are they logits? is another axis the classes'?"
         )
     return values
 
@@ -166,7 +167,8 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
     if values.shape == (labels, labels):
         return Compatibility(np.zeros(labels, np.float32), (-0.5 * (values + values.T)).astype(np.float32))
     raise ShapeError(
-        f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) or ({labels}, {labels})"
+        f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) "
+        f"or ({labels}, {labels})"
     )
 
 

@@ -193,8 +193,8 @@ def lattice_units(features: Features) -> NDArray[np.int64]:
             least, most = least - j * high[j - 1], most - j * low[j - 1]
         if not max(abs(least), abs(most)) < LARGEST_COORDINATE:
             raise ShapeError(
-                f"features reach {max(np.abs(low).max(), np.abs(high).max()):.3g} standard deviations, too far for a lattice; "
-                "use larger sigmas, or scale the features"
+                f"features reach {max(np.abs(low).max(), np.abs(high).max()):.3g} standard deviations, "
+                "too far for a lattice; use larger sigmas, or scale the features"
             )
         # 6 (d + 1): room for the vertices around a point and their neighbours
         bits.append(int(np.ceil(np.log2(most - least + 6 * (d + 1)))))

@@ -60,7 +60,7 @@ class DenseCRF:
         return self._flat(self._crf.infer(int(niter)).marginals)
 
     def startInference(self) -> tuple[NDArray[np.float32], None, None]:
-        """The marginals before the first update, and two placeholders that stepInference accepts to keep its signature."""
+        """The marginals before the first update, and two placeholders for stepInference's signature."""
         return self._flat(self._crf.start()), None, None
 
     def stepInference(self, Q: NDArray[np.float32], tmp1: Any = None, tmp2: Any = None) -> None:
