@@ -173,7 +173,7 @@ def grid(
 
 
 def fit(picture: Image, width: int, height: int) -> Image:
-    """The picture scaled to fit into width x height, keeping proportions; averaged if reduced, in blocks if enlarged."""
+    """The picture scaled to fit into width x height, keeping proportions: averaged if reduced, blocky if enlarged."""
     rows, columns = picture.shape[:2]
     factor = min(width / columns, height / rows)
     size = (max(round(columns * factor), 1), max(round(rows * factor), 1))
@@ -204,7 +204,7 @@ def _font(text: str, size: int) -> Font:
 
 
 def _drawable(text: str, font: Font) -> str:
-    """The text with ? for what cannot be drawn: Pillow without FreeType has only a Latin-1 font and raises otherwise."""
+    """The text with ? for what cannot be drawn: without FreeType, Pillow has only a Latin-1 font and raises."""
     return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")
 
 

@@ -28,12 +28,19 @@ EXAMPLES = 4  # per class, for the contact sheet
 class CheckReport:
     """What is in a data set.
 
-    complete: every file was read in full; False after a quick check, which samples.
-    pictures: {split: number of pictures}.
-    class_pixels: {split: {class name: pixels}}. ignored_pixels: {split: pixels}.
-    class_pictures: {class name: pictures that show it}.
-    sizes: ((H, W), number of pictures), most frequent first.
-    examples: {class name: names of the items that show most of it}.
+    root: of the data set
+    layout: its name
+    encoding: of the labels, in words
+    complete: every file was read in full; False after a quick check, which samples
+    label_space: the label table
+    pictures: {split: number of pictures}
+    class_pixels: {split: {class name: pixels}}
+    class_pictures: {class name: pictures that show it}
+    ignored_pixels: {split: pixels}
+    sizes: ((H, W), number of pictures), most frequent first
+    examples: {class name: names of the items that show most of it}
+    notes: for the user
+    faults: what is wrong
     """
 
     root: str

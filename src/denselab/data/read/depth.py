@@ -64,8 +64,10 @@ def peak(pixels: NDArray[Any]) -> int:
 def common_white(peaks: Sequence[int], declared: Sequence[int]) -> tuple[int, str]:
     """The number for white of a set of deep pictures, and why.
 
-    peaks: of the pictures that were looked at. declared: by their files, such as 4095.
-    What the files declare counts where no picture exceeds it: some writers fill all 16 bits from 12.
+    peaks: of the pictures that were looked at
+    declared: by their files, such as 4095
+
+    What the files declare counts if no picture exceeds it: some writers fill all 16 bits from 12.
     """
     largest = max(peaks, default=0)
     if declared and largest <= max(declared):

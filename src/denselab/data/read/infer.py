@@ -32,7 +32,11 @@ MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, 
 class Inferred:
     """The encoding and table of label files.
 
-    description: the encoding in words. notes: what was inferred, for the user. contents: of the files that were read.
+    encoding: how pixels become ids
+    table: the label table
+    description: the encoding in words
+    notes: what was inferred, for the user
+    contents: of the files that were read
     """
 
     encoding: Encoding
