@@ -41,11 +41,12 @@ class Shape:
     id: of the label table
     kind: of shape
     points: (N, 2) x, y in pixels
-    data: by kind, see below
+    data: depends on the kind, None for the others:
 
-    Kind mask: base64 PNG at points[0]. coco: its segmentation. rows: CVAT's run lengths in the box points[0],
-    points[1].
-    alpha: path of a PNG whose alpha is the mask.
+    - mask: base64 PNG, placed at points[0]
+    - coco: its segmentation
+    - rows: CVAT's run lengths in the box points[0], points[1]
+    - alpha: path of a PNG whose alpha is the mask
     """
 
     id: int
