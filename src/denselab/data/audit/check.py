@@ -109,11 +109,12 @@ def check_dataset(
 ) -> CheckReport:
     """Read pictures and labels and report what is there. Never writes.
 
-    dataset: an opened data set, or a path for `open_dataset`.
-    quick: read the headers of at most 1500 pictures and the pixels of 32; takes seconds even for large sets.
-    workers: threads; all cores unless given.
-    seed: chooses the pictures of a quick check, and the split of a path that has none.
-    quiet: show no progress.
+    dataset: an opened data set, or a path for `open_dataset`
+    quick: read the headers of at most 1500 pictures and the pixels of 32; takes seconds even for large sets
+    workers: threads; all cores unless given
+    seed: chooses the pictures of a quick check, and the split of a path that has none
+    quiet: show no progress
+
     Raises DataError where the data set cannot be opened.
     """
     if not isinstance(dataset, Dataset):

@@ -49,11 +49,13 @@ class Inferred:
 def infer_encoding(
     paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
 ) -> Inferred:
-    """The encoding and table of label files. Raises DataError where none is readable, or where two ways are possible.
+    """The encoding and table of label files.
 
-    names: of ids, from a names file or data.yaml.
-    kind: the encoding, where the user gives it.
-    limit: how many files to read.
+    names: of ids, from a names file or data.yaml
+    kind: the encoding, where the user gives it
+    limit: how many files to read
+
+    Raises DataError where none is readable, or where two ways are possible.
     """
     contents = scan(paths, limit)
     usable = [c for c in contents if not c.error]
