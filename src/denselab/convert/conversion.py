@@ -213,7 +213,7 @@ def _load(
     check_fit(own, mapped, reading.unused, optional, source)
     for entry in mapped:
         if not bool(entry.tensor.isfinite().all()):
-            raise CheckpointError(f"{source}: {entry.source} holds values that are not finite; fetch it anew")
+            raise CheckpointError(f"{source}: {entry.source} holds values that are not finite; download it again")
     given: dict[str, Tensor] = {entry.target: entry.tensor for entry in mapped}
     network.load_state_dict({**own, **given})
     untouched = tuple(name for name in own if name not in given and not name.endswith(COUNTER))

@@ -42,10 +42,10 @@ def _block(data: memoryview, handle: tuple[int, int]) -> memoryview:
     content = data[offset : offset + size]
     compression = data[offset + size]
     if compression != 0:
-        raise Damaged(f"a block is compressed (kind {compression}); TensorFlow writes its checkpoints without")
+        raise Damaged(f"a block is compressed (kind {compression}); TensorFlow writes its checkpoints uncompressed")
     stored = int.from_bytes(data[offset + size + 1 : offset + size + TRAILER_BYTES], "little")
     if stored != masked(crc32c(data[offset : offset + size + 1])):
-        raise Damaged(f"the block at byte {offset} does not have its checksum")
+        raise Damaged(f"the checksum of the block at byte {offset} is wrong")
     restarts = int.from_bytes(content[-4:], "little")
     if 4 * (restarts + 1) > size:
         raise Damaged(f"a block of {size} bytes claims {restarts} restart points")

@@ -27,7 +27,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             loaded: Any = load_file(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"{path} is not a safetensors file, or cannot be read: {error}; fetch it anew"
+                f"{path} is not a safetensors file, or cannot be read: {error}; download it again"
             ) from None
     else:
         loaded = read_torch_file(path)

@@ -27,7 +27,9 @@ class Damaged(Exception):
 
 def refused(path: Path, kind: str, error: Exception) -> CheckpointError:
     """The error for a file that is not of its `kind`, or is damaged."""
-    return CheckpointError(f"{path} is not a {kind}, or is damaged: {error}; fetch it anew and compare its checksum")
+    return CheckpointError(
+        f"{path} is not a {kind}, or is damaged: {error}; download it again and compare its checksum"
+    )
 
 
 def map_file(path: Path) -> memoryview:
@@ -38,7 +40,7 @@ def map_file(path: Path) -> memoryview:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check the path") from None
     except ValueError:
-        raise CheckpointError(f"{path} is empty; fetch it anew") from None
+        raise CheckpointError(f"{path} is empty; download it again") from None
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
