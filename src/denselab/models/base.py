@@ -17,16 +17,15 @@ RUNNING_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNor
 class SegmentationModel(nn.Module, ABC):
     """Base class of all networks. B batch, C channels, K classes, H W picture, h w the network's own grid.
 
-    Pictures are (B, C, H, W) float, normalised, with any H and W >= 1; logits are float of the same dtype. What a method
-    returns never depends on a flag or on `self.training`.
+    Pictures are (B, C, H, W) float, normalised, with any H and W >= 1; logits are float of the same dtype. What a
+    method returns never depends on a flag or on `self.training`.
     """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.norms_at_rest: tuple[
-            str, ...
-        ] = ()  # paths of normalisation layers that stay in eval mode, see `rest_norms`
+        # paths of normalisation layers that stay in eval mode, see `rest_norms`
+        self.norms_at_rest: tuple[str, ...] = ()
 
     @abstractmethod
     def coarse_logits(self, images: Tensor) -> Tensor:
@@ -55,7 +54,8 @@ class SegmentationModel(nn.Module, ABC):
         """Paths of the modules that ImageNet weights fill, by stage, input side first; () for a network without any.
 
         Includes their normalisation layers, even where the weight file has none (DeconvNet from the plain VGG-16): each
-        belongs to the convolution before it. Score layers, decoders and anything else trained from scratch are left out.
+        belongs to the convolution before it. Score layers, decoders and anything else trained from scratch are left
+        out.
         """
         return ()
 

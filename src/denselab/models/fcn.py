@@ -59,7 +59,7 @@ TWO_CELLS = 33  # pixels, two cells at stride 32: batch normalisation needs more
 
 
 class Decapitated(nn.Module):
-    """Stands in for the classifier of a network that ended in an average pool: the pool is gone, only dropout remains."""
+    """The classifier of a network that ended in an average pool: the pool is dropped and only dropout remains."""
 
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class FixedScale(nn.Module):
 
 
 class Fuse(nn.Module):
-    """Caffe's Crop and Eltwise sum: (B, K, h, w) scores plus the skip's scores, cropped from row and column `offset` on."""
+    """Caffe's Crop and Eltwise sum: (B, K, h, w) scores plus the skip's, taken from row and column `offset` on."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()
@@ -126,8 +126,8 @@ Classifier = VGG16Classifier | Decapitated  # sits between an encoder's last map
 class FCN(SegmentationModel):
     """One trunk, three heads, chosen by `stride`.
 
-    32 enlarges the classifier's scores; 16 adds those of the map at stride 16 (VGG-16's pool4); 8 also adds those of the
-    map at stride 8 (pool3).
+    32 enlarges the classifier's scores; 16 adds those of the map at stride 16 (VGG-16's pool4); 8 also adds those of
+    the map at stride 8 (pool3).
     """
 
     def __init__(
@@ -228,10 +228,10 @@ def _taps(encoder: Encoder) -> dict[int, Tap]:
 def _enlarging(coarse: Grid, fine: Grid) -> tuple[int, int, int]:
     """(kernel, stride, pad) of the bilinear transposed convolution from one map's cells to those of a finer map.
 
-    A kernel of 2f or 2f - 1 reaches one coarse cell to each side. The even one puts the fine cells half a cell beside the
-    coarse centres, the odd one right on them; the one that meets the other map cell on cell is chosen (VGG-16's 2x2 pools
-    need k64, k32, k16, k4; the 3x3 pools of AlexNet and GoogLeNet k63, k31, k15, k3). If the coarse cells cover the picture
-    from pixel 0 on without a margin, padding by half the factor preserves that.
+    A kernel of 2f or 2f - 1 reaches one coarse cell to each side. The even one puts the fine cells half a cell beside
+    the coarse centres, the odd one right on them; the one that meets the other map cell on cell is chosen (VGG-16's 2x2
+    pools need k64, k32, k16, k4; the 3x3 pools of AlexNet and GoogLeNet k63, k31, k15, k3). If the coarse cells cover
+    the picture from pixel 0 on without a margin, padding by half the factor preserves that.
     """
     factor = round(coarse.stride / fine.stride)
     beside = (coarse.start - fine.start) / fine.stride % 1 == 0.5
@@ -240,7 +240,7 @@ def _enlarging(coarse: Grid, fine: Grid) -> tuple[int, int, int]:
 
 
 def _learnt_bilinear(channels: int, kernel: int, stride: int, pad: int) -> nn.ConvTranspose2d:
-    """A dense transposed convolution (Caffe's form) that starts as bilinear interpolation and learns across channels."""
+    """A dense transposed convolution, as in Caffe, that starts as bilinear interpolation and learns across channels."""
     layer = nn.ConvTranspose2d(channels, channels, kernel, stride, pad, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(channels)[:, :, None, None] * bilinear_kernel(kernel))
@@ -264,7 +264,7 @@ def build_fcn(
     at_once: bool = False,
     learn_upsampling: bool = False,
 ) -> FCN:
-    """The reference geometry, or with `padded` the cheaper VGG-16 one; options.weights: the encoder's ImageNet weights."""
+    """The reference geometry, or the cheaper `padded` VGG-16; options.weights are the encoder's, from ImageNet."""
     encoder, classifier = _trunk(options, stride, padded)
     return FCN(encoder, classifier, options.num_classes, stride, learn_upsampling=learn_upsampling, at_once=at_once)
 

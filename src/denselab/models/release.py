@@ -33,9 +33,10 @@ class Release:
 
     size: working size (height, width) in pixels
     fit: how a picture is brought to that size
-    canvas: (height, width) that smaller pictures are padded to at the bottom and right with the mean colour; None for none
-    caffe: the normalisation that weights trained in Caffe expect. TensorFlow weights expect TENSORFLOW, and PyTorch weights
-        what their encoder was trained with, whatever the network
+    canvas: (height, width) that smaller pictures are padded to at the bottom and right with the mean colour; None for
+        none
+    caffe: the normalisation that weights trained in Caffe expect. TensorFlow weights expect TENSORFLOW, and PyTorch
+        weights what their encoder was trained with, whatever the network
     by_classes: releases that differ, by number of classes
     """
 
