@@ -21,7 +21,7 @@ Deviations, and why:
   released.
 - Pictures are normalised with ImageNet's mean and deviation; the release takes 0..255 without either. SegNet-Basic's
   local response normalisation is made for the latter (1 + 2e-5 times a sum of squares): it does next to nothing for
-  networks trained here, and works as intended with converted weights, which bring their own preprocessing. The paper's
+  networks trained here, and matters only for converted weights, which bring their own preprocessing. The paper's
   contrast normalisation of the input is in neither.
 - Pictures smaller than 32 pixels are padded with zeros, so that the deepest normalisation has more than one value per
   channel.
@@ -240,7 +240,7 @@ def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> No
 
 
 def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: bool = False) -> SegNet:
-    """SegNet or Bayesian SegNet; options.encoder says whose ImageNet weights are loaded, if any. classifier: see SegNet."""
+    """SegNet or Bayesian SegNet; options.encoder: whose ImageNet weights are loaded, if any. classifier: see SegNet."""
     dropout = DROPOUT if bayesian else 0.0
     model = SegNet(options.in_channels, options.num_classes, dropout=dropout, classifier=classifier)
     if options.weights is not None:

@@ -1,4 +1,4 @@
-"""U-Net: the paper's unpadded network, the authors' release, a padded variant, and the padded decoder on a timm encoder.
+"""U-Net: the paper's unpadded network, the authors' release, a padded variant, and its decoder on a timm encoder.
 
 Paper: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
 arXiv 1505.04597; figure 1, sections 2 and 3; 23 convolutions. The authors' release (phseg_v5-train.prototxt) differs
@@ -48,9 +48,7 @@ DEPTH = len(WIDTHS) - 1
 STRIDE = 2**DEPTH
 MARGIN = 92  # pixels that the unpadded core loses on each side: (572 - 388) / 2
 SMALLEST = 188  # smallest input of the unpadded core, with an output of 4; valid inputs: 188, 204, ..., 572, ...
-JOINED = re.compile(
-    r"(\bcore\.up\.\d)\.conv\.conv1\.weight$"
-)  # the layers that read skip and up-convolved map together
+JOINED = re.compile(r"(\bcore\.up\.\d)\.conv\.conv1\.weight$")  # these read skip and up-convolved map side by side
 ENCODER_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # our choice: halved at each step, as in the paper
 
 
