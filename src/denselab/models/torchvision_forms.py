@@ -96,7 +96,7 @@ class DeepLabHead(nn.Sequential):
 
 
 class LRASPPHead(nn.Module):
-    """Lite reduced ASPP: the deep map, gated by its global mean, is enlarged to the fine one; scores of both are added."""
+    """Lite reduced ASPP: the deep map, gated by its global mean, is enlarged to the fine one; both scores are added."""
 
     def __init__(self, low_channels: int, high_channels: int, num_classes: int, channels: int = 128) -> None:
         super().__init__()
