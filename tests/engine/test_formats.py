@@ -31,7 +31,7 @@ NEWEST = {
     "written_by": None,
     "architecture": {**NETWORK, "crf_layer": None, "frozen_norm": False},
     "labels": LABELS,
-    "preprocessing": {**SEEN, "fit": "inside", "pad_to": None},
+    "preprocessing": {**SEEN, "fit": "inside", "pad_to": None, "white": None},
     "scores": {},
     "crf": None,
     "started_from": None,
@@ -48,7 +48,7 @@ def test_what_the_later_ones_of_format_1_say_stays() -> None:
         "format": 1,
         "architecture": {**NETWORK, "crf_layer": {"iterations": 5}, "frozen_norm": True},
         "labels": LABELS,
-        "preprocessing": {**SEEN, "fit": "shrink", "pad_to": [513, 513]},
+        "preprocessing": {**SEEN, "fit": "shrink", "pad_to": [513, 513], "white": 4095},
         "scores": {"miou": 0.5},
         "crf": CRF,
     }

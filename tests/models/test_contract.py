@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.build import create_model
-from denselab.config import make_config
+from denselab.config import make_settings
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
 from denselab.encoders.alexnet import AlexNet
@@ -60,8 +60,10 @@ from denselab.models.segnet import SegNet, SegNetBasic
 from denselab.models.torchvision_forms import DeepLabHead, FCNHead, LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
 from denselab.training.optim import heed_encoder_rate, make_optimizer
+from denselab.training.recipe import Facts, choose_recipe
 
 K = 3
+FACTS = Facts(pictures=10, size=(32, 32), num_classes=K, device="cpu", cores=2, normalised=True, score_inputs=256)
 THIN_VGG = ((8, 8), (8, 8), (16, 16, 16), (16, 16, 16), (16, 16, 16))
 THIN_UNET = (8, 8, 16, 16, 32)
 
@@ -337,7 +339,8 @@ def test_at_rate_zero_the_pretrained_part_stays_and_the_rest_learns(name: str) -
     """
     model = CASES[name]()
     model.load_state_dict(trained(name).state_dict())  # FCN's scores start at zero and hide the trunk
-    config = make_config({"data": "d", "imgsz": 32, "epochs": 1, "lr": 0.01, "encoder_lr_factor": 0})
+    wanted = make_settings({"data": "d", "imgsz": 32, "epochs": 1, "lr": 0.01, "encoder_lr_factor": 0})
+    config, _ = choose_recipe(wanted, FACTS, None)
     stays = set(model.pretrained_tensors())
     assert bool(stays) != (name in WITHOUT_IMAGENET)
     if not stays:

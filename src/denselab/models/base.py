@@ -21,11 +21,11 @@ class SegmentationModel(nn.Module, ABC):
     method returns never depends on a flag or on `self.training`.
     """
 
+    norms_at_rest: tuple[str, ...] = ()  # paths of layers that stay in eval mode, see `rest_norms`
+
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        # paths of normalisation layers that stay in eval mode, see `rest_norms`
-        self.norms_at_rest: tuple[str, ...] = ()
 
     @abstractmethod
     def coarse_logits(self, images: Tensor) -> Tensor:
