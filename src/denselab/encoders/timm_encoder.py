@@ -154,7 +154,7 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
         reason = f"{first} {others[0].strip()}" if others and first.endswith(":") else first
         if weights is not None and not isinstance(error, TypeError | AssertionError):  # those come from building it
             raise CheckpointError(
-                f"{weights}: not the weights of {name!r} ({reason}); fetch them anew, or choose others"
+                f"{weights}: not the weights of {name!r} ({reason}); download them again, or choose others"
             ) from error
         wish = "" if output_stride is None else f" with output_stride={output_stride}"
         raise ConfigError(
@@ -175,7 +175,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _classifiers(name: str) -> tuple[str, ...]:
-    """The last layers of a timm network; timm strips them from its backbones' weights, but not always from the backbone."""
+    """The last layers of a timm network; timm strips them from a backbone's weights, not always from the backbone."""
     settings = timm.get_pretrained_cfg(name)
     layers = settings.classifier if settings is not None else None
     return (layers,) if isinstance(layers, str) else tuple(layers or ())
@@ -221,6 +221,6 @@ def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[
     check_encoder_name(name)
     settings = timm.get_pretrained_cfg(name)
     if settings is None or len(settings.mean) != 3 or len(settings.std) != 3:
-        raise ConfigError(f"encoder {name!r} is not one for RGB pictures; choose another, such as resnet50")
+        raise ConfigError(f"encoder {name!r} does not take RGB pictures; choose another, such as resnet50")
     (r, g, b), (sr, sg, sb) = settings.mean, settings.std
     return (r, g, b), (sr, sg, sb)

@@ -216,7 +216,7 @@ def _refusing(weights: Weights) -> Iterator[None]:
     except (LookupError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{weights}: not the weights of an ImageNet VGG-16 ({reason}); fetch them anew, or choose others"
+            f"{weights}: not the weights of an ImageNet VGG-16 ({reason}); download them again, or choose others"
         ) from error
 
 

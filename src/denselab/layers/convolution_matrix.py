@@ -51,7 +51,7 @@ def _output_side(side: int, taps: int, stride: int, padding: int, dilation: int)
     reach = dilation * (taps - 1) + 1
     if side + 2 * padding < reach:
         raise ShapeError(
-            f"a kernel that covers {reach} pixels does not fit into {side} with a padding of {padding} to each side"
+            f"a kernel that covers {reach} pixels does not fit into {side} with a padding of {padding} on each side"
         )
     return (side + 2 * padding - reach) // stride + 1
 

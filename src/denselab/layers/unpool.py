@@ -29,7 +29,7 @@ def max_unpool(x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if x.shape != indices.shape:
         raise ShapeError(
-            f"values {tuple(x.shape)} but indices {tuple(indices.shape)}: unpool the map that this pool's indices belong to"
+            f"values {tuple(x.shape)} but indices {tuple(indices.shape)}; unpool the map whose pool gave these indices"
         )
     # torch's own kernel: F.max_unpool2d would guess the size and so bind an exported graph to one size
     result: Tensor = torch.ops.aten.max_unpool2d(x, indices, list(size))
@@ -61,5 +61,5 @@ class MaxUnpool(nn.Module):
 
 def _checked(factor: int) -> int:
     if factor < 1:
-        raise ShapeError(f"unpooling by {factor}; the factor is a whole number from 1 on")
+        raise ShapeError(f"unpooling by {factor}; the factor must be a whole number >= 1")
     return factor

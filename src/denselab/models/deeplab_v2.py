@@ -113,7 +113,7 @@ class DeepLabV2(SegmentationModel):
     ) -> None:
         super().__init__(num_classes)
         if not scales or scales[0] != 1 or min(scales) <= 0:
-            raise ConfigError(f"scales {tuple(scales)}: positive numbers of which the first is 1 were expected")
+            raise ConfigError(f"scales {tuple(scales)}: expected positive numbers of which the first is 1")
         self.encoder, self.scales = encoder, tuple(scales)
         self.sources = {name: source for name, (source, _) in score_layers.items()}
         for name, (_, layer) in score_layers.items():
