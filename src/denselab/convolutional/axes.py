@@ -27,11 +27,11 @@ NEIGHBOURHOOD_LAYERS = (  # on (B, C, h, w); `borders_of` reports what they see 
     *(nn.ChannelShuffle, nn.Softmax2d, nn.GroupNorm, nn.InstanceNorm2d),
 )
 POINTWISE = (  # torch's functions, methods and operators by their names
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu sigmoid sigmoid_ logsigmoid tanh tanh_ hardswish "
-    "hardsigmoid hardtanh hardtanh_ softplus softsign mish threshold dropout dropout_ dropout2d alpha_dropout "
-    "feature_alpha_dropout stochastic_depth add add_ iadd mul mul_ imul multiply sub sub_ isub truediv itruediv div div_ "
-    "divide neg pow pow_ square sqrt rsqrt reciprocal abs exp log erf clamp clamp_ clip maximum minimum addcmul addcdiv "
-    "lerp where contiguous float half double bfloat16 to type type_as clone detach expand_as"
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu sigmoid sigmoid_ logsigmoid tanh tanh_ "
+    "hardswish hardsigmoid hardtanh hardtanh_ softplus softsign mish threshold dropout dropout_ dropout2d "
+    "alpha_dropout feature_alpha_dropout stochastic_depth add add_ iadd mul mul_ imul multiply sub sub_ isub truediv "
+    "itruediv div div_ divide neg pow pow_ square sqrt rsqrt reciprocal abs exp log erf clamp clamp_ clip maximum "
+    "minimum addcmul addcdiv lerp where contiguous float half double bfloat16 to type type_as clone detach expand_as"
 )
 NEIGHBOURHOOD = "conv2d conv_transpose2d max_pool2d avg_pool2d interpolate batch_norm group_norm instance_norm prelu"
 UNKNOWN = "it is not known to keep the places of the map apart: it may move or mix positions"

@@ -189,13 +189,15 @@ def load_resnet_weights(resnet: ResNet, weights: Weights) -> None:
     """
     state, own = weights.tensors, resnet.state_dict()
     if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
-        raise CheckpointError(f"{weights} holds {extra[0]}, which this ResNet does not have; choose the matching depth")
+        raise CheckpointError(
+            f"{weights} holds {extra[0]}, which this ResNet does not have; choose the depth they are of"
+        )
     try:
         resnet.load_state_dict({name: _fitting(name, state, like) for name, like in own.items()})
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
-            f"{weights}: not the weights of this ResNet ({reason}); download them again, or choose the matching depth"
+            f"{weights}: not the weights of this ResNet ({reason}); download them again, or choose the depth they are of"
         ) from error
 
 
