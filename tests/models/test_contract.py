@@ -201,7 +201,8 @@ AUXILIARY = {
     "deeplabv3plus": 1,
 }  # logits besides the main ones
 WITHOUT_IMAGENET = {
-    "patchwise", "pixelwise", "unet", "unet_small", "unet_paper", "unet_release", "segnet_basic", "bayesian_segnet_basic",
+    "patchwise", "pixelwise", "unet", "unet_small", "unet_paper", "unet_release",
+    "segnet_basic", "bayesian_segnet_basic",
 }  # fmt: skip
 names = pytest.mark.parametrize("name", CASES)
 

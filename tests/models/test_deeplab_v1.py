@@ -111,7 +111,7 @@ def test_the_layer_table_of_the_basic_net() -> None:
 
 
 def test_the_basic_net_s_training_file_leaves_out_the_outermost_cells() -> None:
-    """pool4 without a pad: 306 -> 39 (train.prototxt); cell j is cell j + 1 of the test file's 41, up to conv5's border."""
+    """pool4 unpadded: 306 -> 39 (train.prototxt); cell j is cell j + 1 of the test file's 41, up to conv5's border."""
     images = torch.rand(1, 3, 306, 306)
     with torch.no_grad():
         trained, tested = (thin(KERNEL_4X4, pool4_pad=pad)(images) for pad in (0, 1))

@@ -197,7 +197,8 @@ def load_resnet_weights(resnet: ResNet, weights: Weights) -> None:
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
-            f"{weights}: not the weights of this ResNet ({reason}); download them again, or choose the depth they are of"
+            f"{weights}: not the weights of this ResNet ({reason}); "
+            "download them again, or choose the depth they are of"
         ) from error
 
 
