@@ -61,7 +61,7 @@ def map_axes(node: fx.Node, layer: nn.Module | None) -> Axes | None:
     maps = [source for source in node.all_input_nodes if axes_of(source)]
     if not maps:
         if not any(tensors_of(source) for source in node.all_input_nodes):
-            raise NotLocal("it creates a tensor while it runs, which may differ from place to place")
+            raise NotLocal("a tensor of its own, made while it runs, may differ from place to place")
         return None  # anything computed from weights and from means of the whole map is the same for all places
     axes = cast(Axes, axes_of(maps[0]))
     if any(axes_of(other) != axes for other in maps):
