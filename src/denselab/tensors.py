@@ -31,10 +31,10 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
 
 
 def read_torch_file(path: Path) -> Any:
-    """Read a .pth or .pt file of `torch.save` onto the CPU; torch's restricted reader takes tensors and plain containers.
+    """Read a .pth or .pt file of `torch.save` onto the CPU with torch's restricted reader.
 
-    A pickle that calls for anything else is refused before any of it runs. Raises NoSuchPath, or CheckpointError naming
-    the file.
+    It takes tensors and plain containers; a pickle that calls for anything else is refused before any of it runs.
+    Raises NoSuchPath, or CheckpointError naming the file.
     """
     require_path(path, "a file of torch.save")
     try:
@@ -55,8 +55,8 @@ def _why_not_torch(path: Path, reason: str) -> str:
         )
     if "weights_only" in reason or reason.startswith("Weights only"):
         return (
-            f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of it "
-            "was run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the file, "
-            "or use safetensors; for a file of another kind, give the right --from"
+            f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of "
+            "it was run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the "
+            "file, or use safetensors; for a file of another kind, give the right --from"
         )
     return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; fetch it anew"
