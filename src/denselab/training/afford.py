@@ -122,7 +122,8 @@ def require_disk(config: TrainConfig, found: Estimate, seconds: float | None, ru
     if needed > free:
         raise ResourceError(
             f"{run} needs about {bytes_in_words(needed)} (model/, model-best-loss/, and last/ with all that a resume "
-            f"needs), and {bytes_in_words(free)} are free there: free some space, or give another `out` or a lighter `model`"
+            f"needs), and {bytes_in_words(free)} are free there: free some space, or give another `out` or a lighter "
+            "`model`"
         )
     return needed
 

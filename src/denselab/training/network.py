@@ -40,7 +40,7 @@ class Network:
 
 
 def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
-    """Build the network that settings ask for, from `init`, ImageNet weights or scratch; `seed` sets its random numbers.
+    """Build the network that settings ask for, from `init`, ImageNet weights or scratch; `seed` sets random numbers.
 
     run: the run's folder; the weights of a resumed run are already there.
     Raises ConfigError, CheckpointError.
