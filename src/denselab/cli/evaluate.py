@@ -39,7 +39,7 @@ def evaluate(
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV files, worst pictures."""
+    """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV, worst pictures."""
     from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
     from denselab.measure.evaluate import evaluate as measure
     from denselab.measure.files import default_folder

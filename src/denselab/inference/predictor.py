@@ -110,7 +110,7 @@ class Predictor:
         crf: Choice = None,
         crf_fast: bool = False,
     ) -> Plan:
-        """These options as one checked value, for `labels`, `probs` and inference.run.
+        """These options as one checked value, for `labels` and `probs`.
 
         samples: 0 for no uncertainty.
         """
