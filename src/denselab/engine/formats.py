@@ -56,6 +56,6 @@ def told_misfit(misfit: str, name: str, config: Mapping[str, Any]) -> str:
     config: in the newest format.
     """
     return (
-        f"{misfit}. The folder was written by {writer(config)}, and {name} has other layers in {ours()}: use the version "
-        "that wrote it, or train or convert the model again"
+        f"{misfit}. The folder was written by {writer(config)}, and {name} has other layers in {ours()}: use the "
+        "version that wrote it, or train or convert the model again"
     )
