@@ -48,7 +48,8 @@ def train(
     Whatever is left open, the default recipe chooses, and says why.
     data: a data folder, or a data.yaml.
     out: the run folder.
-    model: the network's name; encoder: its timm backbone.
+    model: the network's name.
+    encoder: its timm backbone.
     time: "30m", "1h30m", or a number of seconds; give either this or epochs.
     epochs: passes over the training pictures.
     imgsz: "360x480", (height, width) or one number; pixels.

@@ -59,4 +59,4 @@ def _why_not_torch(path: Path, reason: str) -> str:
             "it was run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the "
             "file, or use safetensors; for a file of another kind, give the right --from"
         )
-    return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; fetch it anew"
+    return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; download it again"

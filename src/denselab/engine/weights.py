@@ -14,7 +14,7 @@ def find_misfit(model: nn.Module, tensors: Mapping[str, Tensor], source: str) ->
     """
     own = model.state_dict()
     for name in sorted(own.keys() ^ tensors.keys()):
-        return f"{source} lacks {name}" if name in own else f"{source} holds {name}, which the network has not"
+        return f"{source} lacks {name}" if name in own else f"{source} holds {name}, which the network lacks"
     for name, tensor in tensors.items():
         if own[name].shape != tensor.shape:
             return f"{name} has shape {tuple(tensor.shape)} in {source}; the network has {tuple(own[name].shape)}"

@@ -21,7 +21,9 @@ Floats = NDArray[np.float64]
 class Areas(NamedTuple):
     """Pixels by class, (..., K) int64 each, without ignored pixels.
 
-    intersection: n_ii; truth: t_i; prediction: p_i.
+    intersection: n_ii.
+    truth: t_i.
+    prediction: p_i.
     """
 
     intersection: NDArray[np.int64]

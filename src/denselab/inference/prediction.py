@@ -157,7 +157,7 @@ def write_table(path: Path, label_space: LabelSpace) -> None:
         ids = [entry.id for entry in label_space.classes]
         logger.info(
             f"label ids {min(ids)} to {max(ids)} do not fit into label PNGs (0 to {PNG_IDS - 1}): the files hold "
-            f"0 to {len(ids) - 1} in their place, and {path.name} lists those"
+            f"0 to {len(ids) - 1} instead, and {path.name} lists those"
         )
     write_json(path, held.to_list())
 

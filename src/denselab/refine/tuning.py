@@ -267,7 +267,7 @@ def _search(
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             tuning.stopped = True
-            logger.info("stopped: the best so far is judged; once more to leave at once")
+            logger.info("stopped: now judging the best so far; interrupt again to quit at once")
 
 
 def _judge(

@@ -37,8 +37,10 @@ class Job:
     """A run, ready to start.
 
     choices: what was chosen for the user, and why.
-    architecture: the network's; preprocessing: what happens to a picture before it.
-    loss: the training loss; weights: its class weights.
+    architecture: the network's.
+    preprocessing: what happens to a picture before the network.
+    loss: the training loss.
+    weights: its class weights.
     image_sizes: (height, width) of a sample of the training pictures.
     class_pixels: (n, K) int64, from up to 1000 training pictures.
     item_weights: how often each training picture is drawn; None: all equally often.

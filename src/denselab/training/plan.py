@@ -146,7 +146,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
 def _expected_time(job: Job, found: Estimate) -> str:
     config = job.config
     if found.seconds_per_step is None:
-        return "time not measured: memory did not suffice for one batch, it will be split"
+        return "time not measured: one batch did not fit in memory, it will be split"
     rate = config.batch / found.seconds_per_step
     if config.time:
         return (

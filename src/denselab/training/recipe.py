@@ -71,9 +71,9 @@ def default_precision(device: str) -> Precision:
 
 def choose_network(settings: Settings) -> tuple[Settings, list[Choice]]:
     """The settings completed with a network and the source of its weights, chosen before the data is looked at."""
-    weights = Choice("pretrained", "auto", "ImageNet weights where they can be had")
+    weights = Choice("pretrained", "auto", "ImageNet weights if they are available")
     if settings.init:
-        weights = Choice("pretrained", "no", "what another model has learnt takes the place of ImageNet")
+        weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
     choices = _open(
         settings, [Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on"), weights]
     )
@@ -155,10 +155,12 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
     yield Choice("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
     yield Choice("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
     if not facts.normalised:
-        yield Choice("lr", 1e-4, "a network without batch normalisation diverges at more")
+        yield Choice("lr", 1e-4, "a network without batch normalisation diverges at higher rates")
         yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     elif facts.score_inputs >= WIDE_SCORES:
-        yield Choice("lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at more")
+        yield Choice(
+            "lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at higher rates"
+        )
         yield Choice("clip_norm", 1.0, "keeps such scores from jumping")
     else:
         yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")

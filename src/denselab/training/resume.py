@@ -88,5 +88,5 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     if changed:
         records.say(
             f"the pictures of {' and '.join(changed)} are not those that the run began with: "
-            "it goes on, but not exactly as it would have"
+            "the run continues, but not exactly as it would have"
         )

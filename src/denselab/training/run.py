@@ -154,7 +154,7 @@ def _take_up(
     if accelerator.scaler is not None and state.scaler:
         accelerator.scaler.load_state_dict(state.scaler)
     elif accelerator.scaler is not None:
-        records.say("last/ has no loss scale: the run goes on with a fresh one, not exactly as it would have")
+        records.say("last/ has no loss scale: the run continues with a fresh one, not exactly as it would have")
     records.say(f"resuming at step {state.step}, epoch {state.epoch + 1}, after {state.seconds:.0f} s")
     return state
 

@@ -29,7 +29,8 @@ GO_ON = "continue with `resume` once it can be written"
 class RunState:
     """Where a run is.
 
-    step: steps made; epoch: the current one, from 0.
+    step: steps made.
+    epoch: the current epoch, from 0.
     consumed: pictures of this epoch that all processes together have taken.
     seconds: how long the run has taken.
     splits: parts that a batch is cut into, see step.Stepper.
