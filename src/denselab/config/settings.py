@@ -1,4 +1,4 @@
-"""The settings of a training run: `Settings` is what a user wrote, `TrainConfig` the same with nothing left open."""
+"""The settings of a training run: `Settings` is what a user wrote, `TrainConfig` the same with every key chosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +27,14 @@ WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of the loss: `weight` times the loss `name` of denselab.losses.LOSSES, with that loss's own `options`."""
+    """One term of the loss.
 
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # where a config file holds it
+    name: a loss of denselab.losses.LOSSES.
+    weight: factor of the term.
+    options: options of that loss.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # for terms read from a config file
 
     name: str
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -40,66 +45,68 @@ Losses = Annotated[tuple[LossTerm, ...], Field(min_length=1)]
 
 
 class Settings(BaseModel):
-    """What a user wrote of a run's settings, with the unit of each number; each key is checked by itself.
+    """The settings a user wrote, with the unit of each number; each key is checked separately.
 
-    None: left open. What is open here without a default of its own, the recipe chooses (denselab.training.recipe).
+    None: left open. Open keys without a default here are chosen by the recipe (denselab.training.recipe).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
     data: Place | None = None
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # used only where the data come without a split
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # used only if the data has no split
     # network
     model: str | None = None
-    encoder: str | None = None  # None: the model's own
-    output_stride: Literal[8, 16, 32] | None = None  # None: the model's own
-    aux: bool = False  # auxiliary head, where the model has one
+    encoder: str | None = None  # None: the model's default
+    output_stride: Literal[8, 16, 32] | None = None  # None: the model's default
+    aux: bool = False  # auxiliary head, if the model has one
     pretrained: Pretrained | None = None
     init: Place | None = None  # model or run folder to start from: tensors of equal name and shape are copied
-    # a dense CRF behind the network that learns with it (CRF-RNN); deviations as its authors released it
+    # a dense CRF behind the network, trained with it (CRF-RNN); deviations as its authors released it
     crf_layer: bool = False
     crf_iterations: NonNegativeInt = 5  # mean-field updates in training
-    crf_test_iterations: NonNegativeInt = 10  # in validation and use
+    crf_test_iterations: NonNegativeInt = 10  # in validation and prediction
     crf_theta_alpha: PositiveFloat = 160.0  # deviations of the bilateral kernel: pixels of a crop,
     crf_theta_beta: PositiveFloat = 3.0  # and colour, 0..255
-    crf_theta_gamma: PositiveFloat = 3.0  # of the spatial kernel: pixels of a crop
-    crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
+    crf_theta_gamma: PositiveFloat = 3.0  # deviation of the spatial kernel: pixels of a crop
+    crf_w1: float = 1.0  # initial weight of each class in the bilateral kernel
     crf_w2: float = 1.0  # in the spatial kernel
     crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"
-    stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
-    stage_lr_factor: PositiveFloat | None = None  # lr of a stage over the one's before; None: by optimizer
+    stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (denselab.training.stages)
+    stage_lr_factor: PositiveFloat | None = (
+        None  # a stage's lr over the previous stage's; None: depends on the optimizer
+    )
     # pictures
-    imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
+    imgsz: Size | None = None  # (height, width) that a picture is fitted into, also the crop size; pixels
     scale_min: PositiveFloat | None = None  # scale jitter, times the fitted size
     scale_max: PositiveFloat | None = None
     flip: bool = True  # mirror left-right with probability 1/2
-    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees either way
+    rotate: float = Field(default=0.0, ge=0, le=180)  # largest angle either way, degrees
     photometric: NonNegativeFloat | None = None  # strength of brightness, contrast, saturation and hue jitter; 0 is off
     elastic: NonNegativeFloat = 0.0  # sigma of U-Net's displacement grid, pixels; 0 is off
-    max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with more of one class than this is drawn again
+    max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with a larger share of one class is drawn again
     balanced_sampling: bool = False  # show pictures that hold rare classes more often
-    # length: one of the two
+    # length: give one of the two
     time: Seconds | None = None  # budget of the whole run, last validation included
     epochs: PositiveInt | None = None
-    patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
+    patience: NonNegativeInt = 0  # validations without improvement before the run stops; 0 is off
     validations: PositiveInt | None = None  # spread evenly over the run, the last at its end
     # optimisation
     batch: PositiveInt | None = None
     accumulate: PositiveInt = 1  # batches per step
     optimizer: Optimizer | None = None
-    lr: PositiveFloat | None = None  # its largest value
-    encoder_lr_factor: NonNegativeFloat = 1.0  # 0: the encoder stays as it is
-    crf_lr_factor: NonNegativeFloat = 10.0  # of the CRF's weights and compatibility
+    lr: PositiveFloat | None = None  # its peak
+    encoder_lr_factor: NonNegativeFloat = 1.0  # 0: the encoder is not trained
+    crf_lr_factor: NonNegativeFloat = 10.0  # for the CRF's weights and compatibility
     bias_lr_factor: PositiveFloat = 1.0  # Caffe's lr_mult 2 for biases
     momentum: Decay = 0.9  # SGD's; AdamW's beta1
-    weight_decay: NonNegativeFloat | None = None  # not on biases and norms
+    weight_decay: NonNegativeFloat | None = None  # not applied to biases and norms
     schedule: Schedule | None = None
-    warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")
+    warmup: Share = 0.1  # share of the run over which lr rises from lr / 25 ("step", "poly", "onecycle")
     poly_power: PositiveFloat = 0.9
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
-    # of batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
+    # batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
     bn_statistics: Literal["running", "cumulative"] = "running"
     # loss
     losses: Losses | None = None
@@ -118,7 +125,7 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _open_is_absent(cls, values: Any) -> Any:
-        """A key with None (in YAML: nothing behind the colon) is left open, as if it were not there."""
+        """Drop keys that are None (in YAML: nothing after the colon), which leaves them open."""
         return (
             {key: value for key, value in values.items() if value is not None}
             if isinstance(values, Mapping)
@@ -134,12 +141,12 @@ class Settings(BaseModel):
         return self
 
     def given(self) -> dict[str, Any]:
-        """The keys that were written, with their checked values, in the order of this class."""
+        """The keys the user wrote, with their checked values, in the order of this class."""
         return {key: getattr(self, key) for key in Settings.model_fields if key in self.model_fields_set}
 
 
 class TrainConfig(Settings):
-    """Everything that decides what a run computes: what its config.yaml holds. These keys have been chosen."""
+    """Everything that decides what a run computes, as stored in its config.yaml. The keys below are always set."""
 
     data: Place
     model: str
