@@ -38,8 +38,8 @@ Pretrained = Annotated[
     str | None,
     typer.Option(
         metavar="auto|yes|no|FILE|OWNER/NAME",
-        help="Weights that the encoder starts from. auto: ImageNet's where they are to be had; yes: ImageNet's, or an error; "
-        "no: random; or a file, or a hub id.",
+        help="Weights that the encoder starts from. auto: ImageNet's where they are to be had; yes: ImageNet's, or an "
+        "error; no: random; or a file, or a hub id.",
         show_default="auto, or no with --init",
     ),
 ]

@@ -48,31 +48,31 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
-    data: Place | None = None
+    data: Place | None = None  # folder of the data set, its data.yaml, or synthetic:N
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # used only where the data come without a split
     # network
-    model: str | None = None
-    encoder: str | None = None  # None: the model's own
-    output_stride: Literal[8, 16, 32] | None = None  # None: the model's own
+    model: str | None = None  # name of the network
+    encoder: str | None = None  # name of the encoder; None: the model's own
+    output_stride: Literal[8, 16, 32] | None = None  # pixels per value of the encoder's map; None: the model's own
     aux: bool = False  # auxiliary head, where the model has one
-    pretrained: Pretrained | None = None
-    init: Place | None = None  # model or run folder to start from: tensors of equal name and shape are copied
+    pretrained: Pretrained | None = None  # what the encoder starts from: auto, yes, no, a file or a hub id
+    init: Place | None = None  # model or run folder to start from: tensors of equal name and shape are copied; None: no model
     # a dense CRF behind the network that learns with it (CRF-RNN); deviations as its authors released it
     crf_layer: bool = False
     crf_iterations: NonNegativeInt = 5  # mean-field updates in training
-    crf_test_iterations: NonNegativeInt = 10  # in validation and use
-    crf_theta_alpha: PositiveFloat = 160.0  # deviations of the bilateral kernel: pixels of a crop,
-    crf_theta_beta: PositiveFloat = 3.0  # and colour, 0..255
-    crf_theta_gamma: PositiveFloat = 3.0  # of the spatial kernel: pixels of a crop
+    crf_test_iterations: NonNegativeInt = 10  # mean-field updates in validation and use
+    crf_theta_alpha: PositiveFloat = 160.0  # deviation of the bilateral kernel in place: pixels of a crop
+    crf_theta_beta: PositiveFloat = 3.0  # deviation of the bilateral kernel in colour: levels, 0..255
+    crf_theta_gamma: PositiveFloat = 3.0  # deviation of the spatial kernel: pixels of a crop
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
-    crf_w2: float = 1.0  # in the spatial kernel
-    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"
+    crf_w2: float = 1.0  # weight that each class has in the spatial kernel at the start
+    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"  # of both kernels' filters
     stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
-    stage_lr_factor: PositiveFloat | None = None  # lr of a stage over the one's before; None: by optimizer
+    stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
     imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
-    scale_min: PositiveFloat | None = None  # scale jitter, times the fitted size
-    scale_max: PositiveFloat | None = None
+    scale_min: PositiveFloat | None = None  # least scale of the jitter, times the fitted size
+    scale_max: PositiveFloat | None = None  # largest scale of the jitter
     flip: bool = True  # mirror left-right with probability 1/2
     rotate: float = Field(default=0.0, ge=0, le=180)  # degrees either way
     photometric: NonNegativeFloat | None = None  # strength of brightness, contrast, saturation and hue jitter; 0 is off
@@ -80,39 +80,39 @@ class Settings(BaseModel):
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with more of one class than this is drawn again
     balanced_sampling: bool = False  # show pictures that hold rare classes more often
     # length: one of the two
-    time: Seconds | None = None  # budget of the whole run, last validation included
-    epochs: PositiveInt | None = None
+    time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` counts
+    epochs: PositiveInt | None = None  # passes over the training pictures; None: `time` counts, or the recipe's
     patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
     validations: PositiveInt | None = None  # spread evenly over the run, the last at its end
     # optimisation
-    batch: PositiveInt | None = None
-    accumulate: PositiveInt = 1  # batches per step
-    optimizer: Optimizer | None = None
-    lr: PositiveFloat | None = None  # its largest value
-    encoder_lr_factor: NonNegativeFloat = 1.0  # 0: the encoder stays as it is
-    crf_lr_factor: NonNegativeFloat = 10.0  # of the CRF's weights and compatibility
-    bias_lr_factor: PositiveFloat = 1.0  # Caffe's lr_mult 2 for biases
+    batch: PositiveInt | None = None  # pictures per batch
+    accumulate: PositiveInt = 1  # batches per step of the optimizer
+    optimizer: Optimizer | None = None  # how gradients become steps
+    lr: PositiveFloat | None = None  # learning rate, its largest value
+    encoder_lr_factor: NonNegativeFloat = 1.0  # lr of the encoder, times `lr`; 0: the encoder stays as it is
+    crf_lr_factor: NonNegativeFloat = 10.0  # lr of the CRF's weights and compatibility, times `lr`
+    bias_lr_factor: PositiveFloat = 1.0  # lr of the biases, times `lr`: Caffe's lr_mult, 2 in its networks
     momentum: Decay = 0.9  # SGD's; AdamW's beta1
-    weight_decay: NonNegativeFloat | None = None  # not on biases and norms
-    schedule: Schedule | None = None
+    weight_decay: NonNegativeFloat | None = None  # of the optimizer; not on biases and norms
+    schedule: Schedule | None = None  # course of the learning rate
     warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")
-    poly_power: PositiveFloat = 0.9
+    poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
     # of batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
     bn_statistics: Literal["running", "cumulative"] = "running"
     # loss
-    losses: Losses | None = None
-    class_weights: WeightScheme | None = None
-    aux_weight: NonNegativeFloat = 0.4
+    losses: Losses | None = None  # terms that are added up: name, weight, options
+    class_weights: WeightScheme | None = None  # how much more rare classes count
+    aux_weight: NonNegativeFloat = 0.4  # weight of the auxiliary head's loss
     border_weight: NonNegativeFloat = 0.0  # w0 of U-Net's pixel weight map; 0 is off
-    border_sigma: PositiveFloat = 5.0  # pixels
+    border_sigma: PositiveFloat = 5.0  # sigma of U-Net's pixel weight map, pixels
     # machine
-    seed: NonNegativeInt = 0
-    device: str = "auto"
-    precision: Precision | None = None
-    workers: NonNegativeInt | None = None
-    channels_last: bool = True
+    seed: NonNegativeInt = 0  # of weights, order and augmentation, and of the split where the data have none
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
+    precision: Precision | None = None  # half precision; no: float32
+    workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none
+    channels_last: bool = True  # memory order of the pictures in the network: faster, the same values
     save_every: Seconds = 120.0  # between two writes of last/
 
     @model_validator(mode="before")
