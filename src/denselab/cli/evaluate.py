@@ -51,8 +51,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a data set.
 
-    Pixels are counted at the labels' own resolution. The scores are printed as a table and written as
-    evaluation.json and CSV files, beside the worst pictures.
+    Pixels are counted at the labels' own resolution. Scores go to evaluation.json and CSV files, with the worst pictures.
     """
     from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
     from denselab.measure.evaluate import evaluate as measure

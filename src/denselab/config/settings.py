@@ -49,14 +49,14 @@ class Settings(BaseModel):
 
     # data
     data: Place | None = None  # folder of the data set, its data.yaml, or synthetic:N
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # used only where the data come without a split
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # share of val; used only where the data come without a split
     # network
     model: str | None = None  # name of the network
     encoder: str | None = None  # name of the encoder; None: the model's own
     output_stride: Literal[8, 16, 32] | None = None  # pixels per value of the encoder's map; None: the model's own
     aux: bool = False  # auxiliary head, where the model has one
     pretrained: Pretrained | None = None  # what the encoder starts from: auto, yes, no, a file or a hub id
-    init: Place | None = None  # model or run folder to start from: tensors of equal name and shape are copied; None: no model
+    init: Place | None = None  # model or run folder to start from: tensors that fit are copied; None: no model
     # a dense CRF behind the network that learns with it (CRF-RNN); deviations as its authors released it
     crf_layer: bool = False
     crf_iterations: NonNegativeInt = 5  # mean-field updates in training
@@ -66,7 +66,7 @@ class Settings(BaseModel):
     crf_theta_gamma: PositiveFloat = 3.0  # deviation of the spatial kernel: pixels of a crop
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
     crf_w2: float = 1.0  # weight that each class has in the spatial kernel at the start
-    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"  # of both kernels' filters
+    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"  # how the kernels are normalised
     stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
     stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
@@ -74,7 +74,7 @@ class Settings(BaseModel):
     scale_min: PositiveFloat | None = None  # least scale of the jitter, times the fitted size
     scale_max: PositiveFloat | None = None  # largest scale of the jitter
     flip: bool = True  # mirror left-right with probability 1/2
-    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees either way
+    rotate: float = Field(default=0.0, ge=0, le=180)  # largest rotation, degrees either way
     photometric: NonNegativeFloat | None = None  # strength of brightness, contrast, saturation and hue jitter; 0 is off
     elastic: NonNegativeFloat = 0.0  # sigma of U-Net's displacement grid, pixels; 0 is off
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with more of one class than this is drawn again
@@ -83,7 +83,7 @@ class Settings(BaseModel):
     time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` counts
     epochs: PositiveInt | None = None  # passes over the training pictures; None: `time` counts, or the recipe's
     patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
-    validations: PositiveInt | None = None  # spread evenly over the run, the last at its end
+    validations: PositiveInt | None = None  # how many, spread evenly over the run, the last at its end
     # optimisation
     batch: PositiveInt | None = None  # pictures per batch
     accumulate: PositiveInt = 1  # batches per step of the optimizer
@@ -112,8 +112,8 @@ class Settings(BaseModel):
     device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
     precision: Precision | None = None  # half precision; no: float32
     workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none
-    channels_last: bool = True  # memory order of the pictures in the network: faster, the same values
-    save_every: Seconds = 120.0  # between two writes of last/
+    channels_last: bool = True  # memory order of pictures and weights that convolutions like best
+    save_every: Seconds = 120.0  # time between two writes of last/
 
     @model_validator(mode="before")
     @classmethod
