@@ -29,6 +29,11 @@ LAYERS = [
 ]
 FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
+WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
+    *("engine.spec", "engine.engine", "engine.card", "engine.hub"),
+    *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
+    *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
+]
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -80,6 +85,32 @@ def test_no_file_imports_itself_by_a_detour() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in TORCH_FREE], ids=lambda path: path.name)
 def test_first_layer_needs_no_torch(path: Path) -> None:
     assert not any(module.split(".")[0] in {"torch", "torchvision", "timm"} for module in imported_modules(path))
+
+
+def loaded_at_import(module: str, seen: set[str]) -> set[str]:
+    """`module` and all that is imported with it, its packages too; what is imported for types or in functions is not."""
+    if module in seen:
+        return seen
+    seen.add(module)
+    if "." in module:
+        loaded_at_import(module.rpartition(".")[0], seen)
+    place = ROOT.parent / Path(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if path.is_file():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    loaded_at_import(alias.name, seen)
+            elif isinstance(node, ast.ImportFrom):
+                loaded_at_import(node.module or "", seen)
+    return seen
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_what_other_engines_stand_on_needs_no_torch(module: str) -> None:
+    loaded = loaded_at_import(f"denselab.{module}", set())
+    assert f"denselab.{module.split('.')[0]}" in loaded
+    assert not {name.split(".")[0] for name in loaded} & {"torch", "torchvision", "timm", "accelerate"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -203,5 +203,5 @@ def test_a_folder_or_a_pattern_without_pictures_is_refused_at_once(engine: Torch
         Predictor(engine)(tmp_path)
     with pytest.raises(DataError, match="matches no picture"):
         Predictor(engine)(f"{tmp_path}/*.png")
-    with pytest.raises(DataError, match="nothing.png"):
+    with pytest.raises(NoSuchPath, match="nothing.png"):
         Predictor(engine)(tmp_path / "nothing.png")

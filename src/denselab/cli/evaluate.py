@@ -51,7 +51,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a data set.
 
-    Pixels are counted at the labels' own resolution. Scores go to evaluation.json and CSV files, with the worst pictures.
+    Pixels are counted at the labels' own resolution. The scores are printed and written as evaluation.json and CSV files.
     """
     from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
     from denselab.measure.evaluate import evaluate as measure

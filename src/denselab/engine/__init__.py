@@ -1,1 +1,1 @@
-"""A trained model that can run: what it is (spec), its folder, its device, and the engine that turns pictures into logits."""
+"""A trained model that can run: its spec, folder and device, and the engine that turns pictures into logits."""

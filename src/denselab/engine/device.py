@@ -37,7 +37,7 @@ def device_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns torch's ways of running out of memory into Python's MemoryError, which nothing above needs torch to catch."""
+    """Turns torch's ways of running out of memory into Python's MemoryError, which is caught without torch."""
     try:
         yield
     except torch.OutOfMemoryError as error:

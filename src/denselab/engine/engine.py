@@ -42,4 +42,4 @@ class Engine(Protocol):
         """Raise ConfigError, which names models that can, where `sampling` has nothing to vary."""
 
     def sampling(self) -> AbstractContextManager[None]:
-        """While active, each run is another sample of the network; the same ones each time. Raises as require_sampling."""
+        """While active, each run is another sample; the same ones each time. Raises as require_sampling."""

@@ -13,7 +13,7 @@ ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name means the hub: "hf://owner/name", or "owner/name" where no such folder, nor a folder "owner", is here."""
+    """Whether a name means the hub: "hf://owner/name", or "owner/name" with neither that folder nor "owner" here."""
     if name.startswith(PREFIX):
         return True
     return bool(ID.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.exists()

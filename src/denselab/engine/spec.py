@@ -1,4 +1,4 @@
-"""What a trained model is, apart from its weights: network, label table, preprocessing, scores. No torch is imported here."""
+"""What a trained model is, without its weights: network, label table, preprocessing, scores. It needs no torch."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Preprocessing:
     imgsz: (height, width) in pixels that a picture is fitted into, aspect kept; see fit.
     mean, std: RGB, of pictures in 0..1.
     train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
-    fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. Of weights by others:
-        "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side becomes
-        imgsz's shorter side (torchvision).
+    fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. For weights by
+        others: "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side
+        becomes imgsz's shorter side (torchvision).
     pad_to: (height, width) up to which a smaller picture then gets the mean colour at its bottom and right, as on the
         513x513 canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cut to the picture
         again. Windows and test-time views are pictures of their own: at another scale they get the same canvas, as

@@ -19,7 +19,7 @@ BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net 
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """See engine.Engine. network: for those who look inside or train on; it has to be in evaluation mode on `device`."""
+    """See engine.Engine. network: in evaluation mode on `device`; for those who look inside it or train it on."""
 
     spec: ModelSpec
     network: SegmentationModel
@@ -52,11 +52,12 @@ def forward_images(
     Training's validation and every prediction go through here, so a score belongs to what is saved.
     """
     height, width = images.shape[-2:]
-    return model(network_input(images, preprocessing, device))[..., :height, :width].float()  # type: ignore[no-any-return]
+    logits: Tensor = model(network_input(images, preprocessing, device))
+    return logits[..., :height, :width].float()
 
 
 def network_input(images: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """What the network gets for (B, 3, h, w) uint8 pictures: float, normalised, padded up to `pad_to`, on the device."""
+    """(B, 3, h, w) uint8 pictures as the network gets them: float, normalised, padded up to `pad_to`, on the device."""
     normalised = normalise(images.to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
     return padded(normalised, preprocessing.pad_to)
 

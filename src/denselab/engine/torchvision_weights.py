@@ -1,7 +1,7 @@
-"""torchvision's published segmentation weights by name: "torchvision:deeplabv3_resnet50". The network is used for nothing else.
+"""torchvision's published segmentation weights by name, such as "torchvision:deeplabv3_resnet50", fetched where needed.
 
-The weights are COCO_WITH_VOC_LABELS_V1: VOC's 21 classes, learnt from COCO. Files go to torch's own cache (TORCH_HOME), and
-their sha256 has to begin with the digits in their name.
+The weights are COCO_WITH_VOC_LABELS_V1: VOC's 21 classes, learnt from COCO. Files go to torch's own cache (TORCH_HOME),
+and their sha256 has to begin with the digits in their name.
 """
 
 import difflib
@@ -42,8 +42,9 @@ def is_torchvision(name: str) -> bool:
 def load_torchvision(
     name: str, device: str = "auto", output_stride: int | None = None, url: str | None = None
 ) -> TorchEngine:
-    """The engine of "torchvision:<name>" with 21 classes. url: where the weights are, None for torchvision's own address.
+    """The engine of "torchvision:<name>" with 21 classes.
 
+    url: where the weights are; None for torchvision's own address.
     Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
     ConfigError for an output stride, of which these networks have no choice.
     """
@@ -63,7 +64,7 @@ def load_torchvision(
 
 
 def weights_url(name: str) -> str:
-    """Where torchvision keeps the weights of its segmentation network `name`. Raises CheckpointError with the nearest names."""
+    """The address of torchvision's weights of its network `name`. Raises CheckpointError with the nearest names."""
     names = list_models(module=published)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names

@@ -1,4 +1,4 @@
-"""Picture files into result files. The next picture is read while the network works, and results are written behind it."""
+"""Picture files into result files; reading and writing go on while the network works."""
 
 import json
 import logging

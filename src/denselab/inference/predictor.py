@@ -106,7 +106,7 @@ class Predictor:
         crf: Choice = None,
         crf_fast: bool = False,
     ) -> Plan:
-        """These options as one value, checked, for `labels`, `probs` and inference.run. samples: 0 for no uncertainty."""
+        """These options as one checked value, for `labels` and `probs`. samples: 0 for no uncertainty."""
         return plan_for(self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast)
 
     def labels(self, image: Image, plan: Plan | None = None) -> LabelMap:
@@ -161,7 +161,7 @@ class Predictor:
         return target
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | bool | None = None) -> str:
-        """Upload the model folder to the Hugging Face hub as `owner/name`; returns its address. Needs a login or token."""
+        """Upload the model folder to the Hugging Face hub as `owner/name`; returns its address. Needs a login."""
         from denselab.engine.hub import upload_model
 
         return upload_model(self.save_pretrained, repo_id, private, token)
@@ -170,9 +170,9 @@ class Predictor:
 def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
-    output_stride: another than that of the training, for the same weights. At 8 in place of 16 DeepLab's authors gained 1.3
-        points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation. Raises ConfigError
-        where the network has none to choose.
+    output_stride: another than that of the training, for the same weights. At 8 in place of 16 DeepLab's authors gained
+        1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation. Raises
+        ConfigError where the network has none to choose.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
 

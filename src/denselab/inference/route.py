@@ -11,7 +11,7 @@ AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in m
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over a picture. extent: (height, width) of each in the picture's pixels. scale: from there to the network."""
+    """Windows over a picture. extent: (height, width) of each, in its pixels. scale: from these to the network's."""
 
     extent: Size
     scale: float

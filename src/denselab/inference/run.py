@@ -70,7 +70,7 @@ def labels_of(plan: Plan, image: Image) -> LabelMap:
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if they cannot fit in memory."""
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory cannot hold them."""
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
@@ -99,7 +99,7 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
 
 
 def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
-    """Every block of the picture's planes into the sink: of the whole picture if that fits in memory, else by windows."""
+    """Every block of the picture's planes into the sink: of the whole picture if that fits, else by windows."""
     first, *others = routes(plan, _size(image))
     try:
         return _blocks(plan, image, first, sink, note)

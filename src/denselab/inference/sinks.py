@@ -1,7 +1,7 @@
 """Where the blocks of a picture go: each block is a rectangle of finished planes, and the blocks tile the picture.
 
-A block comes as (top, left, planes); bands of rows of the whole picture are blocks as wide as it. What a sink writes into
-only has to take `array[rows, columns] = values`, so a file on disk can stand in the place of the array.
+A block comes as (top, left, planes); bands of rows of the whole picture are blocks as wide as it. What a sink writes
+into only has to take `array[rows, columns] = values`, so a file on disk can stand in the place of the array.
 """
 
 from __future__ import annotations

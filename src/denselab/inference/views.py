@@ -1,11 +1,11 @@
 """Views of a picture: the network sees it at several sizes and mirrored, and the softmax of all views is averaged.
 
-What the network gives stays at the network's size (K, h, w); enlarging and arg-max (or softmax) are done together in bands
-of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
+What the network gives stays at the network's size (K, h, w); enlarging and arg-max (or softmax) are done together in
+bands of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
 
-Monte-Carlo dropout (Bayesian SegNet, arXiv 1511.02680; Gal, Ghahramani, arXiv 1506.02142) runs the views several times with
-dropout on, so that each run is a sample of the network. The mean of the samples' softmax is the prediction; their variance,
-averaged over the classes, is the uncertainty: high at borders, at rare classes, at what was never seen.
+Monte-Carlo dropout (Bayesian SegNet, arXiv 1511.02680; Gal, Ghahramani, arXiv 1506.02142) runs the views several times
+with dropout on, so that each run is a sample of the network. The mean of the samples' softmax is the prediction; their
+variance, averaged over the classes, is the uncertainty: high at borders, at rare classes, at what was never seen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,10 @@ class Seen:
 
 
 def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
-    """Run the plan's views over a picture (H, W, 3) uint8. sizes: (height, width) of each scale. note: told each sample."""
+    """Run the plan's views over a picture (H, W, 3) uint8.
+
+    sizes: (height, width) of each scale. note: told after each sample.
+    """
     if plan.samples:
         return Seen(sampled(plan, image, sizes, note), logits=False)
     views = run_views(plan.engine, image, sizes, plan.flip)
@@ -81,8 +84,8 @@ def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = 
 def mean_probs(views: Sequence[Tensor]) -> Tensor:
     """(K, h, w) mean softmax of the views, at the size of the largest.
 
-    views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back. Averaged at the network's size, not
-    at the picture's: a softmax over 150 classes for each of 12 million pixels and 6 views would take minutes.
+    views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back. Averaged at the network's size,
+    not at the picture's: a softmax over 150 classes for each of 12 million pixels and 6 views would take minutes.
     """
     height, width = max(tuple(view.shape[1:]) for view in views)
     total = torch.zeros((views[0].shape[0], height, width), device=views[0].device)

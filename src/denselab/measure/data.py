@@ -38,8 +38,8 @@ def split_for(
 def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpace:
     """The model's classes with the data's ignored ids, where every class of the data is one of the model's.
 
-    The data may lack classes; a class that has no name of its own ("class 3") fits by its id. Raises DataError that names
-    the first class that does not fit.
+    The data may lack classes; a class that has no name of its own ("class 3") fits by its id. Raises DataError that
+    names the first class that does not fit.
     """
     known = {entry.id: entry.name for entry in model.classes}
     for entry in data.classes:

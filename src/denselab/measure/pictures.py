@@ -21,7 +21,10 @@ Panel = tuple[str, Image, bool]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which pictures to show, by position in the evaluation. worst: the worst first. best: the best first. None is in both."""
+    """Which pictures to show, by position in the evaluation; none is in both.
+
+    worst: the worst first. best: the best first.
+    """
 
     worst: tuple[int, ...]
     best: tuple[int, ...]

@@ -21,10 +21,11 @@ class SegmentationModel(nn.Module, ABC):
     method returns depends neither on a flag nor on `self.training`.
     """
 
+    norms_at_rest: tuple[str, ...] = ()  # paths of normalisation that stays in evaluation, see `rest_norms`
+
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.norms_at_rest: tuple[str, ...] = ()  # paths of normalisation that stays in evaluation, see `rest_norms`
 
     @abstractmethod
     def coarse_logits(self, images: Tensor) -> Tensor:
