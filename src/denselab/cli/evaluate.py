@@ -51,7 +51,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a data set.
 
-    Pixels are counted at the labels' own resolution. The scores are printed and written as evaluation.json and CSV files.
+    Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
     from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
     from denselab.measure.evaluate import evaluate as measure
