@@ -3,10 +3,10 @@
     git worktree add ../before COMMIT
     python benchmarks/versions.py --old ../before --data CAMVID --rounds 5
 
-Printed is, for each command, the median seconds of both, wall and processor (user + system), and the median of the rounds'
-ratios new / old: 1 or less is no slower. Processor time is the steadier figure on a machine that is not alone.
-The model is trained first, by the old checkout, for a few steps; both then read the same folder. Training is two epochs of
-24 pictures; `step` is the difference of that and one epoch, so start and end of the process do not count.
+Printed is, for each command, the median seconds of both, wall and processor (user + system), and the median of the
+rounds' ratios new / old: 1 or less is no slower. Processor time is the steadier figure on a machine that is not alone.
+The model is trained first, by the old checkout, for a few steps; both then read the same folder. Training is two
+epochs of 24 pictures; `step` is the difference of that and one epoch, so start and end of the process do not count.
 """
 
 import argparse

@@ -29,7 +29,8 @@ ITEM = re.compile(r"^(- |\d+\. )")
 
 
 def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Our docstrings are plain text: `name: what it is` begins an argument, `- ` an item, any other indent a sketch or code.
+    """Our docstrings are plain text: `name: what it is` begins an argument, `- ` an item, any other indent a sketch
+    or code.
 
     Nothing else in them has a meaning to Sphinx, so everything else is escaped.
     """

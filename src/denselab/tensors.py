@@ -57,6 +57,6 @@ def _why_not_torch(path: Path, reason: str) -> str:
         return (
             f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of "
             "it was run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the "
-            "file, or use safetensors; for a file of another kind, give the right --from"
+            "file, or use safetensors; for a file of another kind, give the right `source`"
         )
     return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; download it again"

@@ -48,7 +48,7 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     data = map_file(path)
     if bytes(data[:4]) in (b"\x89HDF", b"PK\x03\x04"):
         raise CheckpointError(
-            f"{path} is not a Caffe model in protobuf form (an HDF5 or zip file); use --from torch for .pth"
+            f"{path} is not a Caffe model in protobuf form (an HDF5 or zip file); use `source` torch for .pth"
         )
     try:
         layers = _layers(data)

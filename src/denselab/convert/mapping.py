@@ -150,8 +150,8 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
     if len(found) != 1:
         votes = ", ".join(f"{k} in {name}" for k, name in found.items()) or "no score layer in it fits this network"
         raise CheckpointError(
-            f"{source}: the number of classes is unclear ({votes}); give --classes N to start with a new score layer, "
-            "or choose another --model"
+            f"{source}: the number of classes is unclear ({votes}); give `classes` N to start with a new score layer, "
+            "or choose another `model`"
         )
     classes = next(iter(found))
     if not 1 <= classes <= MAX_CLASSES:
@@ -187,5 +187,5 @@ def check_fit(
             faults.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
     if faults:
         raise CheckpointError(
-            f"{source} does not fit this network; {'; '.join(faults)}; choose another --model, --encoder or --from"
+            f"{source} does not fit this network; {'; '.join(faults)}; choose another `model`, `encoder` or `source`"
         )

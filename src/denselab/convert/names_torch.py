@@ -77,7 +77,7 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
         own = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(skeleton.state_dict().items())[:SHOWN])
         raise CheckpointError(
             f"the weights are of another network: the file begins with {few}; this network with {own}; "
-            "choose another --model"
+            "choose another `model`"
         )
     modules, bgr = dict(skeleton.named_modules()), picture_convolutions(skeleton) if form.bgr else frozenset[str]()
     mapped = [_mapped(name, target, state[name], modules, bgr) for name, target in renames.items()]

@@ -211,9 +211,7 @@ def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
     except Damaged as error:
         raise refused(path, GRAPH, error) from None
     if not found:
-        raise CheckpointError(
-            f"{path} holds no constants; a frozen TensorFlow graph was expected, or --from another kind"
-        )
+        raise CheckpointError(f"{path} holds no constants; a frozen TensorFlow graph was expected, or another `source`")
     return found
 
 

@@ -123,7 +123,6 @@ def build(
     base: number of its first vertex in the shared table
     width: floats per vertex
     threads: the most threads to use
-
     Raises ShapeError for features that reach too far for a lattice.
     """
     units, scales = lattice_units(features), lattice_scales(features.inverse)
@@ -144,16 +143,8 @@ def build(
     run([partial(find, table, keys, steps[j], before[j], after[j]) for j in range(len(units))], threads)
     alpha = 1.0 / (1.0 + 2.0**-features.dimensions)
     mass = kernels.blur_mass(mass, before, after) * np.float32(alpha)
-    rest = (
-        base,
-        width,
-        mass,
-        kernels.SCHEMES.index(normalization),
-        *flat,
-        back.reshape(-1),
-        column,
-        index.shape[1],
-    )
+    scheme = kernels.SCHEMES.index(normalization)
+    rest = (base, width, mass, scheme, *flat, back.reshape(-1), column, index.shape[1])
     finishing = [
         partial(kernels.finish_part, begin, end, corners, numbers[starts[i] : starts[i + 1]], *rest)
         for i, (begin, end) in enumerate(ranges)

@@ -126,9 +126,7 @@ def explain(
     Raises ConfigError for a pixel outside the picture or an unknown class.
     """
     height, width = image.shape[:2]
-    row, column = pixel or (height // 2, width // 2)
-    if not (0 <= row < height and 0 <= column < width):
-        raise ConfigError(f"--pixel {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
+    row, column = _pixel_in(pixel, height, width)
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
@@ -159,6 +157,14 @@ def explain(
         (row, column),
         random,
     )
+
+
+def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
+    """The pixel, or the centre of the picture where none is named. Raises ConfigError outside the picture."""
+    row, column = pixel or (height // 2, width // 2)
+    if not (0 <= row < height and 0 <= column < width):
+        raise ConfigError(f"`pixel` {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
+    return row, column
 
 
 def square_of(effect: Floats, pixel: tuple[int, int], share: float) -> int:

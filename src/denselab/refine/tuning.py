@@ -166,16 +166,22 @@ def tune(
         names, baseline = tuple(p.name for p in used), _baseline(used, space)
         tuning = Tuning(strategy, names, baseline, judging=len(judging), stored_before=stored)
         _search(tuning, used, space, deadline, reserve, quiet)
-    sequences = len({item.group or item.name for item in judging})
-    if sequences < len(judging):
-        which = "one sequence" if sequences == 1 else f"{sequences} sequences"
-        tuning.note = f"the judging frames come from {which}: the true interval is wider"
+    tuning.note = _note_on_sequences(judging)
     if tuning.best:
         candidates = [tuning.best.parameters] if stored is None else [tuning.best.parameters, stored]
         plain, best, *before = _judge(plan, dataset, judging, candidates, deadline, quiet)
         tuning.paired = Paired(plain, best)
         tuning.stored_miou = before[0].miou if before else None
     return tuning
+
+
+def _note_on_sequences(judging: Sequence[Item]) -> str:
+    """A warning where frames of one sequence judge: they are alike, so the interval is too narrow. "" otherwise."""
+    sequences = len({item.group or item.name for item in judging})
+    if sequences == len(judging):
+        return ""
+    which = "one sequence" if sequences == 1 else f"{sequences} sequences"
+    return f"the judging frames come from {which}: the true interval is wider"
 
 
 def judging_seconds(pictures: int, per_picture: float, per_refinement: float, refinements: int) -> float:

@@ -169,22 +169,10 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
         workers=job.config.workers,
         cache=session.cache,
     )
-    names = job.dataset.label_space.names
     train_loss = state.loss_sum / max(state.loss_count, 1)
     state.loss_sum, state.loss_count = 0.0, 0
     entry = {"step": state.step, "miou": result.miou, "val_loss": result.loss}
-    session.records.metric(
-        "validation",
-        step=state.step,
-        epoch=state.epoch,
-        seconds=round(session.budget.elapsed, 2),
-        train_loss=train_loss,
-        val_loss=result.loss,
-        miou=result.miou,
-        pixel_accuracy=result.pixel_accuracy,
-        class_iou=dict(zip(names, result.class_iou, strict=True)),
-    )
-    session.records.write_results(names)
+    _record_validation(job, session, result, train_loss)
     better = state.best_miou is None or result.miou > state.best_miou["miou"]
     lower = state.best_loss is None or result.loss < state.best_loss["val_loss"]
     state.without_gain = 0 if better else state.without_gain + 1
@@ -203,6 +191,23 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     state.validation_seconds = max(state.validation_seconds, time.monotonic() - began)
     session.budget.validation_seconds = state.validation_seconds
     return result
+
+
+def _record_validation(job: Job, session: Session, result: Validation, train_loss: float) -> None:
+    """A line of metrics.jsonl and a row of results.csv."""
+    names = job.dataset.label_space.names
+    session.records.metric(
+        "validation",
+        step=session.state.step,
+        epoch=session.state.epoch,
+        seconds=round(session.budget.elapsed, 2),
+        train_loss=train_loss,
+        val_loss=result.loss,
+        miou=result.miou,
+        pixel_accuracy=result.pixel_accuracy,
+        class_iou=dict(zip(names, result.class_iou, strict=True)),
+    )
+    session.records.write_results(names)
 
 
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
