@@ -122,7 +122,6 @@ def explain(
     class_name: the class whose maps and logit are shown; None is the winner at that pixel
     random: whether the weights are untrained, for the record
     quiet: no progress bar
-
     Raises ConfigError for a pixel outside the picture or an unknown class.
     """
     height, width = image.shape[:2]
