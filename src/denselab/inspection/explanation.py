@@ -129,8 +129,8 @@ def explain(
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
-    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None]
-    images = network_input(pixels, engine.spec.preprocessing, engine.device)
+    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)
+    images = network_input(pixels[None], engine.spec.preprocessing, engine.device)
     seen = (images.shape[-2], images.shape[-1])
     with progress("explain", 3, "steps", quiet) as bar:
         traced = trace(engine.network, seen, engine.spec.architecture.in_channels)
@@ -141,8 +141,6 @@ def explain(
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
         gradient = effective_receptive_field(engine.network, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
-    box = box_of(traced.maps[""].view, at)
-    effect = Effect(at, winner, gradient, box, tuple(square_of(gradient, at, share) for share in SHARES))
     return Explanation(
         engine,
         image,
@@ -152,10 +150,16 @@ def explain(
         layers,
         table_of(traced, seen),
         summarise(engine.network, traced),
-        effect,
+        effect_of(gradient, at, winner, box_of(traced.maps[""].view, at)),
         (row, column),
         random,
     )
+
+
+def effect_of(gradient: Floats, pixel: tuple[int, int], winner: int, box: Box | None) -> Effect:
+    """What the logit of class `winner` at `pixel` depends on, from its mean absolute gradient (h, w)."""
+    squares = tuple(square_of(gradient, pixel, share) for share in SHARES)
+    return Effect(pixel, winner, gradient, box, squares)
 
 
 def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
