@@ -16,11 +16,10 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="Seed of the split, where the data have none. Default: the run's, else 0.")
+    int | None,
+    typer.Option(min=0, help="Seed to draw a split, where the data have none. Default: the run's own split."),
 ]
-ValFraction = Annotated[
-    float | None, typer.Option(help="Share of val, where the data have no split. Default: the run's, else 0.2.")
-]
+ValFraction = Annotated[float | None, typer.Option(help="Share of val, to draw a split where the data have none.")]
 
 
 def evaluate(
@@ -60,11 +59,22 @@ def evaluate(
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    folder = out or default_folder(model, data, split, output_stride=output_stride, crf=crf, crf_fast=crf_fast)
+    assert measured.selection is not None, "evaluate has chosen the pictures"
+    folder = out or default_folder(
+        model,
+        measured.selection,
+        output_stride=output_stride,
+        crf=crf,
+        crf_preset=crf_preset,
+        crf_fast=crf_fast,
+        window=extent,
+        tta=tta,
+    )
     document = measured.save(folder)
     if as_json:
         print(document, end="")
         return
+    stdout.print(measured.selection.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
     if measured.paired:
         stdout.print(measured.paired.table())

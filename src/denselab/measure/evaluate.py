@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
 from denselab.inference.plan import Plan, check_window
 from denselab.inference.predictor import Predictor, load
-from denselab.measure.data import split_for, split_of_run
+from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
 from denselab.measure.kept import KeptLabels
@@ -31,6 +31,8 @@ class Measured:
     dataset, items: what it was measured on; the items are sorted by name, as the evaluation is.
     plan: how the pictures were run, where a plan did it.
     paired: without and with the CRF; None for a plan without one.
+    selection: how the pictures were chosen, where `evaluate` did it.
+    model: the absolute path of the model's folder, or its hub id; "" where it is from neither.
     """
 
     evaluation: Evaluation
@@ -39,6 +41,8 @@ class Measured:
     items: Sequence[Item]
     plan: Plan | None = None
     paired: Paired | None = None
+    selection: Selection | None = None
+    model: str = ""
 
     def __repr__(self) -> str:
         return f"Measured(mIoU {self.miou:.4f}, {len(self.items)} pictures, {len(self.evaluation.classes)} classes)"
@@ -70,7 +74,12 @@ class Measured:
 
         Raises ResourceError where the folder cannot be written.
         """
-        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.crf_facts())
+        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """The keys of evaluation.json beside the scores."""
+        chosen = self.selection.facts() if self.selection else {}
+        return {**({"model": self.model} if self.model else {}), **chosen, **self.crf_facts()}
 
 
 def evaluate(
@@ -97,7 +106,8 @@ def evaluate(
     window, tta, crf, crf_fast: as of a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
     output_stride, device: as of `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
-    seed, val_fraction: of the split, where the data have none; default: those of the run that the model is from.
+    seed, val_fraction: draw a split where the data have none. Default: the run's own split on the data that the model was
+        trained on; other data without a split are measured whole.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
@@ -110,12 +120,16 @@ def evaluate(
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
     given = {"seed": seed, "val_fraction": val_fraction}
     home = predictor.folder if isinstance(model, Predictor) else model
-    drawn = split_of_run(home) if home else {}
-    drawn |= {key: value for key, value in given.items() if value is not None}
-    measured = measure(plan, *split_for(data, split, predictor.spec, drawn), quiet=quiet)
+    drawn = {key: value for key, value in given.items() if value is not None}
+    chosen = select(data, split, predictor.spec, home, drawn)
+    measured = replace(measure(plan, chosen.dataset, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
     return measured
+
+
+def _named(home: str | Path | None) -> str:
+    return "" if home is None else str(Path(home).resolve()) if Path(home).exists() else str(home)
 
 
 def measure(
