@@ -27,13 +27,16 @@ def unary_from_labels(
 ) -> NDArray[np.float32]:
     """Energies (num_classes, *shape) of a label map whose label is right with probability `confidence`.
 
-    labels: integers 0..num_classes-1. unsure: the label that means "any class" (255, for instance); uniform there.
+    labels: integers 0..num_classes-1, or a mask of 0 and 255 for two classes. unsure: the label that means "any class"
+    (255, for instance); uniform there.
     """
     values = np.asarray(labels)
     if not np.issubdtype(values.dtype, np.integer):
         raise ShapeError(f"labels are of dtype {values.dtype}; expected integers")
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence is {confidence}; expected a probability between 0 and 1, both excluded")
+    if num_classes == 2 and unsure != 255 and values.size and np.isin(values, (0, 255)).all():
+        values = values // 255  # a mask
     known = values != unsure if unsure is not None else np.ones(values.shape, bool)
     if known.any() and not (values[known].min() >= 0 and values[known].max() < num_classes):
         raise ConfigError(
