@@ -16,6 +16,7 @@ from denselab.data.dataset import require_outside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
+from denselab.training.records import RunRecords
 from denselab.training.resume import divided_as_recorded, resumed_settings
 from denselab.training.run import RunSummary, run_training
 from denselab.training.stages import chain_of, run_stages, staged_settings
@@ -77,7 +78,8 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
     start = run_stages if staged else run_training
     summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
-        logger.info(f"report: {write_report(run, dataset, device=settings.device)}")
+        say = RunRecords(run).say
+        logger.info(f"report: {write_report(run, dataset, device=settings.device, say=say)}")
     return summary
 
 

@@ -76,6 +76,9 @@ def evaluate(
         return
     stdout.print(measured.selection.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
+    stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
+    if measured.verdict:
+        stdout.print(measured.verdict, style="bold red", markup=False, soft_wrap=True)
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
 from denselab.inference.plan import Plan, check_window
 from denselab.inference.predictor import Predictor, load
+from denselab.measure.baselines import Baselines, CellCounts, baselines
 from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
@@ -32,6 +34,7 @@ class Measured:
     plan: how the pictures were run, where a plan did it.
     paired: without and with the CRF; None for a plan without one.
     selection: how the pictures were chosen, where `evaluate` did it.
+    cells: what the baselines are made from.
     model: the absolute path of the model's folder, or its hub id; "" where it is from neither.
     """
 
@@ -43,6 +46,7 @@ class Measured:
     paired: Paired | None = None
     selection: Selection | None = None
     model: str = ""
+    cells: CellCounts | None = None
 
     def __repr__(self) -> str:
         return f"Measured(mIoU {self.miou:.4f}, {len(self.items)} pictures, {len(self.evaluation.classes)} classes)"
@@ -62,6 +66,27 @@ class Measured:
         """Share of the labelled pixels that are right."""
         return self.evaluation.pixel_accuracy
 
+    @cached_property
+    def baselines(self) -> Baselines:
+        """How well one class everywhere, the grey value and the colour alone do on the same pictures."""
+        if self.cells is None:
+            return Baselines((), "")
+        return baselines(self.dataset, self.items, self.evaluation.counts, self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """The sentence on a model that is no better than a baseline; "" for one that is."""
+        return self.baselines.verdict(self.miou) if self.baselines.entries else ""
+
+    def baseline_facts(self) -> dict[str, Any]:
+        """What evaluation.json says of the baselines: "baselines" and "no_better_than", null for a model that beats them."""
+        entries = [
+            {"name": e.name, "miou": round(e.miou, 4), "pixel_accuracy": round(e.pixel_accuracy, 4)}
+            for e in self.baselines.entries
+        ]
+        best = self.baselines.best
+        return {"baselines": entries, "no_better_than": best.name if best and self.verdict else None}
+
     def crf_facts(self) -> dict[str, Any]:
         """What evaluation.json says of the CRF under "crf"; {} without one."""
         if self.paired is None or self.plan is None or self.plan.crf is None:
@@ -79,7 +104,7 @@ class Measured:
     def facts(self) -> dict[str, Any]:
         """The keys of evaluation.json beside the scores."""
         chosen = self.selection.facts() if self.selection else {}
-        return {**({"model": self.model} if self.model else {}), **chosen, **self.crf_facts()}
+        return {**({"model": self.model} if self.model else {}), **chosen, **self.baseline_facts(), **self.crf_facts()}
 
 
 def evaluate(
@@ -136,11 +161,11 @@ def measure(
     plan: Plan, dataset: Dataset, items: Sequence[Item], *, what: str = "evaluate", quiet: bool = False
 ) -> Measured:
     """Run a plan over items and count. items: sorted by name. what: said beside the progress."""
-    kept, plain = KeptLabels(), KeptLabels()
+    kept, plain, cells = KeptLabels(), KeptLabels(), CellCounts(dataset.label_space.num_classes)
     with progress(what, len(items), "pictures", quiet) as bar:
-        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain), dataset.label_space)
+        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain, cells), dataset.label_space)
     paired = None
     if plan.crf:
         maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)
         paired = Paired(count_pictures(maps, dataset.label_space), evaluation)
-    return Measured(evaluation, kept, dataset, items, plan, paired)
+    return Measured(evaluation, kept, dataset, items, plan, paired, cells=cells)
