@@ -16,7 +16,8 @@ from denselab.data.dataset import require_outside
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
-from denselab.training.resume import resumed_settings
+from denselab.training.records import RunRecords
+from denselab.training.resume import divided_as_recorded, resumed_settings
 from denselab.training.run import RunSummary, run_training
 from denselab.training.stages import chain_of, run_stages, staged_settings
 
@@ -82,23 +83,27 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
         chain_of(settings.model)  # refuse it before reading any data
-    dataset = open_for_training(settings)
+    dataset = open_for_training(settings, run if resume else None)
     if not resume:
         require_outside(dataset, run)
     start = run_stages if staged else run_training
     summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
-        logger.info(f"report: {write_report(run, dataset, device=settings.device)}")
+        say = RunRecords(run).say
+        logger.info(f"report: {write_report(run, dataset, device=settings.device, say=say)}")
     return summary
 
 
-def open_for_training(settings: Settings) -> Dataset:
+def open_for_training(settings: Settings, resumed: Path | None = None) -> Dataset:
     """Open the data set and run the fast part of `denselab check`.
 
+    resumed: the run that goes on; its own split then holds.
     Raises DataError with the first fault that would spoil a run.
     """
     data = settings.data or ""
     dataset = open_dataset(data, val_fraction=settings.val_fraction, seed=settings.seed)
+    if resumed:
+        dataset = divided_as_recorded(dataset, resumed)
     report = check_dataset(dataset, quick=True)
     for line in warning_lines(report.warnings):
         logger.warning(line)

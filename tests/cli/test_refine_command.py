@@ -69,6 +69,34 @@ def test_hard_labels_with_a_confidence(picture: Path, tmp_path: Path, capsys: py
     assert np.array_equal(kept[4:], ids[4:]), "without an iteration the labels stay"
 
 
+@pytest.mark.parametrize("values", [(0, 255), (0, 1)])
+def test_a_mask_keeps_both_of_its_classes(
+    picture: Path, tmp_path: Path, values: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """255 was taken for unsure, so that a mask of 0 and 255 came out all 0."""
+    mask = np.where(TRUTH ^ (np.random.default_rng(0).random(TRUTH.shape) < 0.2), *values[::-1]).astype(np.uint8)
+    PILImage.fromarray(mask).save(tmp_path / "mask.png")
+    refine(picture, tmp_path / "mask.png", tmp_path / "out", confidence=0.6, **FEW)
+    assert (read(tmp_path / "out" / "labels" / "a.png") == np.where(TRUTH, *values[::-1])).mean() > 0.99
+    assert values == (0, 1) or "a mask of 0 and 255, taken for two classes" in capsys.readouterr().err
+
+
+def test_grey_levels_are_asked_about_and_the_answer_works(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The grey levels of an 8-bit probability were taken for ids: labels/ then held classes 38 and 216."""
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for low, high in ((38, 216), (90, 165)):
+        levels = np.where(TRUTH, high, low) + (np.arange(TRUTH.size).reshape(TRUTH.shape) % 70 if high < 200 else 0)
+        PILImage.fromarray(levels.astype(np.uint8)).save(grey / "p.png")
+        with pytest.raises(DataError, match="label ids, or one channel of 8-bit probabilities.* alone into a folder"):
+            refine(picture, grey / "p.png", tmp_path / "out", **FEW)
+        refine(picture, grey, tmp_path / f"out{low}", **FEW)
+        assert (read(tmp_path / f"out{low}" / "labels" / "a.png") == TRUTH).mean() > 0.95
+        assert "one channel p, taken for two classes: p is class 1" in capsys.readouterr().err
+
+
 def test_a_label_table_gives_names_and_colours(picture: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", noisy_probs())
     table = [{"id": 3, "name": "night", "colour": [1, 2, 3]}, {"id": 8, "name": "day", "colour": [200, 100, 50]}]

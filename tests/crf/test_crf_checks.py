@@ -197,3 +197,13 @@ def test_read_only_arrays_are_no_other_kind() -> None:
         for found, wanted in zip(everything(), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert not compilations
+
+
+def test_one_channel_is_told_to_be_stacked() -> None:
+    """A sigmoid's output got advice for logits, or a CRF of one class, whose result is all zero."""
+    p = np.full((4, 5), 0.8, np.float32)
+    with pytest.raises(ShapeError, match=r"shape \(1, 4, 5\); one channel of a sigmoid is two classes"):
+        unary_from_probabilities(p[None])
+    with pytest.raises(ConfigError, match=r"give np\.stack\(\[1 - p, p\]\)"):
+        unary_from_probabilities(p)
+    assert unary_from_probabilities(np.stack([1 - p, p])).shape == (2, 4, 5)

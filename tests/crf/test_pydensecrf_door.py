@@ -124,3 +124,14 @@ def test_energies_are_copied_as_there(scene: Callable[..., Any]) -> None:
     expected = d.inference(1)
     energies[:] = 0
     np.testing.assert_array_equal(d.inference(1), expected)
+
+
+def test_one_channel_and_masks_are_two_classes() -> None:
+    """One label gives all zeros there, and a mask of 0 and 255 an error about labels that nobody gave (254)."""
+    with pytest.raises(ShapeError, match=r"np\.stack\(\[1 - p, p\]\), and a CRF of 2 labels"):
+        utils.unary_from_softmax(np.full((1, 4, 5), 0.8))
+    mask = np.array([[0, 255, 255]], np.uint8)
+    with pytest.raises(ConfigError, match="a mask of 0 and 255 for 2 labels: give zero_unsure=False"):
+        utils.unary_from_labels(mask, 2, 0.7)
+    found = utils.unary_from_labels(mask, 2, 0.7, zero_unsure=False)
+    assert np.array_equal(found, utils.unary_from_labels(mask // 255, 2, 0.7, zero_unsure=False))

@@ -79,7 +79,7 @@ def test_json_csv_and_console_agree(pictures: int, boundary: bool) -> None:
 
 
 def test_they_say_what_the_evaluation_says() -> None:
-    made = evaluation()
+    made = evaluation(10)
     totals, classes = from_json(made)
     assert totals["miou"] == round(made.miou, 4)
     assert made.miou_interval is not None
@@ -97,8 +97,8 @@ def test_they_say_what_the_evaluation_says() -> None:
 
 
 def test_notes_name_what_was_left_out() -> None:
-    data = json_document(evaluation())
-    assert data["pictures"] == 4
+    data = json_document(evaluation(10))
+    assert data["pictures"] == 10
     assert data["absent_classes"] == ["moon"]
     assert data["notes"][:2] == [
         "in neither truth nor prediction, left out of the means: moon",
@@ -106,8 +106,11 @@ def test_notes_name_what_was_left_out() -> None:
     ]
     assert "95 % bootstrap" in data["notes"][2]
     assert "0.75 % of the picture's diagonal" in data["notes"][3]
-    assert "mIoU has no interval" in json_document(evaluation(1))["notes"][2]
-    words = " ".join(shown(evaluation()).split())  # the caption is wrapped to the table's width
+    assert (
+        "mIoU has no interval: not enough pictures (9; that takes 10 or more)"
+        in json_document(evaluation(9))["notes"][2]
+    )
+    words = " ".join(shown(evaluation(10)).split())  # the caption is wrapped to the table's width
     for note in data["notes"]:
         assert note in words
 

@@ -13,6 +13,7 @@ from denselab.crf import PRESETS
 from denselab.data import Dataset
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
+from denselab.measure.data import Selection
 from denselab.measure.files import default_folder
 
 
@@ -35,6 +36,7 @@ def test_the_files_are_written_where_asked(engine: TorchEngine, flat: Dataset, t
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert document["exact"] == measured.evaluation.to_dict()
     assert "crf" not in document
+    assert (document["data"], document["split"]) == (str(flat.root.resolve()), "val")
 
 
 def test_with_a_crf_both_scores_and_its_parameters_are_told(
@@ -62,16 +64,39 @@ def test_a_window_is_refused_before_anything_is_loaded() -> None:
         dl.evaluate("no/such/model", "no/such/data", window=(8, 8))
 
 
-def test_results_go_into_the_run_or_beside(tmp_path: Path) -> None:
+def selection(data: Path, split: str = "val", own: bool | None = True) -> Selection:
+    nothing = Dataset(data, "test", "index", dl.LabelSpace((dl.LabelEntry(0, "ground", (0, 0, 0)),)), ())
+    return Selection(nothing, [], split, str(data), own)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder, as far as names go."""
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "config.json").write_text("{}")
+    return tmp_path / "run"
+
+
+def test_results_go_into_the_run_or_beside(run: Path) -> None:
     """Another stride and a CRF have folders of their own, so that results with and without them can be compared."""
-    run = tmp_path / "run"
-    (run / "model").mkdir(parents=True)
-    (run / "model" / "config.json").write_text("{}")
-    assert default_folder(str(run), "some/data", "val") == run / "eval-val"
-    assert (
-        default_folder(str(run), "d", "val", output_stride=8, crf=True, crf_fast=True) == run / "eval-val-os8-crf-fast"
-    )
-    assert default_folder(str(run / "model"), "some/data", "test") == Path("denselab-eval/model-data-test")
+    own, other = selection(Path("/some/data")), selection(Path("/other/street set"), "all", own=False)
+    assert default_folder(str(run), own) == run / "eval-val"
+    assert default_folder(str(run), own, output_stride=8, crf=True, crf_fast=True) == run / "eval-val-os8-crf-fast"
+    assert default_folder(str(run), own, window=(64, 96), tta=True) == run / "eval-val-64x96-tta"
+    assert default_folder(str(run), own, crf=True, crf_preset="deeplab_v1") == run / "eval-val-crf-deeplab_v1"
+    assert default_folder(str(run), other) == run / "eval-street_set-all"
+    assert default_folder(str(run / "model"), own) == Path("denselab-eval/model-data-val")
+
+
+def test_two_evaluations_never_overwrite_each_other(run: Path) -> None:
+    """Two test folders that are both called "test" went into one RUN/eval-test, the second over the first."""
+    first, second = (selection(Path(f"/{place}/test"), "all", own=False) for place in ("roof", "yard"))
+    for _ in range(2):  # the same again is replaced
+        folder = default_folder(str(run), first)
+        assert folder == run / "eval-test-all"
+        folder.mkdir(exist_ok=True)
+        (folder / "evaluation.json").write_text(json.dumps({"data": first.source, "model": str(run)}))
+    assert default_folder(str(run), second) == run / "eval-test-all-2"
 
 
 def test_the_worst_pictures_are_those_with_the_lowest_score(engine: TorchEngine, flat: Dataset, tmp_path: Path) -> None:

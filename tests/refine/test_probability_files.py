@@ -49,6 +49,42 @@ def test_every_form_of_probabilities_is_read(tmp_path: Path) -> None:
         assert scores.names == (("dark", "light") if name in ("ours", "stack") else ())
 
 
+def one_channel(folder: Path, p: np.ndarray) -> list[Path]:
+    """The output of one sigmoid in every form."""
+    np.save(folder / "chw.npy", p[None])
+    np.save(folder / "hwc.npy", p[..., None])
+    np.save(folder / "plane.npy", p.astype(np.float64))
+    np.save(folder / "batch.npy", p[None, None])
+    np.save(folder / "bytes.npy", (p[None] * 255 + 0.5).astype(np.uint8))
+    np.savez(folder / "ours.npz", probs=p[None], ids=np.array([7]), names=np.array(["light"]))
+    (folder / "stack").mkdir()
+    PILImage.fromarray((p * 255 + 0.5).astype(np.uint8)).save(folder / "stack" / "light.png")
+    return list(folder.iterdir())
+
+
+def test_one_channel_of_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
+    """A road network has one output: it was refused with advice for logits, and other tools give zeros alone."""
+    probs = noisy_probs()
+    for path in one_channel(tmp_path, probs[1]):
+        scores = read_scores(path, (24, 32))
+        assert scores.one_channel, path.name
+        assert np.allclose(probabilities(scores, TWO, 0.7), probs, atol=4e-3), path.name
+        assert scores.names == (("other", "light") if path.name == "ours.npz" else ()), path.name
+    np.save(tmp_path / "logits.npy", probs[1] * 9 - 4)
+    with pytest.raises(DataError, match=r"logits\.npy: one channel, values .* apply a sigmoid to logits"):
+        probabilities(read_scores(tmp_path / "logits.npy", (24, 32)), TWO, 0.7)
+
+
+def test_a_mask_is_two_classes_of_a_table_of_two(tmp_path: Path) -> None:
+    mask = noisy_probs()[1] > 0.5
+    np.save(tmp_path / "bool.npy", mask)
+    PILImage.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    for name in ("bool.npy", "mask.png"):
+        found = probabilities(read_scores(tmp_path / name, (24, 32)), TWO, 0.7)
+        assert np.array_equal(found.argmax(0), mask), name
+        assert found.max() == pytest.approx(0.7), name
+
+
 def test_files_of_a_stack_come_in_the_order_of_their_numbers() -> None:
     names = ["b", "a10", "a2", "a1b10", "a1b9", "10_sky", "9_road", "1000_x", "101_y", "a02", "a"]
     ordered = ["9_road", "10_sky", "101_y", "1000_x", "a", "a1b9", "a1b10", "a02", "a2", "a10", "b"]

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from denselab.errors import DataError
 from denselab.evaluation import score_table
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.score_table import Score
+from denselab.measure.baselines import CellCounts
 from denselab.report.facts import read_run
 from denselab.report.run_report import Measured, compose, curves, write_report
 
@@ -112,7 +114,7 @@ def test_one_picture_one_model(
     dataset = make_dataset(3, 1)
     run = write_run(dataset, validations=1)
     _, said = checked(composed(run, dataset, make_measured(dataset, shifted), None))
-    assert "one picture gives no interval" in said
+    assert "no interval: fewer than 10 pictures" in said
     assert ONE_MODEL in said
     assert [p.name for p in (run / "samples").iterdir()] == ["worst-1-sub_p0.png"]
 
@@ -200,3 +202,26 @@ def test_a_score_that_is_added_to_the_table_is_on_the_page(
     assert "Third score: A third, by class." in said
     assert said.count("0.333") >= 4
     assert "mean precision" in said
+
+
+def test_a_model_that_is_no_better_than_a_table_of_colours_is_said_to_be_none(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], write_run: Callable[..., Path]
+) -> None:
+    """An mIoU of 0.4 looked like a start, where one class everywhere had 0.5: nothing on the page told."""
+    dataset = make_dataset(2, 2)
+    run = write_run(dataset)
+    for change, worse in ((lambda _, truth: np.zeros_like(truth), True), (lambda _, truth: truth, False)):
+        cells = CellCounts(2)
+        for item in dataset.items:
+            cells.add(dataset.read(item))
+        measured = replace(make_measured(dataset, change), cells=cells)
+        said = composed(run, dataset, measured, None).read_text()
+        assert ("The model is no better than" in said) == ('<p class="alarm">' in said) == worse
+        assert "mIoU to beat: one class everywhere (class &lt;1&gt;) 0.258" in said
+        told = json.loads((run / "evaluation.json").read_text())
+        assert (told["no_better_than"] is not None) == worse
+        assert told["baselines"][0] == {
+            "name": "one class everywhere (class <1>)",
+            "miou": 0.2581,
+            "pixel_accuracy": 0.5161,
+        }

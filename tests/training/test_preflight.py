@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from denselab.data import Dataset
+from denselab.data.counting import count_class_pixels, spread
 from denselab.models.unet import UNet, UNetCore
 from denselab.training import preflight
 from denselab.training.preflight import (
-    count_class_pixels,
     median_size,
     picture_sizes,
-    spread,
 )
 
 

@@ -32,7 +32,7 @@ from denselab.labels import LabelSpace
 from denselab.training import loop
 from denselab.training import run as run_module
 from denselab.training.records import RunRecords, read_metrics
-from denselab.training.resume import clear_for_run, compare_data, resumed_settings
+from denselab.training.resume import clear_for_run, compare_data, divided_as_recorded, resumed_settings
 from denselab.training.run import make_accelerator, run_training
 from denselab.training.step import Stepper
 
@@ -203,6 +203,41 @@ def test_resume_on_changed_data(
     fewer = LabelSpace(tiny_data.label_space.entries[1:])
     with pytest.raises(ConfigError, match="label table"):
         compare_data(replace(tiny_data, label_space=fewer), RunRecords(run))
+
+
+def test_resume_refuses_changed_labels(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
+    """Only ids were compared: a table with two names swapped, and labels drawn anew, went on as if nothing had been."""
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    first, second, *rest = tiny_data.label_space.entries
+    swapped = LabelSpace((replace(first, name=second.name), replace(second, name=first.name), *rest))
+    with pytest.raises(ConfigError, match="label table"):
+        compare_data(replace(tiny_data, label_space=swapped), RunRecords(run))
+    train, (other, *_) = tiny_data.of_split("train"), tiny_data.of_split("val")
+    drawn_anew = (replace(train[0], source=other.source), *train[1:], *tiny_data.of_split("val"))
+    with pytest.raises(
+        ConfigError, match=r"labels of the training pictures .* have changed since the run began \(.* pixels"
+    ):
+        compare_data(replace(tiny_data, items=drawn_anew), RunRecords(run))
+
+
+def test_resume_keeps_the_split_of_the_run(
+    tiny_data: Dataset, straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture was added, the split drawn anew, and the run went on with pictures of its training in val."""
+    train, val = tiny_data.of_split("train"), tiny_data.of_split("val")
+    anew = (*(replace(item, split="val") for item in train[:4]), *train[4:], *(replace(i, split="train") for i in val))
+    added = replace(val[0], name="new", image=tmp_path / "new.png", split="train")
+    divided = divided_as_recorded(replace(tiny_data, items=(*anew, added)), straight)
+    assert divided.items == tiny_data.items
+    assert "1 picture added since the run began: neither trained on nor measured" in capsys.readouterr().err
+    compare_data(divided, RunRecords(straight))
+    assert divided_as_recorded(tiny_data, tmp_path) is tiny_data, "a run without dataset.json"
+    strangers = tuple(replace(item, name=f"{item.name}x") for item in tiny_data.items)
+    with pytest.raises(ConfigError, match="holds none of the 16 pictures"):
+        divided_as_recorded(replace(tiny_data, items=strangers), straight)
+    (tmp_path / "stage-1-fcn32s").mkdir()
+    shutil.copy(straight / "dataset.json", tmp_path / "stage-1-fcn32s")
+    assert len(divided_as_recorded(replace(tiny_data, items=(*anew, added)), tmp_path).items) == 16
 
 
 def test_time_is_a_budget(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:

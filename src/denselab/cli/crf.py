@@ -55,11 +55,12 @@ def tune(
     from denselab import refine  # here: `denselab --help` needs no torch
     from denselab.files import write_text
     from denselab.inference.predictor import load
-    from denselab.measure.data import split_for, split_of_run
+    from denselab.measure.data import select
 
     seconds, extent = read_duration(time), window_size(window)
     predictor = load(model, device)
-    dataset, items = split_for(data, split, predictor.spec, split_of_run(model))
+    chosen = select(data, split, predictor.spec, model)
+    dataset, items = chosen.dataset, chosen.items
     plan = predictor.plan(window=extent, tta=tta)
     tuning = refine.tune(plan, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, quiet=as_json)
     verdict = refine.conclude(tuning, model)

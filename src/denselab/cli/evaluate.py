@@ -24,11 +24,13 @@ from denselab.cli.options import (
 from denselab.console import remark, stdout
 
 Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
-Seed = Annotated[int | None, seed_option("the run's, else 0")]
+Seed = Annotated[int | None, seed_option("the run's own split")]
 ValFraction = Annotated[
     float | None,
     typer.Option(
-        metavar="SHARE", help="Share of val, 0 to 1, where the data have no split.", show_default="the run's, else 0.2"
+        metavar="SHARE",
+        help="Share of val, 0 to 1, to draw a split where the data have none.",
+        show_default="the run's own split",
     ),
 ]
 
@@ -73,12 +75,26 @@ def evaluate(
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    folder = out or default_folder(model, data, split, output_stride=output_stride, crf=crf, crf_fast=crf_fast)
+    assert measured.selection is not None, "evaluate has chosen the pictures"
+    folder = out or default_folder(
+        model,
+        measured.selection,
+        output_stride=output_stride,
+        crf=crf,
+        crf_preset=crf_preset,
+        crf_fast=crf_fast,
+        window=extent,
+        tta=tta,
+    )
     document = measured.save(folder)
     if as_json:
         print(document, end="")
         return
+    stdout.print(measured.selection.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
+    stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
+    if measured.verdict:
+        stdout.print(measured.verdict, style="bold red", markup=False, soft_wrap=True)
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from denselab.compiled import compiled
 from denselab.crf.mean_field import Compatibility
 from denselab.errors import ConfigError, ShapeError
 
+ONE_CHANNEL = "one channel of a sigmoid is two classes: give np.stack([1 - p, p])"
 SUM_TOLERANCE = 1e-2  # softmax in half precision sums to one within a few thousandths
 BELOW_ZERO = 1e-4  # what enlarging by a cubic or rounding leaves; clipped with the small probabilities
 
@@ -81,6 +82,8 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
         )
     if not values.size:
         raise ShapeError(f"the probabilities have shape {values.shape}: there are none")
+    if len(values) == 1:
+        raise ShapeError(f"the probabilities have shape {values.shape}; {ONE_CHANNEL}")
     values = values.astype(np.float32, copy=False)
     sums = values.sum(0)
     if not np.isfinite(sums).all():
@@ -89,7 +92,7 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
         raise ConfigError(
             "probabilities must be in 0..1 and sum to 1 over the first axis, but they range from "
             f"{values.min():.3g} to {values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; "
-            "are they logits? is another axis the classes'?"
+            "are they logits? is another axis the classes'?" + (f" {ONE_CHANNEL}" if values.ndim == 2 else "")
         )
     return values
 

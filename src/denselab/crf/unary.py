@@ -30,11 +30,10 @@ def unary_from_labels(
 ) -> NDArray[np.float32]:
     """Energies (num_classes, *shape) float32 of a label map whose labels are right with probability `confidence`.
 
-    labels: integers 0..num_classes-1, any shape
+    labels: integers 0..num_classes-1, any shape, or a mask of 0 and 255 for two classes
     num_classes: number of classes
     confidence: between 0 and 1, both excluded
     unsure: the label that means "any class", such as 255; energies are uniform there
-
     Raises ShapeError for labels that are not integers, ConfigError for a confidence or a label outside its range.
     """
     values = np.asarray(labels)
@@ -42,6 +41,8 @@ def unary_from_labels(
         raise ShapeError(f"labels are of dtype {values.dtype}; expected integers")
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence is {confidence}; expected a probability between 0 and 1, both excluded")
+    if num_classes == 2 and unsure != 255 and values.size and np.isin(values, (0, 255)).all():
+        values = values // 255  # a mask
     known = values != unsure if unsure is not None else np.ones(values.shape, bool)
     if known.any() and not (values[known].min() >= 0 and values[known].max() < num_classes):
         raise ConfigError(

@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.white import white_of
-from denselab.data.split import decide_splits, nothing_to_train_on
+from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
@@ -129,11 +129,24 @@ def open_dataset(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) 
     """
     if not 0.0 < val_fraction < 1.0:
         raise DataError(f"val_fraction {val_fraction}; the share of pictures for val lies between 0 and 1, such as 0.2")
+    return _open(path, partial(decide_splits, val_fraction=val_fraction, seed=seed))
+
+
+def open_as_named(path: str | Path) -> Dataset:
+    """Open a data set and draw no split: a picture that no split names has None. path, errors: as `open_dataset`."""
+    return _open(path, lambda items, _: named_splits(items))
+
+
+Divide = Callable[[Sequence[Item], Summary], tuple[tuple[Item, ...], tuple[str, ...]]]
+"""Items with their splits, and notes."""
+
+
+def _open(path: str | Path, divide: Divide) -> Dataset:
     root = _synthetic(str(path)) if str(path).split(":")[0] == "synthetic" else Path(path)
     root, found = recognise(root)
     if not found.items:
         raise DataError(f"{root}: no picture with a label ({found.layout}); check the folder, or write a data.yaml")
-    return _finish(root, found, val_fraction, seed)
+    return _finish(root, found, divide)
 
 
 def require_trainable(dataset: Dataset) -> None:
@@ -157,7 +170,7 @@ def require_outside(dataset: Dataset, folder: Path) -> None:
         )
 
 
-def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset:
+def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     items, notes = tuple(item for item in found.items if item.split != LEFT_OUT), list(found.notes)
     files = [item for item in items if isinstance(item.source, FileLabels)]
     inferred: Inferred | None = None
@@ -169,7 +182,7 @@ def _finish(root: Path, found: Found, val_fraction: float, seed: int) -> Dataset
     table = found.table or (inferred.table if inferred else None)
     assert table is not None, "a layout without a table has label files, from which one was inferred"
     items = tuple(_with_encoding(item, encoding) for item in items)
-    items, more = decide_splits(items, _Summaries(items, encoding, inferred), val_fraction, seed)
+    items, more = divide(items, _Summaries(items, encoding, inferred))
     white, depth_note = white_of([item.image for item in items], found.white)
     notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)

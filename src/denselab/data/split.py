@@ -43,7 +43,7 @@ def decide_splits(
     What was named keeps its split; val and test are never trained on. The rest trains. Where nothing is named val, a
     part of what trains is drawn for it. A single picture without a split goes to val: it can be evaluated on.
     """
-    items, notes = _with_the_rest(with_groups(items))
+    items, notes = named_splits(items)
     given = {item.split for item in items}
     if "val" in given and "train" in given:
         return items, notes
@@ -62,6 +62,11 @@ def decide_splits(
     drawn = f"{counts['train']} train and {counts['val']} val pictures drawn with seed {seed}"
     note = f"{_where(given)}: {drawn}, balanced by class content, {how}"
     return tuple(replace(item, split=decided.get(item.name, item.split)) for item in items), (*notes, note)
+
+
+def named_splits(items: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Items with their groups and the splits that the data name, None where nothing is named; nothing is drawn."""
+    return _with_the_rest(with_groups(items))
 
 
 def _with_the_rest(items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:

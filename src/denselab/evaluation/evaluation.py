@@ -20,6 +20,7 @@ from denselab.labels import LabelSpace
 from denselab.types import LabelMap
 
 FORMAT = 1  # of to_dict
+FEWEST_PICTURES = 10  # for an interval: the bootstrap interval of fewer is far too narrow (see paired.py)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,8 @@ class Evaluation:
 
     @cached_property
     def miou_interval(self) -> Interval | None:
-        """95 % bootstrap interval of the mean IoU over pictures, 1000 resamples, seed 0; None for one picture."""
-        return mean_iou_interval(self.areas)
+        """95 % bootstrap interval of the mean IoU over pictures, 1000 resamples, seed 0; None below FEWEST_PICTURES."""
+        return mean_iou_interval(self.areas) if len(self.names) >= FEWEST_PICTURES else None
 
     def merge(self, other: "Evaluation") -> "Evaluation":
         """Both sets of pictures as one, in any order of merging. Raises DataError for a picture that is in both."""

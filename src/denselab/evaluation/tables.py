@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from denselab.evaluation import scores
-from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import BORDER, class_rows, class_scores, set_scores
 
 PIXELS = ("truth_pixels", "predicted_pixels")
@@ -93,7 +93,9 @@ def _notes(evaluation: Evaluation) -> list[str]:
     if extra:
         notes.append(f"predicted but never true, in the means with an IoU of 0: {', '.join(extra)}")
     if evaluation.miou_interval is None:
-        notes.append("mIoU has no interval: that takes two labelled pictures or more")
+        notes.append(
+            f"mIoU has no interval: not enough pictures ({len(evaluation.names)}; that takes {FEWEST_PICTURES} or more)"
+        )
     else:
         notes.append("bounds of mIoU: 95 % bootstrap interval over pictures")
     if evaluation.boundary is not None:

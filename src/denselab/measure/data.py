@@ -1,77 +1,150 @@
-"""Which pictures a model is measured on: the split made in its training, with labels that match its own."""
+"""Which pictures a model is measured on: the split of its training, or the whole of other data that name no split."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from denselab.config import read_settings
 from denselab.data import Dataset, Item, open_dataset
+from denselab.data.dataset import open_as_named
+from denselab.data.read.tree import number_of
+from denselab.data.recorded import Recorded, divided, read_recorded
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError
-from denselab.labels import LabelSpace
+from denselab.measure.by_name import with_labels_of
 from denselab.run_folder import CONFIG, is_run
 
 logger = logging.getLogger(__name__)
 
 
-def split_for(
-    data: str | Path | Dataset, split: str, model: ModelSpec, drawn: Mapping[str, Any]
-) -> tuple[Dataset, list[Item]]:
-    """The data set as the model sees it, with its classes and its white, and the items of a split, sorted by name.
+@dataclass(frozen=True)
+class Selection:
+    """What a model is measured on.
 
-    data: a folder, its data.yaml, "synthetic", or an opened data set.
-    split: "train", "val" or "test".
-    model: what the model is.
-    drawn: seed and val_fraction used to split a data set that comes without a split.
-    Raises DataError where the labels do not fit the model's, and where the split is empty.
+    dataset: as the model sees it, with its classes and its white.
+    items: the pictures, sorted by name.
+    split: "train", "val", "test", or "all" where the data name none.
+    source: the data as they were given, as an absolute path.
+    own: whether these are the data of the run that the model is from; None where that is not known.
+    unmeasured: pictures of the run's data that came after its training and belong to no split.
+    trained_on: how many of the pictures the run was trained on.
     """
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, **drawn)
-    source = str(dataset.root) if isinstance(data, Dataset) else str(data)
-    labels = fitting_labels(dataset.label_space, model.label_space, source)
-    dataset = replace(dataset, label_space=labels, white=model.preprocessing.white or dataset.white)
+
+    dataset: Dataset
+    items: list[Item]
+    split: str
+    source: str
+    own: bool | None = None
+    unmeasured: int = 0
+    trained_on: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """What evaluation.json says of it."""
+        facts: dict[str, Any] = {"data": self.source, "split": self.split}
+        if self.unmeasured:
+            facts["not_measured"] = self.unmeasured
+        if self.trained_on and self.split != "train":
+            facts["trained_on"] = self.trained_on
+        return facts
+
+    def told(self) -> str:
+        """The same in words."""
+        which = "all that it holds" if self.split == "all" else self.split
+        return f"{number_of(len(self.items), 'picture')} of {self.source}: {which}"
+
+
+def select(
+    data: str | Path | Dataset,
+    split: str,
+    model: ModelSpec,
+    home: str | Path | None = None,
+    drawn: Mapping[str, Any] | None = None,
+) -> Selection:
+    """The pictures of a split, with labels that fit the model.
+
+    data: a folder, its data.yaml, "synthetic", or an opened data set, whose own splits then rule.
+    home: the run folder that the model is from, or the model/ in it. Its own split rules where these are its data.
+    drawn: seed and val_fraction, to draw a split where the data name none; without them all pictures are measured.
+    Raises DataError where the labels do not fit the model's and where the split is empty.
+    """
+    run = run_of(home)
+    recorded = read_recorded(run) if run else None
+    by_run = split_of_run(run) if run and (drawn or recorded is None) else {}  # older versions wrote no dataset.json
+    dataset = _opened(data, {**by_run, **(drawn or {})})
+    known = recorded.splits_in(dataset) if recorded else {}
+    unmeasured = 0
+    if known and not drawn and not isinstance(data, Dataset):
+        assert recorded is not None
+        dataset, unmeasured = _as_recorded(dataset, known, recorded)
+    source = str(_place(data, dataset))
+    dataset, told = _whole_if_undivided(dataset, split, source)
+    dataset = with_labels_of(dataset, model.label_space, source, others=unmeasured > 0)
+    dataset = replace(dataset, white=model.preprocessing.white or dataset.white)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
-        raise DataError(f"{source} has no picture in {split}; it has {', '.join(dataset.splits)}: choose another split")
-    return dataset, items
+        has = ", ".join(dataset.splits) or "none at all"
+        raise DataError(f"{source} has no picture in {split}; it has {has}: choose another split")
+    trained = sum(known.get(item.name) == "train" for item in items)
+    if trained and split != "train":
+        logger.warning(
+            f"warning: {trained} of the {len(items)} pictures were trained on by {run}: no measure of new ones"
+        )
+    return Selection(dataset, items, told, source, bool(known) if recorded else None, unmeasured, trained)
 
 
-def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpace:
-    """The model's classes with the data's ignored ids, if every class of the data is one of the model's.
+def _opened(data: str | Path | Dataset, drawn: Mapping[str, Any]) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    return open_dataset(data, **drawn) if drawn else open_as_named(data)
 
-    The data may lack classes; a class without a real name ("class 3") is matched by its id. Raises DataError naming the
-    first class that does not fit.
+
+def _place(data: str | Path | Dataset, dataset: Dataset) -> Path:
+    """The absolute path of the data as they were given: a data.yaml is not its folder, where there may be several."""
+    given = not isinstance(data, Dataset) and Path(data).exists()
+    return Path(data).resolve() if given and not isinstance(data, Dataset) else dataset.root.resolve()
+
+
+def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded) -> tuple[Dataset, int]:
+    """The data under the run's split, and how many pictures belong to none; says what came and went since.
+
+    A new picture that the data themselves name val or test is measured: it was never trained on.
     """
-    known = {entry.id: entry.name for entry in model.classes}
-    for entry in data.classes:
-        if entry.id not in known or entry.name not in (known[entry.id], f"class {entry.id}"):
-            theirs = f"{entry.id} {entry.name!r}"
-            ours = f"{entry.id} is {known[entry.id]!r}" if entry.id in known else f"there is no {entry.id}"
-            raise DataError(
-                f"{source}: label {theirs} does not fit the model, where {ours} (its classes: {_listed(model)}); "
-                "measure on data with the labels of the training, or name the ids alike in data.yaml"
-            )
-    unnamed = [entry.id for entry in data.classes if entry.name != known[entry.id]]
-    if unnamed:
-        told = ", ".join(f"{label_id} is {known[label_id]}" for label_id in unnamed[:6])
-        logger.info(f"{source} does not name its labels; they are taken for the model's by their ids: {told}")
-    ignored = [entry for entry in data.entries if entry.role == "ignore" and entry.id not in known]
-    return LabelSpace((*model.classes, *(e for e in ignored if e.name not in model.names)))
+    new = {item.name: item.split for item in dataset.items if item.name not in known}
+    held_out = {name: split for name, split in new.items() if split in ("val", "test")}
+    left = len(new) - len(held_out)
+    if held_out:
+        logger.info(
+            f"{number_of(len(held_out), 'picture')} added since the training, named val or test by the data: so taken"
+        )
+    if left:
+        logger.info(
+            f"{number_of(left, 'picture')} added since the training, in no split of {recorded.path}: not measured"
+        )
+    gone = len(recorded.splits) - len(known)
+    if gone:
+        logger.info(f"{number_of(gone, 'picture')} of the {len(recorded.splits)} of the run not found here")
+    return divided(dataset, {**known, **{name: str(split) for name, split in held_out.items()}}), left
 
 
-def _listed(space: LabelSpace) -> str:
-    told = [f"{entry.id} {entry.name}" for entry in space.classes]
-    return ", ".join(told[:12]) + (", ..." if len(told) > 12 else "")
+def _whole_if_undivided(dataset: Dataset, split: str, source: str) -> tuple[Dataset, str]:
+    """Data that name no split at all are measured whole, which is said: their split is "all"."""
+    if any(item.split for item in dataset.items):
+        return dataset, split
+    logger.info(f"{source} names no split: all {number_of(len(dataset.items), 'picture')} are measured")
+    return replace(dataset, items=tuple(replace(item, split=split) for item in dataset.items)), "all"
+
+
+def run_of(home: str | Path | None) -> Path | None:
+    """The run folder that a model is from; None where it is no run folder, nor the model/ in one."""
+    return next((run for run in (Path(home), Path(home).parent) if is_run(run)), None) if home else None
 
 
 def split_of_run(model: str | Path) -> dict[str, Any]:
-    """The seed and val_fraction of a run's split; with any others, training pictures would be measured.
-
-    {} if the model is neither a run folder nor the model/ in one.
-    """
-    for run in (Path(model), Path(model).parent):
-        if is_run(run):
-            stored = read_settings(run / CONFIG)
-            return {"seed": stored.seed, "val_fraction": stored.val_fraction}
-    return {}
+    """seed and val_fraction by which a run drew its split; {} where the model is not from a run."""
+    run = run_of(model)
+    if run is None:
+        return {}
+    stored = read_settings(run / CONFIG)
+    return {"seed": stored.seed, "val_fraction": stored.val_fraction}

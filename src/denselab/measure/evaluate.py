@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
 from denselab.inference.plan import Plan, check_window
 from denselab.inference.predictor import Predictor, load
-from denselab.measure.data import split_for, split_of_run
+from denselab.measure.baselines import Baselines, CellCounts, baselines
+from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
 from denselab.measure.kept import KeptLabels
@@ -31,6 +33,9 @@ class Measured:
     dataset, items: what it was measured on; items are sorted by name, as in the evaluation.
     plan: how the pictures were run, if by a plan.
     paired: without and with the CRF; None for a plan without one.
+    selection: how the pictures were chosen, where `evaluate` did it.
+    cells: what the baselines are made from.
+    model: the absolute path of the model's folder, or its hub id; "" where it is from neither.
     """
 
     evaluation: Evaluation
@@ -39,6 +44,9 @@ class Measured:
     items: Sequence[Item]
     plan: Plan | None = None
     paired: Paired | None = None
+    selection: Selection | None = None
+    model: str = ""
+    cells: CellCounts | None = None
 
     def __repr__(self) -> str:
         return f"Measured(mIoU {self.miou:.4f}, {len(self.items)} pictures, {len(self.evaluation.classes)} classes)"
@@ -58,6 +66,28 @@ class Measured:
         """Share of correct pixels among the labelled ones."""
         return self.evaluation.pixel_accuracy
 
+    @cached_property
+    def baselines(self) -> Baselines:
+        """How well one class everywhere, the grey value and the colour alone do on the same pictures."""
+        if self.cells is None:
+            return Baselines((), "")
+        return baselines(self.dataset, self.items, self.evaluation.counts, self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """The sentence on a model that is no better than a baseline; "" for one that is."""
+        return self.baselines.verdict(self.miou) if self.baselines.entries else ""
+
+    def baseline_facts(self) -> dict[str, Any]:
+        """What evaluation.json says of the baselines: "baselines" and "no_better_than", null for a model that beats
+        them."""
+        entries = [
+            {"name": e.name, "miou": round(e.miou, 4), "pixel_accuracy": round(e.pixel_accuracy, 4)}
+            for e in self.baselines.entries
+        ]
+        best = self.baselines.best
+        return {"baselines": entries, "no_better_than": best.name if best and self.verdict else None}
+
     def crf_facts(self) -> dict[str, Any]:
         """The entry "crf" of evaluation.json; {} without a CRF."""
         if self.paired is None or self.plan is None or self.plan.crf is None:
@@ -70,7 +100,12 @@ class Measured:
 
         Raises ResourceError where the folder cannot be written.
         """
-        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.crf_facts())
+        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """The keys of evaluation.json beside the scores."""
+        chosen = self.selection.facts() if self.selection else {}
+        return {**({"model": self.model} if self.model else {}), **chosen, **self.baseline_facts(), **self.crf_facts()}
 
 
 def evaluate(
@@ -97,7 +132,9 @@ def evaluate(
     window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
     output_stride, device: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
-    seed, val_fraction: of the split, if the data has none; default: those of the model's run.
+    seed, val_fraction: draw a split where the data have none. Default: the run's own split on the data that the model
+        was
+        trained on; other data without a split are measured whole.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
@@ -110,27 +147,27 @@ def evaluate(
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
     given = {"seed": seed, "val_fraction": val_fraction}
     home = predictor.folder if isinstance(model, Predictor) else model
-    drawn = split_of_run(home) if home else {}
-    drawn |= {key: value for key, value in given.items() if value is not None}
-    measured = measure(plan, *split_for(data, split, predictor.spec, drawn), quiet=quiet)
+    drawn = {key: value for key, value in given.items() if value is not None}
+    chosen = select(data, split, predictor.spec, home, drawn)
+    measured = replace(measure(plan, chosen.dataset, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
     return measured
 
 
+def _named(home: str | Path | None) -> str:
+    return "" if home is None else str(Path(home).resolve()) if Path(home).exists() else str(home)
+
+
 def measure(
     plan: Plan, dataset: Dataset, items: Sequence[Item], *, what: str = "evaluate", quiet: bool = False
 ) -> Measured:
-    """Run a plan over items and count.
-
-    items: sorted by name.
-    what: text shown beside the progress.
-    """
-    kept, plain = KeptLabels(), KeptLabels()
+    """Run a plan over items and count. items: sorted by name. what: said beside the progress."""
+    kept, plain, cells = KeptLabels(), KeptLabels(), CellCounts(dataset.label_space.num_classes)
     with progress(what, len(items), "pictures", quiet) as bar:
-        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain), dataset.label_space)
+        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain, cells), dataset.label_space)
     paired = None
     if plan.crf:
         maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)
         paired = Paired(count_pictures(maps, dataset.label_space), evaluation)
-    return Measured(evaluation, kept, dataset, items, plan, paired)
+    return Measured(evaluation, kept, dataset, items, plan, paired, cells=cells)

@@ -2,14 +2,18 @@
 
 import csv
 import io
+import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from denselab.data import Dataset, Item
+from denselab.errors import CheckpointError
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import csv_rows, evaluation_json
-from denselab.files import write_bytes, write_text
+from denselab.files import unpack_json, write_bytes, write_text
+from denselab.measure.data import Selection
 from denselab.measure.kept import KeptLabels
 from denselab.measure.pictures import choose, error_panels, panel_sheet, sheet_name
 from denselab.run_folder import EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST, evaluation_folder, has_model
@@ -38,19 +42,44 @@ def write_measured(
 
 
 def default_folder(
-    model: str, data: str, split: str, *, output_stride: int | None = None, crf: bool = False, crf_fast: bool = False
+    model: str,
+    chosen: Selection,
+    *,
+    output_stride: int | None = None,
+    crf: bool = False,
+    crf_preset: str | None = None,
+    crf_fast: bool = False,
+    window: tuple[int, int] | None = None,
+    tta: bool = False,
 ) -> Path:
-    """RUN/eval-SPLIT if the model is a run folder, else ./denselab-eval/MODEL-DATA-SPLIT.
+    """RUN/eval-SPLIT for the run's own data, RUN/eval-DATA-SPLIT for others, else ./denselab-eval/MODEL-DATA-SPLIT.
 
-    The name also contains a changed output stride and a CRF, so that results with and without them are kept side by
-    side.
+    What changes the scores is added to the name, so that results stand side by side. A number is added where the folder
+    holds an evaluation of another model or of other data; one of the same is replaced.
     """
-    kind = split if output_stride is None else f"{split}-os{output_stride}"
-    kind += "-crf" * crf + "-fast" * crf_fast
-    run = Path(model)
-    if has_model(run):
-        return run / evaluation_folder(kind)
-    return Path("denselab-eval") / f"{run.resolve().name}-{Path(data).resolve().name}-{kind}"
+    kind = chosen.split if output_stride is None else f"{chosen.split}-os{output_stride}"
+    kind += "-crf" * crf + (f"-{crf_preset}" if crf_preset else "") + "-fast" * crf_fast
+    kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta
+    source, run = Path(chosen.source), Path(model)
+    place = source.parent if source.name == "data.yaml" else source
+    name = re.sub(r"[^\w.-]+", "_", place.stem if place.is_file() else place.name)
+    if not has_model(run):
+        return _free(Path("denselab-eval"), f"{run.resolve().name}-{name}-{kind}", model, chosen)
+    return _free(run, evaluation_folder(f"{name}-{kind}" if chosen.own is False else kind), model, chosen)
+
+
+def _free(parent: Path, name: str, model: str, chosen: Selection) -> Path:
+    """The first of NAME, NAME-2, NAME-3 that holds no evaluation of another model or of other data."""
+    for number in itertools.count(2):
+        try:
+            stored = unpack_json((parent / name / EVALUATION).read_bytes(), name)
+        except (OSError, CheckpointError):
+            break
+        same_model = stored.get("model", str(Path(model).resolve())) == str(Path(model).resolve())
+        if same_model and stored.get("data", chosen.source) == chosen.source:  # older files tell neither
+            break
+        name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
+    return parent / name
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -10,6 +10,7 @@ from denselab.engine.enlarge import arg_max
 from denselab.inference.ahead import read_ahead
 from denselab.inference.plan import Plan
 from denselab.inference.run import CRFStep, run
+from denselab.measure.baselines import CellCounts
 from denselab.measure.kept import KeptLabels
 from denselab.types import Image, LabelMap, Sample
 
@@ -21,19 +22,23 @@ def predict_items(
     kept: KeptLabels,
     bar: Progress,
     plain: KeptLabels | None = None,
+    cells: CellCounts | None = None,
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
     """Yield (name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
-    kept: where to keep the predictions.
-    plain: where to keep the network's labels before the plan's CRF; the network runs once for both.
-    Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
-    that was asked for.
+    kept: where the predictions go.
+    plain: where to keep what the network says before the plan's CRF; the network runs once for both.
+    cells: where the pictures are counted for the baselines.
+    Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
+    the score that was asked for.
     """
     for _, reading in read_ahead(items, dataset.read, threads=1):
         sample = reading.result()
         step = None if plain is None else _crf_after_keeping(plan, sample, plain)
         prediction = run(plan, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
+        if cells is not None:
+            cells.add(sample)
         bar.advance()
         yield sample.name, sample.labels, prediction.labels
 

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,16 @@ from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
-from denselab.refine.probability_files import Axes, Scores, probabilities, read_scores
+from denselab.refine.probability_files import Axes, Scores, is_mask, probabilities, read_scores
 from denselab.types import Image
 
 logger = logging.getLogger(__name__)
 
-UNSURE = 255  # the id for "unknown" in label maps without a table
+UNSURE = 255  # the id that label maps without a table use for "nobody knows"
+MOST_ID, MOST_IDS = (
+    182,
+    64,
+)  # COCO stuff has the highest ids in use, 182; a picture of any data set shows far fewer at once
 KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
 
 
@@ -106,17 +110,39 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
             return table
     scores = _first_scores(tasks, axes)
     if scores.hard:
-        ids = sorted({int(i) for task in tasks for i in _ids_of(task, axes)})
+        of_each = {task.probs: [int(i) for i in _ids_of(task, axes)] for task in tasks}
+        ids = sorted({i for found in of_each.values() for i in found})
+        if is_mask(ids):
+            logger.info("no label table: a mask of 0 and 255, taken for two classes")
+            return LabelSpace(tuple(LabelEntry(i, f"class {i}", default_colour(i)) for i in (0, 255)))
+        _ask_about_grey(of_each)
         logger.info(
             f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure"
         )
         entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in ids if i != UNSURE]
         void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
         return LabelSpace((*entries, *void))
+    if scores.one_channel:
+        logger.info("no label table: one channel p, taken for two classes: p is class 1, 1 - p is class 0")
+        return table_of(scores)
     logger.info(
         f"no label table: {len(scores.values)} classes{' named in the file' if scores.names else _numbering(scores)}"
     )
     return table_of(scores)
+
+
+def _ask_about_grey(of_each: Mapping[Path, Sequence[int]]) -> None:
+    """Raise DataError for a map whose values look like 8-bit probabilities: they and ids are not told apart by
+    themselves."""
+    for path, ids in of_each.items():
+        values = [i for i in ids if i != UNSURE]
+        if values and max(ids) <= 255 and (max(values) > MOST_ID or len(values) > MOST_IDS):
+            raise DataError(
+                f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of 8-bit "
+                "probabilities? For ids, give their table (labels). For probabilities, put "
+                "the picture alone into a folder "
+                "and give the folder: white is then class 1, black class 0"
+            )
 
 
 def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:

@@ -4,7 +4,8 @@ import re
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,10 +30,9 @@ DAMAGE = (  # what numpy, zipfile and their readers raise for files of another k
 class Scores:
     """What a file holds.
 
-    values: (K, H, W) float32, or (H, W) integers, which are label ids.
-    ids, names: of the classes, if the file gives them.
-    eight_bit: values come from bytes, so their sum is rounded.
-    files: for a stack, the file name of each class.
+    ids, names: of the classes, where the file tells them. eight_bit: values come from bytes, so their sum is rounded.
+    files: of a stack, the name of each class's picture.
+    one_channel: the file holds p of one class alone; values are 1 - p and p.
     """
 
     path: Path
@@ -41,6 +41,7 @@ class Scores:
     names: tuple[str, ...] = ()
     eight_bit: bool = False
     files: tuple[str, ...] = ()
+    one_channel: bool = False
 
     @property
     def hard(self) -> bool:
@@ -56,7 +57,7 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
     Raises DataError naming the file.
     """
     if path.is_dir():
-        return _read_stack(path, size)
+        return with_rest(_read_stack(path, size))
     kind = path.suffix.lower()
     if kind == ".npz":
         array, ids, names = _read_npz(path)
@@ -67,7 +68,7 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
         if pixels.ndim != 2:
             raise DataError(f"{path}: a colour picture; a label map has one channel of ids, such as an index PNG")
         return Scores(path, _fitting_map(pixels, size, path))
-    return _from_array(np.asarray(array), size, axes, path, ids, names)
+    return with_rest(_from_array(np.asarray(array), size, axes, path, ids, names))
 
 
 def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArray[np.float32]:
@@ -77,7 +78,7 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
     Raises DataError naming the file: NaN, values outside 0..1, sums other than 1, or classes other than the table's.
     """
     if scores.hard:
-        labels = space.encode(scores.values)
+        labels = space.encode(_in_table(scores.values, space))
         return probs_of_labels(labels, space.num_classes, confidence, space.ignore_index)
     values = scores.values.astype(np.float32)
     if len(values) != space.num_classes:
@@ -88,6 +89,11 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise DataError(f"{scores.path}: {bad} values are NaN or infinite; repair what wrote them")
+    if scores.one_channel and not 0 <= values[1].min() <= values[1].max() <= 1:
+        raise DataError(
+            f"{scores.path}: one channel, values {values[1].min():.3g} to {values[1].max():.3g}; probabilities of "
+            "one class lie in 0..1: apply a sigmoid to logits; a mask of 0 and 255 goes in as whole numbers"
+        )
     sums = values.sum(axis=0)
     tolerance = FLOAT_TOLERANCE + (len(values) + 1) / 2 * BYTE_STEP * scores.eight_bit
     if values.min() < 0 or np.abs(sums - 1).max() > tolerance:
@@ -97,6 +103,31 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
             "array lies (axes)"
         )
     return np.asarray(values / sums, dtype=np.float32)
+
+
+def is_mask(ids: Collection[int]) -> bool:
+    """Whether label ids are those of a mask: 255, or 0 and 255, which are then two classes."""
+    return 255 in ids and set(ids) <= {0, 255}
+
+
+def _in_table(labels: NDArray[Any], space: LabelSpace) -> NDArray[Any]:
+    """A mask of 0 and 255 in the ids of a table of two classes that has no 255; other labels as they are."""
+    if (
+        space.num_classes != 2
+        or any(entry.id == 255 for entry in space.entries)
+        or not is_mask(np.unique(labels).tolist())
+    ):
+        return labels
+    return np.where(labels == 255, space.classes[1].id, space.classes[0].id)
+
+
+def with_rest(scores: Scores) -> Scores:
+    """One channel as two classes, 1 - p and p (a sigmoid's output); more channels, and label maps, as they are."""
+    if scores.hard or len(scores.values) != 1:
+        return scores
+    p = scores.values.astype(np.float32)
+    names = ("other", *scores.names) if len(scores.names) == 1 and scores.names != ("other",) else ()
+    return replace(scores, values=np.concatenate([1 - p, p]), ids=(), names=names, one_channel=True)
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
@@ -139,13 +170,19 @@ def _from_array(
 ) -> Scores:
     if array.ndim == 4 and len(array) == 1:
         array = array[0]  # a batch of one
+    if array.dtype == np.bool_:
+        array = array[0] if array.ndim == 3 and len(array) == 1 else array
+        array = array.astype(np.uint8) if array.ndim == 2 else array
+    if array.ndim == 2 and np.issubdtype(array.dtype, np.floating):
+        array = _fitting_plane(array, size, path)[None]
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return Scores(path, _fitting_map(array, size, path), ids, names)
     eight_bit = array.dtype == np.uint8
     if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit):
         raise DataError(
-            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with "
-            "255 = 1, or a label map (height, width) of integers"
+            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, "
+            f"height, width), bytes with 255 = 1, "
+            "one channel of a sigmoid, or a label map (height, width) of integers"
         )
     values = array if _axes_of(array.shape, size, axes, path) == "chw" else np.moveaxis(array, -1, 0)
     return Scores(path, values.astype(np.float32) * BYTE_STEP if eight_bit else values, ids, names, eight_bit)
@@ -171,14 +208,19 @@ def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, p
 
 
 def _fitting_map(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDArray[Any]:
+    _fitting_plane(labels, size, path)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: labels of {labels.dtype}; expected whole numbers")
+    return labels
+
+
+def _fitting_plane(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDArray[Any]:
     if labels.shape != size:
         swapped = ": height and width are swapped" if labels.shape == size[::-1] else ""
         raise DataError(
             f"{path}: labels {labels.shape[0]}x{labels.shape[1]}, but the picture is {size[0]}x{size[1]} "
             f"(height x width){swapped}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: labels of {labels.dtype}; expected whole numbers")
     return labels
 
 

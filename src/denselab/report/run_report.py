@@ -1,6 +1,7 @@
 """report.html of a run: both best models measured on the validation pictures, told in one file."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,35 @@ from denselab.report.rows import Comparison, class_rows, compare, disagreements,
 from denselab.run_folder import EVALUATION, MODEL, MODEL_BEST_LOSS, REPORT, SAMPLES
 from denselab.visualize import encode_png
 
+logger = logging.getLogger(__name__)
 
-def write_report(run: Path, dataset: Dataset, split: str = "val", *, device: str = "auto", quiet: bool = False) -> Path:
+
+def write_report(
+    run: Path,
+    dataset: Dataset,
+    split: str = "val",
+    *,
+    device: str = "auto",
+    quiet: bool = False,
+    say: Callable[[str], None] = logger.info,
+) -> Path:
     """Measure the run's models on a split; write report.html, evaluation.json and samples/ into the run folder.
 
+    say: takes the lines on the baselines.
+
     The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same
-    run gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty
-    split, ResourceError where the run folder cannot be written.
+    run
+    gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty
+    split,
+    ResourceError where the run folder cannot be written.
     """
     items = sorted(dataset.of_split(split), key=lambda item: item.name)  # the order that Evaluation has
     if not items:
         raise DataError(f"{dataset.root}: no picture in {split}, but the report needs some; choose another split")
     facts = read_run(run)
     best = _measured(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
+    for line in filter(None, (best.baselines.told(), best.verdict)):
+        say(line)
     second, reason = _second(run, facts, dataset, items, device, quiet)
     return compose(facts, dataset, items, best, second, reason, split)
 
@@ -61,7 +78,8 @@ def compose(
     second: the model with the lowest loss; None where there is none to compare, and then `reason` says why.
     """
     run = facts.folder
-    write_text(run / EVALUATION, evaluation_json(best.evaluation))
+    chosen = {"model": str((run / MODEL).resolve()), "data": str(dataset.root.resolve()), "split": split}
+    write_text(run / EVALUATION, evaluation_json(best.evaluation, {**chosen, **best.baseline_facts()}))
     body = [*_body(facts, dataset, items, best, split), _two_models(facts, dataset, items, best, second, reason)]
     body += [run_sections.data_section(facts, dataset.label_space), run_sections.repeat_section(facts)]
     body.append(Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"))
@@ -103,7 +121,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
     shown = _error_strips(facts.folder, dataset, items, best, "best", choice.best)
     charts, history = curves(facts, space.names)
     return [
-        sections.headline(facts, evaluation, split),
+        sections.headline(facts, evaluation, split, best.baselines),
         sections.in_short(rows, mistakes, evaluation, facts),
         sections.classes_section(rows, evaluation),
         sections.pictures_section(space, worst, shown),

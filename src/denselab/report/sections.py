@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.evaluation import score_table
-from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.labels import LabelSpace
+from denselab.measure.baselines import Baselines
 from denselab.report.facts import RunFacts, amount, duration, score, share
 from denselab.report.html import (
     Html,
@@ -48,8 +49,8 @@ LEGEND_CLASSES = 40
 NAMED_ABSENT = 12
 
 
-def headline(facts: RunFacts, evaluation: Evaluation, split: str) -> Html:
-    """Title, one sentence, the main numbers, and the contents."""
+def headline(facts: RunFacts, evaluation: Evaluation, split: str, simple: Baselines | None = None) -> Html:
+    """Title, one sentence, the main numbers with the baselines below, and the contents."""
     count, classes = len(evaluation.names), len(evaluation.classes)
     pictures = f"{count} {split} picture{'s' if count != 1 else ''}"
     counted = classes - len(evaluation.absent)
@@ -69,18 +70,29 @@ def headline(facts: RunFacts, evaluation: Evaluation, split: str) -> Html:
     if parameters is not None:
         step = facts.step_of("best_miou")
         tiles.append(tile(amount(float(parameters)), "parameters", f"best at step {step}" if step is not None else ""))
+    to_beat = _baselines(evaluation, simple)
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in CONTENTS)
     return Html(
         f'<header><p class="brand">DenseLab report</p><h1>{text(facts.data_name)}</h1>'
         f'<p class="lead">{text(facts.model_name)}, trained {_trained_on(facts)} and measured on {text(pictures)} '
         f"it was not trained on, at each label map's own size.</p>"
-        f'<div class="tiles">{"".join(tiles)}</div><nav aria-label="Contents">{links}</nav></header>'
+        f'<div class="tiles">{"".join(tiles)}</div>{to_beat}<nav aria-label="Contents">{links}</nav></header>'
     )
+
+
+def _baselines(evaluation: Evaluation, simple: Baselines | None) -> Html:
+    """What the model has to beat, and a red sentence where it does not."""
+    if simple is None or not simple.entries:
+        return Html("")
+    told = ", ".join(f"{entry.name} {score(entry.miou)}" for entry in simple.entries)
+    verdict = simple.verdict(evaluation.miou)
+    alarm = f'<p class="alarm">{text(verdict)}</p>' if verdict else ""
+    return Html(alarm + paragraph(f"mIoU to beat: {told} (tables {simple.source}).", note=True))
 
 
 def _interval(evaluation: Evaluation) -> str:
     if evaluation.miou_interval is None:
-        return "one picture gives no interval" if len(evaluation.names) == 1 else ""
+        return f"no interval: fewer than {FEWEST_PICTURES} pictures" if len(evaluation.names) < FEWEST_PICTURES else ""
     return f"95 %: {score(evaluation.miou_interval.low)} to {score(evaluation.miou_interval.high)}"
 
 

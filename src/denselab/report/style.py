@@ -35,6 +35,7 @@ h2 { font-size: 1.3rem; letter-spacing: -.01em; font-weight: 640; margin: 3.2rem
 h3 { font-size: 1rem; font-weight: 640; margin: 1.9rem 0 .5rem; }
 p { margin: .4rem 0 .9rem; max-width: 46rem; }
 .note { color: var(--soft); font-size: .92rem; }
+.alarm { color: var(--wrong); font-weight: 640; margin: 1rem 0 0; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 1.6rem 0 0; font-size: .9rem; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from denselab.build import inputs_of_a_score, is_normalised
 from denselab.config import Settings, TrainConfig
+from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset, Item, require_trainable
 from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
@@ -28,7 +29,7 @@ from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
 from denselab.training.network import make_network
 from denselab.training.optim import heed_encoder_rate
-from denselab.training.preflight import count_class_pixels, median_size, picture_sizes, time_picture
+from denselab.training.preflight import median_size, picture_sizes, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
 

@@ -129,6 +129,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
         DATASET,
         {
             "root": str(dataset.root),
+            "path": str(dataset.root.resolve()),
             "layout": dataset.layout,
             "encoding": dataset.encoding,
             "labels": space.to_list(),

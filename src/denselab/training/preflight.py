@@ -4,24 +4,18 @@ import copy
 import statistics
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import nn
 
-from denselab.data.dataset import Dataset, Item
+from denselab.data.counting import spread
+from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
 from denselab.models.base import SegmentationModel
-from denselab.runtime import cpu_count
 from denselab.training.step import Criterion
 
-SIZES_READ = 64  # picture headers read to find the median size
-COUNTED = 1000  # label maps counted to find the class balance; evenly spread over the training pictures
-ItemT = TypeVar("ItemT")
+SIZES_READ = 64  # picture headers that are read to know the median size
 
 TRIAL_BATCH = 4  # pictures of a timed step
 TRIAL_SECONDS = 10.0  # after this time no further trial step is made
@@ -35,25 +29,6 @@ def picture_sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
 def median_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Median height and median width."""
     return (int(statistics.median(s[0] for s in sizes)), int(statistics.median(s[1] for s in sizes)))
-
-
-def count_class_pixels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.int64]:
-    """(n, K) int64 pixels of each class in each of up to 1000 training pictures."""
-    classes = dataset.label_space.num_classes
-
-    def count(item: Item) -> NDArray[np.int64]:
-        labels = dataset.read_labels(item)
-        return np.bincount(labels.ravel(), minlength=dataset.label_space.ignore_index + 1)[:classes]
-
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        return np.stack(list(pool.map(count, spread(items, COUNTED))))
-
-
-def spread(items: Sequence[ItemT], limit: int) -> list[ItemT]:
-    """At most `limit` items, evenly spread."""
-    if len(items) <= limit:
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,17 +1,22 @@
 """What a run folder must be before a run starts or resumes in it: empty, or the same run on the same data."""
 
 import errno
+import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 from denselab.config import Settings, merged, read_settings
 from denselab.data.dataset import Dataset
+from denselab.data.read.tree import number_of
+from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
-from denselab.files import describe_os_error, unpack_json
+from denselab.files import describe_os_error
 from denselab.paths import require_path
-from denselab.run_folder import BEGUN, CONFIG, DATASET, has_state
+from denselab.run_folder import BEGUN, CONFIG, has_state
 from denselab.training.records import RunRecords
+
+logger = logging.getLogger(__name__)
 
 LENGTHS = {"time", "epochs"}
 RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "save_every"}
@@ -70,23 +75,62 @@ def changed(stored: Settings, settings: Settings, run: Path) -> Settings:
     return merged(stored, settings)
 
 
-def compare_data(dataset: Dataset, records: RunRecords) -> None:
-    """Before a resume: refuse a different label table, and warn if the pictures are not those of its start."""
-    path = records.run / DATASET
-    if not path.is_file():
-        return
-    stored = unpack_json(path.read_bytes(), str(path))
-    ids = [(row.get("id"), row.get("role")) for row in stored.get("labels", [])]
-    if ids != [(entry.id, entry.role) for entry in dataset.label_space.entries]:
+def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
+    """The data under the split that a run began with; pictures that were added since are left out, which is said.
+
+    Without dataset.json, the data as they come. Raises ConfigError where none of the run's pictures is there.
+    """
+    folders = [run, *sorted(run.glob("stage-*"))]  # of a staged run, the first stages alone may have begun
+    recorded = next((found for found in map(read_recorded, folders) if found), None)
+    if recorded is None:
+        return dataset
+    known = recorded.splits_in(dataset) or recorded.splits_by_name(dataset)
+    if not known:
         raise ConfigError(
-            f"`resume`: the label table of {dataset.root} is not the one in {path}; "
+            f"`resume`: {dataset.root} holds none of the {len(recorded.splits)} pictures "
+            f"of {recorded.path}; give the data "
+            "of the run"
+        )
+    added = len(dataset.items) - len(known)
+    if added:
+        logger.info(
+            f"{number_of(added, 'picture')} added since the run began: neither trained "
+            f"on nor measured, its split stays; "
+            "to train on all, start a new run with `init` from this one"
+        )
+    return divided(dataset, known)
+
+
+def compare_data(dataset: Dataset, records: RunRecords) -> None:
+    """Before a resume: refuse other labels; say where the pictures are not those that the run began with."""
+    recorded = read_recorded(records.run)
+    if recorded is None:
+        return
+    ids = [(row.get("id"), row.get("name"), row.get("role")) for row in recorded.labels]
+    if ids != [(entry.id, entry.name, entry.role) for entry in dataset.label_space.entries]:
+        raise ConfigError(
+            f"`resume`: the label table of {dataset.root} is not the one in {recorded.path}; "
             "correct the table, or start a new run with another `out`"
         )
-    splits = stored.get("splits", {})
     names = {split: sorted(item.name for item in dataset.of_split(split)) for split in ("train", "val")}
-    changed = [split for split in names if sorted(splits.get(split, [])) != names[split]]
+    changed = [split for split in names if sorted(recorded.of_split(split)) != names[split]]
     if changed:
         records.say(
             f"the pictures of {' and '.join(changed)} are not those that the run began with: "
             "the run continues, but not exactly as it would have"
+        )
+    if "train" not in changed:
+        _require_same_labels(dataset, recorded)
+
+
+def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:
+    """Raise ConfigError where the training labels have other numbers of pixels than when the run began."""
+    now = class_pixels(dataset, recorded.of_split("train"))
+    other = [name for name, n in recorded.class_pixels.items() if now.get(name, n) != n]
+    if other:
+        told = ", ".join(f"{name} {recorded.class_pixels[name]} -> {now[name]} pixels" for name in other[:4])
+        raise ConfigError(
+            f"`resume`: the labels of the training pictures in {dataset.root} have "
+            f"changed since the run began ({told}); "
+            "restore them, or start a new run with another `out`"
         )

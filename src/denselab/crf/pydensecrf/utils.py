@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from denselab.crf import unary
+from denselab.crf.checks import ONE_CHANNEL
 from denselab.errors import ConfigError, ShapeError
 
 Floats = NDArray[np.float32]
@@ -26,6 +27,8 @@ def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | 
     values = np.asarray(sm)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise ShapeError(f"probabilities must be numbers (labels, ...), but these are {values.dtype} {values.shape}")
+    if len(values) == 1:
+        raise ShapeError(f"the probabilities have shape {values.shape}; {ONE_CHANNEL}, and a CRF of 2 labels")
     values = values.astype(np.float32, copy=False)
     if not (values.min() >= -TOLERANCE and values.max() <= 1 + TOLERANCE):
         raise ConfigError(f"probabilities range from {values.min():.3g} to {values.max():.3g}; are they logits?")
@@ -48,6 +51,10 @@ def unary_from_labels(labels: ArrayLike, n_labels: int, gt_prob: float, zero_uns
     zero_unsure: label 0 means "any label" and the others are 1..n_labels
     """
     values = np.asarray(labels).reshape(-1).astype(np.int64)
+    if zero_unsure and n_labels == 2 and values.size and set(np.unique(values).tolist()) == {0, 255}:
+        raise ConfigError(
+            "a mask of 0 and 255 for 2 labels: give zero_unsure=False, and both are labels; with it, 0 means unsure"
+        )
     if zero_unsure:
         return unary.unary_from_labels(values - 1, n_labels, gt_prob, unsure=-1)
     return unary.unary_from_labels(values, n_labels, gt_prob)

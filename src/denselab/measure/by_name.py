@@ -1,0 +1,97 @@
+"""Classes go by name: the labels of a data set in the ids of a model that numbers the same classes otherwise."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data import Dataset
+from denselab.data.item import LabelSource
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Renumbered:
+    """Labels with other ids. ids_of: the new id of each old one."""
+
+    source: LabelSource
+    ids_of: Mapping[int, int]
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
+
+    def ids(self) -> NDArray[Any]:
+        """(H, W) int32. Raises DataError naming the file for an id without a new one."""
+        old, inverse = np.unique(self.source.ids(), return_inverse=True)
+        unknown = [int(i) for i in old if int(i) not in self.ids_of]
+        if unknown:
+            raise DataError(f"{self.path}: label id {unknown[0]} stands for no class of the model")
+        new = np.array([self.ids_of[int(i)] for i in old], np.int32)
+        return np.asarray(new[inverse].reshape(inverse.shape))
+
+    def summary(self) -> Mapping[int, int]:
+        """{new id: pixels, roughly}."""
+        return {self.ids_of[old]: n for old, n in self.source.summary().items() if old in self.ids_of}
+
+
+def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: bool = False) -> Dataset:
+    """The data set with the classes of a model.
+
+    The data may lack classes. A class goes by its name, whatever its id; one that has no name of its own ("class 3")
+    goes by
+    its id.
+    others: take data that have classes which the model lacks; a picture that shows one is refused when it is read.
+    Raises DataError with both tables where a class is none of the model's.
+    """
+    data = dataset.label_space
+    ids_of = _ids_of(data, model, source, others)
+    ignored = [entry for entry in data.entries if entry.role == "ignore"]
+    taken = {entry.id for entry in (*model.classes, *data.classes)}
+    void = next(i for i in (255, *range(256)) if i not in taken)
+    if all(old == new for old, new in ids_of.items()) and not taken & {e.id for e in ignored} and not others:
+        kept = (e for e in ignored if e.name not in model.names)
+        return replace(dataset, label_space=LabelSpace((*model.classes, *kept)))
+    ids_of |= {entry.id: void for entry in ignored}
+    items = tuple(replace(item, source=Renumbered(item.source, ids_of)) for item in dataset.items)
+    space = LabelSpace((*model.classes, LabelEntry(void, "(ignored)", (150, 150, 150), "ignore")))
+    return replace(dataset, label_space=space, items=items)
+
+
+def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> dict[int, int]:
+    """The model's id of each class of the data."""
+    by_name = {entry.name.casefold(): entry.id for entry in model.classes}
+    names = {entry.id: entry.name for entry in model.classes}
+    named = [e for e in data.classes if e.name != f"class {e.id}" or e.name.casefold() in by_name]
+    unnamed = [e for e in data.classes if e not in named]
+    found = {e.id: by_name[e.name.casefold()] for e in named if e.name.casefold() in by_name}
+    strangers = [e for e in named if e.id not in found]
+    moved = [e for e in named if found.get(e.id, e.id) != e.id]
+    strangers += [e for e in unnamed if e.id not in names or moved]  # their ids tell nothing where others were moved
+    if strangers and not others:
+        told = ", ".join(f"{e.id} {e.name!r}" for e in strangers[:6])
+        raise DataError(
+            f"{source}: label {told} does not fit the model, by its name or its id; the "
+            f"data have {_listed(data)}, the model "
+            f"{_listed(model)}; measure on data with the labels of the training, or name the classes alike"
+        )
+    if moved:
+        told = ", ".join(f"{e.name} {e.id} -> {found[e.id]}" for e in moved[:6])
+        logger.info(f"{source} numbers its classes otherwise than the model; they are matched by their names: {told}")
+    unnamed = [e for e in unnamed if e not in strangers]
+    if unnamed:
+        told = ", ".join(f"{e.id} is {names[e.id]}" for e in unnamed[:6])
+        logger.info(f"{source} does not name its labels; they are taken for the model's by their ids: {told}")
+    return found | {e.id: e.id for e in unnamed}
+
+
+def _listed(space: LabelSpace) -> str:
+    told = [f"{entry.id} {entry.name}" for entry in space.classes]
+    return ", ".join(told[:12]) + (", ..." if len(told) > 12 else "")

@@ -1,0 +1,83 @@
+"""Classes of a data set go by their names: they fit a model's, are numbered anew, or are refused with both tables."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from denselab.data import Dataset, Item
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.measure.by_name import with_labels_of
+
+MODEL = LabelSpace(
+    (LabelEntry(0, "ground", (0, 0, 0)), LabelEntry(4, "tree", (1, 1, 1)), LabelEntry(7, "car", (2, 2, 2)))
+)
+VOID = LabelEntry(255, "void", (9, 9, 9), "ignore")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Labels from memory."""
+
+    row: tuple[int, ...]
+    path: Path = Path("row.png")
+
+    def ids(self) -> NDArray[np.int64]:
+        return np.array([self.row])
+
+    def summary(self) -> dict[int, int]:
+        return {i: self.row.count(i) for i in self.row}
+
+
+def fitted(row: tuple[int, ...], *entries: LabelEntry, others: bool = False) -> list[int]:
+    """The class indices of a row of ids, in a data set with these labels, as the model sees them."""
+    items = (Item("row", Path("row.png"), Drawn(row)),)
+    data = with_labels_of(
+        Dataset(Path("data"), "test", "index", LabelSpace(entries), items), MODEL, "data", others=others
+    )
+    assert data.label_space.names == MODEL.names
+    found: list[int] = data.read_labels(data.items[0])[0].tolist()
+    return found
+
+
+def entry(label_id: int, name: str) -> LabelEntry:
+    return LabelEntry(label_id, name, (label_id, 5, 5))
+
+
+def test_labels_without_names_go_by_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fitted((0, 7, 255), entry(0, "ground"), entry(7, "class 7"), VOID) == [0, 2, 255]
+    assert "data does not name its labels" in capsys.readouterr().err  # never silently
+
+
+def test_a_folder_that_lacks_a_class_numbers_the_others_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three classes were learnt, the test folder shows two, which its layout numbers 0 and 1: it could not be measured."""
+    assert fitted((0, 1, 255), entry(0, "ground"), entry(1, "car"), VOID) == [0, 2, 255]
+    assert "matched by their names: car 1 -> 7" in capsys.readouterr().err
+    assert fitted((1, 0), entry(0, "Tree"), entry(1, "ground")) == [0, 1]
+
+
+def test_an_ignored_id_is_no_class_of_the_model() -> None:
+    """Where the data's void is 0 and the model's ground is 0, the void was counted as ground."""
+    assert fitted((0, 7), replace(VOID, id=0), entry(7, "car")) == [255, 2]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ((entry(4, "cars"),), "label 4 'cars' does not fit .* the data have 4 cars, the model 0 ground, 4 tree, 7 car"),
+        ((entry(0, "tree"), entry(4, "class 4")), "label 4 'class 4' does not fit"),
+        ((entry(5, "class 5"),), "label 5 'class 5' does not fit"),
+    ],
+)
+def test_labels_of_the_data_that_do_not_fit(entries: tuple[LabelEntry, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fitted((0,), *entries)
+
+
+def test_a_new_class_in_the_runs_data_is_refused_where_it_is_measured_alone() -> None:
+    assert fitted((0, 1), entry(0, "ground"), entry(1, "car"), entry(2, "bus"), others=True) == [0, 2]
+    with pytest.raises(DataError, match=r"row\.png: label id 2 stands for no class of the model"):
+        fitted((2,), entry(0, "ground"), entry(2, "bus"), others=True)
