@@ -13,6 +13,7 @@ threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
+priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
 white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
@@ -25,6 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from denselab.data.item import FileLabels, Found, NamedLabel
+from denselab.data.layouts.drawn import with_priority
 from denselab.data.layouts.folder import Placed, found_pairs, make_item, place, unique_names
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -80,6 +82,7 @@ class Settings(BaseModel):
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
     ignore: list[int] = []
+    priority: list[str] | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
 
 
@@ -146,6 +149,8 @@ def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -
         found = replace(found, table=_ignoring(found.table, settings.ignore))
     elif settings.ignore:
         raise DataError(f"{source}: ignore needs `labels` beside it: write the label table out")
+    if settings.priority:
+        found = with_priority(found, settings.priority, source.name)
     if settings.encoding is not None:
         given = Encoding(settings.encoding, settings.threshold, settings.divisor, settings.divisor)
         open_kinds = ("colour", "index")  # these two are completed from the files

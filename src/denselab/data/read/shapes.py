@@ -53,8 +53,7 @@ class Shape:
             case "polygon":
                 return polygon_mask(self.points, size)
             case "rectangle":
-                (x0, y0), (x1, y1) = self.points[:2]
-                return polygon_mask(rectangle_points(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), size)
+                return polygon_mask(_corners(self.points), size)
             case "circle":
                 (x, y), (edge_x, edge_y) = self.points[:2]
                 return disc_mask(x, y, float(np.hypot(edge_x - x, edge_y - y)), size)
@@ -80,6 +79,19 @@ class Shape:
         return _box_area(self.points) if len(self.points) else float(size[0] * size[1])
 
 
+@dataclass(frozen=True)
+class Losses:
+    """What the shapes of one picture lose.
+
+    shapes: how many there are. empty: how many of them have no pixel in the picture.
+    covered: {id: (pixels drawn, pixels of these that a later shape of another id covers)}.
+    """
+
+    shapes: int
+    empty: int
+    covered: Mapping[int, tuple[int, int]]
+
+
 @dataclass(frozen=True, eq=False)
 class ShapeLabels:
     """Shapes of one picture, drawn in their order on a background: the later covers the earlier."""
@@ -95,15 +107,29 @@ class ShapeLabels:
         highest = max([self.background, *(shape.id for shape in self.shapes)])
         canvas = np.full(self.size, self.background, dtype=np.uint8 if highest <= 255 else np.int32)
         for shape in self.shapes:
-            try:
-                canvas[shape.mask(self.size)] = shape.id
-            except DataError as error:
-                raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
-            except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-                raise DataError(
-                    f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
-                ) from None
+            canvas[self._mask(shape)] = shape.id
         return canvas
+
+    def losses(self) -> "Losses":
+        """What the shapes lose: those without a pixel in the picture, and what is covered by later ones."""
+        visible = self.ids()
+        empty, drawn = 0, {}
+        for shape in self.shapes:
+            mask = self._mask(shape)
+            empty += not mask.any()
+            drawn[shape.id] = drawn[shape.id] | mask if shape.id in drawn else mask
+        covered = {i: (int(mask.sum()), int((mask & (visible != i)).sum())) for i, mask in drawn.items()}
+        return Losses(len(self.shapes), empty, covered)
+
+    def _mask(self, shape: Shape) -> NDArray[np.bool_]:
+        try:
+            return shape.mask(self.size)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise DataError(
+                f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
+            ) from None
 
     def summary(self) -> Mapping[int, int]:
         totals: Counter[int] = Counter({self.background: self.size[0] * self.size[1]})
@@ -185,12 +211,23 @@ def _decoded_png(text: str) -> NDArray[np.bool_]:
 
 
 def _pasted(patch: NDArray[np.bool_], points: Points, size: Size) -> NDArray[np.bool_]:
-    """A small mask at its upper left corner points[0]; what lies outside the picture is cut off."""
+    """A small mask at its upper left corner points[0]; what lies outside the picture is cut off, on every side."""
     mask = np.zeros(size, dtype=bool)
-    left, top = (max(0, int(n)) for n in points[0])
-    target = mask[top : top + patch.shape[0], left : left + patch.shape[1]]
-    target |= patch[: target.shape[0], : target.shape[1]]
+    left, top = (int(n) for n in points[0])
+    inside = patch[max(0, -top) :, max(0, -left) :]
+    target = mask[max(0, top) :, max(0, left) :][: inside.shape[0], : inside.shape[1]]
+    target |= inside[: target.shape[0], : target.shape[1]]
     return mask
+
+
+def _corners(points: Points) -> Points:
+    """The outline of a rectangle given by two opposite corners, or by all four (newer labelme, X-AnyLabeling)."""
+    if len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        return rectangle_points(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    if len(points) != 4:
+        raise DataError(f"a rectangle of {len(points)} points; two or four were expected")
+    return points
 
 
 def _rows_of_runs(runs: list[int], points: Points) -> NDArray[np.bool_]:
