@@ -259,3 +259,51 @@ def test_a_size_from_nowhere(coco, tmp_path):
     data = open_dataset(tmp_path)
     with pytest.raises(DataError, match=r"instances\.json: gives the size 99999999999x"):
         data.read_labels(data.items[0])
+
+
+@pytest.fixture
+def two_files(save, photo, write, tmp_path):
+    """two_files(train categories, val categories): one picture in each, a square of 2 x 2 of category 1."""
+
+    def make(train, val):
+        for split, categories in (("train", train), ("valid", val)):
+            save(f"{split}/{split}.jpg", photo(4, 4))
+            content = {"images": [image(0, f"{split}.jpg")], "annotations": [drawn(1, 1, box(0, 0, 2, 2), 4.0)]}
+            rows = [{"id": number, "name": name} for number, name in categories]
+            write(f"{split}/_annotations.coco.json", json.dumps({**content, "categories": rows}))
+        data = open_dataset(tmp_path)
+        return data, {item.split: data.label_space.names[data.read_labels(item)[0, 0]] for item in data.items}
+
+    return make
+
+
+def test_categories_are_matched_by_name_where_the_files_number_them_differently(two_files):
+    """The ids of the last json stood for all: what is rust in train was called paint."""
+    data, names = two_files([(1, "rust"), (2, "paint")], [(1, "paint"), (2, "rust")])
+    assert names == {"train": "rust", "val": "paint"}
+    assert data.label_space.names == ("background", "rust", "paint")
+    note = next(note for note in data.notes if "matched by name" in note)
+    assert "1 rust, 2 paint" in note
+    assert "1 paint, 2 rust" in note
+
+
+def test_categories_of_one_file_only_get_a_free_id(two_files):
+    data, names = two_files([(1, "rust")], [(1, "paint"), (2, "rust")])
+    assert names == {"train": "rust", "val": "paint"}
+    assert data.label_space.names == ("background", "rust", "paint")
+
+
+def test_a_name_with_two_ids_cannot_be_matched(two_files):
+    with pytest.raises(DataError, match=r"'rust' has two ids here \(1 rust, 2 rust\)"):
+        two_files([(1, "rust"), (2, "rust")], [(1, "paint")])
+
+
+def test_two_categories_with_one_id_are_refused(coco):
+    """The last of them took all objects of both."""
+    with pytest.raises(DataError, match=r"instances\.json: category id 1 is 'cat' and 'dog'; give each"):
+        coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}])
+
+
+def test_names_that_differ_in_capitals_are_pointed_out(two_files):
+    data, _ = two_files([(1, "Rust")], [(1, "rust")])
+    assert any("differ in capitals only are classes of their own: Rust and rust" in note for note in data.notes)

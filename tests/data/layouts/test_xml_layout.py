@@ -108,3 +108,19 @@ def test_boxes_of_voc_are_refused(save, photo, write, tmp_path):
     write("annotations/a.xml", "<annotation><object><name>x</name><bndbox/></object></annotation>")
     with pytest.raises(DataError, match=r"a\.xml: boxes only, no outline"):
         open_dataset(tmp_path)
+
+
+META = """<meta><task><labels>
+<label><name>road</name><color>#0a0b0c</color><type>any</type></label>
+<label><name>bar</name><color>#ff0000</color></label>
+<label><name>lane</name><color>#00ff00</color><type>polyline</type></label>
+</labels></task></meta>"""
+
+
+def test_cvat_takes_the_labels_of_the_task(save, photo, write, tmp_path):
+    """A label that this export does not show was no class, so that another export of the task had other ids."""
+    save("images/a.png", photo(8, 8))
+    write("annotations.xml", cvat(TURNED_BOX).replace("<annotations>", f"<annotations>{META}"))
+    table = open_dataset(tmp_path).label_space
+    assert table.names == ("background", "bar", "road")
+    assert table.palette.tolist() == [[0, 0, 0], [255, 0, 0], [10, 11, 12]]

@@ -114,7 +114,7 @@ def covered_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[F
         lost[label_id] += covered
     faults = []
     for entry in dataset.label_space.entries:
-        if lost[entry.id] > COVERED_SHARE * drawn[entry.id]:
+        if entry.role != "ignore" and lost[entry.id] > COVERED_SHARE * drawn[entry.id]:
             share = lost[entry.id] / drawn[entry.id]
             message = f"{entry.name}: {share:.0%} of its pixels are covered by shapes of other classes above it"
             fix = f"`priority: [{entry.name}]` in data.yaml puts it on top"

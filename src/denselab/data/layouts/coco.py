@@ -9,13 +9,13 @@ annotation are background (in panoptic form: unlabelled, ignored).
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
+from denselab.data.layouts.coco_ids import CocoFile, same_ids
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
@@ -25,16 +25,6 @@ from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
 NO_POINTS = np.zeros((0, 2))
-
-
-@dataclass(frozen=True)
-class CocoFile:
-    """A json with pictures. kind: panoptic, instances, stuff, person_keypoints; "" where it has no segmentation."""
-
-    file: PurePosixPath
-    data: dict[str, Any]
-    kind: str
-    split: str | None
 
 
 def find_coco(tree: Tree) -> Found | None:
@@ -108,6 +98,8 @@ def _line(files: list[CocoFile], kind: str) -> str:
 
 
 def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
+    files, differing = same_ids(tree, files)
+    notes = [*notes, *differing]
     table, background, void, more = _table(files)
     pictures = pictures_by_name(tree)
     items: list[Item] = []
@@ -227,7 +219,7 @@ def _source(
         ) from None
     pairs = [(shape, a) for shape, a in zip(drawn, annotations, strict=True) if shape is not None]
     # Boxes without outline first, masks of a brush last.
-    pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(*pair, size)))
+    pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
     return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background)
 
 

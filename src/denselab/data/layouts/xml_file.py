@@ -7,6 +7,7 @@ https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -21,10 +22,12 @@ from denselab.data.read.polygons import rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
 from denselab.errors import DataError
-from denselab.labels import LabelSpace
+from denselab.labels import Colour, LabelSpace
 
 Element = ElementTree.Element
 CVAT_SHAPES = ("polygon", "box", "mask", "ellipse")
+
+META_TYPES = ("polygon", "rectangle", "mask", "ellipse")
 
 
 def find_cvat(tree: Tree) -> Found | None:
@@ -37,7 +40,8 @@ def find_cvat(tree: Tree) -> Found | None:
     if not images:
         raise DataError(f"{tree.path(files[0])}: CVAT video tracks; export the task again as `CVAT for images 1.1`")
     drawn = [shape for _, image in images for shape in image if shape.tag in CVAT_SHAPES and shape.get("label")]
-    table, ids = _table({str(shape.get("label")) for shape in drawn})
+    colours = {name: colour for _, root in roots for name, colour in _meta_labels(root)}
+    table, ids = _table({*colours, *(str(shape.get("label")) for shape in drawn)}, colours)
     left_out = Counter(s.tag for _, image in images for s in image if s.tag not in (*CVAT_SHAPES, "tag"))
     unnamed = sum(1 for _, image in images for shape in image if shape.tag in CVAT_SHAPES and not shape.get("label"))
     items, missing = [], []
@@ -134,7 +138,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.path(files[0])}: boxes only, no outline of any object; segmentation needs label PNGs or polygons"
         )
-    table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""})
+    table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""}, {})
     pictures = {file.stem: file for file in tree.pictures if folder_role(file.parts[0]) == "image"}
     items = []
     for file, root in parsed:
@@ -187,9 +191,23 @@ def _number(point: Element, key: str) -> float:
     return float(text)
 
 
-def _table(names: set[str]) -> tuple[LabelSpace, dict[str, int]]:
+def _table(names: set[str], colours: Mapping[str, Colour | None]) -> tuple[LabelSpace, dict[str, int]]:
     ids = {name: index + 1 for index, name in enumerate(sorted(names))}
-    return table_of_names([named(0, "background"), *(named(i, name) for name, i in ids.items())]), ids
+    return table_of_names(
+        [named(0, "background"), *(named(i, name, colours.get(name)) for name, i in ids.items())]
+    ), ids
+
+
+def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
+    """(name, colour) of the labels that CVAT's task defines, drawn or not, but those whose shapes have no area."""
+    labels = []
+    for label in root.iterfind("meta//labels/label"):
+        name, colour = (label.findtext("name") or "").strip(), (label.findtext("color") or "").lstrip("#")
+        if name and (label.findtext("type") or "any") in ("any", *META_TYPES) and not label.findtext("parent"):
+            is_hex = len(colour) == 6 and all(c in "0123456789abcdefABCDEF" for c in colour)
+            rgb = (int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:], 16)) if is_hex else None
+            labels.append((name, rgb))
+    return labels
 
 
 def _root_tag(path: Path) -> str:

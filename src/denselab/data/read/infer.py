@@ -12,7 +12,7 @@ from pathlib import Path
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import read_palette
-from denselab.data.read.label_table import object_table, table_of_names, two_valued_table
+from denselab.data.read.label_table import BACKGROUND, object_table, table_of_names, two_valued_table
 from denselab.data.read.likeness import (
     is_smeared_two_valued,
     looks_like_objects,
@@ -222,6 +222,8 @@ def _index_table(
     contents: list[Contents], values: list[int], names: Sequence[NamedLabel]
 ) -> tuple[LabelSpace, list[str]]:
     colours = _shared_palette([c.path for c in contents if c.mode == "P"])
+    if len(names) == 1 and names[0].id == 0 and not names[0].background and values == [0, 1]:
+        names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}

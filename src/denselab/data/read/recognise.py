@@ -21,8 +21,8 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        root, found = _recognise_tree(read_tree(path))
-        return root, in_pixels(found)
+        below, recognised = _recognise_tree(read_tree(path))
+        return below, in_pixels(recognised)
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():

@@ -113,7 +113,7 @@ class ShapeLabels:
     def losses(self) -> "Losses":
         """What the shapes lose: those without a pixel in the picture, and what is covered by later ones."""
         visible = self.ids()
-        empty, drawn = 0, {}
+        empty, drawn = 0, dict[int, NDArray[np.bool_]]()
         for shape in self.shapes:
             mask = self._mask(shape)
             empty += not mask.any()
