@@ -228,21 +228,20 @@ def _index_table(
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
         strange = [v for v in values if v not in known]
-        if 255 in strange:
-            table = LabelSpace((*table.entries, _void(table)))
-            strange.remove(255)
+        void = _marker(values)
+        if void is not None and void in strange:
+            table = LabelSpace((*table.entries, _void(table, void)))
+            strange.remove(void)
             return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] * bool(strange) + [
-                "255 has no name: ignore"
+                f"{void} has no name: ignore"
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
     notes = list(_unnamed(names))
-    void = 255 in values and len(values) > 1
-    entries = [
-        LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if not (void and v == 255)
-    ]
-    if void:
-        entries.append(LabelEntry(255, "ignore", (224, 224, 192), "ignore"))
-        notes.append("255 stands beside small ids: it is left out (ignore)")
+    void = _marker(values)
+    entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
+    if void is not None:
+        entries.append(LabelEntry(void, "ignore", (224, 224, 192), "ignore"))
+        notes.append(f"{void} stands beside small ids: it is left out (ignore)")
     return LabelSpace(tuple(entries)), notes
 
 
@@ -252,10 +251,17 @@ def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
     return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
 
 
-def _void(table: LabelSpace) -> LabelEntry:
+def _marker(values: list[int]) -> int | None:
+    """The number that marks pixels without a label: the largest of 8 or of 16 bits, beside smaller ids."""
+    if len(values) < 2:
+        return None
+    return 255 if 255 in values else 65535 if values[-1] == 65535 and values[-2] < 255 else None
+
+
+def _void(table: LabelSpace, label_id: int) -> LabelEntry:
     taken = {entry.name for entry in table.entries}
     return LabelEntry(
-        255, next(n for n in ("ignore", "void", "ignore 255") if n not in taken), (224, 224, 192), "ignore"
+        label_id, next(n for n in ("ignore", "void", f"ignore {label_id}") if n not in taken), (224, 224, 192), "ignore"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
-from denselab.data.layouts.folder import find_folder
+from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_described, read_settings
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
@@ -56,6 +56,8 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     try:
         found = find_folder(tree)
+    except SeveralLabelFolders:  # a sub-folder would answer the question for a part of the data
+        raise
     except DataError:
         below = _recognise_below(tree) if telling else None
         if below is None:

@@ -31,7 +31,7 @@ from denselab.errors import DataError
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
 POINT_RADIUS = 5.0  # and points with this radius
 
-ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "coco", "rows", "alpha"]
+ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "coco", "rows", "alpha", "file"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Shape:
     """One drawn object. id: of the label table. points: (N, 2) x, y in pixels.
 
     data by kind: mask: base64 PNG at points[0]; coco: its segmentation; rows: CVAT's run lengths in the box points[0],
-    points[1]; alpha: path of a PNG whose alpha is the mask.
+    points[1]; alpha: path of a PNG whose alpha is the mask; file: path of a two-valued mask.
     """
 
     id: int
@@ -67,6 +67,8 @@ class Shape:
                 return _pasted(_rows_of_runs(self.data, self.points), self.points, size)
             case "alpha":
                 return _alpha(Path(self.data))
+            case "file":
+                return _two_valued(Path(self.data), size)
         return coco_mask(self.data, size)
 
     def area(self, size: Size) -> float:
@@ -151,9 +153,7 @@ class ObjectMasks:
     def ids(self) -> NDArray[Any]:
         union: NDArray[np.bool_] | None = None
         for file in self.masks:
-            pixels = read_label_pixels(file)
-            grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
-            mask = grey >= 128 if grey.max(initial=0) > 1 else grey > 0
+            mask = two_valued_mask(file)
             if union is None:
                 union = mask
             elif union.shape != mask.shape:
@@ -196,6 +196,20 @@ class PanopticLabels:
 
     def summary(self) -> Mapping[int, int]:
         return Counter(label_id for _, label_id in self.segments)
+
+
+def two_valued_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W) mask of a two-valued picture file, 0/1 or 0/255. Raises DataError where it cannot be read."""
+    pixels = read_label_pixels(path)
+    grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+    return np.asarray(grey >= 128 if grey.max(initial=0) > 1 else grey > 0)
+
+
+def _two_valued(path: Path, size: Size) -> NDArray[np.bool_]:
+    mask = two_valued_mask(path)
+    if mask.shape != tuple(size):
+        raise DataError(f"mask {path.name} has {mask.shape[0]}x{mask.shape[1]}, but the first has {size[0]}x{size[1]}")
+    return mask
 
 
 def _box_area(points: Points) -> float:
