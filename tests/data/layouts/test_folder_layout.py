@@ -135,7 +135,7 @@ def retina(save, photo):
 
 @pytest.mark.usefixtures("retina")
 def test_every_folder_that_pairs_within_a_split_is_offered(tmp_path, write):
-    """The names of the vessels pair with the pictures within a split only: the field of view alone was seen and learnt."""
+    """The names of the vessels pair with the pictures within a split only: the field of view was learnt instead."""
     with pytest.raises(DataError, match=r"3 folders may hold the labels.*`ignore_mask: FOLDER`") as error:
         open_dataset(tmp_path)
     answer = next(line for line in lines_of(error) if "1st_manual" in line)

@@ -46,7 +46,8 @@ def find_label_studio(tree: Tree) -> Found | None:
     items = [_item(tree, image, found, ids) for image, found in sorted(masks.items())]
     notes = (
         "one mask for each picture and class (IMAGE-CLASS-NUMBER.png), joined; the rest is background",
-        f"overlaps: in the order {', '.join(names)}, the later on top; `priority: [NAME, ...]` in data.yaml changes that",
+        f"overlaps: in the order {', '.join(names)}, the later on top; "
+        "`priority: [NAME, ...]` in data.yaml changes that",
     )
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
     lonely = tuple(tree.path(image) for image in images if image not in masks)
