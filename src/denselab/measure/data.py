@@ -1,4 +1,4 @@
-"""Which pictures a model is measured on: the split of its training, with labels that fit its own."""
+"""Which pictures a model is measured on: the split made in its training, with labels that match its own."""
 
 import logging
 from collections.abc import Mapping
@@ -22,8 +22,10 @@ def split_for(
     """The data set as the model sees it, with its classes and its white, and the items of a split, sorted by name.
 
     data: a folder, its data.yaml, "synthetic", or an opened data set.
-    drawn: seed and val_fraction, by which a data set without a split of its own is divided.
-    Raises DataError where the labels do not fit the model's and where the split is empty.
+    split: "train", "val" or "test".
+    model: what the model is.
+    drawn: seed and val_fraction used to split a data set that comes without a split.
+    Raises DataError where the labels do not fit the model's, and where the split is empty.
     """
     dataset = data if isinstance(data, Dataset) else open_dataset(data, **drawn)
     source = str(dataset.root) if isinstance(data, Dataset) else str(data)
@@ -36,10 +38,10 @@ def split_for(
 
 
 def fitting_labels(data: LabelSpace, model: LabelSpace, source: str) -> LabelSpace:
-    """The model's classes with the data's ignored ids, where every class of the data is one of the model's.
+    """The model's classes with the data's ignored ids, if every class of the data is one of the model's.
 
-    The data may lack classes; a class that has no name of its own ("class 3") fits by its id. Raises DataError that
-    names the first class that does not fit.
+    The data may lack classes; a class without a real name ("class 3") is matched by its id. Raises DataError naming the
+    first class that does not fit.
     """
     known = {entry.id: entry.name for entry in model.classes}
     for entry in data.classes:
@@ -64,9 +66,9 @@ def _listed(space: LabelSpace) -> str:
 
 
 def split_of_run(model: str | Path) -> dict[str, Any]:
-    """seed and val_fraction by which a run drew its split: with others, pictures of the training would be measured.
+    """The seed and val_fraction of a run's split; with any others, training pictures would be measured.
 
-    {} where the model is no run folder, nor the model/ in one.
+    {} if the model is neither a run folder nor the model/ in one.
     """
     for run in (Path(model), Path(model).parent):
         if is_run(run):

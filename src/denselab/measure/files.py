@@ -1,4 +1,4 @@
-"""The files that tell how a model did: evaluation.json, evaluation.csv, pictures.csv, and the worst pictures."""
+"""The files that report how a model did: evaluation.json, evaluation.csv, pictures.csv, and the worst pictures."""
 
 import csv
 import io
@@ -24,7 +24,11 @@ def write_measured(
     items: Sequence[Item],
     more: Mapping[str, Any],
 ) -> str:
-    """Write all four into `folder`; returns the JSON document. more: its further keys. Raises ResourceError."""
+    """Write all four into `folder`; returns the JSON document.
+
+    more: further keys of the document.
+    Raises ResourceError.
+    """
     document = evaluation_json(evaluation, more)
     write_text(folder / EVALUATION, document)
     write_text(folder / EVALUATION_TABLE, csv_text(csv_rows(evaluation)))
@@ -36,9 +40,10 @@ def write_measured(
 def default_folder(
     model: str, data: str, split: str, *, output_stride: int | None = None, crf: bool = False, crf_fast: bool = False
 ) -> Path:
-    """RUN/eval-SPLIT where the model is a run folder, else ./denselab-eval/MODEL-DATA-SPLIT.
+    """RUN/eval-SPLIT if the model is a run folder, else ./denselab-eval/MODEL-DATA-SPLIT.
 
-    Another output stride and a CRF are added to the name, so that results with and without them stand side by side.
+    The name also contains a changed output stride and a CRF, so that results with and without them are kept side by
+    side.
     """
     kind = split if output_stride is None else f"{split}-os{output_stride}"
     kind += "-crf" * crf + "-fast" * crf_fast
@@ -56,7 +61,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def picture_rows(evaluation: Evaluation) -> list[list[str]]:
-    """A heading, then name, mIoU, pixel accuracy and labelled pixels of every picture; empty where not defined."""
+    """A heading, then name, mIoU, pixel accuracy and labelled pixels of every picture; empty if not defined."""
     rows = [["picture", "miou", "pixel_accuracy", "labelled_pixels"]]
     for name, miou, areas in zip(evaluation.names, evaluation.image_miou, evaluation.areas, strict=True):
         right, labelled = int(areas[0].sum()), int(areas[1].sum())
