@@ -14,6 +14,7 @@ from denselab.data.item import LEFT_OUT, FileLabels, Found, Item, LabelSource
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.images import picture_mode, read_image
 from denselab.data.read.infer import Inferred, infer_encoding
+from denselab.data.read.label_table import alike
 from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.tree import first_few, number_of
@@ -184,6 +185,7 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     items = tuple(_with_encoding(item, encoding) for item in items)
     items, more = divide(items, _Summaries(items, encoding, inferred))
     white, depth_note = white_of([item.image for item in items], found.white)
+    notes += alike([entry.name for entry in table.entries])
     notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(

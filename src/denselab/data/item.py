@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.encodings import Encoding, Kind, decode
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
-from denselab.labels import LabelSpace
+from denselab.data.read.shapes import two_valued_mask
+from denselab.errors import DataError
+from denselab.labels import NODATA, LabelSpace
 
 LEFT_OUT = "left out"  # the split of a picture that no list names, where lists say who trains
 
@@ -34,13 +37,23 @@ class LabelSource(Protocol):
 
 @dataclass(frozen=True)
 class FileLabels:
-    """Labels stored as a picture file."""
+    """Labels stored as a picture file. ignore_mask: a two-valued file; where it is 0, no label counts."""
 
     path: Path
     encoding: Encoding = field(default_factory=Encoding)
+    ignore_mask: Path | None = None
 
     def ids(self) -> NDArray[Any]:
-        return decode(read_label_pixels(self.path), self.encoding, self.path)
+        ids = decode(read_label_pixels(self.path), self.encoding, self.path)
+        if self.ignore_mask is None:
+            return ids
+        seen = two_valued_mask(self.ignore_mask)
+        if seen.shape != ids.shape:
+            raise DataError(
+                f"{self.ignore_mask}: ignore mask of {seen.shape[0]}x{seen.shape[1]}, but the label {self.path.name} "
+                f"has {ids.shape[0]}x{ids.shape[1]}; both have the size of the picture"
+            )
+        return np.where(seen, ids.astype(np.int32), np.int32(NODATA))
 
     def summary(self) -> Mapping[int, int]:
         return counts_by_id(read_contents(self.path), self.encoding)

@@ -58,12 +58,74 @@ def test_small_objects_stay_on_top_whatever_their_order(coco):
         assert data.label_space.names == ("background", "cat", "dog")
 
 
-def test_crowds_are_ignored_but_objects_on_them_count(coco):
-    crowd = drawn(1, 1, {"size": [4, 4], "counts": [0, 16]}, 1.0, crowd=1)
+def test_crowds_are_of_their_category_and_smaller_objects_lie_on_them(coco):
+    """They were ignored, which lost every object painted with CVAT's brush: it exports all of them as crowds."""
+    crowd = drawn(1, 1, {"size": [4, 4], "counts": [0, 16]}, 16.0, crowd=1)
     data, first = coco([drawn(2, 3, box(0, 0, 1, 4), 4.0), crowd])
     labels = data.read_labels(first)
     assert (labels[:, 0] == 2).all()
-    assert (labels[:, 1:] == 255).all()
+    assert (labels[:, 1:] == 1).all()
+
+
+def test_what_is_painted_in_cvat_lies_on_top_of_polygons(coco):
+    painted = {**drawn(1, 1, {"size": [4, 4], "counts": [0, 12, 4]}, 12.0, crowd=1), "attributes": {"occluded": False}}
+    data, first = coco([painted, drawn(2, 3, box(2, 0, 4, 4), 8.0)])
+    assert data.read_labels(first).tolist() == [[1, 1, 1, 2]] * 4
+    assert any("but brush masks last" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[1, 0], [3, 0], [3, 4], [1, 4]],
+        [[[1, 0], [3, 0], [3, 4], [1, 4]]],
+        [1, 0, 3, 0, 3, 4, 1, 4],
+        [[1, 0, 3, 0, 3, 4, 1, 4], [2, 2, 3, 3]],
+    ],
+    ids=["pairs", "rings of pairs", "flat", "a ring of two points beside"],
+)
+def test_polygons_in_other_forms_are_drawn(coco, segmentation):
+    """Pairs of labelme were taken as rings of one point each: the object became background without a word."""
+    data, first = coco([drawn(1, 1, segmentation, 8.0)])
+    assert data.read_labels(first).tolist() == [[0, 1, 1, 0]] * 4
+
+
+def test_an_odd_number_of_coordinates_names_the_annotation(coco):
+    with pytest.raises(DataError, match=r"instances\.json: annotation 7: a polygon of 7 numbers"):
+        coco([drawn(7, 1, [[0, 0, 1, 0, 1, 1, 0]], 1.0)])
+
+
+def test_an_outline_without_an_area_counts_as_its_box(coco):
+    """Two points drew nothing, and the object was background."""
+    data, first = coco([drawn(1, 3, box(0, 0, 1, 4), 4.0), {**drawn(2, 1, [[2, 0, 4, 2]], 0), "bbox": [2, 0, 2, 2]}])
+    assert data.read_labels(first).tolist() == [[2, 0, 255, 255]] * 2 + [[2, 0, 0, 0]] * 2
+    assert any("1 outline of fewer than three points: annotation 2" in note for note in data.notes)
+
+
+def test_annotations_without_outline_and_box_are_named(coco):
+    data, _ = coco([drawn(1, 3, box(0, 0, 1, 4), 4.0), {**drawn(9, 1, [], 0), "keypoints": [1, 1, 2]}])
+    assert any("1 annotation without outline or box, left out: annotation 9" in note for note in data.notes)
+
+
+def test_missing_areas_are_measured(coco):
+    """Objects without `area` all had 0, so that a large one could hide the small one before it."""
+    small, large = drawn(1, 3, box(1, 1, 2, 2), 0), drawn(2, 1, box(0, 0, 4, 4), 0)
+    del small["area"], large["area"]
+    _, first = coco([small, large])
+    assert first.source.ids()[1, 1] == 3
+
+
+def test_turned_boxes_are_ignored_where_they_lie(coco):
+    """CVAT notes the turn beside the box: columns 1 and 2, turned by a quarter, are rows 1 and 2."""
+    turned = {"id": 2, "image_id": 0, "category_id": 1, "bbox": [1, 0, 2, 4], "attributes": {"rotation": 90.0}}
+    data, first = coco([drawn(1, 3, box(0, 0, 4, 1), 4.0), turned])
+    assert data.read_labels(first).tolist() == [[2] * 4, [255] * 4, [255] * 4, [0] * 4]
+
+
+def test_annotations_of_no_picture_are_refused(coco):
+    """Ids as text beside ids as numbers left every picture empty."""
+    with pytest.raises(DataError, match=r"1 annotation of image_id '0', which is not among `images`"):
+        coco([{**drawn(1, 1, box(0, 0, 2, 2), 4.0), "image_id": "0"}])
 
 
 def test_pixels_and_pictures_without_annotation_are_background(coco):
@@ -171,7 +233,7 @@ def test_panoptic(save, photo, write, tmp_path):
     write("annotations/panoptic_train.json", json.dumps(content))
     data = open_dataset(tmp_path)
     assert data.label_space.names == ("cat", "dog")
-    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255, 255]]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 0, 255]]
 
 
 @pytest.mark.parametrize(
@@ -197,3 +259,51 @@ def test_a_size_from_nowhere(coco, tmp_path):
     data = open_dataset(tmp_path)
     with pytest.raises(DataError, match=r"instances\.json: gives the size 99999999999x"):
         data.read_labels(data.items[0])
+
+
+@pytest.fixture
+def two_files(save, photo, write, tmp_path):
+    """two_files(train categories, val categories): one picture in each, a square of 2 x 2 of category 1."""
+
+    def make(train, val):
+        for split, categories in (("train", train), ("valid", val)):
+            save(f"{split}/{split}.jpg", photo(4, 4))
+            content = {"images": [image(0, f"{split}.jpg")], "annotations": [drawn(1, 1, box(0, 0, 2, 2), 4.0)]}
+            rows = [{"id": number, "name": name} for number, name in categories]
+            write(f"{split}/_annotations.coco.json", json.dumps({**content, "categories": rows}))
+        data = open_dataset(tmp_path)
+        return data, {item.split: data.label_space.names[data.read_labels(item)[0, 0]] for item in data.items}
+
+    return make
+
+
+def test_categories_are_matched_by_name_where_the_files_number_them_differently(two_files):
+    """The ids of the last json stood for all: what is rust in train was called paint."""
+    data, names = two_files([(1, "rust"), (2, "paint")], [(1, "paint"), (2, "rust")])
+    assert names == {"train": "rust", "val": "paint"}
+    assert data.label_space.names == ("background", "rust", "paint")
+    note = next(note for note in data.notes if "matched by name" in note)
+    assert "1 rust, 2 paint" in note
+    assert "1 paint, 2 rust" in note
+
+
+def test_categories_of_one_file_only_get_a_free_id(two_files):
+    data, names = two_files([(1, "rust")], [(1, "paint"), (2, "rust")])
+    assert names == {"train": "rust", "val": "paint"}
+    assert data.label_space.names == ("background", "rust", "paint")
+
+
+def test_a_name_with_two_ids_cannot_be_matched(two_files):
+    with pytest.raises(DataError, match=r"'rust' has two ids here \(1 rust, 2 rust\)"):
+        two_files([(1, "rust"), (2, "rust")], [(1, "paint")])
+
+
+def test_two_categories_with_one_id_are_refused(coco):
+    """The last of them took all objects of both."""
+    with pytest.raises(DataError, match=r"instances\.json: category id 1 is 'cat' and 'dog'; give each"):
+        coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}])
+
+
+def test_names_that_differ_in_capitals_are_pointed_out(two_files):
+    data, _ = two_files([(1, "Rust")], [(1, "rust")])
+    assert any("differ in capitals only are classes of their own: Rust and rust" in note for note in data.notes)

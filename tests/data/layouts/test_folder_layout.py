@@ -101,25 +101,96 @@ def test_pictures_in_the_root_beside_a_label_folder(save, photo, tmp_path):
     assert [item.name for item in open_dataset(tmp_path).items] == ["cat", "dog"]
 
 
-def test_of_two_label_folders_the_one_with_more_classes(save, photo, tmp_path):
-    for name in ("a", "b"):
-        save(f"images/{name}.png", photo(1, 3))
-        save(f"annotations/{name}.png", np.array([[(0, 0, 0), (255, 0, 0), (0, 255, 0)]], np.uint8))
-        save(f"masks/{name}.png", np.array([[False, True, True]]))
-    data = open_dataset(tmp_path)
-    assert data.label_space.num_classes == 3
-    assert any("masks holds labels too" in note and "`masks: masks`" in note for note in data.notes)
+def lines_of(error) -> list[str]:
+    """The answers that a message offers, each as the text of a data.yaml."""
+    offers = str(error.value).split("`images: ")[1:]
+    return [f"images: {o.split('`')[0]}\nmasks: {o.split('`masks: ')[1].split('`')[0]}\n" for o in offers]
 
 
-def test_two_label_folders_with_as_many_classes_are_asked_about(save, photo, tmp_path, write):
+def test_two_label_folders_are_asked_about_whatever_their_classes(save, photo, tmp_path, write):
+    """The one with more classes was taken: the colours drawn to look at, or the ids of instances."""
     for name in ("a", "b"):
         save(f"images/{name}.png", photo(1, 3))
-        save(f"labels_coarse/{name}.png", IDS)
-        save(f"labels_fine/{name}.png", IDS)
-    with pytest.raises(DataError, match=r"two label folders fit.*`masks: labels_coarse` or .*`masks: labels_fine`"):
+        save(f"labels_coloured/{name}.png", np.array([[(0, 0, 0), (255, 0, 0), (0, 255, 0)]], np.uint8))
+        save(f"labels_ids/{name}.png", np.array([[0, 1, 1]], np.uint8))
+    with pytest.raises(DataError, match=r"2 folders may hold the labels") as error:
         open_dataset(tmp_path)
-    write("data.yaml", "images: images\nmasks: labels_fine\n")
-    assert {item.source.path.parent.name for item in open_dataset(tmp_path).items} == {"labels_fine"}
+    assert "`masks: labels_coloured` (2 pairs, 3 colours)" in str(error.value)
+    assert "`masks: labels_ids` (2 pairs, 2 values 0, 1)" in str(error.value)
+    write("data.yaml", lines_of(error)[1])
+    assert {item.source.path.parent.name for item in open_dataset(tmp_path).items} == {"labels_ids"}
+
+
+@pytest.fixture
+def retina(save, photo):
+    """DRIVE's tree: in each split pictures, the vessels by one or two people, and the camera's field of view."""
+    for split, word, numbers in (("training", "training", (21, 22)), ("test", "test", (1, 2))):
+        for number in numbers:
+            save(f"{split}/images/{number:02d}_{word}.png", photo(2, 4, number))
+            save(f"{split}/mask/{number:02d}_{word}_mask.png", np.array([[0, 255, 255, 255]] * 2, np.uint8))
+            save(f"{split}/1st_manual/{number:02d}_manual1.png", np.array([[0, 0, 255, 0]] * 2, np.uint8))
+            if split == "test":
+                save(f"{split}/2nd_manual/{number:02d}_manual2.png", np.array([[0, 0, 0, 255]] * 2, np.uint8))
+
+
+@pytest.mark.usefixtures("retina")
+def test_every_folder_that_pairs_within_a_split_is_offered(tmp_path, write):
+    """The names of the vessels pair with the pictures within a split only: the field of view was learnt instead."""
+    with pytest.raises(DataError, match=r"3 folders may hold the labels.*`ignore_mask: FOLDER`") as error:
+        open_dataset(tmp_path)
+    answer = next(line for line in lines_of(error) if "1st_manual" in line)
+    assert answer == (
+        "images: {train: training/images, test: test/images}\nmasks: {train: training/1st_manual, test: test/1st_manual}\n"
+    )
+    write("data.yaml", answer)
+    data = open_dataset(tmp_path)
+    assert [len(data.of_split(split)) for split in ("train", "val", "test")] == [1, 1, 2]
+    assert all("manual1" in item.source.path.name for item in data.items)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 0, 1, 0]] * 2
+
+
+@pytest.mark.usefixtures("retina")
+def test_an_ignore_mask_leaves_out_where_it_is_0(tmp_path, write):
+    head = "images: {train: training/images, test: test/images}\nmasks: {train: training/1st_manual, test: test/1st_manual}\n"
+    write("data.yaml", head + "ignore_mask: {train: training/mask, test: test/mask}\n")
+    data = open_dataset(tmp_path)
+    assert all(data.read_labels(item).tolist() == [[255, 0, 1, 0]] * 2 for item in data.items)
+    assert any("4 of 4 pictures have one" in note for note in data.notes)
+
+
+@pytest.mark.usefixtures("retina")
+def test_an_ignore_mask_of_another_size_names_the_file(tmp_path, write, save):
+    head = "images: training/images\nmasks: training/1st_manual\n"
+    save("training/mask/21_training_mask.png", np.full((3, 3), 255, np.uint8))
+    write("data.yaml", head + "ignore_mask: training/mask\n")
+    data = open_dataset(tmp_path)
+    with pytest.raises(
+        DataError, match=r"21_training_mask\.png: ignore mask of 3x3, but the label 21_manual1\.png has 2x4"
+    ):
+        data.read_labels(next(item for item in data.items if "21" in item.name))
+
+
+@pytest.mark.usefixtures("retina")
+def test_one_pattern_for_each_split(tmp_path, write):
+    write(
+        "data.yaml",
+        "images: {train: training/images, test: test/images}\n"
+        "masks: {train: training/1st_manual, test: test/2nd_manual}\n"
+        'pattern: {train: {image: "*_training", mask: "*_manual1"}, test: {image: "*_test", mask: "*_manual2"}}\n',
+    )
+    data = open_dataset(tmp_path)
+    assert {item.source.path.name for item in data.of_split("test")} == {"01_manual2.png", "02_manual2.png"}
+    assert len(data.items) == 4
+
+
+def test_65535_beside_small_ids_is_left_out(save, photo, tmp_path):
+    """It was a class of its own, beside which 255 would have been ignored."""
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 3))
+        save(f"labels/{name}.png", np.array([[0, 1, 65535]], np.uint16))
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("class 0", "class 1")
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255]]
 
 
 def test_predictions_are_no_labels(save, photo, tmp_path):

@@ -96,7 +96,6 @@ EXPECTED = {
     "ade20k_mini": ("ADE20K", 3, 150),
     "nuclei": ("one mask per object", 60, 2),
     "steel": ("folders", 840, 4),
-    "crop_weed": ("folders", 4, 3),
     "tiff16": ("folders", 4, 2),
     "labelme/primitives": ("labelme json", 1, 8),
     "labelme/tutorial": ("labelme json", 1, 5),
@@ -113,8 +112,8 @@ EXPECTED = {
     "layouts/ade20k2017_dataset/dataset": ("ADE20K full release", 2, 1),
     "layouts/mapillary_vistas_dataset": ("Mapillary Vistas", 3, 3),
     "layouts/labelme_dataset": ("LabelMe xml", 1, 8),
-    "layouts/cvat_dataset/for_images/export_project": ("CVAT for images", 6, 2),
-    "layouts/cvat_dataset/for_images/export_task": ("CVAT for images", 2, 2),
+    "layouts/cvat_dataset/for_images/export_project": ("CVAT for images", 6, 3),
+    "layouts/cvat_dataset/for_images/export_task": ("CVAT for images", 2, 3),
     "layouts/coco_dataset/coco": ("COCO panoptic", 2, 2),
     "layouts/coco_dataset/coco_instances": ("COCO instances", 1, 4),
     "layouts/coco_dataset/coco_roboflow": ("COCO instances", 1, 4),
@@ -141,6 +140,7 @@ def test_real_folders_open_without_a_line_of_code(shared_data, folder):
 
 
 REFUSED = {
+    "crop_weed": "2 folders may hold the labels",
     "labelme": "holds 9 data sets; open one of them",
     "layouts": "data sets; open one of them",
     "layouts/kitti_dataset/kitti_raw": "no pixel labels",

@@ -37,6 +37,16 @@ def test_pasted_mask_is_cut_off_at_the_border():
     assert shape.mask((2, 4)).tolist() == [[False] * 4, [False, False, True, True]]
 
 
+def test_a_mask_that_begins_outside_is_cut_off_there():
+    """It was moved into the picture: its left part, which lies outside, was drawn at the border."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[255, 255, 0], [0, 0, 255]], np.uint8)).save(buffer, "PNG")
+    shape = Shape(1, "mask", np.array([[-1.0, -1.0], [2.0, 1.0]]), base64.b64encode(buffer.getvalue()).decode())
+    assert shape.mask((2, 4)).astype(int).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    far = Shape(1, "mask", np.array([[-9.0, 0.0], [-6.0, 2.0]]), shape.data)
+    assert not far.mask((2, 4)).any()
+
+
 def test_rows_of_cvat():
     """Runs along the rows of a box of width 3, height 2 at left 1, top 0: .## / #.."""
     shape = Shape(1, "rows", np.array([[1.0, 0.0], [3.0, 2.0]]), [1, 3, 2])

@@ -1,6 +1,6 @@
 """From the findings of each item to the faults of the whole set: splits, classes, pairs, leaks."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import PurePosixPath
@@ -19,6 +19,7 @@ NEAR_BITS = 28
 # Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
 VIDEO_RATIO = 0.85
 VIDEO_FRAMES = 8  # fewer pictures of one series say nothing
+COVERED_SHARE = 0.5  # of what was drawn of a class; more of it covered is worth a look
 LISTED = 6  # names in a message
 
 
@@ -35,6 +36,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     if complete:
         faults += [
             *class_faults(dataset, findings),
+            *covered_faults(dataset, findings),
             *duplicate_faults(dataset, findings),
             *leak_faults(dataset, findings),
             *shared_series_faults(findings),
@@ -106,6 +108,22 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
         message = f"no label has a pixel of {first_few(nowhere, LISTED)} ({len(nowhere)} of {len(names)} classes)"
         fix = "fine for a part of a larger set; else correct the label table"
         faults.append(Fault("absent class", "warning", "", message, fix))
+    return faults
+
+
+def covered_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """Classes that lose most of what was drawn of them to shapes that lie above."""
+    drawn, lost = Counter[int](), Counter[int]()
+    for label_id, (pixels, covered) in ((i, pair) for finding in findings for i, pair in finding.covered.items()):
+        drawn[label_id] += pixels
+        lost[label_id] += covered
+    faults = []
+    for entry in dataset.label_space.entries:
+        if entry.role != "ignore" and lost[entry.id] > COVERED_SHARE * drawn[entry.id]:
+            share = lost[entry.id] / drawn[entry.id]
+            message = f"{entry.name}: {share:.0%} of its pixels are covered by shapes of other classes above it"
+            fix = f"`priority: [{entry.name}]` in data.yaml puts it on top"
+            faults.append(Fault("covered class", "warning", "", message, fix))
     return faults
 
 

@@ -1,7 +1,8 @@
 """What reading one picture and its labels shows: sizes, pixels per class, a fingerprint, and their own faults."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
 from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
+from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError
@@ -24,6 +26,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
+    "lost shape", "covered class",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -60,6 +63,7 @@ class ItemFindings:
     size, label_size: (H, W) of the picture and of its labels, None where unreadable.
     counts: (K,) int64 pixels per class, None if not counted.
     ignored: pixels that belong to no class.
+    covered: {id: (pixels drawn, pixels of these that shapes of other ids cover)}, where labels are drawn from shapes.
     digest: of the decoded pixels; equal for equal pictures.
     fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
     """
@@ -69,6 +73,7 @@ class ItemFindings:
     label_size: Size | None = None
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
+    covered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     digest: bytes = b""
     fingerprint: NDArray[np.uint64] | None = None
     faults: tuple[Fault, ...] = ()
@@ -105,6 +110,8 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
         finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
+    if labels is not None and isinstance(item.source, ShapeLabels):
+        finding = _with_losses(finding, dataset, item.source)
     return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
 
 
@@ -178,6 +185,18 @@ def _with_counts(finding: ItemFindings, dataset: Dataset, labels: LabelMap) -> I
         faults += (Fault("all ignored", "warning", file, message, "label it or take the pair out"),)
     size = (labels.shape[0], labels.shape[1])
     return replace(finding, label_size=size, counts=counted[:classes], ignored=int(counted[ignore]), faults=faults)
+
+
+def _with_losses(finding: ItemFindings, dataset: Dataset, source: ShapeLabels) -> ItemFindings:
+    """The finding with what the shapes cover of each other, and a fault for shapes that have no pixel."""
+    losses = source.losses()
+    faults = finding.faults
+    if losses.empty:
+        picture = relative(dataset, finding.item.image)
+        message = f"{losses.empty} of {number_of(losses.shapes, 'shape')} of {picture}: no pixel in the picture"
+        fix = "they lie outside it or have no area: correct the annotation, or remove them"
+        faults += (Fault("lost shape", "warning", relative(dataset, source.path), message, fix),)
+    return replace(finding, covered=losses.covered, faults=faults)
 
 
 def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:

@@ -11,6 +11,7 @@ from denselab.data.layouts.ade20k import find_ade20k
 from denselab.data.layouts.camvid import find_camvid
 from denselab.data.layouts.coco import find_coco
 from denselab.data.layouts.folder import find_folder
+from denselab.data.layouts.label_studio import find_label_studio
 from denselab.data.layouts.labelme import find_labelme
 from denselab.data.layouts.objects import find_objects
 from denselab.data.layouts.streets import find_cityscapes, find_kitti, find_mapillary
@@ -52,6 +53,7 @@ RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (
     ("labelme", malformed_as_data_error(find_labelme)),
     ("labelme-xml", malformed_as_data_error(find_labelme_xml)),
     ("cvat", malformed_as_data_error(find_cvat)),
+    ("label-studio", find_label_studio),
     ("objects", find_objects),
     ("folders", find_folder),
 )

@@ -1,42 +1,30 @@
 """COCO json: polygons, run lengths, panoptic pictures. https://cocodataset.org/#format-data
 
-Crowds (iscrowd) and boxes without outline become ignore and are drawn first; then the
-objects, the larger area first, so that small objects stay on top of large ones. Pixels
-without annotation are background (in panoptic form: unlabelled, ignored).
+Boxes without outline become ignore and are drawn first; then the objects, the larger
+area first, so that small objects stay on top of large ones. A crowd (iscrowd) is of its
+category like any object: which pixels belong to which of its members is unknown, but not
+their class. CVAT marks all that is painted with a brush as crowd (and adds `attributes`,
+which COCO does not have); what is painted lies on top of polygons. Pixels without
+annotation are background (in panoptic form: unlabelled, ignored).
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
+from denselab.data.layouts.coco_ids import CocoFile, same_ids
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
 NO_POINTS = np.zeros((0, 2))
-
-
-@dataclass(frozen=True)
-class CocoFile:
-    """A json with pictures.
-
-    file: its path
-    data: its content
-    kind: panoptic, instances, stuff or person_keypoints; "" if it has no segmentation
-    split: that it belongs to, or None
-    """
-
-    file: PurePosixPath
-    data: dict[str, Any]
-    kind: str
-    split: str | None
 
 
 def find_coco(tree: Tree) -> Found | None:
@@ -110,15 +98,15 @@ def _line(files: list[CocoFile], kind: str) -> str:
 
 
 def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
+    files, differing = same_ids(tree, files)
+    notes = [*notes, *differing]
     table, background, void, more = _table(files)
     pictures = pictures_by_name(tree)
     items: list[Item] = []
     missing: list[str] = []
     bare = 0
     for file in files:
-        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in file.data.get("annotations", []):
-            by_image[annotation.get("image_id")].append(annotation)
+        by_image = _by_image(tree, file)
         for image in file.data["images"]:
             name = image["file_name"]
             if not isinstance(name, str):
@@ -139,11 +127,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
     notes = [*notes, f"labels from {first_few(str(f.file) for f in files)}", *more]
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
-    annotations = [a for f in files for a in f.data.get("annotations", [])]
-    boxes = sum(bool(a.get("bbox")) and not a.get("segmentation") and "segments_info" not in a for a in annotations)
-    if boxes:
-        noun = "box" if boxes == 1 else "boxes"
-        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+    notes += _outline_notes(files)
     if bare:
         notes.append(
             f"{number_of(bare, 'picture')} without annotation: "
@@ -177,16 +161,18 @@ def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
     if files[0].kind == "panoptic":
         zero = 0 if 0 not in categories else void
         entries = (LabelEntry(zero, _fresh("unlabelled", names), (0, 0, 0), "ignore"), *rows)
-        return LabelSpace(entries), zero, zero, [*notes, "unlabelled pixels and crowds are left out (ignore)"]
+        return LabelSpace(entries), zero, zero, [*notes, "unlabelled pixels are left out (ignore)"]
     background = 0 if 0 not in categories else highest + 1
     void += void == background
     entries = (
         LabelEntry(background, _fresh("background", names), (0, 0, 0), "background"),
         *rows,
-        LabelEntry(void, _fresh("crowd", names), (224, 224, 192), "ignore"),
+        LabelEntry(void, _fresh("box without outline", names), (224, 224, 192), "ignore"),
     )
+    painted = any(_is_painted(a) for f in files for a in f.data.get("annotations", []))
     notes.append(
-        "overlaps: crowds (iscrowd, ignored) first, then the larger area first, so that small objects stay on top"
+        f"overlaps: the larger area first, so that small objects stay on top{', but brush masks last' * painted}; "
+        "`priority: [NAME, ...]` in data.yaml changes that"
     )
     return LabelSpace(tuple(sorted(entries, key=lambda e: e.id))), background, void, notes
 
@@ -226,26 +212,91 @@ def _source(
         return _panoptic_source(tree, file, image, annotations, void)
     try:
         size = (int(image["height"]), int(image["width"]))
-        order = sorted(annotations, key=lambda a: (not _is_vague(a), -float(a.get("area") or 0.0)))
-        shapes = tuple(_shape(a, void) for a in order if a.get("segmentation") or a.get("bbox"))
+        drawn = [_shape(path, a, void) for a in annotations]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: picture {image.get('file_name')}: {error!r} is missing or wrong; export it again"
         ) from None
-    return ShapeLabels(path, size, shapes, background)
+    pairs = [(shape, a) for shape, a in zip(drawn, annotations, strict=True) if shape is not None]
+    # Boxes without outline first, masks of a brush last.
+    pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
+    return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background)
 
 
-def _is_vague(annotation: dict[str, Any]) -> bool:
-    """Whether an annotation says only that something is around there: a crowd, or a box without outline."""
-    return bool(annotation.get("iscrowd")) or not annotation.get("segmentation")
+def _is_painted(annotation: dict[str, Any]) -> bool:
+    """Whether CVAT wrote a brush mask: a crowd with `attributes`."""
+    return bool(annotation.get("iscrowd")) and "attributes" in annotation
 
 
-def _shape(annotation: dict[str, Any], void: int) -> Shape:
-    if annotation.get("segmentation"):
-        label_id = void if annotation.get("iscrowd") else int(annotation["category_id"])
-        return Shape(label_id, "coco", NO_POINTS, annotation["segmentation"])
+def _by_image(tree: Tree, file: CocoFile) -> dict[Any, list[dict[str, Any]]]:
+    """{image id: its annotations}. Raises DataError for annotations of a picture that the json does not list."""
+    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in file.data.get("annotations", []):
+        by_image[annotation.get("image_id")].append(annotation)
+    known = {image["id"] for image in file.data["images"]}
+    strange = [number for number in by_image if number not in known]
+    if strange:
+        raise DataError(
+            f"{tree.path(file.file)}: {number_of(len(by_image[strange[0]]), 'annotation')} of image_id "
+            f'{strange[0]!r}, which is not among `images`; correct the ids (1 and "1" differ) or export it again'
+        )
+    return by_image
+
+
+def _area(shape: Shape, annotation: dict[str, Any], size: tuple[int, int]) -> float:
+    """The area that the json states, else that of the outline."""
+    if annotation.get("area"):
+        return float(annotation["area"])
+    if isinstance(shape.data, list):
+        return sum(ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in shape.data)
+    return shape.area(size)
+
+
+def _outline(annotation: dict[str, Any], where: str) -> Any:
+    try:
+        return coco_outline(annotation.get("segmentation"))
+    except DataError as error:
+        raise DataError(
+            f"{where}: annotation {annotation.get('id')}: {error}; correct the annotation or take it out"
+        ) from None
+
+
+def _outline_notes(files: list[CocoFile]) -> list[str]:
+    """Annotations that are not drawn as they stand: boxes, rings without an area, and those without either."""
+    annotations = [
+        (a, _outline(a, str(f.file))) for f in files for a in f.data.get("annotations", []) if "segments_info" not in a
+    ]
+    boxes = sum(bool(a.get("bbox")) and not outline for a, outline in annotations)
+    flat = [a.get("id") for a, outline in annotations if a.get("segmentation") and not outline]
+    bare = [a.get("id") for a, outline in annotations if not outline and not a.get("bbox")]
+    notes = []
+    if boxes:
+        noun = "box" if boxes == 1 else "boxes"
+        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+    if flat:
+        notes.append(f"{number_of(len(flat), 'outline')} of fewer than three points: annotation {first_few(flat)}")
+    if bare:
+        count = number_of(len(bare), "annotation")
+        notes.append(f"{count} without outline or box, left out: annotation {first_few(bare)}")
+    return notes
+
+
+def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:
+    """The outline of an annotation, else its box to be ignored, else None."""
+    outline = _outline(annotation, str(path))
+    if outline:
+        return Shape(int(annotation["category_id"]), "coco", NO_POINTS, outline)
+    if not annotation.get("bbox"):
+        return None
+    return Shape(void, "polygon", _box(annotation))
+
+
+def _box(annotation: dict[str, Any]) -> Points:
+    """The corners of a box, turned as CVAT notes it (attributes: {rotation: degrees})."""
     x, y, width, height = map(float, annotation["bbox"])
-    return Shape(void, "rectangle", np.array([[x, y], [x + width, y + height]]))
+    attributes = annotation.get("attributes")
+    rotation = attributes.get("rotation") if isinstance(attributes, dict) else None
+    return turned(rectangle_points(x, y, x + width, y + height), float(rotation or 0.0))
 
 
 def _panoptic_source(
@@ -254,9 +305,5 @@ def _panoptic_source(
     name = str(annotations[0]["file_name"]) if annotations else f"{PurePosixPath(image['file_name']).stem}.png"
     folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
     place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
-    segments = tuple(
-        (int(s["id"]), void if s.get("iscrowd") else int(s["category_id"]))
-        for a in annotations
-        for s in a["segments_info"]
-    )
+    segments = tuple((int(s["id"]), int(s["category_id"])) for a in annotations for s in a["segments_info"])
     return PanopticLabels(tree.path(place), segments, void)

@@ -16,10 +16,17 @@ from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
 from denselab.data.read.split_tables import find_table
-from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, split_in_name, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, split_in_name, words
 from denselab.errors import DataError
 
-PEEKED = 3  # label files read to see which of two label folders has more classes
+PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
+
+
+SPLITS = ("train", "val", "test")
+
+
+class SeveralLabelFolders(DataError):
+    """More than one folder has files that pair with the pictures. The message has the lines for each."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,13 @@ def found_pairs(
     choices = []
     for image_folder, pictures in images.items():
         for label_folder, masks in labels.items():
-            pairs, rule = _pair(pictures, masks)
+            pairs, rule = pair_placed(pictures, masks)
             if pairs:
                 choices.append((image_folder, label_folder, pairs, rule))
     if not choices:
         raise DataError(_no_pairs(tree, images, labels))
-    image_folder, label_folder, pairs, rule, notes = _choose(tree, choices)
+    image_folder, label_folder, pairs, rule = _choose(tree, choices)
+    notes = []
     if rule:
         first = pairs[0]
         notes.append(f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}")
@@ -158,7 +166,7 @@ def _by_format(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Plac
     return ({"": photos}, {"": masks}) if masks else ({}, {})
 
 
-def _pair(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
+def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
     """Pairs within the same split and neutral folders; the split counts only where both sides have it."""
     both = all(p.split for p in images) and all(p.split for p in labels)
     depth = [{(p.neutral, p.split) for p in side} for side in (images, labels)]
@@ -169,33 +177,55 @@ def _pair(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
         return f"{where}/{placed.neutral}" if use_neutral else where, placed.file.stem
 
     pairing = pair_stems([stem(p) for p in images], [stem(p) for p in labels])
-    return [(images[i], labels[j]) for i, j in pairing.pairs], pairing.rule
-
-
-def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str, list[str]]:
-    """The only choice, else that with most pairs, then most classes, and a note. Raises DataError for a draw."""
-    if len(choices) == 1:
-        return *choices[0], []
-    most = max(len(choice[2]) for choice in choices)
-    full = [choice for choice in choices if len(choice[2]) == most]
-    classes = [_classes_in(tree, choice[2]) for choice in full]
-    best = [choice for choice, count in zip(full, classes, strict=True) if count == max(classes)]
-    if len(best) > 1:
-        lines = " or ".join(f"`images: {_folder(c[2][0][0])}` and `masks: {_folder(c[2][0][1])}`" for c in best[:2])
-        raise DataError(f"{tree.root}: two label folders fit equally well; write in data.yaml {lines}")
-    notes = [
-        f"{_folder(other[2][0][1])} holds labels too; {_folder(best[0][2][0][1])} is used, because it "
-        + ("has more of them" if len(other[2]) < most else "has more classes")
-        + f": `images: {_folder(other[2][0][0])}` and `masks: {_folder(other[2][0][1])}` in data.yaml takes the other"
-        for other in choices
-        if other[1] != best[0][1]
+    whole = [(images[i], labels[j]) for i, j in pairing.pairs], pairing.rule
+    if not both or len(whole[0]) == min(len(images), len(labels)):
+        return whole
+    # Each split may have a rule of its own: 21_training with 21_manual1, but 01_test with 01_manual1 (DRIVE).
+    parts = [
+        pair_placed([p for p in images if p.split == split], [p for p in labels if p.split == split])
+        for split in sorted({p.split or "" for p in images} & {p.split or "" for p in labels})
+        if len({p.split for p in (*images, *labels)}) > 1
     ]
-    return *best[0], notes
+    pairs = [pair for part, _ in parts for pair in part]
+    return (pairs, next((rule for _, rule in parts if rule), "")) if len(pairs) > len(whole[0]) else whole
 
 
-def _classes_in(tree: Tree, pairs: Pairs) -> int:
+def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str]:
+    """The only choice; of several picture folders for one label folder, that with most pairs.
+
+    Raises DataError where several folders may hold the labels: which of them is meant is asked, never chosen.
+    """
+    most = max(len(choice[2]) for choice in choices)
+    best = [choice for choice in choices if len(choice[2]) == most]
+    if len({choice[1] for choice in choices}) == 1 and len(best) == 1:
+        return best[0]
+    lines = " or ".join(f"{_lines(pairs)} ({_in_words(tree, pairs)})" for _, _, pairs, _ in choices)
+    raise SeveralLabelFolders(
+        f"{tree.root}: {len(choices)} folders may hold the labels; write in data.yaml {lines}; "
+        "a mask of the field of view goes there as `ignore_mask: FOLDER`"
+    )
+
+
+def _lines(pairs: Pairs) -> str:
+    images, masks = ([pair[side] for pair in pairs] for side in (0, 1))
+    return f"`images: {_folders(images)}` and `masks: {_folders(masks)}`"
+
+
+def _folders(placed: Sequence[Placed]) -> str:
+    """The folder to write in data.yaml, or one for each split, where they differ."""
+    of_split = {p.split: _folder(p) for p in sorted(placed, key=lambda p: SPLITS.index(p.split or "train"))}
+    if len(set(of_split.values())) == 1:
+        return next(iter(of_split.values()))
+    return "{" + ", ".join(f"{split}: {folder}" for split, folder in of_split.items()) + "}"
+
+
+def _in_words(tree: Tree, pairs: Pairs) -> str:
+    """How many pairs, and the values of the first few label files."""
     contents = [read_contents(tree.path(label.file)) for _, label in pairs[:PEEKED]]
-    return len({value for c in contents for value in c.counts if value != 255})
+    values = sorted({value for c in contents for value in c.counts})
+    kind = "colours" if any(c.coloured for c in contents) else "values"
+    shown = f" {first_few(values, 4)}" if kind == "values" else ""
+    return f"{number_of(len(pairs), 'pair')}, {len(values)} {kind}{shown}"
 
 
 def _folder(placed: Placed) -> str:

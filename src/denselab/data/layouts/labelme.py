@@ -20,9 +20,14 @@ from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 
+OVERLAPS = (
+    "overlaps: in the order of the json, the later shape covers the earlier; "
+    "`priority: [NAME, ...]` in data.yaml changes that"
+)
 KINDS: dict[str, ShapeKind] = {
     "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",
     "point": "point", "points": "point", "mask": "mask",
+    "rotation": "polygon", "oriented_rectangle": "polygon",  # by their four corners
 }  # fmt: skip
 
 
@@ -49,7 +54,7 @@ def find_labelme(tree: Tree) -> Found | None:
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
         )
     split, more = split_by_lists(tree, unique_names(items))
-    notes += ["overlaps: in the order of the json, the later shape covers the earlier", *more]
+    notes += [OVERLAPS, *more]
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
     taken = {item.image for item in items}

@@ -1,12 +1,14 @@
 """XML of annotation tools: CVAT for images, and the LabelMe web tool (polygons and masks). Boxes alone are refused.
 
-CVAT draws by z_order; LabelMe the larger object first. Points and open lines have no area and are left out,
-with a note.
+CVAT draws by z_order; LabelMe the larger object first. Shapes without an outline (points, open lines, cuboids,
+skeletons) are left out, with a note.
 https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
 """
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,13 +18,16 @@ from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import pictures_by_name
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
+from denselab.data.read.polygons import rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
 from denselab.errors import DataError
-from denselab.labels import LabelSpace
+from denselab.labels import Colour, LabelSpace
 
 Element = ElementTree.Element
 CVAT_SHAPES = ("polygon", "box", "mask", "ellipse")
+
+META_TYPES = ("polygon", "rectangle", "mask", "ellipse")
 
 
 def find_cvat(tree: Tree) -> Found | None:
@@ -35,8 +40,9 @@ def find_cvat(tree: Tree) -> Found | None:
     if not images:
         raise DataError(f"{tree.path(files[0])}: CVAT video tracks; export the task again as `CVAT for images 1.1`")
     drawn = [shape for _, image in images for shape in image if shape.tag in CVAT_SHAPES and shape.get("label")]
-    table, ids = _table({str(shape.get("label")) for shape in drawn})
-    left_out = Counter(shape.tag for _, image in images for shape in image if shape.tag in ("polyline", "points"))
+    colours = {name: colour for _, root in roots for name, colour in _meta_labels(root)}
+    table, ids = _table({*colours, *(str(shape.get("label")) for shape in drawn)}, colours)
+    left_out = Counter(s.tag for _, image in images for s in image if s.tag not in (*CVAT_SHAPES, "tag"))
     unnamed = sum(1 for _, image in images for shape in image if shape.tag in CVAT_SHAPES and not shape.get("label"))
     items, missing = [], []
     for file, image in images:
@@ -50,20 +56,29 @@ def find_cvat(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0]} is there ({first_few(missing)}); put them into images/"
         )
-    notes = [f"{number_of(n, tag + ' shape')} without an area, left out" for tag, n in sorted(left_out.items())]
+    notes = [f"{number_of(n, tag + ' shape')} without an outline, left out" for tag, n in sorted(left_out.items())]
     if unnamed:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {first_few(missing)}")
-    notes.append("overlaps: by z_order")
+    notes.append("overlaps: by z_order; `priority: [NAME, ...]` in data.yaml changes that")
     return Found(
         "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
     )
 
 
 def _once(items: list[Item]) -> list[Item]:
-    """One item for each picture file."""
-    return list({item.image: item for item in items}.values())
+    """One item for each picture file; the shapes of several files for one picture are joined, in their order."""
+    joined: dict[Path, Item] = {}
+    for item in items:
+        before = joined.get(item.image)
+        if before is not None:
+            first, more = before.source, item.source
+            assert isinstance(first, ShapeLabels), "CVAT gives shapes"
+            assert isinstance(more, ShapeLabels), "CVAT gives shapes"
+            item = replace(before, source=replace(first, shapes=(*first.shapes, *more.shapes)))
+        joined[item.image] = item
+    return list(joined.values())
 
 
 def _cvat_picture(tree: Tree, image: Element) -> PurePosixPath | None:
@@ -95,14 +110,18 @@ def _cvat_shape(shape: Element, label_id: int) -> Shape:
     if shape.tag == "polygon":
         pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]
         return Shape(label_id, "polygon", np.array([[float(x), float(y)] for x, y in pairs]))
+    rotation = float(shape.get("rotation") or 0.0)  # degrees, clockwise, about the centre
     if shape.tag == "box":
-        return Shape(label_id, "rectangle", np.array([[number("xtl"), number("ytl")], [number("xbr"), number("ybr")]]))
+        corners = rectangle_points(number("xtl"), number("ytl"), number("xbr"), number("ybr"))
+        return Shape(label_id, "rectangle", turned(corners, rotation) if rotation else corners[[0, 2]])
     if shape.tag == "ellipse":
         turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # every 5 degrees: within 0.1 % of the radius
         points = np.stack(
             [number("cx") + number("rx") * np.cos(turn), number("cy") + number("ry") * np.sin(turn)], axis=1
         )
-        return Shape(label_id, "polygon", points)
+        return Shape(label_id, "polygon", turned(points, rotation) if rotation else points)
+    if rotation:
+        raise ValueError(f"rotation {rotation:g} of a mask")
     box = np.array([[number("left"), number("top")], [number("width"), number("height")]])
     return Shape(label_id, "rows", box, [int(n) for n in shape.attrib["rle"].split(",")])
 
@@ -119,7 +138,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.path(files[0])}: boxes only, no outline of any object; segmentation needs label PNGs or polygons"
         )
-    table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""})
+    table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""}, {})
     pictures = {file.stem: file for file in tree.pictures if folder_role(file.parts[0]) == "image"}
     items = []
     for file, root in parsed:
@@ -132,8 +151,11 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: no picture in an image folder for {first_few(map(str, files))}; put them into Images/"
         )
-    note = "overlaps: the larger object first, so that small ones stay on top"
-    return Found("LabelMe xml", unique_names(items), table, encoding_text="shapes of LabelMe", notes=(note,))
+    notes = ["overlaps: the larger object first, so that small ones stay on top; `priority:` in data.yaml changes that"]
+    bare = sum(not _has_outline(o) or not (o.findtext("name") or "").strip() for o in objects)
+    if bare:
+        notes.append(f"{number_of(bare, 'object')} without an outline or a name, left out")
+    return Found("LabelMe xml", unique_names(items), table, encoding_text="shapes of LabelMe", notes=tuple(notes))
 
 
 def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[str, int]) -> ShapeLabels:
@@ -147,7 +169,7 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
         name = (item.findtext("name") or "").strip()
         if item.findtext("deleted") == "1" or name not in ids:
             continue
-        points = [[float(pt.findtext("x") or 0), float(pt.findtext("y") or 0)] for pt in item.iterfind("polygon/pt")]
+        points = [[_number(pt, "x"), _number(pt, "y")] for pt in item.iterfind("polygon/pt")]
         mask = item.findtext("segm/mask")
         if points:
             shapes.append(Shape(ids[name], "polygon", np.array(points)))
@@ -158,9 +180,34 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
     return ShapeLabels(path, size, tuple(shapes))
 
 
-def _table(names: set[str]) -> tuple[LabelSpace, dict[str, int]]:
+def _has_outline(item: Element) -> bool:
+    return item.find("polygon/pt") is not None or bool(item.findtext("segm/mask"))
+
+
+def _number(point: Element, key: str) -> float:
+    text = point.findtext(key)
+    if text is None:
+        raise ValueError(f"a point without {key}")
+    return float(text)
+
+
+def _table(names: set[str], colours: Mapping[str, Colour | None]) -> tuple[LabelSpace, dict[str, int]]:
     ids = {name: index + 1 for index, name in enumerate(sorted(names))}
-    return table_of_names([named(0, "background"), *(named(i, name) for name, i in ids.items())]), ids
+    return table_of_names(
+        [named(0, "background"), *(named(i, name, colours.get(name)) for name, i in ids.items())]
+    ), ids
+
+
+def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
+    """(name, colour) of the labels that CVAT's task defines, drawn or not, but those whose shapes have no area."""
+    labels = []
+    for label in root.iterfind("meta//labels/label"):
+        name, colour = (label.findtext("name") or "").strip(), (label.findtext("color") or "").lstrip("#")
+        if name and (label.findtext("type") or "any") in ("any", *META_TYPES) and not label.findtext("parent"):
+            is_hex = len(colour) == 6 and all(c in "0123456789abcdefABCDEF" for c in colour)
+            rgb = (int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:], 16)) if is_hex else None
+            labels.append((name, rgb))
+    return labels
 
 
 def _root_tag(path: Path) -> str:

@@ -4,7 +4,8 @@ path: .                        # the folder, from data.yaml's own
 layout: folders                # try only this layout
 images: pictures               # folder of the pictures; or {train: a, val: b}
 masks: annotations             # folder of the label files; or {train: a, val: b}
-pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share
+pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share; or {train: {...}, ...}
+ignore_mask: fov               # folder of masks that are 0 where no label counts (field of view); or {train: a, val: b}
 annotations: instances.json    # COCO file; or {train: a.json, val: b.json}
 splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
 fold: 0                        # of a file with several folds
@@ -13,6 +14,7 @@ threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
+priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
 white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
@@ -25,7 +27,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from denselab.data.item import FileLabels, Found, NamedLabel
-from denselab.data.layouts.folder import Placed, found_pairs, make_item, place, unique_names
+from denselab.data.layouts.drawn import with_priority
+from denselab.data.layouts.folder import Placed, found_pairs, make_item, pair_placed, place, unique_names
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.lists import ALL, apply_lists, read_list
@@ -50,17 +53,30 @@ Layout = Literal[
     "labelme",
     "labelme-xml",
     "cvat",
+    "label-studio",
     "objects",
     "folders",
 ]
 
 
-class Pattern(BaseModel):
+class SplitPattern(BaseModel):
     """File names without suffix, with * for the part that a picture and its label share."""
 
     model_config = ConfigDict(extra="forbid")
     image: str = "*"
     mask: str = "*"
+
+
+class Pattern(SplitPattern):
+    """The pattern of all files, or one for each split."""
+
+    train: SplitPattern | None = None
+    val: SplitPattern | None = None
+    test: SplitPattern | None = None
+
+    def of(self, split: str | None) -> SplitPattern:
+        """The pattern of a split."""
+        return {"train": self.train, "val": self.val, "test": self.test}.get(split or "") or self
 
 
 class Settings(BaseModel):
@@ -80,6 +96,8 @@ class Settings(BaseModel):
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
     ignore: list[int] = []
+    ignore_mask: str | dict[Split, str] | None = None
+    priority: list[str] | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
 
 
@@ -135,6 +153,8 @@ def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None
 
 def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
     """What was found, with the splits, the encoding and the table that data.yaml says."""
+    if settings.ignore_mask is not None:
+        found = _with_ignore_masks(tree, found, settings, source)
     if settings.splits is not None:
         items, notes = apply_lists(found.items, _named_splits(tree, settings, source), source.name)
         found = replace(found, items=items, notes=(*found.notes, *notes))
@@ -146,6 +166,8 @@ def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -
         found = replace(found, table=_ignoring(found.table, settings.ignore))
     elif settings.ignore:
         raise DataError(f"{source}: ignore needs `labels` beside it: write the label table out")
+    if settings.priority:
+        found = with_priority(found, settings.priority, source.name)
     if settings.encoding is not None:
         given = Encoding(settings.encoding, settings.threshold, settings.divisor, settings.divisor)
         open_kinds = ("colour", "index")  # these two are completed from the files
@@ -164,17 +186,21 @@ def _described_folders(tree: Tree, settings: Settings, source: Path) -> Found:
     images = [p for p in _files(tree, settings.images, "images", source) if settings.pattern or p.file not in taken]
     if settings.pattern is None:
         return found_pairs(tree, {"": images}, {"": masks})
-    of_image = {key: p for p in images if (key := _middle(p.file, settings.pattern.image)) is not None}
-    of_mask = {key: p for p in masks if (key := _middle(p.file, settings.pattern.mask)) is not None}
+    pattern = settings.pattern
+    own = any((pattern.train, pattern.val, pattern.test))  # then equal numbers in two splits are two pictures
+    of_image = {
+        (own and p.split, key): p for p in images if (key := _middle(p.file, pattern.of(p.split).image)) is not None
+    }
+    of_mask = {
+        (own and p.split, key): p for p in masks if (key := _middle(p.file, pattern.of(p.split).mask)) is not None
+    }
     pairs = [
         (placed, of_mask[key])
         for key, placed in of_image.items()
         if key in of_mask and placed.file != of_mask[key].file
     ]
     if not pairs:
-        raise DataError(
-            f"{source}: pattern {settings.pattern.image} / {settings.pattern.mask} pairs no file; correct it"
-        )
+        raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
     lonely = tuple(tree.path(p.file) for key, p in of_image.items() if key not in of_mask)
     return Found("folders", unique_names([make_item(tree, a, b) for a, b in pairs]), without_label=lonely)
 
@@ -195,6 +221,32 @@ def _files(tree: Tree, folders: str | dict[Split, str] | None, key: str, source:
             neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
             placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
     return placed
+
+
+def _with_ignore_masks(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
+    """Found whose label files know the mask of their picture; a picture without one counts as a whole."""
+    masks = [replace(p, neutral="") for p in _files(tree, settings.ignore_mask, "ignore_mask", source)]
+    images = [
+        Placed(PurePosixPath(item.image.relative_to(tree.root).as_posix()), "", "", item.split) for item in found.items
+    ]
+    pairs, _ = pair_placed(images, masks)
+    of_image = {tree.path(image.file): tree.path(mask.file) for image, mask in pairs}
+    if not of_image:
+        raise DataError(f"{source}: ignore_mask: no file there has the name of a picture; correct the folder")
+    if not all(isinstance(item.source, FileLabels) for item in found.items):
+        raise DataError(f"{source}: ignore_mask goes with label pictures, not with shapes; take it out")
+    items = tuple(
+        replace(item, source=replace(item.source, ignore_mask=of_image.get(item.image)))
+        if isinstance(item.source, FileLabels)
+        else item
+        for item in found.items
+    )
+    note = (
+        f"left out (ignore) where an ignore mask is 0: {len(of_image)} of {number_of(len(items), 'picture')} have one"
+    )
+    taken = {path.resolve() for path in of_image.values()}
+    unpaired = tuple(path for path in found.without_image if path.resolve() not in taken)
+    return replace(found, items=items, notes=(*found.notes, note), without_image=unpaired)
 
 
 def _middle(file: PurePosixPath, pattern: str) -> str | None:

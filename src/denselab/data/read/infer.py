@@ -12,7 +12,7 @@ from pathlib import Path
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import read_palette
-from denselab.data.read.label_table import object_table, table_of_names, two_valued_table
+from denselab.data.read.label_table import BACKGROUND, object_table, table_of_names, two_valued_table
 from denselab.data.read.likeness import (
     is_smeared_two_valued,
     looks_like_objects,
@@ -228,25 +228,26 @@ def _index_table(
     contents: list[Contents], values: list[int], names: Sequence[NamedLabel]
 ) -> tuple[LabelSpace, list[str]]:
     colours = _shared_palette([c.path for c in contents if c.mode == "P"])
+    if len(names) == 1 and names[0].id == 0 and not names[0].background and values == [0, 1]:
+        names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
         strange = [v for v in values if v not in known]
-        if 255 in strange:
-            table = LabelSpace((*table.entries, _void(table)))
-            strange.remove(255)
+        void = _marker(values)
+        if void is not None and void in strange:
+            table = LabelSpace((*table.entries, _void(table, void)))
+            strange.remove(void)
             return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] * bool(strange) + [
-                "255 has no name: ignore"
+                f"{void} has no name: ignore"
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
     notes = list(_unnamed(names))
-    void = 255 in values and len(values) > 1
-    entries = [
-        LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if not (void and v == 255)
-    ]
-    if void:
-        entries.append(LabelEntry(255, "ignore", (224, 224, 192), "ignore"))
-        notes.append("255 stands beside small ids: it is left out (ignore)")
+    void = _marker(values)
+    entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
+    if void is not None:
+        entries.append(LabelEntry(void, "ignore", (224, 224, 192), "ignore"))
+        notes.append(f"{void} stands beside small ids: it is left out (ignore)")
     return LabelSpace(tuple(entries)), notes
 
 
@@ -256,10 +257,17 @@ def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
     return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
 
 
-def _void(table: LabelSpace) -> LabelEntry:
+def _marker(values: list[int]) -> int | None:
+    """The number that marks pixels without a label: the largest of 8 or of 16 bits, beside smaller ids."""
+    if len(values) < 2:
+        return None
+    return 255 if 255 in values else 65535 if values[-1] == 65535 and values[-2] < 255 else None
+
+
+def _void(table: LabelSpace, label_id: int) -> LabelEntry:
     taken = {entry.name for entry in table.entries}
     return LabelEntry(
-        255, next(n for n in ("ignore", "void", "ignore 255") if n not in taken), (224, 224, 192), "ignore"
+        label_id, next(n for n in ("ignore", "void", f"ignore {label_id}") if n not in taken), (224, 224, 192), "ignore"
     )
 
 

@@ -3,28 +3,60 @@
 import csv
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.lists import read_lines
-from denselab.data.read.tree import Tree
+from denselab.data.read.name_json import JSON_FILES, names_of_json
+from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
 from denselab.errors import DataError
 from denselab.labels import Colour
 
 NAME_FILES = ("class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names")
 COLOUR_FILES = ("labelmap.txt", "label_colors.txt", "label_colours.txt")
 TABLE_FILES = ("class_dict.csv", "classes.csv", "labels.csv")
+VALUE_FILE = "_classes.csv"
+ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
+ROLES = ("image", "label")
 IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
-    """The labels of the first names file directly in the folder, and its name; () and "" where there is none."""
+    """The labels of the first names file directly in the folder, and its name; () and "" where there is none.
+
+    Without one, those of the folders that hold a split, pictures or labels (train/_classes.csv). Raises DataError
+    where these differ in what an id means.
+    """
     labels, file = _read_first(tree)
+    if not labels:
+        labels, file = _read_below(tree)
     for label in labels:
         if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
             raise DataError(f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255")
     return labels, file
+
+
+def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
+    """The names files of the folders below, which must agree; all ids of all of them."""
+    folders = {f.parent for f in tree.files if f.name.lower() in ALL_FILES and 2 <= len(f.parts) <= 3}
+    telling = [d for d in sorted(folders) if all(split_in_name(p) or folder_role(p) in ROLES for p in d.parts)]
+    tables = [(f"{d}/{file}", labels) for d in telling for labels, file in [_read_first(tree.below(str(d)))] if labels]
+    joined: dict[int, NamedLabel] = {}
+    for file, labels in tables:
+        for label in labels:
+            if joined.setdefault(label.id, label).name != label.name:
+                listed = "; ".join(f"{name}: {_in_words(table)}" for name, table in tables)
+                raise DataError(
+                    f"{tree.root}: id {label.id} is {joined[label.id].name!r} in one names file and {label.name!r} in "
+                    f"{file} ({listed}); number them alike, or open each folder as a data set of its own"
+                )
+    return tuple(joined[label_id] for label_id in sorted(joined)), ", ".join(name for name, _ in tables)
+
+
+def _in_words(labels: tuple[NamedLabel, ...]) -> str:
+    return first_few((f"{label.id} {label.name}" for label in labels), 8)
 
 
 def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
@@ -37,9 +69,14 @@ def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     for name in TABLE_FILES:
         if name in here:
             return _colour_table(here[name]), here[name].name
+    if VALUE_FILE in here and (labels := _value_table(here[VALUE_FILE])):
+        return labels, here[VALUE_FILE].name
     for name in NAME_FILES:
         if name in here:
             return name_list(read_lines(here[name])), here[name].name
+    for name in JSON_FILES:
+        if name in here and (table := names_of_json(here[name])):
+            return tuple(named(label_id, text) for label_id, text in table.items()), here[name].name
     return (), ""
 
 
@@ -86,6 +123,22 @@ def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
         raise DataError(
             f"{path}: expected the columns name, r, g, b; correct the file or write `labels` in data.yaml"
         ) from None
+
+
+def _value_table(path: Path) -> tuple[NamedLabel, ...]:
+    """Roboflow's _classes.csv of semantic masks: "Pixel Value, Class"; () where it is that of another task."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
+        return ()
+    try:
+        labels = tuple(named(int(row[0]), row[1]) for row in rows[1:])
+    except (ValueError, IndexError):
+        raise DataError(f"{path}: expected a number and a name in each row below `Pixel Value, Class`") from None
+    double = first_few(sorted(i for i, often in Counter(label.id for label in labels).items() if often > 1))
+    if double:
+        raise DataError(f"{path}: pixel value {double} is listed twice; give each class its own")
+    return labels
 
 
 def _dataset_meta(path: Path) -> tuple[NamedLabel, ...]:

@@ -52,6 +52,21 @@ def rectangle_points(x0: float, y0: float, x1: float, y1: float) -> Points:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
 
 
+def turned(points: Points, degrees: float) -> Points:
+    """Points turned clockwise, as one sees it, about the centre of the box around them."""
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    angle = np.deg2rad(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
+    # y points down, so that a positive angle is clockwise.
+    return np.asarray((points - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre)
+
+
+def ring_area(points: Points) -> float:
+    """The area of a closed polygon, in pixels (shoelace formula)."""
+    x, y = points[:, 0], points[:, 1]
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
 def disc_mask(x: float, y: float, radius: float, size: Size) -> NDArray[np.bool_]:
     """(H, W) mask of a filled circle."""
     rows, columns = _centres(size)
@@ -111,6 +126,40 @@ def runs_mask(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:
         )
     values = (np.arange(len(lengths)) % 2).astype(bool)
     return np.repeat(values, lengths).reshape(size[1], size[0]).T
+
+
+def coco_outline(segmentation: Any) -> Any:
+    """A segmentation as run lengths, or as a list of flat rings [x, y, x, y, ...] of at least three points.
+
+    Taken as they are meant: one flat ring without the outer list, and rings as lists of [x, y] pairs. Rings of fewer
+    than three points have no area and are dropped; [] where nothing is left. Raises DataError for other forms.
+    """
+    if isinstance(segmentation, dict) or not segmentation:
+        return segmentation or []
+    if not isinstance(segmentation, list):
+        raise DataError(f"segmentation {str(segmentation)[:40]!r} is neither polygons nor run lengths")
+    if all(
+        isinstance(r, list) and len(r) >= 6 and len(r) % 2 == 0 and not isinstance(r[0], list) for r in segmentation
+    ):
+        return segmentation  # as COCO writes it
+    if _is_ring(segmentation):
+        segmentation = [segmentation]
+    rings = [_flat(ring) for ring in segmentation]
+    return [ring for ring in rings if len(ring) >= 6]
+
+
+def _is_ring(segmentation: list[Any]) -> bool:
+    """Whether a list is itself one ring: numbers, or [x, y] pairs (which are no rings, for want of an area)."""
+    if all(isinstance(part, (int, float)) for part in segmentation):
+        return True
+    return all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], (int, float)) for p in segmentation)
+
+
+def _flat(ring: Any) -> list[float]:
+    numbers = [n for point in ring for n in point] if ring and isinstance(ring[0], list) else list(ring)
+    if len(numbers) % 2:
+        raise DataError(f"a polygon of {len(numbers)} numbers; x and y alternate, so that their number is even")
+    return numbers
 
 
 def coco_mask(segmentation: Any, size: Size) -> NDArray[np.bool_]:

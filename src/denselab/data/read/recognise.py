@@ -5,7 +5,8 @@ from pathlib import Path
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
-from denselab.data.layouts.folder import find_folder
+from denselab.data.layouts.drawn import in_pixels
+from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_described, read_settings
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
@@ -20,7 +21,8 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        return _recognise_tree(read_tree(path))
+        below, recognised = _recognise_tree(read_tree(path))
+        return below, in_pixels(recognised)
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():
@@ -30,7 +32,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
     root = tree.root
     if found is None:
         root, found = _recognise_tree(tree)
-    return root, apply_settings(tree, found, settings, settings_file)
+    return root, apply_settings(tree, in_pixels(found), settings, settings_file)
 
 
 def _settings_file(path: Path) -> Path | None:
@@ -54,6 +56,8 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     try:
         found = find_folder(tree)
+    except SeveralLabelFolders:  # a sub-folder would answer the question for a part of the data
+        raise
     except DataError:
         below = _recognise_below(tree) if telling else None
         if below is None:

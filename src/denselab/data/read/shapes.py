@@ -31,7 +31,7 @@ from denselab.errors import DataError
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
 POINT_RADIUS = 5.0  # and points with this radius
 
-ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "coco", "rows", "alpha"]
+ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "coco", "rows", "alpha", "file"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,7 @@ class Shape:
     - coco: its segmentation
     - rows: CVAT's run lengths in the box points[0], points[1]
     - alpha: path of a PNG whose alpha is the mask
+    - file: path of a two-valued mask
     """
 
     id: int
@@ -60,8 +61,7 @@ class Shape:
             case "polygon":
                 return polygon_mask(self.points, size)
             case "rectangle":
-                (x0, y0), (x1, y1) = self.points[:2]
-                return polygon_mask(rectangle_points(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), size)
+                return polygon_mask(_corners(self.points), size)
             case "circle":
                 (x, y), (edge_x, edge_y) = self.points[:2]
                 return disc_mask(x, y, float(np.hypot(edge_x - x, edge_y - y)), size)
@@ -75,6 +75,8 @@ class Shape:
                 return _pasted(_rows_of_runs(self.data, self.points), self.points, size)
             case "alpha":
                 return _alpha(Path(self.data))
+            case "file":
+                return _two_valued(Path(self.data), size)
         return coco_mask(self.data, size)
 
     def area(self, size: Size) -> float:
@@ -85,6 +87,19 @@ class Shape:
         if self.kind == "coco":
             return float(sum(_box_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in self.data))
         return _box_area(self.points) if len(self.points) else float(size[0] * size[1])
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the shapes of one picture lose.
+
+    shapes: how many there are. empty: how many of them have no pixel in the picture.
+    covered: {id: (pixels drawn, pixels of these that a later shape of another id covers)}.
+    """
+
+    shapes: int
+    empty: int
+    covered: Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,15 +117,29 @@ class ShapeLabels:
         highest = max([self.background, *(shape.id for shape in self.shapes)])
         canvas = np.full(self.size, self.background, dtype=np.uint8 if highest <= 255 else np.int32)
         for shape in self.shapes:
-            try:
-                canvas[shape.mask(self.size)] = shape.id
-            except DataError as error:
-                raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
-            except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-                raise DataError(
-                    f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
-                ) from None
+            canvas[self._mask(shape)] = shape.id
         return canvas
+
+    def losses(self) -> "Losses":
+        """What the shapes lose: those without a pixel in the picture, and what is covered by later ones."""
+        visible = self.ids()
+        empty, drawn = 0, dict[int, NDArray[np.bool_]]()
+        for shape in self.shapes:
+            mask = self._mask(shape)
+            empty += not mask.any()
+            drawn[shape.id] = drawn[shape.id] | mask if shape.id in drawn else mask
+        covered = {i: (int(mask.sum()), int((mask & (visible != i)).sum())) for i, mask in drawn.items()}
+        return Losses(len(self.shapes), empty, covered)
+
+    def _mask(self, shape: Shape) -> NDArray[np.bool_]:
+        try:
+            return shape.mask(self.size)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise DataError(
+                f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
+            ) from None
 
     def summary(self) -> Mapping[int, int]:
         totals: Counter[int] = Counter({self.background: self.size[0] * self.size[1]})
@@ -136,9 +165,7 @@ class ObjectMasks:
     def ids(self) -> NDArray[Any]:
         union: NDArray[np.bool_] | None = None
         for file in self.masks:
-            pixels = read_label_pixels(file)
-            grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
-            mask = grey >= 128 if grey.max(initial=0) > 1 else grey > 0
+            mask = two_valued_mask(file)
             if union is None:
                 union = mask
             elif union.shape != mask.shape:
@@ -188,6 +215,20 @@ class PanopticLabels:
         return Counter(label_id for _, label_id in self.segments)
 
 
+def two_valued_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W) mask of a two-valued picture file, 0/1 or 0/255. Raises DataError where it cannot be read."""
+    pixels = read_label_pixels(path)
+    grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+    return np.asarray(grey >= 128 if grey.max(initial=0) > 1 else grey > 0)
+
+
+def _two_valued(path: Path, size: Size) -> NDArray[np.bool_]:
+    mask = two_valued_mask(path)
+    if mask.shape != tuple(size):
+        raise DataError(f"mask {path.name} has {mask.shape[0]}x{mask.shape[1]}, but the first has {size[0]}x{size[1]}")
+    return mask
+
+
 def _box_area(points: Points) -> float:
     return float(np.prod(points.max(axis=0) - points.min(axis=0))) if len(points) else 0.0
 
@@ -201,12 +242,23 @@ def _decoded_png(text: str) -> NDArray[np.bool_]:
 
 
 def _pasted(patch: NDArray[np.bool_], points: Points, size: Size) -> NDArray[np.bool_]:
-    """A small mask at its upper left corner points[0]; what lies outside the picture is cut off."""
+    """A small mask at its upper left corner points[0]; what lies outside the picture is cut off, on every side."""
     mask = np.zeros(size, dtype=bool)
-    left, top = (max(0, int(n)) for n in points[0])
-    target = mask[top : top + patch.shape[0], left : left + patch.shape[1]]
-    target |= patch[: target.shape[0], : target.shape[1]]
+    left, top = (int(n) for n in points[0])
+    inside = patch[max(0, -top) :, max(0, -left) :]
+    target = mask[max(0, top) :, max(0, left) :][: inside.shape[0], : inside.shape[1]]
+    target |= inside[: target.shape[0], : target.shape[1]]
     return mask
+
+
+def _corners(points: Points) -> Points:
+    """The outline of a rectangle given by two opposite corners, or by all four (newer labelme, X-AnyLabeling)."""
+    if len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        return rectangle_points(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    if len(points) != 4:
+        raise DataError(f"a rectangle of {len(points)} points; two or four were expected")
+    return points
 
 
 def _rows_of_runs(runs: list[int], points: Points) -> NDArray[np.bool_]:

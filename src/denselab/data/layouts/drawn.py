@@ -1,0 +1,94 @@
+"""What holds for all labels that are drawn from shapes: coordinates in pixels, and which shape lies on top."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from denselab.data.item import Found
+from denselab.data.read.polygons import Points, Size
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.errors import DataError
+
+STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
+
+
+def in_pixels(found: Found) -> Found:
+    """Found with relative coordinates (0 to 1, as YOLO and Label Studio write them) turned into pixels, with a note.
+
+    Relative are coordinates when every outline of the data set lies within the first pixel of its picture, and some
+    are fractions. Raises DataError where that holds for a part of the shapes only: what is meant is not clear.
+    """
+    outlines = [(label, outline) for label in _drawn(found) for shape in label.shapes for outline in _outlines(shape)]
+    tiny = [label for label, outline in outlines if _is_relative(outline, label.size)]
+    if len(tiny) <= STRAY_SHARE * len(outlines):
+        return found
+    if len(tiny) < len(outlines):
+        raise DataError(
+            f"{tiny[0].path}: {len(tiny)} of {len(outlines)} outlines have coordinates between 0 and 1, "
+            "the others pixels; multiply those by the width and height of their picture, or export all of them again"
+        )
+    found = _changed(found, lambda labels: tuple(_scaled(shape, labels.size) for shape in labels.shapes))
+    note = "coordinates are relative (0 to 1): multiplied by the width and height of their picture"
+    return replace(found, notes=(*found.notes, note))
+
+
+def with_priority(found: Found, names: Sequence[str], source: str) -> Found:
+    """Found whose shapes of these classes lie on top of all others, the first name uppermost.
+
+    source: the file that says so, for messages. Raises DataError for unknown names and for labels that are pixels.
+    """
+    if found.table is None or not _drawn(found):
+        raise DataError(f"{source}: priority orders shapes that overlap, but these labels are pixels; take it out")
+    ids = {entry.name: entry.id for entry in found.table.entries}
+    for name in names:
+        if name not in ids:
+            near = difflib.get_close_matches(name, list(ids), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"the classes are {', '.join(ids)}"
+            raise DataError(f"{source}: priority: unknown class {name!r}; {hint}")
+    rank = {ids[name]: len(names) - position for position, name in enumerate(names)}
+    found = _changed(found, lambda labels: tuple(sorted(labels.shapes, key=lambda shape: rank.get(shape.id, 0))))
+    return replace(found, notes=(*found.notes, f"on top of all others: {', '.join(names)}, as {source} says"))
+
+
+def _drawn(found: Found) -> list[ShapeLabels]:
+    return [item.source for item in found.items if isinstance(item.source, ShapeLabels)]
+
+
+def _changed(found: Found, shapes: Callable[[ShapeLabels], tuple[Shape, ...]]) -> Found:
+    items = tuple(
+        replace(item, source=replace(item.source, shapes=shapes(item.source)))
+        if isinstance(item.source, ShapeLabels)
+        else item
+        for item in found.items
+    )
+    return replace(found, items=items)
+
+
+def _outlines(shape: Shape) -> list[Any]:
+    """The outlines of a shape, as points or flat rings; [] where it is a mask."""
+    if shape.kind == "coco" and isinstance(shape.data, list):
+        return shape.data
+    return [shape.points] if shape.kind in ("polygon", "rectangle", "line", "circle") and len(shape.points) else []
+
+
+def _ring(ring: Any) -> Points:
+    return np.asarray(ring, dtype=np.float64).reshape(-1, 2)
+
+
+def _is_relative(outline: Any, size: Size) -> bool:
+    """Whether an outline lies within the first pixel of a larger picture, and not on its corners alone."""
+    if np.max(outline[0]) > 1:  # nearly all of them: COCO has a million
+        return False
+    points = _ring(outline)
+    low, high = points.min(initial=0.0), points.max(initial=0.0)
+    return bool(min(size) > 1 and low >= 0 and high <= 1 and (points % 1 != 0).any())
+
+
+def _scaled(shape: Shape, size: Size) -> Shape:
+    by = np.array([size[1], size[0]], dtype=np.float64)
+    if shape.kind == "coco" and isinstance(shape.data, list):
+        return replace(shape, data=[(_ring(ring) * by).ravel().tolist() for ring in shape.data])
+    return replace(shape, points=shape.points * by) if _outlines(shape) else shape

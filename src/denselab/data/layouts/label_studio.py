@@ -1,0 +1,83 @@
+"""Label Studio's "brush labels to PNG": several two-valued masks for each picture, one for each class and region.
+
+IMAGE-CLASS-NUMBER.png beside IMAGE.jpg is read. task-3-annotation-7-by-1-tag-Car-0.png does not say of which picture
+it is, and is refused. https://labelstud.io/guide/export
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from denselab.data.item import Found, Item
+from denselab.data.layouts.folder import unique_names
+from denselab.data.read.images import picture_size
+from denselab.data.read.label_table import table_of_names
+from denselab.data.read.names import named
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.errors import DataError
+
+TASK = re.compile(r"^task-\d+-annotation-\d+-by-.*-tag-.+-\d+$")
+NUMBERED = re.compile(r"^(?P<front>.+)-\d+$")
+
+
+def find_label_studio(tree: Tree) -> Found | None:
+    """Pictures with one mask for each class; None where there are none. Raises DataError for masks without a picture.
+
+    Ids follow the order of the class names, from 1; of masks that overlap the later name lies on top.
+    """
+    files = [f for f in tree.pictures if f.suffix.lower() == ".png" and any(map(_is_label, f.parts[:-1]))]
+    tasks = [f for f in files if TASK.match(f.stem)]
+    if tasks:
+        raise DataError(
+            f"{tree.root}: {first_few(tasks, 2)}: masks of Label Studio, several for each picture and one for each "
+            "class, whose names do not say of which picture they are; export the project as COCO, or rename them to "
+            "IMAGE-CLASS-NUMBER.png"
+        )
+    images = [f for f in tree.pictures if f not in set(files)]
+    masks = _by_picture(images, files)
+    if not masks or sum(map(len, masks.values())) < len(files):
+        return None
+    names = sorted({name for found in masks.values() for name, _ in found})
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    items = [_item(tree, image, found, ids) for image, found in sorted(masks.items())]
+    notes = (
+        "one mask for each picture and class (IMAGE-CLASS-NUMBER.png), joined; the rest is background",
+        f"overlaps: in the order {', '.join(names)}, the later on top; "
+        "`priority: [NAME, ...]` in data.yaml changes that",
+    )
+    table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
+    lonely = tuple(tree.path(image) for image in images if image not in masks)
+    text = "one two-valued mask file for each class"
+    return Found("Label Studio masks", unique_names(items), table, None, text, notes=notes, without_label=lonely)
+
+
+def _is_label(folder: str) -> bool:
+    return folder_role(folder) == "label"
+
+
+def _by_picture(
+    images: list[PurePosixPath], files: list[PurePosixPath]
+) -> dict[PurePosixPath, list[tuple[str, PurePosixPath]]]:
+    """{picture: (class, mask) pairs} of the masks that are named after a picture, the longest name that fits."""
+    by_stem = {image.stem: image for image in images}
+    masks: dict[PurePosixPath, list[tuple[str, PurePosixPath]]] = defaultdict(list)
+    for file in files:
+        match = NUMBERED.match(file.stem)
+        parts = match["front"].split("-") if match else []
+        cut = next((n for n in range(len(parts) - 1, 0, -1) if "-".join(parts[:n]) in by_stem), None)
+        if cut is not None:
+            masks[by_stem["-".join(parts[:cut])]].append(("-".join(parts[cut:]), file))
+    return dict(masks)
+
+
+def _item(tree: Tree, image: PurePosixPath, masks: list[tuple[str, PurePosixPath]], ids: Mapping[str, int]) -> Item:
+    first = tree.path(masks[0][1])
+    ordered = sorted(masks, key=lambda mask: ids[mask[0]])
+    shapes = tuple(Shape(ids[name], "file", np.zeros((0, 2)), str(tree.path(file))) for name, file in ordered)
+    source = ShapeLabels(first, picture_size(first), shapes)
+    split = next((s for part in image.parts[:-1] if (s := split_in_name(part))), None)
+    return Item(str(image.with_suffix("")), tree.path(image), source, split)
