@@ -39,7 +39,9 @@ def test_names_from_json(write, tmp_path, name, content):
     assert f"class names from {name}" in data.notes
 
 
-@pytest.mark.parametrize("content", [{"labels": {"whole": [1, 2]}}, {"images": [1]}, [1, 2], "x", {"labels": None}])
+@pytest.mark.parametrize(
+    "content", [{"labels": {"whole": [1, 2]}}, {"images": [1]}, {"version": 2}, ["a.png"], "x", {"labels": None}]
+)
 def test_json_of_other_things_has_no_names(write, content):
     assert names_of_json(write("dataset.json", json.dumps(content))) == {}
 

@@ -80,7 +80,8 @@ def _ring(ring: Any) -> Points:
 
 def _is_relative(outline: Any, size: Size) -> bool:
     """Whether an outline lies within the first pixel of a larger picture, and not on its corners alone."""
-    if np.max(outline[0]) > 1:  # nearly all of them: COCO has a million
+    first = outline[0]
+    if (first[0] if isinstance(outline, np.ndarray) else first) > 1:  # nearly all of them: COCO has a million
         return False
     points = _ring(outline)
     low, high = points.min(initial=0.0), points.max(initial=0.0)

@@ -19,7 +19,8 @@ def names_of_json(path: Path) -> dict[int, str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}); correct it or take it out") from None
     names: dict[int, set[str]] = defaultdict(set)
-    for label_id, name in _pairs(data):
+    # dataset.json tells many things: {"version": 2}, or a list of file names, is no table of its own.
+    for label_id, name in _below(data) if path.name.lower() == "dataset.json" else _pairs(data):
         names[label_id].add(name)
     double = next((i for i, found in sorted(names.items()) if len(found) > 1), None)
     if double is not None:
@@ -35,9 +36,13 @@ def _pairs(data: Any) -> list[tuple[int, str]]:
         return _of_list(data)
     if not isinstance(data, Mapping):
         return []
-    table = _of_object(data)
-    if table:
-        return table
+    return _of_object(data) or _below(data)
+
+
+def _below(data: Any) -> list[tuple[int, str]]:
+    """The pairs of the first key of an object that holds a table; [] where none does."""
+    if not isinstance(data, Mapping):
+        return []
     return next((found for key in KEYS if isinstance(data.get(key), (dict, list)) and (found := _pairs(data[key]))), [])
 
 
