@@ -1,17 +1,19 @@
 """CamVid, 11 classes, from scratch: trains and scores any list of networks by one protocol, and writes the table.
 
-Full protocol: 360x480, the 367 training pictures, for one GPU. `--reduced`: 180x240, ten minutes for each network, for a CPU.
+Full protocol: 360x480, the 367 training pictures, for one GPU. `--reduced`: 180x240, ten minutes for each network,
+for a CPU.
 Scores are over the whole of `val` and, where the data have it, `test`, at the labels' own 360x480, without test-time
-augmentation; the network kept is that of the best mIoU on `val`. Boundary F is SegNet's with distances in the place of its
-one-to-one matching, so a little higher than its script's. Each network has a folder below --out; a finished one is skipped,
-an interrupted one goes on, and the table is written anew after each.
+augmentation; the network kept is that of the best mIoU on `val`. Boundary F is SegNet's with distances in the place
+of its
+one-to-one matching, so a little higher than its script's. Each network has a folder below --out; a finished one is
+skipped, an interrupted one goes on, and the table is written anew after each.
 
     python benchmarks/camvid.py --data CAMVID --out runs/camvid --models segnet,deconvnet,fcn8s
     python benchmarks/camvid.py --data CAMVID --out runs/reduced --models all --reduced
     python benchmarks/camvid.py --data CAMVID --out runs/check --models all --reduced --time 2m --check
 
---check trains and tells for each network whether the loss fell, without scores, and with CHECKED pictures of `val` so that the
-time goes into steps; it ends with 1 where one did not.
+--check trains and tells for each network whether the loss fell, without scores, and with CHECKED pictures of `val`
+so that the time goes into steps; it ends with 1 where one did not.
 """
 
 import argparse
@@ -40,7 +42,8 @@ RESULT = "camvid.json"
 CHECKED = 2
 Settings = dict[str, Any]
 
-# Every network at full size. The numbers are our choice, not yet tuned on `val`: long enough for 367 pictures from scratch,
+# Every network at full size. The numbers are our choice, not yet tuned on `val`: long enough for 367 pictures from
+# scratch,
 # AdamW and one cycle so that all networks can share them, strong jitter of scale and colour because the set is small.
 FULL: Settings = {
     "imgsz": (360, 480),
@@ -67,7 +70,8 @@ ON_VGG_BN: Settings = {"encoder": "vgg16_bn"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one row of the table is trained. model: None, the row's name. full, reduced: what differs from FULL and REDUCED."""
+    """How one row of the table is trained. model: None, the row's name. full, reduced: what differs from FULL and
+    REDUCED."""
 
     settings: Settings
     model: str | None = None
@@ -79,10 +83,12 @@ GATHERED = {"bn_statistics": "cumulative"}  # as SegNet and DeconvNet were relea
 HEAVY = {"batch": 4, "lr": 1e-3}  # on a CPU a step of 8 takes ten seconds; 3e-3 is for small encoders
 HUGE = {"batch": 2, "lr": 1e-3, "save_every": "10m"}  # 250 M parameters: a save is 5 GB; batch 1 leaves fc6 no variance
 
-# Caffe's geometry computes a margin of 100 pixels around each picture: half a minute for a step of 4, three for all of `val`
+# Caffe's geometry computes a margin of 100 pixels around each picture: half a minute for a step of 4, three for all
+# of `val`
 PADDED_100 = {"batch": 1, "lr": 1e-3, "validations": 1}
 WIDE_FC6 = {"batch": 1, "lr": 1e-3, "validations": 1}  # fc6 has 4,096 channels at stride 8: 70 giga multiply-adds
-# DeepLab v2's scores sum 4 x 18,432 inputs without normalisation: at 1e-3 the loss jumped from 5.6 to 13.8 in four steps
+# DeepLab v2's scores sum 4 x 18,432 inputs without normalisation: at 1e-3 the loss jumped from 5.6 to 13.8 in four
+# steps
 V2_RESNET = Recipe({"lr": 1e-4, "clip_norm": 1.0}, reduced={"batch": 4})
 V2_RESNET_SCALES = Recipe({"lr": 1e-4, "clip_norm": 1.0}, full={"batch": 4}, reduced={"batch": 2})
 ON_RESNET_STRIDE_8 = Recipe({"output_stride": 8}, reduced=HEAVY)  # small pictures: 16 loses poles and signs
@@ -340,7 +346,8 @@ def percentages(evaluation: Evaluation) -> dict[str, float]:
 
 
 def write_tables(out: Path) -> None:
-    """camvid.json and camvid.md below --out, from all networks that have been scored there, the best first; printed too."""
+    """camvid.json and camvid.md below --out, from all networks that have been scored there, the best first; printed
+    too."""
     rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"*/{RESULT}"))]
     rows.sort(key=lambda row: -row["scores"]["val"]["mIoU"])
     (out / RESULT).write_text(json.dumps(rows, indent=1) + "\n")
@@ -362,7 +369,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         for split, values in row["scores"].items():
             figures = " | ".join(f"{values[name]:.2f}" for name in names)
             lines.append(
-                f"| {row['network']} | {row['encoder'] or 'its own'} | {row['pretrained']} | {row['parameters'] / 1e6:.1f} M "
+                f"| {row['network']} | {row['encoder'] or 'its own'} | "
+                f"{row['pretrained']} | {row['parameters'] / 1e6:.1f} M "
                 f"| {row['size'][0]}x{row['size'][1]} | {split} | {figures} | {falling} | {row['seconds'] / 60:.1f} "
                 f"| {row['steps']:,} |"
             )

@@ -2,10 +2,12 @@
 
 Run: python benchmarks/confusion.py [--pictures N] [--height H] [--width W] [--classes K] [--rounds N]
 
-Every round times all methods one after the other on the same maps, so that a slow moment of the machine hits all of them; the
-ratio is the median over rounds of (other / ours). Maps are regions of one class, and the prediction is the truth moved by a few
-pixels with blocks of mistakes, as a network's is; "noise" is the worst case, where no word of eight pixels is flat. All methods
-must give the same counts, or the run stops. The aim is at most 1 ns per pixel.
+Every round times all methods one after the other on the same maps, so that a slow moment of the machine hits all of
+them; the
+ratio is the median over rounds of (other / ours). Maps are regions of one class, and the prediction is the truth
+moved by a few
+pixels with blocks of mistakes, as a network's is; "noise" is the worst case, where no word of eight pixels is flat.
+All methods must give the same counts, or the run stops. The aim is at most 1 ns per pixel.
 """
 
 import argparse
@@ -30,7 +32,8 @@ Method = Callable[[], NDArray[Any]]
 
 
 def main() -> None:
-    """Print a table for region-like maps and one for noise; `best` is the fastest round, near what an idle machine gives."""
+    """Print a table for region-like maps and one for noise; `best` is the fastest round, near what an idle machine
+    gives."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("pictures", 20), ("height", 360), ("width", 480), ("classes", 11), ("rounds", 15)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -38,7 +41,8 @@ def main() -> None:
     shape = (args.pictures, args.height, args.width)
     print(f"{datetime.date.today()}, commit {commit()}, {hardware()}")
     print(
-        f"{args.pictures} maps of {args.height}x{args.width}, {args.classes} classes, medians of {args.rounds} paired rounds"
+        f"{args.pictures} maps of {args.height}x{args.width}, {args.classes} "
+        f"classes, medians of {args.rounds} paired rounds"
     )
     for kind, maps in (("regions", region_maps), ("noise", noise_maps)):
         truth, prediction = maps(shape, args.classes)
@@ -123,7 +127,8 @@ def sklearn_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], k: i
 
 
 def region_maps(shape: tuple[int, int, int], k: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Regions some 40 pixels wide with wavy borders, 3 % ignored; predictions moved by (2, 3) px, 5 % of 8x8 blocks wrong."""
+    """Regions some 40 pixels wide with wavy borders, 3 % ignored; predictions moved by (2, 3) px, 5 % of 8x8 blocks
+    wrong."""
     rng = np.random.default_rng(0)
     number, height, width = shape
     seeds = rng.choice(k, size=(number, height // 40 + 3, width // 40 + 3)).astype(np.uint8)

@@ -1,20 +1,26 @@
 """The dense CRF against pydensecrf's C++: time, error against the exact sum, peak memory, in one run.
 
-Run: python benchmarks/crf.py --data CAMVID [--oracle FOLDER] [--rounds N] [--pictures N] [--only TABLE ...] [--breakdown]
+Run: python benchmarks/crf.py --data CAMVID [--oracle FOLDER] [--rounds N] [--pictures N] [--only TABLE ...]
+[--breakdown]
 
-CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layout). The oracle is pydensecrf2 1.1, which needs
+CAMVID is a folder of 360x480 road scenes with val/ and valannot/ (SegNet's layout). The oracle is pydensecrf2 1.1,
+which needs
 a compiler and is no dependency of DenseLab: `pip download --no-binary :all: --no-deps pydensecrf2==1.1`, unpack, and
 `pip install --target FOLDER --no-deps ./pydensecrf2-1.1`. Without it the tables hold DenseLab alone.
 
-Speed: both sides in turn on the same picture, --row calls each (with one, the second core has slept and the caches are the
-other's: two threads then gain less), whole call: energies in, lattices built anew, marginals out; the ratio is the median over
-calls of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf, whose spatial
-term runs on the lattice as the oracle's.
-Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with noise
-of several scales. Accuracy: crops of 60x80 at full detail against denselab.crf.exact in float64; mean absolute error of the
-marginals and share of pixels with another arg-max. Fast: `infer_fast`, at half the resolution: full call / fast call, in turn
-on the same pictures of 360x480, and what it changes there. Memory: highest resident size during a call less that before it,
-each in a process of its own that has done a small call before.
+Speed: both sides in turn on the same picture, --row calls each (with one, the second core has slept and the caches
+are the
+other's: two threads then gain less), whole call: energies in, lattices built anew, marginals out; the ratio is the
+median over
+calls of (oracle / ours), "same" the share of pixels with the oracle's arg-max. "door" is denselab.crf.pydensecrf,
+whose spatial term runs on the lattice as the oracle's.
+Pictures of 720x960 are the same ones, enlarged. Probabilities imitate a network's: the label map, softened and with
+noise
+of several scales. Accuracy: crops of 60x80 at full detail against denselab.crf.exact in float64; mean absolute error
+of the marginals and share of pixels with another arg-max. Fast: `infer_fast`, at half the resolution: full call / fast
+call, in turn
+on the same pictures of 360x480, and what it changes there. Memory: highest resident size during a call less that
+before it, each in a process of its own that has done a small call before.
 """
 
 import argparse
@@ -68,7 +74,8 @@ def main() -> None:
         print(peak(args.data, args.peak[0], *map(int, args.peak[1:])))
         return
     print(
-        f"{datetime.date.today()}, commit {commit()}, {hardware()}, oracle: {'yes' if oracle_module() else 'not installed'}"
+        f"{datetime.date.today()}, commit {commit()}, {hardware()}, oracle: "
+        f"{'yes' if oracle_module() else 'not installed'}"
     )
     tables = {"speed": speed, "accuracy": accuracy, "fast": fast, "memory": memory}
     for name in args.only:
@@ -115,7 +122,8 @@ def speed_row(args: argparse.Namespace, size: tuple[int, int], labels: int, iter
     ratios = {n: statistics.median(o / v for o, v in zip(base, seconds[n], strict=True)) for n in ("1", "2", "door")}
     shares = {name: f"{100 * min(values):.2f}%" for name, values in same.items()}
     print(
-        f"{size[0]}x{size[1]:<5} {labels:>3} {iterations:>3} {cells.get('oracle', '-'):>15} {cells['1']:>15} {cells['2']:>15} "
+        f"{size[0]}x{size[1]:<5} {labels:>3} {iterations:>3} "
+        f"{cells.get('oracle', '-'):>15} {cells['1']:>15} {cells['2']:>15} "
         f"{ratios['1']:>5.1f} {ratios['2']:>5.1f} {shares['1']:>7} {ratios['door']:>8.1f} {shares['door']:>7}"
     )
 
@@ -193,7 +201,8 @@ def difference(found: NDArray[Any], expected: NDArray[Any]) -> tuple[float, floa
 def fast(args: argparse.Namespace) -> None:
     """Half the resolution against the full call, every preset."""
     print(
-        f"\nfast against full at 360x480, {args.pictures} pictures: full / fast in time; difference of the marginals; labels"
+        f"\nfast against full at 360x480, {args.pictures} pictures: full / fast "
+        f"in time; difference of the marginals; labels"
     )
     print(f"{'preset':>11} {'L':>3} {'T':>3} {'fast ms':>15} {'x1':>5} {'x2':>5} {'difference':>10} {'other':>7}")
     for name, parameters in PRESETS.items():
@@ -240,9 +249,11 @@ def truth(image: Picture, unary: Floats, parameters: Parameters) -> NDArray[np.f
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Peak memory of one call, in processes of their own; and what `refine_many` expects of `refine`, its input included."""
+    """Peak memory of one call, in processes of their own; and what `refine_many` expects of `refine`, its input
+    included."""
     print(
-        "\nhighest resident size during a call less that before it, MiB; what denselab.crf.batch expects, input included"
+        "\nhighest resident size during a call less that before it, MiB; what "
+        "denselab.crf.batch expects, input included"
     )
     print(f"{'size':>9} {'L':>3} {'ours':>8} {'oracle':>8} {'expected':>8}")
     for size in SIZES:
@@ -282,7 +293,8 @@ def resident(name: str) -> int:
 def breakdown(args: argparse.Namespace) -> None:
     """Where the time of a call goes, one and two threads: the fastest of the rounds for each part."""
     print(
-        "\nparts of a call of 5 iterations, milliseconds (fastest): prepare = lattice and arrays; filter = blur and nodes"
+        "\nparts of a call of 5 iterations, milliseconds (fastest): prepare = "
+        "lattice and arrays; filter = blur and nodes"
     )
     print(
         f"{'size':>9} {'L':>3} {'threads':>7} {'energies':>8} {'prepare':>8} {'start':>8} {'filter':>8} {'passes':>8}"

@@ -1,8 +1,10 @@
-"""Every network of `denselab models` through the commands: info, train, eval, predict, and torch.export of what was trained.
+"""Every network of `denselab models` through the commands: info, train, eval, predict, and torch.export of what was
+trained.
 
-Six drawn scenes of 64x96, one pass: that each command works with each network and ends with its files, not that it learns
-(camvid.py tells that). The networks have their full width, so it takes about half an hour on one core, and 8 GiB of memory;
-folders are deleted as soon as they are not needed, the largest hold 5 GB. Ends with 1 where a network failed.
+Six drawn scenes of 64x96, one pass: that each command works with each network and ends with its files, not that it
+learns
+(camvid.py tells that). The networks have their full width, so it takes about half an hour on one core, and 8 GiB of
+memory; folders are deleted as soon as they are not needed, the largest hold 5 GB. Ends with 1 where a network failed.
 
     python benchmarks/every_network.py --out DIR [--models NAMES]
 """

@@ -1,11 +1,13 @@
-"""Inference speed: each network against the same one written plainly, and against torchvision and segmentation_models.pytorch.
+"""Inference speed: each network against the same one written plainly, and against torchvision and
+segmentation_models.pytorch.
 
-One picture, logits at its size, nothing else. The two sides take turns in each round, so that a slow moment of the machine
-hits both; printed are the medians and the median of the rounds' ratios, theirs / ours: 1 or more is no slower. Networks that
-torchvision has are compared with its own, all others with those of plain_networks.py, each at a size that it takes whole: up
-to 4 pixels above the one asked for. The column of multiply-adds shows whether the two are one network:
-segmentation_models.pytorch's U-Net has another decoder on the same encoder, its DeepLabV3+ one 3x3 convolution in the decoder
-where the paper's and ours have two.
+One picture, logits at its size, nothing else. The two sides take turns in each round, so that a slow moment of the
+machine hits both; printed are the medians and the median of the rounds' ratios, theirs / ours: 1 or more is no slower.
+Networks that
+torchvision has are compared with its own, all others with those of plain_networks.py, each at a size that it takes
+whole: up to 4 pixels above the one asked for. The column of multiply-adds shows whether the two are one network:
+segmentation_models.pytorch's U-Net has another decoder on the same encoder, its DeepLabV3+ one 3x3 convolution in
+the decoder where the paper's and ours have two.
 
     python benchmarks/inference.py --size 352x480 --rounds 9
     python benchmarks/inference.py --networks segnet,unet --against plain --threads 2 --json

@@ -4,9 +4,12 @@
            [--threads 1]
 
 Every pipeline ends with a float32 batch, normalised. "plain" reads each picture and label with Pillow, and applies
-torchvision.transforms.v2 on Pillow pictures or on tensors (two baselines; the quicker one counts): RandomResize 0.5..2 of
-the working size, RandomCrop with padding, RandomHorizontalFlip, ColorJitter, Normalize, in a torch DataLoader. "ours" is
-denselab.data.feed.loading.train_loader plus normalise: the first epoch (decoding) and later ones (decoded pictures in memory).
+torchvision.transforms.v2 on Pillow pictures or on tensors (two baselines; the quicker one counts): RandomResize
+0.5..2 of
+the working size, RandomCrop with padding, RandomHorizontalFlip, ColorJitter, Normalize, in a torch DataLoader.
+"ours" is
+denselab.data.feed.loading.train_loader plus normalise: the first epoch (decoding) and later ones (decoded pictures
+in memory).
 The pipelines take turns in each round; the ratio is the median over the rounds of ours / plain in the same round.
 """
 

@@ -73,7 +73,8 @@ class PlainDeepLabMSc(PlainDeepLabV1):
 
 
 class PlainDeepLabV2(nn.Module):
-    """The sum of several heads; its maximum over `scales` of the picture. Sides are 8m + 1, with three scales 32m + 1."""
+    """The sum of several heads; its maximum over `scales` of the picture. Sides are 8m + 1, with three scales 32m +
+    1."""
 
     def __init__(self, trunk: nn.Module, heads: list[nn.Module], scales: Sequence[float] = (1.0,)) -> None:
         super().__init__()
@@ -98,7 +99,8 @@ def dilate(block: nn.Module, rate: int) -> None:
 
 
 def caffe_resnet101() -> nn.Sequential:
-    """At output stride 8: torchvision's with the one stride left in the 1x1 convolution, first blocks dilated like the rest."""
+    """At output stride 8: torchvision's with the one stride left in the 1x1 convolution, first blocks dilated like
+    the rest."""
     net = resnet101(replace_stride_with_dilation=(False, True, True))
     net.layer2[0].conv1.stride, net.layer2[0].conv2.stride = (2, 2), (1, 1)
     dilate(net.layer3[0], 2)
@@ -161,7 +163,8 @@ def v3_mobilenetv2(classes: int) -> PlainDeepLabV3:
 
 
 class PlainDeepLabV3Plus(nn.Module):
-    """ASPP and decoder on a trunk that gives a map of stride 4 and one of stride 16; sides are 16m + 1 (aligned) or 16m."""
+    """ASPP and decoder on a trunk that gives a map of stride 4 and one of stride 16; sides are 16m + 1 (aligned) or
+    16m."""
 
     def __init__(
         self, trunk: nn.Module, channels: tuple[int, int], classes: int, *, apart: bool = True, aligned: bool = True

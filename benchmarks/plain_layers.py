@@ -17,7 +17,8 @@ def conv(
     eps: float = 1e-5,
     **options: int,
 ) -> nn.Sequential:
-    """Convolution, batch normalisation if asked for, ReLU unless told otherwise; keeps the size unless given a stride."""
+    """Convolution, batch normalisation if asked for, ReLU unless told otherwise; keeps the size unless given a
+    stride."""
     options.setdefault("padding", (kernel - 1) * options.get("dilation", 1) // 2)
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, **options)]
     layers += [nn.BatchNorm2d(outputs, eps)] if norm else []

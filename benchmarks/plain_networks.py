@@ -1,7 +1,9 @@
 """The networks of the papers written plainly with torch.nn, as a script would: what DenseLab's are timed against.
 
-Same layers, kernels, channels and geometry; no names, no options, no care for pictures of other sizes than the usual ones.
-Here are the two baselines, FCN, U-Net, SegNet and DeconvNet; the DeepLabs are in plain_deeplab. torchvision has its own six.
+Same layers, kernels, channels and geometry; no names, no options, no care for pictures of other sizes than the usual
+ones.
+Here are the two baselines, FCN, U-Net, SegNet and DeconvNet; the DeepLabs are in plain_deeplab. torchvision has its
+own six.
 """
 
 import itertools
@@ -53,8 +55,8 @@ CROPS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}  # FCN in Caffe's geometry: of e
 class PlainFCN(nn.Module):
     """FCN-32s, -16s or -8s on VGG-16, Caffe's geometry: pad 100, pools rounded up, fixed crops; or `padded`, without.
 
-    The bilinear kernels are dense as released, (K, K, k, k), learnt or not. In ours the frozen ones have one group per class,
-    and the scales of at-once are parameters: another count, the same numbers.
+    The bilinear kernels are dense as released, (K, K, k, k), learnt or not. In ours the frozen ones have one group
+    per class, and the scales of at-once are parameters: another count, the same numbers.
     """
 
     def __init__(self, classes: int, stride: int, *, padded: bool = False, at_once: bool = False) -> None:
@@ -115,7 +117,8 @@ class PlainUNet(nn.Module):
 
 
 class PlainUNetPaper(nn.Module):
-    """Unpadded, of figure 1 or as released, the border mirrored; sides are 16m + 4, 100 or more (a mirror is no wider)."""
+    """Unpadded, of figure 1 or as released, the border mirrored; sides are 16m + 4, 100 or more (a mirror is no
+    wider)."""
 
     def __init__(self, classes: int, *, release: bool = False) -> None:
         super().__init__()
@@ -150,7 +153,8 @@ class PlainUNetPaper(nn.Module):
 
 
 def there_and_back(x: Tensor, encoder: nn.ModuleList, decoder: nn.ModuleList, drop: nn.Module, dropped: int) -> Tensor:
-    """SegNet's way: pools, and unpooling by their indices. drop: after pools from the third on, and `dropped` blocks back."""
+    """SegNet's way: pools, and unpooling by their indices. drop: after pools from the third on, and `dropped` blocks
+    back."""
     switches = []
     for i, block in enumerate(encoder):
         x = block(x)
@@ -187,7 +191,8 @@ class PlainSegNet(nn.Module):
 
 
 class PlainSegNetBasic(nn.Module):
-    """Four 7x7 convolutions and four back, 64 channels; no ReLU in the decoder. dropout: Bayesian, of the two deepest."""
+    """Four 7x7 convolutions and four back, 64 channels; no ReLU in the decoder. dropout: Bayesian, of the two
+    deepest."""
 
     def __init__(self, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -202,7 +207,8 @@ class PlainSegNetBasic(nn.Module):
 
 
 class PlainDeconvNet(nn.Module):
-    """VGG-16 with normalisation, 7x7 fc6, fc7, and transposed convolutions back; sides are multiples of 32, 224 or more."""
+    """VGG-16 with normalisation, 7x7 fc6, fc7, and transposed convolutions back; sides are multiples of 32, 224 or
+    more."""
 
     def __init__(self, classes: int, width: int = 4096) -> None:
         super().__init__()

@@ -1,7 +1,10 @@
-"""The fully convolutional run over a picture against the sliding window that it replaces (FCN, arXiv 1411.4038, section 3.1).
+"""The fully convolutional run over a picture against the sliding window that it replaces (FCN, arXiv 1411.4038,
+section 3.1).
 
-A classifier of torchvision, windows of its training size at every 32nd pixel, on one picture: `convolutionalize` computes
-all scores at once, the sliding window runs the classifier on batches of windows. Both in turn in each round; printed are the
+A classifier of torchvision, windows of its training size at every 32nd pixel, on one picture: `convolutionalize`
+computes
+all scores at once, the sliding window runs the classifier on batches of windows. Both in turn in each round; printed
+are the
 medians, the median of the rounds' ratios (window / convolutional), and the ratio of multiply-adds, which bounds it.
 The paper: AlexNet, 500x500, 10x10 scores, more than five times faster than window by window.
 

@@ -1,8 +1,9 @@
 """Training steps per second: DenseLab's step against a plain PyTorch loop around segmentation_models.pytorch.
 
-Same architecture (DeepLabV3+), encoder, size, batch, optimiser and pictures; CPU or CUDA. Each side lives in a process of its
-own, since the allocator setting is the process's; the parent lets them run in turn, so that a busy machine slows both. Printed:
-the median of the rounds' ratios, hardware, commit, date.
+Same architecture (DeepLabV3+), encoder, size, batch, optimiser and pictures; CPU or CUDA. Each side lives in a
+process of its
+own, since the allocator setting is the process's; the parent lets them run in turn, so that a busy machine slows
+both. Printed: the median of the rounds' ratios, hardware, commit, date.
 
     pip install segmentation-models-pytorch
     python benchmarks/training.py --size 192x256 --batch 8 --rounds 9
@@ -140,13 +141,15 @@ def main() -> None:
         )
     ratios = [plain / ours for plain, ours in zip(seconds["plain"], seconds["denselab"], strict=True)]
     print(
-        f"ratio {statistics.median(ratios):.2f}x in the median of paired rounds ({min(ratios):.2f} to {max(ratios):.2f})"
+        f"ratio {statistics.median(ratios):.2f}x in the median of paired "
+        f"rounds ({min(ratios):.2f} to {max(ratios):.2f})"
     )
     from denselab.training.records import describe_environment
 
     facts = describe_environment(options.device, 1)
     print(
-        f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; {platform.processor() or platform.machine()}, "
+        f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; "
+        f"{platform.processor() or platform.machine()}, "
         f"{facts['cores']} cores; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
     )
 

@@ -29,7 +29,8 @@ ITEM = re.compile(r"^(- |\d+\. )")
 
 
 def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Our docstrings are plain text: `name: what it is` begins an argument, `- ` an item, an indent a sketch or code.
+    """Our docstrings are plain text: `name: what it is` begins an argument, `- ` an item, any other indent a sketch
+    or code.
 
     Nothing else in them has a meaning to Sphinx, so everything else is escaped.
     """
@@ -45,6 +46,8 @@ def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
             told.append(_escaped(line) if ITEM.match(line) else "  " + _escaped(line.strip()))
         elif argument := ARGUMENT.match(line):
             told += ["", f"**{argument[1]}**: {_escaped(argument[2])}"]
+        elif kind == "argument":
+            told.append(_escaped(line.strip()))
         else:
             told += ["", _escaped(line)] if before in ("code", "item") else [_escaped(line)]
     lines[:] = told
@@ -56,7 +59,9 @@ def _kind(line: str, before: str) -> str:
     if ITEM.match(line):
         return "item"
     if line.startswith("  "):
-        return before if before == "item" else "code"
+        return before if before in ("item", "argument") else "code"
+    if ARGUMENT.match(line):
+        return "argument"
     return before if before == "item" else "text"
 
 

@@ -1,4 +1,5 @@
-"""The pictures of docs/crf.md: a drawn scene, coarse and noisy probabilities, and what each parameter of the CRF does to them.
+"""The pictures of docs/crf.md: a drawn scene, coarse and noisy probabilities, and what each parameter of the CRF
+does to them.
 
 python docs/crf_pictures.py
 """

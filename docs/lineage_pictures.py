@@ -180,7 +180,8 @@ def skips(runs: Path, minutes: float) -> Picture:
 
 
 def atrous(runs: Path, minutes: float) -> Picture:
-    """Effective receptive fields of LargeFOV's trunk with fc6 at rates 1, 4 and 12; random weights, noise as picture."""
+    """Effective receptive fields of LargeFOV's trunk with fc6 at rates 1, 4 and 12; random weights, noise as
+    picture."""
     pictures = []
     for rate in (1, 4, 12):
         torch.manual_seed(0)

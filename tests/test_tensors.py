@@ -53,6 +53,6 @@ def test_a_hostile_pickle_is_refused_without_torch_s_advice(
 
 def test_a_file_of_another_kind_is_no_pickle_for_sure(tmp_path: Path) -> None:
     (tmp_path / "x.caffemodel").write_bytes(b"\n\x03net\xa2\x06\x10 of Caffe")
-    with pytest.raises(CheckpointError, match=r"x\.caffemodel .*no file of torch\.save.*the right --from") as caught:
+    with pytest.raises(CheckpointError, match=r"x\.caffemodel .*no file of torch\.save.*the right `source`") as caught:
         read_torch_file(tmp_path / "x.caffemodel")
     assert "weights_only" not in str(caught.value)

@@ -53,12 +53,12 @@ _show_by_default()
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `denselab --help` and denselab.crf need no torch."""
+    """Import a public name on first use, so that `denselab --help` and denselab.crf work without torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'denselab' has no attribute {name!r}")
     return getattr(import_module(f"denselab.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """The public names, also those that are not imported yet: what `dl.<TAB>` offers."""
+    """The public names, including those not imported yet: what `dl.<TAB>` offers."""
     return sorted([*__all__, "__version__"])

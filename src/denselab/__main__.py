@@ -1,4 +1,4 @@
-"""`python -m denselab`, which is also what `accelerate launch -m denselab` runs."""
+"""`python -m denselab`, which `accelerate launch -m denselab` also runs."""
 
 from denselab.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The Python side: train, load, open and check data; what the command line calls too."""
+"""The Python API: train, load, open and check data. The command line calls it too."""
 
 import logging
 import shlex
@@ -46,17 +46,25 @@ def train(
 ) -> RunSummary:
     """Train on a folder of pictures and labels (or a data.yaml) into the run folder `out`, and write its report.html.
 
-    What is left open, the default recipe chooses, and says why.
-
-    time: "30m", "1h30m", or a number of seconds; or epochs.
+    Whatever is left open, the default recipe chooses, and says why.
+    data: a data folder, or a data.yaml.
+    out: the run folder.
+    model: the network's name.
+    encoder: its timm backbone.
+    time: "30m", "1h30m", or a number of seconds; give either this or epochs.
+    epochs: passes over the training pictures.
     imgsz: "360x480", (height, width) or one number; pixels.
-    pretrained: weights that the encoder starts from: "auto", "yes", "no", a file or a hub id (denselab.encoders.pretrained).
-    init: a model or run folder to start from, as far as its tensors fit.
-    crf_layer: a dense CRF that learns, behind the network.
-    stages: FCN's 32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is the
-        last one's.
+    batch: pictures per batch.
+    pretrained: weights the encoder starts from: "auto", "yes", "no", a file or a hub id (denselab.encoders.pretrained).
+    device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    workers: threads that prepare pictures.
+    seed: of the run's random numbers.
+    init: a model or run folder to start from; tensors that fit are copied.
+    crf_layer: add a dense CRF behind the network and train it too.
+    stages: train FCN-32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is
+        the last one's.
     resume: continue the run in `out` exactly where it stopped.
-    settings: further keys of denselab.config.Settings; the arguments win over them.
+    settings: further keys of denselab.config.Settings; the arguments take precedence.
     Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
     """
     arguments = {key: value for key, value in locals().items() if key in Settings.model_fields}
@@ -65,13 +73,16 @@ def train(
 
 
 def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> RunSummary:
-    """Open and quickly check the data, train, write the report. command: what started the run, for its records."""
+    """Open the data, check it quickly, train, and write the report.
+
+    command: what started the run, for its records.
+    """
     started = clock.monotonic()
     staged = is_staged(run) if resume else settings.stages
     if resume:
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
-        chain_of(settings.model)  # refused before any data are read
+        chain_of(settings.model)  # refuse it before reading any data
     dataset = open_for_training(settings, run if resume else None)
     if not resume:
         require_outside(dataset, run)
@@ -84,9 +95,10 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
 
 
 def open_for_training(settings: Settings, resumed: Path | None = None) -> Dataset:
-    """The data set, after the fast part of `denselab check`. Raises DataError with the first fault that would spoil a run.
+    """Open the data set and run the fast part of `denselab check`.
 
-    resumed: the run that goes on; its own split then holds.
+    resumed: the run to continue; its own split then holds.
+    Raises DataError with the first fault that would spoil a run.
     """
     data = settings.data or ""
     dataset = open_dataset(data, val_fraction=settings.val_fraction, seed=settings.seed)
@@ -101,7 +113,7 @@ def open_for_training(settings: Settings, resumed: Path | None = None) -> Datase
 
 
 def warning_lines(warnings: Sequence[Fault]) -> list[str]:
-    """One line for each kind of warning: the first file and how many more there are."""
+    """One line for each kind of warning: the first file, and how many more there are."""
     kinds: dict[tuple[str, str], list[Fault]] = {}
     for fault in warnings:
         kinds.setdefault((fault.kind, fault.fix), []).append(fault)
@@ -113,7 +125,7 @@ def warning_lines(warnings: Sequence[Fault]) -> list[str]:
 
 
 def _command_of_call(out: str | Path, settings: Settings) -> str:
-    """The call that makes this run again; keys that are no arguments of `train` stand in `settings`."""
+    """The call that would start this run again; keys that `train` has no argument for go into `settings`."""
     given = settings.model_dump(mode="json", include=settings.model_fields_set - {"data"})
     own = "".join(f", {key}={value!r}" for key, value in given.items() if key in (train.__kwdefaults__ or {}))
     further = {key: value for key, value in given.items() if key not in (train.__kwdefaults__ or {})}

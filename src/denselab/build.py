@@ -1,4 +1,4 @@
-"""Names to objects: the only place that turns a model's or an encoder's name into the thing itself."""
+"""From names to objects: the only place that turns a model's or encoder's name into the object itself."""
 
 import difflib
 import logging
@@ -29,12 +29,14 @@ def create_model(
     pretrained: str | Weights = "no",
     aux: bool = False,
 ) -> SegmentationModel:
-    """The network `name` of MODELS: (B, in_channels, H, W) to (B, num_classes, H, W) for any H, W >= 1.
+    """Build the network `name` of MODELS: (B, in_channels, H, W) to (B, num_classes, H, W) for any H, W >= 1.
 
-    encoder: a timm backbone where the network takes one; None: its default, or its own trunk. output_stride: 8 or 16 where
-    the network has a choice. pretrained: where the encoder's weights come from, "auto", "yes", "no", a file or a hub
-    id, see encoders.pretrained; or weights that `encoder_weights` has found. aux: an auxiliary head for `train_logits`.
-    ConfigError for what the network does not have.
+    encoder: a timm backbone, where the network takes one; None: its default, or its own trunk.
+    output_stride: 8 or 16, where the network offers the choice.
+    pretrained: source of the encoder's weights: "auto", "yes", "no", a file or a hub id (encoders.pretrained), or
+        weights already found by `encoder_weights`.
+    aux: add an auxiliary head, for `train_logits`.
+    Raises ConfigError for anything the network does not have.
     """
     entry = find_entry(name)
     if num_classes < 1 or in_channels < 1:
@@ -53,7 +55,8 @@ def create_model(
 def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights | None:
     """The weights that network `name` on `encoder` (None: its default) starts from; None: from scratch.
 
-    pretrained: see encoders.pretrained. Raises ConfigError where weights were asked for and cannot be had.
+    pretrained: as in encoders.pretrained.
+    Raises ConfigError where weights were asked for but are not available.
     """
     encoder = _encoder_of(name, find_entry(name), encoder)
     if encoder is not None:
@@ -66,28 +69,32 @@ def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights 
 
 
 def model_preprocessing(name: str, encoder: str | None = None) -> Normalisation:
-    """(mean, standard deviation) of RGB in 0..1 that the network's ImageNet weights expect; the same from scratch."""
+    """(mean, standard deviation) of RGB in 0..1 that the network's ImageNet weights expect; also used from scratch."""
     encoder = _encoder_of(name, find_entry(name), encoder)
     return encoder_normalisation(encoder) if encoder is not None and timm.is_model(encoder) else IMAGENET
 
 
 def is_normalised(model: nn.Module) -> bool:
-    """Whether any layer normalises. Where none does (FCN on VGG-16, the paper's U-Net) AdamW needs 1e-4 and less from
-    scratch: at 1e-3 the loss of FCN-8s on CamVid jumped from 2 to 17 within five steps, at 1e-4 it fell from 2.4 to 1.5 in ten.
+    """Whether any layer of the network normalises.
+
+    Without one (FCN on VGG-16, the paper's U-Net) AdamW needs 1e-4 or less from scratch: at 1e-3 the loss of FCN-8s on
+    CamVid jumped from 2 to 17 within five steps, at 1e-4 it fell from 2.4 to 1.5 in ten.
     """
     return any(isinstance(m, NORMALISATIONS) for m in model.modules())
 
 
 def inputs_of_a_score(model: nn.Module, num_classes: int) -> int:
-    """How many numbers the widest score layer sums for one class. 18,432 in DeepLab v2 on ResNet-101, in each of four branches:
-    with AdamW a step of 1e-3 moves all of those weights at once, and the loss on CamVid jumped from 5.6 to 13.8 in four steps.
+    """How many numbers the widest score layer sums for one class.
+
+    DeepLab v2 on ResNet-101 sums 18,432 in each of four branches: with AdamW a step of 1e-3 moves all of those weights
+    at once, and the loss on CamVid jumped from 5.6 to 13.8 in four steps.
     """
     layers = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == num_classes)
     return max((layer.weight[0].numel() for layer in layers), default=0)
 
 
 def find_entry(name: str) -> ModelEntry:
-    """The row of MODELS. Raises ConfigError with the nearest names."""
+    """The entry of MODELS. Raises ConfigError with the nearest names."""
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4) or list(MODELS)
         raise ConfigError(f"unknown model {name!r}; did you mean {', '.join(near)}?")
@@ -95,7 +102,7 @@ def find_entry(name: str) -> ModelEntry:
 
 
 def _encoder_of(name: str, entry: ModelEntry, encoder: str | None) -> str | None:
-    """The encoder to build: the one asked for if the network takes it, else its default."""
+    """The encoder to build: the requested one if the network takes it, else its default."""
     if encoder is None or encoder in entry.encoders:
         return encoder or entry.default_encoder
     if entry.any_encoder:

@@ -1,6 +1,6 @@
-"""What is shown while work goes on: a progress bar on a terminal, one line that changes in a notebook, else plain lines.
+"""Progress display: a bar on a terminal, one line that updates in a notebook, plain lines elsewhere.
 
-Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped. Library files say things through
+Progress and remarks go to stderr; results go to stdout, so that `--json` can be piped. Library code reports through
 logging (denselab.log); only the command line calls `remark`.
 """
 
@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-PLAIN_LINE_SECONDS = 10.0  # how often a run without a terminal says where it is
-NOTEBOOK_SECONDS = 0.5  # how often a notebook's line changes: each change is a message to the browser
+PLAIN_LINE_SECONDS = 10.0  # interval of progress lines without a terminal
+NOTEBOOK_SECONDS = 0.5  # interval of a notebook's updates: each is a message to the browser
 
 
 class Terminal(Console):
-    """A console whose reader may go away (`denselab ... | head`): what is left to say is dropped, the work goes on."""
+    """A console whose reader may go away (`denselab ... | head`): further output is dropped and the work goes on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -28,13 +28,13 @@ class Terminal(Console):
             os.dup2(nowhere.fileno(), self.file.fileno())
 
 
-# not as in Jupyter: there rich would make an output of its own of every line
+# force_jupyter=False: in Jupyter, rich would create a separate output for every line
 stderr = Terminal(stderr=True, highlight=False, force_jupyter=False)
 stdout = Terminal(highlight=False, force_jupyter=False)
 
 
 def remark(text: str) -> None:
-    """One line about what is being done and why; stderr."""
+    """Print one line to stderr about what is being done and why."""
     stderr.print(text, markup=False, soft_wrap=True)
 
 
@@ -48,13 +48,13 @@ class Progress:
         self.started = time.monotonic()
 
     def advance(self, count: int = 1, info: str = "") -> None:
-        """Count further work as done."""
+        """Add `count` finished units."""
         self.done += count
         self.info = info or self.info
         self.show()
 
     def show(self) -> None:
-        """Draw the present state; the base class is silent."""
+        """Draw the current state; the base class draws nothing."""
 
     @property
     def rate(self) -> float:
@@ -62,7 +62,7 @@ class Progress:
         return self.done / max(time.monotonic() - self.started, 1e-9)
 
     def line(self) -> str:
-        """The present state in words."""
+        """The current state in words."""
         left = f"/{self.total}, {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left" if self.total else ""
         info = f", {self.info}" if self.info else ""
         return f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}"
@@ -84,12 +84,12 @@ class PlainProgress(Progress):
 
 
 class NotebookProgress(Progress):
-    """One output of a notebook cell, whose text changes."""
+    """One output of a notebook cell whose text updates."""
 
     def __init__(self, description: str, total: int | None, unit: str) -> None:
         super().__init__(description, total, unit)
         self._next_change = self.started
-        self._display: Any = None  # IPython's handle, from the first state on
+        self._display: Any = None  # IPython's display handle, set by the first draw
 
     def show(self) -> None:
         now = time.monotonic()
@@ -99,7 +99,7 @@ class NotebookProgress(Progress):
         self.draw()
 
     def draw(self) -> None:
-        """Show the present state at once."""
+        """Draw the current state at once."""
         content = {"text/plain": self.line()}
         if self._display is None:
             self._display = sys.modules["IPython.display"].display(content, raw=True, display_id=True)
@@ -122,14 +122,17 @@ class BarProgress(Progress):
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook (IPython in a terminal is a terminal)."""
+    """Whether this process is a notebook kernel (IPython in a terminal counts as a terminal)."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel") and "IPython.display" in sys.modules
 
 
 @contextmanager
 def progress(description: str, total: int | None, unit: str = "it", quiet: bool = False) -> Iterator[Progress]:
-    """Show work of `total` units: a bar on a terminal, one live line in a notebook, else plain lines; nothing if quiet."""
+    """Show the progress of `total` units: a bar on a terminal, a live line in a notebook, else plain lines.
+
+    quiet: show nothing.
+    """
     if quiet:
         yield Progress(description, total, unit)
     elif in_notebook():

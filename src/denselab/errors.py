@@ -1,6 +1,6 @@
-"""The exception tree: every error a user can cause or meet is a DenseLabError with the command line's exit code.
+"""The exception tree: every error a user can meet is a DenseLabError that carries the command line's exit code.
 
-A message says what came, what was expected, what to do, and the file or layer it is about.
+A message says what came, what was expected, what to do, and which file or layer it is about.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class DenseLabError(Exception):
-    """Base of all errors that DenseLab raises on purpose; exit code 1 (a fault of ours) unless a subclass says otherwise."""
+    """Base of all deliberate errors of DenseLab. Exit code 1 (a bug in DenseLab) unless a subclass sets another."""
 
     exit_code: int = 1
 
@@ -20,25 +20,25 @@ class ConfigError(DenseLabError):
 
 
 class NoSuchPath(ConfigError):
-    """A path that was given does not exist: data, model, config, picture or table."""
+    """A given path does not exist: data, model, config, picture or table."""
 
 
 class ShapeError(ConfigError):
-    """An array or tensor of the wrong shape, size or dtype was passed in."""
+    """An array or tensor has the wrong shape, size or dtype."""
 
 
 class MissingExtra(ConfigError):
-    """An optional package is needed; the message says what to install."""
+    """An optional package is missing; the message says what to install."""
 
 
 class DataError(DenseLabError):
-    """The data set cannot be read, is ambiguous, or would not train."""
+    """The data set cannot be read, is ambiguous, or cannot be trained on."""
 
     exit_code = 3
 
 
 class SeveralDataSets(DataError):
-    """A folder holds several data sets; `folders` are theirs, in order."""
+    """A folder holds several data sets; `folders` lists them in order."""
 
     def __init__(self, message: str, folders: Sequence[Path]) -> None:
         super().__init__(message)
@@ -46,17 +46,17 @@ class SeveralDataSets(DataError):
 
 
 class EmptyScoreError(DataError):
-    """A score has nothing to average over: no labelled pixel, or no class present."""
+    """A score has nothing to average: no labelled pixel, or no class present."""
 
 
 class SkippedInputs(DenseLabError):
-    """The work is done, but some inputs were skipped; each was named with its reason."""
+    """The work finished, but some inputs were skipped; each was named with its reason."""
 
     exit_code = 4
 
 
 class ResourceError(DenseLabError):
-    """Memory or disk ran out, or an output place cannot be written."""
+    """Memory or disk space ran out, or the output cannot be written."""
 
     exit_code = 5
 
@@ -68,11 +68,11 @@ class CheckpointError(DenseLabError):
 
 
 class TrainingDiverged(DenseLabError):
-    """The loss became NaN or infinite; the message names the step and the pictures of the batch."""
+    """The loss became NaN or infinite; the message names the step and the pictures in the batch."""
 
 
 class Interrupted(DenseLabError):
-    """Training was stopped by a signal after saving; exit code 130 (SIGINT) or 143 (SIGTERM)."""
+    """A signal stopped the training, after its state was saved; exit code 130 (SIGINT) or 143 (SIGTERM)."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

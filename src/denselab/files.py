@@ -1,9 +1,10 @@
-"""Writes files and folders that are whole or not there: label maps, reports, model folders, the state of a run.
+"""Writes files and folders all or nothing: label maps, reports, model folders, the state of a run.
 
-New content is written under a name of its own beside its place, synced, and renamed into it; a kill at any moment leaves the
-old content or the new. What killed processes left is removed by the next one that writes there. A folder also gets a manifest
-(size and sha256 of every file) and is then moved as a whole; a kill leaves the old folder, the new one, or the old one under
-the name `<folder>.previous`. JSON and text only here; nothing can run code when it is read.
+New content is written under a temporary name in the same folder, synced, and renamed into place, so a kill at any
+moment leaves either the old content or the new. Leftovers of killed processes are removed by the next process that
+writes there. A folder also gets a manifest (size and sha256 of every file) and is moved as a whole; a kill leaves the
+old folder, the new one, or the old one under the name `<folder>.previous`. Only JSON and text here: reading them can
+run no code.
 """
 
 import errno
@@ -23,19 +24,20 @@ from denselab.errors import CheckpointError, ResourceError
 
 MANIFEST = "manifest.json"
 PREVIOUS = ".previous"
-REMEDY = "choose another folder with `out`"  # the command line shows --out
-HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]  # a process of another machine is not dead
+REMEDY = "choose another folder with `out`"  # the command line writes --out
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]  # process ids mean nothing on another machine
 LEFTOVER = re.compile(
     rf"\.(\d+)-{HOST}-[0-9a-f]{{8}}\.part|\.(\d+)\.part|.+\.writing-(\d+)"
-)  # the last two: older ones
-_swept: set[Path] = set()  # folders in which this process has looked for leftovers
+)  # the last two: names of older versions
+_swept: set[Path] = set()  # folders already searched for leftovers by this process
 
 
 def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
-    """Replace one file, all or nothing; its folder is made where it is missing.
+    """Replace one file, all or nothing, creating its folder where necessary.
 
-    remedy: what to do where the place cannot be written, in the caller's words. Safe from several threads and processes.
-    Raises ResourceError (disk full, not writable); what was there before then still is.
+    remedy: what to do where the place cannot be written, in the caller's words.
+    Safe to call from several threads and processes. Raises ResourceError (disk full, not writable) and then leaves the
+    old content in place.
     """
     fresh = _fresh_beside(path)
     try:
@@ -43,7 +45,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
         _sweep(path.parent)
         _write_synced(fresh, content)
         os.replace(fresh, path)
-    except BaseException as error:  # also where Ctrl-C ends it
+    except BaseException as error:  # Ctrl-C too
         _remove(fresh)
         if isinstance(error, OSError):
             raise ResourceError(describe_os_error(error, path, remedy)) from error
@@ -51,7 +53,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
 
 
 def write_text(path: Path, content: str, remedy: str = REMEDY) -> None:
-    """`write_bytes` of UTF-8 text; line ends stay as they are."""
+    """`write_bytes` of UTF-8 text; line endings are kept."""
     write_bytes(path, content.encode(), remedy)
 
 
@@ -61,12 +63,12 @@ def write_json(path: Path, value: Any, remedy: str = REMEDY) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A JSON document as it is stored: readable, stable, ending in a newline."""
+    """A JSON document as stored: readable, in stable order, ending in a newline."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def unpack_json(content: bytes, source: str) -> dict[str, Any]:
-    """The object in a JSON document. Raises CheckpointError that names the source."""
+    """The object in a JSON document. Raises CheckpointError naming `source`."""
     try:
         loaded = json.loads(content)
     except ValueError as error:
@@ -77,10 +79,11 @@ def unpack_json(content: bytes, source: str) -> dict[str, Any]:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool = False, remedy: str = REMEDY) -> None:
-    """Put `files` (name -> content) and their manifest into `folder`, in the place of its files, all or nothing.
+    """Replace the files in `folder` with `files` (name -> content) and a manifest, all or nothing.
 
-    keep_previous: leave the folder that was there as `<folder>.previous`. What others put there stays. Raises ResourceError
-    (disk full, not writable); what was there before then still is.
+    keep_previous: keep the old folder as `<folder>.previous`.
+    Files that others put into the folder stay. Raises ResourceError (disk full, not writable) and then leaves the old
+    content in place.
     """
 
     def fill(fresh: Path) -> None:
@@ -93,23 +96,24 @@ def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool =
 
 
 def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
-    """Put the files of `source`, a folder of `write_folder`, into `folder` too, all or nothing.
+    """Put the files of `source`, a folder written by `write_folder`, into `folder` too, all or nothing.
 
-    They are hard links, which take no room of their own, or copies where the disk has no links. Raises ResourceError.
+    They are hard links, which take no extra space, or copies where the disk does not support links. Raises
+    ResourceError.
     """
 
     def fill(fresh: Path) -> None:
         for name in (*json.loads((source / MANIFEST).read_bytes()), MANIFEST):
             try:
                 os.link(source / name, fresh / name)
-            except OSError:  # FAT, some network disks
+            except OSError:  # FAT and some network disks have no hard links
                 shutil.copyfile(source / name, fresh / name)
 
     _replace_folder(folder, fill, keep_previous=False, remedy=remedy)
 
 
 def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: bool, remedy: str) -> None:
-    """Fill a fresh folder beside `folder`, and put it in its place; nothing of it stays where that fails."""
+    """Fill a fresh folder beside `folder` and move it into place; on failure nothing of it remains."""
     fresh = _fresh_beside(folder)
     try:
         fresh.mkdir(parents=True)
@@ -124,9 +128,9 @@ def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: b
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """The files of a folder written by `write_folder`, each compared with the manifest.
+    """The files of a folder written by `write_folder`, each checked against the manifest.
 
-    Raises CheckpointError that names the first file that is missing or differs.
+    Raises CheckpointError naming the first file that is missing or differs.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
@@ -150,7 +154,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 def read_newest_folder(folder: Path) -> tuple[dict[str, bytes], str | None]:
     """The files of `folder`, or of `<folder>.previous` where it is damaged or missing.
 
-    Returns the files, and why the older folder was taken (None where it was not). Raises CheckpointError where both fail.
+    Returns the files and the reason for taking the older folder (None where it was not needed).
+    Raises CheckpointError where both fail.
     """
     try:
         return read_folder(folder), None
@@ -162,19 +167,22 @@ def read_newest_folder(folder: Path) -> tuple[dict[str, bytes], str | None]:
 
 
 def previous_of(folder: Path) -> Path:
-    """Where `write_folder` keeps the folder before this one."""
+    """Where `write_folder` keeps the previous version of a folder."""
     return folder.with_name(folder.name + PREVIOUS)
 
 
 def describe_os_error(error: OSError, path: Path, remedy: str = REMEDY) -> str:
-    """One line for a place that cannot be written, with the remedy."""
+    """One line that says why a place cannot be written, with the remedy."""
     if error.errno == errno.ENOSPC:
-        return f"the disk is full: {path} was not written, what was there before is untouched; free some space, or {remedy}"
+        return (
+            f"the disk is full: {path} was not written, what was there before is untouched; "
+            f"free some space, or {remedy}"
+        )
     return f"cannot write {path}: {error.strerror or error}; {remedy}"
 
 
 def _fresh_beside(path: Path) -> Path:
-    """A name that nobody else writes to, in the same folder; short: the final one may be as long as names can be."""
+    """An unused name in the same folder; short, since the final name may already be as long as names can be."""
     return path.with_name(f".{os.getpid()}-{HOST}-{secrets.token_hex(4)}.part")
 
 
@@ -197,12 +205,12 @@ def _swap(folder: Path, fresh: Path, keep_previous: bool) -> None:
 
 
 def _carry_over(old: Path, new: Path) -> None:
-    """Move what somebody else put into the old folder into the new one: only files of ours are ever replaced."""
+    """Move files that others put into the old folder to the new one: DenseLab only ever replaces its own files."""
     if not old.is_dir():
         return
     try:
         ours = {MANIFEST, *json.loads((old / MANIFEST).read_bytes())}
-    except (OSError, ValueError, TypeError):  # damaged: then what has a name of ours is ours
+    except (OSError, ValueError, TypeError):  # damaged manifest: go by the file names
         ours = {MANIFEST}
     for entry in old.iterdir():
         if entry.name not in ours and not (new / entry.name).exists():
@@ -221,23 +229,23 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    if sys.platform == "win32":  # there signal 0 is Ctrl-C
+    if sys.platform == "win32":  # on Windows signal 0 is Ctrl-C
         return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # another user's
+    except OSError:  # belongs to another user
         return True
     return True
 
 
 def _remove(path: Path) -> None:
-    """A file or folder of ours, where it is there; what cannot be removed stays."""
+    """Remove one of our files or folders if it exists; whatever cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
     try:
         path.unlink(missing_ok=True)
-    except OSError:  # its folder is not one, or cannot be changed
+    except OSError:  # the parent is not a folder, or is read-only
         return

@@ -1,6 +1,6 @@
-"""The label table: which ids occur in the label files, what they are called and coloured, and what counts as a class.
+"""The label table: which ids occur in the label files, their names and colours, and which of them are classes.
 
-Files hold *ids* (any integers); networks and scores use *class indices* 0..K-1, numbered by rising id. An id of role
+Files hold *ids* (any integers). Networks and scores use *class indices* 0..K-1, numbered by rising id. An id of role
 "ignore" has no index: its pixels become `ignore_index` and are left out of the loss and of every score.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from denselab.errors import DataError
 from denselab.types import LabelMap
 
-NODATA = -(2**31)  # the "id" of pixels that a file declares to have no data: in no table, always ignored
+NODATA = -(2**31)  # the "id" of pixels that a file declares as having no data; in no table, always ignored
 
 Role = Literal["class", "background", "ignore"]
 Colour = tuple[int, int, int]
@@ -24,7 +24,13 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One row of the label table. colour: RGB 0..255. role: background is a class too, of all that has no other."""
+    """One row of the label table.
+
+    id: the number in the files
+    name: of the label
+    colour: RGB 0..255
+    role: "class", "background" (also a class, of everything that has no other) or "ignore"
+    """
 
     id: int
     name: str
@@ -34,7 +40,12 @@ class LabelEntry:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The label table of a data set, and the mapping between ids in files and class indices in arrays."""
+    """The label table of a data set, and the mapping between ids in files and class indices in arrays.
+
+    entries: the rows, in any order
+
+    Raises DataError for ids or names listed twice, an unknown role, or a table without classes.
+    """
 
     entries: tuple[LabelEntry, ...]
 
@@ -69,20 +80,21 @@ class LabelSpace:
 
     @property
     def ignore_index(self) -> int:
-        """The index of pixels that do not count: 255, or 65535 where there are more than 255 classes."""
+        """The index of ignored pixels: 255, or 65535 if there are more than 255 classes."""
         return 255 if self.num_classes <= 255 else 65535
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """dtype of index maps: uint8, or uint16 where there are more than 255 classes."""
+        """dtype of index maps: uint8, or uint16 if there are more than 255 classes."""
         return np.uint8 if self.num_classes <= 255 else np.uint16
 
     def encode(self, ids: NDArray[Any], unknown: Literal["error", "ignore"] = "error") -> LabelMap:
-        """Class indices of an array of ids, any shape and integer dtype.
+        """Class indices of an array of ids. Ids of role ignore, and NODATA, become ignore_index.
 
-        Ids of role ignore, and NODATA, become ignore_index.
+        ids: any shape and integer dtype
+        unknown: "error" refuses ids that are not in the table, "ignore" maps them to ignore_index
 
-        unknown: what to do with ids that are not in the table. Raises DataError that names them.
+        Raises DataError that names the first unknown id.
         """
         values, inverse = _unique(ids)
         index_of = {entry.id: index for index, entry in enumerate(self.classes)}
@@ -99,7 +111,9 @@ class LabelSpace:
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
 
-        ignore_index becomes the first id from 0 on of role ignore, or stays where the table has none.
+        indices: any shape
+
+        ignore_index becomes the first id of role ignore that is 0 or more; it stays if the table has none.
         """
         ids = [entry.id for entry in self.classes]
         # A negative id would need a signed dtype, which PNG does not have.
@@ -111,12 +125,17 @@ class LabelSpace:
         return np.asarray(table[indices])
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Plain data for JSON and YAML."""
+        """The table as plain data for JSON and YAML."""
         return [{"id": e.id, "name": e.name, "colour": list(e.colour), "role": e.role} for e in self.entries]
 
     @staticmethod
     def from_list(rows: Iterable[Mapping[str, Any]]) -> "LabelSpace":
-        """The table of `to_list`. name, colour and role may be missing. Raises DataError for a malformed row."""
+        """The table from the rows of `to_list`.
+
+        rows: name, colour and role may be missing
+
+        Raises DataError for a malformed row.
+        """
         entries = []
         for position, row in enumerate(rows):
             try:
@@ -135,7 +154,7 @@ class LabelSpace:
 
 
 def default_colour(label_id: int) -> Colour:
-    """A colour for an id without one: black for 0, then hues a golden angle apart, so that neighbours differ."""
+    """A colour for an id that has none: black for 0, then hues a golden angle apart, so that neighbours differ."""
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]
@@ -150,7 +169,9 @@ def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
 
 
 def _unique(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Values and inverse like numpy.unique, by counting where the values are small (label maps: much faster)."""
+    """Values and inverse like numpy.unique, but by counting if the values are small, which is much faster for label
+    maps.
+    """
     if not np.issubdtype(ids.dtype, np.integer) and ids.dtype != np.bool_:
         raise DataError(f"labels have dtype {ids.dtype}; whole numbers were expected")
     if ids.size and ids.min() >= 0 and ids.max() <= 65535:

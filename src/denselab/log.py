@@ -1,8 +1,8 @@
-"""Where the lines go that say what is being done and why: logging's logger "denselab", with a child per module.
+"""Where lines about what is being done and why go: logging's logger "denselab", with a child per module.
 
-By default a line appears on stderr as the command line shows it, also in a notebook or script: message only, no level, no
-name. It stays away as soon as the program routes logging itself, with a handler of its own on "denselab" or on the root
-logger (`logging.basicConfig`, a server's configuration): then that handler has the line and nothing is said twice.
+By default, in a notebook or script too, a line appears on stderr as the command line shows it: message only, no level
+and no name. This stops as soon as the program sets up logging itself, with its own handler on "denselab" or on the root
+logger (`logging.basicConfig`, a server's configuration): then that handler gets the line and nothing is printed twice.
 
     logging.getLogger("denselab").setLevel(logging.WARNING)             # only what may need a hand
     logging.getLogger("denselab").addHandler(logging.NullHandler())     # nothing at all
@@ -15,22 +15,23 @@ logger = logging.getLogger("denselab")
 
 
 class ConsoleHandler(logging.Handler):
-    """A record as one line on stderr, above the progress bar where there is one.
+    """Shows a record as one line on stderr, above the progress bar if there is one.
 
-    alone: only where no other handler would get the record; the command line, whose terminal it is, sets it to False.
+    alone: show a record only if no other handler would get it; the command line, which owns the terminal, sets it to
+        False.
     """
 
     alone = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show the record, unless the program has handlers of its own."""
+        """Show the record, unless the program has its own handlers."""
         if self.alone and _routed():
             return
         try:
-            from denselab.console import remark  # brings rich, which `import denselab` need not
+            from denselab.console import remark  # imports rich, which `import denselab` does not need
 
             remark(self.format(record))
-        except Exception:  # as all handlers do: a line that cannot be shown ends no work
+        except Exception:  # as in all handlers: a line that cannot be shown must not stop the work
             self.handleError(record)
 
 
@@ -43,7 +44,7 @@ def _routed() -> bool:
 
 
 def show_by_default() -> None:
-    """What `import denselab` does: lines from level INFO on appear on stderr until the program says otherwise."""
+    """What `import denselab` does: lines of level INFO and above appear on stderr until the program says otherwise."""
     if HANDLER not in logger.handlers:
         logger.addHandler(HANDLER)
     if logger.level == logging.NOTSET:
@@ -51,6 +52,6 @@ def show_by_default() -> None:
 
 
 def show_always() -> None:
-    """What the command line does: lines appear on its stderr whatever the libraries do to logging, and nowhere else."""
+    """What the command line does: lines appear on its stderr and nowhere else, whatever libraries do to logging."""
     show_by_default()
     HANDLER.alone = False

@@ -12,20 +12,25 @@ from denselab.crf_layer.crf_rnn import CRFRNN
 from denselab.models.base import SegmentationModel
 
 OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4}  # weight, gradient, and the optimiser's one or two moments
-PICTURES = 2  # batch normalisation wants two where a map is one pixel
+PICTURES = 2  # batch normalisation needs two where a feature map is one pixel
 
 
 def training_memory(model: nn.Module, imgsz: tuple[int, int], batch: int = 1, optimizer: str = "adamw") -> int:
-    """Bytes of a training step of `batch` pictures of `imgsz` (H, W): weights, gradients, moments, and the maps kept."""
+    """Bytes that a training step takes: weights, gradients, moments, and the feature maps kept for the backward pass.
+
+    imgsz: (H, W), pixels.
+    batch: pictures per step.
+    optimizer: a key of OPTIMIZER_COPIES.
+    """
     learnable = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     fixed = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
     return learnable * OPTIMIZER_COPIES[optimizer] + fixed + batch * map_bytes(model, imgsz)
 
 
 def map_bytes(model: nn.Module, imgsz: tuple[int, int]) -> int:
-    """Bytes of the maps that one picture leaves behind for the backward pass: the picture and the outputs of all operations.
+    """Bytes that one picture keeps for the backward pass: the picture itself and the output of every operation.
 
-    Auxiliary heads are included. What is computed in place counts once.
+    Auxiliary heads are included. In-place results count once.
     """
     ghost = copy.deepcopy(model).to("meta").train()
     forward = ghost.train_logits if isinstance(ghost, SegmentationModel) else ghost
@@ -39,16 +44,19 @@ def map_bytes(model: nn.Module, imgsz: tuple[int, int]) -> int:
 
 
 class _Maps(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees the output of every operation; sizes: bytes by storage, those of `weights` left out."""
+    """Sees the output of every operation.
+
+    sizes: bytes by storage, without those of `weights`.
+    """
 
     def __init__(self, weights: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.alive: list[Any] = [weights]  # a storage keeps its key while it lives
+        self.alive: list[Any] = [weights]  # keeps storages alive, so that no key is reused
         self.weights = {tensor.untyped_storage()._cdata for tensor in weights}
         self.sizes: dict[int, int] = {}
 
     def add_mean_field(self, layer: CRFRNN, inputs: object, output: Tensor) -> None:
-        """The maps inside a CRF layer, which has nothing to compute where there are only shapes; its output is counted."""
+        """Count the maps inside a CRF layer, which computes nothing on the meta device; its output counts anyway."""
         self.sizes[-id(layer)] = (layer.maps_kept - 1) * output.untyped_storage().nbytes()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Paths that a user gives and that are not there: one error for all of them, with what lies near."""
+"""Missing paths: one error for all of them, with similar names nearby."""
 
 import difflib
 import os
@@ -6,18 +6,22 @@ from pathlib import Path
 
 from denselab.errors import NoSuchPath
 
-NEAR = 3  # names that a message shows
+NEAR = 3  # most names that a message shows
 
 
 def require_path(path: Path, wanted: str) -> Path:
-    """`path`, where it exists. wanted: what it should be, such as "a picture". Raises NoSuchPath."""
+    """Return `path` if it exists.
+
+    wanted: what it should be, such as "a picture".
+    Raises NoSuchPath.
+    """
     if not path.exists():
         raise no_such_path(path, wanted)
     return path
 
 
 def no_such_path(path: Path, wanted: str) -> NoSuchPath:
-    """The error for a path that does not exist: what was looked for, and what of a like name is in the last folder that does.
+    """The error for a missing path: what was looked for, and similar names in the deepest folder that exists.
 
     wanted: what the path should be, with its article: "a data folder".
     """
@@ -25,7 +29,7 @@ def no_such_path(path: Path, wanted: str) -> NoSuchPath:
 
 
 def _nearby(path: Path) -> str:
-    """What is called alike in the deepest folder of the path that exists."""
+    """Similar names in the deepest folder of the path that exists."""
     folder, missing = path.parent, path.name
     while not folder.is_dir() and folder != folder.parent:
         folder, missing = folder.parent, folder.name

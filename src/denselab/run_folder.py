@@ -1,20 +1,20 @@
-"""The anatomy of a run folder: every name in it, and the questions that are asked of one.
+"""The layout of a run folder: every name in it, and functions that query one.
 
     RUN/
       config.yaml          the settings, complete            env.json    versions, device, commit, command
       dataset.json         label table, splits, class pixels, what was chosen and why
       model/               best mIoU:   model.safetensors  config.json  README.md  manifest.json
       model-best-loss/     lowest validation loss, the same files
-      last/                what a resume needs: state.json  model.safetensors  optimizer.safetensors  average.safetensors
-      last.previous/       the save before; model.previous/ is there only after a kill in the middle of a save
-      metrics.jsonl        a line per logged step and per validation        results.csv   a row per validation
-      log.txt              what was said                    summary.json   how it ended
+      last/                what a resume needs: state.json  model.safetensors  optimizer.safetensors
+      average.safetensors last.previous/       the save before; model.previous/ exists only after a kill in the middle
+      of a save metrics.jsonl        a line per logged step and per validation        results.csv   a row per validation
+      log.txt              messages to the user             summary.json   how it ended
       report.html          evaluation.json   samples/       the report, its scores, its pictures
-      stages.json          of a staged run; stage-1-fcn32s/, stage-2-fcn16s/ are then runs of their own
+      stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
-A model folder is `model/` on its own: what `load` reads, `convert` writes and the hub holds.
+A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores.
 """
 
 import json
@@ -33,14 +33,14 @@ REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
 EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 
-WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # of a model folder
+WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST)
 
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # of a run that was killed before its first save
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # left by a run that was killed before its first save
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run with a model."""
+    """Whether a folder is a run with a model."""
     return (folder / CONFIG).is_file() and has_model(folder)
 
 
@@ -50,7 +50,7 @@ def has_model(run: Path) -> bool:
 
 
 def has_state(run: Path) -> bool:
-    """Whether there is something to resume from."""
+    """Whether a run has a saved state to resume from."""
     return (run / LAST).exists() or previous_of(run / LAST).exists()
 
 
@@ -60,24 +60,24 @@ def is_staged(run: Path) -> bool:
 
 
 def stage_folder(number: int, model: str) -> str:
-    """The name of the folder of a stage before the last; number: from 1."""
+    """The folder name of a stage before the last; number: from 1."""
     return f"stage-{number}-{model}"
 
 
 def evaluation_folder(split: str) -> str:
-    """The name of the folder of an evaluation on a split."""
+    """The folder name of an evaluation on a split."""
     return f"eval-{split}"
 
 
 def traces_of_run(folder: Path) -> list[str]:
-    """The names in a folder that only a run leaves, so that nothing else is written among them."""
+    """Names in a folder that only a run leaves, so that nothing else is written among them."""
     model, last = folder / MODEL, folder / LAST
     found = (model, last, previous_of(model), previous_of(last), folder / METRICS, folder / STAGES)
     return [path.name for path in found if path.exists()]
 
 
 def find_model_folder(path: Path) -> Path:
-    """The model folder that a path names: itself, or its `model/` where it is a run folder.
+    """The model folder that a path names: the path itself, or its `model/` if it is a run folder.
 
     Raises NoSuchPath, or CheckpointError for a folder without a model.
     """
@@ -95,9 +95,9 @@ def find_model_folder(path: Path) -> Path:
 
 
 def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl of one kind, "step" or "validation"; [] without the file.
+    """The lines of one kind in metrics.jsonl, "step" or "validation"; [] without the file.
 
-    What is not a record is passed over: a line that a kill cut short.
+    Lines that are not records are skipped: a kill may have cut one short.
     """
     try:
         lines = (run / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()

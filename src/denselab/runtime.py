@@ -1,5 +1,7 @@
-"""Facts about this process and machine: allocator, threads, memory, versions. No torch import here: `keep_freed_memory`
-must run before torch allocates anything."""
+"""Facts about this process and machine: allocator, threads, memory, versions.
+
+No torch import here: `keep_freed_memory` must run before torch allocates anything.
+"""
 
 import ctypes
 import os
@@ -10,8 +12,8 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc malloc.h
 KEEP_BYTES = 2**31 - 1
-CGROUP = Path("/sys/fs/cgroup")  # of a container: its limits; version 2, and `memory` below it version 1
-UNKNOWN_MEMORY = 8 * 2**30  # of a system that does not tell
+CGROUP = Path("/sys/fs/cgroup")  # a container's limits: cgroup version 2; version 1 in `memory` below it
+UNKNOWN_MEMORY = 8 * 2**30  # assumed where the system does not report it
 CORE_PACKAGES = (
     *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
     *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
@@ -19,28 +21,29 @@ CORE_PACKAGES = (
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep freed memory for the next layer; True where it could be told.
+    """Tell glibc's allocator to keep freed memory for the next layer; returns whether it could be told.
 
-    By default each large activation is mapped from the kernel and given back at once, page faults and all; on the CPU that is
-    a good part of a step (docs/benchmarks.md). Memory then stays with the process until it ends.
+    By default each large activation is mapped from the kernel and returned at once, page faults included, which on the
+    CPU is a good part of a step (docs/benchmarks.md). With this setting the memory stays with the process until it
+    ends.
     """
     if not sys.platform.startswith("linux"):
         return False
     try:
         libc = ctypes.CDLL(None)
         return bool(libc.mallopt(M_MMAP_MAX, 0)) and bool(libc.mallopt(M_TRIM_THRESHOLD, KEEP_BYTES))
-    except (OSError, AttributeError):  # another libc
+    except (OSError, AttributeError):  # not glibc
         return False
 
 
 def total_memory() -> int:
-    """Bytes of memory this process may use: the machine's, or its control group's limit where that is lower."""
+    """Bytes of memory this process may use: the machine's, or its control group's limit if that is lower."""
     found = (_machine_memory(), _number(CGROUP / "memory.max"), _number(CGROUP / "memory" / "memory.limit_in_bytes"))
     return min(size for size in found if size is not None)
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: free memory of the machine, or of its control group where that is less."""
+    """Bytes this process may still take: free memory of the machine, or of its control group if that is less."""
     limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
     free = _free_on_machine()
     return max(free if limit is None or used is None else min(free, limit - used), 0)
@@ -51,7 +54,7 @@ def _machine_memory() -> int:
 
 
 def _free_on_machine() -> int:
-    """MemAvailable of Linux; where there is no such count, half of the memory is taken to be free."""
+    """MemAvailable of Linux; elsewhere half of the memory is assumed to be free."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -62,7 +65,7 @@ def _free_on_machine() -> int:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file of the control group; None where there is no such group, or "max"."""
+    """The number in a file of the control group; None where the file is missing or says "max"."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -75,7 +78,7 @@ def cpu_count() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Version of Python, the platform, and every core package; "missing" where one is not installed."""
+    """Versions of Python, the platform and every core package; "missing" for a package that is not installed."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in CORE_PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Named tensors as bytes (safetensors), and the one careful way to read a file of `torch.save`."""
+"""Named tensors as bytes (safetensors), and the only, restricted way to read a file of `torch.save`."""
 
 import re
 import warnings
@@ -18,12 +18,12 @@ from denselab.paths import require_path
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Named tensors as one safetensors document; tensors that share memory are stored each on its own."""
+    """Named tensors as one safetensors document; tensors that share memory are stored separately."""
     return bytes(save_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}))
 
 
 def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
-    """The tensors of `pack_tensors`, on the CPU. Raises CheckpointError that names the source."""
+    """The tensors of `pack_tensors`, on the CPU. Raises CheckpointError naming `source`."""
     try:
         return load_tensors(content)
     except SafetensorError as error:
@@ -31,23 +31,23 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
 
 
 def read_torch_file(path: Path) -> Any:
-    """What `torch.save` wrote to a .pth or .pt file, on the CPU, by torch's restricted reader: tensors and plain containers.
+    """Read a .pth or .pt file of `torch.save` onto the CPU with torch's restricted reader.
 
-    A pickle that calls for anything else is refused before any of it runs. Raises NoSuchPath,
-    CheckpointError that names the file.
+    It takes tensors and plain containers; a pickle that calls for anything else is refused before any of it runs.
+    Raises NoSuchPath, or CheckpointError naming the file.
     """
     require_path(path, "a file of torch.save")
     try:
-        with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; ours is said below
+        with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; our message is below
             warnings.simplefilter("ignore", UserWarning)
-            # a zip is mapped, so that only what is used is read; the format before torch 1.6 cannot be
+            # mapping a zip reads only what is used; the format before torch 1.6 cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError, ...: whatever the bytes provoke
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError, ...: anything the bytes may provoke
         raise CheckpointError(_why_not_torch(path, str(error).strip() or type(error).__name__)) from None
 
 
 def _why_not_torch(path: Path, reason: str) -> str:
-    """One line for what torch said. Its advice to set weights_only=False, which would run the file, is never passed on."""
+    """One line from torch's error, without its advice to set weights_only=False, which would run the file."""
     if wanted := re.search(r"GLOBAL ([\w.]+)", reason):
         return (
             f"{path} is an unsafe pickle: it calls for {wanted[1]}, and nothing of it was run. Save the weights alone "
@@ -55,8 +55,8 @@ def _why_not_torch(path: Path, reason: str) -> str:
         )
     if "weights_only" in reason or reason.startswith("Weights only"):
         return (
-            f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of it was "
-            "run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the file, or use "
-            "safetensors; for a file of another kind, give the right --from"
+            f"{path} is a pickle that the restricted reader does not take, or no file of torch.save at all; nothing of "
+            "it was run. Save the weights alone, torch.save(model.state_dict(), ...), in the environment that made the "
+            "file, or use safetensors; for a file of another kind, give the right `source`"
         )
-    return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; fetch it anew"
+    return f"{path} is not a file of torch.save, or is damaged: {reason.splitlines()[0][:200]}; download it again"

@@ -1,4 +1,4 @@
-"""What passes from the data to the network: pictures, label maps, and how a picture meets a working size."""
+"""What passes from the data to the network: pictures, label maps, and how a picture is fitted to a working size."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,19 @@ Image = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB, 0..255."""
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
-"""(H, W) class indices 0..K-1 of a LabelSpace, with its ignore_index where no class counts."""
+"""(H, W) class indices 0..K-1 of a LabelSpace; ignored pixels hold its ignore_index."""
 
 Fit = Literal["inside", "shrink", "shorter"]
-"""How a picture meets a working size, its aspect kept: enlarged or reduced to the largest size that fits inside; only reduced,
-where it is larger; resized so that its shorter side is the size's shorter side."""
+"""How a picture is fitted to a working size, keeping its aspect ratio.
+
+"inside": enlarged or reduced to the largest size that fits inside
+"shrink": the same, but only reduced, if it is larger
+"shorter": resized so that its shorter side equals the size's shorter side
+"""
 
 
 FilterNormalization = Literal["symmetric", "before", "after", "none"]
-"""How a Gaussian filter K of the dense CRF brings its sums to a common scale; K1 is what it makes of a map of ones.
+"""How a Gaussian filter K of the dense CRF scales its sums; K1 is the filter's output for a map of ones.
 
 "symmetric": K1^-1/2 K K1^-1/2; "before": K K1^-1; "after": K1^-1 K; "none": K itself (docs/crf.md says who uses which).
 """
@@ -28,8 +32,9 @@ FilterNormalization = Literal["symmetric", "before", "after", "none"]
 class Sample:
     """One picture and its labels, at their own resolution.
 
-    image: (H, W, 3) uint8 RGB. labels: (H, W) class indices (see LabelSpace.encode), same H and W.
-    name: unique within the data set; the picture's path below the root, without suffix.
+    name: unique within the data set; the picture's path below the root, without suffix
+    image: (H, W, 3) uint8 RGB
+    labels: (H, W) class indices (see LabelSpace.encode), same H and W
     """
 
     name: str

@@ -15,16 +15,16 @@ from denselab.errors import ShapeError
 from denselab.labels import Colour, LabelSpace
 from denselab.types import Image, LabelMap
 
-IGNORED: Colour = (150, 150, 150)  # for pixels that do not count, where the label table gives them no colour
-WRONG: Colour = (255, 45, 85)  # a red of no street, tissue or field; the colour-blind see it on grey too
+IGNORED: Colour = (150, 150, 150)  # of ignored pixels, if the label table gives them no colour
+WRONG: Colour = (255, 45, 85)  # a red not found in streets, tissue or fields, and visible on grey to the colour-blind
 DIM = 0.5  # brightness of correct pixels in an error map: recognisable, but behind the errors
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 32, 36)
 
-# Dark violet to pale yellow, evenly rising in lightness (anchors of the "magma" scale), so it prints well in grey.
+# Dark violet to pale yellow, rising evenly in lightness (anchors of the "magma" scale), so it prints well in grey.
 HEAT: tuple[Colour, ...] = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 
-# Fonts that hold Korean, Chinese and Japanese on common systems; Pillow's own font is Latin only.
+# Fonts with Korean, Chinese and Japanese on common systems; Pillow's own font is Latin only.
 WIDE_FONTS = (
     "NotoSansCJK-Regular.ttc",
     "NanumGothic.ttf",
@@ -38,7 +38,11 @@ Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def colour_map(labels: LabelMap, label_space: LabelSpace) -> Image:
-    """(H, W, 3) uint8: each pixel in the colour of its class, ignored pixels in theirs. labels: (H, W) class indices."""
+    """Each pixel in the colour of its class, (H, W, 3) uint8; ignored pixels get their own colour.
+
+    labels: (H, W) class indices
+    label_space: the label table
+    """
     table = np.empty((label_space.ignore_index + 1, 3), dtype=np.uint8)
     table[:] = ignore_colour(label_space)
     table[: label_space.num_classes] = label_space.palette
@@ -46,18 +50,19 @@ def colour_map(labels: LabelMap, label_space: LabelSpace) -> Image:
 
 
 def ignore_colour(label_space: LabelSpace) -> Colour:
-    """The colour of ignored pixels: that of the table's first entry with the role ignore, or grey."""
+    """The colour of ignored pixels: that of the table's first entry of role ignore, or grey."""
     return next((entry.colour for entry in label_space.entries if entry.role == "ignore"), IGNORED)
 
 
 def overlay(image: Image, labels: LabelMap, label_space: LabelSpace, alpha: float = 0.5) -> Image:
     """The picture with the colours of the classes laid over it.
 
-    image: (H, W, 3) uint8.
-    labels: (H, W) class indices.
-    alpha: 0 = only the picture, 1 = only the colours.
+    image: (H, W, 3) uint8
+    labels: (H, W) class indices
+    label_space: the label table
+    alpha: 0 shows only the picture, 1 only the colours
 
-    Background and ignored pixels show the picture as it is. Raises ShapeError for two sizes.
+    Background and ignored pixels show the picture unchanged. Raises ShapeError if the sizes differ.
     """
     _same_size(image, labels)
     weights = np.zeros(label_space.ignore_index + 1, dtype=np.float32)
@@ -72,7 +77,14 @@ def overlay(image: Image, labels: LabelMap, label_space: LabelSpace, alpha: floa
 
 
 def error_map(image: Image, truth: LabelMap, prediction: LabelMap, ignore_index: int) -> Image:
-    """Wrong pixels in red on the dimmed grey picture, flat grey where the truth is ignored. All of one height and width."""
+    """Wrong pixels in red on the dimmed grey picture, and flat grey where the truth is ignored.
+
+    image: (H, W, 3) uint8
+    truth, prediction: (H, W) class indices
+    ignore_index: of the truth
+
+    Raises ShapeError if the sizes differ.
+    """
     _same_size(image, truth)
     _same_size(image, prediction)
     grey = np.asarray(PILImage.fromarray(image).convert("L"))
@@ -84,12 +96,16 @@ def error_map(image: Image, truth: LabelMap, prediction: LabelMap, ignore_index:
 
 
 def difference_map(image: Image, first: LabelMap, second: LabelMap) -> Image:
-    """Where two predictions differ: those pixels in red on the dimmed grey picture."""
+    """Pixels where two predictions differ, in red on the dimmed grey picture. Raises ShapeError if the sizes differ."""
     return error_map(image, first, second, ignore_index=-1)
 
 
 def heat_map(values: NDArray[np.floating], low: float = 0.0, high: float = 1.0) -> Image:
-    """(H, W, 3) uint8 from (H, W) numbers: dark violet at `low` to pale yellow at `high`, clipped beyond; NaN is grey."""
+    """Numbers as colours, (H, W, 3) uint8: dark violet at `low` to pale yellow at `high`; NaN is grey.
+
+    values: (H, W)
+    low, high: ends of the scale; values beyond them are clipped
+    """
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     positions = np.linspace(0, 1, len(HEAT))
     anchors = np.array(HEAT, dtype=np.float64)
@@ -126,11 +142,12 @@ def grid(
 ) -> Image:
     """Pictures side by side on white, each fitted into a cell of one size, with its caption below.
 
-    captions: one per picture, or none.
-    columns: if not given, one per picture up to 4.
-    cell_width: pixels; a cell has the proportions of the first picture.
+    captions: one per picture, or none
+    columns: one per picture up to 4, if not given
+    cell_width: pixels; a cell has the proportions of the first picture
+    font_size: pixels
 
-    Raises ShapeError without a picture, or for another number of captions.
+    Raises ShapeError for no pictures, or for another number of captions.
     """
     if not pictures:
         raise ShapeError("a grid needs at least one picture and got none; pass a sequence that is not empty")
@@ -156,7 +173,7 @@ def grid(
 
 
 def fit(picture: Image, width: int, height: int) -> Image:
-    """The picture scaled to fit into width x height, proportions kept: averaged when reduced, in blocks when enlarged."""
+    """The picture scaled to fit into width x height, keeping proportions: averaged if reduced, blocky if enlarged."""
     rows, columns = picture.shape[:2]
     factor = min(width / columns, height / rows)
     size = (max(round(columns * factor), 1), max(round(rows * factor), 1))
@@ -165,7 +182,7 @@ def fit(picture: Image, width: int, height: int) -> Image:
 
 
 def encode_png(picture: Image) -> bytes:
-    """The picture as the content of a PNG file."""
+    """The picture as the bytes of a PNG file."""
     buffer = io.BytesIO()
     PILImage.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -187,7 +204,7 @@ def _font(text: str, size: int) -> Font:
 
 
 def _drawable(text: str, font: Font) -> str:
-    """The text with ? for what cannot be drawn: Pillow without FreeType has only a Latin-1 bitmap font and raises otherwise."""
+    """The text with ? for what cannot be drawn: without FreeType, Pillow has only a Latin-1 font and raises."""
     return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")
 
 
@@ -197,7 +214,10 @@ def _text_width(text: str, size: int) -> int:
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, anchor: str) -> None:
-    """Draw text with its left middle ("lm") or its middle ("mm") at a point; measured, as bitmap fonts have no anchors."""
+    """Draw text with its left middle ("lm") or its middle ("mm") at a point.
+
+    The position is computed from the text's box, because bitmap fonts have no anchors.
+    """
     font = _font(text, size)
     text = _drawable(text, font)
     left, top, right, bottom = font.getbbox(text)
@@ -206,7 +226,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: 
 
 
 def _shorten(text: str, width: int, size: int) -> str:
-    """The text; where it is wider than `width`, its end after an ellipsis, because the end of a path tells more."""
+    """The text, cut to `width`: it keeps its end after an ellipsis, because the end of a path says more."""
     if _text_width(text, size) <= width:
         return text
     while len(text) > 1 and _text_width("..." + text, size) > width:

@@ -108,8 +108,8 @@ def test_a_place_that_cannot_be_written_costs_the_sheet_alone(scenes: Path, caps
 def test_defaults_are_told_in_the_help():
     """rich took `[default: all cores]` for markup and printed "Threads ."."""
     told = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
-    assert "Default: all cores." in told
-    assert "Default: denselab-check/NAME." in told
+    assert "Threads. [default: (all cores)]" in told
+    assert "[default: (denselab-check/NAME)]" in told
 
 
 def test_a_folder_of_several_data_sets_is_checked_one_by_one(

@@ -1,6 +1,8 @@
 """Messages of the library name arguments; the command line shows them as the flags of its command."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ from denselab.cli.main import app
 from denselab.cli.messages import flags_of, with_flags
 
 ROOT = Path(denselab.__file__).parent
-ROOMS = ("api.py", "config", "losses", "memory.py", "training")
+ROOMS = [
+    path.name
+    for path in sorted(ROOT.iterdir())
+    if path.name not in ("cli", "__pycache__") and (path.is_dir() or path.suffix == ".py")
+]
 
 
 def test_arguments_become_the_flags_of_the_command() -> None:
@@ -28,10 +34,38 @@ def test_commands_in_groups_and_no_command() -> None:
     assert flags_of(group, []) == {}
 
 
-@pytest.mark.parametrize("room", ["api.py", "config", "losses", "memory.py", "training"])
+def strings_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The strings of a file with their lines, docstrings left out; what an f-string fills in is "{}"."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped.update(map(id, node.values))
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.lineno, node.value
+
+
+def flags_in(text: str) -> list[str]:
+    """The flags in a message. A whole command line may stand in one; `--name:` and `var(--name)` are CSS."""
+    if text.startswith("denselab "):
+        return []
+    text = re.sub(r"`denselab [^`]*`|var\([^)]*\)", "", text)
+    return re.findall(r"(?:^|[ (])(--[a-z][a-z-]*)(?![a-z-]*[:a-z])", text) if " " in text else []
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_library_names_no_flag(room: str) -> None:
     """`dl.train` answered "choose another --out", which is no Python; a whole command line may stand in a message."""
     files = [ROOT / room] if room.endswith(".py") else sorted((ROOT / room).rglob("*.py"))
-    for path in files:
-        text = re.sub(r"`denselab [^`]*`", "", path.read_text(encoding="utf-8"))
-        assert not (found := re.findall(r"[ (]--[a-z][a-z-]*", text)), f"{path.name}: {found}"
+    found = {
+        f"{path.name}:{line}": flags for path in files for line, text in strings_of(path) if (flags := flags_in(text))
+    }
+    assert not found
+
+
+def test_flags_are_found() -> None:
+    assert flags_in("give --classes N, or another --model") == ["--classes", "--model"]
+    assert flags_in("`denselab train DATA --out RUN --resume` continues") == []
+    assert flags_in(":root { --paper: #fff; color: var(--ink); }") == []
+    assert flags_in("--always") == [], "an argument for another program"

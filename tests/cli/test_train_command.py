@@ -1,6 +1,7 @@
 """`denselab train`: its flags are `dl.train`'s arguments, KEY=VALUE words reach every setting, and wrong ones are refused."""
 
 import inspect
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -84,3 +85,33 @@ def test_a_time_without_its_unit_is_asked_for_it(time: str, units: str) -> None:
     assert isinstance(asked.exception, ConfigError)
     assert asked.exception.exit_code == 2
     assert units in str(asked.exception)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("streets", "streets-deeplabv3plus"),
+        ("streets/", "streets-deeplabv3plus"),
+        ("streets/data.yaml", "streets-deeplabv3plus"),
+        ("streets/../streets", "streets-deeplabv3plus"),
+        ("synthetic", "synthetic-deeplabv3plus"),
+        ("synthetic:20", "synthetic-20-deeplabv3plus"),
+        ("/", "data-deeplabv3plus"),
+    ],
+)
+def test_a_run_is_named_by_its_data_and_its_network(
+    data: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`denselab train /` was runs/-deeplabv3plus."""
+    monkeypatch.chdir(tmp_path)
+    assert command._free_run_folder(Settings(data=data), False).name == name
+
+
+def test_a_run_of_the_folder_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    streets = tmp_path / "streets"
+    streets.mkdir()
+    monkeypatch.chdir(streets)
+    for number in ("", "-2", "-3"):
+        run = command._free_run_folder(Settings(data=".", model="unet"), False)
+        assert run == tmp_path / "runs" / f"streets-unet{number}"
+        run.mkdir(parents=True)

@@ -89,7 +89,7 @@ def test_a_new_score_layer_for_other_classes(weights: Path, tmp_path: Path, caps
 
 def test_imagenet_weights_need_a_number_of_classes(tmp_path: Path) -> None:
     torch.save(torchvision.models.mobilenet_v3_large(weights=None).features.state_dict(), tmp_path / "imagenet.pth")
-    with pytest.raises(CheckpointError, match="number of classes is unclear.*give --classes N"):
+    with pytest.raises(CheckpointError, match="number of classes is unclear.*give `classes` N"):
         convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out")
     done = convert_file(tmp_path / "imagenet.pth", "torchvision", LRASPP, tmp_path / "out", classes=4)
     assert all(name.startswith("classifier.") for name in done.untouched)

@@ -1,4 +1,4 @@
-"""Caffe's files of the sheets: names and shapes at full size, and the arithmetic on thin networks.
+"""Caffe's released files: names and shapes at full size, and the arithmetic on thin networks.
 
 The reference is Caffe's own computation written with torch.nn.functional: BGR pictures 0..255 minus the mean.
 """
@@ -135,7 +135,9 @@ def v2_vgg() -> Shapes:
 
 
 def v2_resnet(width: int = 64, classes: int = 21) -> Shapes:
-    """deeplab.md 2.2, with Caffe's BatchNorm (mean, variance, factor) and Scale beside each convolution."""
+    """DeepLab v2's ResNet-101 release, with Caffe's BatchNorm (mean, variance, factor) and Scale beside each
+    convolution.
+    """
     blocks = {
         2: ["a", "b", "c"],
         3: ["a", "b1", "b2", "b3"],
@@ -268,7 +270,7 @@ def test_bvlc_googlenet_fills_the_whole_encoder() -> None:
 def test_learnable_numbers_of_fcn8s_are_the_sheet_s() -> None:
     shapes = FULL["fcn8s-heavy-pascal"][2]
     total = sum(int(np.prod(s)) for arrays in shapes.values() for s in arrays)
-    assert total == 134_489_759, "fcn.md, section 1: with the dense kernels"
+    assert total == 134_489_759, "fcn8s-heavy-pascal with its dense kernels"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +358,7 @@ def thin_fcn8s_file() -> dict[str, list[np.ndarray]]:
 
 
 def caffe_fcn8s(w: dict[str, list[np.ndarray]], x: Tensor) -> Tensor:
-    """voc-fcn8s/net.py in the order of its lines; crop offsets 5, 9, 31 as in fcn.md, section 1."""
+    """The release's voc-fcn8s/net.py, line by line, with its crop offsets 5, 9 and 31."""
     size = x.shape[-2:]
 
     def t(name: str) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""DeepLab v3+'s TensorFlow weights: names and counts of the sheet, layouts against a direct computation in TF's own."""
+"""DeepLab v3+'s TensorFlow weights: the release's names and counts, layouts against a computation in TF's own."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def separable(scope: str, incoming: int, out: int) -> Shapes:
 
 
 def xception65() -> Shapes:
-    """deeplab.md 4.2 and 4.4, row by row."""
+    """The variables of the release's core/xception.py, row by row."""
     shapes = normed("xception_65/entry_flow/conv1_1", "weights", (3, 3, 3, 32))
     shapes |= normed("xception_65/entry_flow/conv1_2", "weights", (3, 3, 32, 64))
     before = 64
@@ -107,12 +107,12 @@ def filled(shapes: Shapes) -> Variables:
 
 @pytest.mark.parametrize(
     ("model", "shapes", "variables", "values"),
-    [  # deeplab.md 4.3: 732 variables, 41,258,213 values; 2,146,645 for the light one
+    [  # the released checkpoints: 732 variables, 41,258,213 values; 2,146,645 for the light one
         ("deeplabv3plus_xception65", xception65() | head(21), 732, 41_258_213),
         ("deeplabv3plus_mobilenetv2", mobilenetv2(21), None, 2_146_645),
     ],
 )
-def test_names_shapes_and_counts_of_the_sheet(model: str, shapes: Shapes, variables: int | None, values: int) -> None:
+def test_names_shapes_and_counts_of_the_release(model: str, shapes: Shapes, variables: int | None, values: int) -> None:
     with torch.device("meta"):
         skeleton = create_model(model, 2)
     extra = {"global_step": np.float32(1)[None], "xception_65/x/weights/Momentum": np.ones((1, 1, 1, 1), "f4")}
@@ -176,7 +176,7 @@ def tf_norm(x: np.ndarray, values: Variables, scope: str, eps: float = 1e-3) -> 
 
 
 def thin(shapes: Shapes, own: dict[str, torch.Tensor], skeleton: SegmentationModel) -> Shapes:
-    """The sheet's names with the shapes that a thin network has."""
+    """The release's names with the shapes of a thin network."""
     found = {}
     for name, shape in shapes.items():
         scope, _, leaf = name.rpartition("/")
@@ -188,7 +188,7 @@ def thin(shapes: Shapes, own: dict[str, torch.Tensor], skeleton: SegmentationMod
 
 
 def test_the_first_layers_equal_a_computation_in_tensorflow_s_layout() -> None:
-    """conv1_1 (stride 2), conv1_2 and the first separable convolution: full, depthwise and pointwise kernels, eps 1e-3."""
+    """conv1_1 (stride 2), conv1_2, first separable convolution: full, depthwise and pointwise kernels, eps 1e-3."""
     torch.manual_seed(0)
     model = DeepLabV3Plus(Xception(65, thin=16), 3, channels=16).eval()
     values = filled(thin(xception65() | head(3), model.state_dict(), model))

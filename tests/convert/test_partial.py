@@ -143,7 +143,7 @@ def test_a_deeper_network_s_file_is_refused() -> None:
         state = torchvision.models.resnet101().state_dict()
     reading, _ = map_state(state, on_meta("deeplabv3", 2))
     with pytest.raises(
-        CheckpointError, match=r"not in the network: layer3\.6\.conv1\.weight .*choose another --model, --encoder"
+        CheckpointError, match=r"not in the network: layer3\.6\.conv1\.weight .*choose another `model`, `encoder`"
     ):
         anew("deeplabv3", reading)
 

@@ -27,7 +27,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def thin_vgg(width: int = 4) -> nn.Sequential:
-    """torchvision's VGG-16, channel by channel a hundredth: features, 7x7 pool, three linear layers with dropout."""
+    """torchvision's VGG-16 with a hundredth of the channels: features, 7x7 pool, three linear layers with dropout."""
     thin = [v if v == "M" else width for v in cfgs["D"]]
     hidden = [nn.Linear(width * 49, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 16), nn.ReLU(), nn.Dropout()]
     model = nn.Sequential(
@@ -37,7 +37,7 @@ def thin_vgg(width: int = 4) -> nn.Sequential:
 
 
 def thin_alexnet(width: int = 4) -> nn.Sequential:
-    """torchvision's AlexNet with few channels, the convolutions' padding included."""
+    """torchvision's AlexNet with few channels, including the convolutions' padding."""
     features = [
         *(nn.Conv2d(3, width, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(width, width, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -51,7 +51,7 @@ def thin_alexnet(width: int = 4) -> nn.Sequential:
 
 
 def awake(model: Network) -> Network:
-    """He initialisation, biases and statistics that are not zero: scores that depend on the picture."""
+    """He initialisation, with nonzero biases and statistics, so that scores depend on the picture."""
     torch.manual_seed(0)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -125,7 +125,7 @@ def test_without_padding_each_cell_is_the_classifier_on_its_window(
             rows, columns = model.window_of(row, column)
             close(cells[:, :, row, column], classifier(picture[..., rows, columns]))
     with pytest.raises(ShapeError, match="grid"):
-        convolutionalize(classifier, field - 1)  # a pixel less, and the last cell of the head's grid is missing
+        convolutionalize(classifier, field - 1)  # with one pixel less, the last cell of the head's grid is missing
 
 
 @settings(max_examples=30)
@@ -138,7 +138,7 @@ def test_without_padding_each_cell_is_the_classifier_on_its_window(
 def test_any_unpadded_stack_slides(
     kernels: list[tuple[int, int]], pooled: int | tuple[int, int] | None, more: tuple[int, int], spare: int
 ) -> None:
-    """Kernels and strides at random; a head over the whole grid of 4x4 cells, or over an adaptive pool of it.
+    """Random kernels and strides; a head over the whole grid of 4x4 cells, or over an adaptive pool of it.
 
     Spare pixels that no cell of the window sees (227 instead of 224) change nothing.
     """
@@ -166,8 +166,8 @@ def test_any_unpadded_stack_slides(
 def test_with_padding_a_cell_is_the_classifier_in_its_surroundings() -> None:
     """VGG-16 reaches 404 pixels, 90 on each side of its window of 224.
 
-    Run alone, a window sees zeros there and scores otherwise; in two pictures that agree on these 404 pixels and nowhere
-    else, the cell is the same.
+    Run alone, a window sees zeros there and scores differently. In two pictures that agree on these 404 pixels and
+    nowhere else, the cell is the same.
     """
     classifier = thin_vgg()
     model = convolutionalize(classifier)
@@ -190,8 +190,11 @@ def test_with_padding_a_cell_is_the_classifier_in_its_surroundings() -> None:
 
 
 def test_the_work_of_overlapping_windows_is_shared() -> None:
-    """A 500x500 picture has 9x9 windows of 224 at stride 32; FCN, section 3.1: 22 ms for the map of AlexNet against
-    1.2 ms for one of its windows, more than five times faster than window by window."""
+    """A 500x500 picture has 9x9 windows of 224 at stride 32.
+
+    FCN, section 3.1: 22 ms for the map of AlexNet against 1.2 ms for one of its windows, more than five times faster
+    than window by window.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -219,7 +222,7 @@ def test_a_linear_layer_slides_alike_as_matrix_product_and_as_convolution(
 
 
 def test_squeeze_and_excitation_keeps_its_view_of_the_whole_map() -> None:
-    """Converted, the same at the training size; `borders` says that cells of larger maps see all of it."""
+    """It is converted and equal at the training size; `borders` says that cells of larger maps see all of the map."""
     model = convolutionalize(timm.create_model("test_efficientnet").eval())
     assert any("looks at the whole map" in reason for reason in model.borders)
     plain = convolutionalize(torchvision.models.resnet18().eval())
@@ -227,7 +230,7 @@ def test_squeeze_and_excitation_keeps_its_view_of_the_whole_map() -> None:
 
 
 class Functional(nn.Module):
-    """A head written in functions, with normalisation and softmax; asks for its batch size as many do."""
+    """A head written in functions, with normalisation and softmax; it asks for its batch size, as many do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,7 +264,7 @@ def test_softmax_goes_over_the_classes(last: nn.Module) -> None:
 
 
 def test_the_classifier_is_left_as_it_is() -> None:
-    """Its layers, mode and weights; the copy has weights of its own, under the same names."""
+    """Its layers, mode and weights stay; the copy has its own weights, under the same names."""
     classifier = thin_alexnet().train()
     before = copy.deepcopy(classifier.state_dict())
     model = convolutionalize(classifier, 224)
@@ -284,7 +287,7 @@ def test_dropout_is_kept() -> None:
 
 
 class Tuple(nn.Module):
-    """Gives more than scores."""
+    """Returns more than scores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,9 +355,9 @@ def small_swin(version: str) -> nn.Module:
     ids=["swin", "swin v2", "maxvit", "vit"],
 )
 def test_transformers_are_refused_with_the_operation(make: Callable[[], nn.Module], message: str) -> None:
-    """torchvision's Swin was taken, with empty `borders`, and its cell (1, 1) was 0.29 off its window's score of 1.6:
+    """torchvision's Swin was accepted with empty `borders`; its cell (1, 1) was 0.29 off its window's score of 1.6.
 
-    the rolled windows were a function that the search for padding did not know.
+    The windows were rolled by a function that the search for padding did not know.
     """
     with torch.device("meta"):
         classifier = make()
@@ -380,7 +383,7 @@ def shuffled(x: Tensor) -> Tensor:
 
 
 def changed_in_place(x: Tensor) -> Tensor:
-    """timm's normalizer-free networks do so; the step has a result that nobody uses, and was taken out with the sizes."""
+    """timm's normalizer-free networks do so; the step's result is unused, and the step was removed with the sizes."""
     x.mul_(x.sigmoid() - 2)
     return x
 
@@ -434,20 +437,20 @@ def test_steps_that_keep_positions_apart_slide(step: Callable[[Tensor], Tensor],
     ],
 )
 def test_steps_that_mix_positions_are_refused(step: Callable[[Tensor], Tensor], message: str) -> None:
-    """Each with its name: what is not known to be local is not taken."""
+    """Each by name: a step that is not known to be local is not accepted."""
     with pytest.raises(ShapeError, match=message):
         convolutionalize(Step(step).eval(), 12)
 
 
 class Rolled(nn.Conv2d):
-    """A convolution by its class, and something else by what it does."""
+    """A convolution by its class, but something else by what it does."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(torch.roll(input, 1, 3))
 
 
 class Cosine(nn.Linear):
-    """A linear layer by its class only: it would lose its normalisation as a convolution."""
+    """A linear layer only by its class: as a convolution it would lose its normalisation."""
 
     def forward(self, input: Tensor) -> Tensor:
         return nn.functional.linear(nn.functional.normalize(input), self.weight)
@@ -468,7 +471,7 @@ def test_layers_are_known_by_what_they_do(layers: tuple[nn.Module, ...], message
 
 
 def test_a_look_at_the_whole_map_in_functions_is_a_border() -> None:
-    """Gates by a mean without kept dimensions; normalisation with the numbers of the picture at hand."""
+    """Gates by a mean without kept dimensions; normalisation with the numbers of the current picture."""
     gated = convolutionalize(Step(lambda x: x * x.mean((2, 3)).sigmoid()[:, :, None, None]).eval(), 12)
     assert gated.borders == ("mean: looks at the whole map",)
     normed = convolutionalize(head(nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(144, 2)), 8)

@@ -1,4 +1,4 @@
-"""The class heatmap: probabilities per cell, and the colours laid where the cells are."""
+"""The class heatmap: probabilities per cell, and colours placed where the cells are."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ WINDOW = 16
 
 @pytest.fixture(scope="module")
 def model() -> FullyConvolutional:
-    """Two classes: class 1 is the redness of the window, one window for every 8 pixels."""
+    """Two classes, of which class 1 is the redness of the window; one window for every 8 pixels."""
     conv = nn.Conv2d(3, 1, 8, stride=8)
     linear = nn.Linear(4, 2)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_the_overlay_is_brightest_on_the_thing(model: FullyConvolutional, pictur
 
 
 def test_between_cells_it_is_linear_and_beyond_them_it_stays(model: FullyConvolutional) -> None:
-    """Cells whose heat is their column: at pixel x it is (x - 7.5) / 8, cut at the outermost cells."""
+    """The heat of each cell is its column: at pixel x it is (x - 7.5) / 8, cut at the outermost cells."""
     heat = np.tile(np.arange(9, dtype=np.float32), (5, 1))
     grey = np.zeros((48, 80, 3), np.uint8)
     shown = heatmap_overlay(grey, heat, model, alpha=1.0, high=8.0)[20].astype(int).sum(axis=1)

@@ -32,7 +32,7 @@ def settings_of(p: Parameters) -> CRFSettings:
 
 
 def reference(logits: Tensor, image: Tensor, p: Parameters, compatibility: np.ndarray | None = None) -> np.ndarray:
-    """Marginals (K, N) by denselab.crf.exact."""
+    """Marginals (K, N) from denselab.crf.exact."""
     picture = image.permute(1, 2, 0).to(torch.uint8).numpy()
     matrix = np.ones((K, K)) - np.eye(K) if compatibility is None else compatibility
     terms = [
@@ -44,7 +44,7 @@ def reference(logits: Tensor, image: Tensor, p: Parameters, compatibility: np.nd
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_exact_equals_the_definition(name: str) -> None:
-    """All four presets, so "after", "symmetric" and "none"; in float64 only rounding is left."""
+    """All four presets, so "after", "symmetric" and "none"; in float64 only rounding remains."""
     logits, images = scene()
     layer = CRFRNN(K, settings_of(PRESETS[name]), "exact").double().eval()
     marginals = layer(logits, images)[0].exp().detach().reshape(K, -1).numpy()
@@ -63,7 +63,7 @@ def test_exact_with_a_full_compatibility_before_filtering() -> None:
 
 
 def test_the_compatibility_acts_from_neighbour_to_label() -> None:
-    """compatibility[0, 1]: label 0 pays for pixels likely of label 1, not the other way round."""
+    """compatibility[0, 1]: label 0 pays for pixels likely to have label 1, not the other way round."""
     logits, images = torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1)
     layer = CRFRNN(2, CRFSettings(iterations=1, test_iterations=1, w1=1.0, w2=0.0)).eval()
     with torch.no_grad():
@@ -191,6 +191,6 @@ def test_weights_that_are_learnt_may_begin_below_zero() -> None:
 
 
 def test_the_settings_of_a_run_begin_with_the_layers_own() -> None:
-    """The numbers stand in TrainConfig too, which lies below the layer: they must not part."""
+    """The numbers are in TrainConfig too, which lies below the layer, and the two must stay equal."""
     given = {f"crf_{name}": value for name, value in asdict(CRFSettings()).items()}
     assert given.items() <= {name: field.default for name, field in TrainConfig.model_fields.items()}.items()

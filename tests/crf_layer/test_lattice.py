@@ -27,8 +27,11 @@ def test_weights_are_barycentric_and_each_corner_is_one_vertex(d: int) -> None:
 
 
 def test_one_point_by_hand() -> None:
-    """At the origin, which is a vertex, all weight is on it. Blurring takes half along each direction; the d + 1 steps forward
-    lead around the simplex and back, so it has 1 + 2^-(d + 1) of its value at the end, over 1 + 2^-d."""
+    """At the origin, which is a vertex, all weight is on that vertex.
+
+    Blurring takes half along each direction; the d + 1 steps forward lead around the simplex and back, so it has
+    1 + 2^-(d + 1) of its value at the end, over 1 + 2^-d.
+    """
     for d in (1, 2, 5):
         lattice = build_lattice(torch.zeros(1, 1, d, dtype=torch.float64))
         value = lattice_filter(torch.full((1, 1), 3.0, dtype=torch.float64), lattice)
@@ -47,7 +50,7 @@ def test_neighbours_are_mutual() -> None:
 
 @pytest.mark.parametrize(("d", "number", "tolerance"), [(1, 4000, 0.05), (2, 6000, 0.08), (5, 6000, 0.35)])
 def test_it_is_a_gaussian_sum_times_its_constant(d: int, number: int, tolerance: float) -> None:
-    """Over smooth values; in many dimensions few points lie near each, and the lattice is coarse. Mean error, relative."""
+    """Mean relative error over smooth values; in many dimensions few points are close, and the lattice is coarse."""
     features = points(number, d, 3.0)
     values = torch.sin(features[0].sum(1, keepdim=True)) + 2
     expected = exact_filter(features, lattice_constant(d))(values)
@@ -56,7 +59,7 @@ def test_it_is_a_gaussian_sum_times_its_constant(d: int, number: int, tolerance:
 
 
 def test_the_gradient_is_the_transposed_filter() -> None:
-    """<F x, y> = <x, F' y>, with F' what autograd applies; and F is not symmetric itself, so a backward by F would fail."""
+    """<F x, y> = <x, F' y>, where autograd applies F'; F is not symmetric itself, so a backward by F would fail."""
     features = points(80, 3, 3.0)
     lattice = build_lattice(features)
     x, y = (torch.randn(80, 2, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in (1, 2))
@@ -70,7 +73,7 @@ def test_the_gradient_is_the_transposed_filter() -> None:
 
 
 def test_other_pictures_of_a_batch_change_nothing() -> None:
-    """Even where theirs are far away, so that keys have other units."""
+    """Even if theirs are far away, so that keys have other units."""
     features = points(500, 2, 5.0)
     values = torch.rand(500, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     alone = lattice_filter(values, build_lattice(features))

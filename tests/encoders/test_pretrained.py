@@ -1,4 +1,4 @@
-"""Where ImageNet weights come from, without a network: a cache in the hub's own layout, packages, files, a hub of our own."""
+"""Where ImageNet weights come from, offline: a cache in the hub's layout, packages, files, a fake hub."""
 
 import hashlib
 from importlib.metadata import Distribution, PackageNotFoundError
@@ -18,7 +18,7 @@ LITE0 = "tf_efficientnet_lite0"
 
 
 class Hub:
-    """A hub that counts what it is asked for. answer: a file of it, or why it gives none."""
+    """A hub that counts its requests. answer: a file, or the reason why there is none."""
 
     def __init__(self, answer: Path | str) -> None:
         self.answer = answer
@@ -53,7 +53,7 @@ def test_no_looks_nowhere() -> None:
 
 @pytest.mark.parametrize("pretrained", ["auto", "yes"])
 def test_the_cache_comes_first(pretrained: str, no_hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also before a package."""
+    """Before a package too."""
     path = in_cache(no_hub, "timm/tf_efficientnet_lite0.in1k", LITE0)
     found = find_weights(LITE0, pretrained)
     assert found is not None
@@ -82,7 +82,7 @@ def test_the_hub_comes_last(pretrained: str, online: Path, tmp_path: Path) -> No
 
 
 def test_auto_asks_the_hub_once_in_a_process_and_says_so(online: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every network of a process without a network looked up the hub's name again, six seconds each, without a word."""
+    """Offline, every network of a process looked up the hub's name again, six seconds each, without saying so."""
     hub = Hub("no answer within 6 s")
     assert find_weights("test_resnet", "auto", hub) is None
     said = capsys.readouterr().err.splitlines()

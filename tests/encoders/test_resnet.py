@@ -1,4 +1,4 @@
-"""ResNet-50/101 as the releases have it: counts, sizes, dilation of every rule, torchvision's arithmetic, timm's files."""
+"""ResNet-50/101 as the releases have it: counts, sizes, every dilation rule, torchvision's arithmetic, timm's files."""
 
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ def dilations(resnet: ResNet, stage: int) -> list[int]:
 
 
 def strides(resnet: ResNet, which: str) -> list[int]:
-    """Of the first block of each stage; the others never have any."""
+    """Strides of the first block of each stage; the others must have none."""
     for stage in range(1, 5):
         assert all(layer.stride == (1, 1) for layer in convolutions(resnet, stage, which)[1:])
     return [convolutions(resnet, stage, which)[0].stride[0] for stage in range(1, 5)]
 
 
 def test_parameters() -> None:
-    """reference: torchvision_weights.md, section 1."""
+    """Those of torchvision's resnet50 and resnet101 without fc."""
     assert parameters(on_meta(50)) == 23_508_032
     assert parameters(on_meta(101)) == 42_500_160
 
@@ -50,8 +50,8 @@ def test_parameters() -> None:
 @pytest.mark.parametrize(
     ("size", "output_stride", "sides"),
     [
-        (520, 8, (260, 130, 65, 65, 65)),  # torchvision_weights.md, section 2
-        (321, 8, (161, 81, 41, 41, 41)),  # deeplab.md, section 2.2
+        (520, 8, (260, 130, 65, 65, 65)),  # torchvision's size for segmentation
+        (321, 8, (161, 81, 41, 41, 41)),  # DeepLab v2's size for training
         (513, 8, (257, 129, 65, 65, 65)),
         (513, 16, (257, 129, 65, 33, 33)),
         (513, 32, (257, 129, 65, 33, 17)),
@@ -66,7 +66,7 @@ def test_the_size_table(size: int, output_stride: int, sides: tuple[int, ...]) -
 
 
 def test_ceil_pool_rounds_up_as_caffe() -> None:
-    """From 321 both give 81; from 320 (stem 160) Caffe keeps the last window that begins inside, torchvision drops it."""
+    """At 321 both give 81; at 320 (stem 160) Caffe keeps the last window that begins inside, torchvision drops it."""
     for size, ceil, expected in ((321, True, 81), (321, False, 81), (320, True, 81), (320, False, 80)):
         maps = on_meta(50, output_stride=8, ceil_pool=ceil)(torch.empty(1, 3, size, size, device="meta"))
         assert maps["layer1"].shape[-1] == expected
@@ -104,7 +104,7 @@ def test_where_the_strides_are() -> None:
 
 
 def shaken(module: nn.Module) -> nn.Module:
-    """Running statistics and gains that are not 0 and 1, in evaluation mode: a forgotten norm shows."""
+    """Running statistics and gains other than 0 and 1, in evaluation mode, so that a forgotten norm shows."""
     torch.manual_seed(1)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -194,7 +194,7 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_deeper_net_are_refused(tmp_path: Path) -> None:
-    """They hold everything that the shallower one asks for, and more."""
+    """They hold everything that the shallower network asks for, and more."""
     state = {n: torch.zeros(t.shape) for n, t in on_meta(50).state_dict().items()}
     save_file(state | {"layer3.6.conv1.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"holds layer3.6.conv1.weight.*depth"):

@@ -30,7 +30,7 @@ def test_maps_by_stride(name: str, output_stride: int | None, strides: list[int]
     with torch.no_grad():
         maps = encoder(torch.randn(2, 3, 37, 53))
     step = strides[-1]
-    rows, columns = (max(-(-side // step), 2) * step for side in (37, 53))  # padded to whole cells, two at least
+    rows, columns = (max(-(-side // step), 2) * step for side in (37, 53))  # padded to whole cells, at least two
     assert {s: tuple(x.shape) for s, x in maps.items()} == {
         s: (2, encoder.channels[s], rows // s, columns // s) for s in strides
     }
@@ -44,7 +44,7 @@ def test_two_maps_of_one_stride_the_deepest_counts() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 2)])
 def test_one_tiny_picture_trains(size: tuple[int, int]) -> None:
-    """Two cells at least at the largest stride: a 1x1 picture leaves batch normalisation four values per channel."""
+    """At least two cells at the largest stride: a 1x1 picture leaves batch normalisation four values per channel."""
     encoder = TimmEncoder("test_resnet").train()
     deepest = encoder(torch.randn(1, 3, *size))[32]
     assert deepest.shape[-2] * deepest.shape[-1] >= 4
@@ -91,7 +91,7 @@ def test_required_strides() -> None:
 
 
 def test_weights_of_a_classifier_arrive(tmp_path: Path) -> None:
-    """The file that timm publishes holds the whole classifier; the encoder takes what it has."""
+    """timm publishes a file with the whole classifier; the encoder takes the part it has."""
     torch.manual_seed(3)
     classifier = timm.create_model("test_resnet").eval()
     save_file(classifier.state_dict(), tmp_path / "model.safetensors")
@@ -102,7 +102,7 @@ def test_weights_of_a_classifier_arrive(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_named() -> None:
-    """timm loads a backbone's weights leniently: of a file in other names nothing arrived, and nothing was said."""
+    """timm loads a backbone's weights leniently: a file with other names had no effect, and nothing was said."""
     origin = Origin("file w.pth", "0" * 64)
     renamed = {f"module.{name}": tensor for name, tensor in timm.create_model("test_resnet").state_dict().items()}
     with pytest.raises(

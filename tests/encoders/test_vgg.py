@@ -57,7 +57,7 @@ def test_pools_are_modules_without_names_in_the_state() -> None:
 
 @pytest.mark.parametrize("size", [(32, 64), (37, 53)])
 def test_indices_lead_back_to_the_maxima(size: tuple[int, int]) -> None:
-    """Unpooling with the switches puts each maximum of pool5 to where it was before the pool; elsewhere is zero."""
+    """Unpooling with the switches puts each maximum of pool5 where it was before the pool; the rest is zero."""
     torch.manual_seed(0)
     trunk = VGG16(blocks=THIN, return_indices=True).eval()
     trunk.requires_grad_(False)
@@ -77,7 +77,7 @@ def test_indices_lead_back_to_the_maxima(size: tuple[int, int]) -> None:
 
 
 def test_a_pixel_moves_the_cells_that_the_grid_names() -> None:
-    """The strongest reaction of pool3 to one bright pixel lies in the cell whose centre is nearest to it."""
+    """pool3's strongest response to one bright pixel lies in the cell whose centre is nearest to it."""
     trunk = VGG16(1, blocks=((1, 1), (1, 1), (1, 1, 1), (1,), (1,)))
     for p in trunk.parameters():
         torch.nn.init.constant_(p, 1.0 if p.ndim == 4 else 0.0)
@@ -93,7 +93,7 @@ def thin_state(names: str) -> dict[str, Tensor]:
     """A file of ImageNet weights for the thin net, in the layer names of timm or of torchvision."""
     torch.manual_seed(1)
     trunk = VGG16(blocks=THIN)
-    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # reference/torchvision_weights.md, section 6
+    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # torchvision's vgg16: the convolutions in `features`
     state = {}
     convolutions = [layer for layer in trunk.children() if isinstance(layer, nn.Conv2d)]
     for number, conv in zip(numbers, convolutions, strict=True):
@@ -127,7 +127,7 @@ def test_imagenet_weights_arrive(names: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", ["timm", "torchvision"])
 def test_convolutions_by_name(names: str, tmp_path: Path) -> None:
-    """Both names' files give the same tensors, fully connected layers as convolutions."""
+    """Files with either names give the same tensors, with fully connected layers as convolutions."""
     state = thin_state(names)
     save_file(state, tmp_path / "model.safetensors")
     found = vgg_convolutions(read_weights(tmp_path / "model.safetensors"))

@@ -1,4 +1,4 @@
-"""Files of weights: what is read, and what is refused without running it."""
+"""Weight files: what is read, and what is refused without running it."""
 
 import hashlib
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_tensors_and_origin(name: str, tmp_path: Path) -> None:
 
 
 class Opener:
-    """A pickle that makes a file as soon as it is read."""
+    """A pickle that creates a file as soon as it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

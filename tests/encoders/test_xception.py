@@ -1,4 +1,4 @@
-"""The modified Xception as released: the whole layer table at 513, counts, places of ReLU, eps, names, low-level tap."""
+"""The modified Xception as released: layer table at 513, counts, places of ReLU, eps, names, low-level tap."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from denselab.encoders.xception import Xception, XceptionUnit
 from denselab.errors import ConfigError
 from denselab.inspection.table import layer_table
 
-# deeplab.md, section 4.2: channels of the separable convolutions, stride, rate, output side at 513
+# The release (core/xception.py): channels of the separable convolutions, stride, rate, output side at 513
 ENTRY_AND_EXIT = {
     16: {
         "entry_flow.block1": ((128, 128, 128), 2, 1, 129),
@@ -106,7 +106,7 @@ def test_the_names_count_the_layers() -> None:
 
 
 def test_moving_statistics_of_xception_65() -> None:
-    """Two values per normalised channel; with ASPP and decoder they are the 202,800 of section 4.3."""
+    """Two values per normalised channel; with ASPP and decoder they are the released checkpoint's 202,800."""
     trunk = on_meta(65)
     values = sum(b.numel() for n, b in trunk.named_buffers() if "running" in n)
     aspp_and_decoder = 2 * (5 * 256 + 3 * 2048 + 256 + 48 + 304 + 256 + 256 + 256)
@@ -114,7 +114,7 @@ def test_moving_statistics_of_xception_65() -> None:
 
 
 def test_xception_71_has_two_more_entry_blocks() -> None:
-    """From the release's source; nothing was published to compare the count with."""
+    """From the release's source; no count was published to compare with."""
     maps = on_meta(71)(torch.empty(1, 3, 513, 513, device="meta"))
     sides = {name.removeprefix("entry_flow."): (x.shape[1], x.shape[-1]) for name, x in maps.items() if "entry" in name}
     assert sides == {
@@ -135,7 +135,7 @@ def test_no_convolution_has_a_bias() -> None:
 
 
 def shaken(module: nn.Module) -> nn.Module:
-    """Weights and statistics that are not 0 and 1, in evaluation mode: a ReLU or norm in the wrong place shows."""
+    """Weights and statistics other than 0 and 1, in evaluation mode, so that a misplaced ReLU or norm shows."""
     torch.manual_seed(1)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -162,7 +162,7 @@ def plain_separable(x: Tensor, unit: nn.Module, i: int, stride: int, rate: int) 
 
 @pytest.mark.parametrize(("shortcut", "channels"), [("conv", (6, 7, 8)), ("sum", (4, 4, 4))])
 def test_relu_stands_before_each_separable_convolution(shortcut: Any, channels: tuple[int, int, int]) -> None:
-    """The shortcut is of the input before its ReLU and has none itself."""
+    """The shortcut takes the input before its ReLU and has none itself."""
     stride = 2 if shortcut == "conv" else 1
     unit = XceptionUnit(4, channels, shortcut=shortcut, stride=stride, rate=2, relu_inside=False)
     nn.init.normal_(unit.separable_conv1_depthwise.conv.weight)

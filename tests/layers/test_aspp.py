@@ -14,7 +14,7 @@ def test_each_branch_reaches_its_rate(separable: bool) -> None:
         branch = nn.Sequential(*(aspp.get_submodule(name) for name in names))
         x = torch.randn(1, 2, 21, 21, requires_grad=True)
         for p in branch.parameters():
-            nn.init.constant_(p, 0.1)  # all positive: no ReLU hides a tap
+            nn.init.constant_(p, 0.1)  # all positive, so that no ReLU hides a tap
         branch(x.abs()).select(2, 10).select(2, 10).sum().backward()
         assert x.grad is not None
         rows = x.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten().tolist()
@@ -23,7 +23,7 @@ def test_each_branch_reaches_its_rate(separable: bool) -> None:
 
 @pytest.mark.parametrize("separable", [False, True])
 def test_the_release_s_names_and_order(separable: bool) -> None:
-    """tensorflow/models: image_pooling, aspp0, aspp1 (or its two parts), ..., concat_projection; concatenated in this order."""
+    """tensorflow/models: image_pooling, aspp0, aspp1 (or its two parts), ..., concat_projection, in this order."""
     aspp = ASPP(3, (1, 2), 4, separable=separable).eval()
     atrous = (
         ["aspp1_depthwise", "aspp1_pointwise", "aspp2_depthwise", "aspp2_pointwise"]
@@ -47,7 +47,7 @@ def test_the_release_s_names_and_order(separable: bool) -> None:
 
 
 def test_no_atrous_branch_leaves_two() -> None:
-    """As the MobileNetV2 release has it."""
+    """As in the MobileNetV2 release."""
     aspp = ASPP(3, (), 4)
     assert aspp.concat_projection.conv.in_channels == 8
     assert aspp(torch.randn(2, 3, 5, 6)).shape == (2, 4, 5, 6)

@@ -20,7 +20,7 @@ def test_conv_norm_relu_keeps_the_size(kernel: int, dilation: int) -> None:
 @pytest.mark.parametrize("size", [9, 10, 513])
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 2)])
 def test_a_stride_keeps_cell_i_on_input_i_times_the_stride(kernel: int, dilation: int, size: int) -> None:
-    """TensorFlow's fixed padding; a 3x3 kernel that reads its centre alone shows the place."""
+    """TensorFlow's fixed padding; a 3x3 kernel that only reads its centre shows the place."""
     block = conv_norm_relu(1, 1, kernel, stride=2, dilation=dilation, activation=None).eval()
     nn.init.zeros_(block.conv.weight)
     block.conv.weight.detach()[..., kernel // 2, kernel // 2] = 1

@@ -43,7 +43,7 @@ def test_it_is_the_convolution_and_its_transpose_the_transposed_one(
     matrix = convolution_matrix(kernel, (height, width), stride, padding, dilation)
     y = F.conv2d(x, kernel, None, stride, padding, dilation)
     torch.testing.assert_close(matrix @ x.flatten(), y.flatten())
-    # the pixels at the end that the stride leaves unread are zeros in the result, and torch has to be told of them
+    # the pixels at the end that the stride leaves unread are zeros in the result, and torch has to be told about them
     unread = [
         (side + 2 * padding - dilation * (tap - 1) - 1) % stride
         for side, tap in zip((height, width), taps, strict=True)

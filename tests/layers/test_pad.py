@@ -1,4 +1,4 @@
-"""Borders for networks of fixed strides."""
+"""Borders for networks with fixed strides."""
 
 import pytest
 import torch

@@ -23,13 +23,13 @@ sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 13), st.i
 
 
 def distinct(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
-    """No two values alike, all above zero: the maximum of every window is at one place only."""
+    """All values differ and are above zero, so the maximum of every window is at one place only."""
     count = torch.Size(shape).numel()
     return (torch.randperm(count, generator=torch.Generator().manual_seed(seed)) + 1.0).view(shape)
 
 
 def test_max_unpooling_by_hand() -> None:
-    """The maxima 5, 6, 7, 8 stood at (1, 1), (0, 2), (3, 0), (3, 3); four new numbers go to just these places."""
+    """The maxima 5, 6, 7, 8 were at (1, 1), (0, 2), (3, 0), (3, 3); four new numbers go to exactly these places."""
     pooled, indices = max_pool_with_indices()(PICTURE)
     assert torch.equal(pooled, POOLED)
     assert indices.flatten().tolist() == [5, 2, 12, 15]
@@ -108,7 +108,7 @@ def test_the_meta_device_knows_the_size() -> None:
 
 
 class PoolAndBack(nn.Module):
-    """Pool, unpool to the size before."""
+    """Pool, then unpool to the size before."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ def test_enlarge_logits_by_one_is_the_crop() -> None:
 
 
 def test_enlarge_aligned_by_hand() -> None:
-    """Two cells four pixels apart reach over five: the first pixel is the first cell, the last the second; cut to four."""
+    """Two cells four pixels apart span five: the first pixel is the first cell, the last the second; cut to four."""
     coarse = torch.tensor([[[[0.0, 8.0]]]])
     assert enlarge_aligned(coarse, 4, (1, 5)).tolist() == [[[[0.0, 2.0, 4.0, 6.0, 8.0]]]]
     assert enlarge_aligned(coarse, 4, (1, 4)).tolist() == [[[[0.0, 2.0, 4.0, 6.0]]]]

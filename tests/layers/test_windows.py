@@ -13,7 +13,7 @@ from denselab.layers.windows import run_dense, run_windows, shift_and_stitch, wi
 
 
 def window_sum(x: Tensor) -> Tensor:
-    """(N, 2): sum of the window and its first pixel; by hand what each window sees."""
+    """(N, 2): sum of the window and its first pixel, so that each window's content can be worked out by hand."""
     return torch.stack([x.sum(dim=(1, 2, 3)), x[:, 0, 0, 0]], dim=1)
 
 
@@ -29,7 +29,7 @@ def net() -> nn.Sequential:
         ("score", nn.Conv2d(5, 3, 2)),  # 1
     ]
     model = nn.Sequential(OrderedDict(layers))
-    model(torch.randn(4, 2, 30, 30))  # gives the normalisation something to say
+    model(torch.randn(4, 2, 30, 30))  # gives the normalisation non-trivial statistics
     return model.eval()
 
 

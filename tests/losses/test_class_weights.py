@@ -6,7 +6,7 @@ import pytest
 from denselab.errors import ConfigError, ShapeError
 from denselab.losses import WeightScheme, class_weights
 
-# two pictures of 100 pixels; class 2 occurs in the second only, class 3 in none
+# two pictures of 100 pixels; class 2 occurs only in the second, class 3 in none
 PIXELS = np.array([[80, 20, 0, 0], [60, 30, 10, 0]])
 
 
@@ -36,7 +36,7 @@ def test_effective_by_hand() -> None:
 
 
 def test_effective_lies_between_inverse_and_none_for_millions_of_pixels() -> None:
-    """beta^n with n in the millions is lost beside 1 in floats; weights would all be equal."""
+    """With n in the millions, floats lose beta^n next to 1, and the weights would all be equal."""
     weights = class_weights(np.array([4_000_000_000, 50_000_000, 400_000]), "effective").weights
     assert weights[2] / weights[1] == pytest.approx(125 * (1 - np.exp(-1)), rel=0.01)
     assert weights[0] == pytest.approx(weights[1] * (1 - np.exp(-1)), rel=1e-5)

@@ -1,4 +1,4 @@
-"""What holds for every loss by name: gradients, ignored pixels, precision, memory format, extremes, faults."""
+"""The contract of every named loss: gradients, ignored pixels, precision, memory format, extremes, faults."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_ignored_pixels_have_no_gradient_and_no_influence(name: str) -> None:
 
 @EVERY_LOSS
 def test_batch_ignored_as_a_whole_gives_zero(name: str) -> None:
-    """torch's own mean is 0/0 there: one crop of void would turn every weight into NaN."""
+    """torch's own mean is 0/0 there: a single crop of void would turn every weight into NaN."""
     logits, labels = batch()
     logits.requires_grad_()
     loss = LOSSES[name].function(logits, torch.full_like(labels, IGNORE))

@@ -1,4 +1,4 @@
-"""Training by sampled patches is a noisier estimate of the same gradient (FCN, arXiv 1411.4038, sections 3.4 and 4.3)."""
+"""Training on sampled patches is a noisier estimate of the same gradient (FCN, arXiv 1411.4038, sections 3.4, 4.3)."""
 
 import itertools
 
@@ -70,7 +70,7 @@ def test_it_goes_with_class_weights_smoothing_and_pixel_weights() -> None:
 
 
 def test_a_score_is_never_sampled() -> None:
-    """Validation asks for no gradient: its loss is that of all pixels, and draws nothing."""
+    """Validation needs no gradient: its loss covers all pixels and draws nothing."""
     state = torch.get_rng_state()
     torch.testing.assert_close(cross_entropy(LOGITS, LABELS, sampling=0.1), cross_entropy(LOGITS, LABELS))
     assert torch.equal(torch.get_rng_state(), state)
@@ -88,7 +88,7 @@ def test_as_an_option_of_a_loss_term() -> None:
 
 
 def test_the_same_optimum_more_slowly() -> None:
-    """On a convex problem with a falling rate full and sampled training meet; after a few steps the sampled one is behind."""
+    """On a convex problem with a falling rate, full and sampled training meet; early on the sampled one is behind."""
     torch.manual_seed(5)
     inputs = torch.randn(1, 4, 16, 16)
     labels = inputs[:, :3].argmax(dim=1)

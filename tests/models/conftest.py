@@ -1,4 +1,4 @@
-"""What ran in a forward pass: for tests that compare a network with its paper's layer table."""
+"""Records the layers that ran in a forward pass, for tests that compare a network with its paper's layer table."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Call:
-    """One layer at work. name: the last part of its path. output: the map, of a pool with indices the maxima."""
+    """One executed layer.
+
+    name: the last part of its path
+    output: its map; of a pool with indices the maxima
+    """
 
     name: str
     layer: nn.Module
@@ -25,7 +29,7 @@ class Call:
 
     @property
     def geometry(self) -> tuple[int | None, int | None, int | None]:
-        """Kernel, stride and padding; None where the layer has none."""
+        """Kernel, stride and padding; None if the layer has none."""
         values = (getattr(self.layer, name, None) for name in ("kernel_size", "stride", "padding"))
         kernel, stride, padding = (value[0] if isinstance(value, tuple) else value for value in values)
         return kernel, stride, padding
@@ -56,5 +60,5 @@ def _recorded(model: nn.Module) -> Iterator[list[Call]]:
 
 @pytest.fixture
 def recorded() -> Recorder:
-    """`with recorded(model) as calls: model(x)`: the layers without children, in the order in which they ran."""
+    """`with recorded(model) as calls: model(x)` lists the layers without children in the order in which they ran."""
     return _recorded

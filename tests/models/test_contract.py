@@ -1,6 +1,7 @@
-"""What holds for every network: any size, batch independence, gradients, save and load, export, and that it can learn.
+"""The contract of every network: any size, batch independence, gradients, save and load, export, and that it can learn.
 
-Each case is a thin version of one network of MODELS; the full ones differ in channels only and are counted in their own files.
+Each case is a thin version of one network of MODELS; the full ones differ only in channels and are counted in their own
+files.
 """
 
 from collections.abc import Callable, Sequence
@@ -116,7 +117,7 @@ def thin_resnet_v3plus(depth: Literal[50, 101]) -> DeepLabV3Plus:
 
 
 def thin_torchvision_form(head: type[FCNHead] | type[DeepLabHead], aux: bool = False) -> TorchvisionForm:
-    """Of ResNet-50 and -101, which differ in the number of blocks only."""
+    """ResNet-50 and -101, which differ only in the number of blocks."""
     taps = ("layer3", FCNHead(128, K)) if aux else None
     deep = FCNHead(256, K) if head is FCNHead else DeepLabHead(256, K, channels=16)
     return TorchvisionForm(ResNet(50, output_stride=8, width=8), ("layer4",), deep, K, taps)
@@ -198,16 +199,17 @@ AUXILIARY = {
     "deeplabv3_resnet101": 1,
     "deeplabv3_mobilenet_v3_large": 1,
     "deeplabv3plus": 1,
-}  # logits beside the main ones
+}  # logits besides the main ones
 WITHOUT_IMAGENET = {
-    "patchwise", "pixelwise", "unet", "unet_small", "unet_paper", "unet_release", "segnet_basic", "bayesian_segnet_basic",
+    "patchwise", "pixelwise", "unet", "unet_small", "unet_paper", "unet_release",
+    "segnet_basic", "bayesian_segnet_basic",
 }  # fmt: skip
 names = pytest.mark.parametrize("name", CASES)
 
 
 @cache
 def trained(name: str) -> SegmentationModel:
-    """The case after a few steps, so that nothing is zero any more; in evaluation mode. Tests leave it as it is."""
+    """The case after a few steps, so that nothing is zero any more, in evaluation mode. Tests must not change it."""
     torch.manual_seed(0)
     model = CASES[name]()
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
@@ -225,7 +227,7 @@ def test_every_model_has_a_case() -> None:
 @names
 @pytest.mark.parametrize("size", [(1, 1), (2, 33), (37, 53), (200, 3)])
 def test_any_size_in_any_mode(name: str, size: tuple[int, int]) -> None:
-    """One picture, the worst for batch normalisation, of odd sizes; the same types and shapes in both modes."""
+    """One picture with odd sizes, the worst case for batch normalisation; the same types and shapes in both modes."""
     torch.manual_seed(0)
     model = CASES[name]()
     images = torch.randn(1, 3, *size)
@@ -261,7 +263,7 @@ def test_a_picture_does_not_see_its_neighbours_in_the_batch(name: str) -> None:
 
 @names
 def test_every_learnable_parameter_gets_a_finite_gradient(name: str) -> None:
-    """Not the first step of an FCN: its scores start at zero and hide the trunk."""
+    """Not at the first step of an FCN, whose scores start at zero and hide the trunk."""
     model = CASES[name]().train()
     model.load_state_dict(trained(name).state_dict())
     sum(
@@ -275,7 +277,7 @@ def test_every_learnable_parameter_gets_a_finite_gradient(name: str) -> None:
 
 @names
 def test_save_and_load(name: str, tmp_path: Path) -> None:
-    """Also onto a network that was built without memory, as a loader does that wants to skip the initialisation."""
+    """Also into a network that was built without memory, as by a loader that wants to skip the initialisation."""
     model, images = trained(name), torch.randn(1, 3, 37, 53)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     with torch.device("meta"):
@@ -308,7 +310,7 @@ def test_torch_export_gives_the_same(name: str) -> None:
 def two_pictures() -> tuple[Tensor, Tensor]:
     """One with the lower half of class 1, one with the right half of class 2; (2, 3, 64, 64), (2, 64, 64).
 
-    Halves, because FCN-32s has two cells to each side here and should manage as well.
+    Halves, because FCN-32s has two cells to each side here and should manage too.
     """
     labels = torch.zeros(2, 64, 64, dtype=torch.int64)
     labels[0, 32:, :], labels[1, :, 32:] = 1, 2
@@ -335,7 +337,7 @@ def test_overfits_two_pictures(name: str) -> None:
 def test_at_rate_zero_the_pretrained_part_stays_and_the_rest_learns(name: str) -> None:
     """`encoder_lr_factor: 0` froze nothing in 16 networks, a ninth of FCN-8s, and running statistics nowhere.
 
-    Also behind a CRF layer, whose network is one module further in.
+    Also behind a CRF layer, where the network is nested one module deeper.
     """
     model = CASES[name]()
     model.load_state_dict(trained(name).state_dict())  # FCN's scores start at zero and hide the trunk
@@ -364,7 +366,7 @@ def test_at_rate_zero_the_pretrained_part_stays_and_the_rest_learns(name: str) -
 
 @pytest.mark.parametrize("name", MODELS)
 def test_running_statistics_follow_a_short_training(name: str) -> None:
-    """Slower than torch's 0.1 per step, what evaluation normalises by is still that of the random weights minutes later."""
+    """If they move slower than torch's 0.1 per step, evaluation normalises by the random weights for minutes."""
     with torch.device("meta"):
         model = create_model(name, K)
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]

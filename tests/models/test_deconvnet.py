@@ -1,4 +1,4 @@
-"""DeconvNet as its release states it: the layer table 224 - 1 - 224, the counts, the switches, the start."""
+"""DeconvNet as its release states it: the layer table 224 - 1 - 224, the counts, the switches, the initialisation."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from denselab.models.base import ModelOptions
 from denselab.models.deconvnet import BottleneckNorm, DeconvNet, build_deconvnet, load_vgg_weights
 
 THIN = ((4, 4), (4, 4), (6, 6, 6), (8, 8, 8), (8, 8, 8))
-TABLE = [  # reference/deconvnet.md, section 1: name, kernel, stride, pad, output channels, output size at 224x224
+# DeconvNet_inference_deploy.prototxt: name, kernel, stride, pad, output channels, output size at 224x224
+TABLE = [
     *((f"conv1_{i}", 3, 1, 1, 64, 224) for i in (1, 2)),
     ("pool1", 2, 2, 0, 64, 112),
     *((f"conv2_{i}", 3, 1, 1, 128, 112) for i in (1, 2)),
@@ -59,7 +60,7 @@ def test_parameters(classes: int, parameters: int) -> None:
 
 
 def test_parameters_by_part() -> None:
-    """The sheet's table: where a quarter of a billion weights are."""
+    """Where the quarter of a billion weights of DeconvNet_inference_deploy.prototxt are."""
     parts = dict.fromkeys(("encoder and fc", "fc6_deconv", "deconvs", "score", "normalisation"), 0)
     model = on_meta()
     for path, module in model.named_modules():
@@ -86,7 +87,7 @@ def test_parameters_by_part() -> None:
 
 
 def test_the_variant_of_segnet_s_benchmark() -> None:
-    """About 81.9 M; the 877 MB of SegNet's table 6 do not fit that (reference/segnet.md, section 8.4)."""
+    """About 81.9 M; the 877 MB of SegNet's table 6 do not fit that (arXiv 1511.00561)."""
     assert sum(p.numel() for p in on_meta(11, 1024).parameters()) == 81_917_259
 
 
@@ -103,7 +104,7 @@ def test_the_layer_table(recorded: Any) -> None:
 
 
 def test_normalisation_follows_every_convolution_but_the_last(recorded: Any) -> None:
-    """Under the release's names; ReLU comes after it: nothing below zero reaches the next layer."""
+    """Under the release's names; ReLU comes after it, so nothing below zero reaches the next layer."""
     model = thin().train()
     with recorded(model) as calls:
         model(torch.randn(2, 3, 224, 224))
@@ -130,7 +131,7 @@ def test_the_decoder_s_layers_are_transposed_convolutions() -> None:
 
 
 def test_a_transposed_convolution_of_stride_1_is_a_convolution() -> None:
-    """With its kernel turned round and its channels exchanged: the "deconvolution" undoes nothing, it only learns."""
+    """With its kernel rotated and its channels exchanged: the "deconvolution" undoes nothing, it only learns."""
     layer, x = nn.ConvTranspose2d(4, 6, 3, padding=1), torch.randn(2, 4, 7, 9)
     turned = layer.weight.flip(2, 3).transpose(0, 1)
     torch.testing.assert_close(F.conv2d(x, turned, layer.bias, padding=1), layer(x), atol=1e-6, rtol=1e-5)
@@ -157,7 +158,7 @@ def test_each_unpooling_uses_the_switches_of_its_own_pool(recorded: Any) -> None
     ("size", "cells"), [((1, 1), (7, 7)), ((224, 225), (7, 8)), ((360, 480), (12, 15)), ((500, 333), (16, 11))]
 )
 def test_whole_pictures_of_any_size(size: tuple[int, int], cells: tuple[int, int], recorded: Any) -> None:
-    """Padded to whole cells of 32 pixels, 7 at least; fc6 takes 6 of them away and fc6_deconv gives them back."""
+    """Padded to whole cells of 32 pixels, at least 7; fc6 takes off 6 of them and fc6_deconv restores them."""
     model = on_meta().eval()
     with recorded(model) as calls:
         assert model(torch.empty(1, 3, *size, device="meta")).shape == (1, 21, *size)
@@ -192,7 +193,7 @@ def test_it_starts_as_released() -> None:
 
 
 def test_folded_normalisation_of_the_release_is_exact() -> None:
-    """Stored are scale and shift alone: running_mean 0 and running_var 1 - eps make torch compute scale * x + shift."""
+    """Only scale and shift are stored; running_mean 0 and running_var 1 - eps make torch compute scale * x + shift."""
     norm = nn.BatchNorm2d(5).eval()
     scale, shift, x = torch.rand(5) + 0.5, torch.randn(5), torch.randn(2, 5, 4, 4)
     values = {"weight": scale, "bias": shift, "running_mean": torch.zeros(5), "running_var": torch.ones(5) - norm.eps}
@@ -201,7 +202,7 @@ def test_folded_normalisation_of_the_release_is_exact() -> None:
 
 
 def vgg_file(path: Path, *, batch_norm: bool) -> dict[str, Tensor]:
-    """A thin VGG-16 as torchvision names it: features.N counts every layer, the classifier is fully connected."""
+    """A thin VGG-16 with torchvision's names: features.N counts every layer, the classifier is fully connected."""
     state: dict[str, Tensor] = {}
     index, channels = 0, 3
     for block in THIN:
@@ -223,7 +224,7 @@ def vgg_file(path: Path, *, batch_norm: bool) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_imagenet_weights(batch_norm: bool, tmp_path: Path) -> None:
-    """The encoder, fc6 and fc7 start from VGG-16; only a vgg16_bn file has something to say about the normalisation."""
+    """The encoder, fc6 and fc7 start from VGG-16; only a vgg16_bn file also provides normalisation."""
     state, model = vgg_file(tmp_path / "vgg.safetensors", batch_norm=batch_norm), thin()
     load_vgg_weights(model, read_weights(tmp_path / "vgg.safetensors"), batch_norm=batch_norm)
     own = model.state_dict()

@@ -1,4 +1,4 @@
-"""DeepLab v1 as its prototxts state it: layer tables, parameters, fields of view, the hole algorithm, the shrunk labels."""
+"""DeepLab v1 as its prototxts state it: layer tables, parameters, fields of view, the hole algorithm, shrunk labels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from denselab.models.deeplab_v1 import (
 THIN = ((4, 4), (4, 4), (4, 4, 4), (4, 4, 4), (4, 4, 4))
 ONE = ((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1))
 
-# name, kernel, stride, pad, dilation, channels, side at 321, side at 513 (reference/deeplab.md, section 1.1)
+# DeepLab-LargeFOV's prototxt: name, kernel, stride, pad, dilation, channels, side at 321, side at 513
 LARGE_FOV_TABLE = [
     ("conv1_1", 3, 1, 1, 1, 64, 321, 513),
     ("conv1_2", 3, 1, 1, 1, 64, 321, 513),
@@ -59,7 +59,7 @@ LARGE_FOV_TABLE = [
     ("fc7", 1, 1, 0, 1, 1024, 41, 65),
     ("fc8", 1, 1, 0, 1, 21, 41, 65),
 ]
-# The basic net at 306 (section 1.1 and the headers of DeepLab/test.prototxt: n = 16k + 2, k = 19)
+# The basic net at 306 (DeepLab/test.prototxt and its header: n = 16k + 2, k = 19)
 BASIC_SIDES = {"pool1": 154, "pool2": 78, "pool3": 40, "pool4": 41, "pool5": 41, "fc6": 41, "fc8": 41}
 PARAMETERS = [
     (LARGE_FOV, False, 21, 20_505_429),
@@ -111,7 +111,7 @@ def test_the_layer_table_of_the_basic_net() -> None:
 
 
 def test_the_basic_net_s_training_file_leaves_out_the_outermost_cells() -> None:
-    """pool4 without a pad: 306 -> 39 (section 1.1); its cell j is cell j + 1 of the test file's 41, up to conv5's border."""
+    """pool4 unpadded: 306 -> 39 (train.prototxt); cell j is cell j + 1 of the test file's 41, up to conv5's border."""
     images = torch.rand(1, 3, 306, 306)
     with torch.no_grad():
         trained, tested = (thin(KERNEL_4X4, pool4_pad=pad)(images) for pad in (0, 1))
@@ -121,9 +121,9 @@ def test_the_basic_net_s_training_file_leaves_out_the_outermost_cells() -> None:
 
 
 def test_the_table_of_fields_of_view() -> None:
-    """Paper, table 2: 7x7, 4x4 and 3x3 at input strides 4, 8, 12 have one field of view, 224; 4x4 at 4 has 128.
+    """Paper, table 2: 7x7, 4x4 and 3x3 at input strides 4, 8, 12 have the same field of view, 224; 4x4 at 4 has 128.
 
-    The table counts VGG's own cells of 32 pixels, which lie four cells of stride 8 apart.
+    The table counts VGG's own cells of 32 pixels, which are four cells of stride 8 apart.
     """
     views = [KERNEL_7X7, KERNEL_4X4, KERNEL_4X4_STRIDE_8, LARGE_FOV]
     assert [(view.kernel, view.dilation) for view in views] == [(7, 4), (4, 4), (4, 8), (3, 12)]
@@ -134,13 +134,13 @@ def test_the_table_of_fields_of_view() -> None:
     ("view", "pixels"), [(LARGE_FOV, 435), (KERNEL_7X7, 419), (KERNEL_4X4, 308), (KERNEL_4X4_STRIDE_8, 404)]
 )
 def test_the_receptive_field_is_the_reach_of_a_gradient(view: FieldOfView, pixels: int) -> None:
-    """By hand for LargeFOV: 243 pixels up to pool5a (3 + 2 + 2 ...), then 24 cells of 8 pixels more."""
+    """Computed by hand for LargeFOV: 243 pixels up to pool5a (3 + 2 + 2 ...), then 24 cells of 8 pixels more."""
     model = DeepLabV1(thin(view, blocks=ONE), 1)
     rows = {row.name: row for row in layer_table(model, (513, 513))}
     assert rows["fc8"].receptive_field == pixels
     model.double()
     for name, layer in list(model.encoder.named_children()):
-        if isinstance(layer, nn.MaxPool2d):  # a maximum passes its gradient to one pixel; a mean to all that it saw
+        if isinstance(layer, nn.MaxPool2d):  # a maximum passes its gradient to one pixel, a mean to all that it saw
             mean = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding)
             model.encoder.add_module(name, mean)
         elif isinstance(layer, nn.Conv2d):
@@ -174,7 +174,7 @@ def strided_conv5(encoder: VGG16FieldOfView, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_the_hole_algorithm() -> None:
-    """Paper, section 3.1: the net with holes holds the net with strides, evaluated at every shift."""
+    """Paper, section 3.1: the net with holes contains the net with strides, evaluated at every shift."""
     encoder, x = thin(LARGE_FOV), torch.rand(1, 4, 26, 26)
     holes = encoder.pool4(x)
     for i in (1, 2, 3):
@@ -190,7 +190,7 @@ def test_the_hole_algorithm() -> None:
 
 @pytest.mark.parametrize(("view", "side", "first"), [(LARGE_FOV, 41, 0), (KERNEL_4X4, 42, 1)])
 def test_enlarged_logits_hold_the_coarse_ones_on_every_8th_pixel(view: FieldOfView, side: int, first: int) -> None:
-    """41 = 8 x 5 + 1; 42 = 8 x 5 + 2, whose cells 1, 2, ... are pixels 1, 9, ... (the half pixel is lost, as released)."""
+    """41 = 8 x 5 + 1; 42 = 8 x 5 + 2, whose cells 1, 2, ... are pixels 1, 9, ... (half a pixel lost, as released)."""
     model = DeepLabV1(thin(view), 3).eval()
     coarse = model.coarse_logits(torch.rand(1, 3, side, side))
     full = model.enlarge(coarse, (side, side))
@@ -259,7 +259,7 @@ def test_names_are_the_release_s() -> None:
 
 
 def test_msc_starts_as_the_release_s() -> None:
-    """pool3_ms has no filler in the training file, which is zero in Caffe; the others are gaussian."""
+    """pool3_ms has no filler in the training file, which means zero in Caffe; the others are gaussian."""
     model = DeepLabMSc(thin(LARGE_FOV), 21, dropout=0.0)
     assert not model.get_parameter("pool3_ms.weight").any()
     assert model.get_parameter("data_conv.weight").std().item() == pytest.approx(0.001, rel=0.1)
@@ -278,7 +278,7 @@ def test_decimation_keeps_equally_spaced_taps_and_units() -> None:
 
 
 def imagenet_file(path: Path, batch_norm: bool) -> dict[str, Tensor]:
-    """A thin VGG-16 in torchvision's names, with 16 units in fc6 and fc7."""
+    """A thin VGG-16 with torchvision's names, with 16 units in fc6 and fc7."""
     state: dict[str, Tensor] = {}
     index, channels = 0, 3
     for block in THIN:

@@ -1,4 +1,4 @@
-"""DeepLab v2 as its prototxts state it: layer tables, parameters, ASPP's rates, Caffe's ResNet, scales fused by maximum."""
+"""DeepLab v2 as its prototxts state it: layer tables, parameters, ASPP's rates, Caffe's ResNet, fusion by maximum."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ from denselab.models.deeplab_v2 import (
 )
 
 THIN = ((4, 4), (4, 4), (4, 4, 4), (4, 4, 4), (4, 4, 4))
-TRUNK = 42_500_160  # ResNet-101 (reference/deeplab.md, section 2.2)
+TRUNK = 42_500_160  # ResNet-101 (He et al., table 1) without its last layer
 
 
 def vgg(rates: Sequence[int] = ASPP_L, num_classes: int = 21) -> DeepLabV2:
@@ -82,7 +82,7 @@ def test_the_layer_table_of_vgg(rates: tuple[int, ...]) -> None:
 
 
 def test_the_layer_table_of_resnet() -> None:
-    """Sizes 321: 161, 81, 41, 41, 41. The stride sits in branch2a and branch1 of res3a; all of res4 and res5 is dilated."""
+    """At 321: 161, 81, 41, 41, 41. The stride is in branch2a and branch1 of res3a; all of res4 and res5 is dilated."""
     rows = {row.name: row for row in layer_table(resnet(), (321, 321))}
     ends = ["conv1", "maxpool", "layer1.2.conv3", "layer2.3.conv3", "layer3.22.conv3", "layer4.2.conv3"]
     assert [rows[f"encoder.{name}"].size[0] for name in ends] == [161, 81, 81, 41, 41, 41]
@@ -108,7 +108,7 @@ def test_sizes_at_513() -> None:
 
 
 def test_pool1_rounds_up_as_caffe_does() -> None:
-    """Even maps are where rounding shows; at 8m + 1 they are odd."""
+    """Rounding shows only on maps with even sides; at 8m + 1 they are odd."""
     encoder = caffe_resnet(depth=50, width=4)
     assert encoder.maxpool(torch.rand(1, 4, 20, 20)).shape[-1] == 11
     assert encoder.maxpool(torch.rand(1, 4, 21, 21)).shape[-1] == 11
@@ -161,7 +161,7 @@ def test_sizes_of_the_scales_are_the_prototxt_s() -> None:
 
 @torch.no_grad()
 def test_scales_are_fused_by_maximum() -> None:
-    """By hand on 65 = 32 x 2 + 1 pixels: 9, 7 and 5 cells, all enlarged to 9 with corners on corners."""
+    """Computed by hand on 65 = 32 x 2 + 1 pixels: 9, 7 and 5 cells, all enlarged to 9 with corners aligned."""
     model, image = thin_vgg(scales=MSC_SCALES), torch.rand(1, 3, 65, 65)
     single = thin_vgg()
     single.load_state_dict(model.state_dict())  # the scales share their weights
@@ -181,7 +181,7 @@ def test_scales_are_fused_by_maximum() -> None:
 
 
 def test_four_losses_of_equal_weight() -> None:
-    """`aux_weight: 1` and `every: 8` are the release's sum of losses, each on the score grid."""
+    """`aux_weight: 1` and `every: 8` give the release's sum of losses, each on the score grid."""
     model, image = thin_vgg(scales=MSC_SCALES), torch.rand(1, 3, 65, 65)
     labels = torch.randint(0, 3, (1, 65, 65), generator=torch.Generator().manual_seed(0))
     loss = create_loss([LossTerm("cross-entropy", options={"every": 8})], 3)
@@ -203,7 +203,7 @@ def test_the_first_scale_is_the_picture_s_own(scales: tuple[float, ...]) -> None
 
 
 def test_names_are_the_release_s() -> None:
-    """fc1_voc12_c0 .. c3 without the data set's name; the LargeFOV head has one score layer."""
+    """fc1_voc12_c0 .. c3 without the data set's name; the LargeFOV head has a single score layer."""
     assert {name.split(".")[0] for name, _ in resnet().named_parameters()} == {
         "encoder",
         *(f"fc1_c{k}" for k in range(4)),
@@ -223,7 +223,7 @@ def statistics(model: nn.Module) -> Tensor:
 
 
 def test_batch_normalisation_learns_from_scratch_and_can_be_frozen() -> None:
-    """The release: use_global_stats and lr_mult 0; `model.train()` used to wake what was only put to sleep with eval()."""
+    """The release: use_global_stats and lr_mult 0. `model.train()` used to wake layers frozen only by eval()."""
     model, images = thin_resnet().train(), torch.rand(2, 3, 33, 33)
     before = statistics(model).clone()
     model(images).sum().backward()
@@ -245,7 +245,7 @@ def test_batch_normalisation_learns_from_scratch_and_can_be_frozen() -> None:
 
 
 def test_imagenet_weights_arrive_and_freeze_the_normalisation(tmp_path: Path) -> None:
-    """The whole ResNet-101, in half precision to be quick."""
+    """The whole ResNet-101, in half precision for speed."""
     with torch.device("meta"):
         shapes = caffe_resnet().state_dict()
     state = {n: torch.full(t.shape, 0.25).half() for n, t in shapes.items() if not n.endswith("num_batches_tracked")}
@@ -262,7 +262,7 @@ def test_imagenet_weights_arrive_and_freeze_the_normalisation(tmp_path: Path) ->
 @settings(max_examples=20)
 @given(height=st.integers(1, 200), width=st.integers(1, 200))
 def test_the_grid_is_as_small_as_the_picture_allows(height: int, width: int) -> None:
-    """ceil((n - 1) / 8) + 1 cells, whatever was added to make whole cells at every scale."""
+    """ceil((n - 1) / 8) + 1 cells, whatever padding made whole cells at every scale."""
     with torch.device("meta"):
         encoder = VGG16ASPP((1,), channels=1, blocks=((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)))
         model = DeepLabV2(encoder, vgg_score_layers(encoder, 2), 2, scales=MSC_SCALES)

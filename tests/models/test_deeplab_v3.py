@@ -1,4 +1,4 @@
-"""DeepLab v3 as its paper states it: counts, sizes at 513, multi-grid, ASPP rates, and one set of weights for every output stride."""
+"""DeepLab v3 as its paper states it: counts, sizes at 513, multi-grid, ASPP rates, one set of weights."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def parameters(module: nn.Module) -> int:
     ("encoder", "trunk", "total"), [("resnet50", 23_508_032, 39_048_533), ("resnet101", 42_500_160, 58_040_661)]
 )
 def test_parameters(encoder: str, trunk: int, total: int) -> None:
-    """reference: deeplab.md, section 3 (C = 21, plain convolutions, no auxiliary head)."""
+    """Counts that follow from the paper (figure 5, section 3.3) at C = 21: plain convolutions, no auxiliary head."""
     model = on_meta(encoder)
     assert parameters(model.encoder) == trunk
     assert parameters(model.aspp) == 15_535_104
@@ -46,7 +46,7 @@ def test_parameters(encoder: str, trunk: int, total: int) -> None:
 def test_the_layer_table_at_513(
     output_stride: int, side: int, multi_grid: tuple[int, ...], rates: tuple[int, ...]
 ) -> None:
-    """Section 3.2.1 and 3.3: multi-grid in block 4, ASPP's rates doubled at output stride 8; all maps at 513."""
+    """Sections 3.2.1 and 3.3: multi-grid in block 4, ASPP's rates doubled at output stride 8; all maps at 513."""
     rows = {row.name: row for row in layer_table(on_meta(output_stride=output_stride), (513, 513))}
     assert tuple(rows[f"encoder.layer4.{i}.conv2"].dilation for i in range(3)) == multi_grid
     assert tuple(rows[f"aspp.aspp{i}.conv"].dilation for i in (1, 2, 3)) == rates
@@ -95,7 +95,7 @@ def test_image_pooling_sees_everything_and_aspp_without_it_does_not() -> None:
 
 
 def test_the_output_stride_changes_no_tap() -> None:
-    """Strides were traded for dilation: a cell sees the same pixels at 8 as at 16."""
+    """Strides were exchanged for dilation: a cell sees the same pixels at 8 as at 16."""
     views = [receptive_field(on_meta(output_stride=stride), (513, 513), layer="aspp.aspp3") for stride in (8, 16)]
     assert views[0] == views[1]
     # layer4 (29 - 1) and aspp3 (36) in steps of 16, on what block3 sees
@@ -104,7 +104,7 @@ def test_the_output_stride_changes_no_tap() -> None:
 
 
 def shaken(model: DeepLabV3) -> DeepLabV3:
-    """Statistics that are not 0 and 1, so that nothing is hidden; in evaluation mode."""
+    """Statistics other than 0 and 1, so that nothing is hidden; in evaluation mode."""
     torch.manual_seed(1)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -125,7 +125,7 @@ def without_image_pooling(model: DeepLabV3) -> DeepLabV3:
 
 
 def test_output_stride_8_refines_16() -> None:
-    """A grid twice as fine whose every second cell has the logits of the coarse one, but for image pooling's other mean."""
+    """Every second cell of the finer grid has the coarse one's logits; only image pooling's mean differs."""
     coarse, fine = without_image_pooling(shaken(thin(16))), thin(8)
     fine.load_state_dict(coarse.state_dict())
     images = torch.randn(1, 3, 97, 113)
@@ -137,7 +137,7 @@ def test_output_stride_8_refines_16() -> None:
 
 
 def test_the_rates_must_double_with_the_grid() -> None:
-    """The ablation: the weights of 16 at 8 with ASPP's rates left as they are give other logits on the same cells."""
+    """The ablation: the weights of 16 used at 8 with unchanged ASPP rates give different logits on the same cells."""
     coarse = without_image_pooling(shaken(thin(16)))
     encoder = ResNet(50, output_stride=8, multi_grid=(1, 2, 4), width=4)
     wrong = DeepLabV3(encoder, 2, channels=8, atrous_rates=(6, 12, 18)).eval()
@@ -149,7 +149,7 @@ def test_the_rates_must_double_with_the_grid() -> None:
 
 
 def test_constant_pictures_agree_with_image_pooling_too() -> None:
-    """Kernels that read their centre alone see a constant picture as constant, whatever the grid and the borders."""
+    """Kernels that only read their centre see a constant picture as constant, whatever the grid and the borders."""
     coarse, fine = shaken(thin(16)), thin(8)
     for layer in coarse.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
@@ -165,7 +165,7 @@ def test_constant_pictures_agree_with_image_pooling_too() -> None:
 
 
 def test_logits_are_enlarged_with_the_corners_aligned() -> None:
-    """At 16k + 1 pixel 16i has the logits of cell i itself, and the pixel halfway has the mean of two cells."""
+    """At 16k + 1, pixel 16i has the logits of cell i itself, and the pixel halfway has the mean of two cells."""
     model = shaken(thin(16))
     images = torch.randn(1, 3, 49, 65)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_the_padding_is_the_mean_colour_at_the_bottom_and_right() -> None:
 
 
 def concatenated(model: DeepLabV3) -> list[str]:
-    """Which branch fills each fifth of concat_projection's input, found by silencing one branch after the other."""
+    """Which branch fills each fifth of concat_projection's input, found by silencing one branch after another."""
     found: list[Tensor] = []
     model.aspp.concat_projection.register_forward_pre_hook(lambda module, args: found.append(args[0].clone()))
     images = torch.randn(1, 3, 65, 65)

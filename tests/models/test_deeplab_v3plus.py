@@ -1,4 +1,4 @@
-"""DeepLabV3+: counts per part, the decoder's grid and order, places and constants of the release, the version on any encoder."""
+"""DeepLabV3+: counts per part, the decoder's grid and order, places and constants of the release, timm encoders."""
 
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from denselab.models.base import ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import DeepLabV3
 from denselab.models.deeplab_v3plus import DeepLabV3Plus, DeepLabV3PlusEncoder, build_deeplabv3plus
 
-XCEPTION = {21: 41_055_413, 19: 41_054_899, 11: 41_052_843}  # classes: parameters; deeplab.md, section 4.3
+XCEPTION = {21: 41_055_413, 19: 41_054_899, 11: 41_052_843}  # classes: parameters of the released network
 RESNET = {"resnet50": 40_352_181, "resnet101": 59_344_309}  # standard stem, plain convolutions, C = 21
 
 
@@ -95,7 +95,7 @@ def test_one_set_of_weights_for_every_output_stride(name: str) -> None:
 
 @pytest.mark.parametrize(("output_stride", "side", "rates"), [(16, 33, (6, 12, 18)), (8, 65, (12, 24, 36))])
 def test_the_head_s_layer_table_at_513(output_stride: int, side: int, rates: tuple[int, ...]) -> None:
-    """deeplab.md, sections 4.1 and 4.4; sizes at 513."""
+    """The release's rates (model.py) and decoder (core/*); sizes at 513."""
     model = on_meta("deeplabv3plus_xception65", output_stride=output_stride)
     rows = [r for r in layer_table(model, (513, 513)) if r.kind == "conv" and not r.name.startswith("encoder.")]
     actual = {r.name: (r.kernel, r.dilation, r.groups, r.in_channels, r.out_channels, r.size[0]) for r in rows}
@@ -131,7 +131,7 @@ def test_eps_of_trunk_and_head() -> None:
 
 
 def thin(layers: Literal[41, 65, 71] = 41, output_stride: int = 16) -> DeepLabV3Plus:
-    """Few channels, statistics that are not 0 and 1, in evaluation mode."""
+    """Few channels, statistics other than 0 and 1, in evaluation mode."""
     torch.manual_seed(0)
     model = DeepLabV3Plus(Xception(layers, output_stride=output_stride, thin=32), 2, channels=8)
     for layer in model.modules():
@@ -173,7 +173,7 @@ def test_logits_are_enlarged_with_the_corners_aligned() -> None:
 
 @pytest.mark.parametrize("size", [(40, 48), (33, 49), (1, 1), (3, 70)])
 def test_the_padding_does_not_show(size: tuple[int, int]) -> None:
-    """A picture is padded to 16k + 1 by zeros; given those zeros itself, its own part of the logits is the same."""
+    """A picture is padded with zeros to 16k + 1; given those zeros itself, its own part of the logits is the same."""
     model, image = thin(), torch.randn(1, 3, *size)
     padded = nn.functional.pad(image, (0, 81 - size[1], 0, 81 - size[0]))
     smallest = [16 * max(-(-(side - 1) // 16), 1) + 1 for side in size]
@@ -183,7 +183,7 @@ def test_the_padding_does_not_show(size: tuple[int, int]) -> None:
 
 
 def test_output_stride_8_keeps_what_16_computes() -> None:
-    """The atrous identity up to ASPP's branches; image pooling takes its mean over other cells, so it is switched off."""
+    """The atrous identity up to ASPP's branches; image pooling averages over other cells, so it is switched off."""
     coarse, fine = thin(output_stride=16), thin(output_stride=8)
     nn.init.zeros_(coarse.aspp.image_pooling.conv.weight)
     fine.load_state_dict(coarse.state_dict())
@@ -273,7 +273,7 @@ def test_the_decoder_works_at_stride_4_on_304_channels() -> None:
 
 
 def test_the_padding_of_a_timm_encoder_does_not_show() -> None:
-    """A 40-row picture is padded to 48 rows by zeros; given 48 rows with zeros there, the logits are the same."""
+    """A 40-row picture is padded with zeros to 48 rows; given 48 rows with zeros there, the logits are the same."""
     torch.manual_seed(0)
     model = DeepLabV3PlusEncoder(TimmEncoder("test_efficientnet", output_stride=16), 2, channels=16).eval()
     image = torch.randn(1, 3, 40, 48)
@@ -299,7 +299,7 @@ def test_an_encoder_without_a_map_at_stride_4_is_refused() -> None:
 
 
 def test_an_encoder_that_cannot_be_dilated_keeps_its_own_stride(capsys: pytest.CaptureFixture[str]) -> None:
-    """DenseNet has no output stride in timm; asked for outright it is refused, else the network says what it does."""
+    """timm cannot give DenseNet an output stride: an explicit request is refused, otherwise its own is logged."""
     with torch.device("meta"):
         model = build_deeplabv3plus(ModelOptions(2, encoder="densenet121"))
         assert model.encoder.multiple == 32

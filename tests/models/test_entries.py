@@ -1,6 +1,6 @@
-"""What MODELS says of each network: how its authors showed it pictures, and what ImageNet weights fill. All as literal values.
+"""What MODELS says about each network: how its authors fed it pictures and what ImageNet weights fill, as literals.
 
-A network without a row has the facts that its file states; a row guards those of a release that can be read elsewhere.
+A network without a row has the facts that its file states; a row guards facts of a release that can be read elsewhere.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,11 @@ PIXELS = {"Caffe": CAFFE, "DeepLab": CAFFE_DEEPLAB, "0..1": AS_THEY_ARE, "0..255
 
 @dataclass(frozen=True)
 class Facts:
-    """release: working size, fit, canvas, pixels of Caffe's weights, for 11 classes.
+    """Facts about one network.
 
-    stages, numbers: of what ImageNet weights fill. before: the networks that are trained first.
+    release: working size, fit, canvas, pixels of Caffe's weights, for 11 classes
+    stages, numbers: how many of each ImageNet weights fill
+    before: the networks that are trained first
     """
 
     release: tuple[tuple[int, int], str, tuple[int, int] | None, str]
@@ -37,7 +39,8 @@ class Facts:
     before: tuple[str, ...] = ()
 
 
-# VGG-16 has 138,357,544 numbers, 4,097,000 of them in its last layer; its thirteen convolutions have 14,714,688 (1409.1556).
+# VGG-16 has 138,357,544 numbers, 4,097,000 of them in its last layer; its thirteen convolutions have 14,714,688
+# (arXiv 1409.1556).
 VGG, TRUNK = 134_260_544, 14_714_688
 NORMS = 2 * 4_224  # scale and shift of vgg16_bn's thirteen
 RESNET50, RESNET101 = 23_508_032, 42_500_160  # torchvision's without fc
@@ -67,7 +70,7 @@ TABLE = {
     "unet_paper": Facts(UNET),
     "unet_release": Facts(UNET),
     "deconvnet": Facts(DECONVNET, 6, VGG + NORMS),
-    "deconvnet_1024": Facts(DECONVNET, 5, TRUNK + NORMS),  # fc6 and fc7 are not of ImageNet's size
+    "deconvnet_1024": Facts(DECONVNET, 5, TRUNK + NORMS),  # fc6 and fc7 do not have ImageNet's size
     "segnet": Facts(SEGNET, 5, TRUNK + NORMS),
     "segnet_basic": Facts(SEGNET),
     "bayesian_segnet": Facts(SEGNET, 5, TRUNK + NORMS),
@@ -99,7 +102,7 @@ rows = pytest.mark.parametrize("name", TABLE)
 
 @rows
 def test_how_the_authors_showed_it_pictures(name: str) -> None:
-    """The authors' DeepLabs have a canvas, and torchvision's of nearly the same names have none."""
+    """The authors' DeepLabs have a canvas; torchvision's, with nearly the same names, have none."""
     entry, facts = MODELS[name], TABLE[name]
     release, (size, fit, canvas, pixels) = entry.release.for_classes(11), facts.release
     assert (release.size, release.fit, release.canvas) == (size, fit, canvas)
@@ -108,7 +111,7 @@ def test_how_the_authors_showed_it_pictures(name: str) -> None:
 
 
 def test_releases_that_differ_by_their_classes() -> None:
-    """Cityscapes' DeepLabs take 1024x2048, which becomes 16k + 1 in the network itself: a window of it must not.
+    """Cityscapes' DeepLabs take 1024x2048, which becomes 16k + 1 in the network itself; a window must not be padded.
 
     The model zoo's segnet_pascal was made for 224x224, the authors' other SegNets for 360x480.
     """
@@ -144,7 +147,7 @@ def test_what_imagenet_weights_fill(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_depends_on_the_classes_is_not_pretrained(name: str) -> None:
-    """And the stages are disjoint and in the order in which the modules stand, so that the first n can be asked for."""
+    """The stages must also be disjoint and in the order of the modules, so that the first n can be asked for."""
     with torch.device("meta"):
         model, other = create_model(name, 21), create_model(name, 7)
     scores = {n for n, p in model.named_parameters() if p.shape != other.get_parameter(n).shape}

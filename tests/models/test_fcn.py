@@ -14,7 +14,7 @@ from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
 from denselab.models.base import ModelOptions
 from denselab.models.fcn import FCN, FixedScale, Stride, build_fcn
 
-LEARNABLE = {  # reference/fcn.md, section 1
+LEARNABLE = {  # classes: parameters of voc-fcn32s, voc-fcn16s, voc-fcn8s (net.py)
     21: (134_346_581, 134_357_354, 134_362_751),
     60: (134_506_364, 134_537_144, 134_552_564),
     19: (134_338_387, 134_348_134, 134_353_017),
@@ -95,11 +95,11 @@ TABLE = """
     upscore_pool4 4 2 0 21 70 38 54
     score_pool3 1 1 0 21 88 53 72
     upscore8 16 8 0 21 568 312 440
-"""  # name, kernel, stride, pad, channels, size for 500, 224 and 375: reference/fcn.md, section 1
+"""  # name, kernel, stride, pad, channels, size for 500, 224 and 375: voc-fcn8s/net.py
 
 
 def test_the_layer_table_of_fcn8s() -> None:
-    """Every layer of voc-fcn8s/net.py in its order, with its output's size for three pictures."""
+    """Every layer of voc-fcn8s/net.py in order, with its output's size for three pictures."""
     model = on_meta(8)
     columns = [layer_rows(model, size) for size in (500, 224, 375)]
     ours = [[*row, *(column[i][-1] for column in columns[1:])] for i, row in enumerate(columns[0])]
@@ -189,7 +189,7 @@ def test_the_factors_of_at_once() -> None:
 
 
 def test_learnt_upsampling_starts_as_interpolation() -> None:
-    """Dense kernels, K x K x k x k, that give what the frozen ones give; all but the last of them learn (paper, section 4.3)."""
+    """Dense kernels, K x K x k x k, with the frozen ones' results; all but the last learn (paper, section 4.3)."""
     learnt, frozen = thin(8, padded=False, learn_upsampling=True).eval(), thin(8, padded=False).eval()
     for name, p in frozen.named_parameters():
         if name.startswith("score"):
@@ -205,7 +205,7 @@ def test_learnt_upsampling_starts_as_interpolation() -> None:
 
 @pytest.mark.parametrize(("kernel", "stride"), [(64, 32), (32, 16), (16, 8), (4, 2), (63, 32), (31, 16), (3, 2)])
 def test_the_frozen_transposed_convolution_is_interpolation(kernel: int, stride: int) -> None:
-    """In the interior, where both neighbours are there: even kernels as align_corners=False, odd ones on the cells' centres."""
+    """In the interior, with both neighbours: even kernels as align_corners=False, odd ones on the cells' centres."""
     cells = torch.randn(1, 2, 5, 5)
     layer = bilinear_transposed_conv(2, kernel, stride)
     if kernel % 2 == 0:  # the first cell's centre lies at (kernel - 1) / 2, in interpolate's map at (stride - 1) / 2
@@ -220,7 +220,7 @@ def test_the_frozen_transposed_convolution_is_interpolation(kernel: int, stride:
 
 
 def test_a_fully_connected_layer_is_a_convolution() -> None:
-    """fc6 on a 7x7 map is the Linear layer with the same weights; on a larger map each cell is that layer on a window."""
+    """fc6 on a 7x7 map is the Linear layer with its weights; on a larger map each cell is that layer on a window."""
     linear, conv = nn.Linear(2 * 7 * 7, 4), thin(32, padded=False).classifier.fc6  # type: ignore[union-attr]
     conv.load_state_dict({"weight": linear.weight.reshape(4, 2, 7, 7), "bias": linear.bias})
     x = torch.randn(1, 2, 9, 8)
@@ -231,7 +231,7 @@ def test_a_fully_connected_layer_is_a_convolution() -> None:
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("stride", STRIDES)
 def test_enlarging_puts_each_cell_where_the_grid_says(stride: Stride, padded: bool) -> None:
-    """Scores that are the x coordinate of their cell's centre, enlarged, are the x coordinate of each pixel."""
+    """If each score is the x coordinate of its cell's centre, the enlarged scores are those of the pixels."""
     model = thin(stride, padded)
     grid = model.classifier.grid(model.encoder.grid(5)) if stride == 32 else model.encoder.grid({16: 4, 8: 3}[stride])
     cells = model.coarse_logits(torch.zeros(1, 3, 96, 96)).shape[-1]

@@ -1,4 +1,4 @@
-"""FCN on AlexNet, GoogLeNet, vgg16_bn and timm's encoders: sizes, counts, offsets, receptive fields of the paper's table 1."""
+"""FCN on AlexNet, GoogLeNet, vgg16_bn and timm's encoders: sizes, counts, offsets, receptive fields of table 1."""
 
 from functools import cache
 
@@ -53,13 +53,13 @@ def output_shapes(model: FCN, paths: list[str], size: int) -> dict[str, torch.Si
     [(500, (173, 86, 86, 43, 43, 21, 16, 543)), (227, (105, 52, 52, 26, 26, 13, 8, 287))],
 )
 def test_alexnet_s_sizes(size: int, expected: tuple[int, ...]) -> None:
-    """reference/fcn.md, section 2."""
+    """voc-fcn-alexnet/net.py."""
     sizes = output_sizes(on_meta("alexnet", 32), size)
     assert tuple(sizes[n] for n in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5", "fc6", "upscore")) == expected
 
 
 def test_alexnet_s_layers() -> None:
-    """voc-fcn-alexnet/net.py: the pool stands before the normalisation, as in CaffeNet."""
+    """voc-fcn-alexnet/net.py: the pool comes before the normalisation, as in CaffeNet."""
     model = on_meta("alexnet", 32)
     assert [n for n, _ in model.encoder.named_children()] == [
         *("conv1", "pool1", "norm1", "conv2", "pool2", "norm2", "conv3", "conv4", "conv5", "pool5")
@@ -93,7 +93,7 @@ def test_local_response_normalisation_is_caffe_s() -> None:
 def test_googlenet_s_stages() -> None:
     """Sizes and channels of table 1 at 224, and each inception's parameters in K = 1024, to the paper's rounding.
 
-    The table's own columns give 498 K for 4c and 1019 K for 5a, where it prints 463 K and 1072 K.
+    The table prints 463 K for 4c and 1072 K for 5a, where its own columns give 498 K and 1019 K.
     """
     trunk = on_meta("googlenet", 32).encoder
     assert isinstance(trunk, GoogLeNet)
@@ -154,9 +154,9 @@ def test_the_crop_always_covers_the_picture(name: str, stride: Stride, height: i
 
 
 def reach(network: nn.Module, size: int) -> int:
-    """Width of the pixels that move the middle cell of a map: the nonzero gradient with all weights positive.
+    """Width of the pixels that affect the middle cell of a map: the nonzero gradient with all weights positive.
 
-    Maxima are taken by one pixel of a window, so they become sums first: the reach of a pool is its window.
+    A maximum depends on one pixel of its window, so pools become sums first: the reach of a pool is its window.
     """
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d):
@@ -188,7 +188,7 @@ class Trunk(nn.Module):
 
 
 def test_receptive_fields_are_those_of_table_1() -> None:
-    """AlexNet 355, VGG-16 404, GoogLeNet 907; the last only with the average pool that the text drops: without, 715."""
+    """AlexNet 355, VGG-16 404, GoogLeNet 907; the last with the average pool that the text drops, otherwise 715."""
     vgg = VGG16(first_pad=1, blocks=((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)))
     assert reach(Trunk(vgg, VGG16Classifier(0, 1, 1)), 900) == 404
     assert reach(Trunk(AlexNet(first_pad=0, channels=(2,) * 5), VGG16Classifier(0, 2, 1, kernel=6)), 800) == 355
@@ -201,7 +201,7 @@ def test_receptive_fields_are_those_of_table_1() -> None:
 
 
 def test_vgg16_bn_counts() -> None:
-    """The plain net's and two numbers per normalised channel: 4,224 in the trunk, 4,096 in each of fc6 and fc7."""
+    """The plain net's, and two numbers per normalised channel: 4,224 in the trunk, 4,096 in each of fc6 and fc7."""
     model = on_meta("vgg16_bn", 8)
     assert learnable(model) == 134_362_751 + 2 * (4_224 + 2 * 4_096)
 

@@ -1,7 +1,7 @@
 """ONNX: a thin network of each architecture file, exported by torch.export's exporter and run by onnxruntime.
 
-A new network adds a line to CASES. ANY_SIZE: cases whose exported graph takes pictures of another size than it was traced
-with; they cost three times the time, so one will do.
+A new network adds a line to CASES. ANY_SIZE holds the cases whose exported graph takes pictures of a different size
+than it was traced with; they take three times as long, so one is enough.
 """
 
 from collections.abc import Callable

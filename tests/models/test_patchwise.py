@@ -80,7 +80,7 @@ def test_memory_is_that_of_a_batch_of_windows() -> None:
 
 
 def test_pixelwise_sees_two_pixels_more_per_layer() -> None:
-    """2 L + 1 = 13 after six layers, by the reach of a gradient."""
+    """2 L + 1 = 13 after six layers, measured by the reach of a gradient."""
     model: SegmentationModel = build_pixelwise(ModelOptions(2)).eval()
     images = torch.randn(1, 3, 41, 41, requires_grad=True)
     model(images)[0, :, 20, 20].sum().backward()

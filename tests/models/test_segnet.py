@@ -14,7 +14,7 @@ from denselab.models.segnet import SegNet, SegNetBasic, build_segnet, build_segn
 
 THIN = ((4, 4), (4, 4), (6, 6, 6), (8, 8, 8), (8, 8, 8))
 CAMVID = (360, 480)
-# reference/segnet.md, section 1: name, output channels, output size at 360x480
+# segnet_train.prototxt: name, output channels, output size at 360x480
 TABLE = [
     *((f"conv1_{i}", 64, (360, 480)) for i in (1, 2)),
     ("pool1", 64, (180, 240)),
@@ -26,7 +26,7 @@ TABLE = [
     ("pool4", 512, (23, 30)),  # 45 / 2 rounded up
     *((f"conv5_{i}", 512, (23, 30)) for i in (1, 2, 3)),
     ("pool5", 512, (12, 15)),
-    ("upsample5", 512, (23, 30)),  # told, not doubled
+    ("upsample5", 512, (23, 30)),  # given, not doubled
     *((f"conv5_{i}_D", 512, (23, 30)) for i in (3, 2, 1)),
     ("upsample4", 512, (45, 60)),
     *((f"conv4_{i}_D", out, (45, 60)) for i, out in ((3, 512), (2, 512), (1, 256))),
@@ -38,7 +38,7 @@ TABLE = [
     ("conv1_2_D", 64, (360, 480)),
     ("conv1_1_D", 11, (360, 480)),
 ]
-BASIC_TABLE = [  # section 2
+BASIC_TABLE = [  # segnet_basic_train.prototxt
     ("conv1", 64, (360, 480)),
     ("pool1", 64, (180, 240)),
     ("conv2", 64, (180, 240)),
@@ -96,7 +96,7 @@ def test_parameters_of_the_convolutions_and_the_normalisation() -> None:
 
 
 def test_parameters_of_segnet_basic() -> None:
-    """1,416,587 as released; without biases and normalisation 1,415,040, the paper says 1.425 M (table 1)."""
+    """1,416,587 as released; without biases and normalisation 1,415,040; the paper says 1.425 M (table 1)."""
     model = on_meta(basic=True)
     assert parameters(model) == parameters(on_meta(basic=True, bayesian=True)) == 1_416_587
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
@@ -143,7 +143,7 @@ def test_the_layer_table(basic: bool, table: list[tuple[str, int, tuple[int, int
 
 
 def test_decoder_weights_have_the_release_s_shapes() -> None:
-    """Section 7; ordinary convolutions, (out, in, k, k), unlike DeconvNet's."""
+    """Ordinary convolutions, (out, in, k, k), unlike DeconvNet's."""
     shapes = {name: tuple(p.shape) for name, p in on_meta().state_dict().items() if name.endswith("_D.weight")}
     expected = {"conv4_1_D": (256, 512), "conv3_1_D": (128, 256), "conv2_1_D": (64, 128), "conv1_2_D": (64, 64)}
     for name, (out, into) in (expected | {"conv1_1_D": (11, 64)}).items():
@@ -170,7 +170,7 @@ def test_normalisation_and_relu_follow_all_but_the_last_convolution(recorded: An
 
 
 def test_the_decoder_of_basic_has_no_relu(recorded: Any) -> None:
-    """Its encoder has: what is pooled is never below zero, what is unpooled the second time is."""
+    """Its encoder has ReLU: what is pooled is never below zero, what is unpooled the second time is."""
     model = thin(basic=True).train()
     with recorded(model) as calls:
         model(torch.randn(2, 3, 45, 60))
@@ -200,7 +200,7 @@ def test_local_response_normalisation_is_caffe_s() -> None:
     expected = x / (1 + 1e-4 / 5 * (x**2).sum(dim=1, keepdim=True)) ** 0.75  # 3 channels: each sees all of them
     torch.testing.assert_close(norm(x), expected)
     assert float((norm(x) / x).min()) < 0.8
-    small = x / 255 * 4 - 2  # as ImageNet's mean and deviation leave them
+    small = x / 255 * 4 - 2  # the range that ImageNet's mean and deviation leave
     torch.testing.assert_close(norm(small), small, rtol=1e-3, atol=0)
 
 
@@ -256,7 +256,7 @@ def test_it_starts_as_released(basic: bool) -> None:
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_imagenet_weights_of_the_encoder(batch_norm: bool, tmp_path: Path) -> None:
-    """timm's names, fc6 and fc7 left out; a vgg16_bn file brings its normalisation, which starts anew otherwise."""
+    """timm's names without fc6 and fc7; a vgg16_bn file brings its normalisation, which otherwise starts fresh."""
     state: dict[str, Tensor] = {}
     index, channels = 0, 3
     for block in THIN:

@@ -1,4 +1,4 @@
-"""torchvision's segmentation networks: the same names, the same counts, the same logits as its own modules."""
+"""torchvision's segmentation networks: the same names, counts and logits as torchvision's own modules."""
 
 from functools import cache
 
@@ -29,9 +29,9 @@ def theirs(name: str, classes: int, aux: bool) -> nn.Module:
 
 
 def stir(model: nn.Module) -> None:
-    """Statistics and affine parameters of normalisation away from 0 and 1, so that leaving one out shows.
+    """Make statistics and affine parameters of normalisation differ from 0 and 1, so that leaving one out shows.
 
-    The last of each residual branch is small: 33 sums of full size would leave logits of some hundreds and float32's
+    The last of each residual branch is small: 33 sums of full size would leave logits of several hundred and float32's
     rounding at 1e-4.
     """
     for name, module in model.named_modules():
@@ -102,7 +102,7 @@ def test_counts(name: str, total: int, parts: tuple[int, ...], entries: int) -> 
 
 
 def test_deeplabv3_without_the_auxiliary_head() -> None:
-    """Not the paper's 39,048,533: the head has one 3x3 convolution more."""
+    """Not the paper's 39,048,533: the head has one more 3x3 convolution."""
     with torch.device("meta"):
         assert sum(p.numel() for p in create_model("deeplabv3_resnet50", 21).parameters()) == 39_638_869
 

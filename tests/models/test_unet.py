@@ -1,4 +1,4 @@
-"""U-Net as its figure 1 states it, and the border outside of it."""
+"""U-Net as its figure 1 states it, and the border around it."""
 
 import pytest
 import torch
@@ -11,15 +11,15 @@ from denselab.errors import ConfigError, ShapeError
 from denselab.models.base import ModelOptions
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper, _missing, build_unet_release, up_first
 
-COUNTS = {  # (inputs, classes), reference/unet.md, section 1
+COUNTS = {  # (inputs, classes): parameters of figure 1's network
     (1, 2): 31_030_658,
     (3, 2): 31_031_810,
     (1, 1): 31_030_593,
     (3, 21): 31_033_045,
     (3, 11): 31_032_395,
 }
-RELEASE_COUNT = 31_100_354  # (1, 2), section 1
-SIZES = [  # figure 1 for 572x572, reference/unet.md, section 1: module, channels, side
+RELEASE_COUNT = 31_100_354  # (1, 2), with the release's up-convolutions
+SIZES = [  # figure 1 for 572x572: module, channels, side
     ("down.0.conv1", 64, 570),
     ("down.0.conv2", 64, 568),
     ("pool.0", 64, 284),
@@ -103,7 +103,7 @@ def test_the_release_has_its_parameters() -> None:
 
 @pytest.mark.parametrize("release", [False, True])
 def test_only_the_release_has_relu_after_its_up_convolutions(release: bool) -> None:
-    """Seen by what the next convolution gets: the release's first channels come from the up-convolution, others' last ones."""
+    """Seen in the next convolution's input: up-convolved channels come first in the release and last in the others."""
     torch.manual_seed(0)
     core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN, release=release).eval()
     lowest: list[float] = []
@@ -141,8 +141,9 @@ def test_the_order_of_what_is_joined(release: bool) -> None:
 
 
 def test_stored_weights_of_the_release_with_the_skip_first_give_the_same_logits() -> None:
-    """Until it had the release's order, unet_release was unet_paper's order with the release's layers. Folders of that time
-    hold weights for [skip, up]; `up_first` turns them, and nothing else, for [up, skip].
+    """`up_first` turns weights for [skip, up], and nothing else, into weights for [up, skip].
+
+    unet_release once had unet_paper's order with the release's layers; folders of that time hold such weights.
     """
     torch.manual_seed(0)
     core = UNetCore(1, 2, padded=True, batch_norm=False, widths=THIN, release=True).eval()
@@ -160,7 +161,7 @@ def test_stored_weights_of_the_release_with_the_skip_first_give_the_same_logits(
 
 
 def skip_first_logits(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """unet_release as it was, padded: functions alone."""
+    """unet_release as it was, padded, written with functions alone."""
 
     def double(path: str, x: torch.Tensor) -> torch.Tensor:
         for conv in ("conv1", "conv2"):
@@ -207,7 +208,7 @@ def test_the_mirrored_size_is_the_next_valid_one(side: int) -> None:
 
 
 def test_an_exact_size_gets_92_mirrored_pixels_at_each_side() -> None:
-    """The logits of a 388 picture are the core's on the picture with its border mirrored, nothing else."""
+    """The logits of a 388 picture are exactly the core's on the picture with its border mirrored."""
     torch.manual_seed(0)
     model = UNetPaper(UNetCore(1, 2, padded=False, batch_norm=False, widths=THIN)).eval()
     image = torch.randn(1, 1, 100, 100)  # 100 + 184 = 284 = 16 * 14 + 60
@@ -217,7 +218,7 @@ def test_an_exact_size_gets_92_mirrored_pixels_at_each_side() -> None:
 
 
 def test_the_unpadded_core_sees_no_border() -> None:
-    """Shift the picture by one deepest cell, and the output shifts with it exactly: there is no padding inside."""
+    """If the picture shifts by one deepest cell, the output shifts with it exactly: there is no padding inside."""
     torch.manual_seed(0)
     core = UNetCore(1, 2, padded=False, batch_norm=False, widths=THIN).eval()
     image = torch.randn(1, 1, 236, 220)
@@ -229,7 +230,7 @@ def test_the_unpadded_core_sees_no_border() -> None:
 def test_the_receptive_field_by_the_reach_of_a_gradient() -> None:
     """188 pixels for the first 4 of every 16 outputs, 204 for the others, whose 2x2 cells pull in one more deep cell.
 
-    Positive weights and averages in the place of maxima, so that nothing on the way is zero.
+    Weights are positive and averages replace maxima, so that nothing on the way is zero.
     """
     core = UNetCore(1, 1, padded=False, batch_norm=False, widths=THIN).double().eval()
     core.pool = torch.nn.ModuleList(torch.nn.AvgPool2d(2) for _ in range(4))
@@ -275,7 +276,7 @@ def test_landmarks_name_the_expanding_path() -> None:
 def test_batch_norm_replaces_the_biases() -> None:
     model = UNet(UNetCore(3, 2, padded=True, batch_norm=True, dropout=0.0, widths=THIN))
     convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert [m.bias is None for m in convs] == [True] * 18 + [False]  # the score keeps its own
+    assert [m.bias is None for m in convs] == [True] * 18 + [False]  # the score layer keeps its bias
 
 
 @pytest.mark.parametrize(("name", "finest"), [("test_resnet", 2), ("test_convnext", 4)])

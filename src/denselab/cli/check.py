@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from denselab.cli.options import AsJson, Data, Seed, out_option
 from denselab.console import remark, stdout
 from denselab.data.audit.check import CheckReport, check_dataset
 from denselab.data.audit.findings import Fault
@@ -24,21 +25,20 @@ LISTED_FILES = 5  # per kind of fault; --json has them all
 LISTED_SIZES = 6
 
 
-def check(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Folder of the data set in any known layout, or its data.yaml.")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the contact sheet. Default: denselab-check/NAME.", show_default=False),
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. Default: all cores.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, where the data have none.")] = 0,
-) -> None:
-    """Read every picture and label; say layout, encoding, classes, balance, faults and their fixes.
+Out = Annotated[Path | None, out_option("Folder for the contact sheet.", "denselab-check/NAME")]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads.", show_default="all cores")]
 
-    Never writes to DATA; a contact sheet of overlays goes to --out. Exit code 3 when training would fail.
+
+def check(
+    data: Data,
+    out: Out = None,
+    json_: AsJson = False,
+    workers: Workers = None,
+    seed: Seed = 0,
+) -> None:
+    """Read every picture and label; show layout, encoding, classes, balance, faults and how to fix them.
+
+    Nothing is written to DATA; a contact sheet of overlays goes to --out. The exit code is 3 if training would fail.
     """
     try:
         _check_one(data, out, json_, workers, seed)
@@ -49,7 +49,7 @@ def check(
 
 
 def _check_each(several: SeveralDataSets, out: Path | None, workers: int | None, seed: int) -> None:
-    """Check every data set of a folder that holds several; those that would not train are named at the end."""
+    """Check every data set in a folder that holds several; name those that would not train at the end."""
     failed = []
     for folder in several.folders:
         stdout.print(Text(f"\n{folder}", style="bold"), soft_wrap=True)
@@ -93,7 +93,7 @@ def default_folder(root: Path) -> Path:
 
 
 def render(report: CheckReport) -> RenderableType:
-    """The whole report but its verdict, for the terminal."""
+    """The whole report except its verdict, for the terminal."""
     return Group(_head(report), Text(), _classes(report), *_faults(report.faults))
 
 

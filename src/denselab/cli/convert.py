@@ -1,4 +1,4 @@
-"""`denselab convert`: weights of others become a model folder."""
+"""`denselab convert`: weights from other tools become a model folder."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,45 @@ from typing import Annotated, Literal
 
 import typer
 
+from denselab.cli.options import AsJson, Encoder, network_option, out_option
 from denselab.console import stdout
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index or .pb.")]
+Source = Annotated[
+    Literal["caffe", "torchvision", "tf", "torch", "timm"], typer.Option("--from", help="The tool that wrote the file.")
+]
+Network = Annotated[str, network_option()]
+Out = Annotated[Path, out_option("Model folder to write.")]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Start a new score layer of so many classes, or begin from ImageNet weights.",
+        show_default="those of the weights",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Label table: YAML, JSON, or one name per line.", show_default="by the number of classes"
+    ),
+]
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index or .pb.")],
-    source: Annotated[
-        Literal["caffe", "torchvision", "tf", "torch", "timm"], typer.Option("--from", help="Whose format and names.")
-    ],
-    model: Annotated[str, typer.Option(help="The network to put them into; see `denselab models`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.")],
-    encoder: Annotated[str | None, typer.Option(help="The network's encoder, where it has a choice.")] = None,
-    classes: Annotated[
-        int | None, typer.Option(help="Start a new score layer of so many classes, or begin from ImageNet weights.")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Label table: YAML, JSON, or one name per line.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    file: File,
+    source: Source,
+    model: Network,
+    out: Out,
+    encoder: Encoder = None,
+    classes: Classes = None,
+    labels: Labels = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn the weights of others into a model folder for eval, predict and train --init; pickles that run code are refused."""
+    """Turn weights from other tools into a model folder for eval, predict and train --init.
+
+    Files that would run code when they are read are refused.
+    """
     from denselab.convert.conversion import convert_file  # here: `denselab --help` needs no torch
 
     done = convert_file(file, source, model, out, encoder=encoder, classes=classes, labels=labels)
@@ -31,9 +52,8 @@ def convert(
         print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
         return
     classes_found = done.engine.spec.label_space.num_classes
-    lines = [
-        f"{len(done.mapped)} tensors of {file.name} ({done.form}) are now {model} with {classes_found} classes ({done.table})"
-    ]
+    tensors = f"{len(done.mapped)} tensors of {file.name} ({done.form})"
+    lines = [f"{tensors} are now {model} with {classes_found} classes ({done.table})"]
     lines += done.summary()
     lines.append(f"written to {out}; its README.md says what was changed")
     for line in lines:

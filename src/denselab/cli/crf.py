@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.examples import epilog
-from denselab.cli.options import window_size
+from denselab.cli.options import AsJson, Data, Device, Model, Split, Tta, Window, out_option, window_size
 from denselab.config import read_duration
 from denselab.console import remark, stdout
 from denselab.errors import Interrupted
@@ -28,21 +28,10 @@ def crf() -> None:
     """The dense CRF of a model: parameters for `eval --crf` and `predict --crf`."""
 
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data set, its data.yaml, or synthetic.")]
-Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Which pictures.")]
-Time = Annotated[str, typer.Option(metavar="DURATION", help="For everything: 90s, 10m, 1h30m.")]
+Time = Annotated[str, typer.Option(metavar="DURATION", help="Time for everything, with its unit: 90s, 10m, 1h30m.")]
 How = Annotated[Literal["coarse-to-fine", "random"], typer.Option(help="DeepLab's search, or random parameters.")]
-Pictures = Annotated[
-    int | None, typer.Option(metavar="N", help="Use at most so many: half choose, half judge.", show_default="200")
-]
-Window = Annotated[
-    str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
-]
-Tta = Annotated[bool, typer.Option("--tta", help="Average over sizes and mirrored views.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for crf_tuning.json. Default: RUN/crf-tune.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Pictures = Annotated[int | None, typer.Option(metavar="N", help="Pictures to use at most: half choose, half judge.")]
+Out = Annotated[Path | None, out_option("Folder for crf_tuning.json.", "RUN/crf-tune")]
 
 
 @app.command("tune", epilog=epilog("crf tune"))
@@ -59,7 +48,10 @@ def tune(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Search the CRF's parameters on half of the pictures, judge them on the other half; store them only if they help."""
+    """Search for the CRF's parameters on half of the pictures and judge them on the other half.
+
+    They are stored in the model only if they help.
+    """
     from denselab import refine  # here: `denselab --help` needs no torch
     from denselab.files import write_text
     from denselab.inference.predictor import load
@@ -89,11 +81,8 @@ def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
 
     if tuning.best and tuning.paired:
         stdout.print(tuning.paired.table())
-        stdout.print(
-            f"best of {len(tuning.trials)} candidates on {len(tuning.tuned_on)} pictures (mIoU {tuning.baseline:.4f} without, "
-            f"{tuning.best.miou:.4f} with): {told(tuning.best.parameters)}",
-            markup=False,
-            soft_wrap=True,
-        )
+        tried = f"best of {len(tuning.trials)} candidates on {len(tuning.tuned_on)} pictures"
+        scores = f"mIoU {tuning.baseline:.4f} without, {tuning.best.miou:.4f} with"
+        stdout.print(f"{tried} ({scores}): {told(tuning.best.parameters)}", markup=False, soft_wrap=True)
     stdout.print(verdict, markup=False, soft_wrap=True)
     remark(f"written to {shlex.quote(str(folder / CRF_TUNING))}")

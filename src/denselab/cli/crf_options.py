@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from denselab.cli.completion import complete_preset
+from denselab.cli.options import switch
 from denselab.console import remark
 from denselab.errors import ConfigError
 
@@ -15,30 +17,33 @@ if TYPE_CHECKING:
 PresetName = Literal["deeplab_v1", "deeplab_v2", "deconvnet", "pydensecrf"]
 """As denselab.crf.PRESETS, which would need numba."""
 
-Crf = Annotated[bool, typer.Option("--crf", help="Refine with the dense CRF: labels follow the picture's edges.")]
+Crf = Annotated[bool, switch("--crf", "Refine with the dense CRF: labels follow the picture's edges.")]
 CrfPreset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Its parameters: {}, {}, {} or {}. Default: those tuned for the model.".format(*get_args(PresetName)),
-        show_default=False,
+        help="The CRF's parameters: {}, {}, {} or {}.".format(*get_args(PresetName)),
+        show_default="those tuned for the model, else deeplab_v2",
+        autocompletion=complete_preset,
     ),
 ]
 CrfFast = Annotated[
-    bool,
-    typer.Option("--crf-fast", help="The CRF at half the resolution: 1.3 to 2.9 times faster, 1 to 2 % other labels."),
+    bool, switch("--crf-fast", "The CRF at half the resolution: 1.3 to 2.9 times faster, 1 to 2 % other labels.")
 ]
 
 
 def refuse_without_crf(crf: bool, given: dict[str, object]) -> None:
-    """Raise ConfigError where an option of the CRF came without --crf."""
+    """Raise ConfigError where an option of the CRF was given without --crf.
+
+    given: value by flag
+    """
     for flag, value in given.items():
         if value and not crf:
             raise ConfigError(f"{flag} without --crf; give both, or neither")
 
 
 def refuse_fast_steps(fast: bool, steps: bool) -> None:
-    """Raise ConfigError where the fast CRF should show its iterations: they are those of another, smaller picture."""
+    """Raise ConfigError where the fast CRF is to show its iterations: it runs on a smaller picture."""
     if fast and steps:
         raise ConfigError(
             "--crf-fast with --steps; the iterations of the fast CRF are not the picture's: leave one out"
@@ -48,7 +53,9 @@ def refuse_fast_steps(fast: bool, steps: bool) -> None:
 def parameters_of(crf: bool, preset: str | None, stored: Parameters | None) -> Parameters | None:
     """The CRF's parameters for --crf and --crf-preset, with a remark on where they come from; None without --crf.
 
-    stored: those tuned for the model.
+    crf: whether --crf was given
+    preset: the name behind --crf-preset
+    stored: the parameters that were tuned for the model
     """
     from denselab.crf.parameters import origin, parameters_for, told  # here: `denselab --help` needs no numba
 

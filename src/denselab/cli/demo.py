@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from denselab.cli.options import Seed, out_option
 from denselab.config import make_settings
 from denselab.console import remark, stdout
 from denselab.errors import ResourceError
@@ -26,13 +25,14 @@ DEMO_MODEL = {
 TRAIN_SCENES, VAL_SCENES, SCENE_SIZE = 400, 60, (96, 128)
 
 
-def demo(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for data and run. Default: denselab-demo, numbered if it exists.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of scenes and training.")] = 0,
-) -> None:
-    """Draw a synthetic data set, train on it, measure on scenes that were held out, write the report: about 3 minutes."""
+Out = Annotated[Path | None, out_option("Folder for data and run.", "denselab-demo, numbered if it exists")]
+
+
+def demo(out: Out = None, seed: Seed = 0) -> None:
+    """Draw a synthetic data set, train on it, measure on held-out scenes and write the report.
+
+    Takes about 3 minutes on two cores.
+    """
     from denselab.api import train_run
     from denselab.data.draw.synthetic import write_synthetic
     from denselab.files import describe_os_error

@@ -4,16 +4,15 @@ import json
 import platform
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from denselab.cli.options import AsJson
 from denselab.console import stdout
 from denselab.runtime import cpu_count, total_memory, versions
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """Say what this machine has: versions, devices, memory, and what is missing."""
+def doctor(as_json: AsJson = False) -> None:
+    """Show what this machine has: versions, devices, memory, and what is missing."""
     facts = _facts()
     if as_json:
         stdout.print_json(json.dumps(facts))

@@ -1,4 +1,4 @@
-"""`denselab eval`: a model's scores on a split of a data set, as a table, JSON and CSV, with its worst pictures."""
+"""`denselab eval`: a model's scores on a split of a data set, as a table, JSON and CSV, and its worst pictures."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from typing import Annotated
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_without_crf
-from denselab.cli.options import AsJson, Data, Device, Model, OutputStride, Split, Tta, Window, window_size
+from denselab.cli.options import (
+    AsJson,
+    Data,
+    Device,
+    Model,
+    OutputStride,
+    Split,
+    Tta,
+    Window,
+    out_option,
+    seed_option,
+    window_size,
+)
 from denselab.console import remark, stdout
 
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder for the results. Default: RUN/eval-SPLIT.", show_default=False),
+Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
+Seed = Annotated[int | None, seed_option("the run's own split")]
+ValFraction = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Share of val, 0 to 1, where the data have no split.", show_default="the run's own split"
+    ),
 ]
-Seed = Annotated[
-    int | None,
-    typer.Option(min=0, help="Seed to draw a split, where the data have none. Default: the run's own split."),
-]
-ValFraction = Annotated[float | None, typer.Option(help="Share of val, to draw a split where the data have none.")]
 
 
 def evaluate(
@@ -38,7 +49,10 @@ def evaluate(
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: exact counts at the labels' own resolution; table, evaluation.json, CSV, worst pictures."""
+    """Measure a model on a split of a data set.
+
+    Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
+    """
     from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
     from denselab.measure.evaluate import evaluate as measure
     from denselab.measure.files import default_folder

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from denselab.cli.completion import complete_network
+from denselab.cli.options import MODEL_FORMS, AsJson, Device, out_option
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
 from denselab.paths import require_path
@@ -15,25 +17,38 @@ if TYPE_CHECKING:
     from denselab.inspection.explanation import Explanation
 
 
-def explain(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model folder, run folder, hub id, or a name of `denselab models`.")
-    ],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for explain.html and the pictures.")],
-    pixel: Annotated[
-        str | None,
-        typer.Option(metavar="Y,X", help="Pixel whose receptive field is measured: row, column. Default: the centre."),
-    ] = None,
-    class_name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Class to look at. Default: the winner at the pixel.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
-) -> None:
-    """Show a network at work on a picture: its maps from layer to layer, class probabilities, and what a pixel depends on.
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help=f"{MODEL_FORMS}, or a name of `denselab models`.", autocompletion=complete_network
+    ),
+]
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture file.")]
+Out = Annotated[Path, out_option("Folder for explain.html and the pictures.")]
+Pixel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="Y,X", help="Pixel whose receptive field is measured: row, column, from 0.", show_default="the centre"
+    ),
+]
+ClassName = Annotated[
+    str | None,
+    typer.Option("--class", metavar="NAME", help="Class to look at.", show_default="the winner at the pixel"),
+]
 
-    A name instead of a trained model shows the untrained network: what the design does by itself.
+
+def explain(
+    model: Network,
+    image: Image,
+    out: Out,
+    pixel: Pixel = None,
+    class_name: ClassName = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show a network at work on a picture: maps from layer to layer, class probabilities, what a pixel depends on.
+
+    The name of a network in place of a trained model shows it untrained: what the design does by itself.
     """
     from denselab.data.read.images import read_image
     from denselab.inspection.explanation import explain as look

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from denselab.cli.completion import complete_network
+from denselab.cli.options import AsJson, Encoder, OutputStride, size_option, switch
 from denselab.config import parse_size
 from denselab.console import stdout
 from denselab.errors import ConfigError
@@ -14,27 +16,40 @@ if TYPE_CHECKING:
     from denselab.inspection.subject import Subject
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A network of `denselab models`, or a model or run folder.",
+        autocompletion=complete_network,
+    ),
+]
+Imgsz = Annotated[str | None, size_option("512x512, or the trained model's own", "Size of the picture")]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Number of classes.", show_default="21 as PASCAL VOC, or the trained model's"
+    ),
+]
+Unfold = Annotated[bool, switch("--all", "Print every layer; do not fold repeated blocks.")]
+
+
 def info(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A network of `denselab models`, or a model or run folder.")
-    ],
-    imgsz: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Size of the picture. Default: 512x512, or the trained model's own."),
-    ] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default: 21, PASCAL VOC's.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder, where the network takes one.")] = None,
-    output_stride: Annotated[int | None, typer.Option(help="8 or 16, where the network has a choice.")] = None,
-    unfold: Annotated[bool, typer.Option("--all", help="Print every layer; do not fold repeated blocks.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, with every layer.")] = False,
+    name: Name,
+    imgsz: Imgsz = None,
+    classes: Classes = None,
+    encoder: Encoder = None,
+    output_stride: OutputStride = None,
+    unfold: Unfold = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a network's layers: kernel, stride, pad, channels, size, parameters, multiply-adds, and what a value sees.
 
-    Sums, concatenations and crops of maps stand between the layers; "crop at 5" cuts five rows off the top and five columns
-    off the left.
+    Sums, concatenations and crops of maps stand between the layers; "crop at 5" cuts five rows off the top and five
+    columns off the left.
 
-    "sees" is the receptive field in pixels: the side of the square that a value depends on, padding counted. Nothing is
-    computed: the network runs on torch's meta device.
+    "sees" is the receptive field in pixels: the side of the square that a value depends on, padding included.
+    Nothing is computed: the network runs on torch's meta device.
     """
     from denselab.inspection.listing import table_lines, total_lines
     from denselab.inspection.subject import find_subject

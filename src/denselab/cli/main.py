@@ -59,30 +59,31 @@ def _register() -> None:
     from denselab.cli.refine import refine
     from denselab.cli.train import train
 
-    commands: dict[str, Callable[..., None]] = {
-        "demo": demo,
-        "check": check,
-        "train": train,
-        "eval": evaluate,
-        "predict": predict,
-        "refine": refine,
-        "models": models,
-        "info": info,
-        "explain": explain,
-        "convert": convert,
-        "doctor": doctor,
+    panels: dict[str, dict[str, Callable[..., None]]] = {
+        "Use": {
+            "demo": demo,
+            "check": check,
+            "train": train,
+            "eval": evaluate,
+            "predict": predict,
+            "refine": refine,
+            "doctor": doctor,
+        },
+        "Understand": {"models": models, "info": info, "explain": explain},
+        "Weights": {"convert": convert},
     }
-    for name, function in commands.items():
-        app.command(name, epilog=epilog(name))(function)
+    for panel, commands in panels.items():
+        for name, function in commands.items():
+            app.command(name, epilog=epilog(name), rich_help_panel=panel)(function)
     app.command("val", hidden=True, epilog=epilog("eval"))(evaluate)
-    app.add_typer(crf_app, name="crf")
+    app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
 _register()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """What SIGTERM does outside training: what is being written is finished, nothing new is begun."""
+    """SIGTERM outside training: what is being written is finished, nothing new is begun."""
     remark("denselab: stopped")
     raise SystemExit(128 + number)
 

@@ -6,14 +6,18 @@ from typing import Any
 
 
 def with_flags(message: str, flags: dict[str, str]) -> str:
-    """`message`, with every argument in backticks that has a flag replaced by it. flags: as `flags_of` gives them."""
+    """`message`, in which every argument in backticks that has a flag is replaced by it.
+
+    flags: as `flags_of` gives them
+    """
     return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
 
 
 def flags_of(group: Any, words: Sequence[str]) -> dict[str, str]:
-    """How the command that `words` call writes each argument: {"imgsz": "--imgsz", "data": "DATA", ...}; {} for no command.
+    """How a command writes each of its arguments: {"imgsz": "--imgsz", "data": "DATA", ...}; {} where none is called.
 
-    group: the click group of all commands, whose commands may be groups.
+    group: the click group of all commands, whose commands may be groups
+    words: the command line, without the program's name
     """
     command = group
     for word in words:
@@ -24,7 +28,7 @@ def flags_of(group: Any, words: Sequence[str]) -> dict[str, str]:
 
 
 def _as_typed(parameter: Any) -> str:
-    """--imgsz for an option, DATA for what has its place."""
+    """--imgsz for an option, DATA for a positional argument."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name.upper())
     return str(max(parameter.opts, key=len))

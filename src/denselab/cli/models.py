@@ -2,10 +2,9 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from denselab.cli.options import AsJson
 from denselab.console import stdout
 
 if TYPE_CHECKING:
@@ -17,8 +16,11 @@ HEAD = ("name", "year", "parameters", "mult-adds", "sees", "stride", "encoder", 
 RIGHT = {2, 3, 4, 5}
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """List the networks: paper, parameters, multiply-adds at 512x512, receptive field, output stride, what they are for."""
+def models(as_json: AsJson = False) -> None:
+    """List the networks: paper, parameters, multiply-adds, receptive field, output stride, use.
+
+    Counted with 21 classes on a picture of 512x512 pixels.
+    """
     from denselab.inspection.summary import list_models
 
     rows = list_models(CLASSES, SIZE)

@@ -1,26 +1,97 @@
-"""Options that several commands share, each with one name, one help text and one way of reading it."""
+"""Options that several commands share: each has one name, one help text and one way of being read.
+
+Every option shows its default: the value itself, or words where it depends on the data, the model or the machine.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from denselab.cli.completion import complete_network
 from denselab.config import parse_size
 from denselab.errors import ConfigError
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, run folder, or hub id owner/name.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data set, its data.yaml, or synthetic.")]
-Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Which pictures.")]
+MODEL_FORMS = "Model folder, run folder, or hub id OWNER/NAME"
+OUT_FLAGS = ("--out", "-o")
+
+
+def switch(flag: str, meaning: str) -> Any:
+    """An option without a value, which is off unless it is given."""
+    return typer.Option(flag, help=meaning, metavar="", show_default="off")
+
+
+def out_option(holds: str, default: str | None = None) -> Any:
+    """`--out FOLDER`.
+
+    holds: what the folder is for. default: the folder that is taken without the option, in words; None: it is required.
+    """
+    return typer.Option(*OUT_FLAGS, metavar="FOLDER", help=holds, show_default=default or False)
+
+
+def device_option(default: str | bool = True) -> Any:
+    """`--device NAME`; default: in words where the command leaves it open."""
+    return typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:1 or mps.", show_default=default)
+
+
+def seed_option(default: str | bool = True) -> Any:
+    """`--seed N`; default: in words where the command leaves it open."""
+    meaning = "Seed of all that is drawn at random: a split, scenes, weights, order, augmentation."
+    return typer.Option(min=0, metavar="N", help=meaning, show_default=default)
+
+
+def network_option(default: str | None = None) -> Any:
+    """`--model NAME`: a network, not a model folder; default: in words, None: it is required."""
+    return typer.Option(
+        metavar="NAME",
+        help="Network; `denselab models` lists them.",
+        show_default=default or False,
+        autocompletion=complete_network,
+    )
+
+
+def size_option(default: str, meaning: str) -> Any:
+    """`--imgsz HxW`."""
+    return typer.Option(metavar="HxW", help=f"{meaning}, height x width in pixels: 360x480.", show_default=default)
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_FORMS}.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Folder of the data set in any known layout, its data.yaml, `synthetic` or `synthetic:N`."
+    ),
+]
+Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Part of the data set.")]
 Window = Annotated[
-    str | None, typer.Option(metavar="HxW", help="Slide a window over pictures larger than those of the training.")
+    str | None,
+    typer.Option(
+        metavar="HxW",
+        help="Slide a window of this size over larger pictures, height x width in pixels: 512x512.",
+        show_default="the whole picture, where memory allows it",
+    ),
 ]
-Tta = Annotated[bool, typer.Option("--tta", help="Average over sizes and mirrored views: slower, a little better.")]
+Tta = Annotated[bool, switch("--tta", "Average over sizes and mirrored views: slower, a little better.")]
 OutputStride = Annotated[
-    int | None, typer.Option(metavar="8|16|32", help="DeepLab: another output stride, with the same weights.")
+    int | None,
+    typer.Option(
+        metavar="8|16|32",
+        help="DeepLab: another output stride, in pixels, with the same weights.",
+        show_default="the model's own",
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Encoder, where the network has a choice; any name of timm's where it takes those.",
+        show_default="the network's own",
+    ),
+]
+Device = Annotated[str, device_option()]
+Seed = Annotated[int, seed_option()]
+AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
 
 
 def window_size(window: str | None) -> tuple[int, int] | None:

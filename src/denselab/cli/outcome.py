@@ -25,10 +25,17 @@ def finish(
     started: float,
     as_json: bool,
 ) -> None:
-    """Tell the end: one line, or with as_json a document that begins with `head`.
+    """Say how it ended: in one line, or with as_json in a document that begins with `head`.
 
-    done: "predicted", "refined". started: time.monotonic() at the beginning. Raises SkippedInputs where some inputs were
-    skipped, DataError where all were.
+    done: "predicted" or "refined"
+    out: the folder that was written
+    head: the first keys of the JSON document
+    results: the pictures that were written
+    skipped: the inputs that were not, each with its reason
+    started: time.monotonic() at the beginning
+    as_json: print a document, not a line
+
+    Raises SkippedInputs where some inputs were skipped, DataError where all were.
     """
     seconds = time.monotonic() - started
     if as_json:

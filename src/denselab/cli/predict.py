@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
-from denselab.cli.options import AsJson, Device, Model, OutputStride, Tta, Window, window_size
+from denselab.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    OutputStride,
+    Tta,
+    Window,
+    out_option,
+    switch,
+    window_size,
+)
 from denselab.cli.outcome import finish, told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
@@ -22,20 +32,18 @@ if TYPE_CHECKING:
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for labels/, overlays/ and probs/.")]
+Out = Annotated[Path, out_option("Folder for labels/, overlays/ and probs/.")]
 Probs = Annotated[
-    Literal["npz", "png"] | None, typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.")
+    Literal["npz", "png"] | None,
+    typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.", show_default="not saved"),
 ]
 Uncertainty = Annotated[
-    bool,
-    typer.Option("--uncertainty", help="Also a map of where the model is unsure: it runs with dropout, repeatedly."),
+    bool, switch("--uncertainty", "Also a map of where the model is unsure: it runs with dropout, repeatedly.")
 ]
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
 ]
-Steps = Annotated[
-    bool, typer.Option("--steps", help="With --crf: one picture per iteration, and an animation, in steps/.")
-]
+Steps = Annotated[bool, switch("--steps", "With --crf: one picture per iteration, and an animation, in steps/.")]
 
 
 def predict(
@@ -55,7 +63,10 @@ def predict(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Predict pictures: label PNGs with the original ids, overlays, and probabilities, each at the input's own size."""
+    """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
+
+    Each has the size of its picture.
+    """
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
     from denselab.inference.predictor import load
 
@@ -75,7 +86,7 @@ def predict(
 
 
 def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:
-    """The picture files of the inputs, and what was left out, which is said. Raises DataError where none is left."""
+    """The picture files among the inputs, and those left out, which are printed. Raises DataError if none is left."""
     from denselab.inference.inputs import find_sources
 
     sources, skipped = find_sources(inputs, out)
@@ -91,7 +102,7 @@ def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skippe
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:
-    """Runs with dropout per picture; 0 where no uncertainty is asked for. Raises ConfigError."""
+    """Runs with dropout per picture; 0 where no uncertainty was asked for. Raises ConfigError."""
     from denselab.inference.plan import SAMPLES  # here: `denselab --help` needs no numba
 
     if not uncertainty and samples is not None:

@@ -1,4 +1,4 @@
-"""`denselab refine`: the dense CRF alone, on anybody's probabilities."""
+"""`denselab refine`: the dense CRF alone, on the probabilities of any network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.crf_options import CrfFast, PresetName, refuse_fast_steps
+from denselab.cli.options import AsJson, out_option, switch
 from denselab.cli.outcome import finish, told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
@@ -32,40 +33,61 @@ ProbsIn = Annotated[
         "for a folder of pictures, a folder that holds one of these by each picture's stem.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for labels/, overlays/, probs/ and steps/.")]
+Out = Annotated[Path, out_option("Folder for labels/, overlays/, probs/ and steps/.")]
 Preset = Annotated[PresetName, typer.Option(help="The parameters of a paper; those below replace its own one by one.")]
 ThetaAlpha = Annotated[
-    float | None, typer.Option(metavar="PIXELS", help="Bilateral term: how far a pixel reaches (sxy).")
+    float | None,
+    typer.Option(metavar="PIXELS", help="Bilateral term: how far a pixel reaches (sxy).", show_default="the preset's"),
 ]
 ThetaBeta = Annotated[
-    float | None, typer.Option(metavar="LEVELS", help="Bilateral term: how alike colours must be, of 255 (srgb).")
+    float | None,
+    typer.Option(
+        metavar="LEVELS", help="Bilateral term: how alike colours must be, of 255 (srgb).", show_default="the preset's"
+    ),
 ]
-W1 = Annotated[float | None, typer.Option(metavar="WEIGHT", help="Bilateral term: weight (compat).")]
-ThetaGamma = Annotated[float | None, typer.Option(metavar="PIXELS", help="Spatial term: how far a pixel reaches.")]
-W2 = Annotated[float | None, typer.Option(metavar="WEIGHT", help="Spatial term: weight.")]
-Iterations = Annotated[int | None, typer.Option(metavar="N", help="Mean-field iterations.")]
-Normalization = Annotated[FilterNormalization | None, typer.Option(help="Of both terms' filters.")]
+W1 = Annotated[
+    float | None,
+    typer.Option(metavar="WEIGHT", help="Bilateral term: weight (compat).", show_default="the preset's"),
+]
+ThetaGamma = Annotated[
+    float | None,
+    typer.Option(metavar="PIXELS", help="Spatial term: how far a pixel reaches.", show_default="the preset's"),
+]
+W2 = Annotated[float | None, typer.Option(metavar="WEIGHT", help="Spatial term: weight.", show_default="the preset's")]
+Iterations = Annotated[
+    int | None, typer.Option(metavar="N", help="Mean-field iterations.", show_default="the preset's")
+]
+Normalization = Annotated[
+    FilterNormalization | None, typer.Option(help="Of both terms' filters.", show_default="the preset's")
+]
 Confidence = Annotated[
     float | None,
-    typer.Option(metavar="P", help="Of a label map: how probably a label is right.", show_default="0.7"),
+    typer.Option(metavar="P", help="Of a label map: how probably a label is right, 0 to 1.", show_default="0.7"),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(help="Label table: YAML, JSON, one name per line, or a model folder. Default: found or made."),
+    typer.Option(
+        metavar="FILE",
+        help="Label table: YAML, JSON, one name per line, or a model folder.",
+        show_default="found beside the probabilities, or made",
+    ),
 ]
 ArrayAxes = Annotated[
-    Literal["chw", "hwc"] | None, typer.Option(help="How an array lies, where its shape does not tell.")
+    Literal["chw", "hwc"] | None,
+    typer.Option(help="Order of an array's axes: classes first or last.", show_default="by its shape"),
 ]
 ProbsOut = Annotated[
-    Literal["npz", "png"] | None, typer.Option(help="Also save the refined probabilities: npz, or 8-bit PNGs.")
+    Literal["npz", "png"] | None,
+    typer.Option(help="Also save the refined probabilities: npz, or 8-bit PNGs.", show_default="not saved"),
 ]
-Steps = Annotated[bool, typer.Option("--steps", help="One picture per iteration, and an animation, in steps/.")]
+Steps = Annotated[bool, switch("--steps", "One picture per iteration, and an animation, in steps/.")]
 ClassName = Annotated[
     str | None,
-    typer.Option("--class", metavar="NAME", help="Class whose scores --steps shows. Default: changes most."),
+    typer.Option(
+        "--class", metavar="NAME", help="Class whose scores --steps shows.", show_default="the one that changes most"
+    ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default="all cores")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads at most.", show_default="all cores")]
 
 
 def refine(
@@ -111,7 +133,7 @@ def refine(
 
 
 def _tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
-    """The pictures with their probabilities, and those without, which are told. Raises DataError without any pair."""
+    """The pictures with probabilities, and those without, which are printed. Raises DataError if there is no pair."""
     from denselab.refine import find_tasks
 
     tasks, skipped = find_tasks(image, probs, out)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denselab.cli import options as shared
 from denselab.cli import train_options as options
 from denselab.config import Settings, make_settings, merged, read_settings, read_words, to_yaml
 from denselab.configs import find_config
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: options.Data,
+    data: shared.Data,
     words: options.Words = None,
     out: options.Out = None,
     model: options.Model = None,
-    encoder: options.Encoder = None,
+    encoder: shared.Encoder = None,
     time: options.Time = None,
     epochs: options.Epochs = None,
     imgsz: options.Imgsz = None,
@@ -37,11 +38,12 @@ def train(
     resume: options.Resume = False,
     config: options.Config = None,
     dry_run: options.DryRun = False,
-    as_json: options.AsJson = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Train a model; the report is report.html in the run folder.
 
-    What is left open is chosen for the data and the machine, and the reason is said. KEY=VALUE sets any key of config.yaml.
+    What you leave open is chosen for the data and the machine, and the reason is printed. KEY=VALUE sets any key of
+    config.yaml.
     """
     flags = {key: value for key, value in locals().items() if key in Settings.model_fields}
     settings = settings_of(flags, words or (), config)
@@ -56,9 +58,13 @@ def train(
 
 
 def settings_of(flags: Mapping[str, Any], words: Sequence[str], config: str | None) -> Settings:
-    """The settings of a command line: those of the config, with flags and KEY=VALUE words in their place.
+    """The settings of a command line: those of the config, replaced by flags and KEY=VALUE words where given.
 
-    flags: None where one was not given; `data` among them. Raises ConfigError, also where a key is given twice.
+    flags: the options by key, None where one was not given; `data` among them
+    words: KEY=VALUE
+    config: a file or the name of a recipe
+
+    Raises ConfigError, also where a key is given twice.
     """
     written = read_words(words)
     for key, value in written.items():
@@ -73,6 +79,7 @@ def settings_of(flags: Mapping[str, Any], words: Sequence[str], config: str | No
 
 
 def _free_run_folder(settings: Settings, resume: bool) -> Path:
+    """runs/DATA-MODEL, with a number behind it if it exists; never inside the data set. Raises ConfigError."""
     from denselab.training.recipe import DEFAULT_MODEL
 
     if resume:
@@ -80,7 +87,7 @@ def _free_run_folder(settings: Settings, resume: bool) -> Path:
     source = Path(settings.data or "").resolve()
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     place = root.parent if Path.cwd().is_relative_to(root) else Path()  # never into the data set
-    base = place / "runs" / f"{root.name.replace(':', '-')}-{settings.model or DEFAULT_MODEL}"
+    base = place / "runs" / f"{root.name.replace(':', '-') or 'data'}-{settings.model or DEFAULT_MODEL}"
     number, run = 1, base
     while run.exists():
         number += 1

@@ -1,54 +1,70 @@
-"""The options of `denselab train`, each with its help; their values are checked where settings are made."""
+"""The options that `denselab train` alone has; their values are checked where settings are made."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="Folder of pictures and labels, a data.yaml, or `synthetic`.")
-]
+from denselab.cli.completion import complete_recipe
+from denselab.cli.options import device_option, network_option, out_option, seed_option, size_option, switch
+
+RECIPE = "chosen by the recipe"
+
 Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
         help="Any key of config.yaml, with an option or without: lr=1e-3 imgsz=360x480 flip=no.",
+        show_default=False,
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/DATA-MODEL, numbered if it exists.")]
-Model = Annotated[str | None, typer.Option(help="Network; see `denselab models`.")]
-Encoder = Annotated[str | None, typer.Option(help="Backbone, any of timm's where the model takes one.")]
-Time = Annotated[str | None, typer.Option(help="Time to train in, with its unit: 90s, 30m, 1h30m.")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training pictures.")]
-Imgsz = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH that pictures are fitted into.")]
-Batch = Annotated[int | None, typer.Option(help="Pictures per step.")]
+Out = Annotated[Path | None, out_option("Run folder.", "runs/DATA-MODEL, numbered if it exists")]
+Model = Annotated[str | None, network_option(RECIPE)]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Time for the whole run, with its unit: 90s, 30m, 1h30m.",
+        show_default="as long as --epochs takes",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Passes over the training pictures.", show_default="by --time, else by the recipe"),
+]
+Imgsz = Annotated[str | None, size_option(RECIPE, "Size that pictures are fitted into")]
+Batch = Annotated[int | None, typer.Option(metavar="N", help="Pictures per batch.", show_default=RECIPE)]
 Pretrained = Annotated[
     str | None,
     typer.Option(
         metavar="auto|yes|no|FILE|OWNER/NAME",
-        help="Weights that the encoder starts from: auto takes ImageNet's where they can be had, yes insists on them; or a "
-        "file, or a hub id.",
+        help="Weights that the encoder starts from. auto: ImageNet's where they are to be had; yes: ImageNet's, or an "
+        "error; no: random; or a file, or a hub id.",
+        show_default="auto, or no with --init",
     ),
 ]
 Init = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Model or run folder to start from; what fits is copied.")
+    str | None,
+    typer.Option(
+        metavar="MODEL", help="Model or run folder to start from; what fits is copied.", show_default="no model"
+    ),
 ]
 CRFLayer = Annotated[
     bool | None,
+    switch("--crf-layer", "A dense CRF that learns behind the network (CRF-RNN); best with --init of the network."),
+]
+Stages = Annotated[bool | None, switch("--stages", "FCN in stages: 32s, then 16s from it, then 8s, in one budget.")]
+Device = Annotated[str | None, device_option("auto")]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Threads that prepare pictures.", show_default=RECIPE)]
+Seed = Annotated[int | None, seed_option("0")]
+Resume = Annotated[bool, switch("--resume", "Continue the run in --out exactly where it stopped.")]
+Config = Annotated[
+    str | None,
     typer.Option(
-        "--crf-layer", metavar="", help="A dense CRF that learns behind the network (CRF-RNN); best with --init of it."
+        metavar="FILE|NAME",
+        help="YAML of settings, or a shipped recipe; options win over it.",
+        show_default="no file",
+        autocompletion=complete_recipe,
     ),
 ]
-Stages = Annotated[
-    bool | None,
-    typer.Option("--stages", metavar="", help="FCN in stages: 32s, then 16s from it, then 8s, in one budget."),
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Workers = Annotated[int | None, typer.Option(help="Threads that prepare pictures.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly where it stopped.")]
-Config = Annotated[
-    str | None, typer.Option(metavar="FILE|NAME", help="YAML of settings, or a shipped recipe; options win over it.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check data, show plan and config, train nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DryRun = Annotated[bool, switch("--dry-run", "Check the data, show the plan and the config, train nothing.")]

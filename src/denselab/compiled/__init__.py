@@ -1,4 +1,4 @@
-"""Loops compiled with numba when they are first needed, and their machine code kept on disk."""
+"""Loops that numba compiles when they are first needed, with their machine code kept on disk."""
 
 from denselab.compiled.compile import compiled
 

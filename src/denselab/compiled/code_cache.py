@@ -1,8 +1,8 @@
-"""numba's cache of machine code, with all sources that the code was made from in its key.
+"""numba's cache of machine code, with a digest of all sources behind the code in its key.
 
-numba asks whether the file of the function itself has changed. But a compiled function contains those that it calls,
-and constants, which may come from other files; after an update it would go on with machine code of their older forms.
-Here the name of a file of machine code holds a digest of the function's module and of all that this imports.
+numba only checks whether the file of the function itself has changed. But a compiled function contains the functions
+and constants it uses, which may come from other files; after an update, machine code of their older forms would still
+run. Here the file name of machine code holds a digest of the function's module and of everything that module imports.
 """
 
 import functools
@@ -29,7 +29,7 @@ DIGITS = 16  # of the digest: two states of the sources share it with a probabil
 class CodeCache(FunctionCache):
     """The kept code of one function. numba's own key, the processor and its instruction sets, stays as it is.
 
-    Code of former sources is removed when the first of the present ones is kept, so that updates do not pile up.
+    Code of older sources is removed when the first code of the current ones is kept, so that updates do not pile up.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -42,7 +42,7 @@ class CodeCache(FunctionCache):
         self._python = base.rpartition(".")[2]
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the code of one combination of types; where the disk does not take it, the user is warned."""
+        """Keep the code of one combination of types; warns if the disk does not accept it."""
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
             sweep(Path(self._cache_path), self._module, self._python, self._digest)
@@ -52,21 +52,26 @@ class CodeCache(FunctionCache):
 
 @functools.cache
 def sweep(folder: Path, module: str, python: str, digest: str) -> None:
-    """Remove what earlier sources of a module left in its folder, once in a process.
+    """Remove the code that earlier sources of a module left in its folder, once per process.
 
-    module: the name of its file, without suffix. python: such as py311; what another Python keeps is left alone.
+    folder: of the kept code
+    module: name of the module's file, without suffix
+    python: such as py311; code of other Pythons is left alone
+    digest: of the current sources
     """
     for path in folder.glob(f"{escape(module)}.*.nb[ci]"):  # MODULE.FUNCTION-LINE.PYTHON.DIGEST.NUMBER.nbc, and .nbi
         if f".{python}." in path.name and f".{digest}." not in path.name:
-            with suppress(OSError):  # another process may hold it open, or be as quick
+            with suppress(OSError):  # another process may hold it open, or remove it first
                 path.unlink()
 
 
 @functools.cache
 def sources_digest(module: str) -> str:
-    """A digest of the sources of a module and of all that it imports, at any depth, and of the compilers' versions.
+    """A digest of a module's sources, of everything it imports at any depth, and of the compilers' versions.
 
-    module: the dotted name of an imported module. Only imports of DenseLab and of the module's own package count.
+    module: dotted name of an imported module
+
+    Only imports of DenseLab and of the module's own package count.
     """
     ours = {"denselab", module.partition(".")[0]}
     sources: dict[str, str] = {}
@@ -81,7 +86,7 @@ def sources_digest(module: str) -> str:
 
 
 def imported(source: str) -> Iterator[str]:
-    """The dotted names of the modules that a source imports at its top level."""
+    """The dotted names of the modules that a source imports at the top level."""
     for package, names in IMPORT.findall(COMMENT.sub("", source)):
         for name in filter(str.strip, names.strip("()").split(",")):
             first = name.partition(" as ")[0].strip()
@@ -90,6 +95,6 @@ def imported(source: str) -> Iterator[str]:
 
 
 def _lines(module: str) -> list[str]:
-    """The source of an imported module, from a zip archive too; none where there is none."""
+    """The source of an imported module, also from a zip archive; empty if it has no source."""
     found = sys.modules[module]
     return linecache.getlines(getattr(found, "__file__", None) or "", vars(found))

@@ -7,15 +7,15 @@ from typing import Any, Literal
 def compiled(
     function: Callable[..., Any], fastmath: bool = False, error_model: Literal["python", "numpy"] = "python"
 ) -> Callable[..., Any]:
-    """`function` as machine code, compiled at its first call; the interpreter's lock is released while it runs.
+    """`function` as machine code, compiled at its first call; it releases the interpreter's lock while it runs.
 
-    fastmath: sums may be reordered, no NaN may occur
+    fastmath: sums may be reordered, and no NaN may occur
     error_model: "numpy" divides without testing for zero, so that loops with divisions become vector code
 
-    numba is imported here and not at the top: it takes a third of a second that `denselab --help` need not spend. The code
-    is kept beside the module, or in the user's cache folder where that is read-only; where neither can be written
-    (containers, a full disk), it is compiled anew in each process. Callers pass contiguous arrays of one dtype, always
-    writeable or always read-only, since each new combination is another compilation.
+    numba is imported here and not at the top, because it takes a third of a second that `denselab --help` need not
+    spend. The code is kept beside the module, or in the user's cache folder if that is read-only. If neither can be
+    written (containers, a full disk), each process compiles it again. Callers pass contiguous arrays of one dtype,
+    always writeable or always read-only, because each new combination is compiled separately.
     """
     import numba
 

@@ -1,4 +1,4 @@
-"""The settings of a training run: what a user wrote, what a run stores, and the forms that both are written in."""
+"""The settings of a training run: what a user wrote, what a run stores, and the types both use."""
 
 from denselab.config.read import make_config, make_settings, merged, read_duration, read_settings, read_words, to_yaml
 from denselab.config.settings import LossTerm, Settings, TrainConfig

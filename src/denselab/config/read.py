@@ -1,4 +1,7 @@
-"""Settings from what users write (YAML, arguments, key=value words) and back to YAML. Every fault names its key."""
+"""Read settings from what users write (YAML, arguments, key=value words), and write them back as YAML.
+
+Every error names its key.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +18,7 @@ from denselab.config.units import parse_duration
 from denselab.errors import ConfigError
 from denselab.paths import require_path
 
-# names that other tools give to our keys, and too unlike them to be found as the nearest
+# other tools' names for our keys, too different to be found as the nearest
 SYNONYMS = {"learning_rate": "lr", "image_size": "imgsz", "backbone": "encoder", "amp": "precision"}
 DURATIONS = "a duration such as 90s, 30m or 1h30m"
 FORMS = {"imgsz": "HEIGHTxWIDTH in pixels, such as 360x480", "time": DURATIONS, "save_every": DURATIONS}
@@ -23,21 +26,21 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def make_settings(values: Mapping[str, Any], source: str = "settings") -> Settings:
-    """What a user wrote, checked. None leaves a key open; keys that are missing are open too.
+    """Check what a user wrote. A key that is None or missing is left open.
 
-    source: where the values come from, as a message says it. Raises ConfigError with the key, what came and what was
-    expected; for an unknown key, the nearest one.
+    source: where the values come from, for messages.
+    Raises ConfigError with the key, what came and what was expected; for an unknown key, with the nearest known one.
     """
     return _checked(Settings, values, source)
 
 
 def make_config(values: Mapping[str, Any], source: str = "settings") -> TrainConfig:
-    """Complete settings, checked. Raises ConfigError as `make_settings` does, and for a key that is missing."""
+    """Check complete settings. Raises ConfigError as `make_settings` does, and for a missing key."""
     return _checked(TrainConfig, values, source)
 
 
 def merged(base: Settings, over: Settings) -> Settings:
-    """`base`, with what `over` gives in its place; a length in `over` replaces one of the other kind."""
+    """`base` overridden by what `over` gives; `time` in `over` replaces `epochs` in `base`, and the reverse."""
     kept = base.given()
     if over.time is not None or over.epochs is not None:
         kept = {key: value for key, value in kept.items() if key not in ("time", "epochs")}
@@ -45,7 +48,7 @@ def merged(base: Settings, over: Settings) -> Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in a YAML file; a part of them is enough. Raises ConfigError that names the file."""
+    """The settings in a YAML file, which may give only some of the keys. Raises ConfigError naming the file."""
     require_path(path, "a YAML file of settings")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,7 +56,7 @@ def read_settings(path: Path) -> Settings:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if loaded is None:  # an empty file leaves all to the recipe
+    if loaded is None:  # an empty file leaves everything to the recipe
         loaded = {}
     if not isinstance(loaded, dict):
         raise ConfigError(
@@ -65,7 +68,7 @@ def read_settings(path: Path) -> Settings:
 def read_words(words: Sequence[str]) -> dict[str, Any]:
     """The keys and values of words such as `lr=1e-3`; `[...]` and `{...}` are YAML, `null` leaves a key open.
 
-    Raises ConfigError for a word without "=", and for a key that comes twice. Keys and values are not checked.
+    Keys and values are not checked. Raises ConfigError for a word without "=" and for a key given twice.
     """
     values: dict[str, Any] = {}
     for word in words:
@@ -79,7 +82,7 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
 
 
 def read_duration(word: str, key: str = "time") -> float:
-    """Seconds of "90s", "10m", "1h30m". Raises ConfigError that names the key."""
+    """The seconds in "90s", "10m" or "1h30m". Raises ConfigError naming the key."""
     try:
         seconds = parse_duration(word)
     except ValueError as error:
@@ -125,16 +128,16 @@ def _hint(key: object, known: Iterable[str]) -> str:
 
 
 def _explain(fault: ErrorDetails) -> str:
-    """What is wrong with which key, what came, and how it is written."""
+    """What is wrong with which key, what came, and how to write it."""
     where = ".".join(map(str, fault["loc"]))
-    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a loss term
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # in a loss term
         return f"unknown key {where!r}; {_hint(fault['loc'][-1], [field.name for field in fields(LossTerm)])}"
     message = fault["msg"].removeprefix("Value error, ")
     if not where:
         return message
     if fault["type"] == "missing":
         return f"{where} is missing"
-    if fault["type"] == "value_error":  # a message of ours says all
+    if fault["type"] == "value_error":  # our own message is complete
         return f"{where}: {message}"
     form = FORMS.get(str(fault["loc"][0]))
     return f"{where}: {message} (came: {fault['input']!r})" + (f"; write {form}" if form else "")

@@ -1,4 +1,4 @@
-"""The settings of a training run: `Settings` is what a user wrote, `TrainConfig` the same with nothing left open."""
+"""The settings of a training run: `Settings` is what a user wrote, `TrainConfig` the same with every key chosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from denselab.config.units import Decay, Place, Seconds, Share, Size, parse_pretrained, word_of_bool
+from denselab.types import FilterNormalization
 
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
@@ -27,9 +28,14 @@ WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of the loss: `weight` times the loss `name` of denselab.losses.LOSSES, with that loss's own `options`."""
+    """One term of the loss.
 
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # where a config file holds it
+    name: a loss of denselab.losses.LOSSES.
+    weight: factor of the term.
+    options: options of that loss.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # for terms read from a config file
 
     name: str
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -40,85 +46,85 @@ Losses = Annotated[tuple[LossTerm, ...], Field(min_length=1)]
 
 
 class Settings(BaseModel):
-    """What a user wrote of a run's settings, with the unit of each number; each key is checked by itself.
+    """The settings a user wrote, with the unit of each number; each key is checked separately.
 
-    None: left open. What is open here without a default of its own, the recipe chooses (denselab.training.recipe).
+    None: left open. Open keys without a default here are chosen by the recipe (denselab.training.recipe).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
-    data: Place | None = None
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # used only where the data come without a split
+    data: Place | None = None  # folder of the data set, its data.yaml, or synthetic:N
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # share of val; used only where the data come without a split
     # network
-    model: str | None = None
-    encoder: str | None = None  # None: the model's own
-    output_stride: Literal[8, 16, 32] | None = None  # None: the model's own
+    model: str | None = None  # name of the network
+    encoder: str | None = None  # name of the encoder; None: the model's own
+    output_stride: Literal[8, 16, 32] | None = None  # pixels per value of the encoder's map; None: the model's own
     aux: bool = False  # auxiliary head, where the model has one
-    pretrained: Pretrained | None = None
-    init: Place | None = None  # model or run folder to start from: tensors of equal name and shape are copied
+    pretrained: Pretrained | None = None  # what the encoder starts from: auto, yes, no, a file or a hub id
+    init: Place | None = None  # model or run folder to start from: tensors that fit are copied; None: no model
     # a dense CRF behind the network that learns with it (CRF-RNN); deviations as its authors released it
     crf_layer: bool = False
     crf_iterations: NonNegativeInt = 5  # mean-field updates in training
-    crf_test_iterations: NonNegativeInt = 10  # in validation and use
-    crf_theta_alpha: PositiveFloat = 160.0  # deviations of the bilateral kernel: pixels of a crop,
-    crf_theta_beta: PositiveFloat = 3.0  # and colour, 0..255
-    crf_theta_gamma: PositiveFloat = 3.0  # of the spatial kernel: pixels of a crop
+    crf_test_iterations: NonNegativeInt = 10  # mean-field updates in validation and use
+    crf_theta_alpha: PositiveFloat = 160.0  # deviation of the bilateral kernel in place: pixels of a crop
+    crf_theta_beta: PositiveFloat = 3.0  # deviation of the bilateral kernel in colour: levels, 0..255
+    crf_theta_gamma: PositiveFloat = 3.0  # deviation of the spatial kernel: pixels of a crop
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
-    crf_w2: float = 1.0  # in the spatial kernel
-    crf_normalization: Literal["symmetric", "before", "after", "none"] = "after"
+    crf_w2: float = 1.0  # weight that each class has in the spatial kernel at the start
+    crf_normalization: FilterNormalization = "after"  # how the kernels are normalised
     stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
-    stage_lr_factor: PositiveFloat | None = None  # lr of a stage over the one's before; None: by optimizer
+    stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
     imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
-    scale_min: PositiveFloat | None = None  # scale jitter, times the fitted size
-    scale_max: PositiveFloat | None = None
+    scale_min: PositiveFloat | None = None  # least scale of the jitter, times the fitted size
+    scale_max: PositiveFloat | None = None  # largest scale of the jitter
     flip: bool = True  # mirror left-right with probability 1/2
-    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees either way
+    rotate: float = Field(default=0.0, ge=0, le=180)  # largest rotation, degrees either way
     photometric: NonNegativeFloat | None = None  # strength of brightness, contrast, saturation and hue jitter; 0 is off
     elastic: NonNegativeFloat = 0.0  # sigma of U-Net's displacement grid, pixels; 0 is off
-    max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with more of one class than this is drawn again
+    max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with a larger share of one class is drawn again
     balanced_sampling: bool = False  # show pictures that hold rare classes more often
     # length: one of the two
-    time: Seconds | None = None  # budget of the whole run, last validation included
-    epochs: PositiveInt | None = None
+    time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` counts
+    epochs: PositiveInt | None = None  # passes over the training pictures; None: `time` counts, or the recipe's
     patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
-    validations: PositiveInt | None = None  # spread evenly over the run, the last at its end
+    validations: PositiveInt | None = None  # how many, spread evenly over the run, the last at its end
     # optimisation
-    batch: PositiveInt | None = None
-    accumulate: PositiveInt = 1  # batches per step
-    optimizer: Optimizer | None = None
-    lr: PositiveFloat | None = None  # its largest value
-    encoder_lr_factor: NonNegativeFloat = 1.0  # 0: the encoder stays as it is
-    crf_lr_factor: NonNegativeFloat = 10.0  # of the CRF's weights and compatibility
-    bias_lr_factor: PositiveFloat = 1.0  # Caffe's lr_mult 2 for biases
+    batch: PositiveInt | None = None  # pictures per batch
+    accumulate: PositiveInt = 1  # batches per step of the optimizer
+    optimizer: Optimizer | None = None  # how gradients become steps
+    lr: PositiveFloat | None = None  # learning rate, its largest value
+    encoder_lr_factor: NonNegativeFloat = 1.0  # lr of the encoder, times `lr`; 0: the encoder stays as it is
+    crf_lr_factor: NonNegativeFloat = 10.0  # lr of the CRF's weights and compatibility, times `lr`
+    bias_lr_factor: PositiveFloat = 1.0  # lr of the biases, times `lr`: Caffe's lr_mult, 2 in its networks
     momentum: Decay = 0.9  # SGD's; AdamW's beta1
-    weight_decay: NonNegativeFloat | None = None  # not on biases and norms
-    schedule: Schedule | None = None
+    weight_decay: NonNegativeFloat | None = None  # of the optimizer; not on biases and norms
+    schedule: Schedule | None = None  # course of the learning rate
     warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")
-    poly_power: PositiveFloat = 0.9
+    poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
-    # of batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
+    # batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
     bn_statistics: Literal["running", "cumulative"] = "running"
     # loss
-    losses: Losses | None = None
-    class_weights: WeightScheme | None = None
-    aux_weight: NonNegativeFloat = 0.4
+    losses: Losses | None = None  # terms that are added up: name, weight, options
+    class_weights: WeightScheme | None = None  # how much more rare classes count
+    aux_weight: NonNegativeFloat = 0.4  # weight of the auxiliary head's loss
     border_weight: NonNegativeFloat = 0.0  # w0 of U-Net's pixel weight map; 0 is off
-    border_sigma: PositiveFloat = 5.0  # pixels
+    border_sigma: PositiveFloat = 5.0  # sigma of U-Net's pixel weight map, pixels
     # machine
-    seed: NonNegativeInt = 0
-    device: str = "auto"
-    precision: Precision | None = None
-    workers: NonNegativeInt | None = None
-    channels_last: bool = True
-    save_every: Seconds = 120.0  # between two writes of last/
+    seed: NonNegativeInt = 0  # of weights, order and augmentation, and of the split where the data have none
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
+    precision: Precision | None = None  # half precision; no: float32
+    workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none
+    channels_last: bool = True  # memory order of pictures and weights that convolutions like best
+    save_every: Seconds = 120.0  # time between two writes of last/
 
     @model_validator(mode="before")
     @classmethod
     def _open_is_absent(cls, values: Any) -> Any:
-        """A key with None (in YAML: nothing behind the colon) is left open, as if it were not there."""
+        """Drop keys that are None (in YAML: nothing after the colon), which leaves them open."""
         return (
             {key: value for key, value in values.items() if value is not None}
             if isinstance(values, Mapping)
@@ -134,12 +140,12 @@ class Settings(BaseModel):
         return self
 
     def given(self) -> dict[str, Any]:
-        """The keys that were written, with their checked values, in the order of this class."""
+        """The keys the user wrote, with their checked values, in the order of this class."""
         return {key: getattr(self, key) for key in Settings.model_fields if key in self.model_fields_set}
 
 
 class TrainConfig(Settings):
-    """Everything that decides what a run computes: what its config.yaml holds. These keys have been chosen."""
+    """Everything that decides what a run computes, as stored in its config.yaml. The keys below are always set."""
 
     data: Place
     model: str

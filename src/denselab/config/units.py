@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them, and the types of the settings that are written so."""
+"""Sizes and durations as people write them, and the types of the settings that use them."""
 
 import re
 from pathlib import Path
@@ -24,8 +24,8 @@ def parse_size(value: Any) -> Any:
 def parse_duration(value: Any) -> Any:
     """Seconds from "90s", "30m", "1.5h" or "1h30m"; anything else is left for pydantic to refuse.
 
-    A number is seconds already. A word needs its unit: whoever types `10` may mean seconds or minutes, and a run of ten
-    seconds is not worth the guess. Raises ValueError for a word without one.
+    A number is already in seconds. A word needs a unit: `10` may mean seconds or minutes, and guessing could start a
+    run of ten seconds. Raises ValueError for a word without a unit.
     """
     if not isinstance(value, str):
         return value
@@ -45,9 +45,9 @@ def word_of_bool(value: Any) -> Any:
 
 
 def parse_pretrained(value: Any) -> Any:
-    """ "auto", "yes" or "no" also for a truth value, and by their form a file or a hub id; a mistyped word is neither.
+    """ "auto", "yes" or "no" (also given as a truth value), or a file or hub id, recognised by form; a typo is neither.
 
-    What they mean stands in denselab.encoders.pretrained. Raises ValueError.
+    denselab.encoders.pretrained says what they mean. Raises ValueError.
     """
     word = word_of_path(word_of_bool(value))
     if not isinstance(word, str) or word in PRETRAINED_WORDS or re.search(r"[/\\]|\.\w+$", word):

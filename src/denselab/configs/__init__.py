@@ -1,8 +1,8 @@
-"""The recipes that ship with the package: complete configs, each named by its network and its data.
+"""The recipes shipped with the package: complete configs, each named after its network and data.
 
     denselab train VOC --config fcn8s-voc
 
-The header of each file names the paper, the deviations, the authors' score and ours.
+The header of each file gives the paper, the deviations, the authors' score and ours.
 """
 
 import difflib
@@ -19,9 +19,10 @@ def config_names() -> tuple[str, ...]:
 
 
 def find_config(config: str | Path) -> Path:
-    """The file that `config` stands for: a path as it is, or the recipe of that name.
+    """The file that `config` names: a path as given, or the recipe of that name.
 
-    A file in the working directory wins over a recipe of the same name. Raises ConfigError with the nearest names.
+    A file in the working directory takes precedence over a recipe of the same name. Raises ConfigError with the nearest
+    names.
     """
     path, names = Path(config), config_names()
     if path.is_file() or path.suffix in (".yaml", ".yml"):

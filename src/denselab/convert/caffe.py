@@ -1,7 +1,7 @@
 """Reads .caffemodel files (caffe.proto, NetParameter) without Caffe: layer names and their arrays.
 
-Both generations are known: `layer` (field 100, LayerParameter) and `layers` (field 2, V1LayerParameter, until 2014).
-An array (BlobProto) has its shape in `shape`, or in the old num, channels, height, width.
+Both generations are supported: `layer` (field 100, LayerParameter) and `layers` (field 2, V1LayerParameter, until
+2014). An array (BlobProto) has its shape in `shape`, or in the old num, channels, height, width.
 """
 
 from dataclasses import dataclass
@@ -27,24 +27,28 @@ from denselab.errors import CheckpointError
 
 KIND = "Caffe model (.caffemodel)"
 LAYERS = {100: (1, 7), 2: (4, 6)}  # field of the net: (name, blobs) within the layer
-MAX_LAYERS, MAX_BLOBS = 10_000, 100  # ResNet-152 has some 600 layers, a layer at most five arrays
+MAX_LAYERS, MAX_BLOBS = 10_000, 100  # ResNet-152 has about 600 layers; a layer has at most five arrays
 LEGACY_SIDES = {1: 0, 2: 1, 3: 2, 4: 3}  # num, channels, height, width
 
 
 @dataclass(frozen=True)
 class CaffeLayer:
-    """A layer that has weights: its name and arrays in order, float32 or float64, little-endian, mapped read-only."""
+    """A layer with weights.
+
+    name: in the file
+    blobs: its arrays in order, float32 or float64, little-endian, mapped read-only
+    """
 
     name: str
     blobs: tuple[NDArray[np.generic], ...]
 
 
 def read_caffemodel(path: Path) -> list[CaffeLayer]:
-    """The layers with weights, in the file's order. Raises CheckpointError that names the file and what is wrong in it."""
+    """The layers with weights, in the file's order. Raises CheckpointError that names the file and its fault."""
     data = map_file(path)
     if bytes(data[:4]) in (b"\x89HDF", b"PK\x03\x04"):
         raise CheckpointError(
-            f"{path} is not a Caffe model in protobuf form (an HDF5 or zip file); use --from torch for .pth"
+            f"{path} is not a Caffe model in protobuf form (an HDF5 or zip file); use `source` torch for .pth"
         )
     try:
         layers = _layers(data)

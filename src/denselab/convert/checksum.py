@@ -12,13 +12,13 @@ POLYNOMIAL = 0x82F63B78  # reflected 0x1EDC6F41
 
 
 def crc32c(data: memoryview) -> int:
-    """The CRC-32C of some bytes; some hundred MB per second."""
+    """The CRC-32C of some bytes; runs at a few hundred MB per second."""
     loop, table = _compiled()
     return int(loop(np.frombuffer(data, np.uint8), table))
 
 
 def masked(checksum: int) -> int:
-    """The form in which LevelDB stores a checksum (a CRC of data that hold their own CRC is a poor one)."""
+    """The form in which LevelDB stores a checksum, because a CRC of data that contain their own CRC is a poor one."""
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -1,4 +1,4 @@
-"""What goes with weights besides their values: how pictures were prepared, and what the classes are called."""
+"""What goes with weights besides their values: how pictures were prepared, and the names of the classes."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +15,16 @@ from denselab.models.release import IMAGENET, TENSORFLOW
 from denselab.paths import require_path
 
 Source = Literal["caffe", "torchvision", "tf", "torch", "timm"]
-Colours = Literal["caffe", "tf", "torch"]  # whose convention the pixels follow
+Colours = Literal["caffe", "tf", "torch"]  # the framework whose convention the pixels follow
 
 
 def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_classes: int) -> Preprocessing:
-    """Working size, canvas and normalisation of the original, as pictures RGB in 0..1 need them.
+    """Working size, canvas and normalisation of the original, for pictures in RGB, 0..1.
 
-    model: a name of MODELS, whose entry holds the facts. encoder: None for the network's own.
-    colours: in which framework the weights were trained. num_classes: some releases differ by it (Cityscapes).
+    model: a name of MODELS, whose entry holds the facts
+    encoder: None for the network's own
+    colours: the framework in which the weights were trained
+    num_classes: some releases differ by it (Cityscapes)
     """
     release = MODELS[model].release.for_classes(num_classes)
     if colours == "torch":
@@ -33,7 +35,9 @@ def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_clas
 
 
 def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:
-    """The label table that a network of so many classes was published with, and its name; class_0, class_1, ... else."""
+    """The label table that a network with this many classes was published with, and its name; else class_0, class_1,
+    ...
+    """
     if num_classes == 21:
         return voc_label_space(), "PASCAL VOC"
     if num_classes == 11:
@@ -54,9 +58,12 @@ def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:
 
 
 def read_label_table(path: Path) -> LabelSpace:
-    """A user's table: YAML or JSON (a list of names or of {id, name, colour, role}, also under `labels`), or a name per line.
+    """A user's label table.
 
-    Raises NoSuchPath, CheckpointError where the file cannot be read, DataError where it is no table.
+    path: YAML or JSON, or a text file with one name per line
+
+    YAML and JSON hold a list of names or of {id, name, colour, role}, also under `labels`. Raises NoSuchPath,
+    CheckpointError for a file that cannot be read, DataError for one that is not a table.
     """
     require_path(path, "a label table")
     try:

@@ -1,4 +1,4 @@
-"""From a file of weights to a model folder: read, map, check, save, and write down what was done."""
+"""From a file of weights to a model folder: read, map, check, save, and record what was done."""
 
 import hashlib
 import json
@@ -45,15 +45,21 @@ from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
 from denselab.run_folder import MODEL_CONFIG, traces_of_run
 
-LISTED = 12  # what a line shows of what was left out
+LISTED = 12  # names of left-out tensors in a line
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of a file.
+    """The result of converting a file.
 
-    untouched: tensors of the network that are not from the file and start anew. left_out: what of the file was not taken: a
-    classifier's last layers, and layers of another shape that may start anew.
+    engine: the network with its weights
+    source: the file
+    sha256: of the file; see `_sha256`
+    form: whose names the file has
+    table: the label table's name
+    mapped: the tensors taken
+    untouched: tensors of the network that are not from the file and start anew
+    left_out: not taken: a classifier's last layers, and layers of another shape that may start anew
     """
 
     engine: TorchEngine
@@ -66,7 +72,7 @@ class Conversion:
     left_out: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
-        """For --json and the card."""
+        """The conversion as plain data, for --json and the card."""
         return {
             "source": str(self.source),
             "sha256": self.sha256,
@@ -81,7 +87,7 @@ class Conversion:
         }
 
     def summary(self) -> list[str]:
-        """What was taken, what starts anew and what was left out, a line for each that there is."""
+        """What was taken, what starts anew and what was left out, one line each where it applies."""
         own = [name for name in self.engine.network.state_dict() if not name.endswith(COUNTER)]
         taken = [entry.target for entry in self.mapped if not entry.target.endswith(COUNTER)]
         lines = [f"taken: {by_layer(taken, own)}"]
@@ -103,12 +109,19 @@ def convert_file(
     classes: int | None = None,
     labels: Path | None = None,
 ) -> Conversion:
-    """Convert `path` into the model folder `out`.
+    """Convert a file of weights into a model folder.
 
-    classes: None reads the number from the file, which then has to hold every tensor of the network; a number starts anew
-    what depends on it where the file's is another, and all but the encoder where the file holds only that (ImageNet weights,
-    for `train --init`). labels: a label table of the user's. Raises NoSuchPath, CheckpointError,
-    ConfigError, DataError, ResourceError.
+    path: the file
+    source: the framework it comes from
+    model: a name of MODELS
+    out: the model folder
+    encoder: None for the network's own
+    classes: None reads the number from the file, which must then hold every tensor of the network
+    labels: the user's label table
+
+    If `classes` is given, tensors that depend on it start anew where the file has another number. If the file holds
+    only the encoder (ImageNet weights, for `train --init`), everything except the encoder starts anew. Raises
+    NoSuchPath, CheckpointError, ConfigError, DataError or ResourceError.
     """
     _refuse_a_run(out)
     index = checkpoint_index(path) if source == "tf" else None
@@ -136,7 +149,7 @@ def convert_file(
 
 
 def _read(path: Path, source: Source, model: str, encoder: str | None) -> tuple[Architecture, Reading, str, Colours]:
-    """The network that was asked for, what the file gives for it, whose names those are, and whose pixels it expects."""
+    """The requested network, what the file provides for it, whose names those are, and its pixel convention."""
     entry = find_entry(model)
     architecture = Architecture(model, PROBES[0], encoder or entry.default_encoder, frozen_norm=entry.frozen_norm)
     skeleton = _skeleton(architecture)
@@ -160,13 +173,15 @@ def _skeleton(architecture: Architecture) -> Skeleton:
 
 
 def _refuse_a_run(out: Path) -> None:
-    """ConfigError where `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
+    """Raise ConfigError if `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
     if found := traces_of_run(out):
         raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another `out`")
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:
-    """ConfigError where `out` is a model folder, unless a conversion of the same network, which may be made again."""
+    """Raise ConfigError if `out` is a model folder, unless it is a conversion of the same network, which may be
+    repeated.
+    """
     if not (out / MODEL_CONFIG).exists():
         return
     try:
@@ -184,9 +199,10 @@ def _refuse_another_model(out: Path, architecture: Architecture) -> None:
 def _load(
     network: SegmentationModel, reading: Reading, by_classes: ClassShapes, source: str
 ) -> tuple[tuple[Mapped, ...], tuple[str, ...], tuple[str, ...]]:
-    """Put what was read into the network; returns what went in, the names of what stays as it was, and what was left out.
+    """Put what was read into the network. Returns what went in, the names of what did not change, and what was left
+    out.
 
-    by_classes: see mapping.class_shapes; empty where every tensor has to be in the file.
+    by_classes: see mapping.class_shapes; empty if every tensor has to be in the file
     """
     own = network.state_dict()
     optional = {name for name in own if name.endswith(COUNTER)} | _frozen(network)
@@ -197,7 +213,7 @@ def _load(
     check_fit(own, mapped, reading.unused, optional, source)
     for entry in mapped:
         if not bool(entry.tensor.isfinite().all()):
-            raise CheckpointError(f"{source}: {entry.source} holds values that are not finite; fetch it anew")
+            raise CheckpointError(f"{source}: {entry.source} holds values that are not finite; download it again")
     given: dict[str, Tensor] = {entry.target: entry.tensor for entry in mapped}
     network.load_state_dict({**own, **given})
     untouched = tuple(name for name in own if name not in given and not name.endswith(COUNTER))
@@ -215,7 +231,7 @@ def _frozen(network: nn.Module) -> set[str]:
 
 
 def _sha256(path: Path, source: Source) -> str:
-    """Of the file; of a TensorFlow checkpoint, of its index, which holds a checksum of every variable."""
+    """The digest of the file; for a TensorFlow checkpoint, of its index, which holds a checksum of every variable."""
     with ((checkpoint_index(path) if source == "tf" else None) or path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""From a file's tensors to a network's: what each source must say, how classes are counted, and when a file does not fit."""
+"""From a file's tensors to a network's: what each source must state, how classes are counted, and what does not fit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,18 @@ from denselab.models.base import SegmentationModel
 
 SHOWN = 5  # names in a message
 MAX_CLASSES = 65535  # label maps have 16 bits
-PROBES = (2, 3)  # numbers of classes that show which tensors depend on them
+PROBES = (2, 3)  # two numbers of classes, to see which tensors depend on it
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """One tensor of the network: its name there, where it came from, and what was done to it ("" where nothing was)."""
+    """One tensor of the network.
+
+    target: its name in the network
+    source: where it came from
+    tensor: the values
+    done: how it was changed; "" if it was not
+    """
 
     target: str
     source: str
@@ -28,9 +34,11 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file gives for a network. unused: what of the file found no place and should have, each with its shape.
+    """What a file provides for a network.
 
-    spare: an ImageNet classifier's last layers, which need none.
+    mapped: the tensors
+    unused: tensors of the file without a place that should have one, each with its shape
+    spare: an ImageNet classifier's last layers, which need no place
     """
 
     mapped: tuple[Mapped, ...]
@@ -38,14 +46,13 @@ class Reading:
     spare: tuple[str, ...] = ()
 
 
-ClassShapes = dict[
-    str, tuple[tuple[int, ...], tuple[int, ...]]
-]  # {tensor: its shape with PROBES[0], PROBES[1] classes}
+# {tensor: its shape with PROBES[0], PROBES[1] classes}
+ClassShapes = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 Skeleton = SegmentationModel  # a network on the meta device: names, kinds and shapes without values
 
 
 def as_tensor(values: NDArray[np.generic]) -> Tensor:
-    """A float32 tensor of its own memory; of one number that stands for all (whatever the shape), an expanded one."""
+    """A float32 tensor with its own memory; an expanded one if a single number stands for all values."""
     if values.size and all(stride == 0 for stride, size in zip(values.strides, values.shape, strict=True) if size > 1):
         return torch.tensor(float(values.flat[0])).expand(values.shape)
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
@@ -63,7 +70,7 @@ def leaf_modules(skeleton: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dic
 def diagonal(weight: Tensor, name: str) -> Tensor:
     """(K, 1, k, k) of a dense transposed convolution (K, K, k, k) that keeps its channels apart.
 
-    Raises CheckpointError where it mixes them: a grouped kernel cannot hold that.
+    Raises CheckpointError if it mixes them, which a grouped kernel cannot hold.
     """
     own = weight.diagonal().permute(2, 0, 1)
     rest = weight.clone()
@@ -77,9 +84,11 @@ def diagonal(weight: Tensor, name: str) -> Tensor:
 
 
 def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
-    """A weight in the form that `module` keeps, and what was done for it: reshaped from a fully connected layer, or diagonal.
+    """A weight in the form that `module` stores, and how it was changed: reshaped from a fully connected layer, or
+    diagonal.
 
-    The number of classes may differ from the module's; shapes are compared later.
+    The number of classes may differ from the module's; shapes are compared later. Raises CheckpointError as `diagonal`
+    does.
     """
     own = module.weight
     assert isinstance(own, Tensor)
@@ -92,7 +101,7 @@ def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
 
 
 def for_rgb(weight: Tensor, module: nn.Module) -> tuple[Tensor, str]:
-    """The weight of a convolution that sees BGR or grey pictures as one for RGB, and what was done for it."""
+    """The weight for RGB of a convolution that sees BGR or grey pictures, and how it was changed."""
     own = module.weight
     if weight.ndim == 4 and weight.shape[1] == 3:
         return weight.flip(1), "BGR to RGB"
@@ -102,23 +111,33 @@ def for_rgb(weight: Tensor, module: nn.Module) -> tuple[Tensor, str]:
 
 
 def unscaled(module: nn.BatchNorm2d) -> Tensor:
-    """The running variance that makes batch normalisation y = weight * x + bias to the last bit: 1 - eps."""
+    """The running variance for which batch normalisation is exactly y = weight * x + bias: 1 - eps."""
     variance = torch.full((module.num_features,), 1.0) - module.eps
     step = torch.tensor(torch.inf)
-    while bool((variance + module.eps != 1).any()):  # float32 rounds the sum: go to the neighbour until it is 1
+    while bool((variance + module.eps != 1).any()):  # float32 rounds the sum: step until it is 1
         variance = torch.nextafter(variance, step if bool((variance + module.eps < 1).any()) else -step)
     return variance
 
 
 def class_shapes(create: Callable[[int], Skeleton]) -> ClassShapes:
-    """The tensors whose shape depends on the number of classes; create: the network with so many."""
+    """The tensors whose shape depends on the number of classes.
+
+    create: makes the network with a given number of classes
+    """
     with torch.device("meta"):
         few, more = ({n: tuple(t.shape) for n, t in create(k).state_dict().items()} for k in PROBES)
     return {name: (few[name], more[name]) for name in few if few[name] != more[name]}
 
 
 def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], source: str) -> int:
-    """K, read from every mapped tensor whose shape depends on it. Raises CheckpointError where none does, or two disagree."""
+    """K, read from every mapped tensor whose shape depends on it.
+
+    mapped: what the file provides
+    create: makes the network with a given number of classes
+    source: the file, for messages
+
+    Raises CheckpointError if no tensor tells it, or two disagree.
+    """
     by_classes = class_shapes(create)
     found: dict[int, str] = {}
     for entry in mapped:
@@ -131,8 +150,8 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
     if len(found) != 1:
         votes = ", ".join(f"{k} in {name}" for k, name in found.items()) or "no score layer in it fits this network"
         raise CheckpointError(
-            f"{source}: the number of classes is unclear ({votes}); give --classes N to start with a new score layer, "
-            "or choose another --model"
+            f"{source}: the number of classes is unclear ({votes}); give `classes` N to start with a new score layer, "
+            "or choose another `model`"
         )
     classes = next(iter(found))
     if not 1 <= classes <= MAX_CLASSES:
@@ -143,9 +162,16 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
 def check_fit(
     own: Mapping[str, Tensor], mapped: Sequence[Mapped], unused: Sequence[str], optional: set[str], source: str
 ) -> None:
-    """Every tensor of the network comes from the file, at its shape, and nothing in the file is left over.
+    """Check that every tensor of the network comes from the file in its shape, and that nothing in the file is left
+    over.
 
-    optional: names that may be missing. Raises CheckpointError that lists the first names and shapes that do not fit.
+    own: the network's tensors
+    mapped: what the file provides
+    unused: what found no place
+    optional: names that may be missing
+    source: the file, for messages
+
+    Raises CheckpointError that lists the first names and shapes that do not fit.
     """
     by_name = {entry.target: entry for entry in mapped}
     missing = [f"{n} {tuple(t.shape)}" for n, t in own.items() if n not in by_name and n not in optional]
@@ -161,5 +187,5 @@ def check_fit(
             faults.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
     if faults:
         raise CheckpointError(
-            f"{source} does not fit this network; {'; '.join(faults)}; choose another --model, --encoder or --from"
+            f"{source} does not fit this network; {'; '.join(faults)}; choose another `model`, `encoder` or `source`"
         )

@@ -1,9 +1,11 @@
 """Caffe's layer names and arrays to a network's: FCN, DeconvNet, SegNet, DeepLab v1 and v2, U-Net, ImageNet nets.
 
-Our layers keep the authors' names, with "_" for "-" and "/"; what differs stands in this file. Arrays are those of
-Caffe's layers: Convolution and InnerProduct [weight, bias], Deconvolution (in, out, k, k) as in torch, BatchNorm [sum of
-means, sum of variances, their factor], Scale [gamma, beta], BN of the SegNet and DeconvNet forks [scale, shift] (1, C, 1, 1).
-Pictures are BGR there: the input channels of every convolution that sees the picture are turned round, so that ours get RGB.
+Our layers keep the authors' names, with "_" for "-" and "/"; this file holds the differences. Arrays are those of
+Caffe's
+layers: Convolution and InnerProduct [weight, bias], Deconvolution (in, out, k, k) as in torch, BatchNorm [sum of means,
+sum of variances, their factor], Scale [gamma, beta], BN of the SegNet and DeconvNet forks [scale, shift] (1, C, 1, 1).
+Caffe's pictures are BGR: the input channels of every convolution that sees the picture are flipped, so that ours get
+RGB.
 """
 
 import re
@@ -36,9 +38,8 @@ FCN_2014 = {  # the first release, fcn-8s-pascal
     "score-pool3": "score_pool3",
     "upsample": "upscore8",
 }
-EXPERIMENT = re.compile(
-    r"^(fc1|fc8|data_ms|pool\d_ms)_[a-z]\w*?(?P<branch>_(c?\d))?$"
-)  # fc8_voc12_1: named after the data
+# fc8_voc12_1: named after the data
+EXPERIMENT = re.compile(r"^(fc1|fc8|data_ms|pool\d_ms)_[a-z]\w*?(?P<branch>_(c?\d))?$")
 SHARED = re.compile(r"^(?P<name>.+)_res(075|05)$")  # DeepLab v2's multi-scale nets: copies that share their weights
 RESNET_STEM = {"conv1": "conv1", "bn_conv1": "bn1", "scale_conv1": "bn1"}
 RESNET = re.compile(r"^(?P<kind>res|bn|scale)(?P<stage>[2-5])(?P<block>[a-z]\d*)_branch(?P<branch>1|2[abc])$")
@@ -47,19 +48,19 @@ GOOGLENET_STEM = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "conv2_reduce", "
 UNET_DOWN = re.compile(r"^conv_d(?P<level>[0-4])(?P<step>a-b|b-c)$")
 UNET_UP = re.compile(r"^conv_u(?P<level>[0-3])(?P<step>b-c|c-d)$")
 UNET_UPCONV = re.compile(r"^upconv_[du]\d[cd]_u(?P<level>[0-3])a$")
-SEGNET_ZOO = {
+SEGNET_ZOO = {  # the zoo's names of the score layer
     "dense_softmax_inner_prod": "conv_classifier",
     "camvid": "conv_classifier",
-}  # its names of the score layer
+}
 IMAGENET_CLASSES = 1000
-CLASSIFIER_ENDS = {  # ImageNet's scores and, where a network has no place for them, the layers that lead there
+CLASSIFIER_ENDS = {  # ImageNet's scores and the layers before them, for networks that have no place for these
     *("fc6", "fc7", "fc8", "fc1000", "loss3/classifier"),
     *(f"loss{i}/{layer}" for i in (1, 2) for layer in ("conv", "fc", "classifier")),
 }
 
 
 def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
-    """Every layer to the module of its name. Raises CheckpointError for arrays that a module cannot take."""
+    """Map every layer to the module of its name. Raises CheckpointError for arrays that a module cannot take."""
     leaves = leaf_modules(skeleton, KINDS)
     modules = dict(skeleton.named_modules())
     seeing = picture_convolutions(skeleton)
@@ -79,7 +80,7 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
 
 
 def _is_imagenet_score(layer: CaffeLayer) -> bool:
-    """VGG's own fc8, which is not the fc8 of DeepLab: that one is named after its data (fc8_voc12)."""
+    """Whether it is VGG's own fc8, not DeepLab's, which is named after its data (fc8_voc12)."""
     return layer.name in CLASSIFIER_ENDS and IMAGENET_CLASSES in layer.blobs[0].shape[:-1]
 
 
@@ -100,7 +101,7 @@ def module_path(name: str, leaves: Mapping[str, str], modules: Mapping[str, nn.M
 
 
 def _spellings(name: str) -> list[str]:
-    """A layer's name as ours may be written, most literal first."""
+    """A layer's name as ours may be spelled, most literal first."""
     plain = re.sub(r"[^0-9A-Za-z_]", "_", name)
     found = [plain]
     found += [renamed[name] for renamed in (FCN_2014, GOOGLENET_STEM, SEGNET_ZOO) if name in renamed]
@@ -110,7 +111,7 @@ def _spellings(name: str) -> list[str]:
 
 
 def resnet_name(name: str) -> str | None:
-    """torchvision's name of a layer of the MSRA ResNets: res4b22_branch2a is layer3.22.conv1."""
+    """torchvision's name for a layer of the MSRA ResNets: res4b22_branch2a is layer3.22.conv1. None for others."""
     if name in RESNET_STEM:
         return RESNET_STEM[name]
     match = RESNET.match(name)
@@ -126,7 +127,7 @@ def resnet_name(name: str) -> str | None:
 
 
 def unet_name(name: str) -> str | None:
-    """models/unet.py's name of a layer of the Freiburg release: conv_d4b-c is down.4.conv2."""
+    """models/unet.py's name for a layer of the Freiburg release: conv_d4b-c is down.4.conv2. None for others."""
     if (match := UNET_DOWN.match(name)) is not None:
         return f"down.{match['level']}.conv{1 if match['step'] == 'a-b' else 2}"
     if (match := UNET_UP.match(name)) is not None:
@@ -137,7 +138,7 @@ def unet_name(name: str) -> str | None:
 
 
 def _prefixes(modules: Mapping[str, nn.Module], anchor: str) -> list[str]:
-    """Where a ResNet or U-Net may stand in a network: in front of `anchor`."""
+    """Where a ResNet or U-Net may be in a network: the path in front of `anchor`."""
     return [path.removesuffix(anchor) for path in modules if path.rsplit(".", 1)[-1] == anchor]
 
 
@@ -159,7 +160,7 @@ def _layer(layer: CaffeLayer, path: str, module: nn.Module, sees_picture: bool) 
 
 
 def _normalisation(name: str, path: str, module: nn.BatchNorm2d, blobs: list[Tensor]) -> list[Mapped]:
-    """BatchNorm gives the statistics, Scale or the forks' BN the affine part."""
+    """BatchNorm holds the statistics; Scale or the forks' BN holds the affine part."""
     if len(blobs) == 3:
         factor = float(blobs[2].flatten()[0])
         scale = 1 / factor if factor else 0.0  # as Caffe does
@@ -172,7 +173,7 @@ def _normalisation(name: str, path: str, module: nn.BatchNorm2d, blobs: list[Ten
 
 
 def _with_plain_statistics(mapped: list[Mapped], modules: Mapping[str, nn.Module]) -> list[Mapped]:
-    """Layers whose statistics were folded into scale and shift get mean 0 and variance 1 - eps: y = scale x + shift."""
+    """Give layers whose statistics are folded into scale and shift mean 0 and variance 1 - eps: y = scale x + shift."""
     targets = {entry.target for entry in mapped}
     found = list(mapped)
     for entry in mapped:
@@ -188,7 +189,7 @@ def _with_plain_statistics(mapped: list[Mapped], modules: Mapping[str, nn.Module
 
 
 def _absorb_bias(mapped: list[Mapped], modules: Mapping[str, nn.Module]) -> list[Mapped]:
-    """The bias of `upscore2` (fcn-8s-pascal's score2) moves to score_pool4, to which it is added anyway."""
+    """Move the bias of `upscore2` (fcn-8s-pascal's score2) to score_pool4, to which it is added anyway."""
     by_name = {entry.target: entry for entry in mapped}
     bias, skip = by_name.get("upscore2.bias"), by_name.get("score_pool4.bias")
     module = modules.get("upscore2")

@@ -1,8 +1,9 @@
 """TensorFlow's variable names and layouts to a network's: the DeepLab v3+ release on Xception and MobileNetV2.
 
-By rule, as the headers of encoders/xception.py, encoders/mobilenet_v2.py and models/deeplab_v3plus.py state it. Convolutions
-are (k, k, in, out) there and (out, in, k, k) here; depthwise ones (k, k, C, 1) and (C, 1, k, k). Pictures are RGB.
-The release's ResNets (resnet_v1_*_beta) have the stride of a stage in its last block and fit none of the networks here.
+The rules are in the headers of encoders/xception.py, encoders/mobilenet_v2.py and models/deeplab_v3plus.py.
+Convolutions are (k, k, in, out) there and (out, in, k, k) here; depthwise ones are (k, k, C, 1) and (C, 1, k, k).
+Pictures are RGB. The release's ResNets (resnet_v1_*_beta) put the stride of a stage in its last block, so they fit no
+network here.
 """
 
 import re
@@ -29,11 +30,11 @@ CLASSIFIER = re.compile(r"^(xception_\d+/logits|MobilenetV2/(Logits|Conv_1))/") 
 
 
 def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skeleton) -> Reading:
-    """Every weight to the parameter of its name; optimisers' variables are left out. Raises CheckpointError."""
+    """Map every weight to the parameter of its name; optimisers' variables are left out. Raises CheckpointError."""
     if any(name.startswith("resnet_v1_") for name in variables):
         raise CheckpointError(
-            "the weights are of a ResNet of TensorFlow slim, which has the stride of a stage in its last block; no network "
-            "here is built so. Use the Xception or MobileNetV2 weights of the same authors"
+            "these are weights of a ResNet of TensorFlow slim, which puts the stride of a stage in its last block; "
+            "no network here is built that way; use the Xception or MobileNetV2 weights of the same authors"
         )
     modules = dict(skeleton.named_modules())
     mapped: list[Mapped] = []
@@ -54,7 +55,7 @@ def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skele
 
 
 def module_path(scope: str) -> str:
-    """The path of the module that a variable scope becomes; xception_65/entry_flow/conv1_1/BatchNorm is ...conv1_1.norm."""
+    """The path of the module for a variable scope; xception_65/entry_flow/conv1_1/BatchNorm becomes ...conv1_1.norm."""
     path = TRUNKS.sub("encoder.", scope)
     if path == scope:
         path = ASPP.sub(lambda match: f"aspp.{match[0]}", f"{scope}/").removesuffix("/")

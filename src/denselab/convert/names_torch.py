@@ -1,8 +1,8 @@
 """PyTorch state dicts to a network's: torchvision, timm, and the common ports, told apart by their names.
 
-A form is a guess at who wrote the file; the one that gives a place to the most tensors is taken. Forms whose files were
-seen by nobody here are from the ports' sources as remembered, and say so. `bgr`: the port was trained on BGR pictures minus
-Caffe's mean.
+A form is a guess at who wrote the file; the form that places the most tensors is used. Forms marked "from memory"
+follow the ports' sources as remembered, without having seen their files. `bgr`: the port was trained on BGR pictures
+minus Caffe's mean.
 """
 
 import re
@@ -34,17 +34,14 @@ State = Mapping[str, Tensor]
 Renames = dict[str, str]  # name in the file: name in the network
 COUNTER = "num_batches_tracked"  # of batch normalisation; not used, and old files have none
 TRUNKS = ("encoder.backbone.", "encoder.", "backbone.")  # where a network keeps its encoder
-CLASSIFIER = re.compile(
-    r"^(fc\d*|classifier|head|pre_logits)\."
-)  # the last layers of torchvision's, timm's and Caffe's
+# the last layers of torchvision's, timm's and Caffe's classifiers
+CLASSIFIER = re.compile(r"^(fc\d*|classifier|head|pre_logits)\.")
 SPELLINGS: tuple[Callable[[str], str], ...] = (  # of a name in an ImageNet file, as an encoder may have it
     str,
-    lambda name: name.removeprefix(
-        "features."
-    ),  # torchvision's MobileNetV3, of which the segmentation networks keep that part
-    lambda name: name.replace(
-        ".", "_", 1
-    ),  # timm's feature networks lay a sequence flat: stages.0 is stages_0 (ConvNeXt, Swin)
+    # torchvision's MobileNetV3: its segmentation networks keep only that part
+    lambda name: name.removeprefix("features."),
+    # timm's feature networks flatten a sequence: stages.0 is stages_0 (ConvNeXt, Swin)
+    lambda name: name.replace(".", "_", 1),
 )
 KAZUTO_CONVS = {"reduce": "conv1", "conv3x3": "conv2", "increase": "conv3"}
 KAZUTO = re.compile(
@@ -54,7 +51,13 @@ KAZUTO = re.compile(
 
 @dataclass(frozen=True)
 class Form:
-    """Who may have written a file. trunk: it holds an ImageNet network, of which only the encoder has a place."""
+    """Who may have written a file.
+
+    title: in words
+    rename: the names in the file to those in the network
+    bgr: trained on BGR pictures minus Caffe's mean
+    trunk: it holds an ImageNet network, of which only the encoder has a place
+    """
 
     title: str
     rename: Callable[[State, Skeleton], Renames]
@@ -63,7 +66,7 @@ class Form:
 
 
 def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
-    """The tensors under the names of the form that fits best. Raises CheckpointError where none fits at all."""
+    """Map the tensors by the form that fits best, and return it too. Raises CheckpointError if none fits at all."""
     found = [(form, form.rename(state, skeleton)) for form in FORMS]
     form, renames = max(found, key=lambda pair: len(pair[1]))
     counted = [name for name in state if not name.endswith(COUNTER)]
@@ -73,7 +76,8 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
         few = ", ".join(f"{name} {tuple(state[name].shape)}" for name in counted[:SHOWN])
         own = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(skeleton.state_dict().items())[:SHOWN])
         raise CheckpointError(
-            f"the weights are of another network: the file begins with {few}; this network with {own}; choose another --model"
+            f"the weights are of another network: the file begins with {few}; this network with {own}; "
+            "choose another `model`"
         )
     modules, bgr = dict(skeleton.named_modules()), picture_convolutions(skeleton) if form.bgr else frozenset[str]()
     mapped = [_mapped(name, target, state[name], modules, bgr) for name, target in renames.items()]
@@ -85,7 +89,7 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
 
 
 def _beside_timm_encoder(skeleton: Skeleton) -> set[str]:
-    """Names in timm's file of the network's encoder, among them the layers after the last feature map: conv_head, norm."""
+    """Names in timm's file for the network's encoder, including layers after the last feature map: conv_head, norm."""
     encoder = next((module for module in skeleton.modules() if isinstance(module, TimmEncoder)), None)
     if encoder is None:
         return set()
@@ -94,7 +98,10 @@ def _beside_timm_encoder(skeleton: Skeleton) -> set[str]:
 
 
 def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Module], bgr: frozenset[str]) -> Mapped:
-    """bgr: paths of the convolutions whose input channels are to be turned round."""
+    """One tensor in the network's form.
+
+    bgr: paths of the convolutions whose input channels are to be flipped
+    """
     path, _, attribute = target.rpartition(".")
     if not tensor.is_floating_point():
         return Mapped(target, name, tensor.clone())
@@ -107,9 +114,9 @@ def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Mod
 
 
 def _constant_scales(skeleton: Skeleton, given: set[str]) -> list[Mapped]:
-    """FCN-8s at-once's scales where a port has them as constants in its code, and so in no file (wkentaro's).
+    """FCN-8s at-once's scales, which some ports (wkentaro's) have as constants in code, so that no file holds them.
 
-    Scores of the same skip in the file tell that it is of a whole FCN, not of an ImageNet network.
+    Scores of the same skip in the file show that it is a whole FCN, not an ImageNet network.
     """
     scales = {path: module for path, module in skeleton.named_modules() if isinstance(module, FixedScale)}
     return [
@@ -120,7 +127,7 @@ def _constant_scales(skeleton: Skeleton, given: set[str]) -> list[Mapped]:
 
 
 def own_names(state: State, skeleton: Skeleton) -> Renames:
-    """Names as they stand; torchvision's segmentation networks have the same here."""
+    """Names as they stand; torchvision's segmentation networks have the same names here."""
     own = skeleton.state_dict()
     return {name: name for name in state if name in own}
 
@@ -137,7 +144,7 @@ def trunk_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def vgg_names(state: State, skeleton: Skeleton) -> Renames:
-    """torchvision's or timm's VGG-16 (and its _bn): features.N, classifier.0 and .3 or pre_logits.fc1 and .fc2."""
+    """torchvision's or timm's VGG-16 (and _bn): features.N, classifier.0 and .3, or pre_logits.fc1 and .fc2."""
     leaves = leaf_modules(skeleton, KINDS)
     own = skeleton.state_dict()
     step = 3 if "features.1.weight" in state else 2  # convolution, (normalisation), ReLU
@@ -163,7 +170,7 @@ def vgg_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def caffe_names(state: State, skeleton: Skeleton) -> Renames:
-    """Caffe's layer names with .weight and .bias, as ports of FCN and DeepLab write them (conv1_1.weight, upscore8.weight)."""
+    """Caffe's layer names with .weight and .bias, as in ports of FCN and DeepLab (conv1_1.weight, upscore8.weight)."""
     leaves, modules, own = leaf_modules(skeleton, KINDS), dict(skeleton.named_modules()), skeleton.state_dict()
     found: Renames = {}
     for name in state:
@@ -175,7 +182,10 @@ def caffe_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def isht7_names(state: State, skeleton: Skeleton) -> Renames:
-    """DeepLab v2's ResNet-101 as Scale.conv1 ... Scale.layer4, Scale.layer5.conv2d_list.N (from memory)."""
+    """DeepLab v2's ResNet-101 as Scale.conv1 ... Scale.layer4, Scale.layer5.conv2d_list.N.
+
+    From memory, without having seen such a file.
+    """
     own = skeleton.state_dict()
     renames = {
         name: re.sub(r"^encoder\.layer5\.conv2d_list\.", "fc1_c", re.sub(r"^Scale\.", "encoder.", name))
@@ -186,7 +196,10 @@ def isht7_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def kazuto_names(state: State, skeleton: Skeleton) -> Renames:
-    """DeepLab v2's ResNet-101 as base.layer1.conv1.conv ... base.layer5.block3.increase.bn, base.aspp.cN (from memory)."""
+    """DeepLab v2's ResNet-101 as base.layer1.conv1.conv ... base.layer5.block3.increase.bn, base.aspp.cN.
+
+    From memory, like the names of isht7's port.
+    """
     own = skeleton.state_dict()
     found: Renames = {}
     for name in state:
@@ -203,7 +216,7 @@ def kazuto_names(state: State, skeleton: Skeleton) -> Renames:
 
 
 def by_order(state: State, skeleton: Skeleton) -> Renames:
-    """One tensor after the other where the two lists of shapes are the same, class axes aside; else nothing."""
+    """Match tensors one by one if the two lists of shapes are equal, class axes aside; else match nothing."""
     theirs = {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
     ours = {name: tensor.shape for name, tensor in skeleton.state_dict().items() if not name.endswith(COUNTER)}
     if len(theirs) != len(ours) or not all(map(_alike, theirs.values(), ours.values())):
@@ -215,7 +228,7 @@ def _alike(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
     return len(shape) == len(own) and all(a == b or b == PROBES[0] for a, b in zip(shape, own, strict=True))
 
 
-FORMS = (  # of equal fits the first is taken
+FORMS = (  # among equal fits the first wins
     Form("the network's own names", own_names),
     Form("an ImageNet network of timm or torchvision", trunk_names, trunk=True),
     Form("an ImageNet VGG-16 of torchvision or timm", vgg_names, trunk=True),

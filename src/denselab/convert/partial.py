@@ -1,4 +1,4 @@
-"""What a file may lack where the number of classes is given: the score layers, or all but an encoder."""
+"""What a file may lack if the number of classes is given: the score layers, or everything except an encoder."""
 
 import re
 from collections.abc import Sequence
@@ -10,13 +10,14 @@ from denselab.encoders.vgg import BLOCKS
 from denselab.models.base import SegmentationModel
 
 VGG_CONVOLUTIONS = {f"conv{b}_{i}" for b, block in enumerate(BLOCKS, 1) for i in range(1, len(block) + 1)}
-CLASSIFIER = re.compile(r"(^|\.)fc[67]\.")  # VGG's and AlexNet's fully connected layers, which not every file has
+CLASSIFIER = re.compile(r"(^|\.)fc[67]\.")  # VGG's and AlexNet's fully connected layers; not every file has them
 
 
 def encoder_tensors(network: SegmentationModel) -> set[str]:
-    """The tensors of the network that ImageNet weights have to give; none where it has no encoder (the paper's U-Net).
+    """The tensors of the network that ImageNet weights must provide; none if it has no encoder (the paper's U-Net).
 
-    Of VGG-16 its thirteen convolutions: normalisation, fc6 and fc7 are not in every file, or of another size.
+    For VGG-16 these are its thirteen convolutions. Normalisation, fc6 and fc7 are missing from some files, or have
+    another size.
     """
     convolutions = leaf_modules(network, (nn.Conv2d,))
     if convolutions.keys() >= VGG_CONVOLUTIONS:
@@ -26,10 +27,14 @@ def encoder_tensors(network: SegmentationModel) -> set[str]:
 
 
 def may_start_anew(network: SegmentationModel, mapped: Sequence[Mapped], by_classes: ClassShapes) -> set[str]:
-    """The tensors that need not be in the file: those that depend on the number of classes (`by_classes`).
+    """The tensors that need not be in the file.
 
-    Of a file that holds nothing of the network but an encoder: all but the encoder. A score layer of this network tells that
-    the file is no such one, whatever it lacks.
+    network: the network to fill
+    mapped: what the file provides
+    by_classes: the tensors that depend on the number of classes
+
+    These are the tensors in `by_classes`, or everything except the encoder if the file holds nothing else of the
+    network. A file with a score layer of this network is never such an encoder file, whatever it lacks.
     """
     own = network.state_dict()
     anew, encoder = set(by_classes), encoder_tensors(network)
@@ -41,7 +46,7 @@ def may_start_anew(network: SegmentationModel, mapped: Sequence[Mapped], by_clas
 
 
 def _is_score(entry: Mapped, by_classes: ClassShapes) -> bool:
-    """Whether it is a weight of the network's score layers but for the number of classes; of a bias one cannot tell."""
+    """Whether it is a weight of the network's score layers, the number of classes aside; a bias does not show that."""
     low, high = by_classes.get(entry.target, ((), ()))
     shape = entry.tensor.shape
     return len(shape) == len(low) > 1 and all(n == a or a != b for n, a, b in zip(shape, low, high, strict=True))
@@ -50,9 +55,10 @@ def _is_score(entry: Mapped, by_classes: ClassShapes) -> bool:
 def fitting_layers(
     mapped: Sequence[Mapped], own: dict[str, Tensor], optional: set[str]
 ) -> tuple[list[Mapped], list[Mapped]]:
-    """(entries that are taken, entries that are left out because their layer is of another shape and may start anew).
+    """(entries to take, entries left out because their layer has another shape and may start anew).
 
-    A layer goes in whole or not at all: a bias without its weight is no use. One that must be in the file stays, to be refused.
+    A layer goes in whole or not at all, because a bias without its weight is useless. A layer that must be in the file
+    stays in the first list, to be refused later.
     """
     unfit = {
         entry.target.rpartition(".")[0]
@@ -64,7 +70,12 @@ def fitting_layers(
 
 
 def by_layer(names: Sequence[str], own: Sequence[str], shown: int = 12) -> str:
-    """Names of tensors in few words: a part of the network that is whole by its name, else the layers of it; then a count."""
+    """Names of tensors in short: a part of the network that is complete by its name, else its layers; then a count.
+
+    names: the tensors to name
+    own: all tensors of the network
+    shown: the most names to show
+    """
     chosen = set(names)
     whole = {name.split(".")[0] for name in own} - {name.split(".")[0] for name in own if name not in chosen}
     parts = (name.split(".")[0] if name.split(".")[0] in whole else name.rpartition(".")[0] for name in names)

@@ -1,8 +1,8 @@
 """Which convolutions of a network see the picture itself: those whose input channels are colours.
 
-Weights that were trained on BGR have to be turned round in each of them. DeepLab's multi-scale features have two, conv1_1 and
-data_conv, so a list of names or "the first one" is not enough: the network is run once on the meta device, where nothing is
-computed, and the picture is followed through it.
+Weights trained on BGR must be flipped in each of them. DeepLab's multi-scale features have two, conv1_1 and data_conv,
+so a list of names or "the first one" is not enough. Instead the network is run once on the meta device, where nothing
+is computed, and the picture is followed through it.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ COLOURS = 3
 
 
 class _Followed(TorchFunctionMode):
-    """The tensors that still are the picture: padded, cut, resized or normalised, but not yet mixed by a weight."""
+    """The tensors that are still the picture: padded, cut, resized or normalised, but not yet mixed by a weight."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()
@@ -36,7 +36,10 @@ class _Followed(TorchFunctionMode):
 
 
 def picture_convolutions(network: nn.Module) -> frozenset[str]:
-    """Paths of the convolutions that see the picture. The network stays as it is; its device and weights do not matter."""
+    """Paths of the convolutions that see the picture.
+
+    The network does not change; its device and weights do not matter.
+    """
     shadow = on_meta(network).eval()
     images = torch.empty(1, COLOURS, SIDE, SIDE, device="meta", dtype=dtype_of(shadow))
     followed, found = _Followed(images), set[str]()

@@ -1,7 +1,8 @@
 """Sorted string tables as LevelDB writes them: the index file of a TensorFlow checkpoint.
 
 Format (leveldb/doc/table_format.md): blocks of entries whose keys share a prefix with the key before, each block
-followed by a byte for its compression and a masked CRC-32C; an index block; a footer of 48 bytes that ends in a magic.
+followed by a byte for its compression and a masked CRC-32C; an index block; a footer of 48 bytes that ends in a magic
+number.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def table_entries(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     if len(data) < FOOTER_BYTES or int.from_bytes(data[-8:], "little") != MAGIC:
         raise Damaged("the magic number at its end is missing")
     footer = data[-FOOTER_BYTES:-8]
-    _, at = _handle(footer, 0)  # the meta index: filters, of which there are none
+    _, at = _handle(footer, 0)  # the meta index: filters, which these tables do not have
     index, _ = _handle(footer, at)
     for _, value in _block_entries(_block(data, index)):
         handle, _ = _handle(value, 0)
@@ -34,17 +35,17 @@ def _handle(data: memoryview, at: int) -> tuple[tuple[int, int], int]:
 
 
 def _block(data: memoryview, handle: tuple[int, int]) -> memoryview:
-    """The entries of a block, without its restart points; its checksum is verified."""
+    """The entries of a block, without its restart points. Raises Damaged if its checksum is wrong."""
     offset, size = handle
     if size < 4 or offset + size + TRAILER_BYTES > len(data):
         raise Damaged(f"a block of {size} bytes at {offset} does not fit into {len(data)} bytes")
     content = data[offset : offset + size]
     compression = data[offset + size]
     if compression != 0:
-        raise Damaged(f"a block is compressed (kind {compression}); TensorFlow writes its checkpoints without")
+        raise Damaged(f"a block is compressed (kind {compression}); TensorFlow writes its checkpoints uncompressed")
     stored = int.from_bytes(data[offset + size + 1 : offset + size + TRAILER_BYTES], "little")
     if stored != masked(crc32c(data[offset : offset + size + 1])):
-        raise Damaged(f"the block at byte {offset} does not have its checksum")
+        raise Damaged(f"the checksum of the block at byte {offset} is wrong")
     restarts = int.from_bytes(content[-4:], "little")
     if 4 * (restarts + 1) > size:
         raise Damaged(f"a block of {size} bytes claims {restarts} restart points")

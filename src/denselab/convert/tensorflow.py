@@ -34,7 +34,7 @@ from denselab.convert.wire import (
 from denselab.errors import CheckpointError
 
 HALF = 19  # DataType: DT_HALF
-FLOATS = {1: "<f4", 2: "<f8", HALF: "<f2"}  # and DT_FLOAT, DT_DOUBLE: what weights are stored in
+FLOATS = {1: "<f4", 2: "<f8", HALF: "<f2"}  # DT_FLOAT, DT_DOUBLE, DT_HALF: the dtypes of weights
 LISTED = {1: 5, 2: 6, HALF: 13}  # TensorProto's float_val, double_val and half_val, the bits of a half as an integer
 MAX_MADE = 1 << 28  # values
 MAX_TENSORS = 100_000
@@ -44,7 +44,9 @@ SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}")
 
 
 def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
-    """{variable: values} of a checkpoint (its .index, its prefix, a data file, or the only one in a folder) or a .pb.
+    """{variable: values} of a checkpoint or a frozen graph.
+
+    path: a checkpoint (its .index, its prefix, a data file, or a folder with only one), or a .pb
 
     Only floating-point variables, float16 to float64, mapped read-only; steps and strings are left out. Raises
     CheckpointError that names the file.
@@ -58,7 +60,7 @@ def read_tensorflow(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def checkpoint_index(path: Path) -> Path | None:
-    """The index file of the checkpoint that `path` names; None where it names none. CheckpointError for a folder of two."""
+    """The index file of the checkpoint at `path`, or None. Raises CheckpointError for a folder without exactly one."""
     if path.is_dir():
         found = sorted(path.glob("*.index"))
         if len(found) != 1:
@@ -76,7 +78,7 @@ def checkpoint_index(path: Path) -> Path | None:
 
 @dataclass
 class _Entry:
-    """BundleEntryProto: where a variable lies."""
+    """BundleEntryProto: where a variable is stored."""
 
     dtype: int = 0
     shape: list[int] = field(default_factory=list)
@@ -88,11 +90,16 @@ class _Entry:
 
 
 def read_checkpoint(index: Path) -> dict[str, NDArray[np.generic]]:
-    """{variable: values} of model.ckpt.index and the data files beside it; every checksum is compared."""
+    """{variable: values} of model.ckpt.index and the data files beside it. Every checksum is verified.
+
+    Raises CheckpointError that names the file.
+    """
     try:
         entries = dict(_entries(index))
         shards = _shards(index, entries.pop("", None))
-        if sum(entry.size for entry in entries.values()) > sum(map(len, shards)):  # else all would be read many times
+        if sum(entry.size for entry in entries.values()) > sum(
+            map(len, shards)
+        ):  # overlapping entries would be read many times
             raise Damaged("its variables take more bytes than its data files have")
         return {name: _values(name, entry, shards) for name, entry in entries.items() if entry.dtype in FLOATS}
     except Damaged as error:
@@ -107,7 +114,7 @@ def _entries(index: Path) -> Iterator[tuple[str, _Entry]]:
 
 
 def _header(message: memoryview) -> _Entry:
-    """BundleHeaderProto; of it, the number of shards is kept."""
+    """BundleHeaderProto, of which only the number of shards is kept."""
     header = _Entry(shard=1)
     for number, kind, value, _ in fields(message):
         if number == 1 and kind == VARINT:
@@ -138,7 +145,7 @@ def _entry(message: memoryview) -> _Entry:
 
 
 def _shape(message: memoryview) -> list[int]:
-    """TensorShapeProto: one message per dimension, its size in field 1 (left out where it is 0)."""
+    """TensorShapeProto: one message per dimension, its size in field 1 (omitted if it is 0)."""
     sizes: list[int] = []
     for number, kind, _, content in fields(message):
         if number == 2 and kind == BYTES:
@@ -178,7 +185,7 @@ def _named(name: str, values: NDArray[np.generic], shape: list[int]) -> NDArray[
 
 @dataclass
 class _Room:
-    """How many more values may be made of repeated ones: a graph of a few bytes can claim any number."""
+    """How many more values may be made by repeating one: a graph of a few bytes can claim any number."""
 
     left: int = MAX_MADE
 
@@ -189,7 +196,7 @@ class _Room:
 
 
 def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
-    """{Const node: values} of a GraphDef; only floating-point ones. Raises CheckpointError that names the file."""
+    """{Const node: values} of a GraphDef, floating-point ones only. Raises CheckpointError that names the file."""
     found: dict[str, NDArray[np.generic]] = {}
     room = _Room()
     try:
@@ -204,14 +211,12 @@ def read_frozen_graph(path: Path) -> dict[str, NDArray[np.generic]]:
     except Damaged as error:
         raise refused(path, GRAPH, error) from None
     if not found:
-        raise CheckpointError(
-            f"{path} holds no constants; a frozen TensorFlow graph was expected, or --from another kind"
-        )
+        raise CheckpointError(f"{path} holds no constants; a frozen TensorFlow graph was expected, or another `source`")
     return found
 
 
 def _constant(node: memoryview, room: _Room) -> tuple[str, NDArray[np.generic] | None]:
-    """(name, values) of a NodeDef; no values where it is not a floating-point Const."""
+    """(name, values) of a NodeDef; no values unless it is a floating-point Const."""
     name, operation, value = "", "", None
     for number, kind, _, content in fields(node):
         if kind != BYTES:
@@ -254,9 +259,11 @@ def _tensor(name: str, message: memoryview, room: _Room) -> NDArray[np.generic] 
 
 
 def _completed(name: str, values: NDArray[np.generic], shape: list[int], room: _Room) -> NDArray[np.generic]:
-    """Listed values in their shape. Of fewer than the shape has, the last stands for the rest; none at all are zeros.
+    """Listed values in their shape. If fewer are listed than the shape has, the last is repeated; if none, all are
+    zero.
 
-    A scalar, which TensorFlow always lists, has the shape (). What is one number throughout is a view of it, whatever its size.
+    A scalar, which TensorFlow always lists, has the shape (). A tensor with one value throughout is a view of it,
+    whatever its size.
     """
     count = math.prod(shape)
     if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0 or values.size >= count:

@@ -1,8 +1,8 @@
 """Protocol buffers without their library: the wire format, read field by field from a memory map.
 
-https://protobuf.dev/programming-guides/encoding: a message is a row of (key, value); the key holds the field's number
-and one of four kinds of value. Nothing is copied until an array is asked for, nothing recurses, and no size that the
-file claims is believed: a field that reaches beyond its message raises CheckpointError.
+https://protobuf.dev/programming-guides/encoding: a message is a sequence of (key, value) pairs; the key holds the
+field's number and one of four kinds of value. Nothing is copied until an array is asked for, nothing recurses, and no
+size that the file claims is trusted: a field that reaches beyond its message raises CheckpointError.
 """
 
 import mmap
@@ -17,7 +17,7 @@ from denselab.errors import CheckpointError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 (groups) are not used by the files read here
 MAX_VARINT_BYTES = 10
-WORTH_MAPPING = 4096  # bytes; shorter runs are gathered, so that a million of them costs no million of objects
+WORTH_MAPPING = 4096  # bytes; shorter runs are gathered, so that a million of them do not make a million objects
 MAX_DIMENSIONS = 32  # numpy's old limit; no kernel has more than four
 
 
@@ -26,19 +26,21 @@ class Damaged(Exception):
 
 
 def refused(path: Path, kind: str, error: Exception) -> CheckpointError:
-    """The error of a file that is not of its `kind`, or damaged."""
-    return CheckpointError(f"{path} is not a {kind}, or is damaged: {error}; fetch it anew and compare its checksum")
+    """The error for a file that is not of its `kind`, or is damaged."""
+    return CheckpointError(
+        f"{path} is not a {kind}, or is damaged: {error}; download it again and compare its checksum"
+    )
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a file, mapped. Raises CheckpointError where there is none, or an empty one."""
+    """The bytes of a file, mapped. Raises CheckpointError for a missing or empty file."""
     try:
         with path.open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check the path") from None
     except ValueError:
-        raise CheckpointError(f"{path} is empty; fetch it anew") from None
+        raise CheckpointError(f"{path} is empty; download it again") from None
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -60,7 +62,7 @@ def signed(value: int) -> int:
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
-    """(number, wire type, value, bytes) of each field in order; value is that of a varint, bytes those of the others."""
+    """(number, wire type, value, bytes) of each field in order; a varint has a value, other kinds have bytes."""
     at, nothing = 0, message[:0]
     while at < len(message):
         key, at = varint(message, at)
@@ -84,12 +86,12 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
 
 
 def text(value: memoryview) -> str:
-    """A string field; bytes that are not UTF-8 are shown as such."""
+    """A string field; bytes that are not UTF-8 are shown as escapes."""
     return bytes(value).decode("utf-8", errors="backslashreplace")
 
 
 def varints(kind: int, value: int, content: memoryview) -> Iterator[int]:
-    """The numbers of one field of a repeated integer: one by itself, or packed, a run of them in its bytes."""
+    """The numbers in one field of a repeated integer: a single one, or a packed run."""
     if kind == VARINT:
         yield value
     at = 0
@@ -110,17 +112,20 @@ def dimensions(message: memoryview) -> list[int]:
 
 
 class Floats:
-    """A repeated float or double: packed (one run of bytes) or one field per value; a map is kept as a map."""
+    """A repeated float or double: packed (one run of bytes) or one field per value. Mapped bytes stay mapped."""
 
     def __init__(self, dtype: str) -> None:
-        """dtype: "<f4" or "<f8", little-endian as on the wire."""
+        """Start empty.
+
+        dtype: "<f4" or "<f8", little-endian as on the wire
+        """
         self.dtype = np.dtype(dtype)
         self.single_kind = FIXED32 if self.dtype.itemsize == 4 else FIXED64
         self.parts: list[memoryview] = []
         self.single = array("B")
 
     def add(self, kind: int, content: memoryview) -> None:
-        """One field of it."""
+        """Add one field."""
         if kind not in (BYTES, self.single_kind) or len(content) % self.dtype.itemsize:
             raise Damaged(f"numbers of wire type {kind} in {len(content)} bytes; {self.dtype.itemsize} each expected")
         if len(content) >= WORTH_MAPPING:
@@ -130,7 +135,7 @@ class Floats:
             self.single.frombytes(content)
 
     def values(self) -> NDArray[np.floating]:
-        """All values in order, one-dimensional, read-only where the file is mapped."""
+        """All values in order, one-dimensional; read-only if the file is mapped."""
         self._close()
         arrays = [np.frombuffer(part, self.dtype) for part in self.parts]
         return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, self.dtype), *arrays])
@@ -142,7 +147,7 @@ class Floats:
 
 
 def shaped(values: NDArray[np.generic], shape: list[int]) -> NDArray[np.generic]:
-    """`values` in the shape that the file states. Raises Damaged where their number differs."""
+    """`values` in the shape that the file states. Raises Damaged if their numbers differ."""
     count = 1
     for size in shape:
         count *= size

@@ -1,7 +1,8 @@
-"""Follows the rows and columns of the map through the graph of a classifier, step by step.
+"""Follows the rows and columns of the map through a classifier's graph, step by step.
 
-Only steps that are known to treat each place by its neighbourhood, alike everywhere, get through; all others are refused
-with the reason: attention, shifted windows, patches folded into channels, whatever has no rule here.
+A step is accepted only if it is known to compute each place from its neighbourhood, in the same way everywhere. All
+others are refused with the reason: attention, shifted windows, patches folded into channels, anything without a rule
+here.
 """
 
 import math
@@ -13,24 +14,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from denselab.convolutional.graph import shape_of, tensors_of
 
-Axes = tuple[int, int]  # the dimensions of rows and columns, counted from the last one: broadcasting keeps them
+Axes = tuple[int, int]  # the dimensions of rows and columns, counted from the last because broadcasting keeps those
 MAP: Axes = (-2, -1)  # of (B, C, h, w)
 POINTWISE_LAYERS = (
     *(nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU),
     *(nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Hardswish, nn.Hardtanh),
     *(nn.Hardsigmoid, nn.Softplus, nn.Softsign, nn.Mish, nn.RReLU, nn.Threshold),
 )
-NEIGHBOURHOOD_LAYERS = (  # on (B, C, h, w); what they see beyond the border is `borders_of`'s to tell
+NEIGHBOURHOOD_LAYERS = (  # on (B, C, h, w); `borders_of` reports what they see beyond the border
     *(nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.Upsample, nn.BatchNorm2d, nn.PReLU),
     *(nn.LocalResponseNorm, nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d),
     *(nn.ChannelShuffle, nn.Softmax2d, nn.GroupNorm, nn.InstanceNorm2d),
 )
 POINTWISE = (  # torch's functions, methods and operators by their names
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu sigmoid sigmoid_ logsigmoid tanh tanh_ hardswish "
-    "hardsigmoid hardtanh hardtanh_ softplus softsign mish threshold dropout dropout_ dropout2d alpha_dropout "
-    "feature_alpha_dropout stochastic_depth add add_ iadd mul mul_ imul multiply sub sub_ isub truediv itruediv div div_ "
-    "divide neg pow pow_ square sqrt rsqrt reciprocal abs exp log erf clamp clamp_ clip maximum minimum addcmul addcdiv "
-    "lerp where contiguous float half double bfloat16 to type type_as clone detach expand_as"
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu sigmoid sigmoid_ logsigmoid tanh tanh_ "
+    "hardswish hardsigmoid hardtanh hardtanh_ softplus softsign mish threshold dropout dropout_ dropout2d "
+    "alpha_dropout feature_alpha_dropout stochastic_depth add add_ iadd mul mul_ imul multiply sub sub_ isub truediv "
+    "itruediv div div_ divide neg pow pow_ square sqrt rsqrt reciprocal abs exp log erf clamp clamp_ clip maximum "
+    "minimum addcmul addcdiv lerp where contiguous float half double bfloat16 to type type_as clone detach expand_as"
 )
 NEIGHBOURHOOD = "conv2d conv_transpose2d max_pool2d avg_pool2d interpolate batch_norm group_norm instance_norm prelu"
 UNKNOWN = "it is not known to keep the places of the map apart: it may move or mix positions"
@@ -39,18 +40,18 @@ NORMS_OF_ALL = ("group_norm", "instance_norm")
 
 
 class NotLocal(Exception):
-    """A step that is not known to treat each place of the map by its neighbourhood; the reason."""
+    """A step that is not known to compute each place of the map from its neighbourhood; the message is the reason."""
 
 
 def axes_of(node: fx.Node) -> Axes | None:
-    """What `map_axes` found for a node; None before, and for what has no places."""
+    """What `map_axes` found for a node; None before, and for values without places."""
     return cast(Axes | None, node.meta.get("axes"))
 
 
 def map_axes(node: fx.Node, layer: nn.Module | None) -> Axes | None:
-    """Where the rows and columns of the map lie in a node's value; None if it has no places: weights, means of a whole map.
+    """Where the map's rows and columns lie in a node's value; None if it has no places: weights, means of a whole map.
 
-    Its inputs must have been followed before. Raises NotLocal unless the step is known to move nothing along rows and
+    Its inputs must have been followed first. Raises NotLocal unless the step is known to move nothing along rows and
     columns and to treat all places alike.
     """
     if node.op == "placeholder":
@@ -61,7 +62,7 @@ def map_axes(node: fx.Node, layer: nn.Module | None) -> Axes | None:
     if not maps:
         if not any(tensors_of(source) for source in node.all_input_nodes):
             raise NotLocal("a tensor of its own, made while it runs, may differ from place to place")
-        return None  # whatever is computed of weights and of means of the whole map is the same for all places
+        return None  # anything computed from weights and from means of the whole map is the same for all places
     axes = cast(Axes, axes_of(maps[0]))
     if any(axes_of(other) != axes for other in maps):
         raise NotLocal("it joins maps whose rows and columns lie in different dimensions")
@@ -69,7 +70,7 @@ def map_axes(node: fx.Node, layer: nn.Module | None) -> Axes | None:
 
 
 def looks_at_all(node: fx.Node, layer: nn.Module | None) -> bool:
-    """Whether a followed step makes one number of all places: a mean over the map, normalisation by such means."""
+    """Whether a followed step reduces all places to one number: a mean over the map, normalisation by such means."""
     if "axes" not in node.meta or not any(axes_of(source) for source in node.all_input_nodes):
         return False
     if isinstance(layer, _BatchNorm):
@@ -84,7 +85,7 @@ def looks_at_all(node: fx.Node, layer: nn.Module | None) -> bool:
 
 
 def function_name(node: fx.Node) -> str:
-    """The name of a method, or of a function of Python, torch or torchvision; "" for others, whatever their name."""
+    """The name of a method, or of a function of Python, torch or torchvision; "" for any other function."""
     if node.op == "call_method":
         return str(node.target)
     package = (getattr(node.target, "__module__", None) or "torch").split(".")[0]
@@ -119,7 +120,7 @@ def _of_function(node: fx.Node, axes: Axes) -> Axes | None:
 
 
 def _pointwise(node: fx.Node, axes: Axes) -> Axes:
-    """Number by number; what has no places must be one number for all of them, and not the picture's size."""
+    """Number by number; an operand without places must be one number for all of them, and not the picture's size."""
     for source in node.all_input_nodes:
         if type(source.meta["value"]) in (int, float):
             raise NotLocal("it computes with the size of the picture")
@@ -130,16 +131,16 @@ def _pointwise(node: fx.Node, axes: Axes) -> Axes:
 
 
 def _neighbourhood(node: fx.Node, axes: Axes) -> Axes:
-    """On (B, C, h, w): convolutions, pools and normalisation per channel, with weights that have no places."""
+    """Steps on (B, C, h, w): convolutions, pools and normalisation per channel, with weights that have no places."""
     if axes != MAP or len(tensors_of(node.all_input_nodes[0])[0].shape) != 4:
-        raise NotLocal("it takes other dimensions than rows and columns for those of the map")
+        raise NotLocal("it treats other dimensions than rows and columns as those of the map")
     if sum(axes_of(source) is not None for source in node.all_input_nodes) > 1:
         raise NotLocal("its weights are computed place by place")
     return axes
 
 
 def _pooled(node: fx.Node, axes: Axes) -> Axes | None:
-    """An adaptive pool that is not the head's (squeeze-and-excitation): of the whole map."""
+    """An adaptive pool that is not the head's (squeeze-and-excitation), over the whole map."""
     _neighbourhood(node, axes)
     return None
 
@@ -157,7 +158,7 @@ def _stacked(node: fx.Node, axes: Axes) -> Axes:
 
 
 def _reduced(node: fx.Node, axes: Axes) -> Axes | None:
-    """A mean, sum, norm over dimensions: over rows and columns, a look at the whole map; over neither, local."""
+    """A mean, sum or norm over dimensions: rows and columns make it a look at the whole map, neither local."""
     dims = set(dims_of(node, 2 if function_name(node) == "norm" else 1))
     if dims == set(axes):
         return None
@@ -188,7 +189,7 @@ def _permuted(node: fx.Node, axes: Axes) -> Axes:
 
 
 def _regrouped(node: fx.Node, axes: Axes) -> Axes:
-    """The same numbers in the same order under another shape: rows and columns must stay whole dimensions."""
+    """The same numbers in the same order in another shape: rows and columns must remain whole dimensions."""
     old, new = shape_of(node.all_input_nodes[0]), shape_of(node)
 
     def place(axis: int) -> int:
@@ -202,7 +203,7 @@ def _regrouped(node: fx.Node, axes: Axes) -> Axes:
 
 
 def _indexed(node: fx.Node, axes: Axes) -> Axes:
-    """A part of a tuple of maps, or slices of one: of rows and columns such as leave out a fixed number at either end."""
+    """A part of a tuple of maps, or slices of one map; rows and columns may only lose a fixed number at either end."""
     source, index = cast(fx.Node, node.args[0]), node.args[1]
     if not shape_of(source):
         return axes
@@ -226,7 +227,7 @@ def _indexed(node: fx.Node, axes: Axes) -> Axes:
 
 
 def _crops(entry: Any) -> bool:
-    """A slice from a fixed number on to the end, or to a fixed number before it."""
+    """Whether it is a slice from a fixed number to the end, or to a fixed number before the end."""
     if not isinstance(entry, slice) or any(type(value) not in (int, type(None)) for value in (entry.start, entry.stop)):
         return False
     return (entry.start or 0) >= 0 and (entry.stop is None or entry.stop < 0) and entry.step is None

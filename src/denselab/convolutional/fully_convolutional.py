@@ -4,25 +4,28 @@ Paper: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segm
 section 3.1 and figure 2 ("Transforming fully connected layers into convolution layers enables a classification net to
 output a heatmap").
 
-A fully connected layer over a flattened map of C x H x W is a convolution with a kernel as large as the map, H x W. On a
-larger picture the convolution slides: cell (i, j) of its map belongs to the window that starts at pixel (i, j) * stride,
-and the work of overlapping windows is shared. An adaptive pool to the head becomes a plain average (or maximum) over the
-grid of the training size, stride 1; dropout and activations stay; linear layers after the first become 1x1 convolutions.
+A fully connected layer over a flattened map of C x H x W is a convolution with a kernel as large as the map, H x W. On
+a larger picture the convolution slides: cell (i, j) of its map belongs to the window that starts at pixel (i, j) *
+stride, and overlapping windows share their work. An adaptive pool to the head becomes a plain average (or maximum) over
+the grid of the training size, stride 1; dropout and activations stay; linear layers after the first become 1x1
+convolutions.
 
 When a cell of the map equals the classifier run on its window alone:
-- Always, if no layer pads (`borders` is empty): the window's numbers depend on its pixels only. `without_padding` makes
-  such a network of a plain stack of layers; its window is then its receptive field, 404 pixels for VGG-16 and 355 for AlexNet.
-- A network that pads sees zeros around a window that is run alone, and the surrounding picture in the map: the numbers
-  differ near the window's border, and so does the score. Its cells equal the classifier on the picture of the training
-  size; and a cell is the same in any two pictures that agree on the window and on the context that the cell reaches,
-  90 more pixels to each side for VGG-16: the map is a sliding window that sees its surroundings instead of zeros.
-- A layer that looks at the whole map (the pool of squeeze-and-excitation, group normalisation) makes every cell depend on
-  the whole picture; one that enlarges the map puts its cells on another grid than the pixels'. `borders` names both as well.
+- Always, if no layer pads (`borders` is empty): the window's numbers depend only on its pixels. `without_padding` makes
+  such a network from a plain stack of layers; its window is then its receptive field, 404 pixels for VGG-16 and 355 for
+  AlexNet.
+- A network that pads sees zeros around a window that is run alone, but the surrounding picture in the map: the numbers
+  differ near the window's border, and so does the score. On a picture of the training size the map equals the
+  classifier. A cell is the same in any two pictures that agree on the window and on the context that the cell reaches,
+  90 more pixels on each side for VGG-16: the map is a sliding window that sees its surroundings instead of zeros.
+- A layer that looks at the whole map (the pool of squeeze-and-excitation, group normalisation) makes every cell depend
+  on the whole picture. One that enlarges the map puts its cells on a grid other than the pixels'. `borders` names both.
 
-None of it holds where positions move or mix otherwise: shifted windows, attention, patches folded into channels. So every
-step from the picture to the head must be one that is known to treat each place by its neighbourhood, alike everywhere
-(`map_axes.map_axes` follows the rows and columns through the graph); any other is refused by its name. That is a
-proof by reading, not by numbers, of a graph whose layers do what torch, torchvision and timm say they do.
+None of this holds where positions move or mix in other ways: shifted windows, attention, patches folded into channels.
+So every step from the picture to the head must be known to compute each place from its neighbourhood, in the same way
+everywhere (`axes.map_axes` follows the rows and columns through the graph); any other is refused by name. This is a
+proof by reading the graph, not by numbers, and it assumes that layers do what torch, torchvision and timm say they do.
+
 Deviations: none from the paper; what it does by hand for three networks is done here for any graph of such layers.
 """
 
@@ -41,11 +44,13 @@ INPUT_SIZE = 224  # ImageNet's usual training size
 
 
 class FullyConvolutional(nn.Module):
-    """What `convolutionalize` gives: (B, C, H, W) of at least the window to (B, K, h, w) scores, not enlarged.
+    """The result of `convolutionalize`: (B, C, H, W), at least the window, to (B, K, h, w) scores, not enlarged.
 
-    network: the layers under their old names, linear weights reshaped to kernels. window: (height, width) of the training
-    size. stride: pixels between the windows of neighbouring cells, (down, right). borders: the layers that pad, look at
-    the whole map or enlarge it; with none, each cell equals the classifier on `window_of` that cell.
+    network: the layers under their old names, linear weights reshaped to kernels
+    window: (height, width) of the training size
+    stride: pixels between the windows of neighbouring cells, (down, right)
+    borders: the layers that pad, look at the whole map or enlarge it; if there are none, each cell equals the
+        classifier on the `window_of` that cell
     """
 
     def __init__(self, network: nn.Module, window: Size, stride: Size, borders: tuple[str, ...]) -> None:
@@ -66,7 +71,7 @@ class FullyConvolutional(nn.Module):
     def window_of(self, row: int, column: int) -> tuple[slice, slice]:
         """The rows and columns of pixels that a cell of the map stands for.
 
-        Of a network that pads the last ones may reach over the end of the picture, by less than a stride.
+        In a network that pads, the last windows may extend past the picture's end, by less than a stride.
         """
         top, left = row * self.stride[0], column * self.stride[1]
         return slice(top, top + self.window[0]), slice(left, left + self.window[1])
@@ -75,15 +80,19 @@ class FullyConvolutional(nn.Module):
 def convolutionalize(classifier: nn.Module, input_size: int | Size | None = None) -> FullyConvolutional:
     """A fully convolutional copy of a CNN classifier, with the same weights and in the same mode.
 
-    classifier: (B, C, H, W) to (B, K) by convolutions, then a pool or flatten, then linear layers: VGG, AlexNet, GoogLeNet,
-    ResNet, MobileNet and their like of torchvision and timm; it is left as it is. input_size: the pixels to a side, or
-    (height, width), it was trained at: None for what a timm model says of itself, 224 for others. On pictures of that size
-    both give the same scores; on larger ones see above. Dropout that is a layer stays one; control flow is that of
-    evaluation (auxiliary classifiers are left out).
+    On pictures of the training size both give the same scores; on larger ones see above. Dropout layers are kept.
+    Control flow is that of evaluation (auxiliary classifiers are left out). The classifier itself is not changed.
 
-    Guaranteed for all that is accepted: the steps before the head are known to be local and alike at all places, or are
-    named in `borders`. Raises ShapeError for what cannot be converted, naming the operation and the reason: transformers,
-    and steps that are not known (a roll, a product of matrices, a tensor made on the way).
+    If it is accepted, every step before the head is known to be local and the same at all places, or is named in
+    `borders`.
+
+    classifier: (B, C, H, W) to (B, K) by convolutions, then a pool or flatten, then linear layers: VGG, AlexNet,
+        GoogLeNet, ResNet, MobileNet and similar networks of torchvision and timm
+    input_size: the training size in pixels to a side, or (height, width); None for what a timm model says of itself and
+        224 for others
+
+    Raises ShapeError naming the operation and the reason if it cannot be converted: transformers, and steps that are
+    not known (a roll, a product of matrices, a tensor created on the way).
     """
     size = _training_size(classifier, input_size)
     graph = classifier_graph(classifier, _input_channels(classifier), size)
@@ -96,10 +105,10 @@ def convolutionalize(classifier: nn.Module, input_size: int | Size | None = None
 
 
 def without_padding(classifier: nn.Module) -> nn.Module:
-    """A copy whose convolutions and pools do not pad. Same weights, smaller maps, other scores: it sees no zeros.
+    """A copy whose convolutions and pools do not pad. Same weights, smaller maps, different scores: it sees no zeros.
 
-    It then needs a larger input_size in `convolutionalize`: its receptive field. For plain stacks (VGG, AlexNet): the
-    sums of residual blocks and the concatenations of inception blocks no longer meet when their branches shrink.
+    It then needs a larger input_size in `convolutionalize`: its receptive field. For plain stacks only (VGG, AlexNet):
+    the sums of residual blocks and the concatenations of inception blocks no longer match when their branches shrink.
     """
     network = copy.deepcopy(classifier)
     for module in network.modules():
@@ -108,7 +117,7 @@ def without_padding(classifier: nn.Module) -> nn.Module:
             if isinstance(module, nn.Conv2d):
                 module.padding_mode = "zeros"
             else:
-                module.ceil_mode = False  # a window that is cut off at the border is a padded one
+                module.ceil_mode = False  # a window cut off at the border is a padded one
     return network
 
 
@@ -123,7 +132,7 @@ def _training_size(classifier: nn.Module, given: int | Size | None) -> Size:
 
 
 def _input_channels(classifier: nn.Module) -> int:
-    """The channels that the first convolution takes."""
+    """The number of channels that the first convolution takes."""
     for module in classifier.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels
@@ -131,7 +140,7 @@ def _input_channels(classifier: nn.Module) -> int:
 
 
 def _stride(network: nn.Module, channels: int, window: Size) -> Size:
-    """Pixels from one cell to the next, found by asking for the shape of the map at other sizes."""
+    """Pixels from one cell to the next, found by asking for the map's shape at other sizes."""
     empty = on_meta(network).eval()
 
     @cache
@@ -140,7 +149,7 @@ def _stride(network: nn.Module, channels: int, window: Size) -> Size:
         images = torch.empty(2, channels, *size, device="meta", dtype=dtype_of(empty))
         try:
             found = tuple(empty(images).shape[-2:])
-        except Exception as error:  # whatever a foreign network raises
+        except Exception as error:  # a foreign network may raise anything
             raise ShapeError(f"a layer takes pictures of {window[0]}x{window[1]} only ({error})") from error
         return int(found[0]), int(found[1])
 
@@ -150,7 +159,7 @@ def _stride(network: nn.Module, channels: int, window: Size) -> Size:
         )
 
     def step(axis: int) -> int:
-        # From the second cell to the third: some of the window's last pixels may have had no cell of their own.
+        # From the second cell to the third, because some of the window's last pixels may have had no cell of their own.
         return _least(lambda more: cells(more)[axis] >= 3) - _least(lambda more: cells(more)[axis] >= 2)
 
     if not step(0) or not step(1):
@@ -161,7 +170,7 @@ def _stride(network: nn.Module, channels: int, window: Size) -> Size:
 
 
 def _least(holds: Callable[[int], bool]) -> int:
-    """The smallest number from 1 on for which a condition holds that stays true from there."""
+    """The smallest number >= 1 for which a condition holds that stays true from there on."""
     high = 1
     while not holds(high):
         if high > 4096:

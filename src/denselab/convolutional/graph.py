@@ -1,7 +1,7 @@
-"""A classifier as a graph of its layers with the shape of every value at the training size; nothing is computed.
+"""A classifier as a graph of its layers with the shape of every value at the training size, without computing anything.
 
-torch.fx records which layer is fed by which. Where a network asks for a size and branches on it (timm's VGG does), the
-answer is that of the training size.
+torch.fx records which layer feeds which. If a network asks for a size and branches on it (as timm's VGG does), it gets
+the training size.
 """
 
 import copy
@@ -17,21 +17,21 @@ from denselab.errors import ShapeError
 Size = tuple[int, int]
 Network = TypeVar("Network", bound=nn.Module)
 BATCH = 2  # pictures in the trial run: more than one, so that a batch cannot be mistaken for a dimension of 1
-KNOWN_PACKAGES = ("torch", "torchvision", "timm", "denselab")  # a layer's forward from elsewhere is read, not believed
+KNOWN_PACKAGES = ("torch", "torchvision", "timm", "denselab")  # forward methods from elsewhere are traced, not trusted
 
 
 class SizedTracer(fx.Tracer):
     """Records the graph of a network on the meta device and runs each node as it is recorded.
 
-    node.meta["value"] is what the node gives for two pictures of the training size: a meta tensor, a size, a number.
+    node.meta["value"] is the node's result for two pictures of the training size: a meta tensor, a size, a number.
     Layers of torch and their subclasses (timm's normalisations, padded convolutions) stay whole; a subclass from
-    elsewhere with a forward of its own is read like any other module.
+    elsewhere with its own forward is traced like any other module.
     """
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()
         self.example = example
-        self._running = False  # a node is being run: calls inside of it are not recorded
+        self._running = False  # true while a node is being run: calls inside it are not recorded
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         layer = isinstance(m, nn.Conv2d | nn.Linear | nn.LayerNorm | _BatchNorm)
@@ -77,7 +77,7 @@ def _attribute(root: nn.Module, path: str) -> Any:
 
 
 def on_meta(network: Network) -> Network:
-    """A copy without memory: shapes can be asked of it, numbers cannot."""
+    """A copy without memory, which can be asked for shapes but not for numbers."""
     tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
     memo: dict[int, Any] = {}
     for tensor in tensors:
@@ -94,12 +94,12 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 def classifier_graph(classifier: nn.Module, channels: int, size: Size) -> fx.Graph:
     """The graph of a classifier in evaluation mode, with node.meta["value"] at pictures of `size`.
 
-    Raises ShapeError where the network cannot be followed: it loops over values, or does not take this size.
+    Raises ShapeError if the network cannot be traced, because it loops over values or does not take this size.
     """
     example = torch.empty(BATCH, channels, *size, device="meta", dtype=dtype_of(classifier))
     try:
         return SizedTracer(example).trace(on_meta(classifier).eval())
-    except Exception as error:  # whatever a foreign network raises
+    except Exception as error:  # a foreign network may raise anything
         raise ShapeError(
             f"{type(classifier).__name__} cannot be followed on {channels}x{size[0]}x{size[1]} pictures ({error}); "
             "pass the input_size it was trained at, and a network of plain layers"
@@ -107,7 +107,7 @@ def classifier_graph(classifier: nn.Module, channels: int, size: Size) -> fx.Gra
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """The shape of a node's value at the training size; () for what is no tensor."""
+    """The shape of a node's value at the training size; () if it is not a tensor."""
     value = node.meta.get("value")
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 
@@ -127,7 +127,7 @@ def largest_map_after(node: fx.Node) -> int:
 
 
 def tensors_of(node: fx.Node) -> list[Tensor]:
-    """The tensor that a node gives, or all of a tuple; none for sizes and numbers."""
+    """The tensor that a node gives, or all of a tuple's; none for sizes and numbers."""
     value = node.meta.get("value")
     values = value if isinstance(value, tuple | list) else [value]
     return [found for found in values if isinstance(found, Tensor)]

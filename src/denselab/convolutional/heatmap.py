@@ -1,4 +1,4 @@
-"""The heatmap of a class out of a convolutionalised classifier (FCN, arXiv 1411.4038, figure 2): where in the picture it is.
+"""The heatmap of a class from a convolutionalised classifier: where the class is (FCN, arXiv 1411.4038, figure 2).
 
 model = denselab.convolutionalize(torchvision.models.vgg16(weights="DEFAULT").eval())
 probs = class_heatmaps(model, "cat.jpg")
@@ -29,10 +29,12 @@ def class_heatmaps(
     mean: RGB = IMAGENET[0],
     std: RGB = IMAGENET[1],
 ) -> Heat:
-    """(K, h, w) float32: for each cell the softmax over the K classes of the window around it.
+    """(K, h, w) float32: for each cell, the softmax over the K classes of the window around it.
 
-    picture: as for a Predictor, at least as large as the model's window; it is not scaled. mean, std: of RGB in 0..1, what
-    the classifier was trained with. The model is run as it is: put it in evaluation mode before.
+    The model runs in its current mode, so put it in evaluation mode first.
+
+    picture: as for a Predictor, at least as large as the model's window; it is not scaled
+    mean, std: RGB in 0..1, the normalisation that the classifier was trained with
     """
     device = next(model.parameters()).device
     pixels = torch.from_numpy(np.ascontiguousarray(as_image(picture))).permute(2, 0, 1)[None]
@@ -44,11 +46,16 @@ def class_heatmaps(
 def heatmap_overlay(
     picture: Picture, heat: Heat, model: FullyConvolutional, *, alpha: float = 0.6, high: float | None = None
 ) -> Image:
-    """(H, W, 3) uint8: the picture under the heat of one class, dark violet at 0 to pale yellow at `high`.
+    """(H, W, 3) uint8: the picture under the heat of one class, from dark violet at 0 to pale yellow at `high`.
 
-    heat: (h, w), a row of class_heatmaps. Each cell stands in the middle of its window; between the middles it is
-    interpolated, and beyond the outermost ones, where no window has its middle, it stays. high: the heat of the palest
-    colour, None for the largest of this map. alpha: 0 = picture only, 1 = heat only. Raises ShapeError for another's heat.
+    Each cell stands in the middle of its window. Values are interpolated between the middles and constant beyond the
+    outermost ones, where no window has its middle.
+
+    heat: (h, w), one class of class_heatmaps
+    alpha: 0 shows only the picture, 1 only the heat
+    high: the heat of the palest colour; None for the maximum of this map
+
+    Raises ShapeError if the heat belongs to another picture.
     """
     image = as_image(picture)
     size = (image.shape[0], image.shape[1])
@@ -56,8 +63,8 @@ def heatmap_overlay(
         (n - 1) * step >= side for n, step, side in zip(heat.shape, model.stride, size, strict=True)
     ):
         raise ShapeError(
-            f"heat of shape {heat.shape} does not lie on a picture of {size[0]}x{size[1]} at stride {model.stride}; pass "
-            "one class of the class_heatmaps of this picture"
+            f"heat of shape {heat.shape} does not lie on a picture of {size[0]}x{size[1]} at stride {model.stride}; "
+            "pass one class of the class_heatmaps of this picture"
         )
     rows, columns = (_between_cells(size[i], heat.shape[i], model.window[i], model.stride[i]) for i in (0, 1))
     full = rows @ heat @ columns.T
@@ -66,7 +73,7 @@ def heatmap_overlay(
 
 
 def save_heatmap(path: str | Path, picture: Picture, heat: Heat, model: FullyConvolutional) -> None:
-    """Write `heatmap_overlay` as a PNG, in one step. Raises ResourceError where that fails."""
+    """Write `heatmap_overlay` as a PNG, atomically. Raises ResourceError if that fails."""
     write_bytes(Path(path), encode_png(heatmap_overlay(picture, heat, model)))
 
 

@@ -1,4 +1,4 @@
-"""The head of a classifier, layer by layer, from vectors to maps: the rules behind `convolutionalize`."""
+"""The head of a classifier, converted layer by layer from vectors to maps: the rules behind `convolutionalize`."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,7 +24,7 @@ from denselab.errors import ShapeError
 AVERAGES = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, torch.mean, "mean")
 MAXIMA = (nn.AdaptiveMaxPool2d, F.adaptive_max_pool2d, torch.amax, "amax")
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
-FEW_CELLS = 1024  # 25088 numbers of VGG's pool5 for each are 100 MB; above it rearranging the kernel pays
+FEW_CELLS = 1024  # VGG's pool5 has 25088 numbers per cell, 100 MB in all; above this rearranging the kernel pays off
 PADDING_ARGUMENT: dict[Any, int] = {F.conv2d: 4, F.max_pool2d: 3, F.avg_pool2d: 3}  # its place among the arguments
 CEIL_ARGUMENT: dict[Any, int] = {F.max_pool2d: 5, F.avg_pool2d: 4}
 FLATTENINGS = (nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.reshape)
@@ -32,17 +32,17 @@ FLATTENINGS = (nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.re
 
 @dataclass(frozen=True)
 class Flat:
-    """What a vector of (B, F) is a flattened map of: `size` cells of the map, `dilation` cells apart."""
+    """The map that a (B, F) vector was flattened from: `size` cells, `dilation` cells apart."""
 
     size: Size
     dilation: Size = (1, 1)
 
 
 class SlidingLinear(nn.Conv2d):
-    """The convolution that a linear layer is: a kernel of the map's size, stride 1, no padding.
+    """A linear layer as a convolution: a kernel of the map's size, stride 1, no padding.
 
-    On a CPU a small map goes through as one matrix product, as it did in the linear layer. torch's convolution would
-    rearrange the kernel's hundred million numbers (VGG's fc6) anew in each call, for a handful of cells.
+    On a CPU a small map is computed as one matrix product, as in the linear layer. torch's convolution would rearrange
+    the kernel's hundred million numbers (VGG's fc6) in each call, for only a handful of cells.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -50,22 +50,22 @@ class SlidingLinear(nn.Conv2d):
         reach = [self.dilation[i] * (self.kernel_size[i] - 1) for i in (0, 1)]
         rows, columns = input.shape[2] - reach[0], input.shape[3] - reach[1]
         if input.device.type != "cpu" or min(rows, columns) < 1 or rows * columns > FEW_CELLS:
-            return super().forward(input)  # a map that is too small for the kernel gets torch's message
+            return super().forward(input)  # gives torch's message if the map is too small for the kernel
         windows = F.unfold(input, self.kernel_size, self.dilation).transpose(1, 2)  # (B, cells, C kh kw)
         scores = F.linear(windows, self.weight.flatten(1), self.bias)
         return scores.transpose(1, 2).reshape(len(input), self.out_channels, rows, columns)
 
 
 class Converter:
-    """Rewrites a graph so that the vectors of the head are maps; puts the new layers into `network` under the old names."""
+    """Rewrites a graph so that the head's vectors are maps; puts the new layers into `network` under the old names."""
 
     def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
         self.network, self.graph = network, graph
-        self.flat: dict[fx.Node, Flat] = {}  # nodes that were vectors and are maps now
-        self.spread: dict[fx.Node, Size] = {}  # maps whose cells lie apart, after a pool that became one of stride 1
+        self.flat: dict[fx.Node, Flat] = {}  # nodes that were vectors and are now maps
+        self.spread: dict[fx.Node, Size] = {}  # maps whose cells lie apart, after a pool whose stride became 1
 
     def run(self) -> None:
-        """Raises ShapeError for the first node that has no convolutional form."""
+        """Convert the graph. Raises ShapeError for the first node that has no convolutional form."""
         for node in list(self.graph.nodes):
             if node.op == "output":
                 self._finish(node)
@@ -81,13 +81,13 @@ class Converter:
                 self._spread_layer(node)
             else:
                 self._follow(node)
-        for node in reversed(list(self.graph.nodes)):  # sizes that were asked for, assertions about shapes
-            # A tensor that nobody uses may be what is left of a change in place.
+        for node in reversed(list(self.graph.nodes)):  # unused sizes and assertions about shapes
+            # A tensor that nobody uses may be left over from an in-place change.
             if not node.users and node.op not in ("placeholder", "output") and not tensors_of(node):
                 self.graph.erase_node(node)
 
     def _follow(self, node: fx.Node) -> None:
-        """Nothing to convert: before the head, each place must be computed of its neighbourhood, alike everywhere."""
+        """Check a node before the head: it must compute each place from its neighbourhood, alike everywhere."""
         try:
             node.meta["axes"] = map_axes(node, self._layer(node))
         except NotLocal as reason:
@@ -113,7 +113,7 @@ class Converter:
     # pools
 
     def _is_head_pool(self, node: fx.Node) -> bool:
-        """A pool or mean over the map, with nothing larger after it: in the trunk (squeeze-and-excitation) there is."""
+        """A pool or mean over the map with no larger map after it; in squeeze-and-excitation there is one."""
         if not (self._is(node, AVERAGES + MAXIMA) or self._is_last_average(node)) or len(shape_of(node)) not in (2, 4):
             return False
         source = shape_of(node.all_input_nodes[0])
@@ -140,8 +140,8 @@ class Converter:
             kernel = (window, window) if isinstance(window, int) else cast(Size, window)
         elif any(g % t for g, t in zip(grid, target, strict=True)):
             raise ShapeError(
-                f"{node.name} pools a grid of {grid[0]}x{grid[1]} to {target[0]}x{target[1]} by windows of several sizes; "
-                f"pass an input_size at which the grid is {target[0]}x{target[1]} or a multiple of it"
+                f"{node.name} pools a grid of {grid[0]}x{grid[1]} to {target[0]}x{target[1]} by windows of several "
+                f"sizes; pass an input_size at which the grid is {target[0]}x{target[1]} or a multiple of it"
             )
         else:
             kernel = (grid[0] // target[0], grid[1] // target[1])
@@ -162,7 +162,7 @@ class Converter:
     # vectors
 
     def _flattens(self, node: fx.Node) -> bool:
-        """Two pictures' maps of (C, h, w) become two vectors of C h w."""
+        """Whether it turns two pictures' maps of (C, h, w) into two vectors of C h w."""
         if not self._is(node, FLATTENINGS):
             return False
         source = shape_of(node.all_input_nodes[0])
@@ -173,7 +173,7 @@ class Converter:
         source = next(n for n in node.all_input_nodes if n in self.flat)
         flat, layer = self.flat[source], self._layer(node)
         if not shape_of(node):
-            return  # a size that is asked for; dead when nobody uses it
+            return  # a requested size, which is dead if nobody uses it
         if isinstance(layer, nn.Linear):
             self.flat[self._replace(node, source, _as_convolution(layer, flat, shape_of(source)[1]))] = Flat((1, 1))
         elif isinstance(layer, nn.BatchNorm1d) and flat.size == (1, 1):
@@ -214,7 +214,7 @@ class Converter:
         return new
 
     def _remove(self, node: fx.Node, flat: Flat) -> None:
-        """A flattening goes: what it made a vector of stays a map. Users see its shape as before."""
+        """Remove a flattening, so that its input stays a map. Users still see its shape."""
         self.flat[self._replace(node, node.all_input_nodes[0], nn.Identity())] = flat
 
     def _refusal(self, node: fx.Node, rule: str) -> ShapeError:
@@ -273,7 +273,7 @@ def _layer_border(layer: nn.Module, node: fx.Node) -> str:
 
 
 def _cut_windows(layer: nn.MaxPool2d | nn.AvgPool2d, node: fx.Node) -> str:
-    """A pool that rounds up may have a last window that the border cuts."""
+    """Whether a pool that rounds up has a last window that the border cuts."""
     sides = shape_of(node.all_input_nodes[0])[2:]
     kernel, stride = (
         (value, value) if isinstance(value, int) else value for value in (layer.kernel_size, layer.stride)

@@ -1,4 +1,4 @@
-"""The dense CRF: `DenseCRF` for any terms, `refine` for a picture and its probabilities. Needs numpy and numba alone."""
+"""The dense CRF: `DenseCRF` for any terms, `refine` for a picture and its probabilities. Needs only numpy and numba."""
 
 from denselab.crf.dense_crf import DenseCRF, Inference, crf_for
 from denselab.crf.fast import infer_fast

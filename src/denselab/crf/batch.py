@@ -1,7 +1,8 @@
 """The dense CRF over many pictures: one picture per thread, no more in flight than fit into memory.
 
-Threads and not processes: the work is compiled code that holds no lock of the interpreter, and a process would pay for its own
-imports, machine code and copies of the pictures. One picture per thread is also faster than all threads on one picture.
+Threads are enough: the work is compiled code that releases the interpreter's lock, and processes would each need their
+own imports, machine code and copies of the pictures. One picture per thread is also faster than all threads on one
+picture.
 """
 
 from collections import deque
@@ -18,11 +19,16 @@ from denselab.crf.refinement import refined_alone
 from denselab.errors import ConfigError, ResourceError
 from denselab.runtime import cpu_count, total_memory
 
-MEMORY_SHARE = 0.5  # of the machine's memory, unless the caller says otherwise
+MEMORY_SHARE = 0.5  # of the machine's memory, if the caller sets no limit
 
 
 class Job(NamedTuple):
-    """A picture (H, W, 3) uint8 and a network's probabilities for it (L, H, W)."""
+    """One picture to refine.
+
+    name: identifies the job in its result and errors
+    image: (H, W, 3) uint8
+    probabilities: (L, H, W) float, from a network
+    """
 
     name: str
     image: NDArray[np.uint8]
@@ -30,7 +36,12 @@ class Job(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """The marginals (L, H, W) float32 of a job, or why there are none."""
+    """The result of one job.
+
+    name: that of the job
+    marginals: (L, H, W) float32, or None if the job failed
+    error: why it failed, or None
+    """
 
     name: str
     marginals: NDArray[np.float32] | None
@@ -45,11 +56,17 @@ def refine_many(
     progress: Callable[[int], None] | None = None,
     fast: bool = False,
 ) -> Iterator[Refined]:
-    """Refine jobs in their order, `workers` at a time (None: all cores), holding at most `memory` bytes.
+    """Refine jobs in order, several at a time, within a memory limit.
 
-    jobs is read only as far as workers are free, so it may be a generator that loads pictures. A job that fails, or that
-    even alone would not fit into memory, is returned with its error, and the rest go on. memory: None is half of what the
-    machine has. progress: called with the number of pictures done after each. fast: as in `refine`.
+    jobs: read only as fast as workers become free, so it can be a generator that loads pictures
+    parameters: a parameter set, or the name of a preset
+    workers: jobs at a time, at least 1; None uses all cores
+    memory: the most bytes to hold at once; None is half of the machine's memory
+    progress: called after each picture with the number done so far
+    fast: as in `refine`
+
+    A job that fails, or that would not fit into memory even alone, comes back with its error, and the others continue.
+    Raises ConfigError for fewer than one worker.
     """
     chosen = resolved(parameters)
     workers = cpu_count() if workers is None else workers
@@ -77,15 +94,15 @@ def refine_many(
 
 
 def _need(job: Job, parameters: Parameters) -> int:
-    """Bytes for the job."""
+    """Bytes the job needs."""
     shape = np.shape(job.probabilities)
     if len(shape) != 3:
-        return 0  # wrong shapes fail in refine, with reason
+        return 0  # a wrong shape fails in refine, which says why
     return predicted_bytes(shape[1], shape[2], shape[0], parameters)
 
 
 def _refusal(job: Job, need: int, allowed: int) -> Future[NDArray[np.float32]] | None:
-    """Where the job would not fit even alone: a future that holds the error, to wait among the others for its turn."""
+    """A future that holds the error if the job would not fit even alone, so that it comes in its turn; else None."""
     if need <= allowed:
         return None
     classes, height, width = np.shape(job.probabilities)
@@ -103,7 +120,7 @@ def _refusal(job: Job, need: int, allowed: int) -> Future[NDArray[np.float32]] |
 def _collect(
     item: tuple[str, int, Future[NDArray[np.float32]]], done: int, progress: Callable[[int], None] | None
 ) -> Refined:
-    """Wait for a job."""
+    """Wait for a job and return its result."""
     name, _, future = item
     error = future.exception()
     if error is not None and not isinstance(error, Exception):

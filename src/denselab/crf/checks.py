@@ -1,4 +1,4 @@
-"""What comes from outside is looked at once, here: shapes, dtypes, finite numbers; the compiled loops check nothing."""
+"""Checks of everything that comes from outside: shapes, dtypes, finite numbers. The compiled loops check nothing."""
 
 import operator
 from collections.abc import Sequence
@@ -17,9 +17,14 @@ BELOW_ZERO = 1e-4  # what enlarging by a cubic or rounding leaves; clipped with 
 
 
 def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str) -> NDArray[np.float32]:
-    """Energies or marginals (labels, *shape) or (labels, N) of any float dtype and order, as (labels, N) float32.
+    """Energies or marginals as (labels, N) float32, copied only if needed.
 
-    Without a copy where that is what they are.
+    array: (labels, *shape) or (labels, N), any float dtype and memory order
+    labels: number of classes
+    shape: of the CRF
+    name: of the array, for messages
+
+    Raises ShapeError for a wrong shape or dtype, ConfigError for values that are not finite.
     """
     values = np.asarray(array)
     number = int(np.prod(shape))
@@ -28,7 +33,7 @@ def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str)
     if not np.issubdtype(values.dtype, np.floating):
         raise ShapeError(f"the {name} is of dtype {values.dtype}; give it as float32")
     flat = np.ascontiguousarray(values, np.float32).reshape(labels, number)
-    if not flat.flags.writeable:  # numba would compile everything a second time for it
+    if not flat.flags.writeable:  # numba would compile everything again for read-only arrays
         flat = flat.copy()
     if not _all_finite(flat.reshape(-1)):
         bad = int((~np.isfinite(flat)).sum())
@@ -41,7 +46,10 @@ def check_values(array: ArrayLike, labels: int, shape: Sequence[int], name: str)
 
 @compiled
 def _all_finite(values: Any) -> bool:
-    """No NaN, no infinity: their exponents have all bits set. An integer maximum, since sums of floats are no vector code."""
+    """Whether there is no NaN and no infinity, whose exponents have all bits set.
+
+    An integer maximum, because float sums do not become vector code.
+    """
     bits, most = values.view(np.int32), np.int32(0)
     for i in range(bits.size):
         most = max(most, bits[i] & np.int32(0x7F800000))
@@ -61,7 +69,12 @@ def _wrong_shape(came: tuple[int, ...], labels: int, shape: Sequence[int], name:
 
 
 def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
-    """Probabilities (L, ...), float, each in 0..1 and summing to 1 over L within 1 %, as float32."""
+    """Probabilities as float32.
+
+    array: (L, ...), float, each in 0..1 and summing to 1 over L within 1 %
+
+    Raises ShapeError for a wrong shape or dtype, ConfigError for other values.
+    """
     values = np.asarray(array)
     if values.ndim < 2 or not np.issubdtype(values.dtype, np.floating):
         raise ShapeError(
@@ -77,15 +90,15 @@ def check_probabilities(array: ArrayLike) -> NDArray[np.float32]:
         raise ConfigError(f"{int((~np.isfinite(values)).sum())} of the probabilities are NaN or infinite")
     if not values.min() >= -BELOW_ZERO or not np.abs(sums - 1).max() <= SUM_TOLERANCE:
         raise ConfigError(
-            f"probabilities must be in 0..1 and sum to 1 over the first axis, but they range from {values.min():.3g} to "
-            f"{values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; are they logits? is another axis the classes'?"
-            + (f" {ONE_CHANNEL}" if values.ndim == 2 else "")
+            "probabilities must be in 0..1 and sum to 1 over the first axis, but they range from "
+            f"{values.min():.3g} to {values.max():.3g} and sum to {sums.min():.3g}..{sums.max():.3g}; "
+            "are they logits? is another axis the classes'?" + (f" {ONE_CHANNEL}" if values.ndim == 2 else "")
         )
     return values
 
 
 def check_picture(image: ArrayLike, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) uint8 of the CRF's size; a copy, since lattices are built later."""
+    """A picture (H, W, 3) uint8 of the CRF's size, copied because lattices are built later. Raises ShapeError."""
     picture = np.asarray(image)
     if len(shape) != 2:
         raise ShapeError(f"the bilateral term of a picture needs a CRF of shape (height, width), not {tuple(shape)}")
@@ -105,7 +118,13 @@ def check_picture(image: ArrayLike, shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def check_features(features: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Features (d, *shape) or (d, N), already divided by their deviations, as (d, N) float32; a copy."""
+    """Features as (d, N) float32, copied.
+
+    features: (d, *shape) or (d, N), already divided by their standard deviations
+    shape: of the CRF
+
+    Raises ShapeError for a wrong shape, ConfigError for values that are not finite.
+    """
     values = np.asarray(features)
     number = int(np.prod(shape))
     if values.ndim < 2 or len(values) == 0 or values.shape[1:] not in (tuple(shape), (number,)):
@@ -119,7 +138,7 @@ def check_features(features: ArrayLike, shape: Sequence[int]) -> NDArray[np.floa
 
 
 def check_sigmas(sigma: float | Sequence[float], number: int, name: str) -> tuple[float, ...]:
-    """One deviation per axis, all positive; one number stands for all axes."""
+    """One standard deviation per axis; a single number stands for all axes. Raises ShapeError or ConfigError."""
     sigmas = tuple(np.atleast_1d(np.asarray(sigma, np.float64)).tolist())
     sigmas = sigmas * number if len(sigmas) == 1 else sigmas
     if len(sigmas) != number:
@@ -130,10 +149,13 @@ def check_sigmas(sigma: float | Sequence[float], number: int, name: str) -> tupl
 
 
 def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
-    """What a term adds to the logits, from a scalar (Potts), a vector (diagonal) or a matrix (full).
+    """What a term adds to the logits, from a number (Potts), a vector (diagonal) or a matrix (full).
 
-    Potts weight w: energy -w Q. Vector v (L,): energy v Q, so negative values favour agreement. Matrix m (L, L): energy m Q,
-    made symmetric; positive values off the diagonal penalise disagreement.
+    compatibility: a number w, energy -w Q; or v (L,), energy v Q; or m (L, L), energy m Q
+    labels: L
+
+    A positive w and a negative v favour agreement. The matrix is made symmetric; positive values off the diagonal
+    penalise disagreement. Raises ConfigError for values that are not finite numbers, ShapeError for a wrong shape.
     """
     if np.asarray(compatibility).dtype.kind not in "biuf":
         raise ConfigError(f"the compatibility is {compatibility!r}; expected numbers")
@@ -148,12 +170,13 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
     if values.shape == (labels, labels):
         return Compatibility(np.zeros(labels, np.float32), (-0.5 * (values + values.T)).astype(np.float32))
     raise ShapeError(
-        f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) or ({labels}, {labels})"
+        f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) "
+        f"or ({labels}, {labels})"
     )
 
 
 def check_iterations(iterations: Any) -> int:
-    """A whole number, 0 or more."""
+    """A whole number of 0 or more. Raises ConfigError otherwise."""
     try:
         count = operator.index(iterations)
     except TypeError:

@@ -1,8 +1,9 @@
 """The fully connected CRF of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
 Potentials", NIPS 2011 (arXiv:1210.5644), by mean field on any number of Gaussian terms.
 
-Kept from the implementations that papers used, not from the paper: the filters include a pixel's message to itself, all pixels
-are updated at once, and weights act on filters normalised in one of four ways (the paper's sum is not normalised).
+Three things follow the implementations that papers used rather than the paper: the filters include a pixel's message to
+itself, all pixels are updated at once, and weights act on filters normalised in one of four ways (the paper's sum is
+not normalised).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,12 @@ Marginals = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Inference:
-    """marginals: (L, *shape) float32, summing to 1. iterations: updates done. change: the largest of the last, or nan."""
+    """The result of mean field.
+
+    marginals: (L, *shape) float32, summing to 1 over L
+    iterations: number of updates done
+    change: the largest change of a marginal in the last update; nan if it was not measured
+    """
 
     marginals: Marginals
     iterations: int
@@ -43,8 +49,13 @@ class Inference:
 class DenseCRF:
     """A dense CRF over a picture (height, width), a volume (D, H, W) or any points (N,).
 
-    Set the energies, add terms, infer. Terms may be added and energies set anew at any time; lattices are built at the first
-    inference after a term was added, and kept. threads: at most so many (None: all cores); the result does not depend on it.
+    shape: (height, width), (D, H, W), (N,) or N, each at least 1
+    num_classes: L, at least 1
+    threads: the most threads to use; None uses all cores; the result is the same for any number
+
+    Set the energies, add terms, infer. Terms can be added and energies replaced at any time. Lattices are built at the
+    first inference after a term was added, and kept.
+    Raises ShapeError for a size or a number of classes below 1, ConfigError for a number of threads below 1.
     """
 
     def __init__(self, shape: Sequence[int] | int, num_classes: int, threads: int | None = None) -> None:
@@ -61,9 +72,11 @@ class DenseCRF:
         self._field: MeanField | None = None
 
     def set_unary(self, unary: ArrayLike) -> None:
-        """Take the energies -log p, (L, *shape) or (L, N), any float dtype and order.
+        """Set the energies -log p.
 
-        Contiguous float32 is not copied: leave the array alone until the inference.
+        unary: (L, *shape) or (L, N), any float dtype and memory order
+
+        Contiguous float32 is not copied, so do not change the array before the inference.
         """
         self.unary = checks.check_values(unary, self.num_classes, self.shape, "unary")
 
@@ -74,11 +87,15 @@ class DenseCRF:
         normalization: FilterNormalization = "symmetric",
         method: Literal["separable", "lattice"] = "separable",
     ) -> None:
-        """Add a term of positions alone: near pixels want the same label.
+        """Add a term of position alone: nearby pixels want the same label.
 
-        sigma: in pixels, one for all axes or one per axis, the last axis (x) first. method: the separable filter of pictures,
-        within 4e-4 of the Gaussian's peak (see spatial.py), or the lattice, with its error, as the older libraries have it
-        (volumes and points always take the lattice).
+        sigma: pixels; one number for all axes, or one per axis with the last axis (x) first
+        compatibility: a number (Potts), (L,) or (L, L); see `check_compatibility`
+        normalization: how the filter's sums are scaled
+        method: "separable" or "lattice"; volumes and points always use the lattice
+
+        The separable filter is within 4e-4 of the Gaussian's peak (see spatial.py). The lattice has the larger error
+        that it also has in the older libraries.
         """
         sigmas = checks.check_sigmas(sigma, len(self.shape), "sigma")
         shared = checks.check_compatibility(compatibility, self.num_classes)
@@ -103,9 +120,13 @@ class DenseCRF:
         compatibility: Any,
         normalization: FilterNormalization = "symmetric",
     ) -> None:
-        """Add a term of position and colour: near pixels of like colour want the same label.
+        """Add a term of position and colour: nearby pixels of similar colour want the same label.
 
-        image: (H, W, 3) uint8. sigma_xy: pixels; sigma_rgb: units of 0..255; one number, or (x, y) and (r, g, b).
+        image: (H, W, 3) uint8
+        sigma_xy: pixels; one number, or (x, y)
+        sigma_rgb: levels of 0..255; one number, or (r, g, b)
+        compatibility: a number (Potts), (L,) or (L, L); see `check_compatibility`
+        normalization: how the filter's sums are scaled
         """
         picture = checks.check_picture(image, self.shape)
         sigmas = checks.check_sigmas(sigma_xy, 2, "sigma_xy") + checks.check_sigmas(sigma_rgb, 3, "sigma_rgb")
@@ -118,7 +139,12 @@ class DenseCRF:
     def add_features(
         self, features: ArrayLike, compatibility: Any, normalization: FilterNormalization = "symmetric"
     ) -> None:
-        """Add a term of any features (d, *shape) or (d, N), already divided by their deviations (depth, infrared, time)."""
+        """Add a term of any features, such as depth, infrared or time.
+
+        features: (d, *shape) or (d, N), already divided by their standard deviations
+        compatibility: a number (Potts), (L,) or (L, L); see `check_compatibility`
+        normalization: how the filter's sums are scaled
+        """
         values = checks.check_features(features, self.shape)
         shared = checks.check_compatibility(compatibility, self.num_classes)
         check_normalization(normalization)
@@ -126,7 +152,13 @@ class DenseCRF:
         self._lattices.append(LatticeTerm(array_features(values), normalization, shared))
 
     def infer(self, iterations: int, tol: float = 0.0) -> Inference:
-        """Run mean field. tol: stop once no marginal changes by more than this; 0: never."""
+        """Run mean field.
+
+        iterations: updates, 0 or more
+        tol: stop once no marginal changes by more than this; 0 never stops early
+
+        Raises ConfigError for iterations that are not a whole number of 0 or more, or a negative tol.
+        """
         iterations = checks.check_iterations(iterations)
         if not tol >= 0:
             raise ConfigError(f"tol is {tol}; expected 0 or more")
@@ -143,7 +175,7 @@ class DenseCRF:
     def _infer_until(
         self, field: MeanField, energies: Marginals, out: Marginals, iterations: int, tol: float
     ) -> Inference:
-        """infer with a tolerance: the marginals of each update are kept for the next."""
+        """`infer` with a tolerance: the marginals of each update are kept to compare with the next."""
         field.start(energies, out.reshape(-1))
         previous = np.ascontiguousarray(out.reshape(self.num_classes, -1).T).reshape(-1)
         field.take(out.reshape(-1))
@@ -155,11 +187,11 @@ class DenseCRF:
         return Inference(out, done, change)
 
     def start(self) -> Marginals:
-        """The marginals before the first update: softmax of the energies alone."""
+        """The marginals before the first update: the softmax of the negated energies."""
         return self.infer(0).marginals
 
     def step(self, marginals: ArrayLike) -> Marginals:
-        """One update of the given marginals (L, *shape)."""
+        """The marginals (L, *shape) after one update of the given marginals (L, *shape)."""
         given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
         out = np.empty((self.num_classes, *self.shape), np.float32)
         with announced(self.num_classes):
@@ -170,7 +202,7 @@ class DenseCRF:
         return out
 
     def steps(self, iterations: int) -> Iterator[Marginals]:
-        """The marginals before the first and after each update: iterations + 1 arrays."""
+        """The marginals before the first update and after each one: iterations + 1 arrays."""
         marginals = self.start()
         yield marginals
         for _ in range(iterations):
@@ -178,7 +210,7 @@ class DenseCRF:
             yield marginals
 
     def message(self, marginals: ArrayLike) -> Marginals:
-        """What all terms together add to the logits (L, *shape), given marginals: minus their energy."""
+        """What all terms together add to the logits (L, *shape) for the given marginals: minus their energy."""
         given = checks.check_values(marginals, self.num_classes, self.shape, "marginals").reshape(-1)
         out = np.empty((self.num_classes, *self.shape), np.float32)
         with announced(self.num_classes):
@@ -188,7 +220,9 @@ class DenseCRF:
         return out
 
     def last_message(self, iterations: int) -> Marginals:
-        """message of the marginals after all but the last of the iterations (at least 1), which are never written out."""
+        """The message for the marginals before the last of the iterations (at least 1); the marginals are never written
+        out.
+        """
         out = np.empty((self.num_classes, *self.shape), np.float32)
         with announced(self.num_classes):
             field = self._prepared()
@@ -199,9 +233,9 @@ class DenseCRF:
         return out
 
     def kl_divergence(self, marginals: ArrayLike) -> float:
-        """Divergence of the marginals' distribution from the CRF's, up to a constant; falls while inference helps.
+        """Divergence of the marginals' distribution from the CRF's, up to a constant; falls as long as inference helps.
 
-        As pydensecrf has it: each pair counts from both of its ends, and each pixel with itself.
+        As in pydensecrf, each pair counts from both of its ends, and each pixel counts with itself.
         """
         given = checks.check_values(marginals, self.num_classes, self.shape, "marginals")
         against = self._energies().reshape(given.shape) - self.message(given).reshape(given.shape)
@@ -211,14 +245,14 @@ class DenseCRF:
         )
 
     def _energies(self) -> Marginals:
-        """The unary energies, flat; all equal where none were set."""
+        """The unary energies, flat; all zero if none were set."""
         if self.unary is None:
             self.set_unary(np.zeros((self.num_classes, *self.shape), np.float32))
         assert self.unary is not None
         return self.unary.reshape(-1)
 
     def _prepared(self) -> MeanField:
-        """The arrays and lattices for the present terms."""
+        """The arrays and lattices for the current terms."""
         if self._field is None:
             shape = self.shape if len(self.shape) == 2 else (1, int(np.prod(self.shape)))
             self._field = MeanField((shape[0], shape[1]), self.num_classes, self._spatial, self._lattices, self.threads)
@@ -226,7 +260,7 @@ class DenseCRF:
 
 
 def check_normalization(normalization: str) -> None:
-    """Refuse what is none of the four."""
+    """Refuse an unknown normalisation. Raises ConfigError."""
     known = get_args(FilterNormalization)
     if normalization not in known:
         raise ConfigError(f"normalization {normalization!r} is unknown; one of {', '.join(known)}")
@@ -235,7 +269,13 @@ def check_normalization(normalization: str) -> None:
 def crf_for(
     image: ArrayLike, num_classes: int, parameters: Parameters | str = "deeplab_v2", threads: int | None = None
 ) -> DenseCRF:
-    """The CRF of the papers over a picture (H, W, 3) uint8: bilateral and spatial term of a parameter set or preset."""
+    """The papers' CRF over a picture: the bilateral and the spatial term of a parameter set or preset.
+
+    image: (H, W, 3) uint8
+    num_classes: L
+    parameters: a parameter set, or the name of a preset
+    threads: the most threads to use; None uses all cores
+    """
     chosen = resolved(parameters)
     picture = np.asarray(image)
     crf = DenseCRF(picture.shape[:2], num_classes, threads)

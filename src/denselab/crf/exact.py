@@ -1,6 +1,6 @@
-"""The dense CRF by its definition, in float64 and O(N^2): the slow truth that the fast filters are tested against.
+"""The dense CRF by its definition, in float64 and O(N^2): the slow reference that the fast filters are tested against.
 
-It shares nothing with them but what parameters mean. 60 x 80 pixels take seconds; more take minutes.
+It shares only the meaning of the parameters with them. 60 x 80 pixels take seconds; more take minutes.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,17 @@ from denselab.crf.permutohedral import lattice_constant
 from denselab.types import FilterNormalization
 
 Floats = NDArray[np.float64]
-BLOCK = 512  # rows of the kernel at a time: it is never held whole
+BLOCK = 512  # rows of the kernel at a time, so that it is never held whole
 
 
 @dataclass(frozen=True)
 class Term:
-    """A pairwise term. features: (d, N), divided by their deviations. compatibility: number, (L,) or (L, L), as DenseCRF."""
+    """A pairwise term.
+
+    features: (d, N), divided by their standard deviations
+    compatibility: a number, (L,) or (L, L), as in DenseCRF
+    normalization: how the filter's sums are scaled
+    """
 
     features: Floats
     compatibility: Any
@@ -34,13 +39,18 @@ def position_features(height: int, width: int, sigma: float | Sequence[float]) -
 
 
 def bilateral_features(image: NDArray[np.uint8], sigma_xy: float, sigma_rgb: float) -> Floats:
-    """(5, N) features of the bilateral term: x, y, r, g, b over their deviations."""
+    """(5, N) features of the bilateral term: x, y, r, g, b, each over its standard deviation."""
     colours = image.reshape(-1, 3).T.astype(np.float64) / sigma_rgb
     return np.concatenate([position_features(image.shape[0], image.shape[1], sigma_xy), colours])
 
 
 def filtered(features: Floats, values: Floats, normalization: FilterNormalization = "none") -> Floats:
-    """K values, with K_ij = exp(-|f_i - f_j|^2 / 2), j = i included, and its normalisation; values: (C, N)."""
+    """Values filtered by the normalised kernel K_ij = exp(-|f_i - f_j|^2 / 2), j = i included.
+
+    features: (d, N)
+    values: (C, N)
+    normalization: how the sums are scaled
+    """
     ones = np.ones((1, values.shape[1]))
     if normalization == "none":
         return _sum(features, values) * lattice_constant(len(features))
@@ -65,7 +75,7 @@ def _sum(features: Floats, values: Floats) -> Floats:
 
 
 def message(terms: Sequence[Term], marginals: Floats) -> Floats:
-    """Sum over terms of C K Q (L, N): what the terms add to the energy."""
+    """Sum over terms of C K Q, (L, N): what the terms add to the energy."""
     total = np.zeros_like(marginals)
     for term in terms:
         smooth = filtered(term.features, marginals, term.normalization)
@@ -80,14 +90,19 @@ def message(terms: Sequence[Term], marginals: Floats) -> Floats:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Over the first axis."""
+    """Softmax over the first axis."""
     raised = np.exp(logits - logits.max(0))
     shares: Floats = raised / raised.sum(0)
     return shares
 
 
 def mean_field(unary: ArrayLike, terms: Sequence[Term], iterations: int) -> Floats:
-    """Marginals (L, N) after so many parallel updates; unary: (L, N) energies."""
+    """Marginals (L, N) after a number of parallel updates.
+
+    unary: (L, N) energies
+    terms: the pairwise terms
+    iterations: number of updates
+    """
     energies = np.asarray(unary, np.float64)
     marginals = softmax(-energies)
     for _ in range(iterations):
@@ -96,7 +111,7 @@ def mean_field(unary: ArrayLike, terms: Sequence[Term], iterations: int) -> Floa
 
 
 def kl_divergence(unary: ArrayLike, terms: Sequence[Term], marginals: Floats) -> float:
-    """Sum of Q log Q + U Q + Q C K Q: the divergence from the CRF's distribution up to its constant, as pydensecrf has it."""
+    """Sum of Q log Q + U Q + Q C K Q: the divergence from the CRF's distribution up to a constant, as in pydensecrf."""
     energies = np.asarray(unary, np.float64)
     inner = np.log(np.maximum(marginals, 1e-20)) + energies + message(terms, marginals)
     return float((marginals * inner).sum())

@@ -1,10 +1,10 @@
-"""Mean field at half the resolution, and its message carried to the full one along the picture's edges.
+"""Mean field at half the resolution, with the message carried to full resolution along the picture's edges.
 
-A Gaussian sum changes slowly compared to the deviations it is made with, so it can be computed on fewer pixels and
-enlarged with the picture as a guide: Kopf et al., "Joint Bilateral Upsampling", SIGGRAPH 2007, on the idea of
-Krähenbühl and Koltun's filters. All updates but the end of the last run on blocks of 2 x 2 pixels; then a pixel takes the
-message of the four nearest blocks, by distance and likeness of colour, and adds it to its own energies. How much faster
-that is, and what it costs in accuracy, is in docs/crf.md; benchmarks/crf.py measures it.
+A Gaussian sum varies slowly compared to its deviations, so it can be computed on fewer pixels and enlarged with the
+picture as a guide: Kopf et al., "Joint Bilateral Upsampling", SIGGRAPH 2007, on the idea of Krähenbühl and Koltun's
+filters. All updates except the end of the last run on blocks of 2 x 2 pixels. Then each pixel takes the message of the
+four nearest blocks, weighted by distance and similarity of colour, and adds it to its own energies. docs/crf.md states
+how much faster that is and what accuracy it costs; benchmarks/crf.py measures it.
 """
 
 from dataclasses import replace
@@ -21,11 +21,11 @@ from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.threads import parts, run
 
 Floats = NDArray[np.float32]
-SMALLEST = 16  # pixels of a side: smaller pictures take a millisecond anyway, and half of them is mostly border
+SMALLEST = 16  # pixels of a side: smaller pictures take a millisecond anyway, and at half size are mostly border
 SHORTEST = 1.0  # pixels: a Gaussian with a smaller deviation lies within a block
 STRANGER = 0.03
-"""What a block of any colour counts at least. Where no block has the pixel's colour, distance decides; and a part of the
-message is the spatial term's, which does not look at colours. Of 0.001, 0.01, 0.03 and 0.1 the best over all presets."""
+"""The least weight of a block, whatever its colour. If no block has the pixel's colour, distance decides. Part of the
+message is the spatial term's, which ignores colour. The best of 0.001, 0.01, 0.03 and 0.1 over all presets."""
 ROWS = 16  # at a time: logits of 12 classes at 480 columns stay in the second-level cache
 NEAR, FAR = np.float32(0.75), np.float32(0.25)  # weights of the blocks around a pixel along one axis (bilinear)
 
@@ -33,12 +33,17 @@ NEAR, FAR = np.float32(0.75), np.float32(0.25)  # weights of the blocks around a
 def infer_fast(
     image: ArrayLike, unary: ArrayLike, parameters: Parameters | str = "deeplab_v2", threads: int | None = None
 ) -> Floats:
-    """Marginals (L, H, W) float32 for energies (L, H, W), nearly those of `crf_for(...).infer(parameters.iterations)`.
+    """Marginals (L, H, W) float32, close to those of `crf_for(...).infer(parameters.iterations)`.
 
-    image: (H, W, 3) uint8. On pictures of 360x480 with 12 and 21 classes the marginals differ from the full inference's by
-    0.001 to 0.003 on average, and 0.8 to 1.7 % of the pixels get another label (all presets, docs/crf.md). The full
-    inference runs instead where half the picture would not do: a side below 16 pixels, a deviation below one pixel, no
-    update, or no bilateral term. The same result for any number of threads. Raises what the full inference raises.
+    image: (H, W, 3) uint8
+    unary: energies (L, H, W)
+    parameters: a parameter set, or the name of a preset
+    threads: the most threads to use; None uses all cores; the result is the same for any number
+
+    On pictures of 360x480 with 12 and 21 classes the marginals differ from full inference by 0.001 to 0.003 on average,
+    and 0.8 to 1.7 % of the pixels get another label (all presets, docs/crf.md). Full inference runs instead if halving
+    is not possible: a side below 16 pixels, a deviation below one pixel, no update, or no bilateral term. Raises what
+    full inference raises.
     """
     chosen = resolved(parameters)
     crf = crf_for(image, len(np.asarray(unary)), chosen, threads)
@@ -60,13 +65,15 @@ def infer_fast(
 
 
 def can_be_halved(shape: tuple[int, ...], parameters: Parameters) -> bool:
-    """Whether blocks of 2 x 2 pixels can stand for the picture, and there is something to gain."""
+    """Whether blocks of 2 x 2 pixels can stand for the picture, and save time."""
     reaches = [parameters.theta_alpha, *([parameters.theta_gamma] if parameters.w2 else [])]
     return min(shape) >= SMALLEST and min(reaches) >= SHORTEST and parameters.iterations > 0 and parameters.w1 != 0
 
 
 def at_half(parameters: Parameters) -> Parameters:
-    """The same terms in pixels of half the picture. Sums that are not normalised have four times fewer pixels there."""
+    """The same terms in pixels of the half-size picture. Sums that are not normalised have four times fewer pixels
+    there.
+    """
     fewer = 4 if parameters.normalization == "none" else 1
     return replace(
         parameters,
@@ -78,7 +85,9 @@ def at_half(parameters: Parameters) -> Parameters:
 
 
 def halved(planes: Floats, threads: int) -> Floats:
-    """Means of blocks of 2 x 2: (C, H, W) to (C, ceil(H / 2), ceil(W / 2)); an odd size's last row or column counts twice."""
+    """Means of 2 x 2 blocks: (C, H, W) to (C, ceil(H / 2), ceil(W / 2)); the last row or column of an odd size counts
+    twice.
+    """
     count, height, width = planes.shape
     out = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
     run([partial(_halve, planes, out, *rows) for rows in parts(out.shape[1], 8)], threads)
@@ -86,7 +95,13 @@ def halved(planes: Floats, threads: int) -> Floats:
 
 
 def last_message(blocks: Floats, energies: Floats, parameters: Parameters, threads: int) -> Floats:
-    """What the terms add to the logits in the last update, (L, h, w). blocks: (3, h, w), whole numbers."""
+    """What the terms add to the logits in the last update, (L, h, w).
+
+    blocks: (3, h, w), whole numbers 0..255
+    energies: (L, h, w)
+    parameters: at half size
+    threads: the most threads to use
+    """
     picture = np.ascontiguousarray(np.moveaxis(blocks, 0, -1), np.uint8)
     crf = crf_for(picture, len(energies), parameters, threads)
     crf.set_unary(energies)
@@ -94,12 +109,12 @@ def last_message(blocks: Floats, energies: Floats, parameters: Parameters, threa
 
 
 def framed(planes: Floats) -> Floats:
-    """(C, h, w) with its border repeated once on all sides: then every pixel has four blocks around it."""
+    """(C, h, w) with its border repeated once on all sides, so that every pixel has four blocks around it."""
     return np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge")
 
 
 def colour_weights(theta_beta: float) -> Floats:
-    """The weight of a block by its squared distance in colour, a whole number up to 3 * 255^2."""
+    """The weight of a block by its squared colour distance, a whole number up to 3 * 255^2."""
     squares = np.arange(3 * 255**2 + 1, dtype=np.float32)
     weights: Floats = np.exp(squares * np.float32(-0.5 / theta_beta**2)) + np.float32(STRANGER)
     return weights
@@ -115,7 +130,14 @@ def enlarge_rows(
     begin: int,
     end: int,
 ) -> None:
-    """Rows begin..end-1 of the marginals: softmax of the enlarged message less the energies. blocks, message: framed."""
+    """Write rows begin..end-1 of the marginals: the softmax of the enlarged message minus the energies.
+
+    picture: (3, H, W)
+    blocks, message: framed, (3, h + 2, w + 2) and (L, h + 2, w + 2)
+    likeness: weights by squared colour distance
+    energies, out: (L, H, W)
+    begin, end: rows
+    """
     logits = out[:, begin:end]
     _enlarge(picture, blocks, likeness, message, energies, out, begin, end)
     logits -= logits.max(0)
@@ -137,9 +159,9 @@ def _halve(planes: Any, out: Any, begin: Any, end: Any) -> None:
 
 @compiled
 def _weigh(picture: Any, blocks: Any, likeness: Any, y: Any, weights: Any) -> None:
-    """weights (2, 4, ceil(W / 2)): of the four blocks around pixels 2i + side of row y, summing to 1.
+    """weights (2, 4, ceil(W / 2)) of the four blocks around pixels 2i + side of row y, summing to 1.
 
-    Block (a, b) of 2 x 2 stands in row (y + 1) // 2 + a and column i + side + b of the framed picture of blocks.
+    Block (a, b) of 2 x 2 is in row (y + 1) // 2 + a and column i + side + b of the framed picture of blocks.
     """
     half, width = weights.shape[2], picture.shape[2]
     colour, total = np.empty((3, half), np.float32), np.empty(half, np.float32)
@@ -170,7 +192,7 @@ def _weigh(picture: Any, blocks: Any, likeness: Any, y: Any, weights: Any) -> No
 def _enlarge(
     picture: Any, blocks: Any, likeness: Any, message: Any, energies: Any, out: Any, begin: Any, end: Any
 ) -> None:
-    """out = message - energies, rows begin..end-1; even and odd columns apart, since their blocks lie on other sides."""
+    """out = message - energies for rows begin..end-1; even and odd columns have their blocks on opposite sides."""
     labels, _, width = out.shape
     half = (width + 1) // 2
     weights = np.empty((2, 4, half), np.float32)

@@ -1,9 +1,10 @@
 """The compiled loops that build a permutohedral lattice; permutohedral.py explains and calls them.
 
-A *block* is a few pixels whose coordinates stand one below the other, (d + 1, BLOCK): loops along it are vector code.
-A lattice point is named by its key, sum of coordinate * unit over the first d coordinates (the last follows, since all
-sum to zero), modulo 2^64: a step in the lattice is then one addition. `units` is chosen so that keys are unique.
-A hash table is one int64 array of (key, id) pairs with linear probing; id -1 is an empty place.
+A *block* is a few pixels whose coordinates are stored one below the other, (d + 1, BLOCK), so that loops along it
+become vector code. A lattice point is identified by its key: the sum of coordinate * unit over the first d coordinates,
+modulo 2^64 (the last coordinate follows, since all sum to zero). A step in the lattice is then one addition. `units` is
+chosen so that keys are unique. A hash table is one int64 array of (key, id) pairs with linear probing; id -1 is an
+empty slot.
 """
 
 from collections.abc import Callable
@@ -17,18 +18,18 @@ from denselab.crf.vectors import put, scalar
 from denselab.types import FilterNormalization
 
 BLOCK = 256
-FIRST_BITS = 15  # 2^15 places of 16 bytes: the table of a part of a picture starts in the second-level cache
-SPARSE = 8  # places per key: nearly all keys are found at the first place, and the branches are foreseen
+FIRST_BITS = 15  # 2^15 slots of 16 bytes: the table of a part of a picture starts in the second-level cache
+SPARSE = 8  # slots per key: nearly all keys are found in the first slot, and branches are predicted well
 SCHEMES: tuple[FilterNormalization, ...] = get_args(FilterNormalization)
 SYMMETRIC, BEFORE, AFTER = SCHEMES.index("symmetric"), SCHEMES.index("before"), SCHEMES.index("after")
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive keys over the table
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio spreads consecutive keys over the table
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
 
 @kernel
 def _picture_block(picture: Any, width: int, scales: Any, begin: int, count: int, features: Any) -> None:
-    """features (5, BLOCK) = x, y, r, g, b of pixels begin.. of a picture, flat uint8 RGB, each times its scale."""
+    """features (5, BLOCK) = x, y, r, g, b of pixels begin.. of a flat uint8 RGB picture, each times its scale."""
     for at in range(count):
         pixel = begin + at
         row = pixel // width
@@ -48,10 +49,13 @@ def _array_block(array: Any, scales: Any, begin: int, count: int, features: Any)
 
 @kernel
 def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, total: Any) -> None:
-    """The simplex around each point of a block.
+    """Find the simplex around each point of a block.
 
-    zero (d + 1, BLOCK) int32: its remainder-0 vertex. rank (d + 1, BLOCK) int32: how many coordinates lie further from
-    it. apart (d + 1, BLOCK): the distance from it, over d + 1. features: (d, BLOCK), scaled to the lattice.
+    features: (d, BLOCK), scaled to the lattice
+    apart: receives the distance from the remainder-0 vertex over d + 1, (d + 1, BLOCK)
+    zero: receives the remainder-0 vertex, (d + 1, BLOCK) int32
+    rank: receives how many coordinates lie farther from it, (d + 1, BLOCK) int32
+    total: room for (BLOCK,) int32
     """
     d, size = len(corners) - 1, np.float32(len(corners))
     inverse = np.float32(1.0) / size
@@ -77,7 +81,7 @@ def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, tota
                 other = scalar(apart, j * BLOCK + at)
                 further += np.int32(other > place) + np.int32((other == place) & (j < i))
             put(rank, i * BLOCK + at, further)
-    for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded furthest
+    for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded the most
         for at in range(BLOCK):
             moved = scalar(rank, j * BLOCK + at) + scalar(total, at)
             step = np.int32(moved < 0) * np.int32(d + 1) - np.int32(moved > d) * np.int32(d + 1)
@@ -88,7 +92,7 @@ def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, tota
 
 @kernel
 def _shift(table: Any) -> Any:
-    """How far a hash is shifted to become a place of the table: 64 - log2(places)."""
+    """How far a hash is shifted to give a slot of the table: 64 - log2(slots)."""
     shift = np.uint64(64)
     places = table.size // 2
     while places > 1:
@@ -99,7 +103,7 @@ def _shift(table: Any) -> Any:
 
 @kernel
 def _insert(table: Any, shift: Any, key: int, number: int) -> Any:
-    """The id of the key; `number`, kept from now on, if the key is new."""
+    """The id of the key; a new key gets `number`."""
     mask = np.int64(table.size // 2 - 1)
     place = np.int64((np.uint64(key) * GOLDEN) >> shift)
     while True:
@@ -115,7 +119,7 @@ def _insert(table: Any, shift: Any, key: int, number: int) -> Any:
 
 @kernel
 def _find(table: Any, shift: Any, key: int) -> Any:
-    """The id of the key, -1 if it is not there."""
+    """The id of the key, or -1 if it is not in the table."""
     mask = np.int64(table.size // 2 - 1)
     place = np.int64((np.uint64(key) * GOLDEN) >> shift)
     while True:
@@ -138,14 +142,18 @@ def _grown(table: Any) -> Any:
 
 @kernel
 def enclose_part(
-    picture: Any, width: int, array: Any, scales: Any, units: Any, begin: int, end: int, corners: Any, index: Any, weight: Any,
-    column: int, row: int,
+    picture: Any, width: int, array: Any, scales: Any, units: Any, begin: int, end: int, corners: Any, index: Any,
+    weight: Any, column: int, row: int,
 ) -> Any:  # fmt: skip
-    """The vertices and barycentric weights of pixels begin..end-1, into column..column+d of index and weight.
+    """Find vertices and barycentric weights of pixels begin..end-1; fill column..column+d of index and weight.
 
-    Vertices are numbered in the order in which they appear, from 0 in each part. picture: flat uint8 RGB, or empty:
-    then array (d, N) float32 holds the features. corners: a tuple of d + 1 zeros. index, weight: flat, `row` elements per
-    pixel. Returns the keys, int64, and the sum of weights at each, float32.
+    picture: flat uint8 RGB, or empty if `array` is used
+    array: (d, N) float32 features
+    corners: a tuple of d + 1 zeros
+    index, weight: flat, `row` elements per pixel
+
+    Vertices are numbered in order of appearance, from 0 in each part. Returns their keys, int64, and the sum of weights
+    at each, float32.
     """
     d = len(corners) - 1
     features, apart = np.zeros((d, BLOCK), np.float32), np.empty((d + 1, BLOCK), np.float32)
@@ -175,8 +183,8 @@ def enclose_part(
             mass = np.concatenate((mass, np.zeros_like(mass)))
         places = (first * row + column, row, count)
         number = _place_block(
-            origin, order.reshape(-1), shares.reshape(-1), step, table, shift, number, keys, mass, corners, places, index,
-            weight,
+            origin, order.reshape(-1), shares.reshape(-1), step, table, shift, number, keys, mass, corners, places,
+            index, weight,
         )  # fmt: skip
     return keys[:number], mass[:number]
 
@@ -193,9 +201,11 @@ def _origin_keys(zero: Any, units: Any, origin: Any) -> None:
 
 @kernel
 def _sorted(apart: Any, rank: Any, corners: Any, ordered: Any, order: Any, shares: Any) -> None:
-    """order (d + 1, BLOCK) int32: the coordinate of each rank. shares (d + 1, BLOCK): the barycentric weights of a block.
+    """Sort the coordinates of a block by rank.
 
-    ordered (d + 2, BLOCK): room for the distances by rank.
+    order: receives the coordinate of each rank, (d + 1, BLOCK) int32
+    shares: receives the barycentric weights, (d + 1, BLOCK)
+    ordered: room for the distances by rank, (d + 2, BLOCK)
     """
     d = len(corners) - 1
     for r in range(d + 1):
@@ -220,9 +230,9 @@ def _place_block(
     origin: Any, order: Any, shares: Any, step: Any, table: Any, shift: Any, number: int, keys: Any, mass: Any,
     corners: Any, places: Any, index: Any, weight: Any,
 ) -> Any:  # fmt: skip
-    """Numbers and weights of a block's vertices; the number of vertices afterwards.
+    """Fill in the numbers and weights of a block's vertices; returns the number of vertices afterwards.
 
-    A function of its own, all arrays arguments: a loop in which one of them may be replaced takes twice as long.
+    A separate function with all arrays as arguments: a loop in which an array may be replaced takes twice as long.
     """
     to, row, count = places
     for at in range(count):
@@ -243,9 +253,11 @@ def _place_block(
 
 @kernel
 def join_parts(keys: Any, mass: Any) -> Any:
-    """One numbering for the vertices of all parts: keys and mass of each part, one after the other.
+    """Renumber the vertices of all parts as one set.
 
-    Returns the table, the number of each part's vertices in the whole, the keys and the masses of the whole.
+    keys, mass: those of each part, one part after the other
+
+    Returns the hash table, the new number of each part's vertices, and the keys and masses of the whole.
     """
     bits = np.uint64(FIRST_BITS)
     while (np.int64(1) << np.int64(bits)) < 2 * keys.size:
@@ -265,7 +277,7 @@ def join_parts(keys: Any, mass: Any) -> Any:
 
 @kernel
 def find_neighbours(table: Any, keys: Any, step: int, before: Any, after: Any) -> None:
-    """before and after (M,) int32: the vertices one step back and forth along a direction, M where there is none."""
+    """Write to before and after (M,) int32 the vertices one step back and forth along a direction; M means none."""
     shift = _shift(table)
     before[:] = keys.size
     for i in range(keys.size):
@@ -277,7 +289,7 @@ def find_neighbours(table: Any, keys: Any, step: int, before: Any, after: Any) -
 
 @kernel
 def blur_mass(mass: Any, before: Any, after: Any) -> Any:
-    """The sums of weights (M,) blurred along all directions: what filtering a picture of ones leaves at the vertices."""
+    """The sums of weights (M,) blurred along all directions: the result of filtering ones, at the vertices."""
     size = mass.size
     old, new = np.zeros(size + 1, np.float32), np.zeros(size + 1, np.float32)
     old[:size] = mass
@@ -290,14 +302,17 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
 
 @kernel
 def finish_part(
-    begin: int, end: int, corners: Any, number: Any, base: int, width: int, mass: Any, scheme: int, index: Any, weight: Any,
-    back: Any, column: int, row: int,
+    begin: int, end: int, corners: Any, number: Any, base: int, width: int, mass: Any, scheme: int, index: Any,
+    weight: Any, back: Any, column: int, row: int,
 ) -> None:  # fmt: skip
-    """Give pixels begin..end-1 places in the whole, (number + base) * width; fold the normalisation into weights.
+    """Renumber pixels begin..end-1 to (number + base) * width in the whole, and fold the normalisation into their
+    weights.
 
-    mass (M + 1,): the filtered ones at the vertices. scheme: a place in SCHEMES. index, weight and back are flat, `row`
-    elements per pixel, of which this lattice has len(corners) from `column` on. weight becomes what a pixel gives to its
-    vertices; back, where it is not empty, what it takes from them.
+    mass: (M + 1,), the filtered ones at the vertices
+    scheme: an index into SCHEMES
+    index, weight, back: flat, `row` elements per pixel; this lattice has len(corners) of them, from `column` on
+
+    weight becomes what a pixel gives to its vertices; back, unless it is empty, what it takes from them.
     """
     part_mass = np.empty(number.size, np.float32)
     for vertex in range(number.size):

@@ -2,9 +2,9 @@
 
     Q = softmax(-U); repeat: Q = softmax(-U - sum over terms of C_m K_m Q)
 
-A term is a kernel K with its normalisation and a compatibility C; C works on labels and K on pixels, so C is applied
-where values are fewest: at the lattice's vertices. All lattices share one table of vertices: pixel i has K = sum of
-(d_m + 1) corners, and gathers from all terms at once.
+A term is a kernel K with its normalisation and a compatibility C. C works on labels and K on pixels, so C is applied
+where there are fewest values: at the lattice's vertices. All lattices share one table of vertices: pixel i has K = sum
+of (d_m + 1) corners, and gathers from all terms at once.
 """
 
 from collections.abc import Sequence
@@ -40,13 +40,17 @@ from denselab.types import FilterNormalization
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
-PIECE = 16  # lanes that are blurred together
-FORBIDDEN = -1e30  # what the lanes beyond the labels are lowered by
+PIECE = 16  # lanes blurred together
+FORBIDDEN = -1e30  # added to the lanes beyond the labels
 
 
 @dataclass(frozen=True)
 class Compatibility:
-    """What a filtered marginal adds to the logits: diagonal (L,) times it, or matrix (L, L) float32 where it is not empty."""
+    """What a filtered marginal adds to the logits.
+
+    diagonal: (L,) float32, multiplies it
+    matrix: (L, L) float32, used instead unless it is empty
+    """
 
     diagonal: NDArray[np.float32]
     matrix: NDArray[np.float32]
@@ -54,7 +58,12 @@ class Compatibility:
 
 @dataclass(frozen=True)
 class SpatialTerm:
-    """The spatial Gaussian of a picture, separable."""
+    """The separable spatial Gaussian of a picture.
+
+    rows: the filter along y
+    columns: the filter along x
+    compatibility: of the labels
+    """
 
     rows: Axis
     columns: Axis
@@ -63,7 +72,12 @@ class SpatialTerm:
 
 @dataclass(frozen=True)
 class LatticeTerm:
-    """Any Gaussian of features, by the permutohedral lattice."""
+    """A Gaussian of any features, by the permutohedral lattice.
+
+    features: of the points
+    normalization: how the filter's sums are scaled
+    compatibility: of the labels
+    """
 
     features: Features
     normalization: FilterNormalization
@@ -72,7 +86,13 @@ class LatticeTerm:
 
 @dataclass(frozen=True)
 class LatticeFilter:
-    """A lattice, the first of its vertices in the shared table, its compatibility (flat) and room for blurring."""
+    """A lattice, ready to filter.
+
+    lattice: its vertices and neighbours
+    base: the first of its vertices in the shared table
+    diagonal, matrix: the compatibility, flat, padded to the lanes
+    room: scratch space for blurring
+    """
 
     lattice: Lattice
     base: int
@@ -82,7 +102,7 @@ class LatticeFilter:
 
 
 class MeanField:
-    """The arrays of one inference: number of pixels, labels and terms are fixed, energies and marginals pass through."""
+    """The arrays of one inference. Pixels, labels and terms are fixed; energies and marginals pass through."""
 
     def __init__(
         self,
@@ -92,7 +112,15 @@ class MeanField:
         lattices: Sequence[LatticeTerm],
         threads: int,
     ) -> None:
-        """shape: rows and columns; without spatial terms any cut of the points into rows does, and (1, N) will do."""
+        """Build the lattices and the arrays.
+
+        shape: (rows, columns); without spatial terms the points may be cut into rows in any way, so (1, N) will do
+        labels: L
+        spatial, lattices: the terms
+        threads: the most threads to use
+
+        Raises ShapeError for lattices with too many vertices.
+        """
         self.shape, self.labels, self.threads = shape, labels, threads
         self.number = shape[0] * shape[1]
         self.lanes = lanes_for(labels)
@@ -140,7 +168,7 @@ class MeanField:
         values, corner_zeros = self.workspace.floats(base * width), (0,) * shape[1]
         slices = (weight if same else back).reshape(-1)
         self.vertices = Vertices(index.reshape(-1), weight.reshape(-1), slices, corner_zeros, values)
-        # As many private sums as there are parts of the picture that fill them: their number must not hang on the threads.
+        # As many private sums as parts of the picture that fill them; the number must not depend on the threads.
         number = min(8, max(2, self.number // (8 * base + 1))) if base else 1
         self.parts = parts(-(-self.number // self.columns), number, max([1, *(term.rows.step for term in spatial)]))
         self.buffers = self.workspace.floats(len(self.parts) * base * width).reshape(len(self.parts), base * width)
@@ -175,7 +203,7 @@ class MeanField:
         self.compatibilities = [self._padded(term.compatibility, 1.0) for term in terms]
 
     def _divide(self) -> None:
-        """Give each part of the picture its own sums and room."""
+        """Give each part of the picture its own sums and scratch space."""
         size = room_for(len(self.spatial), len(self.lanes))
         rooms = self.workspace.floats(len(self.parts) * size).reshape(len(self.parts), size)
         pixels = [(begin * self.columns, min(end * self.columns, self.number)) for begin, end in self.parts]
@@ -184,7 +212,9 @@ class MeanField:
         ]
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The compatibility times a factor, labels padded to the lanes; the matrix flat, with a diagonal of ones."""
+        """The compatibility times a factor, labels padded to the lanes; the matrix is flat, and its diagonal then all
+        ones.
+        """
         extra = len(self.lanes) - self.labels
         own = np.ones(self.labels) if compatibility.matrix.size else compatibility.diagonal * factor
         diagonal = np.pad(own, (0, extra)).astype(np.float32)
@@ -192,7 +222,11 @@ class MeanField:
         return diagonal, matrix
 
     def start(self, unary: NDArray[np.float32], out: NDArray[np.float32] = NO_FLOATS) -> None:
-        """Take energies, flat (L * N), and their softmax as marginals; out: where it goes, else into the filters."""
+        """Take energies; their softmax becomes the marginals.
+
+        unary: flat (L * N)
+        out: receives the marginals, flat (L * N); if empty they go into the filters
+        """
         self._empty()
         self._pass(START, unary, out)
 
@@ -202,17 +236,21 @@ class MeanField:
         self._pass(GIVEN, marginals, NO_FLOATS)
 
     def advance(self, out: NDArray[np.float32] = NO_FLOATS, previous: NDArray[np.float32] = NO_FLOATS) -> float:
-        """Filter, and the next marginals into out or the filters; previous (N * L) is compared and replaced if given."""
+        """Filter, and compute the next marginals; returns the largest change against `previous`.
+
+        out: receives the marginals, flat (L * N); if empty they go into the filters
+        previous: (N * L), compared with the new marginals and replaced by them; may be empty
+        """
         self._filter()
         return self._pass(ADVANCE, NO_FLOATS, out, previous)
 
     def message(self, out: NDArray[np.float32]) -> None:
-        """out, flat (L * N) = what the terms add to the logits for the marginals that were put into the filters."""
+        """Write to out, flat (L * N), what the terms add to the logits for the marginals in the filters."""
         self._filter()
         self._pass(MESSAGE, NO_FLOATS, out)
 
     def _empty(self) -> None:
-        """Forget marginals that were put into the filters and never taken out: inference that stopped by its tolerance."""
+        """Drop marginals left in the filters by an inference that its tolerance stopped."""
         if self._holding:
             self.buffers[:] = 0
             self._holding = False
@@ -224,7 +262,7 @@ class MeanField:
         out: NDArray[np.float32],
         previous: NDArray[np.float32] = NO_FLOATS,
     ) -> float:
-        """One pass over all pixels; the largest change of a marginal against `previous`."""
+        """One pass over all pixels; returns the largest change of a marginal against `previous`."""
         self._holding = self._holding or not out.size
         flow = Flow(mode, source, out, previous)
         pixels = Pixels(self.number, self.columns, self.labels, self.energy, self.stride, self.penalty)
@@ -254,7 +292,7 @@ class MeanField:
 
 
 def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Arrays of different lengths as rows of one table, zeros behind them."""
+    """Arrays of different lengths as rows of one table, padded with zeros."""
     out = np.zeros((len(rows), max((len(row) for row in rows), default=0)), np.float32)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row

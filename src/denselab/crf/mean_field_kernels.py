@@ -1,7 +1,7 @@
 """The compiled loops of mean-field inference over a tile of pixels or the vertices; pass_kernels.py calls them.
 
-Arrays are flat float32. "pixel-major" is (N, stride) with the labels of a pixel side by side; the rows of vertices have
-`len(lanes)` floats, of which those beyond the labels stay zero, because `penalty` makes their probability zero.
+Arrays are flat float32. "pixel-major" is (N, stride) with the labels of a pixel side by side. The rows of vertices have
+`len(lanes)` floats. Those beyond the labels stay zero, because `penalty` makes their probability zero.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from denselab.crf.vectors import (
     sums_of_rows,
 )
 
-# Of e^logit: a share of e^-60 of it is still kept. As integers: floats above 0 are in the order of their bits.
+# Of e^logit: between them a share of e^-60 is still kept. As integers, because positive floats sort like their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
 CACHE_LINE = 16  # floats
 
@@ -64,9 +64,9 @@ def write_labels(row: Any, labels: int, number: int, first: int, count: int, out
 def read_energies(
     source: Any, labels: int, number: int, first: int, count: int, tile: Any, least: Any, lanes: Any
 ) -> None:
-    """tile = minus source (L, N), pixel-major, shifted so that the largest of each pixel is 0: the marginals stay the same.
+    """tile = minus source (L, N), pixel-major, shifted so that each pixel's largest is 0, which keeps the marginals.
 
-    least: room for the smallest energies of a tile.
+    least: room for the smallest energies of a tile
     """
     width = len(lanes)
     side = min(width, SQUARE)
@@ -88,8 +88,8 @@ def read_energies(
 def keep_energies(tile: Any, count: int, energy: Any, at: int, stride: int, lanes: Any) -> None:
     """energy[at + x * stride..] = the tile's pixels.
 
-    A vector reaches into the next pixel, which overwrites that; the last pixel's neighbour may be kept already, or be another
-    thread's, so the last is written number by number.
+    A vector reaches into the next pixel, which is then overwritten. What follows the last pixel may be kept already or
+    belong to another thread, so the last pixel is written number by number.
     """
     width = len(lanes)
     copy_pixels(tile, 0, width, count - 1, energy, at, stride, lanes)
@@ -107,16 +107,16 @@ def clear(tile: Any, count: int, lanes: Any) -> None:
 
 @kernel
 def copy_pixels(source: Any, at: int, pitch: int, count: int, to: Any, start: int, stride: int, lanes: Any) -> None:
-    """to[start + x * stride..] = source[at + x * pitch..], a vector each; ends of vectors are overwritten by the next."""
+    """to[start + x * stride..] = source[at + x * pitch..], one vector each; each overwrites the last one's end."""
     for x in range(count):
         store(to, start + x * stride, load(source, at + x * pitch, lanes))
 
 
 @kernel
 def fetch(coming: Any, x: int, stride: int, corners: int) -> None:
-    """Have the caches fetch what belongs to pixel x of the next tile, a little at a time: at once, they would be waited for.
+    """Prefetch the data of pixel x of the next tile; spread over the pixels, so that nothing waits for it.
 
-    coming: addresses of its energies, vertices and weights.
+    coming: addresses of its energies, vertices and weights
     """
     energy, index, weight = coming
     for at in range(0, stride, CACHE_LINE):
@@ -140,9 +140,12 @@ def softmax_tile(
 ) -> None:
     """tile = softmax of the logits of each of its pixels.
 
-    raised, sums: room for as many vectors and numbers; bits: the same as sums, as int32. coming: see fetch. The largest logit
-    is subtracted only where powers overflow or vanish without; energies begin near 0 (see read_energies), so that is rare,
-    and finding it would take as long as the rest.
+    raised, sums: room for as many vectors and numbers
+    bits: the same memory as sums, as int32
+    coming: see `fetch`
+
+    The largest logit is subtracted only where powers would otherwise overflow or vanish. Energies begin near 0 (see
+    `read_energies`), so that is rare, and finding the maximum would take as long as the rest.
     """
     width, side = len(lanes), min(len(lanes), SQUARE)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
@@ -165,7 +168,7 @@ def softmax_tile(
 
 @kernel
 def careful_softmax(tile: Any, count: int, penalty: Any, lanes: Any) -> None:
-    """tile = softmax of its logits, whatever they are: the largest is subtracted first."""
+    """tile = softmax of its logits, whatever their size: the largest is subtracted first."""
     width = len(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
     for at in range(0, count * width, width):
@@ -178,7 +181,10 @@ def careful_softmax(tile: Any, count: int, penalty: Any, lanes: Any) -> None:
 def gather_tile(
     index: Any, back: Any, corners: Any, values: Any, buffer: Any, first: int, count: int, tile: Any, lanes: Any
 ) -> None:
-    """Add to the tile of logits what the lattices say. buffer: what give_tile will need of it is fetched meanwhile."""
+    """Add the lattices' sums to the tile of logits.
+
+    buffer: what `give_tile` will need of it is prefetched
+    """
     width, at = len(lanes), first * len(corners)
     for x in range(0, count * width, width):
         total = load(tile, x, lanes)
@@ -196,7 +202,8 @@ def give_tile(
 ) -> None:
     """Add each pixel's marginals to its vertices.
 
-    Neighbours share vertices, and a sum must be stored before the next can be added to it: four places of the tile take turns.
+    Neighbours share vertices, and a sum must be stored before the next can be added, so four places of the tile take
+    turns.
     """
     quarter = (count + 3) // 4
     for turn in range(quarter):
@@ -222,13 +229,18 @@ def largest_change(row: Any, width: int, labels: int, first: int, count: int, pr
 
 @kernel
 def blur(
-    buffers: Any, base: int, width: int, lane: int, before: Any, after: Any, diagonal: Any, values: Any, old: Any, new: Any,
-    piece: Any,
+    buffers: Any, base: int, width: int, lane: int, before: Any, after: Any, diagonal: Any, values: Any, old: Any,
+    new: Any, piece: Any,
 ) -> None:  # fmt: skip
-    """Lanes `lane`.. of M vertices from base on: sum and empty the buffers (B, V * W), blur, times the diagonal (W,).
+    """Sum and empty the buffers for M vertices from base on, blur, and multiply by the diagonal, in the lanes from
+    `lane` on.
 
-    before, after: (d + 1, M) int32 neighbours, M for none. piece: a tuple as long as the lanes are many; so many of all
-    vertices fit into the second-level cache. old, new: room for M + 1 rows of them. The result goes into values (V * W).
+    buffers: (B, V * W)
+    before, after: (d + 1, M) int32 neighbours; M means none
+    diagonal: (W,)
+    values: (V * W), receives the result
+    old, new: room for M + 1 rows of len(piece) floats
+    piece: a tuple as long as the lanes to blur; few enough that all vertices fit into the second-level cache
     """
     side, (directions, size) = len(piece), before.shape
     nothing, factor = broadcast(np.float32(0.0), piece), load(diagonal, lane, piece)

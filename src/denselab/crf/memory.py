@@ -1,4 +1,4 @@
-"""What the CRF of a picture needs of the machine's memory, known before it runs."""
+"""How much memory the CRF of a picture needs, predicted before it runs."""
 
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.vectors import width_for
@@ -9,7 +9,12 @@ PICTURE_SHARE = 0.7  # of the machine's memory that one picture may take
 
 
 def predicted_bytes(height: int, width: int, num_classes: int, parameters: Parameters | str = "deeplab_v2") -> int:
-    """What `refine` holds for one picture, its input and result included; pictures of noise need more."""
+    """Bytes that `refine` holds for one picture, including its input and result; pictures of noise need more.
+
+    height, width: of the picture, pixels
+    num_classes: L
+    parameters: a parameter set, or the name of a preset
+    """
     chosen = resolved(parameters)
     pixels, lanes = height * width, width_for(num_classes)
     # probabilities, two copies on the way to energies, energies, marginals; index and weight of 6 corners
@@ -20,7 +25,9 @@ def predicted_bytes(height: int, width: int, num_classes: int, parameters: Param
 
 
 def expected_vertices(parameters: Parameters) -> float:
-    """Vertices of the bilateral lattice per pixel: a little above what road scenes of 360x480 have, 0.008 to 2.5."""
+    """Vertices of the bilateral lattice per pixel: a little above those of 360x480 road scenes, which have 0.008 to
+    2.5.
+    """
     if not parameters.w1:
         return 0.0
     density = 480 / (parameters.theta_alpha * parameters.theta_beta**1.7)
@@ -28,7 +35,7 @@ def expected_vertices(parameters: Parameters) -> float:
 
 
 def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameters) -> None:
-    """Raise ResourceError where a picture of shape (height, width) would take more than its share of the memory."""
+    """Raise ResourceError if a picture of shape (height, width) would need more than PICTURE_SHARE of the memory."""
     height, width = shape
     needed = predicted_bytes(height, width, num_classes, parameters)
     if needed > PICTURE_SHARE * total_memory():

@@ -1,4 +1,4 @@
-"""Says that machine code is being made, when it is: a first call that takes fifteen seconds looks like one that hangs."""
+"""Logs that machine code is being compiled: a first call that takes fifteen seconds looks as if it hangs."""
 
 import logging
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from denselab.crf.vectors import width_for
 logger = logging.getLogger(__name__)
 
 _told: set[int] = set()
-"""Numbers of lanes of which the user has heard: the loops over labels are compiled once for each."""
+"""Numbers of lanes already announced; the loops over labels are compiled once for each."""
 
 
 @contextmanager
 def announced(num_classes: int) -> Iterator[None]:
-    """Around a call that may compile: the first compilation of the process for so many lanes is told in the log."""
+    """Wrap a call that may compile: the process's first compilation for a number of lanes is logged."""
     width = width_for(num_classes)
     if width in _told:
         yield
@@ -27,7 +27,7 @@ def announced(num_classes: int) -> Iterator[None]:
 
 
 class _Notice(event.Listener):
-    """Hears of compilations only, not of machine code that the cache had."""
+    """Listens to compilations only; machine code loaded from the cache makes no event."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         self.width, self.num_classes = width, num_classes

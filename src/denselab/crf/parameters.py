@@ -1,4 +1,4 @@
-"""The numbers of the CRF of the papers: one record, the presets by name, and what a caller's choice stands for.
+"""The parameters of the papers' CRF: one record, the presets by name, and what a caller's choice stands for.
 
 Krähenbühl and Koltun, NIPS 2011, equation 3: a bilateral term of position and colour, a spatial term of position.
 """
@@ -18,17 +18,18 @@ DEFAULT_PRESET = "deeplab_v2"
 
 @dataclass(frozen=True)
 class Parameters:
-    """One setting of the two-term CRF. Lengths are in pixels of the picture that it runs on: at half the size, halve them.
+    """One setting of the two-term CRF.
 
-    theta_alpha: deviation of position in the bilateral term, pixels, above 0
-    theta_beta: deviation of colour in the bilateral term, levels of 0..255, above 0
-    w1: weight of the bilateral term, 0 leaves it out
-    theta_gamma: deviation of the spatial term, pixels, above 0
-    w2: weight of the spatial term, 0 leaves it out
+    theta_alpha: standard deviation of position in the bilateral term, pixels, above 0
+    theta_beta: standard deviation of colour in the bilateral term, levels of 0..255, above 0
+    w1: weight of the bilateral term; 0 leaves it out
+    theta_gamma: standard deviation of the spatial term, pixels, above 0
+    w2: weight of the spatial term; 0 leaves it out
     iterations: mean-field updates, 0 or more
-    normalization: of both terms' filters; the weights mean something only together with it
+    normalization: of both terms' filters; the weights only have a meaning together with it
 
-    Raises ConfigError, which names the field, for a number outside its range.
+    Lengths are in pixels of the picture the CRF runs on: at half the size, halve them. Raises ConfigError, which names
+    the field, for a number outside its range.
     """
 
     theta_alpha: float
@@ -57,7 +58,7 @@ class Parameters:
 
 
 def check_updates(name: str, value: object) -> None:
-    """Refuse a number of mean-field updates that is no whole number of 0 or more. Raises ConfigError with the name."""
+    """Refuse mean-field updates that are not a whole number of 0 or more. Raises ConfigError with the name."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more")
 
@@ -71,18 +72,18 @@ PRESETS: dict[str, Parameters] = {
     "deeplab_v1": Parameters(49, 5, 4, 3, 3, 10, "after"),
     # kazuto1011/deeplab-pytorch, ResNet-101 on VOC: "std" 1 and weight 3, on top of pydensecrf.
     "deeplab_v2": Parameters(67, 3, 4, 1, 3, 10, "symmetric"),
-    # DeconvNet's inference script, on meanfield-matlab, which does not normalise: weights are far stronger there.
+    # DeconvNet's inference script, on meanfield-matlab. That does not normalise, so its weights are far stronger.
     "deconvnet": Parameters(20, 3, 5, 3, 3, 10, "none"),
     # The values of pydensecrf's README and example.
     "pydensecrf": Parameters(80, 13, 10, 3, 3, 5, "symmetric"),
 }
 
 Choice = bool | str | Parameters | None
-"""What a caller says of the CRF: no (False, None), yes (True), a preset's name, or parameters."""
+"""A caller's choice of CRF: none (False, None), the default (True), a preset's name, or parameters."""
 
 
 def preset(name: str) -> Parameters:
-    """The parameters of that name. Raises ConfigError with the closest names for an unknown one."""
+    """The preset with this name. Raises ConfigError with the closest names if there is none."""
     if name not in PRESETS:
         near = get_close_matches(name, PRESETS, n=2)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -91,14 +92,14 @@ def preset(name: str) -> Parameters:
 
 
 def resolved(parameters: Parameters | str) -> Parameters:
-    """The parameters themselves, or those of the preset of that name. Raises ConfigError as `preset`."""
+    """The parameters themselves, or the preset with that name. Raises ConfigError as `preset` does."""
     return preset(parameters) if isinstance(parameters, str) else parameters
 
 
 def parameters_for(choice: Choice, stored: Parameters | None) -> Parameters | None:
-    """The parameters that a choice stands for; None where it is no CRF.
+    """The parameters that a choice stands for, or None for no CRF.
 
-    choice: True takes those stored with the model, or the default preset where it has none
+    choice: True takes those stored with the model, or the default preset if it has none
     stored: what `denselab crf tune` left in the model folder
 
     Raises ConfigError for an unknown preset.
@@ -111,7 +112,7 @@ def parameters_for(choice: Choice, stored: Parameters | None) -> Parameters | No
 
 
 def origin(name: str | None, stored: Parameters | None) -> str:
-    """Whose parameters `parameters_for(name or True, stored)` are, for the user."""
+    """Where the parameters of `parameters_for(name or True, stored)` come from, in words for the user."""
     if name is not None:
         return f"preset {name}"
     if stored is not None:
@@ -120,13 +121,13 @@ def origin(name: str | None, stored: Parameters | None) -> str:
 
 
 def changed(base: Parameters, changes: Mapping[str, float | int | str | None]) -> Parameters:
-    """`base` with the given fields in place of its own; None leaves a field as it is. Raises ConfigError."""
+    """`base` with the given fields replaced; None leaves a field as it is. Raises ConfigError."""
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return replace(base, **given)
 
 
 def told(parameters: Parameters) -> str:
-    """The parameters in one line."""
+    """The parameters on one line."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in asdict(parameters).items()

@@ -1,10 +1,10 @@
-"""One pass over the pixels, compiled: what mean_field.py calls, and the records that go in.
+"""One compiled pass over the pixels, as mean_field.py calls it, and the records that go in.
 
-A pass does all that an iteration does to a pixel while it is in registers or in the first-level cache: gather the
-filtered marginals from the lattices' vertices, add energies and the spatial term, softmax, give the new marginals to the
-vertices and filter the row along x for the spatial term. The marginals of all pixels are never stored.
+A pass does everything an iteration does to a pixel while it is in registers or in the first-level cache: gather the
+filtered marginals from the lattices' vertices, add energies and the spatial term, take the softmax, give the new
+marginals to the vertices and filter the row along x for the spatial term. The marginals of all pixels are never stored.
 
-Arrays are flat float32 unless their shape is told. W is the number of lanes, len(lanes).
+Arrays are flat float32 unless a shape is given. W is the number of lanes, len(lanes).
 """
 
 from collections.abc import Callable
@@ -31,22 +31,22 @@ from denselab.crf.spatial_kernels import GRID, NODES, NODES_X, PLACE, give_to_no
 from denselab.crf.vectors import ahead, scalar
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
-"""What a pass does: softmax of the energies alone; an iteration; sum the pairwise terms; take marginals as given."""
+"""The kinds of pass: softmax of the energies alone; an iteration; sum of the pairwise terms; marginals as given."""
 
 TILE = 480  # pixels of a row at a time
-LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step has
+LINES = 8 * (TILE + NODES)  # nodes of a tile in as many rows as the largest step, 8
 
 Floats = NDArray[np.float32]
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
 
 class Flow(NamedTuple):
-    """What one pass is for.
+    """The purpose of one pass.
 
     mode: START, ADVANCE, MESSAGE or GIVEN
     source: (L, N), energies (START) or marginals (GIVEN), else empty
-    out: (L, N), where the result goes; empty: to the vertices and nodes
-    previous: (N, L), marginals to compare with, replaced by the new ones; or empty
+    out: (L, N), receives the result; if empty, it goes to the vertices and nodes
+    previous: (N, L), marginals to compare with, replaced by the new ones; may be empty
     """
 
     mode: int
@@ -58,9 +58,12 @@ class Flow(NamedTuple):
 class Pixels(NamedTuple):
     """All pixels.
 
-    number, columns, labels: N, those of a row, L
+    number: N
+    columns: pixels of a row
+    labels: L
     energy: pixel-major, `stride` floats each, in the order of the pass
-    penalty: (W,), 0 for the labels and far below 0 for the lanes behind them
+    stride: floats per pixel
+    penalty: (W,), 0 for the labels and far below 0 for the lanes beyond them
     """
 
     number: int
@@ -74,7 +77,7 @@ class Pixels(NamedTuple):
 class Vertices(NamedTuple):
     """All lattices; a pixel has K corners.
 
-    where: of each corner, its place in values
+    where: each corner's place in values
     weight, back: what the pixel gives to it and takes from it
     corners: a tuple of K zeros
     values: rows of W, the filtered marginals
@@ -88,10 +91,10 @@ class Vertices(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """All spatial terms, a row for each of M.
+    """All spatial terms, one row for each of M.
 
     grids: (M, GRID) int64, see spatial_kernels.py
-    befores, afters: (M, columns), what multiplies a column's marginals on the way in and out
+    befores, afters: (M, columns), multiply a column's marginals on the way in and out
     scales: (M, 2, rows), the same for rows
     between: (M, 2, step * NODES), the weights of pixels at nodes along x and y
     pushed: what the parts of the picture have given to the nodes
@@ -112,7 +115,7 @@ class Part(NamedTuple):
 
     begin, end: pixels, whole rows
     buffer: its own sums at the vertices
-    places: (M, 3), first and last + 1 node row of its sums at the nodes, and where they lie in Nodes.pushed
+    places: (M, 3), first and last + 1 node row of its sums at the nodes, and where they begin in Nodes.pushed
     room: `room_for` floats
     """
 
@@ -124,7 +127,7 @@ class Part(NamedTuple):
 
 
 class Taking(NamedTuple):
-    """Addresses of what a tile takes from the nodes, and of room for its line of them. Pitches: weights, rows, columns."""
+    """Addresses of what a tile takes from the nodes, and of scratch space. weights, rows and columns are pitches."""
 
     grids: Any
     between: Any
@@ -138,7 +141,7 @@ class Taking(NamedTuple):
 
 
 class Giving(NamedTuple):
-    """Addresses of what a tile gives to the nodes, and of room for a group of rows of nodes of each term."""
+    """Addresses of what a tile gives to the nodes, and of scratch space for a group of rows of nodes of each term."""
 
     grids: Any
     between: Any
@@ -153,7 +156,7 @@ class Giving(NamedTuple):
 
 
 def room_for(terms: int, width: int) -> int:
-    """Floats that pass_over needs: a tile of logits, one of powers, sums, its nodes, rows of nodes for each term."""
+    """Floats that `pass_over` needs: a tile of logits, one of powers, sums, its nodes, rows of nodes for each term."""
     return (3 * TILE + NODES) * width + TILE + terms * LINES * width
 
 
@@ -161,7 +164,7 @@ def room_for(terms: int, width: int) -> int:
 def add_spatial(
     taking: Any, terms: int, y: int, x: int, count: int, source: Any, at: int, stride: int, tile: Any, lanes: Any
 ) -> None:
-    """tile = source[at..], `stride` floats per pixel, + what all spatial terms say at the pixels from x on of row y."""
+    """tile = source[at..], `stride` floats per pixel, + the spatial terms' sum at the pixels of row y from x on."""
     if terms == 0:
         copy_pixels(source, at, stride, count, tile, 0, len(lanes), lanes)
     for m in range(terms):
@@ -196,7 +199,7 @@ def add_spatial(
 
 @kernel
 def give_spatial(giving: Any, terms: int, y: int, x: int, count: int, final: Any, tile: Any, lanes: Any) -> None:
-    """Give a tile's marginals to the nodes of all spatial terms. final: see give_to_nodes."""
+    """Give a tile's marginals to the nodes of all spatial terms. For final see `give_to_nodes`."""
     for m in range(terms):
         give_to_nodes(
             tile, x, count, y, final, ahead(giving.grids, m * GRID), ahead(giving.between, 2 * m * giving.weights),
@@ -207,7 +210,7 @@ def give_spatial(giving: Any, terms: int, y: int, x: int, count: int, final: Any
 
 @kernel
 def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
-    """What a part of the picture pushes to the nodes = 0."""
+    """Set a part's sums at the nodes to 0."""
     for m in range(grids.shape[0]):
         size = (places[m, 1] - places[m, 0]) * grids[m, NODES_X] * width
         pushed[places[m, 2] : places[m, 2] + size] = 0
@@ -215,7 +218,7 @@ def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
 
 @kernel
 def nodes_of_tiles(nodes: Nodes, part: Part, width: int) -> Any:
-    """The Taking and the Giving of a part; their room lies behind that of a tile, its powers and its sums."""
+    """The Taking and the Giving of a part; their scratch space follows that of a tile, its powers and its sums."""
     line = ahead(part.room, 2 * TILE * width + TILE)
     grids, between, weights = ahead(nodes.grids, 0), ahead(nodes.between, 0), nodes.between.shape[2]
     scales, rows, afters, befores = ahead(nodes.scales, 0), nodes.scales.shape[2], nodes.afters, nodes.befores

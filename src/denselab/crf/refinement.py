@@ -1,6 +1,6 @@
-"""A network's probabilities refined by the CRF of the papers: the CRF step of a prediction, exactly or fast.
+"""A network's probabilities refined by the papers' CRF: the CRF step of a prediction, exact or fast.
 
-Probabilities are taken at the picture's own size and refined there; a pixel's label is where its marginal is largest.
+Probabilities are refined at the picture's own size. A pixel's label is the one with the largest marginal.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,16 @@ def refine(
     threads: int | None = None,
     fast: bool = False,
 ) -> Marginals:
-    """A network's probabilities (L, H, W) made consistent with the picture (H, W, 3) uint8; (L, H, W) float32.
+    """Refine a network's probabilities to follow the picture; returns marginals (L, H, W) float32.
 
-    parameters: a preset's name, or a set of one's own
-    iterations: mean-field updates in place of the parameters' number
+    image: (H, W, 3) uint8
+    probabilities: (L, H, W) float, each pixel summing to 1
+    parameters: a preset's name, or a parameter set
+    iterations: mean-field updates, in place of the parameters' number
+    threads: the most threads to use; None uses all cores; the result is the same for any number
+    fast: run at half the resolution where that is good enough, with the error that fast.py states
 
-    The rest, and what is raised, as `refined`; ConfigError for an unknown preset.
+    Raises as `refined`, and ConfigError for an unknown preset.
     """
     chosen = resolved(parameters)
     if iterations is not None:
@@ -42,12 +46,13 @@ def refined(
     """The marginals (L, H, W) float32 for a network's probabilities of a picture.
 
     image: (H, W, 3) uint8
-    probs: (L, H, W) float, each pixel adding up to 1
-    threads: at most so many; None is all cores; the result is the same for any number
-    fast: at half the resolution where that will do, with the error that fast.py states
+    probs: (L, H, W) float, each pixel summing to 1
+    parameters: of the CRF
+    threads: the most threads to use; None uses all cores; the result is the same for any number
+    fast: run at half the resolution where that is good enough, with the error that fast.py states
 
-    Raises ShapeError and ConfigError for what does not fit together or is no probability, ResourceError where it would
-    not fit in memory.
+    Raises ShapeError and ConfigError if sizes do not match or the probabilities are not valid, ResourceError if the
+    picture would not fit into memory.
     """
     crf = _prepared(image, probs, parameters, threads)
     check_memory(crf.shape, crf.num_classes, parameters)
@@ -57,7 +62,7 @@ def refined(
 def refined_alone(
     image: ArrayLike, probs: ArrayLike, parameters: Parameters, threads: int | None = None, fast: bool = False
 ) -> Marginals:
-    """`refined` without its look at the memory: for callers that count the memory of several pictures themselves."""
+    """`refined` without its memory check, for callers that budget the memory of several pictures themselves."""
     return _marginals(_prepared(image, probs, parameters, threads), image, parameters, fast)
 
 
@@ -71,7 +76,7 @@ def refined_steps(
 
 
 def _prepared(image: ArrayLike, probs: ArrayLike, parameters: Parameters, threads: int | None) -> DenseCRF:
-    """The CRF of a picture with its energies set; nothing large is built before the inference."""
+    """The CRF of a picture with its energies set. Nothing large is built before the inference."""
     energies = unary_from_probabilities(probs)
     crf = crf_for(image, len(energies), parameters, threads)
     crf.set_unary(energies)

@@ -1,11 +1,14 @@
 """The spatial Gaussian of a picture: one dimension after the other, on nodes that lie `step` pixels apart.
 
-Its kernel is a product of one Gaussian along x and one along y, so a sum over all pairs of pixels is two sums along lines.
-What comes out is as smooth as the Gaussian; so where 1.5 steps or more go into the deviation, pixels give to the four nodes
+The kernel is a product of one Gaussian along x and one along y, so a sum over all pairs of pixels is two sums along
+lines. The result is as smooth as the Gaussian. So if the deviation is 1.5 steps or more, pixels give to the four nodes
 around them, the nodes are filtered, and pixels take from the same nodes with the same weights: G = D C D^T. D, a smooth
-bump of 4 steps, is fitted once for each step (least squares at sigma = 1.5 steps, over all pairs of pixels), C for each sigma.
-Off by at most 4e-4 of the kernel's peak; without steps (sigma < 3) it is exact but for weights below 3.4e-4 (4
-deviations), which hold 6e-5 of the kernel's mass. The normalisation is that of the kernel that is used: constants are kept.
+bump of 4 steps, is fitted once for each step (least squares at sigma = 1.5 steps, over all pairs of pixels), and C for
+each sigma.
+
+The error is at most 4e-4 of the kernel's peak. Without steps (sigma < 3) the filter is exact except for weights below
+3.4e-4 (4 deviations), which hold 6e-5 of the kernel's mass. Normalisation is that of the kernel in use, so constants
+are kept.
 """
 
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from denselab.types import FilterNormalization
 
 REACH = 4.0  # deviations
 STEPS_PER_SIGMA = 1.5
-FITTED = 4.0  # steps per sigma from which on C is the Gaussian that D D^T leaves over: the fit gains nothing
+FITTED = 4.0  # steps per sigma from which C is simply the Gaussian that D D^T leaves over; a fit gains nothing
 BUMPS: dict[int, tuple[float, ...]] = {
     1: (0.0, 1.0),
     2: (0.015543, 0.111027, 0.330095, 0.544843),
@@ -30,16 +33,19 @@ BUMPS: dict[int, tuple[float, ...]] = {
         *(0.230186, 0.289449, 0.352846, 0.415697, 0.473261, 0.520864, 0.554046, 0.568694),
     ),
 }
-"""The left half of D for each step, pixel by pixel; the right half mirrors it (step 1: the pixel's own node alone)."""
+"""The left half of D for each step, pixel by pixel; the right half mirrors it. Step 1: only the pixel's own node."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The filter along one axis of n pixels.
+    """The filter along one axis of n pixels. All arrays are float32.
 
-    step: pixels from node to node; pixel p is with nodes p // step + 0..3. between: (step, NODES), its weights there, by
-    p % step. taps: (2 radius + 1,), the filter of the nodes. before, after: (n,), the share of the normalisation that
-    belongs to this axis: what goes in and what comes out are multiplied by them. All float32.
+    step: pixels from node to node; pixel p belongs to nodes p // step + 0..3
+    nodes: number of nodes
+    radius: of the filter, in nodes
+    taps: (2 radius + 1,), the filter of the nodes
+    between: (step, NODES), a pixel's weights at its nodes, by p % step
+    before, after: (n,), this axis's share of the normalisation; multiplies what goes in and what comes out
     """
 
     step: int
@@ -53,12 +59,18 @@ class Axis:
 
 @lru_cache(maxsize=32)
 def gaussian_axis(length: int, sigma: float, normalization: FilterNormalization, interpolate: bool = True) -> Axis:
-    """The filter along an axis of `length` pixels; self term included, nothing beyond the border. interpolate: allow steps."""
+    """The filter along one axis, self term included, nothing beyond the border.
+
+    length: pixels
+    sigma: standard deviation, pixels
+    normalization: how the sums are scaled
+    interpolate: allow steps above 1
+    """
     steps = [step for step in BUMPS if step == 1 or (interpolate and sigma / step >= STEPS_PER_SIGMA and step < length)]
     step, nodes = steps[-1], (length - 1) // steps[-1] + NODES
     between = between_weights(step)
     taps = node_taps(min(sigma, 100.0 * length), step)
-    cut = max(0, len(taps) // 2 - (nodes - 1))  # no two nodes are further apart
+    cut = max(0, len(taps) // 2 - (nodes - 1))  # no two nodes are farther apart
     taps = taps[cut : len(taps) - cut]
     place = np.arange(length)
     pairs = (place[:, None] // step + np.arange(NODES), between[place % step])  # nodes of each pixel, weights
@@ -80,7 +92,7 @@ def between_weights(step: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=32)
 def node_taps(sigma: float, step: int) -> NDArray[np.float64]:
-    """(2 radius + 1,): C, the symmetric filter of nodes whose D C D^T is the nearest to the Gaussian."""
+    """(2 radius + 1,): C, the symmetric filter of nodes whose D C D^T is closest to the Gaussian."""
     if step == 1:
         radius = int(np.ceil(REACH * sigma))
         return np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
@@ -119,7 +131,11 @@ def node_taps(sigma: float, step: int) -> NDArray[np.float64]:
 def normalizers(
     ones: NDArray[np.float64], normalization: FilterNormalization
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What multiplies before and after filtering; ones: the filtered ones. Unnormalised sums get the lattices' constant."""
+    """The factors before and after filtering; unnormalised sums get the lattices' constant.
+
+    ones: the filtered ones
+    normalization: how the sums are scaled
+    """
     unit = np.ones_like(ones)
     before, after = {
         "none": (unit, unit * np.sqrt(lattice_constant(2))),  # the other axis has the other root

@@ -1,12 +1,12 @@
-"""The compiled loops of the spatial filter; spatial.py explains the grid of nodes, pass_kernels.py calls them.
+"""The compiled loops of the spatial filter. spatial.py explains the grid of nodes; pass_kernels.py calls the loops.
 
-A tile of pixels takes what it needs from the nodes, and gives to them along x, while it is in the first-level cache; the rows
-of a group are then pushed along y together. The filter itself works on the nodes alone.
+While a tile of pixels is in the first-level cache, it takes what it needs from the nodes and gives to them along x. The
+rows of a group are then pushed along y together. The filter itself works on the nodes alone.
 
-`grid` describes one term on one picture, int64: step, nodes and radius along x, the same along y, and where its nodes begin in
-the shared array. Arrays are flat float32, addresses in what runs once per tile (see vectors.py); a pixel or node has
-len(lanes) floats. Pixel p of a line lies in group p // step and belongs to the nodes p // step + 0..NODES-1, with the weights
-between[p % step].
+`grid` describes one term on one picture, int64: step, nodes and radius along x, the same along y, and where its nodes
+begin in the shared array. Arrays are flat float32, or addresses in functions that run once per tile (see vectors.py). A
+pixel or node has len(lanes) floats. Pixel p of a line is in group p // step and belongs to the nodes p // step +
+0..NODES-1, with the weights between[p % step].
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from denselab.crf.vectors import (
 
 NODES = 4  # nodes that a pixel gives to and takes from, along each axis
 STEP_X, NODES_X, RADIUS_X, STEP_Y, NODES_Y, RADIUS_Y, NODES_AT = range(7)
-GRID, PLACE = 7, 3  # numbers that describe a term, and where a part of the picture has its sums
+GRID, PLACE = 7, 3  # how many numbers describe a term, and the place of a part's sums
 
 kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, error_model="numpy")
 
@@ -41,10 +41,13 @@ def take_from_nodes(
     smooth: Any, y: int, first: int, count: int, grid: Any, across: Any, down: Any, after: Any, scale: Any, line: Any,
     source: Any, at: int, stride: int, tile: Any, lanes: Any,
 ) -> None:  # fmt: skip
-    """tile = source[at..], `stride` floats per pixel, + what the nodes say at pixels first..first + count - 1 of row y.
+    """tile = source[at..] + the nodes' sum at pixels first..first + count - 1 of row y.
 
-    first: a multiple of the step. across, down: (step * NODES,), the weights along x and y. after[x] * scale multiply the
-    nodes' sum. line: room for the nodes of a tile.
+    first: a multiple of the step
+    across, down: (step * NODES,), the weights along x and y
+    after, scale: after[x] * scale multiplies the nodes' sum
+    line: room for the nodes of a tile
+    source, stride: what the sum is added to, `stride` floats per pixel
     """
     width, step, nothing = len(lanes), scalar(grid, STEP_X), broadcast(np.float32(0.0), lanes)
     groups = (count + step - 1) // step
@@ -62,7 +65,7 @@ def take_from_nodes(
 
 @kernel
 def take_along_y(smooth: Any, y: int, node: int, count: int, grid: Any, down: Any, line: Any, lanes: Any) -> None:
-    """line = what `count` columns of nodes, from `node` on, say at row y."""
+    """line = the sums along y of `count` columns of nodes, from `node` on, at row y."""
     width, row, nothing = len(lanes), scalar(grid, NODES_X) * len(lanes), broadcast(np.float32(0.0), lanes)
     step = scalar(grid, STEP_Y)
     base, phase = scalar(grid, NODES_AT) + y // step * row + node * width, y % step * NODES
@@ -77,10 +80,10 @@ def take_along_y(smooth: Any, y: int, node: int, count: int, grid: Any, down: An
 
 @kernel
 def take_in_pairs(
-    line: Any, pairs: int, first: int, across: Any, after: Any, scale: Any, source: Any, at: int, stride: int, tile: Any,
-    lanes: Any,
+    line: Any, pairs: int, first: int, across: Any, after: Any, scale: Any, source: Any, at: int, stride: int,
+    tile: Any, lanes: Any,
 ) -> None:  # fmt: skip
-    """The usual step, 2: weights stay in registers; those of the second pixel of a pair mirror the first's."""
+    """The usual step, 2: weights stay in registers, and the second pixel of a pair mirrors the first's."""
     width, nothing = len(lanes), broadcast(np.float32(0.0), lanes)
     v0, v1 = broadcast(scalar(across, 0), lanes), broadcast(scalar(across, 1), lanes)
     v2, v3 = broadcast(scalar(across, 2), lanes), broadcast(scalar(across, 3), lanes)
@@ -102,10 +105,11 @@ def give_to_nodes(
     tile: Any, first: int, count: int, y: int, final: Any, grid: Any, between: Any, weights: int, before: Any,
     scales: Any, lines: Any, pushed: Any, place: Any, lanes: Any,
 ) -> None:  # fmt: skip
-    """A tile of row y gives to a row of nodes; after the last row of a group, or the final one, these give along y.
+    """Give a tile of row y to a row of nodes; after the last row of a group, or the final one, give these along y.
 
-    between: `weights` of them along x, then those along y. lines: room for the tile's nodes in `step` rows. place: first and
-    last + 1 node row of the part's sums in pushed, and where.
+    between: `weights` of them along x, then those along y
+    lines: room for the tile's nodes in `step` rows
+    place: first and last + 1 node row of the part's sums in pushed, and where they begin
     """
     step, step_x = scalar(grid, STEP_Y), scalar(grid, STEP_X)
     size, done = ((count + step_x - 1) // step_x + NODES - 1) * len(lanes), y % step + 1
@@ -120,7 +124,7 @@ def give_to_nodes(
 def give_along_x(
     tile: Any, first: int, count: int, grid: Any, across: Any, before: Any, line: Any, at: int, lanes: Any
 ) -> None:
-    """line[at..], the nodes of a tile, = what pixels first..first + count - 1 of a row, times before, give to them."""
+    """line[at..] = what pixels first..first + count - 1 of a row, times before, give to the nodes of a tile."""
     width, step = len(lanes), scalar(grid, STEP_X)
     groups = (count + step - 1) // step
     a0 = a1 = a2 = nothing = broadcast(np.float32(0.0), lanes)
@@ -156,9 +160,10 @@ def give_along_x(
 def give_along_y(
     lines: Any, size: int, y: int, rows: int, down: Any, scales: Any, out: Any, start: int, row: int, lanes: Any
 ) -> None:
-    """Add rows y.. of a group, `rows` of them, to the NODES rows that they belong to; these begin at start, `row` apart.
+    """Add `rows` rows of a group, from y on, to their NODES rows of nodes, which begin at start and are `row` apart.
 
-    lines: rows of `size` floats, one after the other. scales: what multiplies each row of the picture.
+    lines: rows of `size` floats, one after the other
+    scales: multiplies each row of the picture
     """
     width = len(lanes)
     for k in range(NODES):
@@ -188,10 +193,13 @@ def filter_nodes(
     out: Any,
     lanes: Any,
 ) -> None:
-    """Node rows first..last-1 of out = the sums of all parts of the picture, filtered along y and x, times the compatibility.
+    """Node rows first..last-1 of out = the sums of all parts, filtered along y and x, times the compatibility.
 
-    pushed: flat; places (parts, 3): first and last + 1 node row of each part's sums, and where they begin. taps (2, ...):
-    along x and y, 2 * radius + 1 each. diagonal: (W,), or matrix: (L, W) flat where it is not empty.
+    pushed: flat
+    places: (parts, 3), first and last + 1 node row of each part's sums, and where they begin
+    taps: (2, ...), along x and y, 2 * radius + 1 each
+    diagonal: (W,)
+    matrix: (L, W) flat, used instead of the diagonal unless it is empty
     """
     width, radius, columns, reach = len(lanes), grid[RADIUS_X], grid[NODES_X], grid[RADIUS_Y]
     line = np.zeros((columns + 2 * radius) * width, np.float32)
@@ -216,10 +224,10 @@ def filter_nodes(
 
 @kernel
 def sum_of_lines(lines: Any, at: Any, weights: Any, number: int, columns: int, out: Any, to: int, lanes: Any) -> None:
-    """out[to..] = the sum of the lines that begin at `at`, times weights; four nodes at once, of at least four."""
+    """out[to..] = the weighted sum of the lines that begin at `at`; at least four nodes, taken four at once."""
     width, nothing = len(lanes), broadcast(np.float32(0.0), lanes)
     for group in range(0, columns, 4):
-        x = min(group, columns - 4) * width  # the last four may overlap others
+        x = min(group, columns - 4) * width  # the last four may overlap the four before
         a0, a1, a2, a3 = nothing, nothing, nothing, nothing
         for i in range(number):
             place, weight = scalar(at, i) + x, scalar(weights, i)
@@ -235,7 +243,7 @@ def sum_of_lines(lines: Any, at: Any, weights: Any, number: int, columns: int, o
 
 @kernel
 def apply_compatibility(out: Any, begin: int, end: int, diagonal: Any, matrix: Any, lanes: Any) -> None:
-    """out[begin:end] times the diagonal (W,), or the matrix (L, W) flat where it is not empty."""
+    """Multiply out[begin:end] by the diagonal (W,), or by the matrix (L, W), flat, unless it is empty."""
     width, factor, room = len(lanes), load(diagonal, 0, lanes), np.empty(len(lanes), np.float32)
     for at in range(begin, end, width):
         total = load(out, at, lanes)
@@ -244,7 +252,7 @@ def apply_compatibility(out: Any, begin: int, end: int, diagonal: Any, matrix: A
 
 @kernel
 def times_matrix(vector: Any, matrix: Any, spare: Any, lanes: Any) -> Any:
-    """vector times matrix (L, W)."""
+    """The vector times the matrix (L, W)."""
     width = len(lanes)
     store(spare, 0, vector)
     total = broadcast(np.float32(0.0), lanes)

@@ -1,7 +1,8 @@
-"""From (labels, pixels) to the labels of a pixel side by side, and back: squares of up to 16 x 16 numbers, in registers.
+"""From (labels, pixels) to the labels of a pixel side by side, and back: squares of up to 16 x 16 numbers, in
+registers.
 
-Networks give and expect (L, H, W); the passes want the labels of a pixel in one vector. Element by element, the first pass
-spends more time on the order of its input than on everything else.
+Networks give and expect (L, H, W); the passes want the labels of a pixel in one vector. Done element by element, the
+first pass would spend more time on reordering its input than on everything else.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from numba import types
 
 from denselab.crf.vectors import INT32, address, intrinsic, vector_type
 
-SQUARE = 16  # of the side of a square; with fewer lanes, as many as there are
+SQUARE = 16  # side of a square; with fewer lanes, their number
 
 
 def side_of(width: int) -> int:
@@ -21,7 +22,7 @@ def side_of(width: int) -> int:
 
 
 def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
-    """Emit the transpose of n vectors of n lanes, n a power of two: blocks are exchanged, of n / 2, n / 4, ... 1 lanes."""
+    """Emit the transpose of n vectors of n lanes, n a power of two: exchange blocks of n / 2, n / 4, ... 1 lanes."""
     rows, side = list(rows), len(rows)
     step = side // 2
     while step:
@@ -51,7 +52,9 @@ def store_at(builder: Any, place: Any, vector: Any) -> None:
 def energies_to_pixels(
     typing: Any, source: Any, at: Any, pitch: Any, labels: Any, least: Any, x: Any, row: Any, to: Any, lanes: Any
 ) -> Any:
-    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side; lanes beyond: any number."""
+    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side; other lanes hold
+    anything.
+    """
     width = len(lanes)
     side = side_of(width)
 

@@ -6,13 +6,16 @@ from numpy.typing import ArrayLike, NDArray
 from denselab.crf.checks import check_probabilities
 from denselab.errors import ConfigError, ShapeError
 
-CLIP = 1e-5  # as pydensecrf: no class is more unlikely than 1 in 100 000, whatever a network says
+CLIP = 1e-5  # as in pydensecrf: no class is less likely than 1 in 100 000, whatever the network says
 
 
 def unary_from_probabilities(probabilities: ArrayLike, clip: float | None = CLIP) -> NDArray[np.float32]:
-    """-log p, float32, in the shape of the probabilities (L, ...).
+    """-log p, float32, in the shape of the probabilities.
 
-    clip: the smallest probability; without it (None) a zero is refused, because its energy is infinite.
+    probabilities: (L, ...) float, each pixel summing to 1
+    clip: the smallest probability, in (0, 1); None refuses zeros, whose energy is infinite
+
+    Raises ShapeError and ConfigError for what are not probabilities, ConfigError for a clip outside its range.
     """
     values = check_probabilities(probabilities)
     if clip is not None and not 0 < clip < 1:
@@ -25,10 +28,14 @@ def unary_from_probabilities(probabilities: ArrayLike, clip: float | None = CLIP
 def unary_from_labels(
     labels: ArrayLike, num_classes: int, confidence: float, unsure: int | None = None
 ) -> NDArray[np.float32]:
-    """Energies (num_classes, *shape) of a label map whose label is right with probability `confidence`.
+    """Energies (num_classes, *shape) float32 of a label map whose labels are right with probability `confidence`.
 
-    labels: integers 0..num_classes-1, or a mask of 0 and 255 for two classes. unsure: the label that means "any class"
-    (255, for instance); uniform there.
+    labels: integers 0..num_classes-1, or a mask of 0 and 255 for two classes; any shape
+    num_classes: number of classes
+    confidence: between 0 and 1, both excluded
+    unsure: the label that means "any class", such as 255; energies are uniform there
+
+    Raises ShapeError for labels that are not integers, ConfigError for a confidence or a label outside its range.
     """
     values = np.asarray(labels)
     if not np.issubdtype(values.dtype, np.integer):
@@ -54,6 +61,6 @@ def unary_from_labels(
 def probs_of_labels(
     labels: ArrayLike, num_classes: int, confidence: float, unsure: int | None = None
 ) -> NDArray[np.float32]:
-    """Probabilities (K, H, W) float32 of a hard label map (H, W); arguments and errors as `unary_from_labels`."""
+    """Probabilities (K, H, W) float32 of a hard label map (H, W); arguments and errors as in `unary_from_labels`."""
     probs = np.exp(-unary_from_labels(labels, num_classes, confidence, unsure))
     return np.asarray(probs / probs.sum(axis=0), dtype=np.float32)

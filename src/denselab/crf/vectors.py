@@ -1,13 +1,13 @@
-"""Vectors of fixed width inside numba: what plain loops over labels do not become.
+"""Vectors of fixed width inside numba, which plain loops over labels do not become.
 
 A loop `for label in range(L)` with L known only at run time is compiled with alias checks, a scalar tail and a branch
-per vector; the dense CRF's inner loops run over 2 to 32 labels millions of times, and lose more than half of their time
-to that. Here the labels of one pixel are one value of the LLVM type <W x float>, W a constant of the compilation.
+per vector. The dense CRF's inner loops run over 2 to 32 labels millions of times and lose more than half of their time
+to that. Here the labels of one pixel are one value of the LLVM type <W x float>, with W a constant of the compilation.
 
-W travels in a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
-below are for compiled code only; offsets count elements, and nothing checks that they lie within the array. An "array" is a
-contiguous one, or the address that `ahead` makes of it: functions that run once per tile take addresses, because numba counts
-references of arrays at every call, and that took a quarter of the time of a pass.
+W is carried by a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
+below are for compiled code only. Offsets count elements, and nothing checks that they lie within the array. An "array"
+is a contiguous one, or the address that `ahead` makes of it: functions that run once per tile take addresses, because
+numba counts references of arrays at every call, which took a quarter of the time of a pass.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from numba.extending import models, register_model
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
-"""Numbers of lanes that kernels are compiled for: multiples of a register, few enough to be compiled rarely."""
+"""Numbers of lanes that kernels are compiled for: multiples of a register, and few, so that compiling is rare."""
 
 # exp(x) = 2^n * p(f), n = round(x / ln 2), f in [-1/2, 1/2]; p is the minimax polynomial of 2^f of degree 5, relative
-# error 7e-8 before rounding. Below e^-60 the result is an exact zero: numbers near 1e-38 are
+# error 7e-8 before rounding. Below e^-60 the result is exactly zero: numbers near 1e-38 are
 # denormal, and a hundred times slower.
 LOG2_E = 1.4426950408889634
 POWER_OF_TWO = (1.00000007, 0.69314697, 0.2402212, 0.05550713, 0.00967554, 0.00132765)
@@ -32,7 +32,7 @@ SMALLEST_EXPONENT, LARGEST_EXPONENT = -86.0, 127.0  # of 2; e^-60 = 2^-86.6
 
 
 def width_for(labels: int) -> int:
-    """The number of lanes for so many labels: the next of WIDTHS, beyond them the next multiple of 64."""
+    """The number of lanes for so many labels: the next of WIDTHS, or beyond them the next multiple of 64."""
     return next((width for width in WIDTHS if width >= labels), -(-labels // 64) * 64)
 
 
@@ -42,7 +42,7 @@ def lanes_for(labels: int) -> tuple[int, ...]:
 
 
 class Vector(types.Type):
-    """numba's name for <width x float>; lives in registers, cannot leave compiled code."""
+    """numba's type for <width x float>. It lives in registers and cannot leave compiled code."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -63,7 +63,7 @@ def vector_type(width: int) -> Any:
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """numba's intrinsic, with a type that the type checker can see through."""
+    """numba's intrinsic, typed for the type checker."""
     made: Callable[..., Any] = numba_intrinsic(function)
     return made
 
@@ -76,7 +76,7 @@ def call(builder: Any, name: str, result: Any, *arguments: Any, fastmath: tuple[
 
 
 def splat(builder: Any, value: Any, width: int) -> Any:
-    """Emit a vector whose lanes all are `value`."""
+    """Emit a vector with all lanes equal to `value`."""
     empty = ir.Constant(vector_type(width), ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(INT32, 0))
     return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, width), [0] * width))
@@ -88,7 +88,7 @@ def constant(value: float, width: int) -> Any:
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    """Emit the address of a flat position of a contiguous array, or of what is at an address."""
+    """Emit the address of a flat position in a contiguous array, or relative to an address."""
     data = array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [offset])
 
@@ -131,16 +131,15 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, array: Any, offset: Any) -> Any:
-    """prefetch(array, offset): have the cache line of an element fetched; it may lie beyond the array's end."""
+    """prefetch(array, offset): fetch the cache line of an element, which may lie beyond the array's end."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
         place = builder.bitcast(place, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [place.type, INT32, INT32, INT32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
-        builder.call(
-            function, [place, *(ir.Constant(INT32, number) for number in (0, 3, 1))]
-        )  # to read, all levels, data
+        # 0: to read, 3: all cache levels, 1: data
+        builder.call(function, [place, *(ir.Constant(INT32, number) for number in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), emit
@@ -148,7 +147,7 @@ def prefetch(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def scalar(typing: Any, array: Any, offset: Any) -> Any:
-    """scalar(array, offset): one element, without the test for negative indices."""
+    """scalar(array, offset): one element, without the check for negative indices."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1]))
@@ -158,7 +157,7 @@ def scalar(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def put(typing: Any, array: Any, offset: Any, value: Any) -> Any:
-    """put(array, offset, value): set one element, without the test for negative indices."""
+    """put(array, offset, value): set one element, without the check for negative indices."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], address(context, builder, signature.args[0], arguments[0], arguments[1]))
@@ -180,7 +179,7 @@ def broadcast(typing: Any, value: Any, lanes: Any) -> Any:
 
 @intrinsic
 def scaled_add(typing: Any, factor: Any, vector: Any, total: Any) -> Any:
-    """scaled_add(factor, vector, total): factor * vector + total, in one rounding where the processor can."""
+    """scaled_add(factor, vector, total): factor * vector + total, in one rounding if the processor can."""
     width = vector.width
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -213,7 +212,7 @@ def add(typing: Any, left: Any, right: Any) -> Any:
 
 @intrinsic
 def fenced(typing: Any, vector: Any, fence: Any) -> Any:
-    """fenced(vector, fence): the vector where the fence is 0, elsewhere the fence, whatever (NaN even) the vector has there."""
+    """fenced(vector, fence): the vector where the fence is 0, else the fence, even where the vector is NaN."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         inside = builder.fcmp_ordered("==", arguments[1], constant(0.0, vector.width))
@@ -234,7 +233,7 @@ def multiply(typing: Any, left: Any, right: Any) -> Any:
 
 @intrinsic
 def exponential(typing: Any, vector: Any, subtracted: Any) -> Any:
-    """exponential(vector, subtracted): e^(vector - subtracted); exact zeros below e^-60, 2^127 and more above e^88."""
+    """exponential(vector, subtracted): e^(vector - subtracted); exactly 0 below e^-60, at least 2^127 above e^88."""
     width = vector.width
     integers = ir.VectorType(INT32, width)
 
@@ -258,7 +257,7 @@ def exponential(typing: Any, vector: Any, subtracted: Any) -> Any:
 
 
 def halves(builder: Any, vector: Any, width: int, operation: Callable[[Any, Any], Any], neutral: float) -> Any:
-    """Emit the reduction of all lanes by halving: the order of the sum is fixed, the same on every machine."""
+    """Emit the reduction of all lanes by halving; the order of the sum is fixed, and the same on every machine."""
     size = 1 << (width - 1).bit_length()
     if size != width:
         indices = [*range(width), *[width] * (size - width)]
@@ -298,7 +297,7 @@ def sum_of_lanes(typing: Any, vector: Any) -> Any:
 
 @intrinsic
 def sums_of_rows(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
-    """sums_of_rows(array, offset, lanes): sums of the lanes of min(W, 16) vectors that follow each other, as one vector.
+    """sums_of_rows(array, offset, lanes): the lane sums of min(W, 16) consecutive vectors, as one vector.
 
     Vectors are added in pairs while they are halved, so that all lanes work: a third of the steps of sum_of_lanes.
     """

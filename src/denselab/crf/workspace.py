@@ -1,7 +1,7 @@
 """Large arrays that one picture leaves for the next.
 
-Fresh memory comes from the kernel in pages that are cleared when they are first touched, which is a tenth of a whole call at
-360x480. What an inference no longer needs is therefore kept, up to KEPT_BYTES in a process, and handed to the next.
+Fresh memory comes from the kernel in pages that are cleared when first touched, which takes a tenth of a whole call at
+360x480. So arrays that an inference no longer needs are kept, up to KEPT_BYTES per process, and reused by the next.
 """
 
 import threading
@@ -15,11 +15,13 @@ KEPT_BYTES = 192 * 2**20  # a picture of 720x960 with 21 labels needs 150 MiB
 CACHE_LINE = 64
 _lock = threading.Lock()
 _kept: list[NDArray[np.uint8]] = []
-_returned: deque[list[NDArray[np.uint8]]] = deque()  # by owners that ended; not yet among the kept
+_returned: deque[list[NDArray[np.uint8]]] = deque()  # by owners that are gone; not yet in _kept
 
 
 class Workspace:
-    """Arrays for as long as their owner lives. They begin at a cache line: 16 floats lie in one, not in two."""
+    """Arrays that live as long as their owner. They start at a cache line, so that 16 floats lie in one line, not in
+    two.
+    """
 
     def __init__(self, owner: object) -> None:
         self._blocks: list[NDArray[np.uint8]] = []
@@ -51,7 +53,9 @@ def _kept_block(size: int) -> NDArray[np.uint8]:
 
 
 def _keep(blocks: list[NDArray[np.uint8]]) -> None:
-    """Take blocks back. The garbage collector may call this while this very thread holds the lock: then they wait."""
+    """Take blocks back. If the garbage collector calls this while the same thread holds the lock, they wait in
+    _returned.
+    """
     _returned.append(blocks)
     if _lock.acquire(blocking=False):
         try:
@@ -61,7 +65,7 @@ def _keep(blocks: list[NDArray[np.uint8]]) -> None:
 
 
 def _settle() -> None:
-    """Put what came back among the kept, the latest first; what goes beyond KEPT_BYTES is freed, the oldest first."""
+    """Move returned blocks into _kept, the latest first, and free the oldest beyond KEPT_BYTES."""
     while _returned:
         _kept[:0] = _returned.popleft()
     total = 0

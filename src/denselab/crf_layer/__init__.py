@@ -1,1 +1,1 @@
-"""The dense CRF as a layer of torch that learns with the network before it (CRF-RNN)."""
+"""The dense CRF as a torch layer that is trained together with the network before it (CRF-RNN)."""

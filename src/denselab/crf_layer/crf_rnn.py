@@ -1,16 +1,18 @@
-"""The dense CRF as a layer that learns: mean field as a recurrent network.
+"""The dense CRF as a trainable layer: mean field as a recurrent network.
 
-Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 4 (one
-iteration: softmax, message passing, weighting, compatibility, adding the unary). Learnt are the weight of each class in each
-kernel (the diagonal of the release's matrices) and the compatibility, which need not be symmetric; the kernels' deviations
-stay as they are. Gradients reach the logits and these, not the picture.
+Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 4
+(one
+iteration: softmax, message passing, weighting, compatibility, adding the unary). The layer learns the weight of each
+class in each kernel (the diagonal of the release's matrices) and the compatibility, which need not be symmetric; the
+kernels' deviations are fixed. Gradients reach the logits and these parameters, not the picture.
 
-Defaults are those of the release (torrvision/crfasrnn): deviations, division by the filtered ones ("after"); 5 iterations in
-training and 10 in use, as in the paper: more in training let gradients vanish, and take longer.
-Deviations from the release: both weights begin at 1, not at 5 (bilateral) and 3 (measured in with_crf.py); the spatial
-kernel is filtered exactly, not by a lattice; the compatibility starts as the paper's Potts model, 1 - I, where the release
-has -I, which is the same to a softmax. The arithmetic is that of denselab.crf, without its clip of probabilities: filters
-include a pixel's message to itself.
+Defaults are those of the release (torrvision/crfasrnn): deviations, division by the filtered ones ("after"), and as in
+the paper 5 iterations in training and 10 in use, because more in training let gradients vanish and take longer.
+
+Deviations from the release: both weights start at 1, not at 5 (bilateral) and 3 (measured in with_crf.py); the spatial
+kernel is filtered exactly, not by a lattice; the compatibility starts as the paper's Potts model, 1 - I, where the
+release has -I, which a softmax cannot tell apart. The arithmetic is that of denselab.crf, without its clipping of
+probabilities: filters include a pixel's message to itself.
 """
 
 import math
@@ -35,12 +37,14 @@ EXACT_PIXELS = 256
 
 @dataclass(frozen=True)
 class CRFSettings(Parameters):
-    """What a CRFRNN does not learn, and where what it learns begins: the CRF's parameters, and what learning adds.
+    """The fixed settings of a CRFRNN and its initial weights: the CRF's parameters, plus those for learning.
 
-    theta_alpha, theta_gamma: pixels of the picture that the network sees
-    w1, w2: first weight of each class in the bilateral and the spatial kernel; any number, since they are learnt
+    theta_alpha, theta_gamma: in pixels of the picture that the network sees
+    theta_beta: in colour values of 0..255
+    w1, w2: initial weight of each class in the bilateral and the spatial kernel; any number, since they are learnt
     iterations: in training
-    test_iterations: otherwise
+    normalization: of the filters, see denselab.crf_layer.gaussian_filter
+    test_iterations: outside training
     """
 
     theta_alpha: float = 160.0
@@ -60,10 +64,13 @@ class CRFSettings(Parameters):
 
 
 class CRFRNN(nn.Module):
-    """Refines logits by a picture. Learnt: spatial_weights, bilateral_weights (K,), compatibility (K, K).
+    """Refines logits by a picture. Learns spatial_weights and bilateral_weights (K,) and compatibility (K, K).
 
-    compatibility[l, m]: the energy that label l has from pixels likely of label m; positive penalises the pair. method:
-    how the bilateral kernel is filtered: "lattice" (fast, approximate), "exact" (O(N^2)), "auto" by the number of pixels.
+    compatibility[l, m] is the energy that label l receives from pixels likely to have label m; a positive value
+    penalises the pair.
+
+    method: how the bilateral kernel is filtered: "lattice" (fast, approximate), "exact" (O(N^2)), or "auto", which
+        chooses by the number of pixels
     """
 
     def __init__(self, num_classes: int, settings: CRFSettings | None = None, method: Method = "auto") -> None:
@@ -76,17 +83,20 @@ class CRFRNN(nn.Module):
 
     @property
     def maps_kept(self) -> int:
-        """How many maps as large as the logits a training step keeps: the result, and each iteration's marginals, their two
-        filtered forms and the message."""
+        """How many logit-sized maps a training step keeps.
+
+        They are the result, and for each iteration the marginals, their two filtered forms and the message.
+        """
         return 1 + 4 * self.settings.iterations
 
     def forward(self, logits: Tensor, images: Tensor) -> Tensor:
-        """(B, K, H, W) log-marginals, float32, or float64 where the logits are.
+        """(B, K, H, W) log-marginals, float32, or float64 for float64 logits.
 
-        logits: (B, K, H, W), any float. images: (B, 3, H, W) RGB, 0..255.
+        logits: (B, K, H, W), any float
+        images: (B, 3, H, W) RGB, 0..255
         """
         _check(logits, images, self.compatibility.shape[0])
-        if logits.is_meta:  # a lattice depends on the picture: on the device of shapes there is nothing to build
+        if logits.is_meta:  # a lattice depends on the picture's values, which the meta device does not have
             return logits.log_softmax(1)
         with torch.autocast(logits.device.type, enabled=False):
             wide = (logits if logits.dtype == torch.float64 else logits.float()).contiguous()

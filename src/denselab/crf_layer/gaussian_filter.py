@@ -1,8 +1,9 @@
-"""Exact Gaussian filters of pictures, differentiable, on any device: separable in position, by brute force in any features.
+"""Exact Gaussian filters of pictures, differentiable, on any device: separable in position, by brute force in features.
 
-A filter is symmetric and linear, includes a pixel's own value, and knows nothing beyond the border. Normalisations are
-those of denselab.crf: with K the kernel and K1 what it makes of ones, "symmetric" is K1^-1/2 K K1^-1/2, "before" K K1^-1,
-"after" K1^-1 K, and "none" K times the constant of a permutohedral lattice, which the weights of papers were chosen with.
+A filter is symmetric and linear, includes a pixel's own value, and sees nothing beyond the border. Normalisations are
+those of denselab.crf. With K the kernel and K1 its result on ones, "symmetric" is K1^-1/2 K K1^-1/2, "before" is K
+K1^-1, "after" is K1^-1 K, and "none" is K times the constant of a permutohedral lattice, for which papers chose their
+weights.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,12 @@ from torch import Tensor
 from denselab.types import FilterNormalization
 
 Filter = Callable[[Tensor], Tensor]
-TINY = 1e-20  # as the dense CRF libraries add to K1
+TINY = 1e-20  # added to K1, as in the dense CRF libraries
 BLOCK_ENTRIES = 2**23  # of the kernel at a time: 32 MiB in float32
 
 
 def factors(total: Tensor, normalization: FilterNormalization) -> tuple[Tensor, Tensor]:
-    """What values are multiplied by before and after filtering; total: the filtered ones, of any shape."""
+    """The factors that values are multiplied by before and after filtering; total: the filtered ones, of any shape."""
     one, inverse = torch.ones_like(total), 1 / (total + TINY)
     return {
         "symmetric": (inverse.sqrt(), inverse.sqrt()),
@@ -30,7 +31,7 @@ def factors(total: Tensor, normalization: FilterNormalization) -> tuple[Tensor, 
 
 
 def normalised(plain: Filter, like: Tensor, normalization: FilterNormalization) -> Filter:
-    """The filter of (N, C) with its normalisation; like: (N, C), what it will filter."""
+    """The filter of (N, C) with its normalisation; like: (N, C), an example of what it will filter."""
     if normalization == "none":
         return plain
     with torch.no_grad():
@@ -49,10 +50,13 @@ def axis_matrix(length: int, sigma: float, normalization: FilterNormalization, l
 def spatial_filter(
     size: tuple[int, int], sigma: float, normalization: FilterNormalization, constant: float, like: Tensor
 ) -> Filter:
-    """The Gaussian of positions, (B, C, H, W) to (B, C, H, W): a matrix product along each axis. sigma: pixels.
+    """The Gaussian of positions, (B, C, H, W) to (B, C, H, W): a matrix product along each axis.
 
-    constant: the factor of "none". Not truncated: at 192x256 and 12 classes the products take one thread 9 ms, a depthwise
-    convolution with the 25 weights within 4 sigma of 3 takes 12.
+    It is not truncated: at 192x256 and 12 classes the products take one thread 9 ms, while a depthwise convolution with
+    the 25 weights within 4 sigma of 3 takes 12 ms.
+
+    sigma: in pixels
+    constant: the factor of "none"
     """
     rows, columns = (axis_matrix(length, sigma, normalization, like) for length in size)
     if normalization == "none":
@@ -61,11 +65,11 @@ def spatial_filter(
 
 
 class ExactFilter(torch.autograd.Function):
-    """K values with K_ij = exp(-|f_i - f_j|^2 / 2), (B, N, C) and (B, N, d) to (B, N, C); K is never held whole, nor kept."""
+    """K values with K_ij = exp(-|f_i - f_j|^2 / 2), (B, N, C) and (B, N, d) to (B, N, C); K is never stored whole."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, features: Tensor) -> Tensor:
-        """In blocks of rows; O(N^2)."""
+        """Filter in blocks of rows; O(N^2)."""
         ctx.features = features
         out = torch.empty_like(values)
         rows = max(1, BLOCK_ENTRIES // (values.shape[0] * values.shape[1]))
@@ -78,7 +82,7 @@ class ExactFilter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """The kernel is symmetric: the gradient is filtered as the values were. Features have none."""
+        """Filter the gradient like the values, since the kernel is symmetric. Features get no gradient."""
         return ExactFilter.apply(gradients[0].contiguous(), ctx.features), None
 
 

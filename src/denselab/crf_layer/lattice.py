@@ -1,13 +1,14 @@
-"""Gaussian filtering of points with d features in O(N d), differentiable, on any device: the permutohedral lattice in torch.
+"""Gaussian filtering of points with d features in O(N d), differentiable, on any device: the permutohedral lattice.
 
-Adams, Baek, Davis: "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010, with the constants of
-P. Krähenbühl's dense CRF library, as in denselab.crf (numba, inference only). Points are lifted into the hyperplane of d + 1
-coordinates that sum to zero; each splats its value onto the d + 1 vertices of the simplex around it; vertices are blurred with
-(1/2, 1, 1/2) along d + 1 directions; each point slices its value back, times 1 / (1 + 2^-d).
+Adams, Baek, Davis: "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010, with the
+constants of P. Krähenbühl's dense CRF library, as in denselab.crf (numba, inference only). Points are lifted into the
+hyperplane of d + 1 coordinates that sum to zero. Each splats its value onto the d + 1 vertices of the simplex around
+it; vertices are blurred with (1/2, 1, 1/2) along d + 1 directions; each point slices its value back, times 1 / (1 +
+2^-d).
 
-No hash table: vertices are found by one sort of integer keys and neighbours by bisection, which torch does on every device.
-Splat, blur and slice all gather (embedding_bag), so the result does not depend on the order of threads; at 192x256 pixels
-and 12 classes one thread splats in 2 ms where index_add takes 13.
+There is no hash table: vertices are found by one sort of integer keys and neighbours by bisection, which torch supports
+on every device. Splat, blur and slice are all gathers (embedding_bag), so the result does not depend on the order of
+threads; at 192x256 pixels and 12 classes one thread splats in 2 ms, where index_add takes 13 ms.
 """
 
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ LARGEST_KEY = 2**62
 
 @dataclass(frozen=True)
 class Lattice:
-    """The lattice of N points with M vertices. Vertex M stands for those that do not exist: its value is 0.
+    """The lattice of N points with M vertices. Index M stands for vertices that do not exist; its value is 0.
 
-    corners: (N, d + 1) int64, the vertices around each point; weights: (N, d + 1), barycentric. points, shares: the same
-    entries ordered by vertex, (N (d + 1),); starts: (M + 1,), where each vertex's begin. neighbours: (d + 1, M + 1, 3), each
-    vertex with its two neighbours along a direction; taps: (M + 1, 3), 1, 1/2, 1/2.
+    corners: (N, d + 1) int64, the vertices around each point
+    weights: (N, d + 1), barycentric
+    points, shares: (N (d + 1),), the point and weight of the same entries, ordered by vertex
+    starts: (M + 1,), where each vertex's entries begin
+    neighbours: (d + 1, M + 1, 3), each vertex with its two neighbours along a direction
+    taps: (M + 1, 3), 1, 1/2, 1/2
     """
 
     corners: Tensor
@@ -41,19 +45,19 @@ class Lattice:
 
     @property
     def dimensions(self) -> int:
-        """d."""
+        """The number of features, d."""
         return self.corners.shape[1] - 1
 
     @property
     def vertices(self) -> int:
-        """M."""
+        """The number of vertices, M."""
         return self.starts.shape[0] - 1
 
 
 def build_lattice(features: Tensor) -> Lattice:
-    """The lattice of points (B, N, d), divided by their deviations; those of different pictures b never meet.
+    """Build the lattice of points (B, N, d), already divided by their deviations; pictures never share vertices.
 
-    It has B N points, in order. Raises ConfigError where features reach too many deviations for 63-bit keys.
+    It has B N points, in order. Raises ConfigError if features span too many deviations for 63-bit keys.
     """
     with torch.no_grad():
         batch, number, d = features.shape
@@ -69,7 +73,7 @@ def build_lattice(features: Tensor) -> Lattice:
 
 
 class LatticeFilter(torch.autograd.Function):
-    """The filter without normalisation, (N, C) to (N, C); its gradient is the filter with its directions reversed."""
+    """The filter without normalisation, (N, C) to (N, C); its gradient is the filter with the directions reversed."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice, reverse: bool) -> Tensor:
@@ -79,12 +83,12 @@ class LatticeFilter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """To the values alone: features have no gradient."""
+        """Pass the gradient to the values only; features get none."""
         return LatticeFilter.apply(gradients[0].contiguous(), ctx.lattice, not ctx.reverse), None, None
 
 
 def lattice_filter(values: Tensor, lattice: Lattice) -> Tensor:
-    """About K values, K_ij = c exp(-|f_i - f_j|^2 / 2), j = i included; (N, C). c: permutohedral.lattice_constant(d)."""
+    """About K values, K_ij = c exp(-|f_i - f_j|^2 / 2), j = i included; (N, C), c permutohedral.lattice_constant(d)."""
     filtered: Tensor = LatticeFilter.apply(values.contiguous(), lattice, False)
     return filtered
 
@@ -110,8 +114,8 @@ def _lifted(features: Tensor) -> Tensor:
 def _simplex(lifted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The simplex around each point: nearest point of remainder 0, coordinates by rank, barycentric weights.
 
-    All (N, d + 1); the first two int64. The vertex of remainder r adds r to the nearest point's coordinates, less d + 1 for
-    the r coordinates of the last ranks; weight r is its own.
+    All are (N, d + 1); the first two int64. The vertex of remainder r adds r to the nearest point's coordinates, minus
+    d + 1 for the r coordinates with the last ranks; weight r belongs to it.
     """
     corners = lifted.shape[1]
     nearest = (lifted / corners).round()
@@ -130,7 +134,7 @@ def _simplex(lifted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _units(remainder: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """(d + 2,): what a step along each coordinate adds to a key, 0 for the last, then the picture's; (d,): their least values.
+    """Key steps (d + 2,): of each coordinate, 0 for the last, then of the picture; and their least values (d,).
 
     Vertices around a point reach d beyond its remainder-0 point, and their neighbours another d.
     """
@@ -174,6 +178,6 @@ def _joined(codes: Tensor, fractions: Tensor, units: Tensor) -> Lattice:
 
 
 def _find(keys: Tensor, wanted: Tensor) -> Tensor:
-    """Where each wanted key stands among the ascending keys; their number where it does not."""
+    """The position of each wanted key among the ascending keys; the number of keys if it is not there."""
     place = torch.searchsorted(keys, wanted).clamp(max=keys.shape[0] - 1)
     return torch.where(keys[place] == wanted, place, keys.shape[0])

@@ -1,15 +1,16 @@
-"""Any network with a CRF-RNN layer behind it, trained as one.
+"""Any network followed by a CRF-RNN layer, trained as one.
 
-Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 5: the CRF
-stands behind FCN-8s at the picture's size, and the loss is that of its output alone. The authors train FCN-8s first and then
-the whole at a low learning rate; here `denselab train DATA --init MODEL --crf-layer` does the second.
+Paper: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, arXiv 1502.03240, section 5:
+the CRF follows FCN-8s at the picture's size, and the loss is that of its output alone. The authors train FCN-8s first
+and then the whole at a low learning rate; here `denselab train DATA --init MODEL --crf-layer` does the second step.
 
-Measured on synthetic scenes (96x128, 60 pictures, a small MobileNetV3 from scratch, one core; mIoU on 16 others): 8 epochs
-without a CRF 0.398, with one from the start 0.488; 8 more from the 0.398 without a CRF 0.426, with one 0.501. With the
-release's first weights, 5 and 3, instead of 1 and 1: 0.360 from the start (0.296 where the CRF learns at the network's rate and
-not ten times that), since it smooths what is not yet worth smoothing, and 0.537 after. These scenes
-have even colours, which a CRF likes. On CamVid at 96x128 (the same network, 3 epochs, then 2 more) it was 0.276 without a CRF,
-0.282 with one, 0.285 with deviations 40, 8 and 1: within what a seed changes. One seed each.
+Measured on synthetic scenes (96x128, 60 pictures, a small MobileNetV3 from scratch, one core; mIoU on 16 others): 8
+epochs without a CRF 0.398, with one from the start 0.488; 8 more epochs after the 0.398 without a CRF 0.426, with one
+0.501. With the release's initial weights, 5 and 3, instead of 1 and 1: 0.360 from the start (0.296 if the CRF learns at
+the network's rate instead of ten times that), since it smooths what is not yet worth smoothing, and 0.537 afterwards.
+These scenes have even colours, which favour a CRF. On CamVid at 96x128 (the same network, 3 epochs, then 2 more) it was
+0.276 without a CRF, 0.282 with one, 0.285 with deviations 40, 8 and 1: within the variation between seeds. One seed
+each.
 """
 
 import torch
@@ -20,13 +21,14 @@ from denselab.encoders.stages import Stages, below
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
 
-NETWORK, CRF = "network.", "crf."  # how the names of the network's and of the layer's parameters begin
+NETWORK, CRF = "network.", "crf."  # prefixes of the network's and of the layer's parameter names
 
 
 class WithCRF(SegmentationModel):
-    """`network` followed by `crf`. mean, std: buffers (3,), what the pictures were normalised with, RGB of 0..1.
+    """`network` followed by `crf`. The output of auxiliary heads is not refined.
 
-    They are stored with the weights, because the CRF compares colours in 0..255. What auxiliary heads give is not refined.
+    mean, std: buffers (3,), the normalisation of the pictures, RGB in 0..1; stored with the weights, because the CRF
+        compares colours in 0..255
     """
 
     mean: Tensor
@@ -40,20 +42,20 @@ class WithCRF(SegmentationModel):
         self.register_buffer("std", torch.ones(3))
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W) log-marginals: a CRF works at the picture's size. images: (B, 3, H, W)."""
+        """(B, K, H, W) log-marginals, since a CRF works at the picture's size. images: (B, 3, H, W)."""
         return self.refined(self.network(images), images)
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        """They have that size already."""
+        """Return `coarse` unchanged, since it already has that size."""
         return coarse
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The refined logits, then the auxiliary heads' as they are."""
+        """The refined logits, then those of the auxiliary heads unchanged."""
         main, *auxiliary = self.network.train_logits(images)
         return (self.refined(main, images), *auxiliary)
 
     def refined(self, logits: Tensor, images: Tensor) -> Tensor:
-        """(B, K, H, W) log-marginals of full-size logits and the normalised pictures."""
+        """(B, K, H, W) log-marginals from full-size logits and the normalised pictures."""
         if images.shape[1] != 3:
             raise ConfigError(f"the CRF compares RGB colours, but these pictures have {images.shape[1]} channels")
         mean, std = (value.view(3, 1, 1) for value in (self.mean, self.std))
@@ -62,12 +64,12 @@ class WithCRF(SegmentationModel):
         return refined.to(images.dtype)
 
     def landmarks(self) -> dict[str, str]:
-        """The network's, and the CRF's output."""
+        """The network's landmarks and the CRF's output."""
         own = {NETWORK + path: caption for path, caption in self.network.landmarks().items()}
         return {**own, "crf": "log-marginals after mean field"}
 
     def pretrained_stages(self) -> Stages:
-        """The network's."""
+        """The network's stages."""
         return below(NETWORK.removesuffix("."), self.network.pretrained_stages())
 
     @property
@@ -75,11 +77,11 @@ class WithCRF(SegmentationModel):
         return self.network.norm_is_frozen
 
     def freeze_norm(self) -> None:
-        """The network's."""
+        """Freeze the network's batch normalisation."""
         self.network.freeze_norm()
 
     def set_normalisation(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
-        """Say what pictures will be normalised with."""
+        """Set the mean and deviation that pictures will be normalised with."""
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 

@@ -120,9 +120,10 @@ class Dataset:
 def open_dataset(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
     """Open a data set.
 
-    path: a folder in any known layout, a data.yaml, or "synthetic" / "synthetic:N" (N train scenes, drawn when needed).
-    val_fraction: share of the pictures for val, 0..1, where the data set gives no split.
-    seed: of that split.
+    path: a folder in any known layout, a data.yaml, or "synthetic" / "synthetic:N" (N train scenes, drawn when needed)
+    val_fraction: share of the pictures for val, 0..1, where the data set gives no split
+    seed: of that split
+
     Raises DataError where the layout is unknown, ambiguous (the message gives both choices as lines for data.yaml), or
     unusable, with the remedy.
     """

@@ -1,10 +1,11 @@
-"""AlexNet as Caffe distributes it (CaffeNet), with the maps after its pools; the trunk of FCN-AlexNet.
+"""AlexNet as Caffe distributes it (CaffeNet), returning the maps after its pools; the trunk of FCN-AlexNet.
 
-Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
-Layers of the FCN release (voc-fcn-alexnet: net.py), which are CaffeNet's: one GPU's column widths with groups of 2, and
-the pool before the local response normalisation, where the paper has it after. torchvision's and timm's AlexNets are other
-networks ("One weird trick", 2014: 64 channels, no groups); their weights do not fit.
-Its classifier is VGG-16's with a 6x6 fc6: VGG16Classifier(in_channels=256, kernel=6).
+Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012. The
+layers follow the FCN release (voc-fcn-alexnet: net.py), which uses CaffeNet's: one GPU's column widths with groups of
+2, and the pool before the local response normalisation, where the paper has it after. torchvision's and timm's AlexNets
+are different networks ("One weird trick", 2014: 64 channels, no groups); their weights do not fit.
+
+The classifier is VGG-16's with a 6x6 fc6: VGG16Classifier(in_channels=256, kernel=6).
 """
 
 from torch import Tensor, nn
@@ -23,10 +24,10 @@ FC6_KERNEL = 6
 
 
 class AlexNet(nn.Module):
-    """conv1 ... conv5 with ReLU, pools rounded up, norm1 and norm2 over 5 channels.
+    """conv1 ... conv5 with ReLU, pools rounded up, norm1 and norm2 over 5 channels. Starts with He initialisation.
 
-    first_pad: padding of conv1; 100 in the reference net. channels: thinner ones for tests, even for the groups.
-    From scratch it starts with He initialisation.
+    first_pad: padding of conv1; 100 in the reference net
+    channels: output channels, even because of the groups; tests use fewer
     """
 
     def __init__(self, in_channels: int = 3, first_pad: int = 100, channels: tuple[int, ...] = CHANNELS) -> None:
@@ -70,7 +71,7 @@ class AlexNet(nn.Module):
         return {s: Tap(f"pool{i}", f"pool{i}", self.channels[i - 1], self.grid(i)) for s, i in pools.items()}
 
     def weight_stages(self) -> Stages:
-        """conv1, conv2, and conv3 to conv5, which share a pool."""
+        """conv1; conv2; and conv3 to conv5, which share a pool."""
         return stages_ending_with(self, [f"pool{i}" for i in POOLED])
 
     def _pad(self, i: int) -> int:

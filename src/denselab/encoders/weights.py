@@ -1,4 +1,4 @@
-"""Pretrained weights of an encoder as named tensors, read so that no code can run."""
+"""Pretrained weights of an encoder as named tensors, read without executing code."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from denselab.tensors import read_torch_file, unpack_tensors
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Tensors in timm's names (of VGG and ResNet in torchvision's too), and the file that they came from."""
+    """Tensors in timm's names (for VGG and ResNet also in torchvision's), and where they came from."""
 
     tensors: Mapping[str, Tensor] = field(repr=False)
     origin: Origin
@@ -26,10 +26,11 @@ class Weights:
 
 
 def read_weights(path: Path, source: str | None = None) -> Weights:
-    """A safetensors file, or else a bare state dict as torch.save wrote it, by torch's restricted reader.
+    """Read a safetensors file, or a bare state dict as torch.save writes it, with torch's restricted reader.
 
-    source: what to call it in words; None: "file" and the path.
-    Raises CheckpointError that names the file: missing, damaged, unsafe, or no state dict.
+    source: what to call it in messages; None for "file" and the path
+
+    Raises CheckpointError naming the file if it is missing, damaged, unsafe or not a state dict.
     """
     source = source or f"file {path}"
     try:
@@ -46,7 +47,7 @@ def read_weights(path: Path, source: str | None = None) -> Weights:
 
 
 def is_state_dict(value: Any) -> bool:
-    """Whether it maps names to tensors, and nothing else."""
+    """Whether `value` maps names to tensors and holds nothing else."""
     return (
         isinstance(value, Mapping)
         and len(value) > 0

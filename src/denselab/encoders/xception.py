@@ -1,26 +1,33 @@
 """Modified aligned Xception-41, -65 and -71, as released with DeepLab v3+.
 
-Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution", 2018, arXiv 1802.02611, section 3.2 and figure 4, after
-Chollet, "Xception", arXiv 1610.02357, and Dai et al., "Deformable Convolutional Networks", arXiv 1703.06211 (aligned).
-Details from the release (tensorflow/models, research/deeplab/core/xception.py). A unit is three separable 3x3 convolutions
-beside a shortcut; its stride sits in the third and in the shortcut.
+Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution", 2018, arXiv 1802.02611, section 3.2 and figure
+4, after Chollet, "Xception", arXiv 1610.02357, and Dai et al., "Deformable Convolutional Networks", arXiv 1703.06211
+(aligned). Details from the release (tensorflow/models, research/deeplab/core/xception.py). A unit is three separable
+3x3 convolutions beside a shortcut; its stride sits in the third and in the shortcut.
 
-As released, where the paper or custom has it otherwise:
-- ReLU stands before each separable convolution, and nothing between its depthwise and its pointwise part (the paper says
-  normalisation and ReLU after every depthwise one); only the last unit (exit_flow.block2) has ReLU after both parts instead.
-- The shortcut is a 1x1 convolution with normalisation and no ReLU, of the input before its ReLU.
-- Borders are padded alike on both sides ("fixed padding"), so cell i lies on pixel stride * i. Normalisation has eps 1e-3.
-- Once the output stride is reached, a unit keeps stride 1 and the rate so far; the units after it get the rate times the stride
-  that it lost. The same weights serve every output stride, and give the same numbers on the cells that two grids share.
-- Weights start from a truncated normal of 0.09 (the release's), cut at two standard deviations as TensorFlow does; each is
-  followed by normalisation, so the network trains from scratch.
-Unverified: Xception-71 here has the units of the release's source, but no parameter count was published to compare with.
-Deviation: torch's momentum 0.1 for the running statistics; 0.0003 as released needs the authors' 30,000 steps at batch 16.
+As released, where the paper or common practice differs:
+- ReLU comes before each separable convolution, with nothing between its depthwise and pointwise parts (the paper says
+  normalisation and ReLU after every depthwise one). Only the last unit (exit_flow.block2) has ReLU after both parts
+  instead.
+- The shortcut is a 1x1 convolution with normalisation and no ReLU, applied to the input before its ReLU.
+- Borders are padded equally on both sides ("fixed padding"), so cell i lies on pixel stride * i. Normalisation has eps
+  1e-3.
+- Once the output stride is reached, a unit keeps stride 1 and the rate so far; the units after it get the rate times
+  the stride it lost. The same weights serve every output stride, and give the same numbers on cells that two grids
+  share.
+- Weights start from a truncated normal of 0.09 (the release's), cut at two standard deviations as in TensorFlow; each
+  is followed by normalisation, so the network trains from scratch.
 
-TensorFlow's names map by rule: take the scope's name off, `xception_module/` out, "." for "/"; then weights and
+Unverified: Xception-71 here has the units of the release's source, but no published parameter count confirms it.
+
+Deviation: running statistics use torch's momentum of 0.1; the released 0.0003 needs the authors' 30,000 steps at batch
+16.
+
+TensorFlow's names map by rule: remove the scope's name and `xception_module/`, replace "/" by "."; then weights and
 depthwise_weights are `conv.weight`, BatchNorm/{gamma,beta,moving_mean,moving_variance} are
-`norm.{weight,bias,running_mean,running_var}`. xception_65/entry_flow/block1/unit_1/xception_module/separable_conv1_depthwise/
-depthwise_weights is entry_flow.block1.unit_1.separable_conv1_depthwise.conv.weight.
+`norm.{weight,bias,running_mean,running_var}`.
+xception_65/entry_flow/block1/unit_1/xception_module/separable_conv1_depthwise/depthwise_weights is
+entry_flow.block1.unit_1.separable_conv1_depthwise.conv.weight.
 """
 
 from dataclasses import dataclass
@@ -43,7 +50,7 @@ Shortcut = Literal["conv", "sum", "none"]
 
 @dataclass(frozen=True)
 class Block:
-    """A row of the table: `units` alike, each with these three channels, a shortcut, and a stride."""
+    """A row of the table: identical `units`, each with these three channels, a shortcut and a stride."""
 
     channels: tuple[int, int, int]
     shortcut: Shortcut
@@ -76,7 +83,7 @@ LAST = "exit_flow.block2"
 class XceptionUnit(nn.Module):
     """separable_conv1..3 (a depthwise and a pointwise module each) and the shortcut; (B, C, h, w) to (B, C', h', w').
 
-    relu_inside: ReLU after both parts of each separable convolution instead of before it.
+    relu_inside: ReLU after both parts of each separable convolution instead of before it
     """
 
     def __init__(
@@ -116,7 +123,7 @@ class XceptionUnit(nn.Module):
         return self.low_and_out(x)[1]
 
     def low_and_out(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The second separable convolution's map, after its normalisation (no ReLU follows it there), and the unit's."""
+        """The second separable convolution's normalised map (no ReLU follows it there), and the unit's output."""
         first = self._separable(1, x)
         second = self._separable(2, first)
         out = self._separable(3, second)
@@ -128,16 +135,18 @@ class XceptionUnit(nn.Module):
 
     def _separable(self, i: int, x: Tensor) -> Tensor:
         if not self.relu_inside:
-            x = F.relu(x)  # not in place: shortcut and low-level features need it as it was
+            x = F.relu(x)  # not in place: shortcut and low-level features need the original
         depthwise = self.get_submodule(f"separable_conv{i}_depthwise")(x)
         out: Tensor = self.get_submodule(f"separable_conv{i}_pointwise")(depthwise)
         return out
 
 
 class Xception(nn.Module):
-    """The trunk of DeepLab v3+: (B, in_channels, H, W) to low-level features of stride 4 and 2048 channels at output_stride.
+    """The trunk of DeepLab v3+: (B, in_channels, H, W) to its maps, the last with 2048 channels at output_stride.
 
-    layers: 41, 65 or 71. output_stride: 8, 16 or 32. thin: all channels are divided by it, for tests.
+    layers: 41, 65 or 71
+    output_stride: 8, 16 or 32
+    thin: divides all channels, for tests
     """
 
     last = LAST
@@ -189,7 +198,7 @@ class Xception(nn.Module):
         return maps
 
     def low_and_last(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """DeepLab v3+'s two: separable_conv2_pointwise of the last block that begins at stride 4, before ReLU, and the end."""
+        """DeepLab v3+'s two maps: the last stride-4 block's separable_conv2_pointwise before ReLU, and the last map."""
         x = self._stem(images)
         low = x
         for name in self.blocks:
@@ -201,7 +210,7 @@ class Xception(nn.Module):
         return low, x
 
     def weight_stages(self) -> Stages:
-        """The stem, then the blocks; the middle flow is one."""
+        """The stem, then the blocks; the middle flow is one stage."""
         return (("entry_flow.conv1_1", "entry_flow.conv1_2"), *((name,) for name in self.blocks))
 
     def _stem(self, images: Tensor) -> Tensor:

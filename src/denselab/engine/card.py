@@ -36,7 +36,7 @@ result.save("out/")
 
 
 def _fitted(preprocessing: Preprocessing) -> str:
-    """What happens to a picture's size, as the end of a sentence."""
+    """How a picture's size is adapted, as the end of a sentence."""
     height, width = preprocessing.imgsz
     fitted = {
         "inside": f"fitted into {height}x{width}",

@@ -1,4 +1,4 @@
-"""Where a network runs: the device of a name, its memory, and running out of it."""
+"""Where a network runs: devices by name, their memory, and running out of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ import torch
 from denselab.errors import ConfigError
 from denselab.runtime import total_memory
 
-CPU_ALLOCATOR = "can't allocate memory"  # torch raises a plain RuntimeError there
+CPU_ALLOCATOR = "can't allocate memory"  # for this torch raises a plain RuntimeError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name; "auto" is the first of CUDA, MPS, CPU that is there. Raises ConfigError."""
+    """The device with this name; "auto" is the first available of CUDA, MPS, CPU. Raises ConfigError."""
     if name == "auto":
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -20,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device {name!r} is not one; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise ConfigError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use device auto"
@@ -29,7 +29,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def device_memory(device: torch.device) -> int:
-    """Bytes of memory that a network on this device may use."""
+    """Bytes of memory available to a network on this device."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return total_memory()
@@ -37,7 +37,7 @@ def device_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns torch's ways of running out of memory into Python's MemoryError, which is caught without torch."""
+    """Turn torch's out-of-memory errors into Python's MemoryError, which callers can catch without torch."""
     try:
         yield
     except torch.OutOfMemoryError as error:

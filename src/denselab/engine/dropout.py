@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout (Gal, Ghahramani, arXiv 1506.02142): it stays on, so that each run is a sample of the network."""
+"""Monte-Carlo dropout (Gal, Ghahramani, arXiv 1506.02142): dropout stays on, so each run is a sample of the network."""
 
 import difflib
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import ModelOptions
 
-SEED = 0  # of the masks: the same picture gives the same result, alone or among others
+SEED = 0  # of the masks: a picture gives the same result alone or among others
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def dropout_layers(model: nn.Module) -> list[nn.Module]:
-    """The layers that drop anything; U-Net's, with a share of 0, do not count."""
+    """The layers that drop values; layers with probability 0, as in U-Net, do not count."""
     return [layer for layer in model.modules() if isinstance(layer, DROPOUTS) and layer.p > 0]
 
 
 def models_with_dropout() -> list[str]:
-    """The names in MODELS that can be sampled as they stand; built on the meta device, without memory."""
+    """The names in MODELS that can be sampled as built by default; built on the meta device, without memory."""
     names = []
     for name, entry in MODELS.items():
         with torch.device("meta"):
@@ -31,9 +31,10 @@ def models_with_dropout() -> list[str]:
 
 
 def require_dropout(model: nn.Module, name: str) -> list[nn.Module]:
-    """The network's dropout layers. Raises ConfigError that names networks with some, where this one has none.
+    """The network's dropout layers.
 
     name: of the network in MODELS, for the message.
+    Raises ConfigError, naming networks with dropout, where this one has none.
     """
     layers = dropout_layers(model)
     if not layers:
@@ -48,9 +49,9 @@ def require_dropout(model: nn.Module, name: str) -> list[nn.Module]:
 
 @contextmanager
 def dropout_sampled(model: nn.Module, name: str, device: torch.device) -> Iterator[None]:
-    """While active, the network's dropout draws masks, from SEED on; afterwards, also after an error, all is as before.
+    """While active, the network's dropout draws masks, starting from SEED; afterwards all is as before, even on error.
 
-    Everything else stays as in evaluation: normalisation keeps its statistics. The caller's random numbers are not
+    Everything else stays in evaluation mode: normalisation keeps its statistics. The caller's random numbers are not
     touched. Raises ConfigError for a network without dropout.
     """
     layers = require_dropout(model, name)

@@ -1,4 +1,4 @@
-"""What runs a model: pictures in, logits out, both at one size. Everything above speaks to this, never to a network."""
+"""What runs a model: pictures in, logits out, both at one size. Everything above talks to this, never to a network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pictures = NDArray[np.uint8]
-"""(B, h, w, 3) uint8 RGB, pictures of one size, already at the size that the network is to see."""
+"""(B, h, w, 3) uint8 RGB, pictures of one size, already resized to what the network is to see."""
 
 
 class Engine(Protocol):
-    """A model that can run. TorchEngine is its first form; a form without torch has the same spec and the same logits.
+    """A model that can run. TorchEngine implements it; an engine without torch has the same spec and the same logits.
 
-    Pictures come at the size that the network is to see: who calls resizes them, because windows and test-time views
-    choose sizes of their own. Mean, deviation and padding are the engine's work.
+    Pictures come at the size that the network is to see. The caller resizes them, because windows and test-time views
+    choose their own sizes. The engine applies mean, deviation and padding.
     """
 
     @property
@@ -30,16 +30,16 @@ class Engine(Protocol):
 
     @property
     def device(self) -> Any:
-        """Where it runs; str() of it is for people."""
+        """The device it runs on; str() of it is for people."""
 
     def logits(self, pictures: Pictures) -> Tensor:
         """(B, K, h, w) float32 on the engine's device. Raises MemoryError where a run does not fit."""
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether one picture of (height, width) can be expected to fit in memory."""
+        """Whether one picture of (height, width) is expected to fit in memory."""
 
     def require_sampling(self) -> None:
-        """Raise ConfigError, which names models that can, where `sampling` has nothing to vary."""
+        """Raise ConfigError, naming models that can be sampled, where `sampling` has nothing to vary."""
 
     def sampling(self) -> AbstractContextManager[None]:
-        """While active, each run is another sample; the same ones each time. Raises as require_sampling."""
+        """While active, each run is another sample, in the same sequence each time. Raises as require_sampling."""

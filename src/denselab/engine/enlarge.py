@@ -1,4 +1,4 @@
-"""From the network's grid to the picture's: the one enlargement of logits, in bands of rows, and the one arg-max."""
+"""From the network's grid to the picture's: the only enlargement of logits, in bands of rows, and the only arg-max."""
 
 from collections.abc import Iterator
 
@@ -11,20 +11,21 @@ from torch import Tensor
 from denselab.types import LabelMap
 
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
-NARROW = 255  # classes that a uint8 map holds beside an ignored index
+NARROW = 255  # classes that fit into a uint8 map beside an ignored index
 
 
 def enlarge_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, K, H, W): bilinear, align_corners=False; the one enlargement of logits to a picture's own size."""
+    """(B, K, H, W): bilinear, align_corners=False; the only enlargement of logits to a picture's own size."""
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def label_maps(logits: Tensor, size: tuple[int, int]) -> list[LabelMap]:
-    """(H, W) class indices of each picture: the arg-max of `enlarge_logits(logits, size)`, which is never held in full.
+    """(H, W) class indices of each picture: the arg-max of `enlarge_logits(logits, size)`, never held in full.
 
     logits: (B, K, h, w) float.
+    size: (H, W).
     """
     maps = []
     for one in logits:
@@ -36,13 +37,17 @@ def label_maps(logits: Tensor, size: tuple[int, int]) -> list[LabelMap]:
 
 
 def bands(scores: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
-    """(top, (P, rows, W)) for one band of rows after the other of `scores`, (P, h, w) float, enlarged to `size`."""
+    """Yield (top, (P, rows, W)), one band of rows at a time, of `scores` enlarged to `size`.
+
+    scores: (P, h, w) float.
+    size: (H, W).
+    """
     for top, bottom in row_bands(scores.shape[0], size):
         yield top, enlarged_rows(scores[None], size, top, bottom)[0]
 
 
 def row_bands(planes: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of bands of rows of a (planes, H, W) float32 array, each of about BAND_BYTES, at least one row."""
+    """Yield (top, bottom) of bands of rows of a (planes, H, W) float32 array: about BAND_BYTES, at least one row."""
     rows = max(1, BAND_BYTES // (4 * planes * size[1]))
     for top in range(0, size[0], rows):
         yield top, min(top + rows, size[0])
@@ -51,7 +56,7 @@ def row_bands(planes: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 def enlarged_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
     """Rows [top, bottom) of `enlarge_logits(logits, size)`, (B, K, bottom - top, W), without computing the others.
 
-    First vertically, by the two source rows that bilinear weights give, then horizontally.
+    First vertically, from the two source rows of the bilinear weights, then horizontally.
     """
     height = logits.shape[-2]
     if height == size[0]:
@@ -77,5 +82,5 @@ def arg_max(planes: Tensor | NDArray[np.float32]) -> LabelMap:
 
 
 def empty_labels(classes: int, size: tuple[int, int]) -> LabelMap:
-    """(H, W) of the dtype that `arg_max` gives for so many classes, not filled yet."""
+    """(H, W), uninitialised, of the dtype that `arg_max` returns for this many classes."""
     return np.empty(size, np.uint8) if classes <= NARROW else np.empty(size, np.uint16)

@@ -26,9 +26,10 @@ from denselab.tensors import pack_tensors, unpack_tensors
 
 
 def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
-    """Write a model folder, all or nothing. card: its README, "" for the usual one.
+    """Write a model folder, all or nothing.
 
-    Raises ResourceError, and ConfigError for an engine whose weights are not a network's.
+    card: its README; "": the usual one.
+    Raises ResourceError, and ConfigError for an engine that has no network.
     """
     if not isinstance(engine, TorchEngine):
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
@@ -50,7 +51,7 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
 
 
 def store_crf(folder: Path, parameters: Parameters) -> None:
-    """Write the CRF's parameters into the config of a model folder; all or nothing, every other file as it was.
+    """Write the CRF's parameters into the config of a model folder, all or nothing; every other file stays as it is.
 
     Raises CheckpointError for a damaged folder, ResourceError.
     """
@@ -60,10 +61,12 @@ def store_crf(folder: Path, parameters: Parameters) -> None:
 
 
 def load_engine(folder: str | Path, device: str = "auto", output_stride: int | None = None) -> TorchEngine:
-    """The engine of a model folder, or of the `model/` in a run folder. Raises CheckpointError that names the file.
+    """The engine of a model folder, or of the `model/` in a run folder.
 
-    output_stride: another than that of the training, with the same weights: 8 in place of 16 gives DeepLab a grid twice
-        as fine, for about three times the computation. Raises ConfigError where the network has none to choose.
+    device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    output_stride: use one other than in training, with the same weights: 8 instead of 16 gives DeepLab a grid twice as
+        fine, for about three times the computation.
+    Raises CheckpointError naming the file, and ConfigError where the network offers no choice of output stride.
     """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
@@ -87,7 +90,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """What the model in a model folder is; its weights are not read. Raises CheckpointError."""
+    """Read the spec of a model folder, without its weights. Raises CheckpointError."""
     path = folder / MODEL_CONFIG
     try:
         content = path.read_bytes()
@@ -97,7 +100,7 @@ def read_spec(folder: Path) -> ModelSpec:
 
 
 def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
-    """The spec in a config of the newest form. Raises CheckpointError that names the source."""
+    """The spec in a config of the newest format. Raises CheckpointError naming `source`."""
     try:
         fields = config["preprocessing"]
         preprocessing = Preprocessing(
@@ -119,7 +122,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
-    except (ConfigError, DataError) as error:  # a table that this version does not know
+    except (ConfigError, DataError) as error:  # a label table that this version does not know
         raise _unknown(source, config, error) from None
 
 

@@ -1,8 +1,8 @@
-"""The forms that config.json of a model folder has had, and the way from each to the newest.
+"""The formats of a model folder's config.json, and the migration from each to the newest.
 
-1  the first; what was added to it in the course of time may be missing: preprocessing's `fit`, `pad_to` and `white`, the
-   architecture's `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
-2  everything is there, and `written_by`, and `started_from`: what the training started from, null where that is not known;
+1  the first; fields added over time may be missing: preprocessing's `fit`, `pad_to` and `white`, the architecture's
+   `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
+2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
    unet_release joins the up-convolved map first, as its authors did
 """
 
@@ -15,11 +15,11 @@ from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import up_first
 
 FORMAT = 2
-SKIP_FIRST = "skip_first"  # in a config led up from format 1: its weights of unet_release are in the order of then
+SKIP_FIRST = "skip_first"  # marks a config migrated from format 1, whose weights of unet_release are in the old order
 
 
 def current_config(config: Mapping[str, Any], source: str) -> Record:
-    """The config of a model folder in the newest form. Raises CheckpointError that names the source."""
+    """The config of a model folder in the newest format. Raises CheckpointError naming `source`."""
     return migrated(config, {1: _from_1}, source)
 
 
@@ -44,16 +44,18 @@ def _from_1(config: Record) -> Record:
 
 
 def current_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The weights of a model folder for the network as it is now. config: as `current_config` gives it."""
+    """The weights of a model folder for the network as it is now. config: as returned by `current_config`."""
     return up_first(tensors) if config.get(SKIP_FIRST) else tensors
 
 
 def told_misfit(misfit: str, name: str, config: Mapping[str, Any]) -> str:
-    """One line for weights that are not those of the network that the config names.
+    """One line for weights that do not fit the network named in the config.
 
-    misfit: the first name or shape that does not fit. name: the network. config: in the newest form.
+    misfit: the first name or shape that does not fit.
+    name: the network.
+    config: in the newest format.
     """
     return (
-        f"{misfit}. The folder was written by {writer(config)}, and {name} has other layers in {ours()}: use the version that "
-        "wrote it, or train or convert the model again"
+        f"{misfit}. The folder was written by {writer(config)}, and {name} has other layers in {ours()}: use the "
+        "version that wrote it, or train or convert the model again"
     )

@@ -1,4 +1,4 @@
-"""Model folders on the Hugging Face hub. The network is used only here, and only for an id that the user wrote."""
+"""Model folders on the Hugging Face hub. The connection is used only here, and only for an id the user wrote."""
 
 import re
 import tempfile
@@ -13,7 +13,7 @@ ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name means the hub: "hf://owner/name", or "owner/name" with neither that folder nor "owner" here."""
+    """Whether a name is a hub id: "hf://owner/name", or "owner/name" if neither that folder nor "owner" exists here."""
     if name.startswith(PREFIX):
         return True
     return bool(ID.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.exists()
@@ -27,11 +27,11 @@ def download_model(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder of a hub id in the local cache, with `files` only.
+    """The local cache folder of a hub id, with only `files` in it.
 
-    Raises CheckpointError with the reason, NoSuchPath where the name may just as well be a path.
+    Raises CheckpointError with the reason, or NoSuchPath where the name could also be a path.
     """
-    from huggingface_hub import snapshot_download  # here: starting without the hub saves a second
+    from huggingface_hub import snapshot_download  # imported here: starting without the hub saves a second
 
     try:
         folder = snapshot_download(
@@ -44,7 +44,7 @@ def download_model(
         )
     except (
         Exception
-    ) as error:  # the client raises errors of several unrelated libraries: all mean that there is no model
+    ) as error:  # the client raises errors of several unrelated libraries, all of which mean that there is no model
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if not name.startswith(PREFIX):
             wanted = f"a model or run folder, or an id that the hub knows (it could not be fetched: {reason})"
@@ -54,7 +54,7 @@ def download_model(
 
 
 def upload_model(save: Callable[[Path], Path], repo_id: str, private: bool, token: str | bool | None) -> str:
-    """Save into a temporary folder and upload that; returns the repository's address. Raises ResourceError."""
+    """Save into a temporary folder and upload it; returns the repository's URL. Raises ResourceError."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)

@@ -19,12 +19,12 @@ def open_model(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> tuple[TorchEngine, Path | None]:
-    """The engine of a model's name, and the folder that it was read from; None for torchvision's weights.
+    """The engine for a model's name, and the folder it was read from; None for torchvision's weights.
 
     name: a model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50". The network
-        is used only for the last two, where their files are not cached.
-    output_stride: another than that of the training, see folder.load_engine.
-    revision, token, cache_dir, local_files_only: of the hub.
+        connection is used only for the last two, if their files are not cached.
+    output_stride: use one other than in training, see folder.load_engine.
+    revision, token, cache_dir, local_files_only: hub options.
     """
     if is_torchvision(name):
         return load_torchvision(name, device, output_stride), None

@@ -23,9 +23,10 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Architecture:
-    """The arguments of build.create_model that make this network again, and what is done to it then.
+    """The arguments of build.create_model that rebuild this network, and what is done to it afterwards.
 
-    frozen_norm: DeepLab v2's batch normalisation keeps its statistics, scale and shift when it is trained on.
+    crf_layer: the CRF layer behind the network; None: none.
+    frozen_norm: DeepLab v2's batch normalisation keeps its statistics, scale and shift in further training.
     """
 
     name: str
@@ -38,14 +39,14 @@ class Architecture:
     frozen_norm: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.crf_layer, Mapping):  # as a model folder has it
-            from denselab.crf_layer.crf_rnn import CRFSettings  # here: few models have one, and it needs torch
+        if isinstance(self.crf_layer, Mapping):  # as stored in a model folder
+            from denselab.crf_layer.crf_rnn import CRFSettings  # imported here: few models have one, and it needs torch
 
             object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
 
     def create(self, pretrained: str | Weights = "no") -> SegmentationModel:
-        """The network. pretrained: the weights that its encoder starts from, as in build.create_model."""
-        from denselab.build import create_model  # here: a spec is read without torch
+        """Build the network. pretrained: the weights its encoder starts from, as in build.create_model."""
+        from denselab.build import create_model  # imported here: a spec is read without torch
         from denselab.crf_layer.with_crf import WithCRF
 
         model = create_model(
@@ -66,17 +67,18 @@ class Architecture:
 class Preprocessing:
     """What happens to a picture before the network.
 
-    imgsz: (height, width) in pixels that a picture is fitted into, aspect kept; see fit.
+    imgsz: (height, width) in pixels that a picture is fitted into, aspect ratio kept; see fit.
     mean, std: RGB, of pictures in 0..1.
     train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
     fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. For weights by
         others: "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side
-        becomes imgsz's shorter side (torchvision).
-    pad_to: (height, width) up to which a smaller picture then gets the mean colour at its bottom and right, as on the
-        513x513 canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cut to the picture
-        again. Windows and test-time views are pictures of their own: at another scale they get the same canvas, as
-        small crops did in training.
-    white: the number that is white in files of more than 8 bits, as in the training data; None: by each file alone.
+            becomes imgsz's
+        shorter side (torchvision).
+    pad_to: (height, width) to which a smaller picture is then padded with the mean colour at its bottom and right, as
+        on the 513x513 canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cropped to
+        the picture again. Windows and test-time views are padded separately: at other scales they get the same canvas,
+        as small crops did in training.
+    white: the number that is white in files of more than 8 bits, as in the training data; None: found for each file.
     """
 
     imgsz: tuple[int, int]
@@ -96,19 +98,19 @@ class Preprocessing:
         if self.fit == "shrink" and size[0] <= self.imgsz[0] and size[1] <= self.imgsz[1]:
             return size
         if self.fit == "shorter":
-            shorter, longer = min(self.imgsz), min(self.imgsz) * max(size) // min(size)  # cut off, as torchvision does
+            shorter, longer = min(self.imgsz), min(self.imgsz) * max(size) // min(size)  # floor, as torchvision does
             return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
         return fit_size(size, self.imgsz)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A trained model without its weights: what config.json of a model folder holds.
+    """A trained model without its weights: the content of a model folder's config.json.
 
     scores: what the training measured, by name.
     crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own
-        size; None where there are none.
-    started_from: what its training started from; None where that is not known.
+        size; None: not tuned.
+    started_from: what its training started from; None if unknown.
     """
 
     architecture: Architecture

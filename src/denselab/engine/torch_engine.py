@@ -19,7 +19,10 @@ BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net 
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """See engine.Engine. network: in evaluation mode on `device`; for those who look inside it or train it on."""
+    """See engine.Engine.
+
+    network: in evaluation mode on `device`; for code that inspects it or trains it further.
+    """
 
     spec: ModelSpec
     network: SegmentationModel
@@ -47,9 +50,9 @@ class TorchEngine:
 def forward_images(
     model: SegmentationModel, images: Tensor, preprocessing: Preprocessing, device: torch.device
 ) -> Tensor:
-    """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8; they travel to the device as bytes.
+    """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8, which travel to the device as bytes.
 
-    Training's validation and every prediction go through here, so a score belongs to what is saved.
+    Validation during training and every prediction go through here, so the scores apply to the saved model.
     """
     height, width = images.shape[-2:]
     logits: Tensor = model(network_input(images, preprocessing, device))
@@ -57,12 +60,12 @@ def forward_images(
 
 
 def network_input(images: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """(B, 3, h, w) uint8 pictures as the network gets them: float, normalised, padded up to `pad_to`, on the device."""
+    """(B, 3, h, w) uint8 pictures as the network gets them: float, normalised, padded to `pad_to`, on the device."""
     normalised = normalise(images.to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
     return padded(normalised, preprocessing.pad_to)
 
 
 def padded(images: Tensor, pad_to: tuple[int, int] | None) -> Tensor:
-    """(B, C, h, w) normalised pictures with zeros, the mean colour, at the bottom and right up to `pad_to`."""
+    """(B, C, h, w) normalised pictures, padded with zeros (the mean colour) at the bottom and right up to `pad_to`."""
     bottom, right = (max(side - own, 0) for own, side in zip(images.shape[-2:], pad_to or (0, 0), strict=True))
     return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))

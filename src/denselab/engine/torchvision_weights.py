@@ -1,4 +1,4 @@
-"""torchvision's published segmentation weights by name, such as "torchvision:deeplabv3_resnet50", fetched where needed.
+"""torchvision's published segmentation weights by name, such as "torchvision:deeplabv3_resnet50", fetched when needed.
 
 The weights are COCO_WITH_VOC_LABELS_V1: VOC's 21 classes, learnt from COCO. Files go to torch's own cache (TORCH_HOME),
 and their sha256 has to begin with the digits in their name.
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "torchvision:"
 HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-ANSWER_SECONDS = 8.0  # no answer by then: as good as no network
+ANSWER_SECONDS = 8.0  # without an answer by then, there might as well be no network connection
 
 
 def is_torchvision(name: str) -> bool:
-    """Whether a model's name means torchvision's weights."""
+    """Whether a model's name refers to torchvision's weights."""
     return name.startswith(PREFIX)
 
 
@@ -45,8 +45,8 @@ def load_torchvision(
     """The engine of "torchvision:<name>" with 21 classes.
 
     url: where the weights are; None for torchvision's own address.
-    Raises CheckpointError: unknown name, no network and no cached file, or a file that is not what it should be;
-    ConfigError for an output stride, of which these networks have no choice.
+    Raises CheckpointError: unknown name, no connection and no cached file, or a file with the wrong content;
+    ConfigError for an output stride, of which these networks offer no choice.
     """
     short = name.removeprefix(PREFIX)
     address = url or weights_url(short)
@@ -64,7 +64,7 @@ def load_torchvision(
 
 
 def weights_url(name: str) -> str:
-    """The address of torchvision's weights of its network `name`. Raises CheckpointError with the nearest names."""
+    """The URL of torchvision's weights for its network `name`. Raises CheckpointError with the nearest names."""
     names = list_models(module=published)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
@@ -73,7 +73,7 @@ def weights_url(name: str) -> str:
 
 
 def cached_file(url: str) -> Path:
-    """The file of `url` in torch's cache, fetched where it is not there. Raises CheckpointError."""
+    """The file of `url` in torch's cache, fetched if missing. Raises CheckpointError."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / Path(urlparse(url).path).name
     expected = HASH.search(path.name)
@@ -89,7 +89,7 @@ def cached_file(url: str) -> Path:
         logger.info(f"fetching {url} into {folder}")
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=expected[1], progress=False)
-        except (OSError, RuntimeError) as error:  # RuntimeError: another hash; the file is then not kept
+        except (OSError, RuntimeError) as error:  # RuntimeError: wrong hash; the file is then not kept
             raise CheckpointError(f"{url} could not be fetched: {error}; try again") from None
     with path.open("rb") as file:
         digits = hashlib.file_digest(file, "sha256").hexdigest()

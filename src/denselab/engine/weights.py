@@ -1,4 +1,4 @@
-"""Stored tensors into a network."""
+"""Load stored tensors into a network."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,13 @@ from denselab.errors import CheckpointError
 
 
 def find_misfit(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> str | None:
-    """The first name or shape of `tensors`, from the file `source`, that is not the network's; None where all fit."""
+    """The first name or shape of `tensors` that the network does not have, in words; None if all fit.
+
+    source: the file they come from.
+    """
     own = model.state_dict()
     for name in sorted(own.keys() ^ tensors.keys()):
-        return f"{source} lacks {name}" if name in own else f"{source} holds {name}, which the network has not"
+        return f"{source} lacks {name}" if name in own else f"{source} holds {name}, which the network lacks"
     for name, tensor in tensors.items():
         if own[name].shape != tensor.shape:
             return f"{name} has shape {tuple(tensor.shape)} in {source}; the network has {tuple(own[name].shape)}"

@@ -28,8 +28,8 @@ def mean_iou_interval(areas: NDArray[np.int64], resamples: int = RESAMPLES, seed
     seed: the same seed gives the same interval.
 
     The counts of the drawn pictures are added up and the mean IoU is that of the sum, never a mean of pictures' IoUs.
-    Classes that are absent from a resample are left out of it. Pictures are taken as independent; frames of one video are
-    not, and their interval comes out too narrow. Raises ShapeError for another shape.
+    Classes that are absent from a resample are left out of it. Pictures are taken as independent; frames of one video
+    are not, and their interval comes out too narrow. Raises ShapeError for another shape.
     """
     if areas.ndim != 3 or areas.shape[1] != 3:
         raise ShapeError(f"areas {areas.shape}: (N, 3, K) counts of N pictures were expected")
@@ -47,8 +47,8 @@ def difference_interval(
     before, after: (N, 3, K) int64 as for mean_iou_interval, of the same N pictures in the same order.
     resamples, seed: as for mean_iou_interval.
 
-    Each resample draws the same pictures for both. A picture that is hard is hard for both, so the interval is far narrower
-    than those of the two scores. Raises ShapeError for other shapes.
+    Each resample draws the same pictures for both. A picture that is hard is hard for both, so the interval is far
+    narrower than those of the two scores. Raises ShapeError for other shapes.
     """
     if before.shape != after.shape or before.ndim != 3 or before.shape[1] != 3:
         raise ShapeError(

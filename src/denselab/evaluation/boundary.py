@@ -89,8 +89,8 @@ def trimap_counts(
     """For each width w, the confusion matrix of the labelled pixels that have another true label within w pixels.
 
     Kohli, Ladicky, Torr 2009. Distances are Euclidean between pixel centres, so w = 1 takes the pixels on both sides of
-    each step. Void counts as another label here, because VOC's void contours are its object borders. The matrices add up
-    over pictures.
+    each step. Void counts as another label here, because VOC's void contours are its object borders. The matrices add
+    up over pictures.
     """
     truth, prediction = _maps(truth, prediction)
     distance = _squared_distance_to_other(truth, max(widths))
@@ -136,7 +136,7 @@ def _edges(labels: NDArray[np.uint16], valid: NDArray[np.bool_]) -> NDArray[np.u
 def _matches(
     edges: NDArray[np.uint16], others: NDArray[np.uint16], offsets: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.int64]:
-    """(2, K): pixels of `edges` by class that have one of their class in `others` within the offsets, and all of them."""
+    """(2, K): pixels of `edges` by class with one of their class in `others` within the offsets, and all of them."""
     reach = int(offsets.max())
     edges, others = np.pad(edges, reach, constant_values=NONE), np.pad(others, reach, constant_values=NONE)
     positions = np.flatnonzero(edges != NONE)
@@ -150,9 +150,9 @@ def _matches(
 
 
 def _squared_distance_to_other(labels: NDArray[np.uint16], reach: int) -> NDArray[np.int64]:
-    """(H, W) squared distance to the nearest pixel of another label where it is within `reach`, a huge number elsewhere.
+    """(H, W) squared distance to the nearest pixel of another label if it is within `reach`, else a huge number.
 
-    The nearest pixel of another label is one with a step beside it, so it is enough to paint discs around those.
+    The nearest pixel of another label has a step beside it, so it is enough to paint discs around those pixels.
     """
     offsets = disc(reach)[1:]
     padded = np.pad(labels, reach)

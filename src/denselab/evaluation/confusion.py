@@ -22,8 +22,8 @@ Counts = NDArray[np.int64]
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore_index: int) -> Counts:
     """(K, K) int64, [i, j] = pixels of true class i predicted as j; pixels whose truth is ignore_index do not count.
 
-    truth, prediction: class indices, both of one shape, which may be any. uint8 and uint16 are counted as they are; other
-        whole numbers are converted first.
+    truth, prediction: class indices, both of one shape, which may be any. uint8 and uint16 are counted as they are;
+        other whole numbers are converted first.
     num_classes: K.
 
     Raises ShapeError for two shapes, DataError for a truth or a prediction that is not a class.
@@ -53,7 +53,10 @@ def add_confusion(counts: Counts, truth: NDArray[Any], prediction: NDArray[Any],
 
 
 def label_map(labels: NDArray[Any], what: str) -> LabelMap:
-    """`labels` as uint8 or uint16, unchanged where it is either. Raises DataError where a value does not fit in uint16."""
+    """`labels` as uint8 or uint16, unchanged if already either. Raises DataError for a value beyond uint16.
+
+    what: what the map is, for the message.
+    """
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     if labels.dtype == np.bool_:
@@ -93,7 +96,7 @@ def _run(table: Counts, truth: LabelMap, prediction: LabelMap, ignore_index: int
 
 
 def _words(labels: LabelMap) -> NDArray[np.uint64]:
-    """A flat map as read-only 64-bit words; copied where it is strided or not aligned to 8 bytes (numba does not check)."""
+    """A flat map as read-only 64-bit words; copied if strided or not aligned to 8 bytes (numba does not check)."""
     flat: NDArray[Any] = np.ascontiguousarray(labels)
     words = (flat.copy() if flat.ctypes.data % 8 else flat).view(np.uint64)
     words.flags.writeable = False

@@ -73,7 +73,7 @@ class Evaluation:
 
     @property
     def image_miou(self) -> scores.Floats:
-        """(N,) mean IoU of each picture alone, NaN without a labelled pixel. For ranking pictures, not for averaging."""
+        """(N,) mean IoU of each picture alone, NaN without a labelled pixel. For ranking, not for averaging."""
         return scores.picture_mean_iou(scores.Areas(*np.moveaxis(self.areas, 1, 0)))
 
     @property
@@ -83,7 +83,7 @@ class Evaluation:
 
     @property
     def class_boundary_f1(self) -> scores.Floats | None:
-        """(K,) boundary F1 by class, the mean over the pictures with a boundary of it; None where it was not counted."""
+        """(K,) boundary F1 by class, the mean over the pictures with a boundary of it; None if it was not counted."""
         return None if self.boundary is None else borders.class_boundary_f1_over_pictures(self.boundary)
 
     @cached_property
@@ -155,8 +155,8 @@ def count_pictures(
     boundary: also count what boundary F1 and the trimap bands need; takes some milliseconds per picture.
     trimap_widths: the widths of the bands, in pixels on each side of a true border.
 
-    Several processes may each count a part of the pictures and merge. Raises ShapeError or DataError, with the picture's
-    name, for maps that do not fit.
+    Several processes may each count a part of the pictures and merge. Raises ShapeError or DataError, with the
+    picture's name, for maps that do not fit.
     """
     k, widths = label_space.num_classes, trimap_widths if boundary else ()
     counts, trimap = np.zeros((k, k), dtype=np.int64), {width: np.zeros((k, k), dtype=np.int64) for width in widths}

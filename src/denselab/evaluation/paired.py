@@ -18,9 +18,9 @@ Pair = tuple[float | None, float | None]
 SET, BY_CLASS = ("miou", "boundary_f1", "pixel_accuracy"), ("iou", "boundary_f1")  # keys of the scores compared
 DIGITS = 4  # after the point, of what is shown
 
-# With fewer pictures no gain is believed, because the bootstrap interval of a few pictures is far too narrow (of two it is
-# [min, max]). In a simulation without any effect its lower bound came out above 0 in 23 % of cases with 2 pictures, 9 % with
-# 3 or 4, 7 % with 8, 3 % with 16, 1.5 % with 50. It should be above 0 in 2.5 %.
+# With fewer pictures no gain is believed, because the bootstrap interval of a few pictures is far too narrow (of two it
+# is [min, max]). In a simulation without any effect its lower bound came out above 0 in 23 % of cases with 2 pictures,
+# 9 % with 3 or 4, 7 % with 8, 3 % with 16, 1.5 % with 50. It should be above 0 in 2.5 %.
 ENOUGH_PICTURES = 16
 
 
@@ -104,7 +104,10 @@ class Paired:
         if self.interval is None:
             return f"mIoU {self.difference:+.4f} on {len(self.before.names)} pictures; too few for an interval"
         low, high = self.interval
-        return f"mIoU {self.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {len(self.before.names)} pictures"
+        return (
+            f"mIoU {self.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} "
+            f"over {len(self.before.names)} pictures"
+        )
 
 
 def _cells(pair: Pair) -> tuple[str, str, str]:

@@ -206,12 +206,13 @@ def scores_page() -> str:
     lines = [
         "# Scores",
         "",
-        "Every score is computed from counts that were added up over the whole set of pictures first; no score is a mean of",
-        "scores of batches. Pixels whose label is ignored do not count. A class that occurs neither in the truth nor in the",
-        "prediction has no score and is left out of the means, unless the table says otherwise.",
+        "Every score is computed from counts added up over the whole set of pictures first; no score is a mean",
+        "over batches. Ignored pixels do not count. A class that occurs in neither truth nor prediction has no score",
+        "and is left out of the means, unless the table says otherwise.",
         "",
-        "`evaluation.json`, `evaluation.csv` and the report hold all of them; the console shows those marked so. The functions",
-        "are in `evaluation/scores.py` and `evaluation/boundary.py`, the table itself in `evaluation/score_table.py`.",
+        "`evaluation.json`, `evaluation.csv` and the report contain all scores; the last column says which ones the",
+        "console shows. The functions are in `evaluation/scores.py` and `evaluation/boundary.py`, the table is in",
+        "`evaluation/score_table.py`.",
     ]
     for title, by_class in (("Over the whole set", False), ("By class", True)):
         lines += ["", f"## {title}", "", "| score | key | meaning | console |", "|---|---|---|---|"]

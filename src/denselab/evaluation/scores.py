@@ -3,8 +3,9 @@
 Each function takes a (K, K) confusion matrix, rows = truth, or Areas: the matrix's diagonal and sums, which is all that
 these scores need. Areas may have leading axes (pictures, resamples); scores by class are then (..., K) and means (...).
 
-A class that occurs in neither truth nor prediction has no IoU: it is NaN by class, and the means leave it out, as in FCN's
-score.py. A class that is predicted but never true counts 0. Other conventions in use have functions of their own here.
+A class that occurs in neither truth nor prediction has no IoU: it is NaN by class, and the means leave it out, as in
+FCN's score.py. A class that is predicted but never true counts 0. Other conventions in use have functions of their own
+here.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +19,12 @@ Floats = NDArray[np.float64]
 
 
 class Areas(NamedTuple):
-    """Pixels by class, (..., K) int64 each: intersection n_ii, truth t_i, prediction p_i (on pixels that are not ignored)."""
+    """Pixels by class, (..., K) int64 each, without ignored pixels.
+
+    intersection: n_ii.
+    truth: t_i.
+    prediction: p_i.
+    """
 
     intersection: NDArray[np.int64]
     truth: NDArray[np.int64]
@@ -59,7 +65,10 @@ def class_precision(counts: NDArray[Any] | Areas) -> Floats:
 
 
 def pixel_accuracy(counts: NDArray[Any] | Areas) -> float:
-    """Share of the labelled pixels that are right (SegNet: global accuracy). Raises EmptyScoreError without labelled pixels."""
+    """Share of the labelled pixels that are right (SegNet: global accuracy).
+
+    Raises EmptyScoreError without labelled pixels.
+    """
     a = areas_of(counts)
     total = int(a.truth.sum())
     if total == 0:
@@ -73,7 +82,10 @@ def mean_accuracy(counts: NDArray[Any] | Areas) -> float:
 
 
 def mean_iou(counts: NDArray[Any] | Areas) -> float:
-    """Mean IoU over the classes of truth or prediction (FCN, section 5: "mean IU"). Raises EmptyScoreError without a class."""
+    """Mean IoU over the classes of truth or prediction (FCN, section 5: "mean IU").
+
+    Raises EmptyScoreError without a class.
+    """
     return _mean(class_iou(counts), "mean IoU")
 
 

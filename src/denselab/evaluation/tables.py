@@ -1,4 +1,4 @@
-"""One evaluation as JSON, CSV and a console table, all read from score_table.py with one rounding, so that they agree."""
+"""One evaluation as JSON, CSV and a console table, all from score_table.py with one rounding, so that they agree."""
 
 import json
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ def json_document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def evaluation_json(evaluation: Evaluation, more: Mapping[str, Any] | None = None) -> str:
-    """The text of evaluation.json: json_document, `more` keys, and under "exact" every count, which gives the scores again."""
+    """The text of evaluation.json: json_document, the keys of `more`, and under "exact" the counts behind it all."""
     told = json.dumps({**json_document(evaluation), **(more or {})}, indent=1, ensure_ascii=False)
     exact = json.dumps(evaluation.to_dict(), ensure_ascii=False)  # one line: there may be millions of numbers
     return f'{told.removesuffix("}").rstrip()},\n "exact": {exact}\n}}\n'
 
 
 def csv_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Rows of text for csv.writer: a heading, the classes, the scores of the set; empty where a score is not defined."""
+    """Rows of text for csv.writer: a heading, the classes, the scores of the set; empty if a score is not defined."""
     by_class = class_rows()
     rows = [["kind", "name", "value", *(row.key for row in by_class), *PIXELS]]
     for found in _classes(evaluation):

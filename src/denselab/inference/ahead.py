@@ -1,11 +1,11 @@
-"""Reading ahead: the next pictures are decoded while the network works on this one."""
+"""Reading ahead: the next pictures are decoded while the network works on the current one."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-AHEAD = 2  # pictures decoded before they are needed
+AHEAD = 2  # pictures decoded ahead of use
 
 Thing = TypeVar("Thing")
 Read = TypeVar("Read")
@@ -14,7 +14,7 @@ Read = TypeVar("Read")
 def read_ahead(
     things: Iterable[Thing], read: Callable[[Thing], Read], threads: int = AHEAD
 ) -> Iterator[tuple[Thing, Future[Read]]]:
-    """Each thing in order with what `read` gives for it, or the error it raised: see Future.result."""
+    """Each thing in order, with a Future of what `read` returns or raises for it."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Thing, Future[Read]]] = deque()
         for thing in things:

@@ -1,4 +1,4 @@
-"""Picture files into result files; reading and writing go on while the network works."""
+"""From picture files to result files: while the network works, the next picture is read and the last result written."""
 
 import json
 import logging
@@ -27,9 +27,11 @@ TABLE = "labels.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One predicted file. shares: part of the picture by class name, classes that do not occur left out.
+    """One predicted file.
 
-    uncertainty: its mean over the picture, where one was asked for.
+    written: the result files by kind.
+    shares: part of the picture by class name; classes that do not occur are left out.
+    uncertainty: its mean over the picture, if one was asked for.
     """
 
     source: Path
@@ -47,11 +49,13 @@ def predict_files(
     steps: bool = False,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
-    """Predict picture files and save the results below `out`; a file that cannot be read is skipped with its reason.
+    """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
 
     The label table goes to labels.json, with the ids that the label PNGs hold.
-    steps: one picture per iteration of the plan's CRF, in steps/STEM/.
-    Raises ConfigError before any work where a result would replace an input or another file that predict did not write;
+    probs: also save the probabilities, in this format.
+    steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    quiet: show no progress.
+    Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
     """
     kinds = {"uncertainty": plan.samples > 0, "steps": steps}
@@ -66,12 +70,12 @@ def predict_files(
             try:
                 drawn = out / "steps" / str(source.stem) if steps else None
                 prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
-            except (DataError, ResourceError) as error:  # this picture is too large for the machine; others need not be
+            except (DataError, ResourceError) as error:  # too large for this machine; other pictures may fit
                 skipped.append(Skipped(str(source.path), _reason(error, source.path)))
                 logger.warning(f"skipped {source.path}: {skipped[-1].reason}")
             else:
                 if saving:
-                    saving.result()  # raises where writing failed; and holds at most one result in memory
+                    saving.result()  # raises where writing failed, and keeps at most one result in memory
                 saving = pool.submit(prediction.save, out, probs, str(source.stem))
                 results.append(_result(source, prediction, result_paths(out, source.stem, probs, **kinds)))
             bar.advance()
@@ -83,7 +87,7 @@ def predict_files(
 def _predict(
     plan: Plan, source: Source, image: Image, keep_probs: bool, steps: Path | None, bar: Progress
 ) -> Prediction:
-    """The prediction of one file; its probabilities are computed here where they will be saved."""
+    """The prediction of one file; probabilities that will be saved are computed at once."""
     step: CRFStep | None = None
     if steps and (parameters := plan.crf):
         space, folder = plan.spec.label_space, steps
@@ -100,10 +104,10 @@ def _result(source: Source, prediction: Prediction, written: dict[str, Path]) ->
 def refuse_losses(
     sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
 ) -> None:
-    """Raise ConfigError where a result would replace an input, or a file that is no earlier result.
+    """Raise ConfigError where a result would replace an input, or a file that is not an earlier result.
 
-    `predict RUN data/images --out data` would else write over the labels of a data set. Earlier results are known by
-    the label table beside them.
+    Otherwise `predict RUN data/images --out data` would overwrite the labels of a data set. Earlier results are
+    recognised by the label table beside them.
     """
     kinds = {"uncertainty": uncertainty, "steps": steps}
     targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
@@ -130,7 +134,7 @@ def _is_label_table(path: Path) -> bool:
 
 
 def _reason(error: DenseLabError, path: Path) -> str:
-    """The message without the file's name in front, which is told beside it."""
+    """The message without the leading file name, which is shown beside it."""
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
 
 

@@ -1,4 +1,4 @@
-"""Mean field at work, iteration by iteration: the score of a class beside the labels, as DeepLab's figures have it."""
+"""Mean field, iteration by iteration: the score of one class beside the labels, as in DeepLab's figures."""
 
 import io
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from denselab.types import Image
 from denselab.visualize import colour_map, encode_png, grid, heat_map
 
 CELL = (240, 640)  # pixels: narrower pictures are enlarged until their caption fits, wider ones reduced
-FRAME_MS, REST_MS = 500, 1500  # how long each iteration is shown, and the first and the last
+FRAME_MS, REST_MS = 500, 1500  # how long each iteration is shown, and the first and last
 ANIMATION = "steps.gif"
 
 
 def class_to_show(name: str | None, before: Marginals, after: Marginals, space: LabelSpace) -> int:
-    """The index of the class called `name` (or of that id); None: the one whose scores the CRF changes most.
+    """The index of the class with this name or id; None: the class whose scores the CRF changes most.
 
-    A background is taken only where there is nothing else. Raises ConfigError that lists the classes.
+    A background class is chosen only if there is no other. Raises ConfigError that lists the classes.
     """
     if name is None:
         change = np.abs(after - before).mean(axis=(1, 2))
@@ -40,7 +40,7 @@ def class_to_show(name: str | None, before: Marginals, after: Marginals, space: 
 def step_pictures(
     image: Image, probs: Marginals, parameters: Parameters, space: LabelSpace, index: int, threads: int | None = None
 ) -> Iterator[Image]:
-    """One picture for the probabilities and for each iteration: heat map of class `index`, and the label map."""
+    """One picture before the CRF and one per iteration: the heat map of class `index`, and the label map."""
     name = space.names[index]
     for number, marginals in enumerate(refined_steps(image, probs, parameters, threads)):
         when = "before the CRF" if number == 0 else f"iteration {number}"
@@ -59,10 +59,11 @@ def write_steps(
     class_name: str | None = None,
     threads: int | None = None,
 ) -> Marginals:
-    """Write iteration_00.png and on, and an animation of them, into `folder`; returns the last marginals.
+    """Write iteration_00.png, iteration_01.png, ... and an animation into `folder`; returns the last marginals.
 
-    The CRF runs twice: once to know what changes most, once to draw. Only one iteration is held in memory.
-    threads: as in `refined`.
+    The CRF runs twice: once to find what changes most, once to draw. Only one iteration is held in memory.
+    class_name: the class to show, as for `class_to_show`.
+    threads: as for `refined`.
     """
     marginals = refined(image, probs, parameters, threads)
     index = class_to_show(class_name, probs, marginals, space)

@@ -1,4 +1,4 @@
-"""Picture files by name: what paths, folders and patterns stand for, and where their results go."""
+"""Picture files by name: what paths, folders and patterns refer to, and where their results go."""
 
 import glob
 import os
@@ -16,29 +16,33 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 @dataclass(frozen=True)
 class Source:
-    """One picture file to predict. stem: where its results go below the output folder, without suffix."""
+    """One picture file to predict.
+
+    stem: where its results go below the output folder, without suffix.
+    """
 
     path: Path
     stem: PurePosixPath
 
     def read(self, white: int | None = None) -> Image:
-        """(H, W, 3) uint8 RGB. white: as of read_image. Raises DataError naming the file."""
+        """Read (H, W, 3) uint8 RGB. white: as for read_image. Raises DataError naming the file."""
         return read_image(self.path, white)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An input that was left out, and why."""
+    """An input that was skipped, and why."""
 
     path: str
     reason: str
 
 
 def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[Source], list[Skipped]]:
-    """The picture files that inputs stand for, each once, with distinct stems; and what was left out.
+    """The picture files that inputs refer to, each once, with distinct stems; and the skipped inputs.
 
-    A folder is searched recursively for picture files (results below `out` are not inputs); stems mirror its tree.
-    A pattern with * ? [ is resolved here where the shell did not.
+    inputs: paths, folders and patterns. A folder is searched recursively; stems mirror its tree. Patterns with * ? [
+        are resolved here if the shell did not do it.
+    out: the output folder; results below it are not inputs.
     """
     sources: list[Source] = []
     skipped: list[Skipped] = []
@@ -55,7 +59,7 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
         if not found:
             skipped.append(Skipped(text, _why_nothing(path, text)))
         sources += found
-    unique = {os.path.abspath(source.path): source for source in sources}  # a link is an input of its own
+    unique = {os.path.abspath(source.path): source for source in sources}  # a link counts as a separate input
     return _distinct(unique.values()), skipped
 
 
@@ -71,7 +75,7 @@ def _sort_in(path: Path, sources: list[Source], skipped: list[Skipped]) -> None:
         skipped.append(
             Skipped(str(path), f"is a video; predict takes pictures: extract its frames ({frames}) and pass them")
         )
-    else:  # a file that was named is tried whatever its suffix
+    else:  # a file given by name is tried whatever its suffix
         sources.append(Source(path, _stem(Path(path.name))))
 
 
@@ -82,7 +86,7 @@ def _stem(path: Path) -> PurePosixPath:
 def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
     named = (p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
     paths = (p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    if out is None or folder.resolve().is_relative_to(out.resolve()):  # in `out` everything would be a result
+    if out is None or folder.resolve().is_relative_to(out.resolve()):  # inside `out` everything would count as a result
         return sorted(paths)
     results = out.resolve()
     return sorted(p for p in paths if not p.resolve().is_relative_to(results))
@@ -99,9 +103,9 @@ def _matches(pattern: str, out: Path | None) -> list[Source]:
 
 
 def _distinct(sources: Iterable[Source]) -> list[Source]:
-    """Stems made distinct: a.jpg beside a.png become "a.jpg" and "a.png"; what still collides is counted up.
+    """Make stems distinct: a.jpg and a.png become "a.jpg" and "a.png"; any that still collide are numbered.
 
-    Compared without case, as some file systems do.
+    Compared without case, as on some file systems.
     """
     sources = list(sources)
     for rename in (_with_suffix, _with_folder):

@@ -1,4 +1,4 @@
-"""What a caller passes in, made into pictures: paths, PIL pictures, arrays and tensors, one or many."""
+"""Pictures from what a caller passes in: paths, PIL pictures, arrays and tensors, one or many."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Picture: TypeAlias = Union[str, Path, PILImage.Image, "np.ndarray[Any, Any]", "T
 
 
 def files_of(picture: object) -> list[Source] | None:
-    """The picture files that a folder or a pattern stands for, sorted; None for anything else.
+    """The picture files in a folder or matching a pattern, sorted; None for any other kind of input.
 
-    Raises DataError where there are none.
+    Raises DataError where there are no picture files.
     """
     if not isinstance(picture, str | Path):
         return None
@@ -52,7 +52,7 @@ def several(picture: object) -> Sequence[Picture] | None:
 
 
 def named(pictures: Sequence[Picture], name: str = "") -> Iterator[tuple[str, Picture]]:
-    """Each picture with a name: `name` or its own; one that comes more than once gets its position added."""
+    """Each picture with a name, `name` or its own; a name that occurs more than once gets the position appended."""
     names = [name or name_of(picture) for picture in pictures]
     count = Counter(names)
     for position, (own, picture) in enumerate(zip(names, pictures, strict=True)):
@@ -65,11 +65,12 @@ def name_of(picture: Picture) -> str:
 
 
 def as_image(picture: Picture, white: int | None = None) -> Image:
-    """(H, W, 3) uint8 RGB of anything a Predictor takes.
+    """(H, W, 3) uint8 RGB from anything a Predictor takes.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; tensors (3, H, W) or (1, H, W), uint8 or float in 0..1.
-    white: of a file of more than 8 bits, as of read_image.
-    Raises ShapeError for another shape, dtype or range, NoSuchPath, DataError for a file that cannot be read.
+    picture: arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; tensors (3, H, W) or (1, H, W), uint8 or float
+        in 0..1.
+    white: for a file of more than 8 bits, as for read_image.
+    Raises ShapeError for another shape, dtype or range, NoSuchPath, or DataError for a file that cannot be read.
     """
     if isinstance(picture, str | Path):
         return read_image(require_path(Path(picture), "a picture file"), white)
@@ -105,13 +106,13 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image:
 
 
 def _is_tensor(picture: object) -> TypeGuard[Tensor]:
-    """Whether it is a torch tensor; asked without importing torch."""
+    """Whether this is a torch tensor, checked without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(picture, torch.Tensor)
 
 
 def _from_tensor(tensor: Tensor) -> Image:
-    import torch  # here: who passes a tensor has it already
+    import torch  # a caller with a tensor has already imported it
 
     tensor = tensor.detach().cpu()
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or 0 in tensor.shape:

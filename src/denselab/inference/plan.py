@@ -1,4 +1,4 @@
-"""How a picture is run, in one frozen value. All options become a Plan here, and here they are checked."""
+"""How a picture is run, as one frozen value. All options end up in a Plan, which checks them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
 
-SCALES = (0.75, 1.0, 1.25)  # of the size the network was trained at; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
-SAMPLES = 20  # the released nets take 4 and 8, the paper 40 to 50 (from memory); 20 give the variance to about a third
+SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
+SAMPLES = (
+    20  # the released nets take 4 and 8, the paper 40 to 50 (from memory); 20 estimate the variance to about a third
+)
 SMALLEST_WINDOW = 16  # pixels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done with a picture, from its pixels to its label map. Raises ConfigError for values that make no sense.
+    """What is done with a picture, from its pixels to its label map. Raises ConfigError for invalid values.
 
-    engines: what computes the logits; one.
-    window: (height, width) in the network's pixels of a window that slides over the picture at the scale of training;
-        None runs the whole picture, fitted into imgsz.
-    scales, flip: the views whose softmax is averaged, each scale also mirrored; (1.0,) and False is one plain run.
-    samples: runs with dropout, at least 2, whose variance is the uncertainty; 0 runs without dropout.
-    crf: the parameters of a dense CRF that refines the probabilities at the picture's own size; None for none.
-    crf_fast: run it at half the resolution, with the error that crf/fast.py states.
+    engines: the engine that computes the logits; exactly one.
+    window: (height, width) in network pixels of a window that slides over the picture at the training scale; None runs
+        the whole picture, fitted into imgsz.
+    scales, flip: the views whose softmax is averaged, with flip each scale also mirrored; (1.0,) and False is one plain
+        run.
+    samples: runs with dropout, at least 2, whose variance is the uncertainty; 0: no dropout.
+    crf: parameters of a dense CRF that refines the probabilities at the picture's own size; None: no CRF.
+    crf_fast: run the CRF at half the resolution, with the error stated in crf/fast.py.
     """
 
     engines: tuple[Engine, ...]
@@ -48,7 +51,7 @@ class Plan:
 
     @property
     def engine(self) -> Engine:
-        """The engine that runs it."""
+        """The engine that runs the plan."""
         return self.engines[0]
 
     @property
@@ -57,7 +60,7 @@ class Plan:
         return self.engine.spec
 
     def without_crf(self) -> Plan:
-        """The same, up to the network's own probabilities."""
+        """The same plan without its CRF, which ends with the network's own probabilities."""
         return replace(self, crf=None, crf_fast=False)
 
 
@@ -70,9 +73,9 @@ def plan_for(
     crf: Choice = None,
     crf_fast: bool = False,
 ) -> Plan:
-    """The plan behind a caller's options; see Plan and Predictor.__call__ for what they mean.
+    """The plan for a caller's options; Plan and Predictor.__call__ explain them.
 
-    Raises ConfigError for values that make no sense, and for samples of a model that has no dropout.
+    Raises ConfigError for invalid values, and for samples of a model without dropout.
     """
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
@@ -83,14 +86,14 @@ def plan_for(
 
 
 def check_samples(samples: int) -> int:
-    """The number of samples, where an uncertainty can be made from so many. Raises ConfigError."""
+    """Return the number of samples if it is enough for an uncertainty. Raises ConfigError."""
     if samples < 2:
         raise ConfigError(f"{samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
     return samples
 
 
 def check_window(window: tuple[int, int]) -> None:
-    """Raise ConfigError for a (height, width) that is too small to see anything."""
+    """Raise ConfigError for a window (height, width) that is too small to be useful."""
     if min(window) < SMALLEST_WINDOW:
         raise ConfigError(
             f"window {window[0]}x{window[1]}; use at least {SMALLEST_WINDOW}x{SMALLEST_WINDOW} pixels, 512x512 is usual"

@@ -21,9 +21,9 @@ from denselab.visualize import colour_map, heat_map, overlay
 
 logger = logging.getLogger(__name__)
 
-NOTEBOOK_SIDE = 1024  # pixels: a notebook shows no more, and stores the picture in its file
-PNG_IDS = 65536  # an index PNG holds ids 0..65535: 16 bits without sign
-OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and viewers give up long before
+NOTEBOOK_SIDE = 1024  # pixels: a notebook displays no more, and stores the picture in its file
+PNG_IDS = 65536  # an index PNG holds ids 0..65535: unsigned 16 bits
+OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and many viewers long before
 ProbsFormat = Literal["none", "npz", "png"]
 
 
@@ -31,9 +31,12 @@ ProbsFormat = Literal["none", "npz", "png"]
 class Prediction:
     """What a Predictor returns. All arrays have the picture's own height and width.
 
-    image: (H, W, 3) uint8 RGB. labels: (H, W) class indices 0..K-1 of label_space.
-    compute_probs: called when `probs` is first asked for; probabilities of a huge picture need a lot of memory.
-    uncertainty: (H, W) float32 variance over samples of the network, mean of the classes, where it was asked for.
+    name: the picture's name, and the stem of its files.
+    image: (H, W, 3) uint8 RGB.
+    labels: (H, W) class indices 0..K-1 of label_space.
+    label_space: the model's label table.
+    compute_probs: called when `probs` is first used; probabilities of a huge picture need a lot of memory.
+    uncertainty: (H, W) float32 variance over samples of the network, averaged over the classes; None: not asked for.
     """
 
     name: str
@@ -50,14 +53,14 @@ class Prediction:
 
     @cached_property
     def probs(self) -> NDArray[np.float32]:
-        """(K, H, W) float32, each pixel adding up to 1; computed at the first use, then kept."""
+        """(K, H, W) float32 that sum to 1 at each pixel; computed on first use, then kept."""
         return self.compute_probs()
 
     @cached_property
     def ids(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """(H, W) label ids as in the training data's files; uint16 where an id is above 255.
+        """(H, W) label ids as in the training data's files; uint16 if an id is above 255.
 
-        Where the table's ids do not fit in 16 bits without sign, these are the class indices.
+        Class indices instead, if the table's ids do not fit into unsigned 16 bits.
         """
         return file_table(self.label_space)[self.labels]
 
@@ -72,21 +75,23 @@ class Prediction:
     def uncertainty_map(self) -> PILImage.Image:
         """The uncertainty as a heat map: dark violet where all samples agree, pale yellow where they differ most.
 
-        It shows the standard deviation, against the largest one that K classes can have: one scale for all pictures.
+        It shows the standard deviation relative to the largest that K classes allow, so all pictures share one scale.
         Raises ConfigError where no uncertainty was asked for.
         """
         if self.uncertainty is None:
             raise ConfigError("this prediction has no uncertainty; ask for it: predictor(picture, uncertainty=True)")
         classes = self.label_space.num_classes
-        largest = (1 - 1 / classes) / classes  # samples that are certain, each of another class
+        largest = (1 - 1 / classes) / classes  # variance of samples that are each certain of a different class
         return PILImage.fromarray(heat_map(np.sqrt(self.uncertainty), high=largest**0.5))
 
     def save(self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None) -> dict[str, Path]:
         """Write labels/STEM.png (ids, with palette), overlays/STEM.jpg, and probs/ if asked; returns the paths by kind.
 
-        Where there is an uncertainty, uncertainty/STEM.png shows it. probs: "npz" holds `probs` (K, H, W) float16, `ids`,
-        `names`, and `uncertainty` (H, W) float32 if there is one; "png" is one 8-bit picture per class, 255 = certain.
-        stem: the name by default. Existing results are replaced, each in one step. Raises ResourceError when it cannot write.
+        An uncertainty goes to uncertainty/STEM.png.
+        probs: "npz" stores `probs` (K, H, W) float16, `ids`, `names`, and `uncertainty` (H, W) float32 if there is one;
+            "png" stores one 8-bit picture per class, 255 = certain.
+        stem: by default the prediction's name.
+        Existing results are replaced, each in one step. Raises ResourceError where it cannot write.
         """
         if probs not in ("none", "npz", "png"):
             raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
@@ -128,14 +133,14 @@ def result_paths(
 
 
 def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(ignore_index + 1,) the id that a file gets for each class index: the table's own, if an index PNG can hold them."""
+    """(ignore_index + 1,) id written to files for each class index: the table's own, if an index PNG can hold it."""
     ids = [entry.id for entry in label_space.classes]
     if min(ids) < 0 or max(ids) >= PNG_IDS:
         ids = list(range(len(ids)))
     void = next((e.id for e in label_space.entries if e.role == "ignore"), label_space.ignore_index)
     narrow = max(ids) <= 255 and label_space.num_classes <= 255
     if not 0 <= void <= (255 if narrow else 65535):
-        void = 0  # a prediction has no ignored pixel; only the table must hold the number
+        void = 0  # a prediction has no ignored pixels, but the table must hold the value
     rows = label_space.ignore_index + 1
     table: LabelMap = np.full(rows, void, np.uint8) if narrow else np.full(rows, void, np.uint16)
     table[: len(ids)] = ids
@@ -143,24 +148,24 @@ def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16
 
 
 def write_table(path: Path, label_space: LabelSpace) -> None:
-    """Write the label table that goes beside label PNGs: with the ids that these hold. Raises ResourceError.
+    """Write the label table that goes beside label PNGs, with the ids they hold. Raises ResourceError.
 
-    Says in a remark where they are not the table's own.
+    Logs a remark if those ids differ from the table's own.
     """
     held = _held_by_files(label_space)
     if held is not label_space:
         ids = [entry.id for entry in label_space.classes]
         logger.info(
             f"label ids {min(ids)} to {max(ids)} do not fit into label PNGs (0 to {PNG_IDS - 1}): the files hold "
-            f"0 to {len(ids) - 1} in their place, and {path.name} lists those"
+            f"0 to {len(ids) - 1} instead, and {path.name} lists those"
         )
     write_json(path, held.to_list())
 
 
 def _held_by_files(label_space: LabelSpace) -> LabelSpace:
-    """The label table with the ids of `file_table`; itself where they are its own.
+    """The label table with the ids of `file_table`; unchanged if they are its own.
 
-    Ignored ids, which no prediction holds, are left out where they would now stand for a class or do not fit either.
+    Ignored ids, which no prediction holds, are dropped if they would now mean a class or do not fit either.
     """
     own = [entry.id for entry in label_space.classes]
     held = dict(zip(own, file_table(label_space)[: len(own)].tolist(), strict=True))
@@ -179,7 +184,7 @@ def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpa
         palette[file_table(label_space)[: label_space.num_classes]] = label_space.palette
         picture = picture.convert("L")
         picture.putpalette(palette.tobytes(), "RGB")
-    return _encoded(picture, "PNG", compress_level=4)  # 4: label maps are flat, higher levels only take longer
+    return _encoded(picture, "PNG", compress_level=4)  # 4: label maps are flat, higher levels are only slower
 
 
 def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty: NDArray[np.float32] | None) -> bytes:
@@ -197,5 +202,5 @@ def _encoded(picture: PILImage.Image, kind: Literal["PNG", "JPEG"], **options: i
 
 
 def _file_name(name: str) -> str:
-    """A class name as part of a file name on every system."""
+    """A class name as part of a file name that is valid on every system."""
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "class"

@@ -3,7 +3,7 @@
     predictor = denselab.load("runs/streets")
     result = predictor("photo.jpg")
 
-Folders and hub ids hold safetensors and JSON; nothing that is loaded can run code.
+Folders and hub ids hold safetensors and JSON; loading them runs no code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Predictor:
     """A model with everything around it: inputs of any kind, windows, test-time augmentation, the CRF, hub folders."""
 
     def __init__(self, engine: Engine, folder: Path | None = None) -> None:
-        """folder: where the model was loaded from, if it was; `save_pretrained` copies it byte for byte."""
+        """engine: what runs the model.
+        folder: where the model was loaded from, if anywhere; `save_pretrained` copies it byte for byte.
+        """
         self.engine = engine
         self.folder = folder
 
@@ -53,7 +55,7 @@ class Predictor:
 
     @property
     def device(self) -> Any:
-        """Where the network runs."""
+        """The device the network runs on."""
         return self.engine.device
 
     def __call__(
@@ -68,25 +70,27 @@ class Predictor:
         crf_fast: bool = False,
         name: str = "",
     ) -> Any:
-        """Predict one picture or many; what is passed decides what comes back.
+        """Predict one picture or many; the return type follows from the input.
 
         picture:
             one picture (a path, a PIL picture, a (H, W, 3) or (H, W) uint8 array, a (3, H, W) tensor): its Prediction;
-            a list or tuple of pictures, a batch (B, H, W, 3) uint8 or a tensor (B, 3, H, W): a list, in their order;
+            a list or tuple of pictures, a batch (B, H, W, 3) uint8 or a tensor (B, 3, H, W): a list, in the same order;
             a folder, searched with its subfolders, or a pattern such as "in/*.jpg": an iterator over its pictures,
-            sorted by path. It reads and predicts as you go, so any number of pictures fits in memory; list() takes all.
+            sorted by path. It reads and predicts as you go, so any number of pictures fits in memory; list() collects
+            all.
         tta: average over sizes and mirrored views.
-        window: slide a window of (height, width) network pixels over the picture at the scale of training, for pictures
+        window: slide a window of (height, width) network pixels over the picture at the training scale, for pictures
             much larger than those of the training.
-        uncertainty: run the network `samples` times with its dropout on; the prediction is the mean, and
+        uncertainty: run the network `samples` times with dropout on; the prediction is the mean, and
             `Prediction.uncertainty` the variance.
+        samples: number of those runs, at least 2.
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
-            "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then are the marginals.
-        crf_fast: the CRF at half the resolution, faster and nearly the same (docs/crf.md).
-        name: of the prediction, and so of its files; default: the file's own, below the folder that was given, or
-            "picture". Of several with one name, each gets its position added.
-        Raises ConfigError for options that make no sense, DataError for what cannot be read, ShapeError for arrays that
-        are no pictures, ResourceError where probabilities are needed and do not fit in memory.
+            "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
+        crf_fast: run the CRF at half the resolution, faster and nearly the same (docs/crf.md).
+        name: the prediction's name, also used for its files. Default: the file's own, relative to the folder that was
+            given, or "picture". If several share a name, their positions are appended.
+        Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
+        pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
         plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast)
@@ -106,15 +110,24 @@ class Predictor:
         crf: Choice = None,
         crf_fast: bool = False,
     ) -> Plan:
-        """These options as one checked value, for `labels` and `probs`. samples: 0 for no uncertainty."""
+        """These options as one checked value, for `labels` and `probs`.
+
+        samples: 0 for no uncertainty.
+        """
         return plan_for(self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast)
 
     def labels(self, image: Image, plan: Plan | None = None) -> LabelMap:
-        """(H, W) class indices of a (H, W, 3) uint8 picture; without a CRF in bounded memory, whatever the classes."""
+        """(H, W) class indices of a (H, W, 3) uint8 picture.
+
+        Without a CRF memory is bounded, whatever the number of classes.
+        """
         return labels_of(plan or self.plan(), image)
 
     def probs(self, image: Image, plan: Plan | None = None) -> NDArray[np.float32]:
-        """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture. Raises ResourceError if they cannot fit."""
+        """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture.
+
+        Raises ResourceError if they do not fit in memory.
+        """
         return probs_of(plan or self.plan(), image)
 
     @classmethod
@@ -129,10 +142,11 @@ class Predictor:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> Predictor:
-        """A model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50".
+        """Load a model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50".
 
-        The network is used only for the last two, where their files are not cached.
-        output_stride: another than that of the training, see `load`.
+        The network connection is used only for the last two, if their files are not cached.
+        output_stride: use one other than in training, see `load`.
+        revision, token, cache_dir, local_files_only: hub options.
         """
         from denselab.engine.open import open_model
 
@@ -154,14 +168,16 @@ class Predictor:
         from denselab.files import read_folder, write_folder
 
         target = Path(save_directory)
-        if self.folder is None or read_spec(self.folder) != self.spec:  # another output stride than the folder tells
+        if (
+            self.folder is None or read_spec(self.folder) != self.spec
+        ):  # loaded with another output stride than the folder's
             save_engine(self.engine, target)
         elif target.resolve() != self.folder.resolve():
             write_folder(target, read_folder(self.folder), remedy="choose another folder")
         return target
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | bool | None = None) -> str:
-        """Upload the model folder to the Hugging Face hub as `owner/name`; returns its address. Needs a login."""
+        """Upload the model folder to the Hugging Face hub as `owner/name`; returns its URL. Needs a login or token."""
         from denselab.engine.hub import upload_model
 
         return upload_model(self.save_pretrained, repo_id, private, token)
@@ -170,9 +186,10 @@ class Predictor:
 def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
-    output_stride: another than that of the training, for the same weights. At 8 in place of 16 DeepLab's authors gained
-        1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation. Raises
-        ConfigError where the network has none to choose.
+    device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    output_stride: use one other than in training, with the same weights. At 8 instead of 16 DeepLab's authors gained
+        1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation.
+    Raises ConfigError where the network offers no choice of output stride.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
 

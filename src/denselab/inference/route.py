@@ -1,4 +1,4 @@
-"""Whole, or in windows, and at which sizes the network then sees it: decided here alone."""
+"""Decides whether a picture is run whole or in windows, and at which sizes the network sees it."""
 
 import math
 from dataclasses import dataclass
@@ -6,27 +6,31 @@ from dataclasses import dataclass
 from denselab.data.feed.fit import Size, fit_size
 from denselab.inference.plan import Plan
 
-AUTO_WINDOW = (768, 768)  # network pixels, for pictures that would not fit in memory at once
+AUTO_WINDOW = (768, 768)  # network pixels, for pictures that do not fit in memory as a whole
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over a picture. extent: (height, width) of each, in its pixels. scale: from these to the network's."""
+    """Windows over a picture.
+
+    extent: (height, width) of each, in picture pixels.
+    scale: from picture pixels to network pixels.
+    """
 
     extent: Size
     scale: float
 
     def sizes(self, part: Size, scales: tuple[float, ...]) -> list[Size]:
-        """The size of each view of a window that shows (height, width) pixels of the picture."""
+        """The size of each view of a window that shows `part`, (height, width) pixels of the picture."""
         box = tuple(max(math.ceil(side * self.scale - 0.5), 1) for side in part)
         return [fit_size(part, scaled((box[0], box[1]), factor)) for factor in scales]
 
 
 def routes(plan: Plan, size: Size) -> list[Windows | None]:
-    """The ways to run a picture of (height, width), the best first; None is the whole picture at once.
+    """The ways to run a picture of (height, width), best first; None is the whole picture at once.
 
-    The second is taken where memory runs out on the first. Windows that were asked for work at the scale of training;
-    those that only save memory, at the scale of the whole picture's run.
+    The second is used if memory runs out on the first. Windows that were asked for work at the training scale; windows
+    that only save memory work at the scale of the whole picture's run.
     """
     preprocessing = plan.spec.preprocessing
     if plan.window:

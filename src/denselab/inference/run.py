@@ -1,7 +1,7 @@
-"""One picture through a plan: the one path from pixels to a Prediction.
+"""One picture through a plan: the only path from pixels to a Prediction.
 
-Views give scores at the network's size; these become blocks of planes at the picture's size, bands of rows of the whole
-picture or blended windows; a sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
+Views give scores at the network's size. These become blocks of planes at the picture's size: bands of rows of the whole
+picture, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
 """
 
 import logging
@@ -28,7 +28,7 @@ from denselab.types import Image, LabelMap
 
 logger = logging.getLogger(__name__)
 
-MEMORY_SHARE = 0.7  # of the machine's memory that the probabilities of one picture may take
+MEMORY_SHARE = 0.7  # of the machine's memory that one picture's probabilities may take
 
 CRFStep = Callable[[Image, Marginals], Marginals]
 """(picture, probabilities) -> marginals (K, H, W)."""
@@ -43,13 +43,13 @@ def run(
     crf_step: CRFStep | None = None,
     note: Note | None = None,
 ) -> Prediction:
-    """The prediction of a picture (H, W, 3) uint8.
+    """The prediction for one picture (H, W, 3) uint8.
 
-    keep_probs: compute the probabilities now, from the same run; else they cost a second run when they are asked for.
-        A CRF and samples need them anyway.
-    crf_step: takes the place of the plan's CRF, for one that shows its iterations, say.
-    note: told after each sample.
-    Raises ResourceError where probabilities are needed and would not fit in memory.
+    keep_probs: compute the probabilities in the same run; otherwise they cost a second run when asked for. A CRF and
+        samples need them anyway.
+    crf_step: replaces the plan's CRF, for example to show its iterations.
+    note: called after each sample.
+    Raises ResourceError where probabilities are needed and do not fit in memory.
     """
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
@@ -70,14 +70,14 @@ def labels_of(plan: Plan, image: Image) -> LabelMap:
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory cannot hold them."""
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory is too small."""
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
 def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
-    """(K, H, W) float32 probabilities before any CRF; with samples one plane more, their variance.
+    """(K, H, W) float32 probabilities before any CRF; with samples one more plane, their variance.
 
-    Raises ResourceError if they cannot fit in memory.
+    Raises ResourceError if they do not fit in memory.
     """
     classes, (height, width) = plan.spec.label_space.num_classes, _size(image)
     count = classes + (plan.samples > 0)
@@ -99,7 +99,7 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
 
 
 def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
-    """Every block of the picture's planes into the sink: of the whole picture if that fits, else by windows."""
+    """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
     first, *others = routes(plan, _size(image))
     try:
         return _blocks(plan, image, first, sink, note)
@@ -107,11 +107,11 @@ def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> N
         if not others:
             raise
     logger.info("out of memory with the whole picture at once; going on with a sliding window")
-    return _blocks(plan, image, others[0], sink, note)  # what the sink has got already, it gets again
+    return _blocks(plan, image, others[0], sink, note)  # the sink gets earlier blocks again
 
 
 def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> None:
-    """The blocks of one way to run. Raises MemoryError where it does not fit."""
+    """Feed the blocks of one route to the sink. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
             slide(image, windows.extent, lambda part: _window_probs(plan, part, windows, note), sink.take)

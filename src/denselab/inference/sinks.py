@@ -1,7 +1,7 @@
 """Where the blocks of a picture go: each block is a rectangle of finished planes, and the blocks tile the picture.
 
-A block comes as (top, left, planes); bands of rows of the whole picture are blocks as wide as it. What a sink writes
-into only has to take `array[rows, columns] = values`, so a file on disk can stand in the place of the array.
+A block comes as (top, left, planes); bands of rows of the whole picture are blocks of its full width. The target of a
+sink only has to support `array[rows, columns] = values`, so a file on disk can replace the array.
 """
 
 from __future__ import annotations
@@ -19,33 +19,36 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Takes the blocks of one picture. wants_logits: whether logits serve as well, where there is only one view."""
+    """Takes the blocks of one picture.
+
+    wants_logits: whether logits will do, if there is only one view.
+    """
 
     wants_logits: bool
 
     def take(self, top: int, left: int, planes: Any) -> None:
-        """A block (P, h, w) whose upper left pixel lies at (top, left); numpy, or a tensor where logits are wanted."""
+        """Take a block (P, h, w) whose upper left pixel is at (top, left); numpy, or a tensor if logits are wanted."""
 
 
 class LabelSink:
-    """Keeps the class index of each pixel. labels: (H, W), complete once every block has come."""
+    """Keeps the class index of each pixel. labels: (H, W), complete after the last block."""
 
     def __init__(self, classes: int, size: Size) -> None:
         self.wants_logits = True  # a softmax does not change which class is largest
         self.labels = empty_labels(classes, size)
 
     def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
-        """A block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
+        """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
         self.labels[top : top + planes.shape[1], left : left + planes.shape[2]] = arg_max(planes)
 
 
 class PlaneSink:
-    """Keeps everything. planes: (P, H, W) float32, complete once every block has come."""
+    """Keeps all planes. planes: (P, H, W) float32, complete after the last block."""
 
     def __init__(self, count: int, size: Size) -> None:
         self.wants_logits = False
         self.planes: NDArray[np.float32] = np.empty((count, *size), dtype=np.float32)
 
     def take(self, top: int, left: int, planes: NDArray[np.float32]) -> None:
-        """A block (P, h, w)."""
+        """Take a block (P, h, w)."""
         self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = planes

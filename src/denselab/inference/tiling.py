@@ -1,9 +1,9 @@
-"""Sliding window over pictures of any size with little memory: windows are blended in a streamed band and reduced at once.
+"""Sliding window over pictures of any size, with little memory: windows blend in a streamed band, reduced at once.
 
 Each window's probabilities are weighted by ramps that add up to exactly 1 across the overlaps, so nothing is divided
-afterwards and the outermost pixels of a window, which see the least context, count least. What has been blended
-completely is handed on and forgotten; only the overlap below (K, overlap, W) and the overlap to the right
-(K, window, overlap) are kept. A whole logit array of 12,000 x 12,000 pixels and 11 classes would be 6.3 GB.
+afterwards, and the outermost pixels of a window, which see the least context, count least. Finished parts are handed on
+and forgotten; only the overlap below (K, overlap, W) and the overlap to the right (K, window, overlap) are kept. A full
+logit array of 12,000 x 12,000 pixels and 11 classes would take 6.3 GB.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,15 @@ from denselab.types import Image
 Probs = NDArray[np.float32]
 """(K, h, w) float32, class probabilities of a part of a picture."""
 
-OVERLAP = 0.25  # of the window's side: each ramp is as long as a quarter, half the window has full weight
+OVERLAP = 0.25  # of the window's side: each ramp takes a quarter, so half the window has full weight
 
 
 @dataclass(frozen=True)
 class Span:
-    """A window along one axis: it reads [start, stop) and contributes to [first, last), with ramps of `ramp` pixels.
+    """A window along one axis: it reads [start, stop) and contributes to [first, last).
 
-    rises / falls: whether the contribution has a ramp at its beginning / end (not at the picture's border).
+    ramp: length of its ramps, pixels.
+    rises, falls: whether the contribution has a ramp at its start / end (not at the picture's border).
     """
 
     start: int
@@ -49,7 +50,7 @@ class Span:
 
 
 def spans(length: int, window: int, overlap: float = OVERLAP) -> tuple[Span, ...]:
-    """Windows that cover [0, length): evenly spread, all `window` long (or `length`, if that is less).
+    """Evenly spread windows that cover [0, length), all `window` long (or `length`, if that is less).
 
     Neighbours overlap by at least overlap * window; the ramp lies in the middle of each overlap.
     """
@@ -77,13 +78,18 @@ def slide(
     emit: Callable[[int, int, Probs], None],
     overlap: float = OVERLAP,
 ) -> int:
-    """Run `window_probs` ((h, w, 3) uint8 -> (K, h, w)) over the picture; `emit(y, x, probs)` gets each finished block once.
+    """Run a window over the picture and emit each finished block once; returns the number of windows.
 
-    window: (height, width) in pixels of the picture. The blocks tile the picture without overlap. Returns the number
-    of windows. Memory: K * overlap * picture width + one window, whatever the picture's height.
+    window: (height, width) in picture pixels.
+    window_probs: (h, w, 3) uint8 -> (K, h, w) float32.
+    emit: called as emit(y, x, probs); the blocks tile the picture without overlap.
+    overlap: share of the window's side.
+    Memory: K * overlap * picture width + one window, whatever the picture's height.
     """
     rows, columns = spans(image.shape[0], window[0], overlap), spans(image.shape[1], window[1], overlap)
-    below: Probs | None = None  # (K, ramp, W): what the row of windows above gave to the rows it shares with this one
+    below: Probs | None = (
+        None  # (K, ramp, W): contribution of the windows above to the rows shared with this row of windows
+    )
     for row in rows:
         band = Band(row, emit, below)
         for column in columns:
@@ -96,15 +102,15 @@ def slide(
 
 
 class Band:
-    """One row of windows while it is being blended: what is finished goes to `emit`, what is shared is kept."""
+    """One row of windows while it is blended: finished parts go to `emit`, shared parts are kept."""
 
     def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], below: Probs | None) -> None:
         self.row, self.emit, self.below = row, emit, below
         self._row_weights = row.weights()[None, :, None]
-        self._right: Probs | None = None  # (K, h, ramp): what the window on the left gave to the columns shared with it
+        self._right: Probs | None = None  # (K, h, ramp): contribution of the window on the left to the shared columns
 
     def add(self, probs: Probs, column: Span) -> None:
-        """Blend in one window's probabilities, (K, window, window), the windows coming from left to right."""
+        """Blend in one window's probabilities, (K, window, window); windows come from left to right."""
         row = self.row
         part = probs[
             :, row.first - row.start : row.last - row.start, column.first - column.start : column.last - column.start
@@ -113,11 +119,13 @@ class Band:
         if self._right is not None:
             part[:, :, : column.ramp] += self._right
         finished = part.shape[2] - (column.ramp if column.falls else 0)
-        self._right = part[:, :, finished:].copy() if column.falls else None  # a view would keep the whole window
+        self._right = (
+            part[:, :, finished:].copy() if column.falls else None
+        )  # a view would keep the whole window in memory
         self._finish(part[:, :, :finished], column.first)
 
     def _finish(self, part: Probs, x: int) -> None:
-        """Columns complete: add what came from above, hand on the rows that are complete, keep the others for below."""
+        """Finish columns: add the contribution from above, emit the complete rows, keep the rest for the row below."""
         assert self.below is not None
         row, shared = self.row, self.below[:, :, x : x + part.shape[2]]
         if row.rises:

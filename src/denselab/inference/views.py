@@ -1,11 +1,12 @@
 """Views of a picture: the network sees it at several sizes and mirrored, and the softmax of all views is averaged.
 
-What the network gives stays at the network's size (K, h, w); enlarging and arg-max (or softmax) are done together in
-bands of rows, so that memory stays bounded: 150 classes at 4001 x 3001 pixels would be 7.2 GB of logits.
+Network outputs stay at the network's size (K, h, w); enlarging and arg-max (or softmax) run together in bands of rows,
+so that memory stays bounded: 150 classes at 4001 x 3001 pixels would take 7.2 GB of logits.
 
 Monte-Carlo dropout (Bayesian SegNet, arXiv 1511.02680; Gal, Ghahramani, arXiv 1506.02142) runs the views several times
 with dropout on, so that each run is a sample of the network. The mean of the samples' softmax is the prediction; their
-variance, averaged over the classes, is the uncertainty: high at borders, at rare classes, at what was never seen.
+variance, averaged over the classes, is the uncertainty: high at borders, in rare classes, and for anything not seen in
+training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,22 +30,22 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a plan's views say of a picture or of a window.
+    """What a plan's views say about a picture or a window.
 
-    values: (P, h, w) float32 at the size of the largest view, on the engine's device: K planes, and one of uncertainty
-        where dropout was sampled.
-    logits: whether the planes are the logits of one view, of which a softmax is still to be taken.
+    values: (P, h, w) float32 at the size of the largest view, on the engine's device: K planes, plus one of uncertainty
+        if dropout was sampled.
+    logits: whether the planes are the logits of one view, still without softmax.
     """
 
     values: Tensor
     logits: bool
 
     def bands(self, size: Size) -> Iterator[tuple[int, Tensor]]:
-        """(top, (P, rows, W)) enlarged to (height, width), one band of rows after the other; logits stay logits."""
+        """Yield (top, (P, rows, W)) enlarged to (height, width), one band of rows at a time; logits stay logits."""
         return bands(self.values, size)
 
     def prob_bands(self, size: Size) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """`bands` as probabilities: of logits, the softmax of the enlarged ones."""
+        """`bands` as probabilities: logits are enlarged first, then go through softmax."""
         for top, band in self.bands(size):
             yield top, (band.softmax(dim=0) if self.logits else band).float().cpu().numpy()
 
@@ -59,7 +60,8 @@ class Seen:
 def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
     """Run the plan's views over a picture (H, W, 3) uint8.
 
-    sizes: (height, width) of each scale. note: told after each sample.
+    sizes: (height, width) of each scale.
+    note: called after each sample.
     """
     if plan.samples:
         return Seen(sampled(plan, image, sizes, note), logits=False)
@@ -68,9 +70,11 @@ def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = Non
 
 
 def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Tensor]:
-    """The logits of each view of a picture, float32 (K, h, w) at the view's size on the engine's device.
+    """The logits of each view of a picture, float32 (K, h, w) at the view's size, on the engine's device.
 
-    image: (H, W, 3) uint8. flip: each size also mirrored left-right; those logits come mirrored back.
+    image: (H, W, 3) uint8.
+    sizes: (height, width) of each view.
+    flip: run each size mirrored left-right too; those logits are mirrored back.
     """
     views = []
     for size in sizes:
@@ -84,8 +88,9 @@ def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = 
 def mean_probs(views: Sequence[Tensor]) -> Tensor:
     """(K, h, w) mean softmax of the views, at the size of the largest.
 
-    views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back. Averaged at the network's size,
-    not at the picture's: a softmax over 150 classes for each of 12 million pixels and 6 views would take minutes.
+    views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back.
+    Averaged at the network's size, not the picture's: a softmax over 150 classes for each of 12 million pixels and 6
+    views would take minutes.
     """
     height, width = max(tuple(view.shape[1:]) for view in views)
     total = torch.zeros((views[0].shape[0], height, width), device=views[0].device)
@@ -95,16 +100,16 @@ def mean_probs(views: Sequence[Tensor]) -> Tensor:
 
 
 def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
-    """(K + 1, h, w): the mean of the probabilities of the plan's samples, and in the last plane their uncertainty.
+    """(K + 1, h, w): the mean probabilities over the plan's samples, and in the last plane their uncertainty.
 
-    Mean and variance (of the samples given, divided by their number) come from Welford's update.
+    Mean and variance (divided by the number of samples) come from Welford's update.
     """
     mean = squares = torch.zeros(())
     for number in range(1, plan.samples + 1):
         probs = mean_probs(run_views(plan.engine, image, sizes, plan.flip))
         step = probs - mean
         mean = mean + step / number
-        squares = squares + step * (probs - mean)  # step is to the mean before, the other factor to the mean after
+        squares = squares + step * (probs - mean)  # step is relative to the old mean, the other factor to the new one
         if note:
             note(f"sample {number} of {plan.samples}")
     return torch.cat([mean, squares.mean(dim=0, keepdim=True) / plan.samples])

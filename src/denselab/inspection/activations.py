@@ -1,4 +1,4 @@
-"""Feature maps of a network on a real picture: which ones to show, and the channels that say most."""
+"""Feature maps of a network on a real picture: which maps to show, and their most telling channels."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +17,22 @@ from denselab.inspection.trace import Trace
 from denselab.models.base import SegmentationModel
 
 Floats = NDArray[np.float32]
-STRONGEST = 9  # channels shown of each map; with their mean two rows of five
+STRONGEST = 9  # channels shown per map; with their mean they fill two rows of five
 
 
 @dataclass(frozen=True)
 class LayerMaps:
     """One map of the network on one picture. Cells outside the picture (in the padding) are cut off.
 
-    size: (h, w) of the whole map. mean: (h', w') mean of the absolute values over the channels. strongest: the channels
-    whose values differ most from place to place, as (index, (h', w')). scores: (K, h', w') where it is one of class scores.
+    path: of the module
+    caption: what the map is
+    channels: number of channels
+    size: (h, w) of the whole map
+    receptive_field: pixels that a cell sees; None means the whole picture
+    jump: pixels between neighbouring cells
+    mean: (h', w') float32, mean absolute value over the channels
+    strongest: (index, (h', w')) of the channels that vary most over the picture
+    scores: (K, h', w') if the map holds class scores, else None
     """
 
     path: str
@@ -40,7 +47,9 @@ class LayerMaps:
 
 
 def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
-    """{module path: caption} in the order of computation: the last map at each stride on the way down, the model's own list."""
+    """{module path: caption} in order of computation: the last map at each stride on the way down, then the model's own
+    list.
+    """
     paths = list(traced.maps)
     own = {path: caption for path, caption in model.landmarks().items() if path in traced.maps}
     first = min((paths.index(path) for path in own), default=len(paths))
@@ -52,9 +61,9 @@ def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
 
 
 def _stages(traced: Trace, paths: list[str]) -> list[tuple[str, float]]:
-    """(path, stride): of the maps of each stride, as long as strides rise, the last of those that are least deep in the tree.
+    """(path, stride) of each stride, while strides rise: the last map among those highest in the module tree.
 
-    A block that strides begins at the finer one; its first layers are no stage.
+    A block that strides begins at the finer stride, so its first layers are not a stage.
     """
     best: dict[float, str] = {}
     for path in paths:
@@ -72,10 +81,15 @@ def watch(
     landmarks: Mapping[str, str],
     picture: tuple[int, int] | None = None,
 ) -> tuple[list[LayerMaps], Tensor]:
-    """The maps at `landmarks` and the (1, K, H, W) logits of one normalised picture (1, C, H, W).
+    """The maps at `landmarks` and the (1, K, H, W) logits of one picture.
 
-    picture: (height, width) of it where `images` is padded at the bottom and right; maps and logits are cut to it.
-    Where none of the maps is one of class scores, the logits before their last enlargement come last.
+    model: the network
+    images: (1, C, H, W), normalised
+    traced: the network's trace at that size
+    landmarks: {module path: caption}
+    picture: (height, width) if `images` is padded at the bottom and right; maps and logits are cut to it
+
+    If none of the maps holds class scores, the logits before their last enlargement are added at the end.
     """
     found: dict[str, LayerMaps] = {}
     size = (int(images.shape[-2]), int(images.shape[-1]))
@@ -84,7 +98,7 @@ def watch(
     def keep(path: str, caption: str, output: Tensor, view: View) -> None:
         rows = part_in_picture(view.rows, view.size[0], shown[0])
         columns = part_in_picture(view.columns, view.size[1], shown[1])
-        # A copy: activations that work in place come after the hook.
+        # A copy, because in-place activations run after the hook.
         values = output.detach()[0, :, rows, columns].float().cpu().numpy().copy()
         found.setdefault(path, _layer_maps(path, caption, values, view, size, model.num_classes))
 
@@ -120,7 +134,9 @@ def _hooks(model: nn.Module, paths: Mapping[str, str], keep: Any) -> Iterator[No
 
 
 def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
-    """The cells of a map that lie in the picture, if only in part; all where they have no place or none does."""
+    """The cells of a map that lie at least partly in the picture; all cells if they have no position or none lies in
+    it.
+    """
     if reach.jump is None:
         return slice(0, cells)
     centres = reach.centre + reach.jump * np.arange(cells)

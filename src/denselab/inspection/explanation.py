@@ -27,15 +27,18 @@ from denselab.models import MODELS
 from denselab.types import Image, LabelMap
 
 Floats = NDArray[np.float32]
-SHARES = (0.5, 0.95)  # of the whole effect on a pixel: the squares around it that hold as much
+SHARES = (0.5, 0.95)  # of the whole effect on a pixel, each held by a square around it
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one pixel's logit depends on. pixel: (row, column) at the working size, as are the map and the box.
+    """What one pixel's logit depends on.
 
-    effect: (h, w) mean absolute gradient. box: what the layers' windows let it see, None = everything. squares: for each of
-    SHARES the side of the square about the pixel that holds that share of the gradient.
+    pixel: (row, column) at the working size, as are the map and the box
+    class_index: of the logit
+    effect: (h, w) float32, mean absolute gradient
+    box: what the layers' windows let it see; None means the whole picture
+    squares: for each of SHARES, the side in pixels of the square around the pixel that holds that share of the gradient
     """
 
     pixel: tuple[int, int]
@@ -47,10 +50,22 @@ class Effect:
 
 @dataclass(frozen=True)
 class Explanation:
-    """image: as it came. working: at the size that the network sees, which is the size of `probs` (K, h, w). Where it is padded
-    further (Preprocessing.pad_to) all is computed with the padding and shown without.
+    """A network's view of one picture.
 
-    labels: (H, W) at the picture's own size. layers: the network's landmarks. random: the weights were never trained.
+    engine: the network
+    image: (H, W, 3) uint8, as given
+    working: the picture at the size that the network sees
+    labels: (H, W) class indices, at the picture's own size
+    probs: (K, h, w) float32, at the working size
+    layers: the maps at the network's landmarks
+    table: the layer table
+    summary: costs and receptive field
+    effect: what one pixel's logit depends on
+    pixel: (row, column) in `image`
+    random: whether the weights are untrained
+
+    If the network's input is padded further (Preprocessing.pad_to), everything is computed with the padding and shown
+    without it.
     """
 
     engine: TorchEngine
@@ -67,7 +82,7 @@ class Explanation:
 
 
 def untrained(name: str, device: str = "auto", seed: int = 0) -> TorchEngine:
-    """The network `name` of MODELS with random weights and VOC's classes, the same ones for the same seed."""
+    """The network `name` of MODELS with VOC's classes and random weights, which are the same for the same seed."""
     entry = MODELS[name]
     architecture = Architecture(name, len(VOC_21), entry.default_encoder)
     generator = torch.random.get_rng_state()
@@ -83,7 +98,7 @@ def untrained(name: str, device: str = "auto", seed: int = 0) -> TorchEngine:
 
 
 def class_index(space: LabelSpace, name: str) -> int:
-    """The class of a name. ConfigError with the nearest ones."""
+    """The index of the class with this name. Raises ConfigError with the nearest names if there is none."""
     if name in space.names:
         return space.names.index(name)
     near = difflib.get_close_matches(name, space.names, n=3, cutoff=0.4) or space.names[:8]
@@ -99,20 +114,23 @@ def explain(
     random: bool = False,
     quiet: bool = False,
 ) -> Explanation:
-    """Run the network on one picture (H, W, 3) and look inside.
+    """Run the network on one picture and look inside.
 
-    pixel: (row, column) of the picture whose effective receptive field is measured, default: its centre. class_name: whose
-    maps and logit are looked at, default: the class that wins at that pixel. Raises ConfigError for either that is not there.
+    engine: the network
+    image: (H, W, 3) uint8
+    pixel: (row, column) whose effective receptive field is measured; None is the centre
+    class_name: the class whose maps and logit are shown; None is the winner at that pixel
+    random: whether the weights are untrained, for the record
+    quiet: no progress bar
+    Raises ConfigError for a pixel outside the picture or an unknown class.
     """
     height, width = image.shape[:2]
-    row, column = pixel or (height // 2, width // 2)
-    if not (0 <= row < height and 0 <= column < width):
-        raise ConfigError(f"--pixel {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
+    row, column = _pixel_in(pixel, height, width)
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
-    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)[None]
-    images = network_input(pixels, engine.spec.preprocessing, engine.device)
+    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)
+    images = network_input(pixels[None], engine.spec.preprocessing, engine.device)
     seen = (images.shape[-2], images.shape[-1])
     with progress("explain", 3, "steps", quiet) as bar:
         traced = trace(engine.network, seen, engine.spec.architecture.in_channels)
@@ -123,8 +141,6 @@ def explain(
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
         gradient = effective_receptive_field(engine.network, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
-    box = box_of(traced.maps[""].view, at)
-    effect = Effect(at, winner, gradient, box, tuple(square_of(gradient, at, share) for share in SHARES))
     return Explanation(
         engine,
         image,
@@ -134,14 +150,30 @@ def explain(
         layers,
         table_of(traced, seen),
         summarise(engine.network, traced),
-        effect,
+        effect_of(gradient, at, winner, box_of(traced.maps[""].view, at)),
         (row, column),
         random,
     )
 
 
+def effect_of(gradient: Floats, pixel: tuple[int, int], winner: int, box: Box | None) -> Effect:
+    """What the logit of class `winner` at `pixel` depends on, from its mean absolute gradient (h, w)."""
+    squares = tuple(square_of(gradient, pixel, share) for share in SHARES)
+    return Effect(pixel, winner, gradient, box, squares)
+
+
+def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
+    """The pixel, or the centre of the picture where none is named. Raises ConfigError outside the picture."""
+    row, column = pixel or (height // 2, width // 2)
+    if not (0 <= row < height and 0 <= column < width):
+        raise ConfigError(f"`pixel` {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
+    return row, column
+
+
 def square_of(effect: Floats, pixel: tuple[int, int], share: float) -> int:
-    """The side of the smallest square about `pixel` in which at least `share` of the map's sum lies; 0 for a map of zeros."""
+    """The side in pixels of the smallest square around `pixel` that holds `share` of the map's sum; 0 for an all-zero
+    map.
+    """
     rows = np.abs(np.arange(effect.shape[0]) - pixel[0])
     columns = np.abs(np.arange(effect.shape[1]) - pixel[1])
     distance = np.maximum(rows[:, None], columns[None, :])

@@ -15,10 +15,12 @@ from denselab.inspection.reach import Reach
 
 @dataclass(frozen=True)
 class View:
-    """What is known of a map: which pixels its cells see in rows and in columns, its size, and where its two axes are.
+    """What is known about a map.
 
-    axes: the dimensions of rows and columns; None after a reshape that mixes them, when `size` stays the last one known.
-    pool: kernel, stride and pad of the pool that made it (for the switches that an unpooling uses).
+    rows, columns: which pixels its cells see
+    size: (h, w)
+    axes: the dimensions of rows and columns; None after a reshape that mixes them (`size` is then the last one known)
+    pool: kernel, stride and pad of the pool that made it, for the switches that an unpooling uses
     """
 
     rows: Reach
@@ -29,29 +31,36 @@ class View:
 
     @property
     def receptive_field(self) -> int | None:
-        """Pixels that a value sees along the longer axis; None for the whole picture."""
+        """Pixels that a value sees along the longer axis; None means the whole picture."""
         if self.rows.extent is None or self.columns.extent is None:
             return None
         return max(self.rows.extent, self.columns.extent)
 
     def of(self, x: Tensor) -> "View":
-        """The view of one of an operation's outputs."""
+        """The view of one output of an operation."""
         if self.axes is None or x.dim() <= max(self.axes):
             return replace(self, axes=None) if self.axes else self
         return replace(self, size=(int(x.shape[self.axes[0]]), int(x.shape[self.axes[1]])))
 
     def each(self, step: Callable[[Reach, int], Reach]) -> "View":
-        """The same step in rows (0) and columns (1)."""
+        """Apply the same step to rows (0) and columns (1)."""
         return replace(self, rows=step(self.rows, 0), columns=step(self.columns, 1), pool=None)
 
 
 def input_view(images: Tensor) -> View:
-    """Of the picture itself, (1, C, H, W)."""
+    """The view of the picture itself, (1, C, H, W)."""
     return View(along.PIXEL, along.PIXEL, (int(images.shape[-2]), int(images.shape[-1])))
 
 
 def flow(func: Any, what: Description | None, args: Sequence[Any], output: Any, views: dict[int, View]) -> View:
-    """The view of the output. views: by id of tensor; those that are missing depend on no pixel (weights)."""
+    """The view of an operation's output.
+
+    func: the operation
+    what: its description, or None
+    args: its arguments
+    output: its result
+    views: by id of tensor; tensors without one (weights) depend on no pixel
+    """
     known = [views[id(x)] for x in tree_leaves(args) if isinstance(x, Tensor) and id(x) in views]
     step = MOVES.get(func.overloadpacket)
     if what is not None and what.kind != "norm":
@@ -63,7 +72,7 @@ def flow(func: Any, what: Description | None, args: Sequence[Any], output: Any, 
 
 
 def join(views: Sequence[View]) -> View:
-    """Of a sum or concatenation; the axes of the largest map hold."""
+    """The view of a sum or concatenation; it takes the axes of the largest map."""
     if len(views) == 1:
         return views[0]
     largest = max(views, key=lambda v: (v.axes is not None, math.prod(v.size)))
@@ -73,7 +82,7 @@ def join(views: Sequence[View]) -> View:
 
 
 def _window(what: Description, args: Sequence[Any], output: Any, views: dict[int, View], known: list[View]) -> View:
-    """Through an operation that has a window on the map."""
+    """Through an operation with a window on the map."""
     view = join(known)
     if what.kind not in ("linear", "product"):
         view = _anchored(view, args[0])
@@ -100,7 +109,7 @@ def _window(what: Description, args: Sequence[Any], output: Any, views: dict[int
 
 
 def _anchored(view: View, x: Tensor) -> View:
-    """Maps that come out of reshapes (tokens) have their rows and columns in the usual place again."""
+    """Put rows and columns back in their usual place for maps that come out of reshapes (tokens)."""
     if view.axes is not None or x.dim() != 4:
         return view
     size = (int(x.shape[2]), int(x.shape[3]))
@@ -115,7 +124,7 @@ def whole(view: View, keep_jump: bool = True) -> View:
 
 
 def _unpooled(what: Description, args: Sequence[Any], views: dict[int, View], view: View) -> View:
-    """Back through the pool whose switches are used; the factor of the sizes where the switches are unknown."""
+    """Back through the pool whose switches are used; if they are unknown, by the factor of the sizes."""
     indices = args[1] if len(args) > 1 else None
     pool = views[id(indices)].pool if isinstance(indices, Tensor) and id(indices) in views else None
     kernel, stride, pad = pool or (what.kernel, what.stride, what.pad)
@@ -148,7 +157,7 @@ def _slice(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _pad(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """Widths come from the last dimension on: left, right, top, bottom."""
+    """Pad widths start from the last dimension: left, right, top, bottom."""
     widths = list(args[1])
     starts = {x.dim() - 1 - k: -int(widths[2 * k]) for k in range(len(widths) // 2)}
     axes = view.axes
@@ -156,7 +165,7 @@ def _pad(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _index_select(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """A mirrored border: the map starts where the indices first count up from 0. Unknown indices: in the middle."""
+    """A mirrored border: the map starts where the indices first count up from 0; in the middle if they are unknown."""
     dim, indices, length = args[1] % x.dim(), args[2], int(x.shape[args[1]])
     border = (int(output.shape[dim]) - length) // 2
     if not indices.is_meta:
@@ -180,7 +189,7 @@ def _transpose(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _reshape(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """Flattening (1, C, h, w) to (1, C*h*w) gathers all cells in one value; into tokens it keeps them apart."""
+    """Flattening (1, C, h, w) to (1, C*h*w) gathers all cells in one value; a reshape into tokens keeps them apart."""
     if tuple(output.shape) == tuple(x.shape):
         return view
     if view.axes == (2, 3) and output.dim() == 2 and output.shape[0] == x.shape[0]:
@@ -195,7 +204,7 @@ def _reshape(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _reduce(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """Over the channels nothing is mixed between places; over anything else all places are."""
+    """Reducing over the channels mixes no places; reducing over anything else mixes all of them."""
     dims = args[1] if len(args) > 1 else None
     listed = [dims] if isinstance(dims, int) else list(dims or range(x.dim()))
     return view if [d % x.dim() for d in listed] in ([1], [x.dim() - 1]) and view.axes else whole(view)

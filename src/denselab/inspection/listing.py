@@ -1,4 +1,4 @@
-"""The layer table as text: columns as in the papers, repeated blocks of deep encoders folded."""
+"""The layer table as text: columns as in the papers, with repeated blocks of deep encoders folded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from denselab.inspection.summary import Summary
 from denselab.inspection.table import LayerRow, Window
 
-FOLDED_FROM = 60  # rows: the papers' own tables are shorter and are printed as they are
-LONGEST_BLOCK = 12  # rows of a block that repeats
+FOLDED_FROM = 60  # rows; the papers' own tables are shorter, and printed in full
+LONGEST_BLOCK = 12  # rows of a repeating block
 HEAD = ("layer", "kind", "kernel", "stride", "pad", "dilation", "channels", "output", "parameters", "mult-adds", "sees")
 RIGHT = {2, 3, 4, 5, 8, 9, 10}
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Rows that say the same as the `block` rows before them, `times` more."""
+    """Rows that repeat the `block` rows before them, `times` more."""
 
     rows: Sequence[LayerRow]
     times: int
@@ -22,7 +22,11 @@ class Repeat:
 
 
 def table_lines(rows: Sequence[LayerRow], *, unfold: bool = False) -> list[str]:
-    """The table as lines of equal columns; column "dilation" only where some layer has one."""
+    """The table as lines of equal columns; the column "dilation" appears only if some layer is dilated.
+
+    rows: the layers
+    unfold: print repeated blocks in full
+    """
     items: list[LayerRow | Repeat] = list(rows) if unfold or len(rows) < FOLDED_FROM else list(_folded(rows))
     dilated = any(row.dilation not in (None, 1) for row in rows)
     keep = [i for i, name in enumerate(HEAD) if dilated or name != "dilation"]
@@ -35,7 +39,7 @@ def table_lines(rows: Sequence[LayerRow], *, unfold: bool = False) -> list[str]:
 
 
 def total_lines(summary: Summary) -> list[str]:
-    """The totals under the table."""
+    """The totals below the table."""
     norms = f", of them {summary.norm_parameters:,} in {summary.norm_layers} normalisations"
     fixed = f"; {summary.fixed:,} fixed" if summary.fixed else ""
     strides = number(summary.output_stride)
@@ -71,7 +75,7 @@ def mebibytes(count: int) -> str:
 
 
 def number(value: float) -> str:
-    """A stride: 16, 0.5, 1.33."""
+    """A stride as text: 16, 0.5, 1.33."""
     return f"{value:.3g}"
 
 
@@ -93,7 +97,7 @@ def _signature(row: LayerRow) -> tuple[object, ...]:
 
 
 def _repeat_at(signatures: Sequence[object], start: int) -> tuple[int, int]:
-    """(rows of the block that starts here, how often it comes again at once); (1, 0) where folding saves under three lines."""
+    """(rows of the block that starts here, times it repeats at once); (1, 0) if folding saves under three lines."""
     best = (1, 0)
     for block in range(1, LONGEST_BLOCK + 1):
         first, times = signatures[start : start + block], 0

@@ -1,4 +1,4 @@
-"""What torch's own operations are, in the words of the papers: kind, window, channels, multiply-adds."""
+"""torch's own operations in the words of the papers: kind, window, channels, multiply-adds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,16 +26,22 @@ Kind = Literal[
     "concat",
     "crop",
 ]
-JOINS: tuple[Kind, ...] = ("sum", "concat", "crop")  # where maps meet or are cut: no window, nothing learnt
-LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kinds that own weights
+JOINS: tuple[Kind, ...] = ("sum", "concat", "crop")  # join or cut maps, with no window and nothing learnt
+LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kinds with weights
 
 
 @dataclass(frozen=True)
 class Description:
-    """One operation. Windows are (rows, columns); multiply_adds: of the whole output, batch 1.
+    """One operation. Windows are (rows, columns).
 
-    taps, align_corners: of interpolations. function: the name a reader knows it by. pad of a crop: the rows and columns that
-    are cut off at the top and left.
+    kind: in the papers' words
+    function: the name a reader knows it by
+    kernel, stride, dilation: of the window
+    pad: of the window; for a crop, the rows and columns cut off at the top and left
+    groups: of a convolution
+    in_channels: of the input, or None if not known here
+    multiply_adds: of the whole output, batch 1
+    taps, align_corners: of an interpolation
     """
 
     kind: Kind
@@ -52,7 +58,7 @@ class Description:
 
 
 class Arguments:
-    """The arguments of an operation by place; torch leaves defaults at the end out."""
+    """The arguments of an operation by position; torch omits trailing defaults."""
 
     def __init__(self, args: Sequence[Any], output: Any) -> None:
         self.args, self.output = args, output
@@ -66,13 +72,13 @@ class Arguments:
 
 
 def describe(func: Any, args: Sequence[Any], output: Any) -> Description | None:
-    """The operation in the papers' words; None for those that only rearrange, add, or apply a function to each value."""
+    """The operation in the papers' words; None if it only rearranges, adds, or applies a function to each value."""
     reader = READERS.get(func.overloadpacket)
     return reader(Arguments(args, output)) if reader else None
 
 
 def describe_join(func: Any, args: Sequence[Any], output: Any) -> Description | None:
-    """Where maps (1, C, h, w) are added, put one behind the other, or cut at their borders; None for everything else."""
+    """A sum, concatenation or crop of maps (1, C, h, w); None for everything else."""
     packet, a = func.overloadpacket, Arguments(args, output)
     if packet in (aten.add, aten.add_):
         both = [x for x in args[:2] if isinstance(x, Tensor) and x.dim() == 4]
@@ -93,7 +99,7 @@ def _convolution(a: Arguments) -> Description | None:
     if weight.dim() != 4:
         return None
     transposed, groups = bool(a.get(6)), int(a.get(8))
-    per_value = math.prod(weight.shape[1:])  # of an output value; of an input value if transposed
+    per_value = math.prod(weight.shape[1:])  # per output value, or per input value if transposed
     return Description(
         "transposed conv" if transposed else "conv",
         "conv_transpose2d" if transposed else "conv2d",
@@ -157,7 +163,7 @@ def _pixel_shuffle(a: Arguments) -> Description:
 
 
 def _product(left: int, right: int) -> Callable[[Arguments], Description]:
-    """Matrices: a fully connected layer where one of the two is a weight (trace.py knows), else attention."""
+    """A matrix product: a fully connected layer if one factor is a weight (trace.py knows), else attention."""
 
     def read(a: Arguments) -> Description:
         x, y = a.get(left), a.get(right)

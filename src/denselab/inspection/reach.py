@@ -1,9 +1,10 @@
 """Which pixels of the picture a cell of a feature map can see, along one axis: exact intervals, carried layer by layer.
 
-A convolution of kernel k on a map of jump j adds (k - 1) * j pixels and multiplies the jump by its stride (Araujo, Norris,
-Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019). Behind a transposed convolution or an
-unpooling the cells no longer see alike: an even and an odd one read other inputs. So the interval is kept for one period of
-cells; the ones after it see the same, moved on. The picture is taken as endless: padding counts as pixels.
+A convolution of kernel k on a map of jump j adds (k - 1) * j pixels and multiplies the jump by its stride (Araujo,
+Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019). After a transposed
+convolution or an unpooling, the cells no longer see alike: an even and an odd one read different inputs. So the
+intervals are kept for one period of cells; later cells see the same, shifted. The picture is treated as endless:
+padding counts as pixels.
 """
 
 import math
@@ -15,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-LONGEST_PERIOD = 1024  # beyond it (odd scale factors multiplied) a bound takes the place of the exact intervals
+LONGEST_PERIOD = 1024  # beyond it (products of odd scale factors) a bound replaces the exact intervals
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Cell i sees the pixels first[r] + q*P*jump ... last[r] + q*P*jump (inclusive), with q, r = divmod(i, P), P the period.
+    """The pixels that each cell sees, along one axis.
 
-    jump: pixels from one cell to the next; None where a map has but one value for the whole picture. Empty `first` and
-    `last`: each cell sees the whole picture. A cell that sees nothing (zeros between nails) has first = inf, last = -inf.
-    centre: the pixel that cell 0 lies on (layers/geometry.py derives the rules); what it sees may be more to one side.
+    jump: pixels from one cell to the next; None if the map has one value for the whole picture
+    first, last: one period of intervals, both ends included; empty if each cell sees the whole picture
+    centre: the pixel that cell 0 lies on (layers/geometry.py derives the rules); it may see more on one side
+
+    Cell i sees the pixels first[r] + q*P*jump ... last[r] + q*P*jump, with q, r = divmod(i, P) and P the period. A cell
+    that sees nothing (zeros between nails) has first = inf and last = -inf.
     """
 
     jump: float | None = 1.0
@@ -34,19 +38,19 @@ class Reach:
 
     @property
     def is_whole(self) -> bool:
-        """Whether a cell sees all of the picture, whatever its size."""
+        """Whether a cell sees the whole picture, whatever its size."""
         return not self.first
 
     @property
     def extent(self) -> int | None:
-        """Pixels that the cell with the widest view sees; None for the whole picture."""
+        """Pixels seen by the cell with the widest view; None means the whole picture."""
         if self.is_whole:
             return None
         widest = max(last - first for first, last in zip(self.first, self.last, strict=True))
         return max(math.ceil(widest + 1 - 1e-6), 0) if math.isfinite(widest) else 0
 
     def interval(self, cell: int) -> tuple[float, float] | None:
-        """First and last pixel that a cell sees (they may lie outside the picture); None for the whole picture."""
+        """First and last pixel that a cell sees, possibly outside the picture; None means the whole picture."""
         if self.is_whole or self.jump is None:
             return None
         first, last = _at(self, np.array([cell]))
@@ -62,7 +66,7 @@ def whole(jump: float | None = None, centre: float = 0.0) -> Reach:
 
 
 def windows(reach: Reach, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Reach:
-    """Behind a convolution or pool: cell i reads the cells stride*i - pad + dilation*t, t = 0..kernel-1."""
+    """After a convolution or pool: cell i reads the cells stride*i - pad + dilation*t, t = 0..kernel-1."""
     if reach.jump is None:
         return whole()
     centre = reach.centre + reach.jump * ((kernel - 1) * dilation / 2 - pad)
@@ -75,12 +79,12 @@ def windows(reach: Reach, kernel: int, stride: int = 1, pad: int = 0, dilation: 
 
 
 def shifted(reach: Reach, start: int, step: int = 1) -> Reach:
-    """Behind a slice: cell i is the cell start + step*i. A border of n cells before the map is start = -n."""
+    """After a slice: cell i is the cell start + step*i. A border of n cells before the map is start = -n."""
     return windows(reach, 1, step, -start)
 
 
 def spread(reach: Reach, kernel: int, stride: int, pad: int = 0, dilation: int = 1) -> Reach:
-    """Behind a transposed convolution: cell i gets input j where stride*j + dilation*t - pad = i for a tap t.
+    """After a transposed convolution: cell i gets input j if stride*j + dilation*t - pad = i for a tap t.
 
     Unpooling with the switches of a pool is the same relation, with the pool's kernel, stride and pad.
     """
@@ -97,9 +101,13 @@ def spread(reach: Reach, kernel: int, stride: int, pad: int = 0, dilation: int =
 
 
 def resized(reach: Reach, before: int, after: int, taps: int, align_corners: bool = False) -> Reach:
-    """Behind an interpolation from `before` to `after` cells; taps: cells that a value is made of (1 nearest, 2, 4 cubic).
+    """After an interpolation.
 
-    Exact for whole factors; else a bound that is at most one cell too wide on each side.
+    before, after: cells
+    taps: cells that make up a value: 1 nearest, 2 linear, 4 cubic
+    align_corners: whether the outermost cells' centres stay in place
+
+    Exact for whole factors; otherwise a bound that is at most one cell too wide on each side.
     """
     steps = (after - 1, before - 1) if align_corners and before > 1 and after > 1 else (after, before)
     if reach.jump is None or before == 1:
@@ -117,16 +125,15 @@ def resized(reach: Reach, before: int, after: int, taps: int, align_corners: boo
 
 
 def joined(reaches: Sequence[Reach]) -> Reach:
-    """Behind a sum or a concatenation of maps that lie cell on cell; maps of one value adapt to the others."""
+    """After a sum or a concatenation of maps that lie cell on cell; maps of one value adapt to the others."""
     gridded = [r for r in reaches if r.jump is not None]
     jump = gridded[0].jump if gridded else None
     if any(r.is_whole for r in reaches):
         return whole(jump, gridded[0].centre if gridded else 0.0)
     if jump is None:
         return reaches[0]
-    if any(
-        not math.isclose(r.jump or 0, jump) for r in gridded
-    ):  # odd scale factors: the widest, about the first's place
+    if any(not math.isclose(r.jump or 0, jump) for r in gridded):
+        # odd scale factors: the widest interval, centred where the first map's is
         return _joined_bound(gridded)
     period = reduce(math.lcm, (len(r.first) for r in gridded))
     if period > LONGEST_PERIOD:
@@ -138,7 +145,7 @@ def joined(reaches: Sequence[Reach]) -> Reach:
 
 
 def gathered(reach: Reach, cells: int) -> Reach:
-    """The one value made of all of a map's cells (flattening before a fully connected layer)."""
+    """The single value made of all cells of a map (flattening before a fully connected layer)."""
     if reach.is_whole or reach.jump is None:
         return whole()
     first, last = _at(reach, np.arange(cells))
@@ -154,7 +161,7 @@ def _at(reach: Reach, cells: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 
 def _reach(jump: float, first: Floats, last: Floats, centre: float) -> Reach:
-    """With the shortest period that says the same."""
+    """A Reach with the shortest equivalent period."""
     result = Reach(jump, tuple(first.tolist()), tuple(last.tolist()), centre)
     if len(first) > LONGEST_PERIOD:
         return _bound(result)
@@ -165,7 +172,7 @@ def _reach(jump: float, first: Floats, last: Floats, centre: float) -> Reach:
 
 
 def _interpolated_cells(centre: Floats, taps: int) -> NDArray[np.int64]:
-    """(places, taps): the cells that make the value at each place; one that gets no weight is replaced by its neighbour."""
+    """(places, taps): the cells that make the value at each place; one without weight is replaced by its neighbour."""
     if taps == 1:
         return np.floor(centre + 0.5).astype(np.int64)[:, None]
     left = np.floor(centre).astype(np.int64)
@@ -188,7 +195,7 @@ def _single(reach: Reach) -> Reach:
 
 
 def _resized_bound(reach: Reach, step: float, taps: int, align_corners: bool) -> Reach:
-    """Cell i lies at step*i + shift of the input; the cells that it reads are less than max(taps / 2, 1) away."""
+    """Cell i lies at step*i + shift of the input; the cells it reads are less than max(taps / 2, 1) away."""
     bound = _bound(reach)
     assert bound.jump is not None
     shift = 0.0 if align_corners else (step - 1) / 2

@@ -1,10 +1,11 @@
-"""What a unit of a network can see (theory), what its gradient reaches (measurement), and what it does look at (effect).
+"""Receptive fields of a network: in theory, by measurement, and in effect on a real picture.
 
-- `receptive_field`, `seen_by`: from the layers' windows alone, see reach.py.
-- `gradient_reach`: the extent of the nonzero gradient of one output value with respect to the picture, in the same network with
-  positive weights, so that nothing cancels and nothing is cut off: every tap of every window counts. It confirms the theory.
-- `effective_receptive_field`: the gradient of the network as it is, on a real picture (Luo, Li, Urtasun, Zemel, "Understanding
-  the Effective Receptive Field in Deep Convolutional Neural Networks", NIPS 2016, arXiv 1701.04128).
+- `receptive_field`, `seen_by`: what a unit can see, from the layers' windows alone; see reach.py.
+- `gradient_reach`: the extent of the nonzero gradient of one output value with respect to the picture. The network
+  gets positive weights, so that nothing cancels and nothing is cut off, and every tap of every window counts. It
+  confirms the theory.
+- `effective_receptive_field`: the gradient of the network as it is, on a real picture (Luo, Li, Urtasun, Zemel,
+  "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks", NIPS 2016, arXiv 1701.04128).
 """
 
 import math
@@ -23,12 +24,16 @@ from denselab.inspection.trace import evaluation, named_tensors, trace
 from denselab.models.base import SegmentationModel
 
 Pair = tuple[int, int]
-CANVAS = (512, 512)  # receptive fields do not depend on it where every factor of the network divides it
+CANVAS = (512, 512)  # receptive fields do not depend on it if every factor of the network divides it
 
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels top..bottom, left..right, both ends included; they may lie outside the picture."""
+    """A rectangle of pixels, both ends included. It can reach outside the picture.
+
+    top, bottom: rows
+    left, right: columns
+    """
 
     top: int
     left: int
@@ -41,7 +46,7 @@ class Box:
         return self.bottom - self.top + 1, self.right - self.left + 1
 
     def within(self, size: Pair) -> "Box":
-        """The part that lies in a picture of `size` (H, W)."""
+        """The part inside a picture of `size` (H, W)."""
         height, width = size
         return Box(max(self.top, 0), max(self.left, 0), min(self.bottom, height - 1), min(self.right, width - 1))
 
@@ -49,10 +54,15 @@ class Box:
 def receptive_field(
     module: nn.Module, size: Pair = CANVAS, in_channels: int = 3, *, layer: str | None = None
 ) -> int | None:
-    """Side of the square of pixels that a value of the output can depend on, in pixels; None: the whole picture.
+    """Side in pixels of the square that a value of the output can depend on; None means the whole picture.
 
-    layer: dotted path of a module, whose output is taken instead. For a SegmentationModel without `layer` it is that of
-    the logits before their last enlargement, as FCN's paper counts (404 for VGG-16).
+    module: any network
+    size: (H, W) of the picture
+    in_channels: of the picture
+    layer: dotted path of a module whose output is used instead
+
+    Without `layer`, the output of a SegmentationModel is its logits before their last enlargement, as FCN's paper
+    counts (404 for VGG-16). Raises ConfigError for an unknown layer.
     """
     return _view(module, size, in_channels, layer).receptive_field
 
@@ -60,15 +70,21 @@ def receptive_field(
 def seen_by(
     module: nn.Module, cell: Pair, size: Pair = CANVAS, in_channels: int = 3, *, layer: str | None = None
 ) -> Box | None:
-    """The pixels that one cell (row, column) of the output can depend on; None: the whole picture.
+    """The pixels that one cell of the output can depend on; None means the whole picture.
 
-    For a SegmentationModel `layer` "" is the full-size logits, None those before their last enlargement.
+    module: any network
+    cell: (row, column)
+    size: (H, W) of the picture
+    in_channels: of the picture
+    layer: as in `receptive_field`; "" is the full-size logits
+
+    Raises ConfigError for an unknown layer.
     """
     return box_of(_view(module, size, in_channels, layer), cell)
 
 
 def box_of(view: View, cell: Pair) -> Box | None:
-    """The pixels that one cell (row, column) of a map can depend on; None: the whole picture."""
+    """The pixels that one cell (row, column) of a map can depend on; None means the whole picture."""
     rows, columns = view.rows.interval(cell[0]), view.columns.interval(cell[1])
     if rows is None or columns is None:
         return None
@@ -85,10 +101,14 @@ def _view(module: nn.Module, size: Pair, in_channels: int, layer: str | None) ->
 
 
 def gradient_reach(module: nn.Module, size: Pair, cell: Pair | None = None, in_channels: int = 3) -> Box | None:
-    """The rectangle of pixels from which a gradient comes to one cell (row, column; default: the middle) of the output.
+    """The rectangle of pixels whose gradient reaches one cell of the output; None if there is none.
 
-    The output is the same as in `receptive_field`. Costs a forward and a backward pass in float64 at that `size`. None: it
-    comes from nowhere.
+    module: any network
+    size: (H, W) of the picture
+    cell: (row, column); None is the middle
+    in_channels: of the picture
+
+    The output is the same as in `receptive_field`. Costs a forward and a backward pass in float64 at that `size`.
     """
     images = torch.ones(1, in_channels, *size, dtype=torch.float64, requires_grad=True)
     weights = {name: _positive(name, tensor) for name, tensor in named_tensors(module).items()}
@@ -104,7 +124,7 @@ def gradient_reach(module: nn.Module, size: Pair, cell: Pair | None = None, in_c
 
 
 class _Coarse(nn.Module):
-    """A network whose output is one map: the coarse logits, or the deepest of several."""
+    """A network with one output map: the coarse logits, or the deepest of several maps."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -120,7 +140,7 @@ class _Coarse(nn.Module):
 
 
 def _positive(name: str, tensor: Tensor) -> Tensor:
-    """Averaging kernels, no biases: all values stay between 0 and the picture's largest. Nothing is allocated."""
+    """Averaging kernels without biases: values stay between 0 and the picture's largest. Nothing is allocated."""
     if not tensor.is_floating_point():
         return tensor
     value = 0.0 if name.endswith("bias") else 1 / max(tensor[0].numel(), 1) if tensor.dim() > 1 else 1.0
@@ -128,7 +148,7 @@ def _positive(name: str, tensor: Tensor) -> Tensor:
 
 
 class _EveryTap(TorchFunctionMode):
-    """Maximum pools become averages, unpooling writes to every cell of its window, normalisations and cut-offs vanish."""
+    """Max pools become averages, unpooling fills every cell of its window; normalisations and cut-offs are skipped."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -155,7 +175,7 @@ def _average(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """The mean in the place of the maximum: a depthwise convolution where the pool is dilated."""
+    """The mean instead of the maximum; a depthwise convolution if the pool is dilated."""
     if dilation in (1, (1, 1)):
         return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode)
     kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
@@ -171,7 +191,7 @@ def _fill_windows(
     padding: int | Pair = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """Each value in all cells of its pool's window."""
+    """Write each value to all cells of its pool's window."""
     kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     weight = torch.ones(x.shape[1], 1, *kernel, dtype=x.dtype)
     full = F.conv_transpose2d(x, weight, None, stride or kernel, padding, groups=x.shape[1])
@@ -184,10 +204,14 @@ def _fill_windows(
 def effective_receptive_field(
     model: SegmentationModel, images: Tensor, pixel: Pair, class_index: int | None = None
 ) -> Tensor:
-    """(H, W) float32: how much each pixel of the picture moves the logit at `pixel` (row, column), mean over the channels.
+    """How much each pixel of the picture moves one logit: (H, W) float32, absolute gradient, mean over the channels.
 
-    images: (1, C, H, W) normalised. class_index: whose logit; None: the one that wins there. Absolute gradients; they do not
-    add up to anything, so compare them with each other only.
+    model: the network
+    images: (1, C, H, W), normalised
+    pixel: (row, column) of the logit
+    class_index: of the logit; None is the class that wins there
+
+    The values do not add up to anything, so compare them only with each other.
     """
     images = images.detach().clone().requires_grad_(True)
     with evaluation(model), torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What is looked at: a network of MODELS by name, or the trained one in a model or run folder."""
+"""The network under inspection: one of MODELS by name, or the trained one in a model or run folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,12 @@ IMGSZ = (512, 512)
 
 @dataclass(frozen=True)
 class Subject:
-    """A network on the meta device: its shape, not its weights.
+    """A network on the meta device: its shape without its weights.
 
-    folder: where it was trained, None for a name. imgsz: (H, W) of the picture that it is shown.
+    architecture: its name and options
+    folder: where it was trained; None for a network by name
+    imgsz: (H, W) of the picture it is shown
+    model: on the meta device
     """
 
     architecture: Architecture
@@ -49,9 +52,15 @@ def find_subject(
     num_classes: int | None = None,
     output_stride: int | None = None,
 ) -> Subject:
-    """The network `name` of MODELS with those options, or that of a folder, which has its own.
+    """The network `name` of MODELS with the given options, or the network in a folder, which has its own options.
 
-    Raises ConfigError for unknown names and options that do not fit, CheckpointError for a folder that is no model's.
+    name: a name of MODELS, or the path of a model or run folder
+    imgsz: (H, W); None uses the folder's working size, or 512x512
+    encoder: None uses the network's default
+    num_classes: None means 21, as in PASCAL VOC
+    output_stride: None uses the network's default
+
+    Raises ConfigError for unknown names and options that do not fit, CheckpointError for a folder that holds no model.
     """
     if name in MODELS or not Path(name).exists():
         architecture = _by_name(name, encoder, CLASSES if num_classes is None else num_classes, output_stride)

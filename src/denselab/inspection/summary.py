@@ -1,4 +1,4 @@
-"""What a network costs and sees, in a few numbers; and all networks of MODELS side by side."""
+"""What a network costs and sees, in a few numbers, and all networks of MODELS side by side."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,24 @@ from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions
 
 FLOAT = 4  # bytes of a float32
-GRIDDED = ("conv", "max pool", "avg pool", "transposed conv", "linear", "product")  # kinds that define the deepest grid
+GRIDDED = ("conv", "max pool", "avg pool", "transposed conv", "linear", "product")  # their outputs set the deepest grid
 
 
 @dataclass(frozen=True)
 class Summary:
-    """learnable, fixed: numbers of parameters. multiply_adds: one picture. receptive_field: of the logits before their last
-    enlargement, in pixels, None = the whole picture. output_stride: pixels between cells of the coarsest map;
-    logits_stride: of those logits. memory_*: bytes at batch 1 in float32, an estimate from the sizes of all maps:
-    forward = weights and the maps alive at one time; training = see denselab.memory, with AdamW.
+    """What a network costs and sees.
+
+    learnable, fixed: numbers of parameters
+    norm_layers: number of normalisations
+    norm_parameters: of the normalisations
+    multiply_adds: for one picture
+    receptive_field: pixels, of the logits before their last enlargement; None means the whole picture
+    output_stride: pixels between cells of the coarsest map
+    logits_stride: pixels between cells of the logits before their last enlargement
+    memory_forward: bytes of weights and live maps at batch 1 in float32
+    memory_training: bytes with AdamW at batch 1 in float32, see denselab.memory
+
+    Both memory figures are estimates from the sizes of all maps.
     """
 
     learnable: int
@@ -35,7 +44,7 @@ class Summary:
 
 
 def summarise(model: nn.Module, traced: Trace) -> Summary:
-    """The numbers of a network and its trace."""
+    """The summary of a network and its trace."""
     learnable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     fixed = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     norms = [o for o in traced.operations if o.what.kind == "norm"]
@@ -69,7 +78,7 @@ class ModelFacts:
 
 
 def list_models(num_classes: int, size: tuple[int, int]) -> list[ModelFacts]:
-    """Every network of MODELS in its order, at a picture of `size` (H, W), without computing anything."""
+    """Every network of MODELS in order, at a picture of `size` (H, W); nothing is computed."""
     return [facts_of(name, num_classes, size) for name in MODELS]
 
 

@@ -12,13 +12,20 @@ Window = int | Pair
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer. Windows are one number where rows and columns agree, else (rows, columns); None where there is none.
+    """One layer. A window is one number if rows and columns agree, else (rows, columns); None if the layer has no
+    window.
 
-    name: dotted module path; a function called by a module with parts of its own: that module's path and the function.
-    pad: of a crop, the rows and columns cut off at the top and left.
-    size: (h, w) of the output. parameters: learnt or fixed, at the layer's first use. multiply_adds: batch 1.
-    receptive_field: pixels of the picture that a value can see, padding counted as pixels; None: the whole picture.
-    jump: pixels between neighbouring cells.
+    name: dotted module path, with the function if the calling module has parts of its own
+    kind: in the papers' words
+    kernel, stride, dilation: of the window
+    pad: of the window; for a crop, the rows and columns cut off at the top and left
+    groups: of a convolution
+    in_channels, out_channels: of input and output
+    size: (h, w) of the output
+    parameters: learnt or fixed, counted at the layer's first use
+    multiply_adds: at batch 1
+    receptive_field: pixels of the picture that a value can see, padding included; None means the whole picture
+    jump: pixels between neighbouring cells
     """
 
     name: str
@@ -40,19 +47,21 @@ class LayerRow:
 def layer_table(
     model: nn.Module, size: tuple[int, int], in_channels: int = 3, *, norms: bool = False, joins: bool = False
 ) -> list[LayerRow]:
-    """Every convolution, pool, unpooling, fully connected layer, interpolation and product in order of computation.
+    """Every convolution, pool, unpooling, fully connected layer, interpolation and product, in order of computation.
 
-    The network runs on the meta device: nothing is computed.
+    model: any network
+    size: (H, W) of the picture
+    in_channels: of the picture
+    norms: include normalisations
+    joins: include sums, concatenations and crops of maps
 
-    size: (H, W) of the picture.
-    norms: normalisations as well.
-    joins: sums, concatenations and crops of maps as well.
+    The network runs on the meta device, so nothing is computed.
     """
     return table_of(trace(model, size, in_channels), size, norms=norms, joins=joins)
 
 
 def table_of(traced: Trace, size: tuple[int, int], *, norms: bool = False, joins: bool = False) -> list[LayerRow]:
-    """The rows of a trace that was made with a picture of `size`; arguments as in `layer_table`."""
+    """The rows of a trace made with a picture of `size`; arguments as in `layer_table`."""
     left_out = {*(() if norms else ("norm",)), *(() if joins else JOINS)}
     return [_row(o, size) for o in traced.operations if o.what.kind not in left_out]
 

@@ -1,8 +1,9 @@
-"""Run a network on the meta device, where nothing is computed or allocated, and write down each operation: where in the
-module tree it happens, what it is, what goes out, and which pixels of the picture its values can see.
+"""Trace a network on the meta device, where nothing is computed or allocated.
 
-Batch 1, evaluation mode. Channels must be the second axis, or the last one (networks on tokens); where values of distant
-places meet in a way that is not a window (attention, normalisation over the picture), a value sees the whole picture.
+The trace lists each operation: where in the module tree it happens, what it is, what it outputs, and which pixels of
+the picture its values can see. Batch size is 1, in evaluation mode. Channels must be the second axis, or the last one
+(networks on tokens). Where values of distant places are mixed other than by a window (attention, normalisation over the
+picture), a value sees the whole picture.
 """
 
 from collections import Counter
@@ -26,8 +27,16 @@ MOST_INDICES = 1 << 16
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation in order of computation. path: the innermost module; name: the path, or for an operation that a
-    module with parts of its own calls, the path and the function. module: that module's class."""
+    """One operation, in order of computation.
+
+    name: the path; the path and the function if the calling module has parts of its own
+    path: the innermost module
+    module: that module's class
+    what: kind, window and cost
+    out_channels: of the output
+    view: which pixels the output's cells see
+    parameters: learnt or fixed, counted at first use
+    """
 
     name: str
     path: str
@@ -40,7 +49,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class MapFacts:
-    """The output of a module that gives one map, at its first use: channels and which pixels its cells see."""
+    """The output of a module that returns one map, at its first use.
+
+    channels: of the map
+    view: which pixels its cells see
+    """
 
     channels: int
     view: View
@@ -48,11 +61,13 @@ class MapFacts:
 
 @dataclass
 class Trace:
-    """All operations, the outputs by module path ("" is the whole network), the logits before their last
-    enlargement where the network is a SegmentationModel.
+    """The result of a trace.
 
-    size: (H, W) of the picture.
-    forward_bytes: of the maps at batch 1 in float32, the most that lives at one time when each is dropped after its last use.
+    size: (H, W) of the picture
+    operations: in order of computation
+    maps: outputs by module path; "" is the whole network
+    coarse: the logits before their last enlargement, for a SegmentationModel
+    forward_bytes: peak size of the live maps at batch 1 in float32, each dropped after its last use
     """
 
     size: tuple[int, int]
@@ -63,7 +78,12 @@ class Trace:
 
 
 def trace(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Trace:
-    """What happens when `model` sees one picture of `size` (H, W). The network itself stays as it is, on its device."""
+    """Trace `model` on one picture. The network itself does not change and stays on its device.
+
+    model: any network
+    size: (H, W) of the picture
+    in_channels: of the picture
+    """
     images = torch.empty(1, in_channels, *size, device="meta")
     weights = {name: tensor.to("meta") for name, tensor in named_tensors(model).items()}
     recorder = _Recorder(images, weights)
@@ -80,7 +100,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """Every part in evaluation mode for a while."""
+    """Put every part into evaluation mode, and restore it afterwards."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -92,7 +112,7 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class _Memory:
-    """Lifetimes of storages: the operation that made each and the last one that read it."""
+    """Lifetimes of storages: the operation that made each one and the last one that read it."""
 
     size: dict[int, int] = field(default_factory=dict)
     made: dict[int, int] = field(default_factory=dict)
@@ -120,17 +140,17 @@ class _Memory:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees each operation below autograd; hooks tell it in which module it happens."""
+    """Sees each operation below autograd; hooks report the module it happens in."""
 
     def __init__(self, images: Tensor, weights: dict[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.result = Trace((int(images.shape[2]), int(images.shape[3])))
         self.views: dict[int, View] = {id(images): input_view(images)}
-        self.alive: list[Any] = [images, *weights.values()]  # ids stay unique while their tensors live
+        self.alive: list[Any] = [images, *weights.values()]  # keeps ids unique
         self.weights = {w.untyped_storage()._cdata for w in weights.values()}
-        self.indices: dict[int, Tensor] = {}  # integers that are known, by id of the meta tensor
+        self.indices: dict[int, Tensor] = {}  # integers with known values, by id of the meta tensor
         self.memory = _Memory()
-        self.cut: Tensor | None = None  # what the last operation that was noted cut out, if it was a crop
+        self.cut: Tensor | None = None  # output of the last noted operation, if it was a crop
         self.stack: list[tuple[str, nn.Module]] = []
         self.counted: set[str] = set()
         self.used_names: Counter[str] = Counter()
@@ -152,7 +172,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 handle.remove()
 
     def _watch_enlarge(self, model: SegmentationModel) -> None:
-        """`enlarge` is a method, which no hook sees; a function of the same name on the instance does, for a while."""
+        """Put a function over `enlarge` on the instance for a while: it is a method, which hooks do not see."""
         enlarge = model.enlarge
 
         def watched(coarse: Tensor, size: tuple[int, int]) -> Tensor:
@@ -171,8 +191,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.stack.pop()
             tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor) and id(x) in self.views]
-            maps = [x for x in tensors if x.is_floating_point()]  # switches of a pool are none
-            single = len(maps) == 1 or not path  # of several, as an encoder gives, the last is the deepest
+            maps = [x for x in tensors if x.is_floating_point()]  # not the switches of a pool
+            single = len(maps) == 1 or not path  # of several maps, as from an encoder, the last is the deepest
             if maps and single and path not in self.result.maps:
                 x = maps[-1]
                 self.result.maps[path] = MapFacts(int(x.shape[1]) if x.dim() > 1 else 1, self.views[id(x)])
@@ -204,7 +224,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.indices.get(id(x), x) if isinstance(x, Tensor) else x
 
     def _compute_indices(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """Short lists of integers (the rows of a mirrored border) are worth computing: they say where the picture lies."""
+        """Compute short lists of integers (the rows of a mirrored border), which tell where the picture lies."""
         if not isinstance(output, Tensor) or output.dim() != 1 or output.dtype != torch.int64:
             return
         real_args, real_kwargs = tree_map(self._real, (args, kwargs))
@@ -216,7 +236,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
 
     def _note_join(self, what: Description, inputs: list[Tensor], output: Tensor, view: View) -> None:
-        """Rows and columns are cut one after the other; to a reader that is one crop."""
+        """Rows and columns are cut one after the other, but a reader sees one crop."""
         if what.kind == "crop" and self.cut is not None and self.cut is inputs[0]:
             rows = self.result.operations.pop()
             self.used_names[rows.name] -= 1
@@ -244,7 +264,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _output(func: Any, args: Any, kwargs: Any) -> Any:
-    """What the operation gives. The commonest ones by hand: torch's own rules for the meta device take most of the time."""
+    """The result of the operation.
+
+    The most common ones are done by hand, because torch's own rules for the meta device take most of the time.
+    """
     x: Any = args[0] if args else None
     if func in IN_PLACE:
         return x

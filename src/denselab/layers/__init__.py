@@ -1,1 +1,1 @@
-"""Parts that two networks or more share."""
+"""Parts that two or more networks share."""

@@ -23,8 +23,8 @@ class ImagePooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.conv(x.mean(dim=(2, 3), keepdim=True))
         if self.training and x.shape[0] == 1:
-            # One picture has one value per channel: no variance to divide by (torch refuses). The running statistics,
-            # which evaluation uses as well, stand in for it; gamma, beta and the convolution still learn.
+            # A single picture has one value per channel and no variance to divide by (torch refuses it). The running
+            # statistics, which evaluation uses too, stand in; gamma, beta and the convolution still learn.
             norm = self.norm
             pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         else:
@@ -35,9 +35,13 @@ class ImagePooling(nn.Module):
 class ASPP(nn.Module):
     """Image pooling, a 1x1 convolution and 3x3 atrous convolutions side by side, concatenated and projected.
 
-    Order of the concatenation as released: image_pooling, aspp0 (1x1), aspp1, aspp2, aspp3; then concat_projection, dropout.
-    atrous_rates: 6, 12, 18 at output stride 16, doubled at 8; () leaves the first two branches (the MobileNetV2 release).
-    separable: each 3x3 one is aspp{i}_depthwise and aspp{i}_pointwise. forward: (B, C, h, w) to (B, out_channels, h, w).
+    Concatenated in the released order: image_pooling, aspp0 (1x1), aspp1, aspp2, aspp3; then concat_projection,
+    dropout.
+    forward: (B, C, h, w) to (B, out_channels, h, w).
+
+    atrous_rates: 6, 12, 18 at output stride 16, doubled at 8; () leaves only the first two branches (MobileNetV2
+        release)
+    separable: make each 3x3 branch a pair of aspp{i}_depthwise and aspp{i}_pointwise
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class ASPP(nn.Module):
         return [(f"aspp{i}_depthwise", f"aspp{i}_pointwise") if self.separable else (f"aspp{i}",) for i in count]
 
     def landmarks(self, path: str) -> dict[str, str]:
-        """{module path: caption} of the branches and their fusion, for an ASPP that stands at `path` in a network."""
+        """{module path: caption} of the branches and their fusion, for an ASPP at `path` in a network."""
         seen = {f"{path}.image_pooling": "image pooling: the whole picture", f"{path}.aspp0": "1x1 convolution"}
         for rate, names in zip(self.atrous_rates, self.atrous_names(), strict=True):
             seen[f"{path}.{names[-1]}"] = f"3x3 atrous convolution, rate {rate}"

@@ -19,9 +19,12 @@ def conv_norm_relu(
 ) -> nn.Sequential:
     """Convolution `conv`, batch normalisation `norm`, activation `relu`; (B, C, H, W) to (B, out_channels, h, w).
 
-    kernel: odd; the border is padded by half of the dilated kernel, so that h = (H - 1) // stride + 1 and cell i lies on
-    input cell stride * i (TensorFlow's "fixed padding"). eps: added to the variance. activation: a class that takes
-    `inplace`, or None. No bias: the normalisation has one.
+    The convolution has no bias, since the normalisation has one. The border is padded by half of the dilated kernel, so
+    that h = (H - 1) // stride + 1 and cell i lies on input cell stride * i (TensorFlow's "fixed padding").
+
+    kernel: odd
+    eps: added to the variance
+    activation: a class that takes `inplace`, or None
     """
     conv = nn.Conv2d(
         in_channels,
@@ -42,7 +45,7 @@ def conv_norm_relu(
 def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
     """Depthwise 3x3 then pointwise 1x1, each with normalisation and ReLU (DeepLabV3+ release, ASPP and decoder).
 
-    A 3x3 convolution in 1/out_channels + 1/9 of its weights and multiplications.
+    Replaces a 3x3 convolution with 1/out_channels + 1/9 of its weights and multiplications.
     """
     return nn.Sequential(
         conv_norm_relu(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
@@ -51,11 +54,11 @@ def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) ->
 
 
 def kaiming_init(module: nn.Module) -> None:
-    """Zero-mean Gaussian of std sqrt(2 / N) and bias 0 in every convolution (He et al., arXiv 1502.01852, eq. 10).
+    """Initialise convolutions: zero-mean Gaussian of std sqrt(2 / N), bias 0 (He et al., arXiv 1502.01852, eq. 10).
 
-    N: incoming connections of one output (U-Net, section 3); a transposed convolution of stride s brings only
-    1/s^2 of its kernel to each. It keeps the activations' scale through a stack of ReLU layers; without it a deep net
-    that has no normalisation (VGG-16, the paper's U-Net) does not leave its first plateau.
+    N is the number of incoming connections of one output (U-Net, section 3); a transposed convolution of stride s
+    contributes only 1/s^2 of its kernel to each. This keeps the activations' scale through a stack of ReLU layers;
+    without it a deep net without normalisation (VGG-16, the paper's U-Net) does not leave its first plateau.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -68,9 +71,9 @@ def kaiming_init(module: nn.Module) -> None:
 
 
 def truncated_normal_init(module: nn.Module, std: float, depthwise_std: float | None = None) -> None:
-    """Zero-mean Gaussian of `std`, cut at two of them, and bias 0 in every convolution: TensorFlow's truncated normal.
+    """Initialise every convolution as TensorFlow's truncated normal: zero-mean Gaussian cut at two `std`, bias 0.
 
-    depthwise_std: for convolutions with one group per input channel, where it differs.
+    depthwise_std: a different `std` for convolutions with one group per input channel
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Borders put around pictures so that a network of fixed strides takes any size."""
+"""Borders added to pictures so that a network with fixed strides takes any size."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,11 @@ def round_up(size: int, multiple: int) -> int:
 
 
 def pad_to_multiple(images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
-    """Zeros (the mean colour after normalisation) at the bottom and right up to a multiple, at least `minimum`.
+    """Pad with zeros (the mean colour after normalisation) at the bottom and right to a multiple, at least `minimum`.
 
-    images: (B, C, H, W), H and W >= 1. At the bottom and right, as DeepLab does, so that no coordinate shifts.
+    Like DeepLab, it pads only the bottom and right, so that no coordinate shifts.
+
+    images: (B, C, H, W), H and W >= 1
     """
     height, width = images.shape[-2:]
     target = (round_up(max(height, minimum), multiple), round_up(max(width, minimum), multiple))
@@ -23,9 +25,11 @@ def pad_to_multiple(images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
 
 
 def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
-    """Zeros at the bottom and right up to sides of stride*k + 1, k >= 1 (DeepLab's 321, 513, 769): see enlarge_aligned.
+    """Pad with zeros at the bottom and right to sides of stride*k + 1, k >= 1 (DeepLab's 321, 513, 769).
 
-    images: (B, C, H, W), H and W >= 1. Two cells per side at least: batch normalisation then has four values per channel.
+    There are at least two cells per side, so batch normalisation has four values per channel. See enlarge_aligned.
+
+    images: (B, C, H, W), H and W >= 1
     """
     height, width = images.shape[-2:]
     bottom, right = (round_up(max(side, 2) - 1, stride) + 1 - side for side in (height, width))
@@ -33,9 +37,9 @@ def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
 
 
 def mirror_indices(size: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
-    """(before + size + after,) int64: which of 0..size-1 lies at each place when the border mirrors, as often as needed.
+    """(before + size + after,) int64: which of 0..size-1 lies at each place, the border mirrored as often as needed.
 
-    The edge itself is not repeated (2 1 0 1 2 ...), which is torch's "reflect" without its limit of one reflection.
+    The edge itself is not repeated (2 1 0 1 2 ...): torch's "reflect" without its limit of one reflection.
     """
     period = max(2 * (size - 1), 1)
     place = torch.arange(-before, size + after, device=device).remainder(period)
@@ -43,7 +47,7 @@ def mirror_indices(size: int, before: int, after: int, device: torch.device | No
 
 
 def mirror_pad(images: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
-    """A mirrored border of any width around (B, C, H, W) pictures of any size (U-Net, section 2: overlap-tile)."""
+    """Add a mirrored border of any width to (B, C, H, W) pictures of any size (U-Net, section 2: overlap-tile)."""
     height, width = images.shape[-2:]
     rows = mirror_indices(height, top, bottom, images.device)
     columns = mirror_indices(width, left, right, images.device)

@@ -6,10 +6,10 @@ from torch.nn import functional as F
 
 
 def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Bilinear enlargement by the factor `stride`, cut at the bottom and right to `size`; the one convention here.
+    """Enlarge bilinearly by the factor `stride`, cut at the bottom and right to `size`; returns (B, K, H, W).
 
-    coarse: (B, K, h, w) float, cell i covering the pixels stride*i .. stride*i + stride - 1 (align_corners=False).
-    size: (H, W) with H <= stride*h and W <= stride*w. Returns (B, K, H, W).
+    coarse: (B, K, h, w) float; cell i covers the pixels stride*i .. stride*i + stride - 1 (align_corners=False)
+    size: (H, W) with H <= stride*h and W <= stride*w
     """
     height, width = coarse.shape[-2:]
     if stride > 1:
@@ -19,10 +19,12 @@ def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor
 
 
 def enlarge_aligned(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Bilinear enlargement of a grid whose cells are centred on pixels 0, stride, 2*stride, ...; cut to `size`.
+    """Enlarge bilinearly a grid whose cells are centred on pixels 0, stride, 2*stride, ...; returns (B, K, H, W).
 
-    DeepLab's convention (Caffe's Interp, TensorFlow's align_corners=True): (B, K, h, w) reaches over stride*(h - 1) + 1
-    pixels, of which cell i is pixel stride*i itself. size: (H, W), at most those. Returns (B, K, H, W).
+    DeepLab's convention (Caffe's Interp, TensorFlow's align_corners=True): the result of (B, K, h, w) spans
+    stride*(h - 1) + 1 pixels, and pixel stride*i is cell i itself.
+
+    size: (H, W) to cut to, at most that span
     """
     height, width = coarse.shape[-2:]
     if stride > 1:
@@ -34,7 +36,7 @@ def enlarge_aligned(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tenso
 def bilinear_kernel(size: int) -> Tensor:
     """(size, size) float32 weights of bilinear interpolation (FCN: surgery.py, `upsample_filt`).
 
-    f = (size + 1) // 2 is the factor, c the centre; the weight falls linearly from 1 at c to 0 at distance f.
+    With factor f = (size + 1) // 2 and centre c, the weight falls linearly from 1 at c to 0 at distance f.
     """
     factor = (size + 1) // 2
     centre = factor - 1.0 if size % 2 == 1 else factor - 0.5
@@ -43,10 +45,10 @@ def bilinear_kernel(size: int) -> Tensor:
 
 
 def bilinear_transposed_conv(channels: int, kernel: int, stride: int, *, padding: int = 0) -> nn.ConvTranspose2d:
-    """A frozen transposed convolution that interpolates each channel by itself; (B, C, h, w) to (B, C, H, W).
+    """A frozen transposed convolution that interpolates each channel separately; (B, C, h, w) to (B, C, H, W).
 
-    H = stride*(h - 1) + kernel - 2*padding. Caffe stores a dense (C, C, k, k) kernel of which only the diagonal is
-    not zero; one group per channel holds that diagonal, (C, 1, k, k), and gives the same numbers.
+    H = stride*(h - 1) + kernel - 2*padding. Caffe stores a dense (C, C, k, k) kernel that is zero off the diagonal; one
+    group per channel holds that diagonal, (C, 1, k, k), and gives the same numbers.
     """
     layer = nn.ConvTranspose2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
     layer.weight.requires_grad_(False)

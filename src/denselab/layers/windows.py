@@ -1,10 +1,10 @@
 """Three ways to run a small unpadded network on the window around every pixel; they give the same numbers.
 
-`run_windows` is the literal one: cut out every window, run each by itself. `shift_and_stitch` runs the network on whole
-pictures that are shifted by every offset below its stride and interlaces the answers (OverFeat, arXiv 1312.6229; FCN,
-arXiv 1411.4038, section 3.2). `run_dense` runs it once, with every stride turned into a dilation of all that
-follows: the "hole algorithm", a trous (DeepLab, arXiv 1412.7062, section 3.1). Windows overlap; the last two share the
-work of the overlaps.
+`run_windows` is the literal one: cut out every window and run each separately. `shift_and_stitch` runs the network on
+whole pictures shifted by every offset below its stride, and interlaces the results (OverFeat, arXiv 1312.6229; FCN,
+arXiv 1411.4038, section 3.2). `run_dense` runs it once, with every stride turned into a dilation of all later layers:
+the "hole algorithm", a trous (DeepLab, arXiv 1412.7062, section 3.1). Windows overlap; the last two share the work on
+the overlaps.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,17 @@ from denselab.errors import ShapeError
 
 Size = tuple[int, int]
 Network = Callable[[Tensor], Tensor]
-"""(N, C, h, w) to (N, K, 1, 1) or (N, K) on one window; (N, K, i, j) on more, where it is fully convolutional."""
+"""(N, C, h, w) to (N, K, 1, 1) or (N, K) on one window; (N, K, i, j) on more, if it is fully convolutional."""
 
 BATCH = 512  # windows at a time: 64 MB per map of 32 channels and 32x32 cells
 
 
 def run_windows(network: Network, images: Tensor, window: Size, stride: Size = (1, 1), batch: int = BATCH) -> Tensor:
-    """(B, K, rows, columns): the network run on every window by itself, `batch` windows at a time.
+    """(B, K, rows, columns): run the network on every window separately, `batch` windows at a time.
 
-    images: (B, C, H, W), at least as large as the window; cell (i, j) is the window that starts at (i, j) * stride.
-    Memory is that of one batch of windows (and what a backward pass keeps, where gradients are asked for).
+    Memory is that of one batch of windows (plus what a backward pass keeps, if gradients are needed).
+
+    images: (B, C, H, W), at least as large as the window; cell (i, j) is the window that starts at (i, j) * stride
     """
     rows, columns = window_grid((images.shape[-2], images.shape[-1]), window, stride)
     views = images.unfold(2, window[0], stride[0]).unfold(3, window[1], stride[1])  # (B, C, rows, columns, h, w)
@@ -41,7 +42,7 @@ def run_windows(network: Network, images: Tensor, window: Size, stride: Size = (
 
 
 def window_grid(size: Size, window: Size, stride: Size) -> Size:
-    """(rows, columns) of the windows that lie in a picture of `size`. Raises ShapeError where not even one does."""
+    """(rows, columns) of the windows that fit in a picture of `size`. Raises ShapeError if none fits."""
     if size[0] < window[0] or size[1] < window[1]:
         raise ShapeError(
             f"picture {size[0]}x{size[1]} is smaller than the window {window[0]}x{window[1]}; enlarge it or pad it"
@@ -52,7 +53,7 @@ def window_grid(size: Size, window: Size, stride: Size) -> Size:
 def shift_and_stitch(network: Network, images: Tensor, window: Size, stride: int) -> Tensor:
     """(B, K, H - h + 1, W - w + 1): run_windows of stride 1, from stride^2 runs over whole shifted pictures.
 
-    network: fully convolutional and unpadded, one cell per window (h, w), of total stride `stride`.
+    network: fully convolutional and unpadded, one cell per window (h, w), of total stride `stride`
     """
     rows, columns = window_grid((images.shape[-2], images.shape[-1]), window, (1, 1))
     result: Tensor | None = None
@@ -66,10 +67,12 @@ def shift_and_stitch(network: Network, images: Tensor, window: Size, stride: int
 
 
 def run_dense(layers: nn.Sequential, images: Tensor) -> Tensor:
-    """(B, K, H - h + 1, W - w + 1): run_windows of stride 1, in one run, the strides turned into dilations.
+    """(B, K, H - h + 1, W - w + 1): run_windows of stride 1 in a single run, with strides turned into dilations.
 
-    layers: unpadded convolutions and max pools, and layers that treat each cell alike (ReLU, normalisation in evaluation
-    mode, dropout). Raises ShapeError for other pools and for padding.
+    layers: unpadded convolutions and max pools, and layers that treat each cell alike (ReLU, normalisation in
+        evaluation mode, dropout)
+
+    Raises ShapeError for other pools and for padding.
     """
     x, holes = images, 1
     for name, layer in layers.named_children():

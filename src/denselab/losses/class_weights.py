@@ -1,4 +1,4 @@
-"""Weights that let rare classes count more in the loss, from the training pictures' pixel counts."""
+"""Weights that make rare classes count more in the loss, from the pixel counts of the training pictures."""
 
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -16,7 +16,12 @@ HIGHEST_AUTO_WEIGHT = 10.0  # a handful of (mislabelled) pixels must not steer a
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """weights: (K,) float32 > 0 by class index. scheme: the one used (never "auto"). reason: one line for the user."""
+    """Class weights and where they come from.
+
+    weights: (K,) float32 > 0 by class index
+    scheme: the one used, never "auto"
+    reason: one line for the user
+    """
 
     weights: NDArray[np.float32]
     scheme: str
@@ -24,10 +29,11 @@ class ClassWeights:
 
 
 def class_weights(pixels: NDArray[Any], scheme: WeightScheme) -> ClassWeights:
-    """Weights by class index from the pixels of each class in each training picture.
+    """Weights by class index from each class's pixels in each training picture. A class without pixels gets 1.
 
-    pixels: (N, K), or (K,) their sum: only median-freq and what rests on it look at single pictures. A class without a
-    pixel gets 1. Raises ConfigError for an unknown scheme, ShapeError for counts that are none.
+    pixels: (N, K), or (K,) for their sum, since only median-freq and what builds on it look at single pictures
+
+    Raises ConfigError for an unknown scheme, ShapeError for invalid counts.
     """
     counts = np.atleast_2d(np.asarray(pixels, dtype=np.float64))
     if counts.ndim != 2 or counts.size == 0 or not np.isfinite(counts).all() or (counts < 0).any():
@@ -64,17 +70,17 @@ def inverse_weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def effective_weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1 - beta) / (1 - beta^n_c), scaled to the mean 1 (Cui et al. 2019, equations 2 and 3).
+    """(1 - beta) / (1 - beta^n_c), scaled to mean 1 (Cui et al. 2019, equations 2 and 3).
 
-    beta = (V - 1) / V for the volume V that new samples can still fill; the paper's values are for pictures, and with
-    millions of pixels they would weigh all classes alike. V is therefore the pixel count of the median class:
-    rarer classes are weighed nearly as by `inverse`, commoner ones nearly alike.
+    beta = (V - 1) / V for the volume V that new samples can still fill. The paper's values count pictures; with
+    millions of pixels they would weigh all classes alike. V is therefore the pixel count of the median class: rarer
+    classes get nearly the weights of `inverse`, commoner ones nearly equal weights.
     """
     total = counts.sum(0)
     present = total > 0
     if not present.any():
         return np.ones(len(total))
-    # beta^n = exp(-n/V) for large V, which does not lose its digits beside 1.
+    # beta^n = exp(-n/V) for large V, without losing digits next to 1.
     weights = -1 / np.expm1(-total[present] / np.median(total[present]))
     return _filled(present, weights / weights.mean())
 

@@ -9,8 +9,8 @@ from denselab.errors import DataError, ShapeError
 def checked(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """logits (B, K, H, W) as float32 or float64, labels (B, H, W) as int64, and the bool mask of pixels that count.
 
-    Raises ShapeError for shapes that do not fit, DataError for a label that is neither a class nor ignore_index (looked
-    for on the CPU only: elsewhere the look would stop the device's queue at every step).
+    Raises ShapeError for shapes that do not fit, DataError for a label that is neither a class nor ignore_index. The
+    latter is checked on the CPU only, since elsewhere it would stall the device's queue at every step.
     """
     check_shapes(logits, labels)
     if labels.is_floating_point() or labels.is_complex():
@@ -19,12 +19,12 @@ def checked(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, 
     valid = labels != ignore_index
     if labels.device.type == "cpu":
         _refuse_strangers(labels, valid, logits.shape[1], ignore_index)
-    # Contiguous: reductions over the class axis are several times slower on channels_last logits.
+    # Contiguous, because reductions over the class axis are several times slower on channels_last logits.
     return (logits if logits.dtype == torch.float64 else logits.float()).contiguous(), labels, valid
 
 
 def check_shapes(logits: Tensor, labels: Tensor) -> None:
-    """ShapeError unless there is one label for each pixel that has logits."""
+    """Raise ShapeError unless there is one label for each pixel that has logits."""
     if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
         raise ShapeError(
             f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not fit; a loss needs "
@@ -33,7 +33,7 @@ def check_shapes(logits: Tensor, labels: Tensor) -> None:
 
 
 def no_loss(logits: Tensor) -> Tensor:
-    """0 that still hangs on the logits, so that backward reaches every parameter (DDP waits for each)."""
+    """0 that still depends on the logits, so that backward reaches every parameter (DDP waits for each)."""
     return (logits * 0).sum()
 
 

@@ -1,8 +1,8 @@
-"""Losses that judge each pixel by itself: cross-entropy, focal loss, cross-entropy on the hardest pixels.
+"""Losses that judge each pixel separately: cross-entropy, focal loss, cross-entropy on the hardest pixels.
 
 Each takes logits (B, K, H, W), any float precision and memory format, and labels (B, H, W), any integer dtype, values
-0..K-1 or ignore_index; each returns a float32 scalar (float64 for float64 logits). Ignored pixels have no influence and
-no gradient; a batch that is ignored as a whole gives 0 with zero gradient.
+0..K-1 or ignore_index. Each returns a float32 scalar (float64 for float64 logits). Ignored pixels have no influence and
+no gradient; a batch with only ignored pixels gives 0 with zero gradient.
 """
 
 import math
@@ -27,11 +27,12 @@ def cross_entropy(
 ) -> Tensor:
     """Mean of -log softmax at the true class over the pixels that count.
 
-    class_weights: (K,), the mean is then weighted by them, as in torch. pixel_weights: (B, H, W) >= 0, U-Net's w(x);
-    each pixel's loss is multiplied by it and the mean stays over the pixels (the paper does not say what it divides
-    by). label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7). sampling: the
-    probability with which each cell of sampling_block pixels to a side counts, see losses.sampling; where no gradient is
-    asked for (validation) all of them do.
+    class_weights: (K,); the mean is then weighted by them, as in torch
+    pixel_weights: (B, H, W) >= 0, U-Net's w(x). Multiplies each pixel's loss; the mean is still taken over the pixels
+        (the paper does not say what it divides by)
+    label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7)
+    sampling: probability that a cell counts, see losses.sampling; without gradients (validation) all cells count
+    sampling_block: pixels to a side of a cell
     """
     logits, labels, valid = checked(logits, labels, ignore_index)
     if sampling < 1 and logits.requires_grad:
@@ -40,7 +41,7 @@ def cross_entropy(
         )
         pixel_weights = drawn if pixel_weights is None else pixel_weights.to(logits) * drawn
     weights = None if class_weights is None else class_weights.to(logits)
-    # Divided by hand because torch's mean over no pixel is 0/0.
+    # Divided by hand because torch's mean over no pixels is 0/0.
     reduction = "sum" if pixel_weights is None else "none"
     loss = F.cross_entropy(
         logits, labels, weights, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
@@ -54,13 +55,16 @@ def cross_entropy(
 def focal(
     logits: Tensor, labels: Tensor, ignore_index: int = 255, class_weights: Tensor | None = None, gamma: float = 2.0
 ) -> Tensor:
-    """Mean of -(1 - p)^gamma log p over the pixels that count, p the true class's probability.
+    """Mean of -(1 - p)^gamma log p over the pixels that count, where p is the true class's probability.
 
-    Lin et al. 2017, equation 5; their alpha is class_weights (K,). gamma 2 is the paper's best; 0 is cross-entropy.
+    Lin et al. 2017, equation 5.
+
+    class_weights: (K,), the paper's alpha
+    gamma: 2 is the paper's best; 0 is cross-entropy
     """
     logits, labels, valid = checked(logits, labels, ignore_index)
     log_p = -F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="none")
-    # Kept off 0: the power's slope there is infinite for gamma < 1.
+    # Kept away from 0, where the power's slope is infinite for gamma < 1.
     miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).eps)
     loss = -(miss**gamma) * log_p
     factor = valid if class_weights is None else class_weights.to(logits)[labels.where(valid, 0)] * valid
@@ -77,9 +81,11 @@ def ohem(
 ) -> Tensor:
     """Cross-entropy over the hard pixels: those whose true class has a probability of at most `threshold`.
 
-    At least `min_share` of the pixels that count are kept, hardest first, with all ties. The choice is made over the
-    whole batch, by unweighted loss. Shrivastava et al. 2016 (boxes); 0.7 and 1/16 as in the CoinCheung/BiSeNet code
-    (pixels).
+    The choice is made over the whole batch, by unweighted loss. Shrivastava et al. 2016 (boxes); 0.7 and 1/16 as in the
+    CoinCheung/BiSeNet code (pixels).
+
+    threshold: a probability
+    min_share: share of the counting pixels kept at least, hardest first, including all ties
     """
     logits, labels, valid = checked(logits, labels, ignore_index)
     per_pixel = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="none")

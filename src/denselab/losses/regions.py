@@ -1,9 +1,9 @@
 """Losses that judge each class's region as a whole: Dice, Jaccard, Tversky, Lovasz-softmax.
 
-Inputs as in losses.pixels. Regions are summed over the whole batch, and the mean goes over the classes that occur in
+Inputs are as in losses.pixels. Regions are summed over the whole batch, and the mean is over the classes that occur in
 the batch's truth: an absent class has no region to overlap, and its false pixels already cost the classes they were
-taken from. A batch that is ignored as a whole gives 0. No smoothing constant is needed: a class that is present has a
-region.
+taken from. A batch with only ignored pixels gives 0. No smoothing constant is needed, since a class that is present has
+a region.
 """
 
 import torch
@@ -27,7 +27,7 @@ def jaccard(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
 def tversky(logits: Tensor, labels: Tensor, ignore_index: int = 255, alpha: float = 0.3, beta: float = 0.7) -> Tensor:
     """1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017; 0.3 and 0.7 were their best).
 
-    alpha = beta = 0.5 is Dice, alpha = beta = 1 is Jaccard; beta > alpha buys recall with precision.
+    alpha = beta = 0.5 is Dice, alpha = beta = 1 is Jaccard; beta > alpha favours recall over precision.
     """
     overlap, predicted, truth = _soft_areas(logits, labels, ignore_index)
     return _mean_loss(overlap, overlap + alpha * (predicted - overlap) + beta * (truth - overlap), truth)
@@ -36,7 +36,7 @@ def tversky(logits: Tensor, labels: Tensor, ignore_index: int = 255, alpha: floa
 def lovasz(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """Lovasz-softmax: the convex extension of the IoU loss at the errors |y - p|.
 
-    Berman et al. 2018, equations 8 to 11. Over the whole batch and its present classes, as the authors' default.
+    Berman et al. 2018, equations 8 to 11. Over the whole batch and the classes present in it, the authors' default.
     """
     logits, labels, valid = checked(logits, labels, ignore_index)
     probs = logits.softmax(1).movedim(1, 0)[:, valid]  # (K, P)
@@ -50,9 +50,11 @@ def lovasz(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
 
 
 def _jaccard_steps(truth: Tensor, dtype: torch.dtype) -> Tensor:
-    """How much the IoU loss grows when the pixels, worst first, turn wrong one after the other.
+    """How much the IoU loss grows as the pixels, worst first, turn wrong one after another.
 
-    truth: (K, P) bool in falling order of error. Counts are kept as integers: float32 ends at 16.7 million pixels.
+    Counts are kept as integers, because float32 is exact only up to 16.7 million pixels.
+
+    truth: (K, P) bool in falling order of error
     """
     total = truth.sum(1, keepdim=True)
     hit = total - truth.cumsum(1)
@@ -62,20 +64,20 @@ def _jaccard_steps(truth: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _soft_areas(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(K,) each: sum of p y, of p, of y over the pixels that count."""
+    """(K,) each: the sums of p y, of p and of y over the pixels that count."""
     logits, labels, valid = checked(logits, labels, ignore_index)
     probs = logits.softmax(1)
     classes = torch.arange(logits.shape[1], device=labels.device)[:, None, None]
     truth = (labels[:, None] == classes) & valid[:, None]
     zero = probs.new_zeros(())
-    # where() and not a product or einsum: autocast would take a matrix product down to half precision.
+    # where() rather than a product or einsum: autocast would take a matrix product down to half precision.
     overlap = probs.where(truth, zero).sum((0, 2, 3))
     predicted = probs.where(valid[:, None], zero).sum((0, 2, 3))
     return overlap, predicted, truth.sum((0, 2, 3)).to(probs.dtype)
 
 
 def _mean_loss(numerator: Tensor, denominator: Tensor, truth: Tensor) -> Tensor:
-    """Mean of 1 - numerator / denominator over the classes with truth; 0 where there is none."""
+    """Mean of 1 - numerator / denominator over the classes with truth; 0 if there are none."""
     present = truth > 0
     loss = 1 - numerator / denominator.where(present, 1)
     return loss.where(present, 0).sum() / present.sum().clamp_min(1)

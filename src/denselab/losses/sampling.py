@@ -1,8 +1,8 @@
 """Patchwise training as loss sampling (FCN, arXiv 1411.4038, sections 3.4 and 4.3, figure 5).
 
-Training on sampled patches is training on whole pictures with a loss that leaves out the cells whose patches were not
-drawn. What is kept is divided by its probability, so the gradient stays that of the whole picture in the mean, with more
-noise: the same optimum, more slowly, and (since the network still computes every cell) for no less work.
+Training on sampled patches is the same as training on whole pictures with a loss that skips the cells whose patches
+were not drawn. The kept part is divided by its probability, so the expected gradient is that of the whole picture, with
+more noise. It reaches the same optimum more slowly, and saves no work, since the network still computes every cell.
 """
 
 import torch
@@ -12,10 +12,13 @@ BLOCK = 32  # pixels to a side of one cell: FCN's final layer has stride 32
 
 
 def kept_cells(size: tuple[int, int, int], share: float, block: int, device: torch.device | None = None) -> Tensor:
-    """(B, H, W) float32: 1 / share in the cells that were drawn, 0 in the others; the mean over draws is 1 everywhere.
+    """(B, H, W) float32: 1 / share in the cells drawn, 0 in the others; the mean over draws is 1 everywhere.
 
-    size: (B, H, W). share: the probability, 0 < share <= 1, with which each cell of block x block pixels is kept, each by
-    itself. Drawn from torch's generator, so a seed fixes it.
+    Draws from torch's generator, so a seed fixes the result.
+
+    size: (B, H, W)
+    share: the probability, 0 < share <= 1, of keeping a cell; cells are drawn independently
+    block: pixels to a side of a cell
     """
     batch, height, width = size
     cells = torch.rand(batch, -(-height // block), -(-width // block), device=device) < share

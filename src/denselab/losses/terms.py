@@ -16,15 +16,19 @@ from denselab.losses.regions import dice, jaccard, lovasz, tversky
 
 AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
 
-# Of the losses that judge pixels: only rows and columns first, first + every, ... count. DeepLab v1 and v2 shrink the labels to
-# their score grid; with corners on corners its cell i is pixel 8i of the enlarged logits itself, so `every: 8` is their
-# loss, gradient included (`first: 1` for the 4x4 nets of v1).
+# Of the losses that judge pixels: only rows and columns first, first + every, ... count. DeepLab v1 and v2 shrink the
+# labels to their score grid; with corners aligned its cell i is exactly pixel 8i of the enlarged logits, so `every: 8`
+# is their loss, gradient included (`first: 1` for the 4x4 nets of v1).
 SHRINKING = {"every": (1, 1024), "first": (0, 1023)}
 
 
 @dataclass(frozen=True)
 class LossKind:
-    """A loss that can be named. options: name -> (lowest, highest) allowed value; weights: which weights it takes."""
+    """A loss that can be named.
+
+    options: name -> (lowest, highest) allowed value
+    class_weights, pixel_weights: whether it takes these weights
+    """
 
     function: Callable[..., Tensor]
     options: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -57,8 +61,11 @@ class Loss(Protocol):
 def create_loss(
     terms: Sequence[LossTerm], num_classes: int, ignore_index: int = 255, class_weights: Tensor | None = None
 ) -> Loss:
-    """The weighted sum of `terms`. class_weights: (K,) > 0, used by the terms that judge pixels; region terms treat
-    classes alike anyhow. Raises ConfigError for an unknown name or option or a value out of range.
+    """The weighted sum of `terms`.
+
+    class_weights: (K,) > 0, used by the terms that judge pixels; region terms treat classes alike anyway
+
+    Raises ConfigError for an unknown name or option or a value out of range.
     """
     if not terms:
         raise ConfigError(f"no loss was named; give at least one of {', '.join(LOSSES)}")
@@ -92,7 +99,7 @@ def create_loss(
 
 
 def sum_of(values: Sequence[Tensor]) -> Tensor:
-    """The sum of one scalar or more."""
+    """The sum of one or more scalars."""
     total = values[0]
     for value in values[1:]:
         total = total + value

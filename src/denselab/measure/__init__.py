@@ -1,1 +1,1 @@
-"""A model on data: which pictures, its predictions, their counts, and the files that tell of it."""
+"""A model on data: which pictures, its predictions, their counts, and the files that report them."""

@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
-    """A model over some pictures.
+    """A model measured over some pictures.
 
-    evaluation: the counts and every score made from them.
-    kept: its label maps by picture.
-    dataset, items: what it was measured on; the items are sorted by name, as the evaluation is.
-    plan: how the pictures were run, where a plan did it.
+    evaluation: the counts, and every score made from them.
+    kept: the predicted label maps by picture.
+    dataset, items: what it was measured on; items are sorted by name, as in the evaluation.
+    plan: how the pictures were run, if by a plan.
     paired: without and with the CRF; None for a plan without one.
     selection: how the pictures were chosen, where `evaluate` did it.
     cells: what the baselines are made from.
@@ -63,7 +63,7 @@ class Measured:
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of the labelled pixels that are right."""
+        """Share of correct pixels among the labelled ones."""
         return self.evaluation.pixel_accuracy
 
     @cached_property
@@ -79,7 +79,7 @@ class Measured:
         return self.baselines.verdict(self.miou) if self.baselines.entries else ""
 
     def baseline_facts(self) -> dict[str, Any]:
-        """What evaluation.json says of the baselines: "baselines" and "no_better_than", null for a model that beats them."""
+        """The keys "baselines" and "no_better_than" of evaluation.json; the latter is null if the model beats them."""
         entries = [
             {"name": e.name, "miou": round(e.miou, 4), "pixel_accuracy": round(e.pixel_accuracy, 4)}
             for e in self.baselines.entries
@@ -88,7 +88,7 @@ class Measured:
         return {"baselines": entries, "no_better_than": best.name if best and self.verdict else None}
 
     def crf_facts(self) -> dict[str, Any]:
-        """What evaluation.json says of the CRF under "crf"; {} without one."""
+        """The entry "crf" of evaluation.json; {} without a CRF."""
         if self.paired is None or self.plan is None or self.plan.crf is None:
             return {}
         facts = {"parameters": asdict(self.plan.crf), "fast": self.plan.crf_fast, **self.paired.to_dict()}
@@ -125,19 +125,19 @@ def evaluate(
 ) -> Measured:
     """Measure a model on data: exact counts at the labels' own resolution.
 
-    model: a model folder, run folder or hub id; or a Predictor, whose device and output stride then are its own.
+    model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
     data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
-    window, tta, crf, crf_fast: as of a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
-    output_stride, device: as of `load`.
+    window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
+    output_stride, device: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
-    seed, val_fraction: draw a split where the data have none. Default: the run's own split on the data that the model was
-        trained on; other data without a split are measured whole.
+    seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
+        trained on; other data without a split is measured whole.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
     if window is not None:
-        check_window(window)  # before anything is loaded
+        check_window(window)  # fail before loading anything
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride)
     plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast)
     if plan.crf:
@@ -160,7 +160,11 @@ def _named(home: str | Path | None) -> str:
 def measure(
     plan: Plan, dataset: Dataset, items: Sequence[Item], *, what: str = "evaluate", quiet: bool = False
 ) -> Measured:
-    """Run a plan over items and count. items: sorted by name. what: said beside the progress."""
+    """Run a plan over items and count.
+
+    items: sorted by name.
+    what: text shown beside the progress.
+    """
     kept, plain, cells = KeptLabels(), KeptLabels(), CellCounts(dataset.label_space.num_classes)
     with progress(what, len(items), "pictures", quiet) as bar:
         evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain, cells), dataset.label_space)

@@ -1,4 +1,4 @@
-"""The files that tell how a model did: evaluation.json, evaluation.csv, pictures.csv, and the worst pictures."""
+"""The files that report how a model did: evaluation.json, evaluation.csv, pictures.csv, and the worst pictures."""
 
 import csv
 import io
@@ -28,7 +28,11 @@ def write_measured(
     items: Sequence[Item],
     more: Mapping[str, Any],
 ) -> str:
-    """Write all four into `folder`; returns the JSON document. more: its further keys. Raises ResourceError."""
+    """Write all four into `folder`; returns the JSON document.
+
+    more: further keys of the document.
+    Raises ResourceError.
+    """
     document = evaluation_json(evaluation, more)
     write_text(folder / EVALUATION, document)
     write_text(folder / EVALUATION_TABLE, csv_text(csv_rows(evaluation)))
@@ -86,7 +90,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def picture_rows(evaluation: Evaluation) -> list[list[str]]:
-    """A heading, then name, mIoU, pixel accuracy and labelled pixels of every picture; empty where not defined."""
+    """A heading, then name, mIoU, pixel accuracy and labelled pixels of every picture; empty if not defined."""
     rows = [["picture", "miou", "pixel_accuracy", "labelled_pixels"]]
     for name, miou, areas in zip(evaluation.names, evaluation.image_miou, evaluation.areas, strict=True):
         right, labelled = int(areas[0].sum()), int(areas[1].sum())

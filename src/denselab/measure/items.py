@@ -1,4 +1,4 @@
-"""The pictures of a data set through a plan: (name, truth, prediction), one after the other, for the counts."""
+"""Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,13 +24,13 @@ def predict_items(
     plain: KeptLabels | None = None,
     cells: CellCounts | None = None,
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
-    """(name, truth, prediction) of each item in order, for evaluation.count_pictures.
+    """Yield (name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
-    kept: where the predictions go.
-    plain: where to keep what the network says before the plan's CRF; the network runs once for both.
-    cells: where the pictures are counted for the baselines.
-    Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
-    the score that was asked for.
+    kept: where to keep the predictions.
+    plain: where to keep the network's labels before the plan's CRF; the network runs once for both.
+    cells: where to count the pictures for the baselines.
+    Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
+    that was asked for.
     """
     for _, reading in read_ahead(items, dataset.read, threads=1):
         sample = reading.result()
@@ -44,7 +44,7 @@ def predict_items(
 
 
 def _crf_after_keeping(plan: Plan, sample: Sample, plain: KeptLabels) -> CRFStep | None:
-    """The plan's CRF, which keeps the labels of the probabilities that it gets; None for a plan without one."""
+    """The plan's CRF, which first keeps the labels of the probabilities it gets; None for a plan without one."""
     parameters = plan.crf
     if parameters is None:
         return None

@@ -9,7 +9,7 @@ from denselab.types import LabelMap
 
 
 class KeptLabels:
-    """Label maps by name, compressed in memory: predictions that may be shown later are not computed twice.
+    """Label maps by name, compressed in memory, so that predictions shown later need not be computed twice.
 
     A 360x480 map takes about 10 kB.
     """
@@ -18,7 +18,7 @@ class KeptLabels:
         self._maps: dict[str, tuple[bytes, tuple[int, ...], np.dtype[Any]]] = {}
 
     def keep(self, name: str, labels: LabelMap) -> None:
-        """Remember a label map."""
+        """Store a label map."""
         self._maps[name] = (zlib.compress(np.ascontiguousarray(labels).tobytes(), 1), labels.shape, labels.dtype)
 
     def __getitem__(self, name: str) -> LabelMap:

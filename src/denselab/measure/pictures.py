@@ -1,4 +1,4 @@
-"""The pictures that tell most of a model: which ones, and their truth, prediction and errors side by side."""
+"""The pictures that say most about a model: which ones, and their truth, prediction and errors side by side."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 from denselab.visualize import colour_map, difference_map, error_map, fit, grid
 
-WORST, BEST, DIFFERING = 4, 3, 3  # how many pictures are shown of each
-PANEL = (720, 480)  # most pixels (height, width): about twice the size on the page, for sharp screens
+WORST, BEST, DIFFERING = 4, 3, 3  # how many pictures of each kind are shown
+PANEL = (720, 480)  # largest (height, width): about twice the size on the page, for sharp screens
 
 Panel = tuple[str, Image, bool]
 """Caption, picture, and whether it is a label map, which is stored without loss."""
@@ -23,7 +23,8 @@ Panel = tuple[str, Image, bool]
 class Choice:
     """Which pictures to show, by position in the evaluation; none is in both.
 
-    worst: the worst first. best: the best first.
+    worst: the worst first.
+    best: the best first.
     """
 
     worst: tuple[int, ...]
@@ -33,7 +34,7 @@ class Choice:
 def choose(scores: NDArray[np.float64]) -> Choice:
     """The pictures with the lowest and the highest scores.
 
-    scores: (N,); a picture with NaN, where nothing is labelled, is not chosen. Ties go by position.
+    scores: (N,); NaN for a picture without labelled pixels, which is not chosen. Ties go by position.
     """
     order = [int(i) for i in np.argsort(scores, kind="stable") if np.isfinite(scores[i])]
     worst = order[: min(WORST, (len(order) + 1) // 2)]
@@ -53,7 +54,7 @@ def error_panels(sample: Sample, prediction: LabelMap, space: LabelSpace) -> lis
 
 
 def difference_panels(sample: Sample, first: LabelMap, second: LabelMap, space: LabelSpace) -> list[Panel]:
-    """Picture, truth, the predictions of the two models, and where these differ."""
+    """Picture, truth, the predictions of the two models, and where they differ."""
     return [
         ("picture", fit_panel(sample.image), False),
         ("truth", map_panel(sample.labels, space), True),
@@ -64,18 +65,18 @@ def difference_panels(sample: Sample, first: LabelMap, second: LabelMap, space: 
 
 
 def fit_panel(image: Image) -> Image:
-    """A picture reduced to panel size; a smaller one stays as it is."""
+    """A picture reduced to panel size; smaller ones are unchanged."""
     height, width = panel_size(image.shape[:2])
     return image if (height, width) == image.shape[:2] else fit(image, width, height)
 
 
 def map_panel(labels: LabelMap, space: LabelSpace) -> Image:
-    """A label map in colours at panel size, reduced at pixel centres so that no colour is mixed."""
+    """A label map in colours at panel size, reduced at pixel centres so that no colours mix."""
     return colour_map(resize_labels(labels, panel_size(labels.shape)), space)
 
 
 def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of a picture on the page: at most PANEL, at least 1 x 1, with the proportions kept."""
+    """(height, width) of a picture on the page: at most PANEL, at least 1 x 1, aspect ratio kept."""
     factor = min(PANEL[0] / size[0], PANEL[1] / size[1], 1.0)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 

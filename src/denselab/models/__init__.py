@@ -1,4 +1,4 @@
-"""The networks by name: each file of this folder lists its own in ENTRIES; build.py turns a name into a network."""
+"""The networks by name: each file in this folder lists its own in ENTRIES; build.py turns a name into a network."""
 
 from denselab.models import (
     deconvnet,

@@ -1,4 +1,4 @@
-"""What every network here is: pictures of any size in, logits at that size out."""
+"""The contract of every network here: pictures of any size in, logits of that size out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ RUNNING_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNor
 
 
 class SegmentationModel(nn.Module, ABC):
-    """The contract. B batch, K classes, H W the picture, h w the network's own grid.
+    """Base class of all networks. B batch, C channels, K classes, H W picture, h w the network's own grid.
 
-    Pictures are (B, C, H, W) float, normalised, any H and W >= 1; logits are float of the same dtype. What a
-    method returns depends neither on a flag nor on `self.training`.
+    Pictures are (B, C, H, W) float, normalised, with any H and W >= 1; logits are float of the same dtype. What a
+    method returns never depends on a flag or on `self.training`.
     """
 
-    norms_at_rest: tuple[str, ...] = ()  # paths of normalisation that stays in evaluation, see `rest_norms`
+    norms_at_rest: tuple[str, ...] = ()  # paths of layers that stay in eval mode, see `rest_norms`
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -29,32 +29,33 @@ class SegmentationModel(nn.Module, ABC):
 
     @abstractmethod
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, h, w): the logits before the last fixed enlargement; all that has to be computed to know the rest."""
+        """(B, K, h, w) logits before the final fixed enlargement, which is all that is left to do."""
 
     @abstractmethod
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, K, H, W) from `coarse_logits` of pictures of that `size`; nothing in it is learnt."""
+        """(B, K, H, W) logits from `coarse_logits` of pictures of that `size`; has no learnt parameters."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, K, H, W) logits at the size of the pictures."""
         return self.enlarge(self.coarse_logits(images), (images.shape[-2], images.shape[-1]))
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Full-size logits for the loss: the main ones first, then one per auxiliary head (here none)."""
+        """Full-size logits for the loss: the main ones first, then one per auxiliary head (none by default)."""
         return (self.forward(images),)
 
     def landmarks(self) -> dict[str, str]:
-        """{module path: what a reader should see there}, in the order of computation; `denselab explain` shows these maps.
+        """{module path: what to look for there} in the order of computation; `denselab explain` shows these maps.
 
-        Only modules whose output is one (B, C, h, w) map. Empty where nothing needs explaining beyond the logits.
+        Only modules that output a single (B, C, h, w) map. Empty if the logits need no further explanation.
         """
         return {}
 
     def pretrained_stages(self) -> Stages:
-        """Paths of the modules that ImageNet weights fill, stage by stage from the picture on; () for a network without any.
+        """Paths of the modules that ImageNet weights fill, by stage, input side first; () for a network without any.
 
-        With their normalisation, also where the file at hand has none (DeconvNet from the plain VGG-16): it belongs to the
-        convolution before it. Scores, decoders and whatever else starts anew are not among them.
+        Includes their normalisation layers, even where the weight file has none (DeconvNet from the plain VGG-16): each
+        belongs to the convolution before it. Score layers, decoders and anything else trained from scratch are left
+        out.
         """
         return ()
 
@@ -64,12 +65,12 @@ class SegmentationModel(nn.Module, ABC):
         return {name: parameter for name, parameter in self.named_parameters() if name in tensors}
 
     def pretrained_tensors(self) -> dict[str, Tensor]:
-        """{name: tensor} of what `state_dict` holds of all `pretrained_stages`: parameters and running statistics."""
+        """{name: tensor} of the `state_dict` entries in `pretrained_stages`: parameters and running statistics."""
         starts = tuple(f"{path}." for stage in self.pretrained_stages() for path in stage)
         return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(starts)}
 
     def freeze_pretrained(self) -> None:
-        """From here on training leaves the pretrained part as it is: its parameters and its running statistics."""
+        """Exclude the pretrained part from training: both its parameters and its running statistics."""
         for parameter in self.pretrained_parameters().values():
             parameter.requires_grad_(False)
         self.rest_norms(path for stage in self.pretrained_stages() for path in stage)
@@ -80,10 +81,10 @@ class SegmentationModel(nn.Module, ABC):
         return False
 
     def freeze_norm(self) -> None:
-        """Train from here on as DeepLab v2's release does, with batch normalisation as it is. Other networks stay awake."""
+        """Freeze batch normalisation, as DeepLab v2's release does. Has no effect on other networks."""
 
     def rest_norms(self, paths: Iterable[str]) -> None:
-        """Normalisation at and below these module paths keeps its running statistics; `train()` does not wake it."""
+        """Keep the running statistics of normalisation layers at or below these paths fixed, even after `train()`."""
         starts = tuple(f"{path}." for path in paths)
         found = {
             name
@@ -94,7 +95,7 @@ class SegmentationModel(nn.Module, ABC):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As in torch, but for the normalisation that rests."""
+        """Set the mode as in torch, but leave the layers in `norms_at_rest` in eval mode."""
         super().train(mode)
         for path in self.norms_at_rest:
             self.get_submodule(path).eval()
@@ -103,10 +104,12 @@ class SegmentationModel(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a builder in MODELS gets; checked by build.create_model before.
+    """What a builder in MODELS receives, already checked by build.create_model.
 
-    encoder: a name that the entry allows, None for the network's own. output_stride: None for the encoder's or the
-    entry's own. weights: the encoder's, from ImageNet as a rule; None to start from scratch.
+    encoder: a name that the entry allows; None for the network's own
+    output_stride: None for the default of the encoder or the entry
+    weights: the encoder's weights, usually from ImageNet; None to start from scratch
+    aux: whether to add an auxiliary head
     """
 
     num_classes: int
@@ -119,16 +122,21 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """One row of MODELS: all that is known of a network besides its layers.
+    """One row of MODELS: everything known about a network apart from its layers.
 
-    title, paper, year: "FCN-8s, Caffe geometry", "Long et al.: FCN" and 2015. use: what it is good for, in a few words.
-    encoders: names of the trunks that it can stand on, () for the one of its own.
-    any_encoder: whether it takes any of timm's besides.
-    default_encoder: None for a trunk of its own.
-    output_strides: what can be chosen, () for no choice. aux: whether an auxiliary head can be had.
-    release: how the authors showed it pictures.
-    frozen_norm: whether the authors trained it with batch normalisation as ImageNet left it.
-    stages: the names of the coarser networks that are trained before it, each from the one before (FCN, section 4.2).
+    build: makes the network from checked options
+    title: such as "FCN-8s, Caffe geometry"
+    paper: such as "Long et al.: FCN"
+    year: of the paper, such as 2015
+    use: what it is good for, in a few words
+    encoders: names of the trunks it can stand on; () if it only has its own
+    any_encoder: whether it also takes any timm encoder
+    default_encoder: None for its own trunk
+    output_strides: the available choices; () for no choice
+    aux: whether an auxiliary head is available
+    release: how the authors fed it pictures
+    frozen_norm: whether the authors trained it with batch normalisation frozen at ImageNet's values
+    stages: names of the coarser networks trained before it, each starting from the previous one (FCN, section 4.2)
     """
 
     build: Callable[[ModelOptions], SegmentationModel]

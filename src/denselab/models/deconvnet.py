@@ -1,29 +1,34 @@
-"""DeconvNet: VGG-16 down to one cell, its mirror image back up, unpooling with the encoder's switches.
+"""DeconvNet: VGG-16 down to one cell and its mirror image back up, unpooling with the encoder's switches.
 
 Paper: Noh, Hong, Han, "Learning Deconvolution Network for Semantic Segmentation", ICCV 2015, arXiv 1505.04366. Layers,
-sizes and names from the authors' release (training and DeconvNet_inference_deploy.prototxt); the paper's text was not at
-hand and nothing here rests on it alone.
+sizes and names come from the authors' release (training and DeconvNet_inference_deploy.prototxt). We had no copy of the
+paper's text, so nothing here rests on the paper alone.
 
     224x224 - conv1 pool1 112 - conv2 pool2 56 - conv3 pool3 28 - conv4 pool4 14 - conv5 pool5 7 - fc6 (7x7) 1 - fc7 1
-    fc6_deconv 7 - unpool5 14 deconv5 - unpool4 28 deconv4 - unpool3 56 deconv3 - unpool2 112 deconv2 - unpool1 224 deconv1
+    fc6_deconv 7 - unpool5 14 deconv5 - unpool4 28 deconv4 - unpool3 56 deconv3
+    unpool2 112 deconv2 - unpool1 224 deconv1
 
-Batch normalisation and ReLU follow every convolution and transposed convolution but the last, seg_score_voc, which is 1x1
-without padding (some listings say padding 1; 224 in and 224 out allow only 0). No dropout.
+Batch normalisation and ReLU follow every convolution and transposed convolution except the last, seg_score_voc, which
+is 1x1 without padding (some listings say padding 1; 224 in and 224 out allow only 0). There is no dropout.
 
 Deviations, and why:
-- Whole pictures of any size: zeros at the bottom and right up to multiples of 32 and at least 224. fc6 without padding
-  takes 6 cells, fc6_deconv gives them back. The released system runs 224x224 crops of object proposals and combines them.
-- eps of the normalisation is torch's 1e-5, not 1e-9: most cells before a deconvolution are zero, and in a channel without
-  any variance 1e-9 multiplies rounding errors by 30,000. The released weights are folded (scale, shift) and lose nothing:
+- Whole pictures of any size: padded with zeros at the bottom and right to multiples of 32 and at least 224. fc6 without
+  padding takes off 6 cells, fc6_deconv restores them. The released system runs 224x224 crops of object proposals and
+  combines them.
+- Normalisation uses torch's eps of 1e-5, not 1e-9: most cells before a deconvolution are zero, and in a channel without
+  variance 1e-9 multiplies rounding errors by 30,000. The released weights are folded (scale, shift) and lose nothing:
   with running_mean 0 and running_var 1 - eps they are exact.
-- Statistics are running averages for evaluation; the release gathers them in 501 passes after training (`bn_statistics`).
-- One picture of 224x224 in training mode leaves one value per channel at fc6 and fc7, of which there is no variance: the
-  running statistics stand in for it, as in layers.aspp.ImagePooling.
-- From scratch the encoder, fc6 and fc7 have He initialisation; the paper starts them from ImageNet, as `pretrained` does
-  here. Transposed convolutions and scores start as Gaussians of 0.01 and shifts at 0.001 as released; the normalisation
-  makes the scale of what comes before it irrelevant. Thin versions learn from it; the full one was not yet trained here.
-Expected: 69.6 mIoU on VOC 2012 test, with proposals and two training stages (paper; by the authors). On CamVid the variant
-with 1024 channels 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's authors).
+- Statistics are running averages for evaluation; the release gathers them in 501 passes after training
+  (`bn_statistics`).
+- A single 224x224 picture in training mode leaves one value per channel at fc6 and fc7, which has no variance: the
+  running statistics are used instead, as in layers.aspp.ImagePooling.
+- From scratch the encoder, fc6 and fc7 have He initialisation; the paper starts them from ImageNet, as `pretrained`
+  does here. Transposed convolutions and scores start as Gaussians of 0.01 and shifts at 0.001, as released;
+  normalisation makes the scale of the layers before it irrelevant. Thin versions learn with it; the full network has
+  not been trained here yet.
+
+Expected: 69.6 mIoU on VOC 2012 test, with proposals and two training stages (paper; by the authors). On CamVid the
+variant with 1024 channels has 59.8, trained on 3,433 pictures (SegNet, table 3; by SegNet's authors).
 """
 
 from dataclasses import replace
@@ -43,13 +48,13 @@ from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import Release
 
 STRIDE = 32
-SMALLEST = 224  # 7 cells of 32 pixels: what the 7x7 kernel of fc6 needs
+SMALLEST = 224  # 7 cells of 32 pixels, as the 7x7 kernel of fc6 needs
 DECONV_STD = 0.01  # release: weight_filler gaussian
 SHIFT = 0.001  # release: shift_filler of every BN layer
 
 
 class BottleneckNorm(nn.BatchNorm2d):
-    """Batch normalisation that also takes a single value per channel in training: by the running statistics."""
+    """Batch normalisation that also accepts a single value per channel in training, using the running statistics."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and input.shape[0] * input.shape[2] * input.shape[3] == 1:
@@ -58,10 +63,13 @@ class BottleneckNorm(nn.BatchNorm2d):
 
 
 class DeconvNet(SegmentationModel):
-    """Encoder, fc6 and fc7 as convolutions, and the mirrored decoder; names as released, "-" being "_".
+    """Encoder, fc6 and fc7 as convolutions, and the mirrored decoder; names as released, with "-" as "_".
 
-    encoder: VGG16 with batch_norm and return_indices. fc_channels: 4096, or 1024 in SegNet's benchmark. Block b of the
-    decoder has as many layers as the encoder's, all of its width but the last, which has that of block b - 1.
+    Block b of the decoder has as many layers as the encoder's block b and the same width, except that its last layer
+    has the width of block b - 1.
+
+    encoder: VGG16 with batch_norm and return_indices
+    fc_channels: 4096, or 1024 in SegNet's benchmark
     """
 
     def __init__(self, encoder: VGG16, num_classes: int, fc_channels: int = FC_CHANNELS) -> None:
@@ -85,7 +93,7 @@ class DeconvNet(SegmentationModel):
         self._initialise()
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
+        """(B, K, H, W) logits, already at full size."""
         pool5, switches = self.encoder.forward_with_indices(pad_to_multiple(images, STRIDE, SMALLEST))
         x = F.relu(self.bnfc6(self.fc6(pool5)), inplace=True)
         x = F.relu(self.bnfc7(self.fc7(x)), inplace=True)
@@ -102,12 +110,12 @@ class DeconvNet(SegmentationModel):
         return coarse[..., : size[0], : size[1]]
 
     def pretrained_stages(self) -> Stages:
-        """The encoder, and fc6 and fc7 where they have ImageNet's 4096 channels."""
+        """The encoder, plus fc6 and fc7 if they have ImageNet's 4096 channels."""
         classifier = (("fc6", "fc7"),) if self.fc6.out_channels == FC_CHANNELS else ()
         return below("encoder", self.encoder.weight_stages()) + classifier
 
     def landmarks(self) -> dict[str, str]:
-        """What each unpooling spreads, and what each transposed convolution makes of it."""
+        """What each unpooling spreads, and how each transposed convolution fills it in."""
         marks = {"fc6_deconv_bn": "fc6_deconv: the whole picture's 7x7 cells come back"}
         for b in range(len(self.encoder.blocks), 0, -1):
             marks[f"unpool{b}"] = f"unpool{b}: each value back at the place of its maximum"
@@ -133,10 +141,12 @@ def decoder_widths(blocks: tuple[tuple[int, ...], ...], b: int) -> tuple[int, ..
 
 
 def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) -> None:
-    """ImageNet VGG-16 into the encoder, fc6 and fc7 (these only where they have 4096 channels), as the paper starts.
+    """Load ImageNet VGG-16 weights into the encoder, fc6 and fc7 (the last two only at 4096 channels), as in the paper.
 
-    batch_norm: the file is vgg16_bn's and brings its normalisation; with vgg16's, as in the paper, that starts anew.
-    CheckpointError names a file that is not what it should be.
+    batch_norm: the file is vgg16_bn's, and its normalisation is loaded too; with vgg16's, as in the paper, it starts
+        fresh
+
+    Raises CheckpointError naming the file if its contents do not fit.
     """
     for name, (weight, bias) in vgg_convolutions(weights).items():
         layer = (model if name in ("fc6", "fc7") else model.encoder).get_submodule(name)
@@ -149,7 +159,10 @@ def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) ->
 
 
 def build_deconvnet(options: ModelOptions, fc_channels: int = FC_CHANNELS) -> DeconvNet:
-    """The paper's network, or with 1024 channels that of SegNet's benchmark; encoder: whose ImageNet weights, if any."""
+    """The paper's network, or the one of SegNet's benchmark with 1024 channels.
+
+    options.encoder says whose ImageNet weights are loaded, if any.
+    """
     encoder = VGG16(options.in_channels, batch_norm=True, return_indices=True)
     model = DeconvNet(encoder, options.num_classes, fc_channels)
     if options.weights is not None:

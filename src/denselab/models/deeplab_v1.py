@@ -1,33 +1,38 @@
-"""DeepLab v1 on VGG-16: LargeFOV, the other rows of the paper's table of fields of view, and multi-scale features (MSc).
+"""DeepLab v1 on VGG-16: LargeFOV, the other fields of view in the paper's table, and multi-scale features (MSc).
 
 Paper: Chen, Papandreou, Kokkinos, Murphy, Yuille, "Semantic Image Segmentation with Deep Convolutional Nets and Fully
 Connected CRFs", ICLR 2015, arXiv 1412.7062; sections 3 and 4, table 2. Layers, kernels, pads and names are those of the
 authors' prototxts (DeepLab-LargeFOV, DeepLab, DeepLab-MSc, DeepLab-MSc-LargeFOV); the CRF is denselab.crf.
 
 The hole algorithm: pool4 and pool5 lose their stride, conv5 gets dilation 2 and fc6 dilation 4 for what VGG read at
-strides 16 and 32; scores lie on every 8th pixel. Up to conv5_3 this is VGG at every shift, exactly; pool5 has no holes in
-the release, so what follows is a net of its own. LargeFOV then spends 3x3 weights at dilation 12 on the same span of 25
-cells as VGG's 7x7. `FieldOfView` holds a row of the table. Sizes are 8m + 1 (321 -> 41, 513 -> 65): pools of 3, stride 2,
-pad 1 put cell i on pixel 8i, so the enlarged scores (align_corners=True) at pixel 8i are the coarse ones. Other sizes get
-zeros (the mean colour) at the bottom and right up to the next of these, and the result is cut. The release's inference pads
-every picture to 513x513; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to).
+strides 16 and 32; scores lie on every 8th pixel. Up to conv5_3 this is exactly VGG at every shift; pool5 has no holes
+in the release, so everything after it is a different net. LargeFOV then uses 3x3 weights at dilation 12 to cover the
+same 25 cells as VGG's 7x7. `FieldOfView` holds a row of the table.
 
-- Loss: the release shrinks the labels to the score grid. `every: 8` in the loss is that loss (configs/deeplab-v1-*.yaml).
-- The 4x4 nets pool by 2, pad 1: sizes 8m + 2 (306, 514), cell i on pixel 8i - 7.5; the enlarged map is cut at 7 as released.
-  This is the test file's net, 306 -> 41; the training file has pool4 without a pad, which is 306 -> 39: the outermost cells
-  are left out (`pool4_pad`), and its labels are pixels 8j + 1: `every: 8, first: 1`.
+Sizes are 8m + 1 (321 -> 41, 513 -> 65): pools of 3, stride 2, pad 1 put cell i on pixel 8i, so at pixel 8i the enlarged
+scores (align_corners=True) are the coarse ones. Other sizes are padded with zeros (the mean colour) at the bottom and
+right up to the next valid one, and the result is cut. The release's inference pads every picture to 513x513; so does a
+model folder with converted weights (engine.spec.Preprocessing.pad_to).
+
+- Loss: the release shrinks the labels to the score grid. `every: 8` gives the same loss (configs/deeplab-v1-*.yaml).
+- The 4x4 nets pool by 2 with pad 1: sizes 8m + 2 (306, 514), cell i on pixel 8i - 7.5; the enlarged map is cut at 7 as
+  released. This is the test file's net, 306 -> 41. The training file has pool4 without a pad, 306 -> 39: the outermost
+  cells are left out (`pool4_pad`), and its labels are pixels 8j + 1: `every: 8, first: 1`.
 - MSc: the release has two nets, one for training (branches of stride 8, 4, 2, 1, 1 on the score grid) and one for tests
-  (strides 1, each branch enlarged to the picture). Here there is one, the test net; at pixel 8i its sum is the training
-  net's (shown by a test), so that `every: 8` trains it as released. It costs more memory than the training net.
-  The release freezes everything but the branches there: `encoder_lr_factor: 0` comes near (fc8 still learns).
+  (strides 1, each branch enlarged to the picture). Here there is only the test net. At pixel 8i its sum equals the
+  training net's (shown by a test), so `every: 8` trains it as released, using more memory than the training net.
+  The release freezes everything but the branches there; `encoder_lr_factor: 0` comes close (fc8 still learns).
 
 Unverified: the pools of the 7x7 net (taken as LargeFOV's, no pool5a) and of the 4x4 net at input stride 8 (as the basic
-one's), whose prototxts are not public; the choice of units in the authors' initialisation `vgg16_20M`, which keeps 3x3 of
-7x7 taps and 1024 of 4096 units: here every third tap and every fourth unit of the ImageNet net, without rescaling.
-Deviations: from scratch the trunk has He initialisation; `vgg16_bn` (batch normalisation after every convolution up to fc7)
-is not in the paper and is there because the plain net is hard to train from scratch.
-Expected mIoU on VOC 2012 val, before the CRF and after it (paper and release; by the authors): LargeFOV 62.25, 67.64;
-MSc-LargeFOV 64.21, 68.70; 7x7 64.38, 67.64; 4x4 59.80, 63.74; 4x4 at input stride 8 63.41, 67.14; MSc (4x4) 61.30, 65.21.
+one's), whose prototxts are not public; which units the authors' initialisation `vgg16_20M` keeps (3x3 of 7x7 taps and
+1024 of 4096 units): here every third tap and every fourth unit of the ImageNet net, without rescaling.
+
+Deviations: from scratch the trunk has He initialisation. `vgg16_bn` (batch normalisation after every convolution up to
+fc7) is not in the paper; it is offered because the plain net is hard to train from scratch.
+
+Expected mIoU on VOC 2012 val, before and after the CRF (paper and release; by the authors): LargeFOV 62.25, 67.64;
+MSc-LargeFOV 64.21, 68.70; 7x7 64.38, 67.64; 4x4 59.80, 63.74; 4x4 at input stride 8 63.41, 67.14; MSc (4x4) 61.30,
+65.21.
 """
 
 import math
@@ -54,9 +59,13 @@ BRANCH_STRIDES = {"data": 1, "pool1": 2, "pool2": 4, "pool3": 8, "pool4": 8}  # 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """A row of the paper's table 2: how fc6 looks at pool5.
+    """A row of the paper's table 2: how fc6 reads pool5.
 
-    kernel, dilation (the paper's "input stride"), channels (fc6 and fc7). pool: kernel of pool1 .. pool4. average: pool5a.
+    kernel: of fc6, in cells to a side
+    dilation: of fc6, the paper's "input stride"
+    channels: of fc6 and fc7
+    pool: kernel of pool1 .. pool4
+    average: whether pool5a, an average pool, follows pool5
     """
 
     kernel: int
@@ -79,7 +88,7 @@ KERNEL_4X4_ALIGNED = FieldOfView(4, 4)  # the basic net under MSc: pools of 3, s
 
 
 class VGG16FieldOfView(AtrousVGG16):
-    """All of DeepLab v1 that ImageNet weights start: conv1_1 .. pool5, pool5a, fc6, fc7. Its maps gain "fc7"."""
+    """The part of DeepLab v1 that ImageNet weights fill: conv1_1 .. pool5, pool5a, fc6, fc7. Adds "fc7" to its maps."""
 
     def __init__(
         self,
@@ -124,13 +133,13 @@ class DeepLabV1(SegmentationModel):
         return full[..., self.crop :, self.crop :]
 
     def fitted(self, images: Tensor) -> Tensor:
-        """Zeros at the bottom and right up to 8m + 1 (pools of 3) or 8m + 2 (pools of 2), m >= 1."""
+        """The pictures with zeros at the bottom and right up to 8m + 1 (pools of 3) or 8m + 2 (pools of 2), m >= 1."""
         rest = 1 if self.encoder.view.pool == 3 else 2
         bottom, right = (STRIDE * max(-(-(side - rest) // STRIDE), 1) + rest - side for side in images.shape[-2:])
         return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
 
     def pretrained_stages(self) -> Stages:
-        """The encoder with fc6 and fc7: all but fc8 and the branches of MSc."""
+        """The encoder with fc6 and fc7: everything except fc8 and the MSc branches."""
         return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
@@ -146,7 +155,9 @@ class DeepLabV1(SegmentationModel):
 class DeepLabMSc(DeepLabV1):
     """Multi-scale features: scores from the picture and from pool1 .. pool4 added to fc8's, all at the picture's size.
 
-    Each branch: {source}_conv 3x3, {source}_fc 1x1, {source}_ms 1x1 to K. channels: of the first two; fewer for tests.
+    Each branch has {source}_conv 3x3, {source}_fc 1x1 and {source}_ms 1x1 to K.
+
+    channels: of each branch's first two layers; tests use fewer
     """
 
     def __init__(
@@ -162,7 +173,7 @@ class DeepLabMSc(DeepLabV1):
             raise ConfigError("multi-scale features need pools of 3 (the branches meet cell on cell); got pools of 2")
         sources = {"data": encoder.in_channels} | {f"pool{b}": encoder.blocks[b - 1][-1] for b in (1, 2, 3, 4)}
         for source, incoming in sources.items():
-            # Standard deviations of the release: branches start all but silent beside a trained fc8.
+            # Standard deviations of the release: the branches start almost silent beside a trained fc8.
             self.add_module(f"{source}_conv", _gaussian(nn.Conv2d(incoming, channels, 3, padding=1), 0.001))
             self.add_module(f"drop_{source}_conv", nn.Dropout(dropout))
             std = 0.005 if source == "pool4" else 0.001
@@ -172,7 +183,7 @@ class DeepLabMSc(DeepLabV1):
             self.add_module(f"{source}_ms", _gaussian(scores, 0.0 if source == "pool3" else SCORE_STD))
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): the sum of six score maps, nothing is enlarged after it."""
+        """(B, K, H, W): the sum of six score maps, already at full size."""
         size = (images.shape[-2], images.shape[-1])
         data = self.fitted(images)
         maps = self.encoder(data) | {"data": data}
@@ -182,7 +193,7 @@ class DeepLabMSc(DeepLabV1):
         return total
 
     def branch(self, x: Tensor, source: str) -> Tensor:
-        """(B, K, h, w): the scores of one branch on its source's grid."""
+        """(B, K, h, w) scores of one branch, on its source's grid."""
         for layer in (f"{source}_conv", f"{source}_fc"):
             x = self.get_submodule(f"drop_{layer}")(F.relu(self.get_submodule(layer)(x), inplace=True))
         scores: Tensor = self.get_submodule(f"{source}_ms")(x)
@@ -197,7 +208,7 @@ class DeepLabMSc(DeepLabV1):
 
 
 def score_layer(in_channels: int, num_classes: int, kernel: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """A convolution to class scores that keeps the size and starts as in the release: gaussian 0.01, bias 0."""
+    """A convolution to class scores that keeps the size and is initialised as in the release: gaussian 0.01, bias 0."""
     pad = dilation * (kernel // 2)
     return _gaussian(nn.Conv2d(in_channels, num_classes, kernel, padding=pad, dilation=dilation), SCORE_STD)
 
@@ -210,7 +221,7 @@ def _gaussian(layer: nn.Conv2d, std: float) -> nn.Conv2d:
 
 
 def build_deeplab_v1(options: ModelOptions, view: FieldOfView, *, multi_scale: bool = False) -> DeepLabV1:
-    """A row of the table; options.encoder "vgg16" or "vgg16_bn", options.weights its ImageNet weights."""
+    """A row of the table; options.encoder is "vgg16" or "vgg16_bn", options.weights its ImageNet weights."""
     encoder = VGG16FieldOfView(view, options.in_channels, batch_norm=options.encoder == "vgg16_bn")
     if options.weights is not None:
         load_atrous_weights(encoder, options.weights)
@@ -220,7 +231,7 @@ def build_deeplab_v1(options: ModelOptions, view: FieldOfView, *, multi_scale: b
 VGG = ("vgg16", "vgg16_bn")
 PAPER = "Chen et al.: Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (v1)"
 
-RELEASE = deeplab_release(CAFFE_DEEPLAB)  # of v2 too
+RELEASE = deeplab_release(CAFFE_DEEPLAB)  # also used by v2
 LIGHTEST = ModelEntry(
     build=partial(build_deeplab_v1, view=LARGE_FOV),
     title="DeepLab-LargeFOV",
@@ -234,7 +245,7 @@ LIGHTEST = ModelEntry(
 
 
 def _other(view: FieldOfView, title: str, use: str, *, multi_scale: bool = False) -> ModelEntry:
-    """Another row of the table."""
+    """The entry of another row of the table."""
     build = partial(build_deeplab_v1, view=view, multi_scale=multi_scale)
     return replace(LIGHTEST, build=build, title=title, use=use)
 

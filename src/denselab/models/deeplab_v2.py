@@ -1,34 +1,38 @@
 """DeepLab v2: atrous spatial pyramid pooling (ASPP) on VGG-16 and ResNet-101, and multi-scale inputs (MSC).
 
-Paper: Chen, Papandreou, Kokkinos, Murphy, Yuille, "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
-Convolution, and Fully Connected CRFs", 2016, arXiv 1606.00915; sections 3.2 and 4.1, figures 4 and 7. Layers and names are
-those of the authors' release (exper/voc12/config/vgg16 and resnet101); the CRF is denselab.crf.
+Paper: Chen, Papandreou, Kokkinos, Murphy, Yuille, "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets,
+Atrous Convolution, and Fully Connected CRFs", 2016, arXiv 1606.00915; sections 3.2 and 4.1, figures 4 and 7. Layers and
+names are those of the authors' release (exper/voc12/config/vgg16 and resnet101); the CRF is denselab.crf.
 
-- VGG-16: the trunk of DeepLab v1 up to pool5, without pool5a; four branches fc6_k (3x3, dilation r_k), fc7_k, fc8_k, summed.
-  ASPP-L has the rates 6, 12, 18, 24, ASPP-S 2, 4, 8, 12. With rate 12 alone it is DeepLab v1's LargeFOV (deeplab_largefov).
-- ResNet-101 of MSRA's Caffe release: stride in the first 1x1 convolution of a stage, pool1 rounds up, all of res4 has
-  dilation 2 and all of res5 dilation 4, their first blocks too; four 3x3 score layers fc1_c0 .. fc1_c3 on res5c, summed,
-  without a hidden layer. LargeFOV is one score layer, fc1, at dilation 12.
-- MSC (section 4.1.2): the same weights on the picture at scales 1, 0.75, 0.5, the score maps
-  enlarged to that of scale 1 and fused by the element-wise maximum. Four losses: the fused map's and each scale's
+- VGG-16: the trunk of DeepLab v1 up to pool5, without pool5a; four branches fc6_k (3x3, dilation r_k), fc7_k, fc8_k,
+  summed. ASPP-L has the rates 6, 12, 18, 24, ASPP-S 2, 4, 8, 12. With rate 12 alone it is DeepLab v1's LargeFOV
+  (deeplab_largefov).
+- ResNet-101 of MSRA's Caffe release: the stride sits in the first 1x1 convolution of a stage, pool1 rounds up, all of
+  res4 has dilation 2 and all of res5 dilation 4, including their first blocks. Four 3x3 score layers fc1_c0 .. fc1_c3
+  on res5c are summed, without a hidden layer. LargeFOV is one score layer, fc1, at dilation 12.
+- MSC (section 4.1.2): the same weights on the picture at scales 1, 0.75, 0.5; the score maps are enlarged to that of
+  scale 1 and fused by the element-wise maximum. There are four losses: the fused map's and each scale's
   (`train_logits`, `aux_weight: 1`).
 
-Sizes are 8m + 1, with MSC 32m + 1, where every scale's size (321, 241, 161; 513, 385, 257) is 8m' + 1 again and all grids share
-their corners. Other sizes get zeros (the mean colour) at the bottom and right up to the next of these and the result is cut;
-bilinear enlargement has align_corners=True throughout, as Caffe's Interp. The release's inference pads to 513x513; so does a
-model folder with converted weights (engine.spec.Preprocessing.pad_to).
+Sizes are 8m + 1, with MSC 32m + 1, where every scale's size (321, 241, 161; 513, 385, 257) is again of the form 8m' + 1
+and all grids share their corners. Other sizes are padded with zeros (the mean colour) at the bottom and right up to the
+next valid one, and the result is cut. Bilinear enlargement has align_corners=True throughout, as Caffe's Interp. The
+release's inference pads to 513x513; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to).
 
-Batch normalisation: frozen in the release (use_global_stats, learning rate 0), whose statistics are ImageNet's. So it is here
-when ImageNet weights are given, and after `freeze_norm()`: model folders say whether theirs is frozen, as that of converted
-weights is, and `train --init` keeps it (engine.spec.Architecture.frozen_norm). From scratch it learns. `model.train()` does not
-wake a frozen one.
+Batch normalisation is frozen in the release (use_global_stats, learning rate 0), with ImageNet's statistics. Here it is
+frozen when ImageNet weights are given, and after `freeze_norm()`: a model folder says whether its normalisation is
+frozen, as it is with converted weights, and `train --init` keeps it (engine.spec.Architecture.frozen_norm). From
+scratch it learns. `model.train()` does not unfreeze it.
+
 Deviations, and why:
-- The losses of all scales are taken at the picture's size, so that one set of labels serves all four. The release takes that of
-  scale 0.5 on the scale's own map (21 cells of 321 pixels), with labels shrunk by 16.
-- timm's ImageNet weights were trained with the stride in the 3x3 convolution; at output stride 8 this concerns res3a alone.
-- From scratch the trunk has He initialisation; `vgg16_bn` is not in the paper. No COCO pre-training.
-Expected mIoU on VOC 2012 val, before the CRF (paper; by the authors): VGG ASPP-S 66.98, ASPP-L 68.96; ResNet-101 with MSC, COCO
-and augmentation LargeFOV 75.54, ASPP-L 76.35 (77.69 with the CRF).
+- The losses of all scales are taken at the picture's size, so that one set of labels serves all four. The release takes
+  that of scale 0.5 on the scale's own map (21 cells of 321 pixels), with labels shrunk by 16.
+- timm's ImageNet weights were trained with the stride in the 3x3 convolution; at output stride 8 this affects only
+  res3a.
+- From scratch the trunk has He initialisation; `vgg16_bn` is not in the paper. There is no COCO pre-training.
+
+Expected mIoU on VOC 2012 val, before the CRF (paper; by the authors): VGG ASPP-S 66.98, ASPP-L 68.96; ResNet-101 with
+MSC, COCO and augmentation LargeFOV 75.54, ASPP-L 76.35 (77.69 with the CRF).
 """
 
 import math
@@ -59,11 +63,14 @@ MSC_SCALES = (1.0, 0.75, 0.5)
 BRANCH_CHANNELS = 1024  # fc6_k, fc7_k
 
 ScoreLayers = Mapping[str, tuple[str, nn.Conv2d]]
-"""{"fc8_1": ("fc7_1", its convolution), ...}: each score layer by name and the encoder's map that it reads."""
+"""{"fc8_1": ("fc7_1", its convolution), ...}: each score layer's name, the encoder map it reads, and the layer."""
 
 
 class VGG16ASPP(AtrousVGG16):
-    """All of the VGG net that ImageNet weights start: conv1_1 .. pool5 and fc6_k, fc7_k. Its maps gain "fc7_1", "fc7_2", ..."""
+    """The part of the VGG net that ImageNet weights fill: conv1_1 .. pool5 and fc6_k, fc7_k.
+
+    Adds "fc7_1", "fc7_2", ... to its maps.
+    """
 
     def __init__(
         self,
@@ -87,10 +94,13 @@ class VGG16ASPP(AtrousVGG16):
 
 
 class DeepLabV2(SegmentationModel):
-    """The sum of the score layers on the encoder's maps at stride 8; the maximum over `scales` of the picture.
+    """The sum of score layers on the encoder's maps at stride 8; with several `scales`, the maximum over them.
 
-    encoder: pictures to {name: map}. score_layers: see `vgg_score_layers`, `resnet_score_layers`. scales: the first is 1;
-    with more than one the single scales' logits are auxiliary ones of `train_logits`. The same weights for any scales.
+    The same weights serve any scales.
+
+    encoder: pictures to {name: map}
+    score_layers: see `vgg_score_layers` and `resnet_score_layers`
+    scales: of the picture, the first is 1; with more than one, each scale's logits are auxiliary ones in `train_logits`
     """
 
     def __init__(
@@ -103,7 +113,7 @@ class DeepLabV2(SegmentationModel):
     ) -> None:
         super().__init__(num_classes)
         if not scales or scales[0] != 1 or min(scales) <= 0:
-            raise ConfigError(f"scales {tuple(scales)}: positive numbers of which the first is 1 were expected")
+            raise ConfigError(f"scales {tuple(scales)}: expected positive numbers of which the first is 1")
         self.encoder, self.scales = encoder, tuple(scales)
         self.sources = {name: source for name, (source, _) in score_layers.items()}
         for name, (_, layer) in score_layers.items():
@@ -112,7 +122,7 @@ class DeepLabV2(SegmentationModel):
         self.multiple = STRIDE * math.lcm(*(Fraction(scale).limit_denominator(64).denominator for scale in scales))
         self.scale_names = [f"scores_res{scale:g}".replace(".", "") for scale in scales] if len(scales) > 1 else []
         for name in self.scale_names:
-            self.add_module(name, nn.Identity())  # where hooks see a scale's map; score layers run once per scale
+            self.add_module(name, nn.Identity())  # gives hooks one map per scale; score layers run once per scale
         self.fc_fusion = nn.Identity()
         self._norm_is_frozen = False
 
@@ -124,14 +134,14 @@ class DeepLabV2(SegmentationModel):
         return enlarge_aligned(coarse, STRIDE, size)
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The fused logits, then with several scales those of each."""
+        """The fused logits, followed by those of each scale if there are several."""
         maps = self.score_maps(images)
         size = (images.shape[-2], images.shape[-1])
         singles = maps if len(maps) > 1 else []
         return tuple(self.enlarge(x, size) for x in (self._fused(maps), *singles))
 
     def score_maps(self, images: Tensor) -> list[Tensor]:
-        """One (B, K, h, w) per scale, all on the grid of scale 1."""
+        """One (B, K, h, w) map per scale, all on the grid of scale 1."""
         images_fitted = pad_to_aligned(images, self.multiple)
         full = (images_fitted.shape[-2], images_fitted.shape[-1])
         grid = ((full[0] - 1) // STRIDE + 1, (full[1] - 1) // STRIDE + 1)
@@ -156,7 +166,7 @@ class DeepLabV2(SegmentationModel):
         return fused
 
     def pretrained_stages(self) -> Stages:
-        """The encoder, with every fc6_k and fc7_k on VGG-16: all but the score layers."""
+        """The encoder, on VGG-16 with every fc6_k and fc7_k: everything except the score layers."""
         return below("encoder", self.encoder.weight_stages())
 
     @property
@@ -164,7 +174,7 @@ class DeepLabV2(SegmentationModel):
         return self._norm_is_frozen
 
     def freeze_norm(self) -> None:
-        """From here on batch normalisation keeps statistics, scale and shift (the release: use_global_stats, lr_mult 0)."""
+        """Freeze batch normalisation: statistics, scale and shift (the release: use_global_stats, lr_mult 0)."""
         self._norm_is_frozen = True
         for layer in self.encoder.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -172,7 +182,7 @@ class DeepLabV2(SegmentationModel):
         self.rest_norms(["encoder"])
 
     def landmarks(self) -> dict[str, str]:
-        """ASPP's branches, or with several scales their score maps: branches run once per scale."""
+        """ASPP's branches; with several scales the scales' score maps instead, since branches run once per scale."""
         if self.scale_names:
             pairs = zip(self.scale_names, self.scales, strict=True)
             scales = {name: f"class scores of the picture at scale {scale:g}" for name, scale in pairs}
@@ -188,27 +198,27 @@ class DeepLabV2(SegmentationModel):
 
 
 def _interp(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Caffe's Interp: bilinear, corners on corners."""
+    """Caffe's Interp: bilinear, with corners aligned."""
     if (x.shape[-2], x.shape[-1]) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 def vgg_score_layers(encoder: VGG16ASPP, num_classes: int) -> ScoreLayers:
-    """fc8_k on fc7_k."""
+    """fc8_k, each on fc7_k."""
     count = range(1, len(encoder.rates) + 1)
     return {f"fc8_{k}": (f"fc7_{k}", score_layer(encoder.channels, num_classes)) for k in count}
 
 
 def resnet_score_layers(channels: int, num_classes: int, rates: Sequence[int] = ASPP_L) -> ScoreLayers:
-    """fc1_c0, fc1_c1, ... on res5c, 3x3 at the given rates; one rate: fc1."""
+    """fc1_c0, fc1_c1, ... on res5c, 3x3 at the given rates; with a single rate just fc1."""
     names = [f"fc1_c{k}" for k in range(len(rates))] if len(rates) > 1 else ["fc1"]
     layers = [score_layer(channels, num_classes, 3, rate) for rate in rates]
     return {name: ("layer4", layer) for name, layer in zip(names, layers, strict=True)}
 
 
 def caffe_resnet(in_channels: int = 3, *, depth: Literal[50, 101] = 101, width: int = 64) -> ResNet:
-    """ResNet-101 at output stride 8 as in the release. width: channels of conv1; fewer (and depth 50) for tests."""
+    """ResNet-101 at output stride 8 as in the release. width: channels of conv1; tests use fewer (and depth 50)."""
     return ResNet(
         depth,
         in_channels=in_channels,
@@ -223,7 +233,7 @@ def caffe_resnet(in_channels: int = 3, *, depth: Literal[50, 101] = 101, width: 
 def build_deeplab_v2_vgg(
     options: ModelOptions, *, rates: Sequence[int] = ASPP_L, scales: Sequence[float] = (1.0,)
 ) -> DeepLabV2:
-    """options.encoder "vgg16" or "vgg16_bn", options.weights its ImageNet weights: each branch starts alike."""
+    """On VGG-16; options.encoder is "vgg16" or "vgg16_bn", options.weights its ImageNet weights, for each branch."""
     encoder = VGG16ASPP(rates, options.in_channels, batch_norm=options.encoder == "vgg16_bn")
     if options.weights is not None:
         load_atrous_weights(encoder, options.weights)
@@ -233,7 +243,7 @@ def build_deeplab_v2_vgg(
 def build_deeplab_v2_resnet(
     options: ModelOptions, *, rates: Sequence[int] = ASPP_L, scales: Sequence[float] = (1.0,)
 ) -> DeepLabV2:
-    """options.weights: ImageNet weights of timm's resnet101; batch normalisation is then frozen."""
+    """On ResNet-101; options.weights are timm's ImageNet weights and freeze batch normalisation."""
     encoder = caffe_resnet(options.in_channels)
     layers = resnet_score_layers(encoder.channels, options.num_classes, rates)
     model = DeepLabV2(encoder, layers, options.num_classes, scales=scales)

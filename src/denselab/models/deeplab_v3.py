@@ -1,26 +1,32 @@
 """DeepLab v3: atrous ResNet with multi-grid, atrous spatial pyramid pooling with image pooling, logits enlarged.
 
-Paper: Chen, Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, arXiv 1706.05587;
-figure 5, sections 3 and 4.1. Details from the authors' release (tensorflow/models, research/deeplab).
+Paper: Chen, Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, arXiv
+1706.05587; figure 5, sections 3 and 4.1. Details from the authors' release (tensorflow/models, research/deeplab).
 
-- block1 to block4 (layer1 to layer4 here) of a ResNet. Once the output stride is reached, strides are replaced by dilation;
-  multi-grid (1, 2, 4) makes layer4's 3x3 convolutions 2, 4, 8 at output stride 16 and 4, 8, 16 at 8 (section 3.2.1).
+- block1 to block4 (layer1 to layer4 here) of a ResNet. Once the output stride is reached, dilation replaces strides;
+  multi-grid (1, 2, 4) gives layer4's 3x3 convolutions rates 2, 4, 8 at output stride 16 and 4, 8, 16 at 8
+  (section 3.2.1).
 - ASPP rates 6, 12, 18 at output stride 16, doubled at 8 (section 3.3).
-- The weights do not depend on the output stride: train at 16, measure at 8 (`denselab eval --output-stride 8`). Without image
-  pooling the logits at 8 are, on the cells that both grids share, exactly those at 16, with others in between.
+- The weights do not depend on the output stride: train at 16, measure at 8 (`denselab eval --output-stride 8`). Without
+  image pooling, the logits at 8 equal those at 16 exactly on the cells that both grids share, with others in between.
 - The logits are enlarged to the labels, not the labels shrunk (section 4.1). Cell i lies on pixel stride * i:
-  align_corners=True and sizes of 16k + 1, as the authors' 513; others get zeros, the mean colour, at the bottom and right.
+  align_corners=True and sizes of 16k + 1, like the authors' 513; others are padded with zeros, the mean colour, at the
+  bottom and right.
 
-`DeepLabV3` is the paper's; `DeepLabV3Encoder` puts the same head on any timm encoder, without multi-grid and with the geometry
-of denselab.layers.upsample.enlarge_logits, as timm's maps cover stride x stride pixels.
+`DeepLabV3` is the paper's network. `DeepLabV3Encoder` puts the same head on any timm encoder, without multi-grid and
+with the geometry of denselab.layers.upsample.enlarge_logits, because timm's maps cover stride x stride pixels.
 
 Deviations, and why:
-- One 7x7 convolution begins the ResNet and each stage's stride sits in its first block, as in the ImageNet weights that can
-  be had; the release has three 3x3 ones (`resnet_v1_101_beta`) and the stride in a stage's last block.
+- The ResNet begins with one 7x7 convolution and each stage's stride sits in its first block, as in the available
+  ImageNet weights; the release has three 3x3 convolutions (`resnet_v1_101_beta`) and the stride in a stage's last
+  block.
 - At output stride 32 (not in the paper) the rates are halved to 3, 6, 9.
-- torch's momentum 0.1 for the running statistics; 0.0003 as released needs the authors' 30,000 steps at batch 16. The
+- Running statistics use torch's momentum of 0.1; the released 0.0003 needs the authors' 30,000 steps at batch 16. The
   fine-tuning with frozen statistics at output stride 8 (section 4.1) is not done.
-Not torchvision's deeplabv3_resnet50, which has neither multi-grid nor the paper's rates at 16, and one more 3x3 convolution.
+
+This is not torchvision's deeplabv3_resnet50, which has neither multi-grid nor the paper's rates at 16, and has one more
+3x3 convolution.
+
 Expected on VOC 2012 val (paper, tables 5 and 6; by the authors): ResNet-101 77.21 mIoU at output stride 16, 78.51 at 8.
 """
 
@@ -53,7 +59,7 @@ LOGITS_STD = 0.01  # release: truncated normal of 0.01
 
 
 class DeepLabV3(SegmentationModel):
-    """Trunk, ASPP, 1x1 logits (figure 5). atrous_rates: None for those of the trunk's output stride."""
+    """Trunk, ASPP, 1x1 logits (figure 5). atrous_rates: None for those that fit the trunk's output stride."""
 
     def __init__(
         self,
@@ -70,7 +76,7 @@ class DeepLabV3(SegmentationModel):
         self.aspp, self.logits = _head(encoder.channels, rates, channels, dropout, num_classes)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, h, w), h = ceil((H - 1) / output stride) + 1, two at least."""
+        """(B, K, h, w) logits with h = ceil((H - 1) / output stride) + 1, at least two."""
         features = self.encoder(pad_to_aligned(images, self.encoder.output_stride))[self.encoder.last]
         logits: Tensor = self.logits(self.aspp(features))
         return logits
@@ -99,9 +105,9 @@ class DeepLabV3Encoder(SegmentationModel):
         self.aspp, self.logits = _head(encoder.stages[-1].channels, rates, channels, dropout, num_classes)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, ceil(H / output stride), ceil(W / output stride))."""
+        """(B, K, ceil(H / output stride), ceil(W / output stride)) logits."""
         logits: Tensor = self.logits(self.aspp(self.encoder.forward_stages(images)[-1]))
-        # Cells that lie wholly in the padding are of no use to anybody.
+        # Drop the cells that lie entirely in the padding.
         rows, columns = ((side + self.stride - 1) // self.stride for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
@@ -128,9 +134,9 @@ def _head(
 
 
 def dilated_encoder(options: ModelOptions) -> TimmEncoder:
-    """The timm encoder of `options` at the output stride asked for, else at 16.
+    """The timm encoder of `options` at the requested output stride, 16 by default.
 
-    Where timm cannot dilate an encoder (Swin, DenseNet, ...) and no stride was asked for, its own is used and said.
+    If timm cannot dilate an encoder (Swin, DenseNet, ...) and no stride was requested, its own is used and logged.
     """
     assert options.encoder is not None, "MODELS names a default encoder"
 
@@ -153,7 +159,7 @@ def dilated_encoder(options: ModelOptions) -> TimmEncoder:
 
 
 def own_resnet(options: ModelOptions, multi_grid: tuple[int, int, int] = (1, 1, 1)) -> ResNet | None:
-    """ResNet-50 or -101 of this package, with ImageNet weights where `options` name a file; None for other encoders."""
+    """This package's ResNet-50 or -101, with ImageNet weights if `options` has them; None for other encoders."""
     if options.encoder not in ("resnet50", "resnet101"):
         return None
     resnet = ResNet(
@@ -168,7 +174,7 @@ def own_resnet(options: ModelOptions, multi_grid: tuple[int, int, int] = (1, 1, 
 
 
 def build_deeplabv3(options: ModelOptions) -> SegmentationModel:
-    """The paper's on resnet50 and resnet101; other names are timm encoders. Output stride 16 unless told otherwise."""
+    """The paper's network on resnet50 and resnet101; other names are timm encoders. The default output stride is 16."""
     resnet = own_resnet(options, MULTI_GRID)
     if resnet is not None:
         return DeepLabV3(resnet, options.num_classes)
@@ -178,7 +184,7 @@ def build_deeplabv3(options: ModelOptions) -> SegmentationModel:
 PAPER = "Chen et al.: Rethinking Atrous Convolution (v3)"
 
 OUTPUT_STRIDES = tuple(ATROUS_RATES)
-RELEASE = deeplab_release()  # of v3+ too
+RELEASE = deeplab_release()  # also used by v3+
 
 ENTRIES: dict[str, ModelEntry] = {
     "deeplabv3": ModelEntry(

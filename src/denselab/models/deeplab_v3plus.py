@@ -1,36 +1,43 @@
-"""DeepLab v3+: an encoder with ASPP, and a decoder that adds what the borders lost.
+"""DeepLab v3+: an encoder with ASPP, and a decoder that recovers detail at object borders.
 
 Paper: Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
-Segmentation", 2018, arXiv 1802.02611; figure 2, section 4.1. ASPP: "Rethinking Atrous Convolution", 2017, arXiv 1706.05587,
-figure 5. Details from the authors' release (tensorflow/models, research/deeplab: model.py, core/*, common.py).
+Segmentation", 2018, arXiv 1802.02611; figure 2, section 4.1. ASPP: "Rethinking Atrous Convolution", 2017, arXiv
+1706.05587, figure 5. Details from the authors' release (tensorflow/models, research/deeplab: model.py, core/*,
+common.py).
 
-- `DeepLabV3Plus` is as released on Xception-41/65/71 (separable convolutions in ASPP and decoder); on ResNet-50/101 (plain
-  ones) it is so but for the trunk, see below.
-  Low-level features are taken where the release takes them, before any ReLU: encoders.xception, encoders.resnet `low_and_last`.
-  Every grid has its cell i on pixel stride * i (align_corners=True, sizes of 16k + 1, such as 513); other sizes are padded with
-  zeros at the bottom and right up to the next of these. The release's inference pads to 513x513, over all of which image
-  pooling averages; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to). The weights serve every
-  output stride; ASPP's rates are doubled at 8.
-- `deeplabv3plus_mobilenetv2` is the release's light one: no decoder, and of ASPP only image pooling and the 1x1 convolution.
+- `DeepLabV3Plus` follows the release on Xception-41/65/71 (separable convolutions in ASPP and decoder), and on
+  ResNet-50/101 (plain convolutions) everywhere but in the trunk, see below. Low-level features are taken where the
+  release takes them, before any ReLU: encoders.xception, encoders.resnet `low_and_last`. Every grid has its cell i on
+  pixel stride * i (align_corners=True, sizes of 16k + 1, such as 513); other sizes are padded with zeros at the bottom
+  and right up to the next valid one. The release's inference pads to 513x513, and image pooling averages over all of
+  it; so does a model folder with converted weights (engine.spec.Preprocessing.pad_to). The weights serve every output
+  stride; ASPP's rates are doubled at 8.
+- `deeplabv3plus_mobilenetv2` is the release's light network: no decoder, and only image pooling and the 1x1 convolution
+  of ASPP.
 - `DeepLabV3PlusEncoder` is for any timm encoder.
 
 Deviations of `DeepLabV3Plus`, and why:
-- Weights start from the release's truncated normals, 0.06 (pointwise and plain), 0.33 (depthwise), 0.01 (logits), the encoders
-  from their own; each but the last is followed by normalisation, so it trains from scratch.
-- ResNet: one 7x7 convolution begins it and strides sit in a stage's first block, as in the ImageNet weights that can be had.
-- torch's momentum 0.1 for the running statistics; 0.0003 as released needs the authors' 30,000 steps at batch 16.
-Deviations of `DeepLabV3PlusEncoder`, and why:
-- Low-level features are the encoder's last map of stride 4; timm does not give a ResNet's branch before sum and ReLU.
-- Enlargement has align_corners=False and pictures are padded to a multiple of the stride, as timm's maps cover whole cells.
-- An auxiliary head can be had (not in the paper; as in torchvision's DeepLabV3).
-Expected on VOC 2012 val at output stride 16, by the authors: 78.85 mIoU with ResNet-101 (paper, section 4.1); 82.20 with
-Xception-65 and 75.32 with MobileNetV2 after COCO pre-training (release, model zoo).
+- Weights start from the release's truncated normals, 0.06 (pointwise and plain), 0.33 (depthwise), 0.01 (logits); the
+  encoders use their own initialisation. Each layer but the last is followed by normalisation, so it trains from
+  scratch.
+- ResNet: it begins with one 7x7 convolution, and strides sit in a stage's first block, as in the available ImageNet
+  weights.
+- Running statistics use torch's momentum of 0.1; the released 0.0003 needs the authors' 30,000 steps at batch 16.
 
-TensorFlow's names map by rule. The trunk's scope (`xception_65/`, `MobilenetV2/`) is `encoder.`, see its file; image_pooling,
-aspp0, aspp1_depthwise, aspp1_pointwise, ..., concat_projection stand in `aspp.`; `decoder/` falls away: feature_projection0,
-decoder_conv0_depthwise, decoder_conv0_pointwise, decoder_conv1_...; logits/semantic/{weights,biases} are logits.{weight,bias}.
-In all others weights and depthwise_weights are `conv.weight`, BatchNorm/{gamma,beta,moving_mean,moving_variance} are
-`norm.{weight,bias,running_mean,running_var}`.
+Deviations of `DeepLabV3PlusEncoder`, and why:
+- Low-level features are the encoder's last map of stride 4; timm does not expose a ResNet's branch before sum and ReLU.
+- Enlargement has align_corners=False and pictures are padded to a multiple of the stride, because timm's maps cover
+  whole cells.
+- An auxiliary head is available (not in the paper; as in torchvision's DeepLabV3).
+
+Expected on VOC 2012 val at output stride 16, by the authors: 78.85 mIoU with ResNet-101 (paper, section 4.1); 82.20
+with Xception-65 and 75.32 with MobileNetV2 after COCO pre-training (release, model zoo).
+
+TensorFlow's names map by rule. The trunk's scope (`xception_65/`, `MobilenetV2/`) becomes `encoder.`, see its file.
+image_pooling, aspp0, aspp1_depthwise, aspp1_pointwise, ..., concat_projection are in `aspp.`. `decoder/` is dropped:
+feature_projection0, decoder_conv0_depthwise, decoder_conv0_pointwise, decoder_conv1_...
+logits/semantic/{weights,biases} become logits.{weight,bias}. In all others weights and depthwise_weights are
+`conv.weight`, and BatchNorm/{gamma,beta,moving_mean,moving_variance} are `norm.{weight,bias,running_mean,running_var}`.
 """
 
 from dataclasses import replace
@@ -69,9 +76,9 @@ POINTWISE_STD, DEPTHWISE_STD = 0.06, 0.33  # release: core/utils.py, split_separ
 
 
 class DeepLabV3Plus(SegmentationModel):
-    """As released: ASPP on the trunk's end, its map beside 48 channels of stride 4, two 3x3 convolutions, logits (figure 2).
+    """As released: ASPP, 48 channels of stride 4 beside its map, two 3x3 convolutions, logits (figure 2).
 
-    separable: depthwise separable 3x3 convolutions in ASPP and decoder (the title of the paper), else plain ones.
+    separable: depthwise separable 3x3 convolutions in ASPP and decoder, as in the paper's title; otherwise plain ones
     """
 
     def __init__(
@@ -106,14 +113,14 @@ class DeepLabV3Plus(SegmentationModel):
         self.decoder.append(name)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, h, w) at stride 4, h = ceil((H - 1) / 4) + 1."""
+        """(B, K, h, w) logits at stride 4, with h = ceil((H - 1) / 4) + 1."""
         low, last = self.encoder.low_and_last(pad_to_aligned(images, self.encoder.output_stride))
         high = F.interpolate(self.aspp(last), size=low.shape[-2:], mode="bilinear", align_corners=True)
         x = torch.cat([high, self.feature_projection0(low)], dim=1)  # encoder first, as released
         for name in self.decoder:
             x = self.get_submodule(name)(x)
         logits: Tensor = self.logits(x)
-        # Cells that lie wholly in the padding are of no use to anybody.
+        # Drop the cells that lie entirely in the padding.
         rows, columns = ((side + LOW_LEVEL_STRIDE - 2) // LOW_LEVEL_STRIDE + 1 for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
@@ -132,9 +139,10 @@ class DeepLabV3Plus(SegmentationModel):
 
 
 class DeepLabV3PlusEncoder(SegmentationModel):
-    """The same on a timm encoder whose output stride is 8, 16 or 32 and which has a map at stride 4.
+    """The same head and decoder on a timm encoder with output stride 8, 16 or 32 and a map at stride 4.
 
-    separable: as above. aux: an auxiliary head on the stage before the last.
+    separable: as in `DeepLabV3Plus`
+    aux: add an auxiliary head on the stage before the last
     """
 
     def __init__(
@@ -167,7 +175,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         self.aux_head = fcn_head(encoder.stages[-2].channels, num_classes) if aux else None
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, ceil(H / 4), ceil(W / 4))."""
+        """(B, K, ceil(H / 4), ceil(W / 4)) logits."""
         return self._decode(self.encoder.forward_stages(images), images)
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
@@ -197,7 +205,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         high = F.interpolate(self.aspp(stages[-1]), size=low.shape[-2:], mode="bilinear", align_corners=False)
         x = self.decoder_conv1(self.decoder_conv0(torch.cat([high, low], dim=1)))  # encoder first, as released
         logits: Tensor = self.logits(x)
-        # Cells that lie wholly in the padding are of no use to anybody.
+        # Drop the cells that lie entirely in the padding.
         rows, columns = ((side + LOW_LEVEL_STRIDE - 1) // LOW_LEVEL_STRIDE for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
@@ -213,19 +221,19 @@ def fcn_head(in_channels: int, num_classes: int) -> nn.Sequential:
 
 
 def build_deeplabv3plus(options: ModelOptions) -> DeepLabV3PlusEncoder:
-    """Any timm encoder, separable convolutions; output stride 16 unless told otherwise (paper, section 3.1)."""
+    """On any timm encoder, with separable convolutions; the default output stride is 16 (paper, section 3.1)."""
     return DeepLabV3PlusEncoder(dilated_encoder(options), options.num_classes, aux=options.aux)
 
 
 def build_deeplabv3plus_xception(options: ModelOptions, layers: Literal[41, 65, 71]) -> DeepLabV3Plus:
-    """The release's best."""
+    """On Xception, the release's best."""
     stride = options.output_stride or PREFERRED_STRIDE
     encoder = Xception(layers, in_channels=options.in_channels, output_stride=stride)
     return DeepLabV3Plus(encoder, options.num_classes)
 
 
 def build_deeplabv3plus_resnet(options: ModelOptions) -> DeepLabV3Plus:
-    """On resnet50 or resnet101, plain convolutions, no multi-grid (as the release's defaults)."""
+    """On resnet50 or resnet101, with plain convolutions and no multi-grid (the release's defaults)."""
     encoder = own_resnet(options)
     assert encoder is not None, "MODELS names one of the two"
     return DeepLabV3Plus(encoder, options.num_classes, separable=False)

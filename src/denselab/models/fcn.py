@@ -1,33 +1,34 @@
 """FCN-32s, FCN-16s, FCN-8s and FCN-8s at-once on VGG-16, AlexNet, GoogLeNet and any timm encoder.
 
 Paper: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv 1411.4038;
-figure 3, section 4. Layers, kernels and names from the authors' release (voc-fcn32s, voc-fcn16s, voc-fcn8s,
+figure 3, section 4. Layers, kernels and names come from the authors' release (voc-fcn32s, voc-fcn16s, voc-fcn8s,
 voc-fcn8s-atonce, voc-fcn-alexnet: net.py).
 
-The reference variant has Caffe's geometry: conv1_1 padded by 100, pools rounded up, fc6 unpadded, transposed convolutions
-uncropped, each sum and the result cropped at a fixed offset that is computed here from kernels, strides and pads.
-`padded=True` is the variant of many tutorials: every layer keeps its size (pad 1, fc6 pad 3, transposed convolutions
-pad stride/2), all offsets are 0, and a 360x480 picture costs less than half, a 180x240 one about a quarter. Its borders
-see zeros where the reference sees a margin of them as well; its weights are the same.
+The reference variant has Caffe's geometry: conv1_1 padded by 100, pools rounded up, fc6 unpadded, transposed
+convolutions uncropped. Each sum and the result are cropped at a fixed offset, computed here from kernels, strides and
+pads. `padded=True` is the variant of many tutorials: every layer keeps its size (pad 1, fc6 pad 3, transposed
+convolutions pad stride/2) and all offsets are 0. A 360x480 picture costs less than half, a 180x240 one about a quarter.
+Near the border the padded variant sees zeros where the reference sees its margin; the weights are the same.
 
-What is whose:
-- VGG-16 at 32s, 16s, 8s and at-once, AlexNet at 32s: released; layer for layer the same here.
-- AlexNet at 16s and 8s: nobody published them. The skips come from pool2 and pool1, which have strides 16 and 8.
-- GoogLeNet: in the paper's table 1 only; the authors trained one of their own and never released it. Padding and skips
+Which parts come from where:
+- VGG-16 at 32s, 16s, 8s and at-once, AlexNet at 32s: released; identical here, layer for layer.
+- AlexNet at 16s and 8s: never published. The skips come from pool2 and pool1, which have strides 16 and 8.
+- GoogLeNet: only in the paper's table 1; the authors trained their own version and never released it. Padding and skips
   (pool3, pool2) are ours. The table's receptive field of 907 counts the final average pool, which the text drops;
-  without it the field is 715. Its auxiliary classifiers are left out, as in the paper.
-- vgg16_bn and timm's encoders: not in the paper. vgg16_bn has bn6 and bn7 after fc6 and fc7 too, for training from
-  scratch. timm's pad their layers, so all offsets are 0; scores are taken from the deepest map at each stride.
+  without it the field is 715. The auxiliary classifiers are left out, as in the paper.
+- vgg16_bn and timm's encoders: not in the paper. vgg16_bn also has bn6 and bn7 after fc6 and fc7, for training from
+  scratch. timm's encoders pad their layers, so all offsets are 0; scores come from the deepest map at each stride.
 
 Deviations, and why:
 - The frozen bilinear kernels are stored per channel, (K, 1, k, k); the release's dense (K, K, k, k) is zero elsewhere.
-- From scratch the trunk has He initialisation; the paper always starts from ImageNet. Scores start at zero as in both.
-- All upsampling is frozen, as released; `learn_upsampling` learns the intermediate ones from the same start, dense, as
-  the paper does (the authors saw no difference).
-- At-once: the release's factors 0.01 and 0.0001 suit activations of pictures in 0..255. Pictures divided by their
-  standard deviation make VGG's some fifty times smaller, so that the skips have less to say at first.
-Expected: 63.6, 65.0, 65.5, 65.4 mIoU (32s, 16s, 8s, at-once), AlexNet 48.0, on the authors' 736 pictures of VOC 2011 val
-(release; by the authors); GoogLeNet 42.5 on VOC 2011 val (paper, table 1).
+- From scratch the trunk has He initialisation; the paper always starts from ImageNet. Scores start at zero in both.
+- All upsampling is frozen, as released. `learn_upsampling` trains the intermediate layers from the same start with
+  dense kernels, as in the paper (the authors saw no difference).
+- At-once: the release's factors 0.01 and 0.0001 suit activations of pictures in 0..255. Dividing pictures by their
+  standard deviation makes VGG's activations some fifty times smaller, so the skips contribute less at first.
+
+Expected: 63.6, 65.0, 65.5, 65.4 mIoU (32s, 16s, 8s, at-once), AlexNet 48.0, on the authors' 736 pictures of VOC 2011
+val (release; by the authors); GoogLeNet 42.5 on VOC 2011 val (paper, table 1).
 """
 
 from dataclasses import dataclass, replace
@@ -54,11 +55,11 @@ from denselab.models.release import Release
 Stride = Literal[32, 16, 8]
 REFERENCE_PAD = 100  # conv1_1 (VGG-16) and conv1 (AlexNet) in every released net
 AT_ONCE = {16: 0.01, 8: 0.0001}  # scale_pool4, scale_pool3: voc-fcn8s-atonce, net.py
-TWO_CELLS = 33  # pixels that give two cells at stride 32: batch normalisation needs more than one value per channel
+TWO_CELLS = 33  # pixels, two cells at stride 32: batch normalisation needs more than one value per channel
 
 
 class Decapitated(nn.Module):
-    """The classifier of a network that ended in an average pool, which is dropped: only its dropout is left."""
+    """The classifier of a network that ended in an average pool: the pool is dropped and only dropout remains."""
 
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Decapitated(nn.Module):
 
 
 class FixedScale(nn.Module):
-    """Caffe's Scale layer, frozen: one factor per channel, (B, C, h, w) to the same."""
+    """Caffe's Scale layer, frozen: one factor per channel; (B, C, h, w) keeps its shape."""
 
     def __init__(self, channels: int, factor: float) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class FixedScale(nn.Module):
 
 
 class Fuse(nn.Module):
-    """Caffe's Crop and Eltwise sum: (B, K, h, w) scores plus the skip's, from row and column `offset` of it on."""
+    """Caffe's Crop and Eltwise sum: (B, K, h, w) scores plus the skip's, taken from row and column `offset` on."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()
@@ -103,7 +104,12 @@ class Fuse(nn.Module):
 
 @dataclass(frozen=True)
 class Skip:
-    """Names of the modules of one skip, and where the encoder's output has its map. scale: None unless at once."""
+    """The module names of one skip.
+
+    key: of the skip's map in the encoder's output
+    scale: None unless trained at once
+    offset: first row and column of the skip's scores that are used
+    """
 
     key: str | int
     upscore: str
@@ -114,12 +120,14 @@ class Skip:
 
 
 Encoder = VGG16 | AlexNet | GoogLeNet | TimmEncoder
-Classifier = VGG16Classifier | Decapitated  # what stands between an encoder's last map and its scores
+Classifier = VGG16Classifier | Decapitated  # sits between an encoder's last map and its scores
 
 
 class FCN(SegmentationModel):
-    """One trunk, three heads: `stride` 32 enlarges the classifier's scores; 16 adds those of the map at stride 16 (VGG-16's
-    pool4); 8 adds those at stride 8 (pool3) as well.
+    """One trunk, three heads, chosen by `stride`.
+
+    32 enlarges the classifier's scores; 16 adds those of the map at stride 16 (VGG-16's pool4); 8 also adds those of
+    the map at stride 8 (pool3).
     """
 
     def __init__(
@@ -132,10 +140,10 @@ class FCN(SegmentationModel):
         learn_upsampling: bool = False,
         at_once: bool = False,
     ) -> None:
-        """VGG-16's encoder and classifier are padded both by 100 and 0 (reference) or by 1 and 3.
+        """VGG-16's encoder and classifier must match: padded by 100 and 0 (reference) or by 1 and 3.
 
-        learn_upsampling: of the intermediate transposed convolutions. at_once: fixed scales before the skips' scores, to
-        train 8s without the stages.
+        learn_upsampling: train the intermediate transposed convolutions
+        at_once: put fixed scales before the skips' scores, to train 8s without the coarser stages
         """
         super().__init__(num_classes)
         self.encoder, self.classifier, self.stride, self.learn_upsampling = (
@@ -162,7 +170,7 @@ class FCN(SegmentationModel):
         self.smallest = TWO_CELLS if any(isinstance(m, nn.BatchNorm2d) for m in self.modules()) else 1
 
     def _add_skip(self, tap: Tap, upscore: str, grid: Grid, at_once: bool, skips: list[Skip]) -> Grid:
-        """The modules that add `tap`'s scores to those on `grid`; returns the grid of the sum."""
+        """Add the modules that sum `tap`'s scores with those on `grid`; return the grid of the sum."""
         kernel, factor, pad = _enlarging(grid, tap.grid)
         if self.learn_upsampling:
             self.add_module(upscore, _learnt_bilinear(self.num_classes, kernel, factor, pad))
@@ -179,7 +187,7 @@ class FCN(SegmentationModel):
         return grid
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, h, w) at stride 32, 16 or 8, on the network's own grid (margins included in the reference nets)."""
+        """(B, K, h, w) at stride 32, 16 or 8, on the network's own grid (with margins in the reference nets)."""
         maps = self.encoder(pad_to_multiple(images, 1, self.smallest))
         scores: Tensor = self.score_fr(self.classifier(maps[self.top]))
         for skip in self.skips:
@@ -195,7 +203,7 @@ class FCN(SegmentationModel):
         return full[..., self.crop : self.crop + size[0], self.crop : self.crop + size[1]]
 
     def pretrained_stages(self) -> Stages:
-        """The trunk, and fc6 and fc7, which are ImageNet's classifier; not the scores."""
+        """The trunk and ImageNet's classifier, fc6 and fc7; not the score layers."""
         trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
         return below("encoder", trunk) + below("classifier", classifier)
 
@@ -218,12 +226,12 @@ def _taps(encoder: Encoder) -> dict[int, Tap]:
 
 
 def _enlarging(coarse: Grid, fine: Grid) -> tuple[int, int, int]:
-    """(kernel, stride, pad) of the bilinear transposed convolution from the cells of one map to those of a finer one.
+    """(kernel, stride, pad) of the bilinear transposed convolution from one map's cells to those of a finer map.
 
-    Kernel 2f or 2f - 1 reaches one coarse cell to each side. The even one puts the fine cells half a cell beside the
-    coarse ones' centres, the odd one right on them: the one is taken that meets the other map cell on cell (VGG-16's
-    2x2 pools ask for k64, k32, k16, k4; the 3x3 pools of AlexNet and GoogLeNet for k63, k31, k15, k3).
-    Where coarse cells cover the picture from pixel 0 on without a margin, padding by half the factor keeps it so.
+    A kernel of 2f or 2f - 1 reaches one coarse cell to each side. The even one puts the fine cells half a cell beside
+    the coarse centres, the odd one right on them; the one that meets the other map cell on cell is chosen (VGG-16's 2x2
+    pools need k64, k32, k16, k4; the 3x3 pools of AlexNet and GoogLeNet k63, k31, k15, k3). If the coarse cells cover
+    the picture from pixel 0 on without a margin, padding by half the factor preserves that.
     """
     factor = round(coarse.stride / fine.stride)
     beside = (coarse.start - fine.start) / fine.stride % 1 == 0.5
@@ -232,7 +240,7 @@ def _enlarging(coarse: Grid, fine: Grid) -> tuple[int, int, int]:
 
 
 def _learnt_bilinear(channels: int, kernel: int, stride: int, pad: int) -> nn.ConvTranspose2d:
-    """A transposed convolution that starts as bilinear interpolation and learns, across channels too; Caffe's dense form."""
+    """A dense transposed convolution, as in Caffe, that starts as bilinear interpolation and learns across channels."""
     layer = nn.ConvTranspose2d(channels, channels, kernel, stride, pad, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(channels)[:, :, None, None] * bilinear_kernel(kernel))
@@ -256,7 +264,7 @@ def build_fcn(
     at_once: bool = False,
     learn_upsampling: bool = False,
 ) -> FCN:
-    """The reference geometry, or with `padded` the cheaper one of VGG-16; options.weights: the encoder's, from ImageNet."""
+    """The reference geometry, or the cheaper `padded` VGG-16; options.weights are the encoder's, from ImageNet."""
     encoder, classifier = _trunk(options, stride, padded)
     return FCN(encoder, classifier, options.num_classes, stride, learn_upsampling=learn_upsampling, at_once=at_once)
 
@@ -285,7 +293,7 @@ PAPER = "Long, Shelhamer, Darrell: Fully Convolutional Networks"
 VGG = ("vgg16", "vgg16_bn")
 CAFFE = (*VGG, "alexnet", "googlenet")
 
-RELEASE = Release((500, 500), "shrink")  # at their own size; VOC's have 500 pixels at most
+RELEASE = Release((500, 500), "shrink")  # pictures at their own size; VOC's have at most 500 pixels to a side
 REFERENCE = ModelEntry(
     build=partial(build_fcn, stride=32),
     title="FCN-32s, Caffe geometry",

@@ -1,20 +1,24 @@
-"""Patch-wise classification: a small network run on the window around every pixel. The baseline that FCN argues against.
+"""Patch-wise classification: a small network run on the window around every pixel. A baseline that FCN argues against.
 
-Paper: Ciresan, Giusti, Gambardella, Schmidhuber, "Deep Neural Networks Segment Neuronal Membranes in Electron Microscopy
-Images", NIPS 2012: the class of a pixel is that of its window, by convolutions, max pools and a classifier at the end,
-trained on patches; the border of the picture is mirrored. FCN (arXiv 1411.4038, sections 1 and 3.4) names it among the
-approaches it replaces: neighbouring windows share nearly all their pixels, and nothing of the work.
+Paper: Ciresan, Giusti, Gambardella, Schmidhuber, "Deep Neural Networks Segment Neuronal Membranes in Electron
+Microscopy Images", NIPS 2012: the class of a pixel is that of its window, computed by convolutions, max pools and a
+classifier at the end, trained on patches; the border of the picture is mirrored. FCN (arXiv 1411.4038, sections 1 and
+3.4) names it among the approaches it replaces: neighbouring windows share nearly all their pixels, but none of the
+work.
 
-It is slow, and that is the point: every window is cut out and computed by itself (`layers.windows.run_windows`). The same
-weights run over the whole picture at once (`dense_logits`) give the same numbers for less than a quarter of the
-multiplications at every 8th pixel, and for a thirtieth at every pixel.
+It is slow, and that is the point: every window is cut out and computed separately (`layers.windows.run_windows`).
+Running the same weights over the whole picture at once (`dense_logits`) gives the same numbers for less than a quarter
+of the multiplications at every 8th pixel, and for a thirtieth at every pixel.
 
 Choices and deviations, and why:
 - A window of 32x32 and three convolutions, where the paper has 65 or 95 and four (from memory): a CPU has to train it.
 - Batch normalisation (not in the paper): it trains from scratch at the default learning rate.
-- One window for every 8th pixel, then bilinear enlargement; `stride=1` is the paper's, at 64 times the cost. 8x8 blocks of
-  one picture are patches that overlap by three quarters: training on full pictures is training on all their patches.
-Expected: nothing published for this size of network; on CamVid it stays well below a network that sees more than 32 pixels.
+- One window for every 8th pixel, then bilinear enlargement; `stride=1` is the paper's version, at 64 times the cost.
+  The 8x8 blocks of one picture are patches that overlap by three quarters: training on full pictures is training on all
+  their patches.
+
+Expected: nothing is published for a network of this size; on CamVid it stays well below a network that sees more than
+32 pixels.
 """
 
 from collections import OrderedDict
@@ -36,8 +40,8 @@ WIDTHS = (16, 32, 64)
 def patch_classifier(in_channels: int, num_classes: int, widths: tuple[int, int, int] = WIDTHS) -> nn.Sequential:
     """(N, in_channels, 32, 32) to (N, num_classes, 1, 1); sides 32 -> 28 -> 14 -> 10 -> 5 -> 1, nothing padded.
 
-    The last convolution sees all that is left, 5x5: what a fully connected layer would. It has no normalisation: one
-    window alone is one value per channel there.
+    The last convolution covers all that is left, 5x5, as a fully connected layer would. It has no normalisation,
+    because a single window has one value per channel there.
     """
     first, second, third = widths
     layers: dict[str, nn.Module] = {
@@ -62,12 +66,12 @@ class Patchwise(SegmentationModel):
     """`classifier` on the 32x32 window around the middle of every block of stride x stride pixels."""
 
     def __init__(self, classifier: nn.Sequential, num_classes: int, stride: int = STRIDE, batch: int = BATCH) -> None:
-        """batch: windows computed at a time; it bounds the memory of a prediction, whatever the picture."""
+        """batch: windows computed at a time; limits the memory of a prediction, whatever the picture's size."""
         super().__init__(num_classes)
         self.classifier, self.stride, self.batch = classifier, stride, batch
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, ceil(H / stride), ceil(W / stride)), each cell from its own window."""
+        """(B, K, ceil(H / stride), ceil(W / stride)) logits, each cell from its own window."""
         return run_windows(
             self.classifier, self._mirrored(images), (WINDOW, WINDOW), (self.stride, self.stride), self.batch
         )
@@ -78,8 +82,8 @@ class Patchwise(SegmentationModel):
     def dense_logits(self, images: Tensor) -> Tensor:
         """(B, K, ceil(H / stride), ceil(W / stride)): `coarse_logits` in evaluation mode, by one run over the picture.
 
-        The classifier has no fully connected layer left and takes a picture of any size as it is: a cell for every 4th
-        pixel. Between them its strides have to become dilations.
+        The classifier has no fully connected layer, so it accepts a picture of any size and gives a cell for every 4th
+        pixel. For cells in between, its strides have to become dilations.
         """
         mirrored, step = self._mirrored(images), self.stride // POOLED
         if self.stride % POOLED == 0:
@@ -88,9 +92,9 @@ class Patchwise(SegmentationModel):
         return run_dense(self.classifier, mirrored)[..., :: self.stride, :: self.stride]
 
     def _mirrored(self, images: Tensor) -> Tensor:
-        """The border mirrored so that window i starts at pixel stride * i and has block i in its middle.
+        """The pictures with a mirrored border, so that window i starts at pixel stride * i and is centred on block i.
 
-        (A window and a block of even sides have their middles in common; stride 1 puts its pixel half a pixel before it.)
+        (A window and a block with even sides share a centre; with stride 1 the pixel lies half a pixel before it.)
         """
         before = (WINDOW - self.stride) // 2
         height, width = images.shape[-2:]
@@ -99,7 +103,7 @@ class Patchwise(SegmentationModel):
 
 
 def _covered(side: int, stride: int) -> int:
-    """Where the last window starts."""
+    """The pixel at which the last window starts."""
     return (side - 1) // stride * stride
 
 

@@ -1,12 +1,14 @@
-"""Pixel-wise convolution: 3x3 convolutions at full resolution, without a pool. The other baseline that FCN argues against.
+"""Pixel-wise convolution: 3x3 convolutions at full resolution, without pools. Another baseline that FCN argues against.
 
-No paper proposes it; it is the first idea everyone has, and courses draw it before they draw FCN (arXiv 1411.4038,
-section 1 and figure 1): each layer keeps the size of the picture, so the last one labels every pixel. Two things are wrong
-with it. A layer adds two pixels to the receptive field, 2L + 1 after L layers: six layers see 13x13 pixels. And every
-layer costs its multiplications at every pixel: channels must stay few where a net with pools could have hundreds.
+No paper proposes it. It is the first idea everyone has, and courses draw it before they draw FCN (arXiv 1411.4038,
+section 1 and figure 1): each layer keeps the size of the picture, so the last one labels every pixel. It has two
+problems. Each layer adds only two pixels to the receptive field, 2L + 1 after L layers: six layers see 13x13 pixels.
+And every layer pays for its multiplications at every pixel, so it can afford few channels where a net with pools could
+have hundreds.
 
-Choices, and why: six layers of 32 channels with batch normalisation, so that a CPU trains it; zeros around the picture.
-Expected: nothing published. Colours and textures of 13 pixels are all that it can learn.
+Choices, and why: six layers of 32 channels with batch normalisation, so that a CPU can train it; zero padding.
+
+Expected: nothing published. It can only learn colours and textures within 13 pixels.
 """
 
 from collections import OrderedDict
@@ -22,7 +24,7 @@ WIDTH = 32
 
 
 class Pixelwise(SegmentationModel):
-    """conv1 .. conv6 (3x3, normalisation, ReLU), score (1x1); everything at (H, W)."""
+    """conv1 .. conv6 (3x3, normalisation, ReLU) and score (1x1), all at (H, W)."""
 
     def __init__(self, in_channels: int, num_classes: int, layers: int = LAYERS, width: int = WIDTH) -> None:
         super().__init__(num_classes)
@@ -34,8 +36,8 @@ class Pixelwise(SegmentationModel):
         kaiming_init(self)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
-        # 2x2 at least: in training batch normalisation needs more than one value per channel
+        """(B, K, H, W) logits, already at full size."""
+        # at least 2x2: in training batch normalisation needs more than one value per channel
         logits: Tensor = self.score(self.layers(pad_to_multiple(images, 1, 2)))
         return logits[..., : images.shape[-2], : images.shape[-1]]
 

@@ -2,25 +2,30 @@
 
 Papers: Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
 Segmentation", PAMI 2017, arXiv 1511.00561, figure 2; Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017,
-arXiv 1511.02680 (its text was not at hand). Layers, names and places of dropout from the authors' SegNet-Tutorial
-(segnet_train, segnet_basic_train, bayesian_segnet_train, bayesian_segnet_basic_train: prototxt) and its model zoo.
+arXiv 1511.02680 (we had no copy of its text). Layers, names and dropout positions come from the authors'
+SegNet-Tutorial (segnet_train, segnet_basic_train, bayesian_segnet_train, bayesian_segnet_basic_train: prototxt) and its
+model zoo.
 
-SegNet has VGG-16's thirteen convolutions and their mirror image, 3x3, normalisation and ReLU after each but the last.
-SegNet-Basic has four and four, 7x7 with 64 channels; its decoder has no ReLU, its classifier is a 1x1 convolution. Pools
-round up, so that 360x480 has 23x30 cells at pool4 and 12x15 at pool5; each unpooling is told the size to return to.
-Bayesian SegNet: dropout of 0.5 after the deepest pools and decoder blocks. Kept on at test it makes the network a sample
-of a distribution: the mean of their softmax is the prediction, their variance the uncertainty (`predict --uncertainty`).
-The model zoo's bayesian_segnet_camvid has one layer more: its conv1_1_D keeps 64 channels, with normalisation and ReLU, and a
-last 3x3 convolution, called camvid there and conv_classifier here, gives the scores.
+SegNet has VGG-16's thirteen convolutions and their mirror image, all 3x3, with normalisation and ReLU after each but
+the last. SegNet-Basic has four and four, 7x7 with 64 channels; its decoder has no ReLU, its classifier is a 1x1
+convolution. Pools round up, so 360x480 has 23x30 cells at pool4 and 12x15 at pool5; each unpooling is told which size
+to restore. Bayesian SegNet adds dropout of 0.5 after the deepest pools and decoder blocks. With dropout left on at test
+time, each pass is a sample from a distribution: the mean of the softmax outputs is the prediction, their variance the
+uncertainty (`predict --uncertainty`). The model zoo's bayesian_segnet_camvid has one more layer: its conv1_1_D keeps 64
+channels, with normalisation and ReLU, and a last 3x3 convolution, called camvid there and conv_classifier here, gives
+the scores.
 
 Deviations, and why:
-- eps of the normalisation is torch's 1e-5, not 1e-9 (see models/deconvnet.py); folded weights of the release stay exact
-  with running_mean 0 and running_var 1 - eps. Statistics are running averages; `bn_statistics` gathers them as released.
-- Pictures come with ImageNet's mean and deviation, the release's as 0..255 without any. SegNet-Basic's local response
-  normalisation is made for the latter (1 + 2e-5 times a sum of squares): it does next to nothing to what is trained here,
-  and its part to converted weights, which bring their own preprocessing. The paper's contrast normalisation of the
-  input is in neither.
-- Pictures below 32 pixels are padded with zeros, so that the deepest normalisation has more than one value per channel.
+- Normalisation uses torch's eps of 1e-5, not 1e-9 (see models/deconvnet.py); folded weights of the release stay exact
+  with running_mean 0 and running_var 1 - eps. Statistics are running averages; `bn_statistics` gathers them as
+  released.
+- Pictures are normalised with ImageNet's mean and deviation; the release takes 0..255 without either. SegNet-Basic's
+  local response normalisation is made for the latter (1 + 2e-5 times a sum of squares): it does next to nothing for
+  networks trained here, and matters only for converted weights, which bring their own preprocessing. The paper's
+  contrast normalisation of the input is in neither.
+- Pictures smaller than 32 pixels are padded with zeros, so that the deepest normalisation has more than one value per
+  channel.
+
 Expected on CamVid test (by the authors): SegNet 60.1 mIoU from 3,433 pictures (table 3); SegNet-Basic 47.7 from the 367
 (table 1). Others quote Bayesian SegNet with 63.1 (from memory, unverified).
 """
@@ -44,17 +49,19 @@ from denselab.models.release import UNSCALED, Release
 SMALLEST = 32  # pixels: two cells at conv5
 SHIFT = 0.001  # release: shift_filler of every BN layer
 DROPOUT = 0.5  # release, Bayesian variants
-FIRST_DROPOUT = 3  # block: dropout after pool3 and deeper, and after the decoder blocks that answer them
+FIRST_DROPOUT = 3  # block: dropout after pool3 and deeper, and after the matching decoder blocks
 BASIC_WIDTHS = (64, 64, 64, 64)
 BASIC_KERNEL = 7
 
 
 class SegNet(SegmentationModel):
-    """Figure 2. conv1_1 ... conv5_3, conv5_3_D ... conv1_1_D (the scores), each with its _bn but the last.
+    """Figure 2: conv1_1 ... conv5_3, conv5_3_D ... conv1_1_D (the scores), each but the last with its _bn.
 
-    dropout: 0, or Bayesian SegNet's 0.5 as encdrop3-5 after the pools and decdrop5-3 after the decoder's blocks.
-    blocks: output channels of the encoder; a decoder block has them as well, its last layer those of the block before.
-    classifier: conv1_1_D is a layer like the others, and conv_classifier, 3x3, gives the scores (bayesian_segnet_camvid).
+    dropout: 0, or Bayesian SegNet's 0.5 as encdrop3-5 after the pools and decdrop5-3 after the decoder's blocks
+    blocks: output channels of the encoder; a decoder block mirrors its own, and its last layer has those of the block
+        before
+    classifier: conv1_1_D is a layer like the others, and conv_classifier, 3x3, gives the scores
+        (bayesian_segnet_camvid)
     """
 
     def __init__(
@@ -88,7 +95,7 @@ class SegNet(SegmentationModel):
         _initialise(self)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
+        """(B, K, H, W) logits, already at full size."""
         x = pad_to_multiple(images, 1, SMALLEST)
         switches: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         for b, block in enumerate(self.blocks, 1):
@@ -112,7 +119,7 @@ class SegNet(SegmentationModel):
         return coarse[..., : size[0], : size[1]]
 
     def pretrained_stages(self) -> Stages:
-        """VGG-16's thirteen convolutions, a stage to each pool."""
+        """VGG-16's thirteen convolutions, one stage per pool."""
         return stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
 
     def landmarks(self) -> dict[str, str]:
@@ -129,8 +136,8 @@ class SegNet(SegmentationModel):
 class SegNetBasic(SegmentationModel):
     """The small variant: local response normalisation, conv1 ... conv4, conv_decode4 ... conv_decode1, conv_classifier.
 
-    dropout: 0, or Bayesian SegNet's 0.5 as encdrop3, encdrop4, decdrop4 and decdrop3. widths: of the encoder's layers;
-    tests take thinner ones.
+    dropout: 0, or Bayesian SegNet's 0.5 as encdrop3, encdrop4, decdrop4 and decdrop3
+    widths: output channels of the encoder's layers; tests use fewer
     """
 
     def __init__(
@@ -155,7 +162,7 @@ class SegNetBasic(SegmentationModel):
         _initialise(self)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
+        """(B, K, H, W) logits, already at full size."""
         x = self.norm(pad_to_multiple(images, 1, SMALLEST))
         switches: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         for b in range(1, self.depth + 1):
@@ -185,7 +192,7 @@ class SegNetBasic(SegmentationModel):
 def _add_conv(
     model: nn.Module, name: str, in_channels: int, out_channels: int, kernel: int, *, norm: bool = True
 ) -> None:
-    """`name`, a convolution that keeps the size, and `name`_bn."""
+    """Add `name`, a convolution that keeps the size, and `name`_bn."""
     model.add_module(name, nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2))
     if norm:
         model.add_module(f"{name}_bn", nn.BatchNorm2d(out_channels))
@@ -197,7 +204,7 @@ def _add_dropout(model: nn.Module, name: str, share: float) -> None:
 
 
 def _conv(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    """Through the convolution and, where it has one, its normalisation."""
+    """Apply the convolution and, if it has one, its normalisation."""
     x = model.get_submodule(name)(x)
     norm = getattr(model, f"{name}_bn", None)
     return x if norm is None else norm(x)
@@ -209,7 +216,7 @@ def _dropped(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _initialise(model: nn.Module) -> None:
-    """As the release: MSRA (He) in every convolution, shifts of 0.001."""
+    """Initialise as in the release: MSRA (He) in every convolution, shifts of 0.001."""
     kaiming_init(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -217,10 +224,13 @@ def _initialise(model: nn.Module) -> None:
 
 
 def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> None:
-    """ImageNet VGG-16 into the encoder, as the paper starts; batch_norm: the file is vgg16_bn's and brings that too."""
+    """Load ImageNet VGG-16 weights into the encoder, as in the paper.
+
+    batch_norm: the file is vgg16_bn's, and its normalisation is loaded too
+    """
     for name, (weight, bias) in vgg_convolutions(weights).items():
         if name in ("fc6", "fc7"):
-            continue  # SegNet has none: that makes it small
+            continue  # SegNet drops these layers, which keeps it small
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         weight = weight if layer.in_channels == weight.shape[1] else adapt_input_conv(layer.in_channels, weight)
@@ -230,7 +240,7 @@ def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> No
 
 
 def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: bool = False) -> SegNet:
-    """SegNet, or Bayesian SegNet; encoder: whose ImageNet weights, if any. classifier: see SegNet."""
+    """SegNet or Bayesian SegNet; options.encoder: whose ImageNet weights are loaded, if any. classifier: see SegNet."""
     dropout = DROPOUT if bayesian else 0.0
     model = SegNet(options.in_channels, options.num_classes, dropout=dropout, classifier=classifier)
     if options.weights is not None:
@@ -239,7 +249,7 @@ def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: b
 
 
 def build_segnet_basic(options: ModelOptions, *, bayesian: bool = False) -> SegNetBasic:
-    """SegNet-Basic, or Bayesian SegNet-Basic."""
+    """SegNet-Basic or Bayesian SegNet-Basic."""
     return SegNetBasic(options.in_channels, options.num_classes, dropout=DROPOUT if bayesian else 0.0)
 
 

@@ -1,19 +1,24 @@
-"""FCN, DeepLabV3 and LR-ASPP in the form that torchvision publishes weights for.
+"""FCN, DeepLabV3 and LR-ASPP in the form for which torchvision publishes weights.
 
-Papers: Long et al., 2015, arXiv 1411.4038 (FCN: here one head on a dilated ResNet, not the paper's network); Chen et al.,
-"Rethinking Atrous Convolution", 2017, arXiv 1706.05587 (DeepLab v3); Howard et al., "Searching for MobileNetV3", 2019,
-arXiv 1905.02244, section 6.3 and figure 10 (LR-ASPP). Layers, sizes and state-dict names are those of
+Papers: Long et al., 2015, arXiv 1411.4038 (FCN: here one head on a dilated ResNet, not the paper's network); Chen et
+al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587 (DeepLab v3); Howard et al., "Searching for MobileNetV3",
+2019, arXiv 1905.02244, section 6.3 and figure 10 (LR-ASPP). Layers, sizes and state-dict names are those of
 torchvision.models.segmentation, so that its files load by name (`denselab convert --from torchvision`).
 
-Deviations from the papers, all of them torchvision's: output stride 8 with rates 12, 24, 36 also in training; no
-multi-grid; the first block of a dilated stage keeps the previous dilation; one more 3x3 convolution between ASPP and the
-scores; dropout 0.5; an auxiliary head on layer3; FCN without skips. LR-ASPP pools globally; the paper by 49x49 windows.
-Ours: pictures with a side below 17 pixels are padded with zeros at the bottom and right, since batch normalisation needs
-two cells per channel in training; a pooled map of one picture is normalised by the running statistics then. torchvision
-raises an error in both cases. MobileNetV3's running statistics move by torch's 0.1 per step: torchvision's 0.01 is for 600
-epochs of ImageNet, and after 480 steps from scratch it scored with half of what it had learnt.
+Deviations from the papers, all torchvision's: output stride 8 with rates 12, 24, 36 in training too; no multi-grid; the
+first block of a dilated stage keeps the previous dilation; one more 3x3 convolution between ASPP and the scores;
+dropout 0.5; an auxiliary head on layer3; FCN without skips. LR-ASPP pools globally; the paper uses 49x49 windows.
+
+Our deviations: pictures with a side below 17 pixels are padded with zeros at the bottom and right, since batch
+normalisation needs two cells per channel in training; the pooled map of a single picture is then normalised by the
+running statistics. torchvision raises an error in both cases. MobileNetV3's running statistics move by torch's 0.1 per
+step: torchvision's 0.01 is meant for 600 epochs of ImageNet, and after 480 steps from scratch it scored with half of
+    what
+it had learnt.
+
 Expected, on the COCO val2017 subset with VOC's 21 classes at a shorter side of 520 (measured by torchvision's authors):
-mIoU 60.5 and 63.7 (FCN on ResNet-50, -101), 66.4, 67.4 and 60.3 (DeepLabV3 on ResNet-50, -101, MobileNetV3), 57.9 (LR-ASPP).
+mIoU 60.5 and 63.7 (FCN on ResNet-50, -101), 66.4, 67.4 and 60.3 (DeepLabV3 on ResNet-50, -101, MobileNetV3), 57.9
+(LR-ASPP).
 """
 
 from collections.abc import Sequence
@@ -39,7 +44,7 @@ MINIMUM = 17  # pixels per side: two cells at the coarsest stride, 16
 
 
 class FCNHead(nn.Sequential):
-    """3x3 convolution to a quarter of the channels, normalisation, ReLU, dropout, scores; (B, C, h, w) to (B, K, h, w)."""
+    """3x3 convolution to C/4 channels, normalisation, ReLU, dropout, scores; (B, C, h, w) to (B, K, h, w)."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         middle = in_channels // 4
@@ -47,7 +52,7 @@ class FCNHead(nn.Sequential):
 
 
 class ImagePooling(nn.Sequential):
-    """Global mean, 1x1 convolution, normalisation, ReLU, spread over the map again; names 1 and 2 have weights."""
+    """Global mean, 1x1 convolution, normalisation, ReLU, spread over the map again; entries 1 and 2 have weights."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(1), *_conv_norm_relu(in_channels, channels, 1))
@@ -64,7 +69,7 @@ class ImagePooling(nn.Sequential):
 
 
 class ASPP(nn.Module):
-    """convs.0: 1x1; convs.1 to 3: 3x3 at three rates; convs.4: image pooling; concatenated in this order and projected."""
+    """convs.0: 1x1; convs.1 to 3: 3x3 at three rates; convs.4: image pooling; concatenated in order and projected."""
 
     def __init__(self, in_channels: int, rates: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -91,7 +96,7 @@ class DeepLabHead(nn.Sequential):
 
 
 class LRASPPHead(nn.Module):
-    """Lite reduced ASPP: the deep map gated by its global mean, enlarged to the fine one's grid, scores of both added."""
+    """Lite reduced ASPP: the deep map, gated by its global mean, is enlarged to the fine one; both scores are added."""
 
     def __init__(self, low_channels: int, high_channels: int, num_classes: int, channels: int = 128) -> None:
         super().__init__()
@@ -103,7 +108,11 @@ class LRASPPHead(nn.Module):
         self.high_classifier = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """low: (B, C8, h, w) at stride 8; high: (B, C16, h', w') at stride 16. Returns (B, K, h, w)."""
+        """(B, K, h, w) scores.
+
+        low: (B, C8, h, w) at stride 8
+        high: (B, C16, h', w') at stride 16
+        """
         gated = self.cbr(high) * self.scale(high)
         gated = F.interpolate(gated, size=low.shape[-2:], mode="bilinear", align_corners=False)
         scores: Tensor = self.low_classifier(low) + self.high_classifier(gated)
@@ -111,10 +120,12 @@ class LRASPPHead(nn.Module):
 
 
 class MobileNetV3(nn.Sequential):
-    """torchvision's MobileNetV3-Large, its last stage dilated: output stride 16; names 0 to 16 are its blocks.
+    """torchvision's MobileNetV3-Large with its last stage dilated to output stride 16; entries 0 to 16 are its blocks.
 
-    forward: (B, C, H, W) to {"stride8": (B, 40, h, w), "last": (B, 960, h', w')}; the first is the block that reaches
-    stride 8 first, as torchvision taps it. thin: a factor on all channels, for tests.
+    forward: (B, C, H, W) to {"stride8": (B, 40, h, w), "last": (B, 960, h', w')}. "stride8" is the output of the first
+    block that reaches stride 8, where torchvision taps it.
+
+    thin: a factor on all channels, for tests
     """
 
     def __init__(self, in_channels: int = 3, thin: float = 1.0) -> None:
@@ -150,7 +161,7 @@ class MobileNetV3(nn.Sequential):
 
 
 class TorchvisionForm(SegmentationModel):
-    """A backbone with one head on its deepest map (FCN, DeepLabV3) or on two (LR-ASPP); logits on the head's own grid."""
+    """A backbone with a head on its deepest map (FCN, DeepLabV3) or on two (LR-ASPP); logits on the head's own grid."""
 
     def __init__(
         self,
@@ -160,7 +171,11 @@ class TorchvisionForm(SegmentationModel):
         num_classes: int,
         aux: tuple[str, nn.Module] | None = None,
     ) -> None:
-        """taps: the names in the backbone's result that `classifier` takes, in its order. aux: the same for the other head."""
+        """A head on the maps at `taps`, and an auxiliary one if `aux` is given.
+
+        taps: names in the backbone's result that `classifier` takes, in order
+        aux: the tap of the auxiliary head, and the head
+        """
         super().__init__(num_classes)
         self.backbone, self.classifier = backbone, classifier
         self.taps, self.aux_tap = taps, aux[0] if aux else ""
@@ -182,7 +197,7 @@ class TorchvisionForm(SegmentationModel):
         return below("backbone", self.backbone.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
-        """ASPP's branches where there are any."""
+        """ASPP's branches, if there are any."""
         if not isinstance(self.classifier, DeepLabHead):
             return {}
         branches = ["1x1", *(f"3x3, rate {rate}" for rate in ATROUS_RATES), "image pooling"]
@@ -196,14 +211,14 @@ class TorchvisionForm(SegmentationModel):
 
 
 def _conv_norm_relu(in_channels: int, channels: int, kernel: int, dilation: int = 1) -> list[nn.Module]:
-    """Three layers that stand flat in the heads' Sequentials, as their names in the files do."""
+    """Three layers, kept flat in the heads' Sequentials so that their names match the files."""
     pad = dilation * (kernel // 2)
     conv = nn.Conv2d(in_channels, channels, kernel, padding=pad, dilation=dilation, bias=False)
     return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
 def build_on_resnet(options: ModelOptions, depth: Literal[50, 101], head: Literal["fcn", "deeplab"]) -> TorchvisionForm:
-    """fcn_resnet50/101, deeplabv3_resnet50/101; options.weights: ImageNet weights of the ResNet."""
+    """fcn_resnet50/101 and deeplabv3_resnet50/101; options.weights are ImageNet weights of the ResNet."""
     backbone = ResNet(depth, in_channels=options.in_channels, output_stride=8)
     if options.weights is not None:
         load_resnet_weights(backbone, options.weights)
@@ -213,7 +228,7 @@ def build_on_resnet(options: ModelOptions, depth: Literal[50, 101], head: Litera
 
 
 def build_on_mobilenet(options: ModelOptions, head: Literal["deeplab", "lraspp"]) -> TorchvisionForm:
-    """deeplabv3_mobilenet_v3_large, lraspp_mobilenet_v3_large."""
+    """deeplabv3_mobilenet_v3_large and lraspp_mobilenet_v3_large."""
     backbone, classes = MobileNetV3(options.in_channels), options.num_classes
     low, high = backbone.low_channels, backbone.high_channels
     if head == "lraspp":

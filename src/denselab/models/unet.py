@@ -1,23 +1,27 @@
-"""U-Net: the paper's unpadded network, the authors' release, its padded variant, and the padded decoder on any timm encoder.
+"""U-Net: the paper's unpadded network, the authors' release, a padded variant, and its decoder on a timm encoder.
 
 Paper: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
-arXiv 1505.04597; figure 1, sections 2 and 3; 23 convolutions. The authors' release (phseg_v5-train.prototxt) differs: ReLU
-after each up-convolution, 128 channels out of the last one, and the up-convolved map first in each concatenation, the skip
-second (`release=True`); it was read through ports, a derived prototxt and listings of it.
+arXiv 1505.04597; figure 1, sections 2 and 3; 23 convolutions. The authors' release (phseg_v5-train.prototxt) differs
+(`release=True`): ReLU after each up-convolution, 128 output channels in the last one, and in each concatenation the
+up-convolved map comes first and the skip second. We know it from ports, a derived prototxt and listings of it.
 
-- `UNetPaper`: no padding inside. The border is mirrored outside (overlap-tile, figure 2), so any size goes in and comes out.
-- `UNet`: every 3x3 convolution keeps its size, the border is zeros, and batch normalisation can be had.
+- `UNetPaper`: no padding inside. The border is mirrored outside (overlap-tile, figure 2), so it takes any size and
+  returns the same size.
+- `UNet`: every 3x3 convolution keeps its size, the border is zeros, and batch normalisation is available.
 - `UNetEncoder`: the expanding path over the feature maps of a timm backbone.
 
 Choices and deviations, and why:
-- Skip first, then the up-convolved map, in each concatenation but the release's: figure 1 draws them so.
-- Dropout 0.5 after the last two levels of the contracting path (release; the paper says "at the end of the contracting path").
-  The skip of the last but one takes what the dropout lets through, as in common ports (unverified in the release).
-- With batch normalisation (not in the paper) the padded net needs neither dropout nor a hand-tuned learning rate from scratch.
+- Each concatenation has the skip first, then the up-convolved map, except in the release: figure 1 draws them so.
+- Dropout 0.5 after the last two levels of the contracting path (release; the paper says "at the end of the contracting
+  path"). The skip of the second-to-last level is taken after dropout, as in common ports (unverified in the release).
+- With batch normalisation (not in the paper) the padded net trains from scratch without dropout and without a
+  hand-tuned learning rate.
 - `UNetEncoder` stops at the backbone's finest map (stride 2 or 4); the rest is bilinear enlargement.
-Layer names: the release's conv_d0a-b, conv_d0b-c .. conv_d4b-c are down.0.conv1, down.0.conv2 .. down.4.conv2; pool_d0c-1a ..
-pool_d3c-4a are pool.0 .. pool.3; dropout_d3c and dropout_d4c are drop3 and drop4; upconv_d4c_u3a, conv_u3b-c, conv_u3c-d are
-up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is score.
+
+Layer names: the release's conv_d0a-b, conv_d0b-c .. conv_d4b-c are down.0.conv1, down.0.conv2 .. down.4.conv2;
+pool_d0c-1a .. pool_d3c-4a are pool.0 .. pool.3; dropout_d3c and dropout_d4c are drop3 and drop4; upconv_d4c_u3a,
+conv_u3b-c, conv_u3c-d are up.0.upconv, up.0.conv.conv1, up.0.conv.conv2, and so on; conv_u0d-score is score.
+
 Expected: 92.0 % and 77.6 % IoU on the cell tracking sets PhC-U373 and DIC-HeLa (paper, table 2; by the authors).
 """
 
@@ -42,16 +46,16 @@ from denselab.models.release import AS_THEY_ARE, Release
 WIDTHS = (64, 128, 256, 512, 1024)  # channels per level, figure 1
 DEPTH = len(WIDTHS) - 1
 STRIDE = 2**DEPTH
-MARGIN = 92  # pixels that the unpadded core loses at each side: (572 - 388) / 2
-SMALLEST = 188  # the smallest input of the unpadded core, giving 4; valid ones are 188, 204, ..., 572, ...
-JOINED = re.compile(r"(\bcore\.up\.\d)\.conv\.conv1\.weight$")  # what sees skip and up-convolved map side by side
-ENCODER_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # our choice: half the depth's width per step, as in the paper
+MARGIN = 92  # pixels that the unpadded core loses on each side: (572 - 388) / 2
+SMALLEST = 188  # smallest input of the unpadded core, with an output of 4; valid inputs: 188, 204, ..., 572, ...
+JOINED = re.compile(r"(\bcore\.up\.\d)\.conv\.conv1\.weight$")  # these read skip and up-convolved map side by side
+ENCODER_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # our choice: halved at each step, as in the paper
 
 
 class DoubleConv(nn.Module):
-    """Two 3x3 convolutions, each with (optional) batch normalisation and ReLU.
+    """Two 3x3 convolutions, each with optional batch normalisation and ReLU.
 
-    padding: 1 keeps the size, 0 takes 2 pixels off per convolution.
+    padding: 1 keeps the size, 0 takes 2 pixels off per convolution
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, padding: int, batch_norm: bool) -> None:
@@ -67,10 +71,10 @@ class DoubleConv(nn.Module):
 
 
 class Up(nn.Module):
-    """2x2 up-convolution, the skip (its centre, if larger) beside it, two convolutions.
+    """2x2 up-convolution, concatenation with the skip (centre-cropped if larger), two convolutions.
 
-    up_channels: of the up-convolution, None for out_channels.
-    release: ReLU after the up-convolution, and its map before the skip.
+    up_channels: output channels of the up-convolution; None for out_channels
+    release: ReLU after the up-convolution, and its map before the skip
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Up(nn.Module):
 
 
 def _centre(x: Tensor, height: int, width: int) -> Tensor:
-    """The middle of (B, C, H, W); for 572 the crops are 4, 16, 40, 88 per side."""
+    """The centre crop of (B, C, H, W); at 572 the crops are 4, 16, 40, 88 per side."""
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[..., top : top + height, left : left + width]
 
@@ -108,7 +112,8 @@ def _centre(x: Tensor, height: int, width: int) -> Tensor:
 class UNetCore(nn.Module):
     """The network of figure 1: (B, C, H, W) to (B, K, H - 184, W - 184), or to (B, K, H, W) if padded.
 
-    Sizes: 16k + 60 from 188 on, so that every pool sees an even size; multiples of 16 if padded. ShapeError otherwise.
+    Valid sizes are 16k + 60 from 188 on, so that every pool sees an even size; multiples of 16 if padded. Raises
+    ShapeError for others.
     """
 
     def __init__(
@@ -122,7 +127,7 @@ class UNetCore(nn.Module):
         widths: tuple[int, int, int, int, int] = WIDTHS,
         release: bool = False,
     ) -> None:
-        """release: the authors' files instead of figure 1."""
+        """release: follow the authors' files instead of figure 1."""
         super().__init__()
         self.padded = padded
         padding = 1 if padded else 0
@@ -167,14 +172,14 @@ class UNetCore(nn.Module):
 
 
 class UNetPaper(SegmentationModel):
-    """The unpadded core with a mirrored border: logits for every pixel of any picture of (B, C, H, W)."""
+    """The unpadded core with a mirrored border: logits for every pixel of a (B, C, H, W) picture of any size."""
 
     def __init__(self, core: UNetCore) -> None:
         super().__init__(core.score.out_channels)
         self.core = core
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
+        """(B, K, H, W) logits, already at full size."""
         height, width = images.shape[-2:]
         mirrored = mirror_pad(images, MARGIN, MARGIN + _missing(height), MARGIN, MARGIN + _missing(width))
         logits: Tensor = self.core(mirrored)[..., :height, :width]
@@ -188,21 +193,23 @@ class UNetPaper(SegmentationModel):
 
 
 def _missing(side: int) -> int:
-    """Pixels up to the next output size of the core: 4, 20, ..., 388, ... (16j + 4)."""
+    """Pixels missing up to the next output size of the core: 4, 20, ..., 388, ... (16j + 4)."""
     smallest_output = SMALLEST - 2 * MARGIN
     return round_up(max(side - smallest_output, 0), STRIDE) + smallest_output - side
 
 
 class UNet(SegmentationModel):
-    """The padded variant: zeros at the bottom and right up to a multiple of 16 (and 32 at least, so that
-    batch normalisation has four values per channel even for one tiny picture)."""
+    """The padded variant: pictures get zeros at the bottom and right up to a multiple of 16.
+
+    At least up to 32, so that batch normalisation has four values per channel even for one tiny picture.
+    """
 
     def __init__(self, core: UNetCore) -> None:
         super().__init__(core.score.out_channels)
         self.core = core
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, H, W): nothing is enlarged at the end."""
+        """(B, K, H, W) logits, already at full size."""
         logits: Tensor = self.core(pad_to_multiple(images, STRIDE, 2 * STRIDE))
         return logits[..., : images.shape[-2], : images.shape[-1]]
 
@@ -214,11 +221,11 @@ class UNet(SegmentationModel):
 
 
 class UNetEncoder(SegmentationModel):
-    """The padded expanding path, with batch normalisation, over a timm encoder's maps from the deepest to the finest."""
+    """The padded expanding path with batch normalisation, over a timm encoder's maps from the deepest to the finest."""
 
     def __init__(self, encoder: TimmEncoder, num_classes: int) -> None:
         super().__init__(num_classes)
-        encoder.require(4)  # a coarser finest map would leave nothing of the expanding path
+        encoder.require(4)  # with a coarser finest map nothing of the expanding path would remain
         self.encoder = encoder
         self.strides = tuple(sorted(encoder.channels, reverse=True))
         self.up = nn.ModuleList()
@@ -231,7 +238,7 @@ class UNetEncoder(SegmentationModel):
         kaiming_init(self.up)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, ceil(H / s), ceil(W / s)), s the encoder's finest stride."""
+        """(B, K, ceil(H / s), ceil(W / s)) logits, where s is the encoder's finest stride."""
         maps = self.encoder(images)
         x = maps[self.strides[0]]
         for up, stride in zip(self.up, self.strides[1:], strict=True):
@@ -252,7 +259,7 @@ class UNetEncoder(SegmentationModel):
 
 
 def _decoder_landmarks(path: str, ups: nn.ModuleList) -> dict[str, str]:
-    """Each step of the expanding path: the enlarged deep map, and what the skip makes of it."""
+    """Each step of the expanding path: the enlarged deep map, and the result of joining the skip."""
     found: dict[str, str] = {}
     for step in range(len(ups)):
         found[f"{path}.{step}.upconv"] = f"up-convolution {step + 1}: the deep map, enlarged"
@@ -261,14 +268,14 @@ def _decoder_landmarks(path: str, ups: nn.ModuleList) -> dict[str, str]:
 
 
 def build_unet_small(options: ModelOptions) -> SegmentationModel:
-    """The padded variant with a quarter of the channels, a sixteenth of the work: for small pictures and CPUs."""
+    """The padded variant with a quarter of the channels and a sixteenth of the work, for small pictures and CPUs."""
     quarter = (WIDTHS[0] // 4, WIDTHS[1] // 4, WIDTHS[2] // 4, WIDTHS[3] // 4, WIDTHS[4] // 4)
     core = UNetCore(options.in_channels, options.num_classes, padded=True, batch_norm=True, dropout=0.0, widths=quarter)
     return UNet(core)
 
 
 def build_unet(options: ModelOptions) -> SegmentationModel:
-    """Padded with batch normalisation; on a timm encoder if one is named."""
+    """The padded variant with batch normalisation; on a timm encoder if one is named."""
     if options.encoder is None:
         return UNet(UNetCore(options.in_channels, options.num_classes, padded=True, batch_norm=True, dropout=0.0))
     encoder = TimmEncoder(
@@ -281,22 +288,24 @@ def build_unet(options: ModelOptions) -> SegmentationModel:
 
 
 def build_unet_paper(options: ModelOptions) -> SegmentationModel:
-    """The paper's own network."""
+    """The network of the paper's figure 1."""
     return UNetPaper(UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False))
 
 
 def build_unet_release(options: ModelOptions) -> SegmentationModel:
-    """The network of the authors' release; as unet_paper, but for the up-convolutions."""
+    """The network of the authors' release: unet_paper except for the up-convolutions."""
     core = UNetCore(options.in_channels, options.num_classes, padded=False, batch_norm=False, release=True)
     return UNetPaper(core)
 
 
 def up_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of unet_release that were stored while it had the skip first, for the order that it has now; same logits.
+    """Convert weights of unet_release from its old order, skip first, to the present one; the logits stay the same.
 
-    Of the input channels of each core.up.N.conv.conv1.weight, (out, skip + up, 3, 3), the last `up` come first; `up` is the
-    length of core.up.N.upconv.bias: 512, 256, 128 and 128. All else stays.
-    tensors: {name in the network, also with a prefix: tensor}. What an optimiser keeps for each weight is turned likewise.
+    In each core.up.N.conv.conv1.weight, (out, skip + up, 3, 3), the last `up` input channels move to the front; `up` is
+    the length of core.up.N.upconv.bias: 512, 256, 128 and 128. Everything else is unchanged. What an optimiser keeps
+    for each weight is converted the same way.
+
+    tensors: {name in the network, possibly with a prefix: tensor}
     """
     found = dict(tensors)
     for name, tensor in tensors.items():
@@ -308,7 +317,7 @@ def up_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 PAPER = "Ronneberger, Fischer, Brox: U-Net"
 
-RELEASE = Release((512, 512), "shrink", caffe=AS_THEY_ARE)  # its pixels are not known: the release was not at hand
+RELEASE = Release((512, 512), "shrink", caffe=AS_THEY_ARE)  # its pixel range is unknown: we had no copy of the release
 PADDED = ModelEntry(
     build=build_unet,
     title="U-Net, padded, batch normalisation",

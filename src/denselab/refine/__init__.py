@@ -1,6 +1,6 @@
-"""The dense CRF on files: probabilities of any network refined (`files`), and parameters searched for a model.
+"""The dense CRF on files: refine any network's probabilities (`files`), and search parameters for a model.
 
-`tune` searches and judges, `conclude` says what came of it and stores the parameters where they help:
+`tune` searches and judges; `conclude` reports the result and stores the parameters if they help:
 
     predictor, dataset = denselab.load("runs/streets"), denselab.open_dataset("data")
     tuning = tune(predictor, dataset, dataset.of_split("val"), seconds=600)

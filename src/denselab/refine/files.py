@@ -1,4 +1,4 @@
-"""Probabilities from files, refined into files: which belong to which picture, whose label table, and the results."""
+"""Refine probabilities from files into files: find the file for each picture, choose the label table, write results."""
 
 import json
 import logging
@@ -25,11 +25,9 @@ from denselab.types import Image
 
 logger = logging.getLogger(__name__)
 
-UNSURE = 255  # the id that label maps without a table use for "nobody knows"
-MOST_ID, MOST_IDS = (
-    182,
-    64,
-)  # COCO stuff has the highest ids in use, 182; a picture of any data set shows far fewer at once
+UNSURE = 255  # the id for "unknown" in label maps without a table
+# COCO stuff has the highest ids in use, 182; one picture of any data set shows far fewer than 64 classes
+MOST_ID, MOST_IDS = 182, 64
 KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
 
 
@@ -43,10 +41,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Refinement:
-    """How `refine_files` works. confidence: of hard label maps. threads: at most so many; None is all cores.
+    """How `refine_files` works.
 
-    class_name: whose scores `steps` shows; None: of the class that changes most. fast: at half the resolution; `steps`,
-    which shows the iterations of the full one, goes before it.
+    parameters: the CRF's.
+    confidence: probability that a hard label map's labels are given, in 0..1.
+    axes: how arrays lie, if their shape does not tell.
+    probs: also save the marginals, in this format.
+    steps: save one picture per iteration of the CRF.
+    class_name: the class whose scores `steps` shows; None: the class that changes most.
+    threads: at most this many; None: all cores.
+    fast: run the CRF at half the resolution; ignored with `steps`, which shows the iterations at full resolution.
     """
 
     parameters: Parameters
@@ -60,7 +64,7 @@ class Refinement:
 
 
 def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
-    """A picture with its probabilities, or each picture of a folder with what has its stem in the folder `probs`.
+    """A picture with its probabilities, or the pictures of a folder with those of the same stem in the folder `probs`.
 
     Raises ConfigError where one is a folder of pictures and the other a file, NoSuchPath.
     """
@@ -82,7 +86,7 @@ def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Sk
 
 
 def _partner(source: Source, folder: Path) -> Path | None:
-    """The probabilities of a picture in a folder, by its stem."""
+    """The probabilities of a picture in a folder, found by its stem."""
     if not folder.is_dir():
         return None
     candidates = [folder / f"{source.stem}{kind}" for kind in KINDS]
@@ -90,10 +94,10 @@ def _partner(source: Source, folder: Path) -> Path | None:
 
 
 def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | None) -> LabelSpace:
-    """The table that was given, else the labels.json of a predict beside the probabilities, else one made from the files.
+    """The given label table, else predict's labels.json beside the probabilities, else one made from the files.
 
-    Says in a remark which, unless it was given. Made from the first file that can be read: the others are skipped later,
-    with their reasons. Raises DataError as read_scores where none can be read.
+    Logs which, unless it was given. One made from files uses the first that can be read; the others are skipped later,
+    with their reasons. Raises DataError, as read_scores does, if none can be read.
     """
     if given:
         return given
@@ -126,19 +130,19 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
 
 
 def _ask_about_grey(of_each: Mapping[Path, Sequence[int]]) -> None:
-    """Raise DataError for a map whose values look like 8-bit probabilities: they and ids are not told apart by themselves."""
+    """Raise DataError for a map whose values may be 8-bit probabilities: by themselves they look like ids."""
     for path, ids in of_each.items():
         values = [i for i in ids if i != UNSURE]
         if values and max(ids) <= 255 and (max(values) > MOST_ID or len(values) > MOST_IDS):
             raise DataError(
                 f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of 8-bit "
-                "probabilities? For ids, give their table (labels). For probabilities, put the picture alone into a folder "
-                "and give the folder: white is then class 1, black class 0"
+                "probabilities? For ids, give their table (labels). For probabilities, put the picture alone into a "
+                "folder and give the folder: white is then class 1, black class 0"
             )
 
 
 def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:
-    """What the first file holds that can be read. Raises the DataError of the very first where none can."""
+    """The content of the first readable file. Raises the DataError of the very first file if none is readable."""
     errors = list[DataError]()
     for task in tasks:
         try:
@@ -149,14 +153,14 @@ def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:
 
 
 def _numbering(scores: Scores) -> str:
-    """How classes without a name are numbered, as part of a sentence; of a stack, by which files."""
+    """How unnamed classes are numbered, as part of a sentence; for a stack, by which files."""
     if len(scores.files) < 2:
         return ", numbered from 0"
     return f", numbered from 0: {scores.files[0]} is 0 ... {scores.files[-1]} is {len(scores.files) - 1}"
 
 
 def table_of(scores: Scores) -> LabelSpace:
-    """A label table for probabilities: the ids and names that the file tells, else numbers; colours from the default set."""
+    """A label table for probabilities: ids and names from the file, else numbers; colours from the default set."""
     count = len(scores.values)
     ids = (
         scores.ids if len(scores.ids) == count and list(scores.ids) == sorted(set(scores.ids)) else tuple(range(count))
@@ -167,7 +171,7 @@ def table_of(scores: Scores) -> LabelSpace:
 
 
 def _ids_of(task: Task, axes: Axes | None) -> Iterable[int]:
-    """The ids that occur in a label map; none where it cannot be read: it is skipped later, with its reason."""
+    """The ids in a label map; none if it cannot be read: it is skipped later, with its reason."""
     try:
         scores = read_scores(task.probs, _size(read_image(task.source.path)), axes)
     except DataError:
@@ -185,10 +189,11 @@ def _table_in(path: Path) -> LabelSpace | None:
 def refine_files(
     tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refinement, quiet: bool = False
 ) -> tuple[list[Result], list[Skipped]]:
-    """Refine each picture's probabilities and save labels, overlay and what `how` asks for; bad ones are skipped with reason.
+    """Refine each picture's probabilities and save labels, overlay and what `how` asks for; bad ones are skipped.
 
-    Several pictures are refined side by side, one per thread. Raises ConfigError before any work where a result would
-    replace an input or what is no earlier result; ResourceError where `out` cannot be written.
+    Skipped ones are returned with their reasons. Several pictures are refined in parallel, one per thread. Raises
+    ConfigError before any work where a result would replace an input or a file that is not an earlier result;
+    ResourceError where `out` cannot be written.
     """
     refuse_losses([task.source for task in tasks], out, how.probs, steps=how.steps)
     _refuse_probs(tasks, out, how)
@@ -201,7 +206,7 @@ def refine_files(
                 written = result_paths(out, task.source.stem, how.probs, steps=how.steps)
                 results.append(Result(task.source.path, written, class_shares(outcome.labels, space)))
             else:
-                reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is told beside it
+                reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is named beside it
                 skipped.append(Skipped(str(task.source.path), reason))
                 logger.warning(f"skipped {task.source.path}: {reason}")
             bar.advance()
@@ -209,7 +214,7 @@ def refine_files(
 
 
 def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
-    """Raise ConfigError where a result would replace the probabilities or the label map that it is made from."""
+    """Raise ConfigError where a result would replace the probabilities or label map it is made from."""
     inputs = {task.probs.resolve() for task in tasks}
     for task in tasks:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
@@ -223,7 +228,7 @@ Outcome = tuple[Task, Prediction | DenseLabError]
 
 
 def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refinement) -> Iterator[Outcome]:
-    """The refined prediction of each task, or why there is none, in the order of the tasks."""
+    """The refined prediction of each task, or the reason for having none, in the order of the tasks."""
     if how.steps or len(tasks) == 1:
         for task in tasks:
             try:
@@ -231,7 +236,7 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
             except DenseLabError as error:
                 yield task, error
         return
-    read = deque[tuple[Task, Image | DenseLabError]]()  # ahead of the CRF, in order; an error has no job
+    read = deque[tuple[Task, Image | DenseLabError]]()  # read ahead of the CRF, in order; unreadable ones start no job
 
     def jobs() -> Iterator[Job]:
         for task in tasks:
@@ -249,7 +254,7 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
             yield task, content
             task, content = read.popleft()
         yield _finished(task, content, done, space)
-    for task, content in read:  # those behind the last job
+    for task, content in read:  # unreadable ones after the last job
         if isinstance(content, DenseLabError):
             yield task, content
 

@@ -1,4 +1,4 @@
-"""A network's probabilities of many pictures, computed once: float16, in memory up to a budget, beyond it on disk."""
+"""A network's probabilities for many pictures, computed once: float16, in memory up to a budget, then on disk."""
 
 import shutil
 import tempfile
@@ -13,12 +13,17 @@ from denselab.errors import ResourceError
 from denselab.runtime import total_memory
 from denselab.types import Image, LabelMap
 
-MEMORY_SHARE = 0.25  # of the machine's memory for what is kept
+MEMORY_SHARE = 0.25  # of the machine's memory, for pictures and probabilities
 
 
 @dataclass(frozen=True)
 class Cached:
-    """A picture (H, W, 3), its true labels (H, W) and its probabilities (K, H, W) float16, an array or a file of one."""
+    """A picture with its true labels and probabilities.
+
+    image: (H, W, 3) uint8.
+    truth: (H, W) class indices.
+    stored: (K, H, W) float16, an array or a file holding one.
+    """
 
     name: str
     image: Image
@@ -32,10 +37,10 @@ class Cached:
 
 
 class ProbabilityCache:
-    """Pictures with probabilities. A context: files are removed at its end."""
+    """Pictures with probabilities. A context manager: on exit its files are removed."""
 
     def __init__(self, memory: int | None = None) -> None:
-        """memory: bytes for pictures and probabilities; None is a quarter of the machine's."""
+        """memory: bytes for pictures and probabilities; None: a quarter of the machine's."""
         self.memory = int(total_memory() * MEMORY_SHARE) if memory is None else memory
         self.pictures: list[Cached] = []
         self._used = 0

@@ -1,4 +1,4 @@
-"""Anybody's probabilities from files: npz, npy, one 8-bit picture per class, or a hard label map with a confidence."""
+"""Read probabilities from any program: npz, npy, one 8-bit picture per class, or a hard label map with a confidence."""
 
 import re
 import tokenize
@@ -18,9 +18,9 @@ from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 Axes = Literal["chw", "hwc"]
-FLOAT_TOLERANCE = 1e-2  # of the sum: half precision stays within a few thousandths
-BYTE_STEP = 1 / 255  # 8 bits round each class by half of it
-DAMAGE = (  # what numpy, zipfile and their readers raise for files that are none, or are cut or changed somewhere
+FLOAT_TOLERANCE = 1e-2  # on the sum: half precision stays within a few thousandths
+BYTE_STEP = 1 / 255  # 8 bits round each class by up to half of it
+DAMAGE = (  # what numpy, zipfile and their readers raise for files of another kind, and for truncated or corrupt ones
     *(OSError, ValueError, EOFError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
@@ -28,10 +28,12 @@ DAMAGE = (  # what numpy, zipfile and their readers raise for files that are non
 
 @dataclass(frozen=True)
 class Scores:
-    """What a file holds. values: (K, H, W) float32, or (H, W) integers, which are label ids.
+    """What a file holds.
 
-    ids, names: of the classes, where the file tells them. eight_bit: values come from bytes, so their sum is rounded.
-    files: of a stack, the name of each class's picture.
+    values: (K, H, W) float32, or (H, W) integers, which are label ids.
+    ids, names: of the classes, if the file gives them.
+    eight_bit: values come from bytes, so their sum is rounded.
+    files: for a stack, the file name of each class.
     one_channel: the file holds p of one class alone; values are 1 - p and p.
     """
 
@@ -50,9 +52,11 @@ class Scores:
 
 
 def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> Scores:
-    """Probabilities or a label map for a picture of size (H, W), told apart by the file's kind and number of axes.
+    """Read probabilities or a label map for a picture; file type and number of axes tell them apart.
 
-    axes: how the array lies, where its shape does not tell. Raises DataError that names the file.
+    size: (H, W) of the picture.
+    axes: how the array lies, if its shape does not tell.
+    Raises DataError naming the file.
     """
     if path.is_dir():
         return with_rest(_read_stack(path, size))
@@ -70,9 +74,10 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
 
 
 def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArray[np.float32]:
-    """(K, H, W) float32, each pixel adding up to 1. confidence: of a hard label map; ids of role ignore are open to all.
+    """(K, H, W) float32 that sum to 1 at each pixel.
 
-    Raises DataError that names the file: NaN, not in 0..1, sums that are not 1, other classes than the table's.
+    confidence: probability given to a hard label map's labels; pixels with role ignore are open to all classes.
+    Raises DataError naming the file: NaN, values outside 0..1, sums other than 1, or classes other than the table's.
     """
     if scores.hard:
         labels = space.encode(_in_table(scores.values, space))
@@ -80,8 +85,8 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
     values = scores.values.astype(np.float32)
     if len(values) != space.num_classes:
         raise DataError(
-            f"{scores.path}: {len(values)} classes, but the label table has {space.num_classes}; give the table of these "
-            "probabilities (labels)"
+            f"{scores.path}: {len(values)} classes, but the label table has {space.num_classes}; give the table of "
+            "these probabilities (labels)"
         )
     bad = int((~np.isfinite(values)).sum())
     if bad:
@@ -95,9 +100,9 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
     tolerance = FLOAT_TOLERANCE + (len(values) + 1) / 2 * BYTE_STEP * scores.eight_bit
     if values.min() < 0 or np.abs(sums - 1).max() > tolerance:
         raise DataError(
-            f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} to "
-            f"{sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or say how the array "
-            "lies (axes)"
+            f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} "
+            f"to {sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or say how the "
+            "array lies (axes)"
         )
     return np.asarray(values / sums, dtype=np.float32)
 
@@ -128,16 +133,18 @@ def with_rest(scores: Scores) -> Scores:
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
-    """The array called "probs", or the only one; with ids and names of the classes where they are there."""
+    """The array called "probs", or the only one; with ids and names of the classes if present."""
     try:
-        with path.open("rb") as stream:  # numpy, given the path, leaves a damaged file open
+        with path.open("rb") as stream:  # given the path, numpy leaves a damaged file open
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("one array: its name should end with .npy")
             members = {name: file[name] for name in file.files}
     except DAMAGE as error:
         raise DataError(f"{path}: not an npz file of plain arrays ({error}); save it with numpy.savez") from None
-    content = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}  # any zip has members
+    content = {
+        name: value for name, value in members.items() if isinstance(value, np.ndarray)
+    }  # a zip file may hold other members
     arrays = [name for name in content if content[name].ndim >= 2]
     name = "probs" if "probs" in content else arrays[0] if len(arrays) == 1 else None
     if name is None:
@@ -175,15 +182,15 @@ def _from_array(
     eight_bit = array.dtype == np.uint8
     if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit):
         raise DataError(
-            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with 255 = 1, "
-            "one channel of a sigmoid, or a label map (height, width) of integers"
+            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with "
+            "255 = 1, one channel of a sigmoid, or a label map (height, width) of integers"
         )
     values = array if _axes_of(array.shape, size, axes, path) == "chw" else np.moveaxis(array, -1, 0)
     return Scores(path, values.astype(np.float32) * BYTE_STEP if eight_bit else values, ids, names, eight_bit)
 
 
 def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, path: Path) -> Axes:
-    """Which of (K, H, W) and (H, W, K) a shape is for a picture of that size. Raises DataError where none or both fit."""
+    """Whether a shape is (K, H, W) or (H, W, K) for a picture of that size. Raises DataError if neither or both fit."""
     fits: list[Axes] = []
     if shape[1:] == size and axes != "hwc":
         fits.append("chw")
@@ -212,14 +219,14 @@ def _fitting_plane(labels: NDArray[Any], size: tuple[int, int], path: Path) -> N
     if labels.shape != size:
         swapped = ": height and width are swapped" if labels.shape == size[::-1] else ""
         raise DataError(
-            f"{path}: labels {labels.shape[0]}x{labels.shape[1]}, but the picture is {size[0]}x{size[1]} (height x width)"
-            f"{swapped}"
+            f"{path}: labels {labels.shape[0]}x{labels.shape[1]}, but the picture is {size[0]}x{size[1]} "
+            f"(height x width){swapped}"
         )
     return labels
 
 
 def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
-    """One 8-bit grey picture per class, in the order of `counted`; 000_road.png tells the name too."""
+    """One 8-bit grey picture per class, in the order of `counted`; 000_road.png also gives the class its name."""
     found = (p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
     files = sorted(found, key=lambda path: counted(path.stem))
     if not files:
@@ -238,6 +245,6 @@ def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
 
 
 def counted(name: str) -> tuple[list[str | int], str]:
-    """A key that sorts names as a reader counts: class2 before class10. Names that differ in zeros alone sort as text."""
-    parts = re.split("([0-9]+)", name)  # text and numbers take turns, so like is compared with like
+    """A key for natural sorting: class2 before class10. Names that differ only in zeros sort as text."""
+    parts = re.split("([0-9]+)", name)  # text and numbers alternate, so like is compared with like
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

@@ -1,8 +1,9 @@
-"""Which parameters of the CRF to try next: DeepLab's coarse-to-fine search, and random search. Pure: no pictures here.
+"""Which parameters of the CRF to try next: DeepLab's coarse-to-fine search, and random search. No pictures here.
 
-DeepLab v1 (arXiv 1412.7062, section 4) and v2 (1606.00915, section 4.1): w2 and sigma_gamma are fixed at 3, 10 iterations, and
-w1, sigma_alpha, sigma_beta are searched on 100 validation pictures, coarse first, then finely around the best. v2's ranges:
-w1 in 3:6, sigma_alpha in 30:10:100, sigma_beta in 3:6. Its library divides after filtering, hence "after".
+DeepLab v1 (arXiv 1412.7062, section 4) and v2 (1606.00915, section 4.1): w2 and sigma_gamma are fixed at 3, with 10
+iterations, and w1, sigma_alpha, sigma_beta are searched on 100 validation pictures, coarse first, then finely around
+the best. v2's ranges: w1 in 3:6, sigma_alpha in 30:10:100, sigma_beta in 3:6. Its library divides after filtering,
+hence "after".
 """
 
 import itertools
@@ -15,9 +16,9 @@ import numpy as np
 from denselab.crf import PRESETS, Parameters
 
 Strategy = Literal["coarse-to-fine", "random"]
-VOC_SIDE = 500  # pixels: the longer side of the pictures that DeepLab's sigma_alpha is meant for
+VOC_SIDE = 500  # pixels: the longer side of the pictures that DeepLab's sigma_alpha was chosen for
 WEIGHTS, ALPHAS, BETAS = (3, 4, 5, 6), tuple(range(30, 101, 10)), (3, 4, 5, 6)
-COARSE = ((3, 5), (30, 50, 70, 90), (3, 5))  # every second value; the fine stage reaches what lies between and beyond
+COARSE = ((3, 5), (30, 50, 70, 90), (3, 5))  # every second value; the fine stage covers those between and beyond
 COARSE_CANDIDATES = 2 * 4 * 2
 RANDOM_CANDIDATES = 200  # or as many as the time allows
 
@@ -34,16 +35,17 @@ class Trial:
 
 
 def search(strategy: Strategy, score: Score, longer_side: float, seed: int = 0) -> Iterator[Trial]:
-    """Candidates with their scores, one after the other, until the strategy or the time is through.
+    """Yield candidates with their scores until the strategy or the time is exhausted.
 
-    longer_side: of the pictures; sigma_alpha's range grows with it, so that it covers the same part of a picture.
+    longer_side: of the pictures, pixels; sigma_alpha's range grows with it, so that it covers the same part of a
+        picture.
     """
     factor = longer_side / VOC_SIDE
     return coarse_to_fine(score, factor) if strategy == "coarse-to-fine" else at_random(score, factor, seed)
 
 
 def number_of_candidates(strategy: Strategy) -> int | None:
-    """At most so many, for a progress display; None where the time ends the search."""
+    """The most candidates there can be, for a progress display; None if the time ends the search."""
     return COARSE_CANDIDATES + 26 if strategy == "coarse-to-fine" else None
 
 
@@ -53,7 +55,7 @@ def deeplab(w1: float, alpha: float, beta: float, factor: float) -> Parameters:
 
 
 def coarse_to_fine(score: Score, factor: float) -> Iterator[Trial]:
-    """Every second value of each range; then all neighbours, at the full ranges' steps, of the best."""
+    """Every second value of each range; then all neighbours of the best, at the full ranges' steps."""
     grid = (WEIGHTS, ALPHAS, BETAS)
     tried: dict[tuple[int, int, int], float] = {}
 
@@ -69,9 +71,7 @@ def coarse_to_fine(score: Score, factor: float) -> Iterator[Trial]:
             yield Trial(parameters, miou)
 
     points = list(itertools.product(*COARSE))
-    order = np.random.default_rng(0).permutation(
-        len(points)
-    )  # so that a search cut short has seen all ends of the ranges
+    order = np.random.default_rng(0).permutation(len(points))  # a search cut short has then seen all ends of the ranges
     yield from trials(points[i] for i in order)
     if len(tried) < COARSE_CANDIDATES:
         return
@@ -84,7 +84,7 @@ def coarse_to_fine(score: Score, factor: float) -> Iterator[Trial]:
 
 
 def at_random(score: Score, factor: float, seed: int) -> Iterator[Trial]:
-    """The presets first, then parameters drawn evenly on a logarithmic scale, much weaker and stronger ones than DeepLab's."""
+    """The presets first, then log-uniform random parameters, from much weaker to much stronger than DeepLab's."""
     for candidate in itertools.islice(_drawn(factor, seed), RANDOM_CANDIDATES):
         miou = score(candidate)
         if miou is None:

@@ -1,4 +1,4 @@
-"""`denselab crf tune`: the CRF's parameters for one model, searched on half of the pictures and judged on the other half.
+"""`denselab crf tune`: search the CRF's parameters for a model on half of the pictures, judge them on the other half.
 
 Judged on the pictures that chose them, the best of many parameters would gain by chance alone.
 """
@@ -32,18 +32,23 @@ from denselab.types import LabelMap
 logger = logging.getLogger(__name__)
 
 LEAST = 2  # pictures in each half: an interval needs two
-FEWEST = 8  # pictures that each candidate is tried on, whatever the time
-ENOUGH = 42  # candidates: all of coarse-to-fine
-CACHING_SHARE = 0.4  # of the time that the network may take for the tuning half
+FEWEST = 8  # pictures that each candidate is tried on at least, however short the time
+ENOUGH = 42  # number of candidates in coarse-to-fine
+CACHING_SHARE = 0.4  # of the time that the network may spend on the tuning half
 
 
 @dataclass
 class Tuning:
-    """What came of it. baseline: mean IoU on the tuning half without the CRF. paired: on the other half, without and with.
+    """The result of a search.
 
-    stopped: the user ended the search early. note: what weakens the judgement, or "". judging: how many pictures were there
-    to judge on; the time may have allowed fewer. stored_before: the parameters that the model came with, or None.
-    stored_miou: their mean IoU on the pictures of `paired`; None where there are none or nothing was judged.
+    tuned_on: names of the pictures the candidates were tried on.
+    baseline: mean IoU on those without the CRF.
+    paired: on the other half, without and with the best parameters.
+    stopped: the user ended the search early.
+    note: what weakens the judgement, or "".
+    judging: how many pictures were available for judging; the time may have allowed fewer.
+    stored_before: the parameters that the model came with, or None.
+    stored_miou: their mean IoU on the pictures of `paired`; None if there are none or nothing was judged.
     """
 
     strategy: Strategy
@@ -59,7 +64,7 @@ class Tuning:
 
     @property
     def best(self) -> Trial | None:
-        """The first of those with the highest score; None where there was no time for one."""
+        """The first trial with the highest score; None if there was no time for one."""
         return max(self.trials, key=lambda trial: trial.miou, default=None)
 
     @property
@@ -74,13 +79,13 @@ class Tuning:
 
     @property
     def better(self) -> bool:
-        """Whether the best parameters scored higher than those stored before, on the same pictures; True for none before."""
+        """Whether the best parameters beat those stored before on the same pictures; True if there were none."""
         return self.stored_miou is None or (self.paired is not None and self.paired.after.miou > self.stored_miou)
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When things have to be done, in time.monotonic() seconds."""
+    """The time available, counted from `started` in time.monotonic() seconds."""
 
     started: float
     seconds: float
@@ -95,10 +100,9 @@ class Deadline:
 
 
 def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
-    """(to choose on, to judge on): at most `pictures` in all, drawn at random; frames of one sequence fall into one half.
+    """(to choose on, to judge on): at most `pictures` in all, drawn at random; a sequence stays in one half.
 
-    Of one sequence alone, the beginning chooses: a frame's neighbours would else be on the other side.
-
+    A single sequence is cut: its beginning chooses, because otherwise a frame's neighbours would be in the other half.
     Raises DataError for fewer than four pictures.
     """
     if len(items) < 2 * LEAST or (pictures is not None and pictures < 2 * LEAST):
@@ -117,7 +121,7 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
         parts = (set(names[: len(names) // 2]), set(names[len(names) // 2 :]))
     one, other = (
         [item for item in chosen if item.name in part] for part in parts
-    )  # in random order: either may be cut
+    )  # in random order, since either may be cut short
     return one, other
 
 
@@ -132,11 +136,17 @@ def tune(
     memory: int | None = None,
     quiet: bool = False,
 ) -> Tuning:
-    """Search parameters on half of the items and judge the best on the other, within `seconds` in all.
+    """Search parameters on half of the items and judge the best on the other half, within `seconds` in all.
 
-    Parameters that the model came with are judged beside them, on the same pictures. plan: how the network runs; its
-    crf does not count. memory: bytes for probabilities, beyond which they go to disk. The interrupt key ends the search;
-    the best so far is judged. Raises DataError for too few or unreadable pictures.
+    Parameters that the model came with are judged too, on the same pictures. The interrupt key ends the search; the
+    best so far is then judged.
+    plan: how the network runs; its CRF is ignored.
+    items: the pictures to choose and judge on.
+    strategy: "coarse-to-fine" or "random".
+    pictures: most pictures to use; None: all.
+    memory: bytes for probabilities; beyond that they go to disk.
+    quiet: show no progress.
+    Raises DataError for too few or unreadable pictures.
     """
     deadline = Deadline(time.monotonic(), seconds)
     plan = plan.without_crf()
@@ -156,10 +166,7 @@ def tune(
         names, baseline = tuple(p.name for p in used), _baseline(used, space)
         tuning = Tuning(strategy, names, baseline, judging=len(judging), stored_before=stored)
         _search(tuning, used, space, deadline, reserve, quiet)
-    sequences = len({item.group or item.name for item in judging})
-    if sequences < len(judging):
-        which = "one sequence" if sequences == 1 else f"{sequences} sequences"
-        tuning.note = f"the judging frames come from {which}: the true interval is wider"
+    tuning.note = _note_on_sequences(judging)
     if tuning.best:
         candidates = [tuning.best.parameters] if stored is None else [tuning.best.parameters, stored]
         plain, best, *before = _judge(plan, dataset, judging, candidates, deadline, quiet)
@@ -168,10 +175,19 @@ def tune(
     return tuning
 
 
-def judging_seconds(pictures: int, per_picture: float, per_refinement: float, refinements: int) -> float:
-    """What judging takes: for each picture the network once and the CRF `refinements` times, with something to spare.
+def _note_on_sequences(judging: Sequence[Item]) -> str:
+    """A warning where frames of one sequence judge: they are alike, so the interval is too narrow. "" otherwise."""
+    sequences = len({item.group or item.name for item in judging})
+    if sequences == len(judging):
+        return ""
+    which = "one sequence" if sequences == 1 else f"{sequences} sequences"
+    return f"the judging frames come from {which}: the true interval is wider"
 
-    per_picture, per_refinement: seconds in the tuning half, where the CRF works on several pictures at once, here on one.
+
+def judging_seconds(pictures: int, per_picture: float, per_refinement: float, refinements: int) -> float:
+    """Seconds that judging takes, with some reserve: for each picture the network once and the CRF `refinements` times.
+
+    per_picture, per_refinement: seconds in the tuning half, where the CRF ran on several pictures at once; here on one.
     """
     return pictures * 1.3 * (per_picture + refinements * 1.5 * per_refinement) + 2
 
@@ -184,7 +200,7 @@ def _fill(
     deadline: Deadline,
     quiet: bool,
 ) -> float:
-    """Run the network over the tuning half, as far as its share of the time goes; returns seconds per picture."""
+    """Run the network over as much of the tuning half as its share of the time allows; returns seconds per picture."""
     started = time.monotonic()
     with progress("network", len(items), "pictures", quiet) as bar:
         for item in items:
@@ -198,7 +214,7 @@ def _fill(
 
 
 def _crf_seconds(pictures: Sequence[Cached]) -> float:
-    """What one refinement takes, all cores at work on different pictures."""
+    """Seconds per refinement, with all cores working on different pictures."""
     probe = pictures[: 2 * cpu_count()]
     typical = deeplab(4, 50, 4, max(pictures[0].truth.shape) / VOC_SIDE)
     refined(probe[0].image, probe[0].probs(), typical, 1)  # the first call may compile
@@ -209,7 +225,7 @@ def _crf_seconds(pictures: Sequence[Cached]) -> float:
 
 
 def _affordable(pictures: Sequence[Cached], refinements: float) -> Sequence[Cached]:
-    """As many pictures as ENOUGH candidates can be tried on, but FEWEST at least: rather few pictures than few candidates.
+    """The pictures on which the time allows ENOUGH candidates, at least FEWEST: rather cut pictures than candidates.
 
     refinements: how many the time allows.
     """
@@ -257,7 +273,7 @@ def _search(
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             tuning.stopped = True
-            logger.info("stopped: the best so far is judged; once more to leave at once")
+            logger.info("stopped: now judging the best so far; interrupt again to quit at once")
 
 
 def _judge(
@@ -268,9 +284,9 @@ def _judge(
     deadline: Deadline,
     quiet: bool,
 ) -> list[Evaluation]:
-    """The other half without the CRF and with each of the candidates: as many pictures as the time allows, at least two.
+    """Evaluate the other half without the CRF and with each candidate, on all pictures that time allows, at least two.
 
-    The network runs once per picture. All evaluations, 1 + len(candidates), are of the same pictures.
+    The network runs once per picture. All 1 + len(candidates) evaluations use the same pictures.
     """
     kept = [KeptLabels() for _ in range(1 + len(candidates))]
     done: list[Item] = []

@@ -1,4 +1,4 @@
-"""What a search of the CRF's parameters came to: whether they are stored, why, and all of it as a document."""
+"""What a search of the CRF's parameters led to: whether they are stored, why, and a document of all of it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,20 +14,22 @@ from denselab.run_folder import CRF_TUNE, find_model_folder, has_model
 
 @dataclass(frozen=True)
 class Verdict:
-    """stored: whether the parameters were written into the model folder. sentence: the verdict for the user."""
+    """The outcome of a search.
+
+    stored: whether the parameters were written into the model folder.
+    sentence: the verdict for the user.
+    """
 
     stored: bool
     sentence: str
 
 
 def conclude(tuning: Tuning, model: str) -> Verdict:
-    """Judge a search, and write its parameters into the model folder where they help.
+    """Judge a search, and write its parameters into the model folder if they help.
 
-    They are stored where their gain is beyond doubt on pictures enough that did not choose them, and where they score
-    higher than those stored before.
-
-    model: a model or run folder; of a hub id or torchvision's weights nothing is written
-
+    They are stored if their gain is beyond doubt on enough pictures that did not choose them, and if they score higher
+    than those stored before.
+    model: a model or run folder; nothing is written for a hub id or torchvision's weights.
     Raises ResourceError where the folder cannot be written, CheckpointError where it holds no model.
     """
     if tuning.best is None or tuning.paired is None:
@@ -52,7 +54,7 @@ def conclude(tuning: Tuning, model: str) -> Verdict:
 
 
 def _too_few(tuning: Tuning, difference: float) -> str:
-    """The verdict where too few pictures were judged; the advice depends on what was lacking, pictures or time."""
+    """The verdict if too few pictures were judged; the advice depends on what was short, pictures or time."""
     advice = []
     if tuning.judging < ENOUGH_PICTURES:
         least = 2 * ENOUGH_PICTURES
@@ -62,8 +64,8 @@ def _too_few(tuning: Tuning, difference: float) -> str:
     if tuning.judged < tuning.judging:
         advice.append("give more time")
     return (
-        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {ENOUGH_PICTURES} are needed, for on "
-        f"so few chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
+        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {ENOUGH_PICTURES} are needed: "
+        f"on so few, chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
     )
 
 
@@ -74,7 +76,7 @@ def _unchanged(tuning: Tuning) -> str:
 
 
 def _scores(tuning: Tuning) -> str:
-    """The scores of new and old parameters on the judging pictures, in brackets; "" where there are no old ones."""
+    """The scores of new and old parameters on the judging pictures, in brackets; "" if there are no old ones."""
     if tuning.paired is None or tuning.stored_miou is None:
         return ""
     plain, new, old = tuning.paired.before.miou, tuning.paired.after.miou, tuning.stored_miou
@@ -82,7 +84,7 @@ def _scores(tuning: Tuning) -> str:
 
 
 def tuning_document(tuning: Tuning, verdict: Verdict, model: str, data: str) -> dict[str, Any]:
-    """All of a search for crf_tuning.json: plain numbers, strings and lists."""
+    """A whole search for crf_tuning.json: plain numbers, strings and lists."""
     best = tuning.best
     return {
         "model": model,
@@ -114,7 +116,7 @@ def _stored_before(tuning: Tuning) -> dict[str, Any] | None:
 
 
 def tuning_folder(model: str, data: str) -> Path:
-    """Where crf_tuning.json goes: RUN/crf-tune where the model is a run folder, else ./denselab-crf/MODEL-DATA."""
+    """Where crf_tuning.json goes: RUN/crf-tune if the model is a run folder, else ./denselab-crf/MODEL-DATA."""
     run = Path(model)
     if has_model(run):
         return run / CRF_TUNE

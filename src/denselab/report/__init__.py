@@ -1,1 +1,1 @@
-"""report"""
+"""Reports: HTML pages about runs, models and data sets."""

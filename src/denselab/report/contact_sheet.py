@@ -80,7 +80,7 @@ def write_contact_sheet(
 
 
 def _caption(item: Item) -> str:
-    """Split and name; of a long name only the end."""
+    """Split and name; for a long name only its end."""
     if item.split in (None, *item.name.split("/")):
         return item.name
     name = item.name if len(item.name) <= LONG_NAME else f"...{item.name[-LONG_NAME:]}"

@@ -57,7 +57,8 @@ STYLE = Html("""<style>
   overflow-wrap: anywhere; }
 .layer { margin: 0 0 1.1rem; padding: .9rem 1rem 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; break-inside: avoid; }
-.layer figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; justify-content: space-between; margin-bottom: .55rem; }
+.layer figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; justify-content: space-between;
+  margin-bottom: .55rem; }
 .layer figcaption b { font-weight: 640; }
 .layer figcaption span { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 .layer figcaption p { flex-basis: 100%; margin: .1rem 0 0; color: var(--soft); font-size: .9rem; }
@@ -106,7 +107,7 @@ def _sheet(panels: Sequence[Panel]) -> Image:
 
 
 def _png(image: Image) -> bytes:
-    """PNG bytes, weakly compressed: there are dozens, and the best compression takes ten times as long to save a tenth."""
+    """PNG bytes, weakly compressed: there are dozens, and the best compression takes ten times as long to save 10 %."""
     buffer = io.BytesIO()
     PILImage.fromarray(image).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
@@ -182,10 +183,10 @@ def _maps(panels: Sequence[Panel]) -> Html:
 
 def _layers(layers: Sequence[tuple[LayerMaps, list[Panel]]]) -> Html:
     note = (
-        "The maps are in the order of computation. Each shows the mean of the absolute values of all channels, then the "
-        "channels that vary most from place to place, each on its own scale from dark (lowest) to pale (highest). A map of "
-        "class scores shows the class with the highest score in each cell, then the scores of the classes. Margins outside "
-        "the picture are cut off."
+        "The maps are in the order of computation. Each shows the mean of the absolute values of all channels, then "
+        "the channels that vary most from place to place, each on its own scale from dark (lowest) to pale (highest). "
+        "A map of class scores shows the class with the highest score in each cell, then the scores of the classes. "
+        "Margins outside the picture are cut off."
     )
     figures = [_figure(layer, panels) for layer, panels in layers]
     return section("layers", "Through the network", paragraph(note, note=True), *figures)
@@ -204,9 +205,9 @@ def _field(explanation: Explanation, image: Image) -> Html:
     effect, names = explanation.effect, explanation.engine.spec.label_space.names
     row, column = explanation.pixel
     note = (
-        f"How much each pixel moves the logit of {names[effect.class_index]} at row {row}, column {column} (the cross): the "
-        "size of the gradient, mean over the channels, blurred a little, brightness by its square root (Luo et al. 2016). "
-        f"{_box_words(effect)} {_square_words(effect)}"
+        f"How much each pixel moves the logit of {names[effect.class_index]} at row {row}, column {column} (the "
+        "cross): the size of the gradient, mean over the channels, blurred a little, brightness by its square root "
+        f"(Luo et al. 2016). {_box_words(effect)} {_square_words(effect)}"
     )
     shown = picture(image, "effective receptive field", css="field")
     return section("field", "The receptive field of a pixel", paragraph(note), shown)

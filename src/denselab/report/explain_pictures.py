@@ -47,7 +47,10 @@ def _score_panels(scores: Floats, space: LabelSpace, chosen: int) -> list[Panel]
 
 
 def heat_panel(values: Floats, low: float | None = None, high: float | None = None) -> Image:
-    """A map as heat. low, high: the ends of the scale; otherwise the map's own, without the outermost 0.5 % of values."""
+    """A map as heat.
+
+    low, high: the ends of the scale; by default the map's own, without the outermost 0.5 % of values.
+    """
     bottom, top = np.percentile(values, (0.5, 99.5)) if low is None or high is None else (low, high)
     if top <= bottom:
         bottom, top = float(values.min()), float(values.max()) + 1e-6
@@ -61,8 +64,8 @@ def _enlarged(image: Image, side: int = CELL) -> Image:
 def probability_panels(explanation: Explanation) -> list[Panel]:
     """The probability of the chosen class, then of those that take up most of the picture.
 
-    The scale goes from 0 to 1. With random weights all classes are almost equally likely, so there it goes from the lowest
-    value to the highest.
+    The scale goes from 0 to 1. With random weights all classes are almost equally likely, so there it goes from the
+    lowest value to the highest.
     """
     probs, names = explanation.probs, explanation.engine.spec.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
@@ -90,7 +93,7 @@ def _reduced(image: Image) -> Image:
 
 
 def effect_picture(working: Image, effect: Effect) -> Image:
-    """The picture in grey, the effective receptive field over it as heat, the box that theory gives, a cross on the pixel.
+    """The picture in grey, the effective receptive field as heat, the theoretical box, and a cross on the pixel.
 
     Where the box reaches beyond the picture, blank paper is added around it, at most half the picture's size.
     """

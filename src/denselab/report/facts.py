@@ -43,7 +43,7 @@ class RunFacts:
 
     @property
     def started_from(self) -> Origin | None:
-        """What the training started from; None for a run of before this was noted."""
+        """What the training started from; None for a run older than this record."""
         return stored_origin(self.summary.get("started_from") or self.env.get("started_from"))
 
     @property

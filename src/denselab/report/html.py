@@ -147,7 +147,10 @@ def strip(title: str, scores: str, panels: Sequence[tuple[str, Html]]) -> Html:
 
 
 def matrix(shares: Sequence[Sequence[float]], names: Sequence[str], titles: Sequence[Sequence[str]]) -> Html:
-    """A K x K table of shares in [0, 1]: darker means more, NaN stays empty. titles: what the pointer shows over a cell."""
+    """A K x K table of shares in [0, 1]: darker means more, NaN stays empty.
+
+    titles: what the pointer shows over each cell.
+    """
     head = "".join(f'<th scope="col"><div>{text(name)}</div></th>' for name in names)
     rows = []
     for i, name in enumerate(names):

@@ -49,7 +49,11 @@ def line_chart(
     mark: tuple[float, str] | None = None,
     unit_range: bool = False,
 ) -> str:
-    """SVG of curves over steps. mark: where a vertical line stands, and its label. unit_range: the y axis is 0..1."""
+    """SVG of curves over steps.
+
+    mark: position and label of a vertical line.
+    unit_range: the y axis is 0..1.
+    """
     with _figure(name, HEIGHT) as (figure, axes):
         for line in lines:
             x, y = thin_out(np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float))
@@ -88,7 +92,10 @@ def line_chart(
 
 
 def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou: NDArray[np.float64]) -> str:
-    """SVG of every class's IoU over the validations as a heat map. iou: (K, validations), NaN where there is none."""
+    """SVG of every class's IoU over the validations as a heat map.
+
+    iou: (K, validations), NaN where undefined.
+    """
     row = max(0.2, 1.2 / len(classes)) if len(classes) <= 40 else 0.135
     with _figure(name, 0.75 + row * len(classes)) as (figure, axes):
         colours = matplotlib.colormaps["magma"].with_extremes(bad=(0.5, 0.5, 0.5, 0.35))

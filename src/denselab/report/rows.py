@@ -17,7 +17,7 @@ HEADLINE = (
     "pixel_accuracy",
     "mean_dice",
 )  # keys of the scores in the headline and in the comparison of two models
-CLEAR = 0.01  # IoU: a smaller difference of a class is not spoken of
+CLEAR = 0.01  # IoU: smaller differences of a class are not mentioned
 
 
 @dataclass(frozen=True)

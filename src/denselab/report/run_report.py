@@ -46,13 +46,13 @@ def write_report(
 
     say: takes the lines on the baselines.
 
-    The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same run
-    gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty split,
-    ResourceError where the run folder cannot be written.
+    The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same
+    run gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty
+    split, ResourceError where the run folder cannot be written.
     """
     items = sorted(dataset.of_split(split), key=lambda item: item.name)  # the order that Evaluation has
     if not items:
-        raise DataError(f"{dataset.root}: no picture in {split}; the report needs some, choose another split")
+        raise DataError(f"{dataset.root}: no picture in {split}, but the report needs some; choose another split")
     facts = read_run(run)
     best = _measured(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
     for line in filter(None, (best.baselines.told(), best.verdict)):
@@ -181,7 +181,7 @@ def _losses(facts: RunFacts) -> tuple[float, float] | None:
 
 
 def curves(facts: RunFacts, classes: Sequence[str]) -> tuple[list[Html], Html | None]:
-    """The charts of the run: loss, scores, learning rate; and every class's IoU over time. Empty without validations."""
+    """The charts of the run: loss, scores, learning rate; and every class's IoU over time. Empty if never validated."""
     validations = facts.validations
     if not validations:
         return [], None

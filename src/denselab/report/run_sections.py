@@ -78,8 +78,8 @@ def two_models_section(comparison: Comparison | None, reason: str, strips: Seque
         for c in comparison.classes
     ]
     summary = (
-        f"Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they label "
-        f"{share(comparison.disagreement)} of the pixels differently. " + comparison.verdict
+        "Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they "
+        f"label {share(comparison.disagreement)} of the pixels differently. " + comparison.verdict
     )
     kinds: tuple[Kind, ...] = ("name", "number", "number")
     parts = [
@@ -123,7 +123,10 @@ def data_section(facts: RunFacts, space: LabelSpace) -> Html:
 
 
 def _sizes(sizes: Any) -> str:
-    """The picture sizes in words, the most frequent first: "360x480 (367)". sizes: a mapping size -> count, or a list."""
+    """The picture sizes in words, the most frequent first: "360x480 (367)".
+
+    sizes: a mapping size -> count, or a list.
+    """
     if isinstance(sizes, Mapping):
         ordered = sorted(sizes.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
         told = [f"{size} ({count})" for size, count in ordered]

@@ -138,7 +138,8 @@ def _trend(facts: RunFacts) -> list[str]:
     if len(loss) >= 4 and loss[-1] > 1.15 * min(loss):
         at = steps[int(np.argmin(loss))] if len(steps) == len(loss) else 0
         lines.append(
-            f"The validation loss has been rising since step {at:.0f}. The model began to overfit or to be overconfident."
+            f"The validation loss has been rising since step {at:.0f}. The model began to overfit or to be "
+            "overconfident."
         )
     return lines
 
@@ -184,8 +185,8 @@ def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Ht
     parts = [legend(space), heading("The worst" if best else "All pictures, the worst first"), *worst]
     if best:
         parts += [heading("The best"), *best]
-    note = paragraph("Ranked by the mean IoU of the classes in each picture. In the error maps, wrong pixels are red on "
-                     "the dimmed picture; flat grey is unlabelled and does not count.", note=True)  # fmt: skip
+    note = paragraph("Ranked by the mean IoU of the classes in each picture. In the error maps, wrong pixels are red "
+                     "on the dimmed picture; flat grey is unlabelled and does not count.", note=True)  # fmt: skip
     return section("pictures", "Pictures", note, *parts)
 
 

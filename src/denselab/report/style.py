@@ -22,7 +22,8 @@ CSS = """
 html { -webkit-text-size-adjust: 100%; }
 body {
   margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Noto Sans KR", sans-serif;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Noto Sans KR",
+    sans-serif;
 }
 main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 header { margin-bottom: 1.75rem; }
@@ -67,11 +68,13 @@ td.bar { min-width: 9rem; }
   background: var(--faint); overflow: hidden; }
 .track i { display: block; height: 100%; background: var(--accent); border-radius: 3px; }
 .track + span { display: inline-block; width: 3.4rem; text-align: right; }
-.swatch { display: inline-block; width: .85em; height: .85em; border-radius: 3px; margin-right: .5em; vertical-align: -.06em;
+.swatch { display: inline-block; width: .85em; height: .85em; border-radius: 3px; margin-right: .5em;
+  vertical-align: -.06em;
   box-shadow: inset 0 0 0 1px rgb(128 128 128 / .55); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; font-size: .88rem; margin: .6rem 0 1rem; padding: 0;
   list-style: none; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: .9rem; margin: .9rem 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: .9rem;
+  margin: .9rem 0; }
 figure { margin: 0; }
 .chart figcaption { font-weight: 600; font-size: .92rem; margin-bottom: .35rem; }
 .chart svg { display: block; width: 100%; height: auto; color: var(--soft); overflow: visible; }
@@ -85,18 +88,21 @@ figure { margin: 0; }
 .panels img { display: block; width: 100%; border-radius: 5px; background: var(--faint); }
 .panels small { display: block; color: var(--soft); font-size: .76rem; margin-top: .2rem; }
 .matrix { width: auto; font-size: .78rem; }
-.matrix td { padding: 0; width: 3rem; min-width: 2.6rem; height: 2.1rem; text-align: center; border: 1px solid var(--card); }
+.matrix td { padding: 0; width: 3rem; min-width: 2.6rem; height: 2.1rem; text-align: center;
+  border: 1px solid var(--card); }
 .matrix th { border: 0; padding: .2rem .6rem; }
 .matrix thead th { position: static; vertical-align: bottom; padding-top: .7rem; }
 .matrix thead th div { writing-mode: vertical-rl; transform: rotate(180deg); margin: 0 auto; max-height: 9rem; }
 .matrix .diagonal { font-weight: 650; }
 img.heat { display: block; width: min(100%, 720px); height: auto; image-rendering: pixelated; border-radius: 6px; }
-pre { background: var(--faint); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem; overflow-x: auto;
-  font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { background: var(--faint); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem;
+  overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere;
+  font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 details { margin: .7rem 0; }
 summary { cursor: pointer; color: var(--accent); font-size: .93rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: .9rem; align-items: start; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: .9rem;
+  align-items: start; }
 .pair .scroll { margin: 0; }
 .kv td, .kv th { white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 .kv th { width: 38%; text-align: left; }
@@ -107,7 +113,8 @@ summary { cursor: pointer; color: var(--accent); font-size: .93rem; }
 .side .scroll { margin: 0; }
 .side h3 { margin-top: 0; }
 .better { font-weight: 650; color: var(--accent); }
-footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 1px solid var(--line); padding-top: .9rem; }
+footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 1px solid var(--line);
+  padding-top: .9rem; }
 @media (max-width: 640px) {
   main { padding: 1.5rem 1rem 3rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }

@@ -1,1 +1,1 @@
-"""training"""
+"""Training: from settings and a data set to a run folder."""

@@ -1,4 +1,4 @@
-"""Whether a run can be afforded: the memory, the time and the disk that it needs at least, known before it starts."""
+"""Whether a run can be afforded: the least memory, time and disk it needs, known before it starts."""
 
 import math
 import shutil
@@ -15,24 +15,26 @@ from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
 from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SMALLEST_AREA
 
-MOMENTS = {"sgd": 1, "adamw": 2}  # numbers that the optimiser keeps per weight
-SMALLEST_BATCH = 2  # batch normalisation wants two where a map is one pixel
-MOST_COPIES = 3  # of last/: the one that stands, the one before, and the one that is being written
-OVERRUN, OVERRUN_SECONDS = 2.0, 10.0  # a run may take so many times its time, or so much longer, before it is refused
+MOMENTS = {"sgd": 1, "adamw": 2}  # moments that the optimiser keeps per weight
+SMALLEST_BATCH = 2  # batch normalisation needs two where a feature map is one pixel
+MOST_COPIES = 3  # of last/: the current one, the one before, and the one being written
+# a run is refused if it needs more than OVERRUN times its time, and also OVERRUN_SECONDS more than its time
+OVERRUN, OVERRUN_SECONDS = 2.0, 10.0
 LIGHT_MODELS = ("unet_small", "deeplabv3plus")  # see `denselab models`
-MARGIN = 1.2  # of a duration that a message proposes
+MARGIN = 1.2  # factor on the duration that a message proposes
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What a run will take.
 
-    parameters: learnable numbers.
+    parameters: number of learnable parameters.
     memory: bytes of a training step.
-    model_bytes: of one model folder. last_bytes: of one copy of last/.
+    model_bytes: bytes of one model folder.
+    last_bytes: bytes of one copy of last/.
     seconds_per_step: of one batch, forward to backward; None where it was not timed.
-    closing: seconds that a run by time keeps for what comes after its last step began, the validation apart.
-    validation: seconds of one.
+    closing: seconds that a timed run keeps for everything after its last step began, except the validation.
+    validation: seconds of one validation.
     """
 
     parameters: int
@@ -44,7 +46,7 @@ class Estimate:
     validation: float
 
     def least_seconds(self, accumulate: int) -> float | None:
-        """Of the shortest run: one step, one validation, and the files; None where the step was not timed."""
+        """Seconds of the shortest run: one step, one validation and the files; None where the step was not timed."""
         if self.seconds_per_step is None:
             return None
         return self.closing + (accumulate - 1) * self.seconds_per_step + self.validation
@@ -53,14 +55,18 @@ class Estimate:
 def estimate(
     model: nn.Module, config: TrainConfig, pictures: tuple[int, int], seconds_per_picture: float | None
 ) -> Estimate:
-    """pictures: numbers of training and validation pictures. seconds_per_picture: as timed."""
+    """Estimate what a run of `model` will take.
+
+    pictures: numbers of training and validation pictures.
+    seconds_per_picture: as timed; None where it was not.
+    """
     parameters = count_parameters(model)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     average = weights if config.ema else 0
     step = None if seconds_per_picture is None else seconds_per_picture * config.batch
     closing = closing_seconds(parameters, step or 1.0)
     per_picture = (step or 1.0) / config.batch
-    if config.bn_statistics == "cumulative":  # runs over the training set once more at the end
+    if config.bn_statistics == "cumulative":  # one more pass over the training set at the end
         closing += FIRST_VALIDATION_SHARE * per_picture * pictures[0]
     return Estimate(
         parameters,
@@ -76,7 +82,7 @@ def estimate(
 def fitting_batch(config: TrainConfig, found: Estimate) -> int:
     """The largest of batch, batch / 2, ... with which one step, a validation and the files fit into the time.
 
-    `batch` as it is, where none does or there is no time to keep.
+    `batch` unchanged where none fits or where the run has no time limit.
     """
     least = found.least_seconds(config.accumulate)
     if config.time is None or least is None or found.seconds_per_step is None:
@@ -90,9 +96,9 @@ def fitting_batch(config: TrainConfig, found: Estimate) -> int:
 
 
 def require_time(config: TrainConfig, found: Estimate) -> str:
-    """Raise ConfigError where even the shortest run would take far longer than its time; a warning where a little.
+    """Refuse a run whose time is far too short even for the shortest run, and warn where it is a little too short.
 
-    Returns the warning, "" where there is none.
+    Returns the warning, or "". Raises ConfigError.
     """
     least = found.least_seconds(config.accumulate)
     if config.time is None or least is None or least <= config.time:
@@ -105,22 +111,25 @@ def require_time(config: TrainConfig, found: Estimate) -> str:
 
 
 def require_disk(config: TrainConfig, found: Estimate, seconds: float | None, run: Path, *, free: int) -> int:
-    """Bytes that the run folder takes at the most, while the last save is written.
+    """The most bytes that the run folder takes, while the last save is being written.
 
-    seconds: that the run will take; None where that is unknown. free: bytes. Raises ResourceError where it has no room.
+    seconds: expected duration of the run; None where unknown.
+    free: bytes free on the disk.
+    Raises ResourceError where there is not enough room.
     """
     saves = MOST_COPIES if seconds is None else 1 + int(seconds / config.save_every)
     needed = 2 * found.model_bytes + min(saves, MOST_COPIES) * found.last_bytes
     if needed > free:
         raise ResourceError(
-            f"{run} needs about {bytes_in_words(needed)} (model/, model-best-loss/, and last/ with all that a resume needs), "
-            f"and {bytes_in_words(free)} are free there: free some space, or give another `out` or a lighter `model`"
+            f"{run} needs about {bytes_in_words(needed)} (model/, model-best-loss/, and last/ with all that a resume "
+            f"needs), and {bytes_in_words(free)} are free there: free some space, or give another `out` or a lighter "
+            "`model`"
         )
     return needed
 
 
 def free_bytes(run: Path) -> int:
-    """Free room on the disk where a run folder is, or will be."""
+    """Free bytes on the disk where a run folder is, or will be."""
     place = run.resolve()
     while not place.exists():
         place = place.parent
@@ -128,7 +137,10 @@ def free_bytes(run: Path) -> int:
 
 
 def expected_seconds(config: TrainConfig, pictures: int, found: Estimate) -> float | None:
-    """How long a run will take, its validations left out; None where the step was not timed. pictures: to train on."""
+    """How long a run will take without its validations; None where the step was not timed.
+
+    pictures: number of training pictures.
+    """
     if config.time is not None:
         return config.time
     if found.seconds_per_step is None:
@@ -149,7 +161,7 @@ def bytes_in_words(number: float) -> str:
 
 
 def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:
-    """What would make it fit, in the words of the arguments."""
+    """What would make the run fit, named by argument."""
     assert config.time is not None, "without a time all fits"
     remedies = [f"`time` {math.ceil(least * MARGIN / 60)}m"]
     batch = fitting_batch(config, found)

@@ -1,4 +1,4 @@
-"""Weights to start from that are another model's: what fits is copied, the rest starts fresh, and both are said."""
+"""Initial weights from another model: tensors that fit are copied, the rest start fresh, and both are reported."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,19 +19,20 @@ from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_st
 from denselab.tensors import unpack_tensors
 
 RGB = tuple[float, float, float]
-NAMED = 3  # names of tensors that a message shows
+NAMED = 3  # most tensor names that a message shows
 
 
 @dataclass(frozen=True)
 class Initial:
-    """The weights of a model folder, and what they were trained as.
+    """The weights of a model folder, and how they were trained.
 
     network: its model, encoder, output_stride and aux.
-    crf: its CRF layer; nothing is given where it has none.
+    crf: its CRF layer; no keys where it has none.
     mean, std: RGB of pictures in 0..1.
-    tensors: by name; empty where the run goes on and has its own.
-    frozen_norm: as engine.spec.Architecture.
-    origin: the folder, what it started from in turn, and the sha256 of its weights; without that where the run goes on.
+    tensors: by name; empty for a resumed run, which has its own.
+    frozen_norm: as in engine.spec.Architecture.
+    origin: the folder, what it started from in turn, and the sha256 of its weights; without the sha256 for a resumed
+        run.
     """
 
     folder: Path
@@ -45,10 +46,10 @@ class Initial:
 
 
 def read_initial(folder: str | Path, run: Path) -> Initial:
-    """What `init` names: a model folder, or a run folder, whose model/ it then is. Raises CheckpointError that names the file.
+    """Read what `init` names: a model folder, or the model/ of a run folder. Raises CheckpointError naming the file.
 
-    A run that goes on has its weights in last/. Only the normalisation is asked for then, and where the folder is gone, the
-    run's own model knows it.
+    A resumed run has its weights in last/. It needs only the normalisation, and if the folder is gone, takes that from
+    its own model.
     """
     resuming = has_state(run)
     try:
@@ -76,23 +77,23 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
 
 
 def _origin(folder: Path, before: Origin | None, weights: bytes | None) -> Origin:
-    """A model folder as what a training starts from. before: what its own training started from."""
+    """A model folder as the origin of a training. before: what its own training started from."""
     source = f"model {folder}" + (f", which started from {before.source}" if before else "")
     return Origin(source, hashlib.sha256(weights).hexdigest() if weights else None)
 
 
 def _crf_settings(architecture: Mapping[str, Any], source: str) -> Settings:
-    """The CRF layer of a stored architecture as settings, whose keys begin with crf_."""
+    """The CRF layer of a stored architecture as settings with the prefix crf_."""
     crf = architecture["crf_layer"] or {}
     values = {f"crf_{key}": value for key, value in crf.items()}
     return make_settings({"crf_layer": True, **values} if crf else {}, source)
 
 
 def start_from(model: SegmentationModel, initial: Initial) -> str:
-    """Copy every tensor of equal name and shape into the network; returns how many of how many, in words.
+    """Copy every tensor of equal name and shape into the network; returns in words how many of how many were copied.
 
-    Names are those of the network without a CRF layer: one of the two, both or none may have one. Raises ConfigError where
-    no tensor that is learnt fits.
+    Names are those of the network without a CRF layer, so either, both or neither may have one. Raises ConfigError
+    where no learnable tensor fits.
     """
     own = model.state_dict()
     learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}

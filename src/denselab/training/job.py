@@ -1,4 +1,4 @@
-"""From settings and a data set to a job: everything about a run that does not change while it runs."""
+"""From settings and a data set to a job: everything about a run that stays the same while it runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,10 +37,16 @@ from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, cho
 class Job:
     """A run, ready to start.
 
-    image_sizes: (height, width) of some training pictures.
-    class_pixels: (n, K) int64, of up to 1000 training pictures.
-    started_from: what its network's weights are before the first step.
-    item_weights: how often each training picture is drawn; None: all alike.
+    choices: what was chosen for the user, and why.
+    architecture: the network's.
+    preprocessing: what happens to a picture before the network.
+    loss: the training loss.
+    weights: its class weights.
+    image_sizes: (height, width) of a sample of the training pictures.
+    class_pixels: (n, K) int64, from up to 1000 training pictures.
+    item_weights: how often each training picture is drawn; None: all equally often.
+    pixel_weights: U-Net's border weights; None: off.
+    started_from: what the network's weights are before the first step.
     """
 
     run: Path
@@ -61,14 +67,15 @@ class Job:
     started_from: Origin
 
     def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
-        """The training loss of main and auxiliary logits."""
+        """The training loss of the main and auxiliary logits."""
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 
 
 def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, SegmentationModel]:
     """The job that settings ask for, completed by the default recipe, and its network.
 
-    Raises ConfigError, DataError (no training or validation pictures).
+    run: the run's folder.
+    Raises ConfigError, or DataError where there are no training or validation pictures.
     """
     require_trainable(dataset)
     train_items = dataset.of_split("train")
@@ -118,7 +125,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], model: SegmentationModel, de
 
 
 def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None:
-    """Training speed at CPU_AREA pixels, of a trial at the pictures' shape."""
+    """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
 
@@ -161,7 +168,7 @@ def _item_weights(config: TrainConfig, pixels: NDArray[np.int64], items: Sequenc
 
 
 def _pixel_weights(config: TrainConfig, dataset: Dataset) -> PixelWeights | None:
-    """U-Net's border weights; the class part of the map is left to class_weights."""
+    """U-Net's border weights; its class weights are left to class_weights."""
     if not config.border_weight:
         return None
     space = dataset.label_space

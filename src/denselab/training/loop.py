@@ -30,12 +30,16 @@ from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
 
-STEP_SEED = 3  # sets the seeds of dropout apart from those of augmentation
+STEP_SEED = 3  # keeps the seeds of dropout apart from those of augmentation
 
 
 @dataclass
 class Session:
-    """What changes while a job runs, and the tools that change it. average: the running mean of weights, if any."""
+    """What changes while a job runs, and the tools that change it.
+
+    average: the running mean of the weights; None: off.
+    signal_number: the signal that asked the run to stop; 0: none yet.
+    """
 
     accelerator: Accelerator
     model: SegmentationModel
@@ -55,7 +59,7 @@ class Session:
 
 
 def train(job: Job, session: Session) -> str:
-    """Train until the budget is used, early stopping, or a signal; returns which. The state is saved at the end."""
+    """Train until the budget is used up, early stopping or a signal; returns which. The state is saved at the end."""
     last_save = time.monotonic()
     finished = _finished(session)
     while not finished:
@@ -81,7 +85,7 @@ def train(job: Job, session: Session) -> str:
 
 
 def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
-    """What remains of the present epoch, `accumulate` batches at a time; an incomplete last group is a step too."""
+    """The rest of this epoch, `accumulate` batches at a time; an incomplete last group is a step too."""
     loader = _batches(job, session, session.state.consumed)
     try:
         while group := list(islice(loader, job.config.accumulate)):
@@ -91,7 +95,7 @@ def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
 
 
 def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
-    """This process's batches of the present epoch from picture number `start` on."""
+    """This process's batches of this epoch, starting at picture number `start`."""
     accelerator, config = session.accelerator, job.config
     return train_loader(
         job.dataset,
@@ -134,9 +138,9 @@ def _step(job: Job, session: Session, batches: list[Batch]) -> None:
 
 
 def _validate_if_due(job: Job, session: Session) -> str:
-    """Make the validation that is due, if one is; "early stopping" where mIoU has not risen for long enough, else "".
+    """Validate if a validation is due; returns "early stopping" where mIoU has not risen for long enough, else "".
 
-    The last one, when all steps are done, is `train`'s.
+    The last validation, after all steps, is made by `train`.
     """
     progress = _agreed(session, session.budget.progress(session.state.step))
     due = session.budget.validations_due(progress)
@@ -149,7 +153,10 @@ def _validate_if_due(job: Job, session: Session) -> str:
 
 
 def validate_and_keep(job: Job, session: Session) -> Validation:
-    """Validate; log; keep the network if it has the best mIoU so far (model/) or the lowest loss (model-best-loss/)."""
+    """Validate and log; keep the network if it is the best so far.
+
+    The best mIoU goes to model/, the lowest loss to model-best-loss/.
+    """
     state, began = session.state, time.monotonic()
     result = validate(
         session.judged,
@@ -162,22 +169,10 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
         workers=job.config.workers,
         cache=session.cache,
     )
-    names = job.dataset.label_space.names
     train_loss = state.loss_sum / max(state.loss_count, 1)
     state.loss_sum, state.loss_count = 0.0, 0
     entry = {"step": state.step, "miou": result.miou, "val_loss": result.loss}
-    session.records.metric(
-        "validation",
-        step=state.step,
-        epoch=state.epoch,
-        seconds=round(session.budget.elapsed, 2),
-        train_loss=train_loss,
-        val_loss=result.loss,
-        miou=result.miou,
-        pixel_accuracy=result.pixel_accuracy,
-        class_iou=dict(zip(names, result.class_iou, strict=True)),
-    )
-    session.records.write_results(names)
+    _record_validation(job, session, result, train_loss)
     better = state.best_miou is None or result.miou > state.best_miou["miou"]
     lower = state.best_loss is None or result.loss < state.best_loss["val_loss"]
     state.without_gain = 0 if better else state.without_gain + 1
@@ -198,6 +193,23 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     return result
 
 
+def _record_validation(job: Job, session: Session, result: Validation, train_loss: float) -> None:
+    """A line of metrics.jsonl and a row of results.csv."""
+    names = job.dataset.label_space.names
+    session.records.metric(
+        "validation",
+        step=session.state.step,
+        epoch=session.state.epoch,
+        seconds=round(session.budget.elapsed, 2),
+        train_loss=train_loss,
+        val_loss=result.loss,
+        miou=result.miou,
+        pixel_accuracy=result.pixel_accuracy,
+        class_iou=dict(zip(names, result.class_iou, strict=True)),
+    )
+    session.records.write_results(names)
+
+
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
     if session.accelerator.is_main_process:
@@ -207,7 +219,7 @@ def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) 
 
 
 def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: bool) -> None:
-    """Write model-best-loss/; where model/ has just been written with the same network, its files serve for both."""
+    """Write model-best-loss/; if model/ has just been written with the same network, link its files."""
     if not is_best:
         keep_model(job, session, MODEL_BEST_LOSS, entry)
     elif session.accelerator.is_main_process:
@@ -215,7 +227,7 @@ def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: boo
 
 
 def save_state(session: Session, keep_previous: bool = True) -> None:
-    """Write last/. keep_previous: leave the one before beside it; a run that has come to its end needs no second one."""
+    """Write last/. keep_previous: keep the one before beside it; a finished run needs no second one."""
     state, scaler = session.state, session.accelerator.scaler
     state.seconds = session.budget.elapsed
     if session.accelerator.is_main_process:
@@ -225,17 +237,17 @@ def save_state(session: Session, keep_previous: bool = True) -> None:
 
 
 def _finished(session: Session) -> str:
-    """Why the loop should end now: "signal", "time", "epochs" or, if it should not, ""."""
+    """Why the loop should end now: "signal", "time" or "epochs"; "" where it should go on."""
     if _agreed(session, float(session.signal_number)):
         return "signal"
-    untrained = session.state.step == 0  # a time that the set-up alone has used still gives one step
+    untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
         return "epochs" if session.budget.total_steps is not None else "time"
     return ""
 
 
 def _agreed(session: Session, value: float) -> float:
-    """The largest of the processes' values: clocks and signals differ between them, decisions must not."""
+    """The largest of the processes' values: clocks and signals differ between processes, decisions must not."""
     accelerator = session.accelerator
     if accelerator.num_processes == 1:
         return value
@@ -244,7 +256,7 @@ def _agreed(session: Session, value: float) -> float:
 
 
 class signals_noted:
-    """While active, SIGINT and SIGTERM are noted in the session instead of ending the process; a second one ends it."""
+    """While active, a SIGINT or SIGTERM is noted in the session instead of ending the process; a second one ends it."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -254,7 +266,7 @@ class signals_noted:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self.before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: the caller's handlers stay
+            except ValueError:  # not in the main thread: the caller's handlers stay
                 continue
 
     def __exit__(self, *exception: object) -> None:

@@ -1,4 +1,4 @@
-"""The network of a run: which one, with a CRF layer or without, and whose weights it starts from."""
+"""The network of a run: its kind, its CRF layer if any, and the weights it starts from."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,9 +22,9 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Network:
-    """A network that is ready to be trained.
+    """A network ready for training.
 
-    settings: the user's, with the network's own keys settled.
+    settings: the user's, with the network's own keys filled in.
     mean, std: RGB in 0..1, of the pictures that its first weights expect.
     choices: what was chosen for the user so far.
     started_from: what its weights are before the first step.
@@ -40,9 +40,10 @@ class Network:
 
 
 def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
-    """Build the network that settings ask for, from `init`, ImageNet weights or scratch; its random numbers are `seed`'s.
+    """Build the network that settings ask for, from `init`, ImageNet weights or scratch; `seed` sets random numbers.
 
-    run: the run's folder; where it is resumed, its weights are there already. Raises ConfigError, CheckpointError.
+    run: the run's folder; the weights of a resumed run are already there.
+    Raises ConfigError, CheckpointError.
     """
     torch.manual_seed(settings.seed)
     initial = read_initial(settings.init, run) if settings.init else None
@@ -51,7 +52,7 @@ def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
     settings, chosen = choose_network(settings)
     architecture = _architecture(settings, num_classes, initial is not None and initial.frozen_norm)
     model, start = _first_model(architecture, settings.pretrained or "auto", run)
-    # ImageNet weights freeze it too, and a network that cannot be frozen is not: what is stored is what it came to.
+    # ImageNet weights may freeze it too, and not every network can be frozen: store what the network really does.
     architecture = replace(architecture, frozen_norm=model.norm_is_frozen)
     started = []
     if initial is not None and initial.tensors:
@@ -67,7 +68,7 @@ def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
 def _first_model(architecture: Architecture, pretrained: str, run: Path) -> tuple[SegmentationModel, Origin]:
     """The network with its encoder's pretrained weights, and where they came from.
 
-    A run that goes on has all weights in last/: none are looked for again, and what it once started from stays on record.
+    A resumed run has all weights in last/: none are looked up again, and the record of its first weights is kept.
     """
     if has_state(run) and (begun := read_start(run)):
         return replace(architecture, frozen_norm=begun.frozen_norm).create(), begun.origin
@@ -76,7 +77,10 @@ def _first_model(architecture: Architecture, pretrained: str, run: Path) -> tupl
 
 
 def _architecture(settings: Settings, num_classes: int, frozen_norm: bool) -> Architecture:
-    """frozen_norm: that of `init` is frozen."""
+    """The architecture that settings ask for.
+
+    frozen_norm: whether the model that `init` names has frozen batch normalisation.
+    """
     assert settings.model is not None, "choose_network names one"
     crf = CRFSettings(**{field.name: getattr(settings, f"crf_{field.name}") for field in fields(CRFSettings)})
     return Architecture(

@@ -11,7 +11,7 @@ from denselab.crf_layer.with_crf import CRF
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
 
-START_DIVISOR = 25.0  # lr / 25 at the start of a warm-up: one-cycle's usual div_factor
+START_DIVISOR = 25.0  # lr / 25 at the start of the warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
 STEPS, STEP_FACTOR = 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
 
@@ -19,8 +19,9 @@ STEPS, STEP_FACTOR = 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 
 def lr_factor(progress: float, config: TrainConfig) -> float:
     """The learning rate at `progress` (0..1 of the run), as a factor of `config.lr`.
 
-    step: three stretches of equal length, each at a tenth of the one before (DeepLab v1). poly: (1 - p)^power (DeepLab v2,
-    section 4.1.1). onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
+    step: three stretches of equal length, each at a tenth of the one before (DeepLab v1).
+    poly: (1 - p)^power (DeepLab v2, section 4.1.1).
+    onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
     """
     if config.schedule == "constant":
         return 1.0
@@ -37,7 +38,7 @@ def lr_factor(progress: float, config: TrainConfig) -> float:
 
 
 def set_lr(optimizer: Optimizer, config: TrainConfig, progress: float) -> float:
-    """Give every group its learning rate at `progress`; returns that of an ordinary weight."""
+    """Set every group's learning rate at `progress`; returns that of an ordinary weight."""
     lr = config.lr * lr_factor(progress, config)
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
@@ -45,12 +46,14 @@ def set_lr(optimizer: Optimizer, config: TrainConfig, progress: float) -> float:
 
 
 def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
-    """SGD or AdamW over four groups: pretrained or not, decayed or not (biases and norms are not); and one of a CRF layer.
+    """SGD or AdamW over four groups (pretrained or not, decayed or not) and one more for a CRF layer.
 
-    Its parameters are about 1 to 5 where a convolution's are about 0.05, and should move accordingly: CRF-RNN's release has
-    lr_mult 10000 for its weights and 1000 for its compatibility, at an lr of 1e-13. Nothing draws them to zero.
+    Biases and norms are not decayed. A CRF layer's parameters are about 1 to 5 where a convolution's are about 0.05,
+    and should move in proportion: CRF-RNN's release has lr_mult 10000 for its weights and 1000 for its compatibility,
+    at an lr of 1e-13. They are not decayed either.
 
-    Fused: one pass over each weight instead of one per term of the update, which on the CPU too is several times faster.
+    Fused: one pass over each weight instead of one per term of the update, which is several times faster on the CPU
+        too.
     """
     groups = [
         {"params": parameters, "lr_factor": factor, "weight_decay": decay}
@@ -62,9 +65,9 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
 
 
 def heed_encoder_rate(model: SegmentationModel, config: TrainConfig) -> None:
-    """Before anything is trained: at `encoder_lr_factor` 0 the pretrained part is frozen, its running statistics too.
+    """Before training: freeze the pretrained part, including its running statistics, if `encoder_lr_factor` is 0.
 
-    Raises ConfigError where a rate of its own is asked for a part that the network does not have.
+    Raises ConfigError where a separate rate is asked for a part that the network does not have.
     """
     if config.encoder_lr_factor == 1:
         return
@@ -79,7 +82,7 @@ def heed_encoder_rate(model: SegmentationModel, config: TrainConfig) -> None:
 
 def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
     pretrained = model.pretrained_parameters() if config.encoder_lr_factor != 1 else {}
-    # A part that is held still keeps its place: what last/ holds of the others is found by their position.
+    # A frozen part keeps its position, because last/ identifies the other parameters by theirs.
     held = pretrained.keys() if config.encoder_lr_factor == 0 else set()
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -97,7 +100,7 @@ def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float,
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the running mean of weights (EMA) towards the model; norm statistics move likewise, counters are copied.
+    """Move the running mean of the weights (EMA) towards the model; norm statistics move too, counters are copied.
 
     The decay grows from 0.1 as (1 + step) / (10 + step), so that the first weights are soon forgotten.
     """

@@ -1,4 +1,4 @@
-"""The plan of a run: what will be trained on what, what was chosen and why, what it will take. Said before it starts."""
+"""The plan of a run, told before it starts: what is trained on what, what was chosen and why, what it will take."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -32,12 +32,12 @@ from denselab.training.preflight import time_picture
 from denselab.training.recipe import Choice
 from denselab.training.records import RunRecords, describe_environment
 
-MOST_MEMORY = 0.9  # of the machine's, before it is said that memory may run out
+MOST_MEMORY = 0.9  # share of the machine's memory above which the plan warns that it may run out
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to start. model: its network, still on the CPU."""
+    """A run ready to start. model: its network, still on the CPU."""
 
     job: Job
     model: SegmentationModel
@@ -45,10 +45,10 @@ class Plan:
 
 
 def plan_run(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
-    """Complete the settings, build the network and measure it; the same in all processes.
+    """Complete the settings, build the network and measure it, with the same result in all processes.
 
-    What the first process measured and chose holds for the others. A batch that the user left open shrinks where the time
-    is short. Raises ConfigError, DataError, CheckpointError.
+    The first process measures and chooses for the others. A batch size that the user left open shrinks if the time is
+    short. Raises ConfigError, DataError, CheckpointError.
     """
     if accelerator.num_processes == 1:
         return _plan_alone(settings, dataset, run, accelerator)
@@ -81,7 +81,7 @@ def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Ac
 
 
 def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerator) -> None:
-    """Tell the plan, line by line. needs: what `require_affordable` says."""
+    """Tell the plan, line by line. needs: the text of `require_affordable`."""
     job, found = plan.job, plan.estimate
     config, space = job.config, job.dataset.label_space
     encoder = f" on {config.encoder}" if config.encoder else ""
@@ -104,7 +104,7 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
 
 
 def require_affordable(plan: Plan) -> str:
-    """Refuse a run that has no room on the disk or far too little time; returns what is to be said of one that has.
+    """Refuse a run with too little disk space or far too little time; returns the text to show for any other.
 
     Raises ConfigError, ResourceError.
     """
@@ -117,7 +117,7 @@ def require_affordable(plan: Plan) -> str:
 
 
 def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accelerator) -> None:
-    """The files that say what the run is: config.yaml, env.json, dataset.json."""
+    """Write the files that say what the run is: config.yaml, env.json, dataset.json."""
     job = plan.job
     write_text(records.run / CONFIG, to_yaml(job.config))
     environment = describe_environment(str(accelerator.device), accelerator.num_processes)
@@ -147,10 +147,13 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
 def _expected_time(job: Job, found: Estimate) -> str:
     config = job.config
     if found.seconds_per_step is None:
-        return "time not measured: memory did not suffice for one batch, it will be split"
+        return "time not measured: one batch did not fit in memory, it will be split"
     rate = config.batch / found.seconds_per_step
     if config.time:
-        return f"{config.time:.0f} s: about {config.time * rate / len(job.train_items):.0f} epochs at {rate:.1f} pictures/s"
+        return (
+            f"{config.time:.0f} s: about {config.time * rate / len(job.train_items):.0f} epochs "
+            f"at {rate:.1f} pictures/s"
+        )
     seconds = expected_seconds(config, len(job.train_items), found) or 0.0
     steps = (config.epochs or 0) * steps_per_epoch(len(job.train_items), config.batch)
     return f"about {seconds / 60:.0f} min for {steps} steps at {rate:.1f} pictures/s, validations apart"

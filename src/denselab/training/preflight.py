@@ -1,4 +1,4 @@
-"""What is measured before a run starts: sizes, class pixels, parameters, the time of a step."""
+"""Measurements before a run starts: sizes, class pixels, parameters, the time of a step."""
 
 import copy
 import statistics
@@ -15,14 +15,14 @@ from denselab.data.read.images import picture_size
 from denselab.models.base import SegmentationModel
 from denselab.training.step import Criterion
 
-SIZES_READ = 64  # picture headers that are read to know the median size
+SIZES_READ = 64  # picture headers read to find the median size
 
 TRIAL_BATCH = 4  # pictures of a timed step
-TRIAL_SECONDS = 10.0  # a trial that has taken so long tells enough
+TRIAL_SECONDS = 10.0  # after this time no further trial step is made
 
 
 def picture_sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
-    """(height, width) of the pictures, from the headers of up to 64."""
+    """(height, width) of up to 64 pictures, read from their headers."""
     return [picture_size(item.image) for item in spread(items, SIZES_READ)]
 
 
@@ -32,7 +32,7 @@ def median_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Learnable numbers of a network."""
+    """Number of learnable parameters of a network."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -43,11 +43,12 @@ def time_picture(
     device: torch.device,
     batch: int = TRIAL_BATCH,
 ) -> float | None:
-    """Seconds per picture of forward, loss and backward, on a copy of the network; None where memory did not suffice.
+    """Seconds per picture of forward, loss and backward, on a copy of the network; None where memory ran out.
 
-    batch: of the run; at most TRIAL_BATCH pictures are tried at a time. The first step has two pictures at most and counts
-    only where it is slow: it also pays for caches and kernel choices. The pictures are smooth, as real ones are: a CRF
-    layer would take far longer over noise.
+    imgsz: (height, width), pixels.
+    batch: the run's; at most TRIAL_BATCH pictures are tried at a time.
+    The first step has at most two pictures and counts only if it is slow, because it also pays for caches and kernel
+    choices. The pictures are smooth, like real ones: noise would make a CRF layer take far longer.
     """
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     first, batch = min(batch, 2), min(batch, TRIAL_BATCH)

@@ -1,6 +1,6 @@
-"""The default recipe: what is chosen for a user who said little, and why. Everything it chooses can be set in the config.
+"""The default recipe: what is chosen for a user who said little, and why. Every choice can be set in the config.
 
-The numbers come from the experiments in docs/log.md and docs/benchmarks.md; papers are named where they come from one.
+The numbers come from the experiments in docs/log.md and docs/benchmarks.md, or from the papers named beside them.
 """
 
 from collections.abc import Iterator
@@ -12,20 +12,24 @@ from denselab.config.settings import Precision
 
 DEFAULT_MODEL = "deeplabv3plus"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
-SIDE_MULTIPLE = 16  # crops are rounded to it: no padding inside the networks
+SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
-CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # pixels of a crop that a run without a time takes at the most
+CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run without a time
 SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
-PASSES_WANTED = 20  # epochs that a run by time should reach: pictures are made as large as that allows (docs/log.md)
+PASSES_WANTED = 20  # epochs that a timed run should reach: crops are made as large as that allows (docs/log.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the recipe looks at. size: median (height, width) of the training pictures."""
+    """What the recipe looks at.
+
+    pictures: number of training pictures.
+    size: median (height, width) of the training pictures.
+    """
 
     pictures: int
     size: tuple[int, int]
@@ -33,17 +37,17 @@ class Facts:
     device: str  # "cpu", "cuda", "mps"
     cores: int
     normalised: bool  # the network has batch normalisation
-    score_inputs: int  # numbers that its widest score layer sums
+    score_inputs: int  # inputs that its widest score layer sums
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it trains on a GPU of any make."""
+        """Whether the run trains on a GPU of any make."""
         return self.device != "cpu"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting that the user left open, what was taken, and why."""
+    """A setting that the user left open, the value chosen, and why."""
 
     key: str
     value: Any
@@ -51,7 +55,7 @@ class Choice:
 
     @property
     def told(self) -> str:
-        """The value as a line of the plan shows it."""
+        """The value as the plan shows it."""
         return " + ".join(term.name for term in self.value) if self.key == "losses" else str(self.value)
 
 
@@ -61,15 +65,15 @@ def default_epochs(device: str) -> int:
 
 
 def default_precision(device: str) -> Precision:
-    """In what a network is trained on a device where none is asked for."""
+    """The precision used on a device if none is asked for."""
     return "bf16" if device == "cuda" else "no"
 
 
 def choose_network(settings: Settings) -> tuple[Settings, list[Choice]]:
-    """The settings with a network and the source of its weights, which are chosen before anything is known of the data."""
-    weights = Choice("pretrained", "auto", "ImageNet weights where they can be had")
+    """The settings completed with a network and the source of its weights, chosen before the data is looked at."""
+    weights = Choice("pretrained", "auto", "ImageNet weights if they are available")
     if settings.init:
-        weights = Choice("pretrained", "no", "what another model has learnt takes the place of ImageNet")
+        weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
     choices = _open(
         settings, [Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on"), weights]
     )
@@ -81,7 +85,7 @@ def choose_recipe(
 ) -> tuple[TrainConfig, list[Choice]]:
     """A complete config from what the user set, and the choices made for the rest.
 
-    pictures_per_second: measured training speed at CPU_AREA pixels, for runs by time; None where it was not measured.
+    pictures_per_second: measured training speed at CPU_AREA pixels, for timed runs; None where it was not measured.
     Raises ConfigError for settings that contradict each other.
     """
     settings, of_network = choose_network(settings)
@@ -151,10 +155,12 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
     yield Choice("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
     yield Choice("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
     if not facts.normalised:
-        yield Choice("lr", 1e-4, "a network without batch normalisation diverges at more")
+        yield Choice("lr", 1e-4, "a network without batch normalisation diverges at higher rates")
         yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     elif facts.score_inputs >= WIDE_SCORES:
-        yield Choice("lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at more")
+        yield Choice(
+            "lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at higher rates"
+        )
         yield Choice("clip_norm", 1.0, "keeps such scores from jumping")
     else:
         yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
@@ -167,7 +173,7 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
 
 
 def _jitter(settings: Settings, facts: Facts) -> Iterator[Choice]:
-    """Strong augmentation for a GPU's long runs, half of it for a CPU's short ones; how often the run is validated."""
+    """Strong augmentation for a GPU's long runs, half of it for a CPU's short ones; and the number of validations."""
     low, high = GPU_SCALES if facts.on_gpu else CPU_SCALES
     short = "a short run learns more from pictures near their size than from DeepLab's 0.5 to 2"
     why = "DeepLab's: right for long runs" if facts.on_gpu else short

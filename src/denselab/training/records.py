@@ -23,38 +23,41 @@ logger = logging.getLogger(__name__)
 
 
 class RunRecords:
-    """Appends to the files of one run folder; silent in processes other than the main one."""
+    """Appends to the files of one run folder; does nothing in processes other than the main one."""
 
     def __init__(self, run: Path, active: bool = True, keep: bool = True) -> None:
-        """keep: write files at all; a dry run only talks."""
+        """run: the run folder.
+        active: whether this is the main process.
+        keep: write files at all; a dry run only talks.
+        """
         self.run, self.active, self.keep = run, active, keep
         if active and keep:
             self._guard(lambda: run.mkdir(parents=True, exist_ok=True))
 
     def say(self, text: str) -> None:
-        """A line for the user and for log.txt."""
+        """Show the user a line, and add it to log.txt."""
         if self.active:
             logger.info(text)
         if self.active and self.keep:
             self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def metric(self, kind: str, **values: Any) -> None:
-        """One line of metrics.jsonl."""
+        """Add one line to metrics.jsonl."""
         if self.active:
             self._append(METRICS, json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
 
     def metrics_bytes(self) -> int:
-        """Present length of metrics.jsonl."""
+        """Current length of metrics.jsonl."""
         path = self.run / METRICS
         return path.stat().st_size if path.exists() else 0
 
     def rewind_metrics(self, size: int) -> None:
-        """Forget lines written after the state that a run resumes from."""
+        """Drop lines written after the state that a run resumes from. size: length of metrics.jsonl then, bytes."""
         if self.active and (self.run / METRICS).exists():
             self._guard(lambda: os.truncate(self.run / METRICS, min(size, self.metrics_bytes())))
 
     def write_results(self, names: Sequence[str]) -> None:
-        """results.csv: a row per validation, made anew from metrics.jsonl."""
+        """Write results.csv, a row per validation, from metrics.jsonl."""
         if not self.active:
             return
         text = io.StringIO()
@@ -86,14 +89,14 @@ class RunRecords:
 
 @dataclass(frozen=True)
 class Start:
-    """What a run began with. frozen_norm: as engine's Architecture."""
+    """What a run began with. frozen_norm: as in engine.spec.Architecture."""
 
     origin: Origin
     frozen_norm: bool
 
 
 def read_start(run: Path) -> Start | None:
-    """What env.json says that the run began with; None where it does not, as in runs of older versions."""
+    """What the run began with, from env.json; None where the file does not say, as in runs of older versions."""
     path = run / ENVIRONMENT
     if not path.is_file():
         return None
@@ -103,7 +106,7 @@ def read_start(run: Path) -> Start | None:
 
 
 def describe_environment(device: str, processes: int) -> dict[str, Any]:
-    """What env.json says: versions, device, cores, memory, commit of the working folder if it is a checkout."""
+    """The content of env.json: versions, device, cores, memory, and the commit if the working folder is a checkout."""
     return {
         "versions": versions(),
         "device": device,
@@ -116,7 +119,7 @@ def describe_environment(device: str, processes: int) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the DenseLab source this runs from; None for an installed package."""
+    """The commit of the DenseLab source in use; None for an installed package."""
     here = Path(__file__).resolve().parent
     try:
         run = subprocess.run(

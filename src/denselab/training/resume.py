@@ -1,4 +1,4 @@
-"""What a run folder must be before a run begins in it or goes on: empty, or the same run on the same data."""
+"""What a run folder must be before a run starts or resumes in it: empty, or the same run on the same data."""
 
 import errno
 import logging
@@ -23,10 +23,10 @@ RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "
 
 
 def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
-    """Make way for a run; what is left of one that never saved is removed.
+    """Prepare the folder for a run; the remains of a run that never saved are removed.
 
     beside: names that may be there and stay.
-    Raises ConfigError where the folder holds a run or anything else, ResourceError where nothing can be written.
+    Raises ConfigError where the folder holds a run or anything else, ResourceError where it cannot be written.
     """
     _require_writable(run)
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
@@ -38,12 +38,13 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
             (run / name).unlink()
     elif found:
         raise ConfigError(
-            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; choose a new folder with `out`"
+            f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; "
+            "choose a new folder with `out`"
         )
 
 
 def _require_writable(run: Path) -> None:
-    """Raise ResourceError where a run folder cannot be made; it is made when the run begins, not when it is refused."""
+    """Raise ResourceError where a run folder cannot be made, without making it: a run may still be refused."""
     place = run
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -54,9 +55,9 @@ def _require_writable(run: Path) -> None:
 
 
 def resumed_settings(settings: Settings, run: Path) -> Settings:
-    """The settings of the run that goes on, with those of `settings` in their place that may change.
+    """The settings of the run to resume, with the keys that may change taken from `settings`.
 
-    Raises CheckpointError where there is no run, ConfigError for a change of any other.
+    Raises CheckpointError where there is no run, ConfigError for a change of any other key.
     """
     if not (require_path(run, "the run folder to resume") / CONFIG).is_file():
         raise CheckpointError(f"{run} holds no {CONFIG}; there is nothing to resume: start without `resume`")
@@ -64,11 +65,12 @@ def resumed_settings(settings: Settings, run: Path) -> Settings:
 
 
 def changed(stored: Settings, settings: Settings, run: Path) -> Settings:
-    """`stored` with what `settings` give in its place. Raises ConfigError for a key that a run keeps to its end."""
+    """`stored`, overridden by what `settings` give. Raises ConfigError for a key that is fixed for the whole run."""
     for key, value in settings.given().items():
         if key not in RESUMABLE and value != getattr(stored, key):
             raise ConfigError(
-                f"`resume` continues {run} with {key} = {getattr(stored, key)!r}; start a new run to change it to {value!r}"
+                f"`resume` continues {run} with {key} = {getattr(stored, key)!r}; "
+                f"start a new run to change it to {value!r}"
             )
     return merged(stored, settings)
 
@@ -85,14 +87,14 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
     known = recorded.splits_in(dataset) or recorded.splits_by_name(dataset)
     if not known:
         raise ConfigError(
-            f"`resume`: {dataset.root} holds none of the {len(recorded.splits)} pictures of {recorded.path}; give the data "
-            "of the run"
+            f"`resume`: {dataset.root} holds none of the {len(recorded.splits)} pictures of {recorded.path}; "
+            "give the data of the run"
         )
     added = len(dataset.items) - len(known)
     if added:
         logger.info(
-            f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split stays; "
-            "to train on all, start a new run with `init` from this one"
+            f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split "
+            "stays; to train on all, start a new run with `init` from this one"
         )
     return divided(dataset, known)
 
@@ -113,7 +115,7 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     if changed:
         records.say(
             f"the pictures of {' and '.join(changed)} are not those that the run began with: "
-            "it goes on, but not exactly as it would have"
+            "the run continues, but not exactly as it would have"
         )
     if "train" not in changed:
         _require_same_labels(dataset, recorded)
@@ -126,6 +128,6 @@ def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:
     if other:
         told = ", ".join(f"{name} {recorded.class_pixels[name]} -> {now[name]} pixels" for name in other[:4])
         raise ConfigError(
-            f"`resume`: the labels of the training pictures in {dataset.root} have changed since the run began ({told}); "
-            "restore them, or start a new run with another `out`"
+            f"`resume`: the labels of the training pictures in {dataset.root} have changed since the run began "
+            f"({told}); restore them, or start a new run with another `out`"
         )

@@ -1,4 +1,4 @@
-"""A run from beginning to end: prepare, say what will happen, train, leave a folder that is whole."""
+"""A run from start to finish: prepare, say what will happen, train, leave a complete folder."""
 
 import copy
 import time
@@ -35,8 +35,10 @@ from denselab.training.step import Stepper, TrainOutputs
 class RunSummary:
     """How a run ended; summary.json holds the same.
 
-    best_*: {"step", "miou", "val_loss"}.
-    stopped: why.
+    best_miou, best_loss: {"step", "miou", "val_loss"} of the two best checkpoints.
+    stopped: why it ended.
+    seconds: how long it took.
+    parameters: number of learnable parameters.
     started_from: what the first weights were: {"source": in words, "sha256": of the file, or None}.
     """
 
@@ -46,7 +48,7 @@ class RunSummary:
     stopped: str
     seconds: float
     parameters: int
-    started_from: dict[str, str | None] = field(default_factory=dict)  # not in older files
+    started_from: dict[str, str | None] = field(default_factory=dict)  # absent from older files
 
 
 def run_training(
@@ -60,15 +62,15 @@ def run_training(
     beside: Collection[str] = (),
     must_fit: bool = True,
 ) -> RunSummary:
-    """Train as `settings` ask into the folder `run`; what they leave open the default recipe chooses.
+    """Train as `settings` ask into the folder `run`; the default recipe chooses what they leave open.
 
-    resume: go on from last/; the settings are then those of `resumed_settings`.
+    resume: go on from last/; `settings` are then those of `resumed_settings`.
     command: what started the run, for env.json and summary.json.
     started: time.monotonic() when the command began; the time budget counts from there.
-    beside: names of files and folders that may be in `run` before, such as those of earlier stages.
-    must_fit: refuse a new run that needs far more time than it was given, or more disk than there is.
-    Raises ConfigError, DataError, ResourceError, TrainingDiverged, CheckpointError (nothing to resume), Interrupted (after
-    saving).
+    beside: names of files and folders that may already be in `run`, such as those of earlier stages.
+    must_fit: refuse a new run that needs far more time than it was given, or more disk space than there is.
+    Raises ConfigError, DataError, ResourceError, TrainingDiverged, CheckpointError (nothing to resume), or Interrupted
+    (after saving).
     """
     started = time.monotonic() if started is None else started
     accelerator = make_accelerator(settings)
@@ -77,7 +79,7 @@ def run_training(
     elif accelerator.is_main_process:
         clear_for_run(run, beside)
         if settings.init:
-            find_model_folder(Path(settings.init))  # a wrong path leaves no folder behind
+            find_model_folder(Path(settings.init))  # so that a wrong path leaves no folder behind
     plan = plan_run(settings, dataset, run, accelerator)
     needs = require_affordable(plan) if must_fit and not resume else ""
     records = RunRecords(run, active=accelerator.is_main_process)
@@ -119,7 +121,7 @@ def make_accelerator(settings: Settings) -> Accelerator:
 
 
 def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, started: float, resume: bool) -> Session:
-    """Network, optimiser and state on their device; from last/ where the run is resumed."""
+    """Put network, optimiser and state on their device, from last/ for a resumed run."""
     job, config, found = plan.job, plan.job.config, plan.estimate
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     model = plan.model.to(accelerator.device).to(memory_format=memory_format)
@@ -144,7 +146,7 @@ def _take_up(
     accelerator: Accelerator,
     records: RunRecords,
 ) -> RunState:
-    """Fill network, running mean, optimiser and loss scale from last/; returns where the run was."""
+    """Load network, running mean, optimiser and loss scale from last/; returns where the run was."""
     state, damage = load_last(run, model, average, optimizer)
     records.rewind_metrics(state.metrics_bytes)
     if damage:
@@ -152,13 +154,13 @@ def _take_up(
     if accelerator.scaler is not None and state.scaler:
         accelerator.scaler.load_state_dict(state.scaler)
     elif accelerator.scaler is not None:
-        records.say("last/ has no loss scale: the run goes on with a fresh one, not exactly as it would have")
+        records.say("last/ has no loss scale: the run continues with a fresh one, not exactly as it would have")
     records.say(f"resuming at step {state.step}, epoch {state.epoch + 1}, after {state.seconds:.0f} s")
     return state
 
 
 def finish(plan: Plan, session: Session, stopped: str, command: str) -> RunSummary:
-    """Write summary.json; after a signal leave a model even where none was validated yet, then raise Interrupted."""
+    """Write summary.json; after a signal leave a model even if none was validated yet, then raise Interrupted."""
     job, state = plan.job, session.state
     if stopped == "signal" and state.best_miou is None:
         keep_model(job, session, MODEL, {"step": state.step, "note": "stopped before the first validation"})
@@ -175,7 +177,7 @@ def finish(plan: Plan, session: Session, stopped: str, command: str) -> RunSumma
 
 
 def how_to_continue(data: str | None, run: Path) -> str:
-    """The command that takes up a run that was stopped."""
+    """The command that resumes a stopped run."""
     return f"`denselab train {data} --out {run} --resume` continues"
 
 

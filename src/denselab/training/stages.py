@@ -27,20 +27,25 @@ from denselab.training.records import RunRecords
 from denselab.training.resume import LENGTHS, RESUMABLE, changed, clear_for_run, resumed_settings
 from denselab.training.run import RunSummary, how_to_continue, make_accelerator, run_training
 
-FORMAT = 2  # of stages.json; 1 did not say which version wrote it
+FORMAT = 2  # of stages.json; 1 did not record the version that wrote it
 # The paper's three days for 32s and one day for each refinement (section 4.3).
 FIRST_SHARE, NEXT_SHARE = 3, 1
-# The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the skip's
-# scores, which start at zero, hardly move and never open in a short run. Measured on synthetic scenes (96x128, 25 epochs in
-# all, from scratch, a small ResNet; mIoU of 32s 0.248): 8s ends at 0.458, 0.385, 0.325, 0.265, 0.246 with factors 1, 0.5,
-# 0.3, 0.1, 0.01, and each stage's own schedule lets its rate fall to nothing anyway.
+# The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the
+# skip's scores, which start at zero, hardly move and never open in a short run. Measured on synthetic scenes (96x128,
+# 25 epochs in all, from scratch, a small ResNet; mIoU of 32s 0.248): 8s ends at 0.458, 0.385, 0.325, 0.265, 0.246 with
+# factors 1, 0.5, 0.3, 0.1, 0.01. Each stage's own schedule lets its rate fall to nothing anyway.
 LR_FACTORS = {"sgd": 0.01, "adamw": 1.0}
 SHORTEST = 1.0  # seconds for a stage whose turn comes when the time is up: it makes one step
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage; what follows `folder` is None until it is finished. seconds: that it took."""
+    """One stage; the fields after `folder` are None until it is finished.
+
+    lr: its largest learning rate.
+    seconds: how long it took.
+    stopped: why it ended.
+    """
 
     model: str
     folder: str
@@ -53,7 +58,7 @@ class Stage:
 
 
 def chain_of(model: str | None) -> tuple[str, ...]:
-    """The networks that are trained one after the other. Raises ConfigError with the names that have stages."""
+    """The networks trained one after the other. Raises ConfigError with the names that have stages."""
     if model in MODELS and MODELS[model].stages:
         return (*MODELS[model].stages, model)
     told = f"model {model!r} has none" if model else "no model was named"
@@ -62,9 +67,9 @@ def chain_of(model: str | None) -> tuple[str, ...]:
 
 
 def staged_settings(settings: Settings, run: Path) -> Settings:
-    """The settings of the staged run that goes on, with those of `settings` in their place that may change.
+    """The settings of the staged run to resume, with the keys that may change taken from `settings`.
 
-    Raises ConfigError for a change of any other.
+    Raises ConfigError for a change of any other key.
     """
     return changed(make_settings(_read(run)["settings"], str(run / STAGES)), settings, run)
 
@@ -81,8 +86,8 @@ def run_stages(
     """Train the stages of settings.model into the folder `run`; returns how the last one ended.
 
     settings: `time` or `epochs` is for all stages together.
-    resume: stages that are finished are not repeated.
-    Raises what run_training raises.
+    resume: do not repeat finished stages.
+    Raises the errors of run_training.
     """
     started = time.monotonic() if started is None else started
     chain = chain_of(settings.model)
@@ -115,7 +120,7 @@ def stage_lines(stages: Sequence[Stage]) -> list[str]:
 
 
 def with_length(settings: Settings, stages: int) -> Settings:
-    """The settings with a length: the default recipe's epochs where none was given. Raises ConfigError for too few epochs."""
+    """The settings with a length: by default the recipe's epochs. Raises ConfigError for too few epochs."""
     if settings.time is None and settings.epochs is None:
         epochs = default_epochs(resolve_device(settings.device).type)
         settings = merged(settings, Settings(epochs=epochs))
@@ -125,7 +130,11 @@ def with_length(settings: Settings, stages: int) -> Settings:
 
 
 def stage_length(settings: Settings, stages: int, number: int, used: float) -> Settings:
-    """The `time` or the `epochs` of stage `number` (from 0); used: seconds that the finished stages took."""
+    """The `time` or `epochs` of one stage.
+
+    number: of the stage, from 0.
+    used: seconds that the finished stages took.
+    """
     shares = [FIRST_SHARE] + [NEXT_SHARE] * (stages - 1)
     if settings.time is not None:
         left = settings.time - used
@@ -151,7 +160,7 @@ def _run_stage(
     command: str,
     started: float,
 ) -> RunSummary:
-    """Begin or go on with one stage."""
+    """Start or resume one stage."""
     folder = run / stages[number].folder
     length = stage_length(settings, len(stages), number, sum(stage.seconds or 0 for stage in stages))
     going_on = has_state(folder)
@@ -169,7 +178,7 @@ def _run_stage(
             command=command,
             started=started,
             beside=beside,
-            must_fit=number == 0,  # what a first stage leaves of the time, its followers make do with
+            must_fit=number == 0,  # later stages make do with the time that the first leaves
         )
     except Interrupted as stop:
         told = str(stop).partition("`denselab")[0]
@@ -179,12 +188,12 @@ def _run_stage(
 
 
 def _machine(settings: Settings) -> Settings:
-    """What may change when a stage goes on, its length apart."""
+    """The settings that may change when a stage resumes, except its length."""
     return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - LENGTHS})
 
 
 def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], number: int) -> Settings:
-    """The first stage has the user's settings; the others all that was chosen for it, the weights before and a lower lr."""
+    """The user's settings for the first stage; for a later one its choices, the previous weights and a lower lr."""
     own = Settings(model=stages[number].model, stages=False)
     if number == 0:
         return merged(settings, own)
@@ -195,7 +204,7 @@ def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], numb
 
 
 def _plan(chain: Sequence[str]) -> list[Stage]:
-    """The last stage lies in the run folder itself."""
+    """One stage per network; the last lies in the run folder itself."""
     names = [stage_folder(i, model) for i, model in enumerate(chain[:-1], 1)]
     return [Stage(model, folder) for model, folder in zip(chain, [*names, "."], strict=True)]
 
@@ -214,7 +223,7 @@ def _finished(stage: Stage, summary: RunSummary, run: Path) -> Stage:
 
 
 def _steps(folder: Path) -> int:
-    """How many steps a finished run made: its last validation is at its end."""
+    """How many steps a finished run made, from its last validation, which is at its end."""
     return max((int(row["step"]) for row in read_metrics(folder, "validation")), default=0)
 
 

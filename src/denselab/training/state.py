@@ -1,6 +1,7 @@
-"""What of a run changes, and `last/`, the folder that holds all of it. Tensors are safetensors, the rest JSON: no pickle.
+"""The changing part of a run, and `last/`, the folder that stores it: tensors as safetensors, the rest as JSON.
 
-Random numbers need no state: sample order and augmentation follow from (seed, epoch, index), dropout from (seed, step).
+No pickle. Random numbers need no state: sample order and augmentation follow from (seed, epoch, index), dropout from
+(seed, step).
 """
 
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
 from denselab.tensors import pack_tensors, unpack_tensors
 
-FORMAT = 2  # of state.json; 1 did not say which version wrote it
+FORMAT = 2  # of state.json; 1 did not record the version that wrote it
 
 
 GO_ON = "continue with `resume` once it can be written"
@@ -26,10 +27,19 @@ GO_ON = "continue with `resume` once it can be written"
 
 @dataclass
 class RunState:
-    """Where a run is. consumed: pictures of this epoch that all processes together have taken.
+    """Where a run is.
 
-    loss_sum, loss_count: training losses since the last validation. best_*: {"step", "miou", "val_loss"} or None.
-    without_gain: validations since mIoU last rose. metrics_bytes: length of metrics.jsonl at this moment.
+    step: steps made.
+    epoch: the current epoch, from 0.
+    consumed: pictures of this epoch that all processes together have taken.
+    seconds: how long the run has taken.
+    splits: parts that a batch is cut into, see step.Stepper.
+    loss_sum, loss_count: training losses since the last validation.
+    validations: validations made.
+    without_gain: validations since mIoU last rose.
+    metrics_bytes: length of metrics.jsonl at this moment.
+    validation_seconds: the slowest validation so far.
+    best_miou, best_loss: {"step", "miou", "val_loss"} or None.
     scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
@@ -72,8 +82,9 @@ def save_last(
 def load_last(
     run: Path, model: nn.Module, average: nn.Module | None, optimizer: Optimizer
 ) -> tuple[RunState, str | None]:
-    """Fill model, average and optimizer from last/ (or the one before it, where last/ is damaged: second value says why).
+    """Load model, average and optimizer from last/, or from the save before it where last/ is damaged.
 
+    Returns the state, and the damage (None: last/ is sound).
     Raises CheckpointError where there is nothing to resume from or it does not fit the network.
     """
     folder = run / LAST
@@ -85,7 +96,8 @@ def load_last(
     wrote = writer(record)
     if record["written_by"] is None and any(isinstance(part, Up) and part.release for part in model.modules()):
         raise CheckpointError(
-            f"{folder} was written by {wrote}, when unet_release joined its maps in another order; start anew, `init` {run}"
+            f"{folder} was written by {wrote}, when unet_release joined its maps in another order; "
+            f"start anew, `init` {run}"
         )
     try:
         numbers = record.pop("optimizer")
@@ -108,7 +120,7 @@ def _from_1(record: Record) -> Record:
 
 
 def _flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, float]], dict[str, Tensor]]:
-    """Per parameter position: its plain numbers, and its tensors under "position.name"."""
+    """By parameter position: its plain numbers, and its tensors under "position.name"."""
     numbers: dict[str, dict[str, float]] = {}
     tensors: dict[str, Tensor] = {}
     for position, entries in optimizer.state_dict()["state"].items():
@@ -121,7 +133,7 @@ def _flatten_optimizer(optimizer: Optimizer) -> tuple[dict[str, dict[str, float]
 
 
 def _load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """load_state_dict, but for its message, which names no tensor in its first line. Raises ValueError, RuntimeError."""
+    """load_state_dict with a message whose first line names the tensor. Raises ValueError, RuntimeError."""
     for name, own in module.state_dict().items():
         if name in tensors and tensors[name].shape != own.shape:
             raise ValueError(f"{name} is stored as {tuple(tensors[name].shape)}, the network has {tuple(own.shape)}")
@@ -131,10 +143,10 @@ def _load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 def _unflatten_optimizer(
     optimizer: Optimizer, numbers: dict[str, dict[str, float]], tensors: dict[str, Tensor], names: dict[int, str]
 ) -> None:
-    """Fill the optimiser; names: {id of a parameter: its name}.
+    """Load the optimiser's state. names: {id of a parameter: its name}.
 
-    Raises ValueError for a tensor that has neither its parameter's shape nor is a single number (the count of steps): fused
-    optimisers would walk beyond its end.
+    Raises ValueError for a tensor that neither has its parameter's shape nor is a single number (the count of steps):
+    fused optimisers would read past its end.
     """
     state: dict[int, dict[str, Tensor | float]] = {int(position): dict(values) for position, values in numbers.items()}
     for key, tensor in tensors.items():

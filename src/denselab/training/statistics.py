@@ -1,8 +1,8 @@
-"""Statistics of batch normalisation over the whole training set, gathered when training is done.
+"""Statistics of batch normalisation over the whole training set, gathered after training.
 
-SegNet (compute_bn_statistics.py) and DeconvNet (003_make_bn_layer_testable) have no running averages: after training they
-run the training set once more and average each layer's batch means and variances. Running averages instead remember the
-last few dozen batches, under weights that were still moving.
+SegNet (compute_bn_statistics.py) and DeconvNet (003_make_bn_layer_testable) keep no running averages: after training
+they run the training set once more and average each layer's batch means and variances. Running averages instead
+remember the last few dozen batches, under weights that were still moving.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ from denselab.models.base import RUNNING_NORMS, SegmentationModel
 def gather_statistics(
     model: SegmentationModel, batches: Iterable[Tensor], preprocessing: Preprocessing, accelerator: Accelerator
 ) -> None:
-    """Replace running means and variances by their plain averages over `batches`, (B, 3, H, W) uint8 pictures each.
+    """Replace running means and variances by their plain averages over `batches`, each (B, 3, H, W) uint8 pictures.
 
-    Everything but the normalisation is in evaluation, dropout too: these are the activations that evaluation will see.
-    The variance is torch's, of the values divided by their number less one. Several processes average theirs. A network
-    without such layers stays as it is, and so do layers that are frozen.
+    All other layers, dropout too, are in evaluation mode, so that the activations are those that evaluation will see.
+    The variance is torch's, with divisor n - 1. With several processes theirs are averaged. A network without such
+    layers stays as it is, and so do frozen layers.
     """
-    model.train()  # does not wake a layer that is frozen or rests
+    model.train()  # leaves frozen and resting layers in evaluation mode
     layers = [m for m in model.modules() if isinstance(m, RUNNING_NORMS) and m.track_running_stats and m.training]
     model.eval()
     if not layers:
@@ -34,7 +34,7 @@ def gather_statistics(
     try:
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # torch's word for the average of all batches alike
+            layer.momentum = None  # None in torch: average all batches with equal weight
             layer.train()
         with torch.no_grad():
             for images in batches:

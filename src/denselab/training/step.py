@@ -1,4 +1,4 @@
-"""One step of training, in the order one would tell it: forward, loss, backward, clip, step."""
+"""One training step, in the order one would tell it: forward, loss, backward, clip, step."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ Criterion = Callable[[tuple[Tensor, ...], Tensor, Tensor | None], Tensor]
 
 
 class TrainOutputs(nn.Module):
-    """`model.train_logits` as a forward, which is what DistributedDataParallel wraps."""
+    """`model.train_logits` as a forward method, which DistributedDataParallel wraps."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits at the size of the pictures: the main ones, then the auxiliary heads'."""
+        """Logits at the pictures' size: the main ones, then those of the auxiliary heads."""
         return self.model.train_logits(images)  # type: ignore[no-any-return, operator]
 
 
@@ -46,10 +46,11 @@ class Stepper:
 
 
 def train_step(stepper: Stepper, batches: Sequence[Batch], seed: int, step: int) -> float:
-    """Forward, loss, backward over `batches` (gradients add up), then one step of the optimiser; returns the mean loss.
+    """Forward, loss, backward over `batches` (gradients add up), then one optimiser step; returns the mean loss.
 
-    seed: of the dropout masks; a function of run seed, step and process, so that a resumed run draws the same. Splits the
-    batches further where memory runs out. Raises TrainingDiverged with the step and its pictures, ResourceError.
+    seed: for the dropout masks; a function of run seed, step and process, so that a resumed run draws the same masks.
+    Splits the batches further where memory runs out. Raises TrainingDiverged with the step and its pictures,
+    ResourceError.
     """
     while True:
         torch.manual_seed(seed)

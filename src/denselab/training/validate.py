@@ -1,4 +1,4 @@
-"""Scores of the network in training on the validation pictures, at the labels' own resolution."""
+"""Scores of the network during training, on the validation pictures at the labels' own resolution."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +25,12 @@ PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Validation:
-    """counts: (K, K) int64, rows = truth. loss: mean over pictures of the training loss, without auxiliary heads."""
+    """What a validation measured.
+
+    counts: (K, K) int64, rows = truth, columns = prediction.
+    loss: mean over pictures of the training loss, without auxiliary heads.
+    seconds: how long it took.
+    """
 
     counts: NDArray[np.int64]
     loss: float
@@ -38,12 +43,12 @@ class Validation:
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of labelled pixels that are right."""
+        """Share of correct pixels among the labelled ones, 0..1."""
         return pixel_accuracy(self.counts)
 
     @property
     def class_iou(self) -> list[float | None]:
-        """IoU by class index; None where the class is in neither truth nor prediction."""
+        """IoU by class index; None for a class in neither truth nor prediction."""
         return [None if np.isnan(value) else float(value) for value in class_iou(self.counts)]
 
 

@@ -3,8 +3,8 @@
     import pydensecrf.densecrf as dcrf          becomes    import denselab.crf.pydensecrf as dcrf
     from pydensecrf.utils import ...            becomes    from denselab.crf.pydensecrf.utils import ...
 
-Parameters mean the same. The spatial term runs on the lattice here, as there, so that label maps agree; DenseLab's own
-`DenseCRF` takes a filter without the lattice's error. Not here: learning (LogisticUnary, gradients).
+Parameters mean the same. The spatial term runs on the lattice, as it does there, so that label maps agree; DenseLab's
+own `DenseCRF` has a filter without the lattice's error. Learning (LogisticUnary, gradients) is not included.
 """
 
 from denselab.crf.pydensecrf import densecrf, utils

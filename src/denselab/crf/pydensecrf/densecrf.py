@@ -1,4 +1,4 @@
-"""pydensecrf.densecrf: the classes, their argument order (width before height) and the numbers of their constants.
+"""pydensecrf.densecrf: the classes, their argument order (width before height) and the values of their constants.
 
 Names are pydensecrf's own, hence the camel case. Arrays are flat, (labels, width * height), row by row.
 """
@@ -15,7 +15,7 @@ from denselab.types import FilterNormalization
 
 CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = 0, 1, 2
 NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER, NORMALIZE_SYMMETRIC = 0, 1, 2, 3
-IMPOSSIBLE = 1e30  # energy of a label that cannot be
+IMPOSSIBLE = 1e30  # energy of an impossible label
 NORMALIZATIONS: tuple[FilterNormalization, ...] = ("none", "before", "after", "symmetric")  # by the constants above
 
 
@@ -27,7 +27,7 @@ class ConstUnary:
 
 
 class DenseCRF:
-    """A CRF over nvar variables; terms from features, see utils.create_pairwise_*."""
+    """A CRF over nvar variables. Terms come from features; see utils.create_pairwise_*."""
 
     def __init__(self, nvar: int, nlabels: int) -> None:
         self._crf = dense_crf.DenseCRF(nvar, nlabels)
@@ -37,7 +37,7 @@ class DenseCRF:
         self.setUnaryEnergy(u.energy)
 
     def setUnaryEnergy(self, u: ArrayLike, f: None = None) -> None:
-        """Set the energies, (labels, N); copied, and infinite ones are as good as 1e30."""
+        """Set the energies, (labels, N). They are copied, and infinite ones become 1e30."""
         if f is not None:
             raise ConfigError(
                 "setUnaryEnergy(L, f), the logistic unary, is not supported; give the energies themselves"
@@ -50,7 +50,9 @@ class DenseCRF:
     def addPairwiseEnergy(
         self, features: ArrayLike, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Add a term of features (d, N), divided by their deviations. kernel matters for learning only, there as here."""
+        """Add a term of features (d, N), divided by their deviations. As in pydensecrf, kernel matters for learning
+        only.
+        """
         self._crf.add_features(features, compat, named(normalization))
 
     def inference(self, niter: int) -> NDArray[np.float32]:
@@ -58,7 +60,7 @@ class DenseCRF:
         return self._flat(self._crf.infer(int(niter)).marginals)
 
     def startInference(self) -> tuple[NDArray[np.float32], None, None]:
-        """The marginals before the first update, and two places that stepInference takes for the sake of the signature."""
+        """The marginals before the first update, and two placeholders for stepInference's signature."""
         return self._flat(self._crf.start()), None, None
 
     def stepInference(self, Q: NDArray[np.float32], tmp1: Any = None, tmp2: Any = None) -> None:
@@ -86,7 +88,13 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add the spatial term; sxy: deviation in pixels, or (x, y)."""
+        """Add the spatial term.
+
+        sxy: standard deviation in pixels, or (x, y)
+        compat: compatibility: a number, (labels,) or (labels, labels)
+        kernel: ignored; it matters for learning only
+        normalization: one of the constants
+        """
         self._crf.add_gaussian(sxy, compat, named(normalization), method="lattice")
 
     def addPairwiseBilateral(
@@ -98,7 +106,15 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add the bilateral term; rgbim: (height, width, 3) uint8."""
+        """Add the bilateral term.
+
+        sxy: standard deviation of position in pixels, or (x, y)
+        srgb: standard deviation of colour, levels of 0..255, or (r, g, b)
+        rgbim: (height, width, 3) uint8
+        compat: compatibility: a number, (labels,) or (labels, labels)
+        kernel: ignored; it matters for learning only
+        normalization: one of the constants
+        """
         image = np.asarray(rgbim)
         height, width = self._crf.shape
         if image.shape[:2] == (width, height) != (height, width):
@@ -110,7 +126,7 @@ class DenseCRF2D(DenseCRF):
 
 
 def named(normalization: int) -> FilterNormalization:
-    """The name of one of the constants."""
+    """The name that a constant stands for. Raises ConfigError for any other number."""
     if normalization not in range(len(NORMALIZATIONS)):
         raise ConfigError(
             f"normalization is {normalization!r}; expected one of the constants NO_NORMALIZATION, NORMALIZE_..."

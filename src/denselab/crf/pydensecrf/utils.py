@@ -10,15 +10,19 @@ from denselab.crf.checks import ONE_CHANNEL
 from denselab.errors import ConfigError, ShapeError
 
 Floats = NDArray[np.float32]
-TOLERANCE = 1e-2  # beyond 0..1: what half precision, or enlarging by a cubic, leaves
+TOLERANCE = 1e-2  # beyond 0..1: the error left by half precision or cubic interpolation
 
 
 def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | None = 1e-5) -> Floats:
-    """-log of probabilities (labels, ...), as (labels, N) float32.
+    """-log of probabilities, as (labels, N) float32.
 
-    scale: how far to trust them, in (0, 1]; p becomes scale * p + (1 - scale) / labels. clip: the smallest probability;
-    None: a zero has infinite energy. As there, integers (one-hot) will do and sums need not be 1 (sigmoids); other than there,
-    values that are no probabilities at all are refused.
+    sm: (labels, ...)
+    scale: how far to trust them, in (0, 1]; p becomes scale * p + (1 - scale) / labels
+    clip: the smallest probability; None gives a zero infinite energy
+
+    As in pydensecrf, integers (one-hot) are accepted and sums need not be 1 (sigmoids). Unlike there, values that are
+    not probabilities at all are refused.
+    Raises ShapeError or ConfigError.
     """
     values = np.asarray(sm)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
@@ -41,7 +45,10 @@ def unary_from_softmax(sm: ArrayLike, scale: float | None = None, clip: float | 
 def unary_from_labels(labels: ArrayLike, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> Floats:
     """Energies (n_labels, N) of a label map that is right with probability gt_prob.
 
-    zero_unsure: label 0 means "any label"; the others are 1..n_labels. Otherwise labels are 0..n_labels - 1.
+    labels: 0..n_labels - 1, or 0..n_labels with zero_unsure
+    n_labels: number of labels
+    gt_prob: between 0 and 1
+    zero_unsure: label 0 means "any label" and the others are 1..n_labels
     """
     values = np.asarray(labels).reshape(-1).astype(np.int64)
     if zero_unsure and n_labels == 2 and values.size and set(np.unique(values).tolist()) == {0, 255}:
@@ -73,9 +80,12 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> Fl
 def create_pairwise_bilateral(
     sdims: Sequence[float], schan: float | Sequence[float], img: ArrayLike, chdim: int = -1
 ) -> Floats:
-    """Features (d + channels, N) of position and channels, over their deviations.
+    """Features (d + channels, N) of position and channels, over their standard deviations.
 
-    img: any number of axes; chdim: which of them is the channels', -1 for none.
+    sdims: standard deviation of each axis
+    schan: standard deviation of the channels, one for all or one each
+    img: any number of axes
+    chdim: the channels' axis; -1 means there is none
     """
     image = np.asarray(img)
     channels = image[None] if chdim == -1 else np.moveaxis(image, chdim, 0)

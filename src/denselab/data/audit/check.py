@@ -28,12 +28,19 @@ EXAMPLES = 4  # per class, for the contact sheet
 class CheckReport:
     """What is in a data set.
 
-    complete: every file was read in full; False after a quick check, which samples.
-    pictures: {split: number of pictures}.
-    class_pixels: {split: {class name: pixels}}. ignored_pixels: {split: pixels}.
-    class_pictures: {class name: pictures that show it}.
-    sizes: ((H, W), number of pictures), most frequent first.
-    examples: {class name: names of the items that show most of it}.
+    root: of the data set
+    layout: its name
+    encoding: of the labels, in words
+    complete: every file was read in full; False after a quick check, which samples
+    label_space: the label table
+    pictures: {split: number of pictures}
+    class_pixels: {split: {class name: pixels}}
+    class_pictures: {class name: pictures that show it}
+    ignored_pixels: {split: pixels}
+    sizes: ((H, W), number of pictures), most frequent first
+    examples: {class name: names of the items that show most of it}
+    notes: for the user
+    faults: what is wrong
     """
 
     root: str
@@ -102,11 +109,12 @@ def check_dataset(
 ) -> CheckReport:
     """Read pictures and labels and report what is there. Never writes.
 
-    dataset: an opened data set, or a path for `open_dataset`.
-    quick: read the headers of at most 1500 pictures and the pixels of 32; takes seconds even for large sets.
-    workers: threads; all cores unless given.
-    seed: chooses the pictures of a quick check, and the split of a path that has none.
-    quiet: show no progress.
+    dataset: an opened data set, or a path for `open_dataset`
+    quick: read the headers of at most 1500 pictures and the pixels of 32; takes seconds even for large sets
+    workers: threads; all cores unless given
+    seed: chooses the pictures of a quick check, and the split of a path that has none
+    quiet: show no progress
+
     Raises DataError where the data set cannot be opened.
     """
     if not isinstance(dataset, Dataset):

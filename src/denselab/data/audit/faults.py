@@ -23,7 +23,12 @@ LISTED = 6  # names in a message
 
 
 def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool) -> tuple[Fault, ...]:
-    """Every fault, errors first. complete: every file was read in full, so that absence can be reported too."""
+    """Every fault, errors first.
+
+    dataset: the data set
+    findings: of its items
+    complete: every file was read in full, so that absence can be reported too
+    """
     faults = [*pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
     faults += nothing_labelled(findings)

@@ -37,9 +37,13 @@ FINGERPRINT_SIDE = 16
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong. error: training would fail or learn nonsense; warning: it would work, but look at it.
+    """One thing wrong.
 
-    file: below the data set's root where it is there, "" where the fault is not of one file.
+    kind: of the fault
+    severity: error: training would fail or learn nonsense; warning: it would work, but needs a look
+    file: below the data set's root if it is there; "" if the fault is not of one file
+    message: what is wrong
+    fix: what to do
     """
 
     kind: Kind

@@ -32,7 +32,15 @@ Mask = NDArray[np.bool_]
 
 @dataclass
 class Scene:
-    """A picture being drawn: image (H, W, 3) 0..1, ids (H, W), light (H, W) a factor; unit: pixels per 1/96 of H."""
+    """A picture being drawn.
+
+    rng: for everything random in it
+    image: (H, W, 3) float32, 0..1
+    ids: (H, W) uint8
+    light: (H, W) float32, a factor
+    horizon: row
+    unit: pixels per 1/96 of H
+    """
 
     rng: np.random.Generator
     image: Floats

@@ -174,9 +174,10 @@ def write_synthetic(
 ) -> Path:
     """Write scenes as an ordinary folder data set (images/train, labels/train, ..., data.yaml) and return root.
 
-    size: (H, W). All or nothing: the folder appears when it is complete. A folder written with the same arguments is
-    reused, one that an older version drew with them is replaced; anything else at that place raises DataError and stays
-    as it is.
+    size: (H, W)
+
+    All or nothing: the folder appears when it is complete. A folder written with the same arguments is reused, one that
+    an older version drew with them is replaced; anything else at that place raises DataError and stays as it is.
     """
     if train < 1 or val < 0 or max(train, val) > VAL_OFFSET or seed < 0:
         raise ConfigError(f"{train} train and {val} val scenes with seed {seed}; use 1..{VAL_OFFSET}, 0.. and 0..")

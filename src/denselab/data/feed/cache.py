@@ -17,7 +17,10 @@ class SampleCache:
     """
 
     def __init__(self, budget: int | None = None) -> None:
-        """budget: bytes; not given: a quarter of the free memory."""
+        """Start empty.
+
+        budget: bytes; a quarter of the free memory if not given
+        """
         self.budget = int(free_memory() * SHARE) if budget is None else budget
         self.used = 0
         self._samples: dict[Hashable, Sample] = {}

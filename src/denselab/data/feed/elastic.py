@@ -72,9 +72,11 @@ def warp(
 ) -> None:
     """Write a deformed window of the scaled picture and of its labels; arguments as in data.resample.
 
-    corner: (y0, x0) of the undeformed window in the scaled frame; positions: relative to it, (2, H, W). The picture
-    is scaled (antialiased) only where positions reach, then sampled bilinearly; labels are taken straight from the
-    source map at the nearest pixel centre. What lies outside the frame becomes fill and ignore_index.
+    corner: (y0, x0) of the undeformed window in the scaled frame
+    positions: relative to it, (2, H, W)
+
+    The picture is scaled (antialiased) only where positions reach, then sampled bilinearly. Labels are taken straight
+    from the source map at the nearest pixel centre. Everything outside the frame becomes fill and ignore_index.
     """
     low = np.floor(positions.min(axis=(1, 2))).astype(int) + corner
     high = np.ceil(positions.max(axis=(1, 2))).astype(int) + corner + 1

@@ -54,9 +54,11 @@ class Readable(Protocol[ReadT]):
 class Batch:
     """One training step's share of one process.
 
-    images: (B, 3, H, W) uint8 RGB in channels_last memory; see transforms.normalise. labels: (B, H, W) class indices,
-    uint8, or int64 where there are more than 255 classes. names, indices: of the pictures, by position in the items.
-    weights: (B, H, W) float32 loss weights, or None.
+    images: (B, 3, H, W) uint8 RGB in channels_last memory; see transforms.normalise
+    labels: (B, H, W) class indices, uint8, or int64 if there are more than 255 classes
+    names: of the pictures
+    indices: of the pictures, by position in the items
+    weights: (B, H, W) float32 loss weights, or None
     """
 
     images: Tensor
@@ -70,8 +72,10 @@ class Batch:
 class ValBatch:
     """Pictures of one working size, with their labels as they are.
 
-    images: (B, 3, h, w) uint8 RGB in channels_last memory, at `fit_size`. labels: one map per picture, at the
-    label file's own resolution.
+    images: (B, 3, h, w) uint8 RGB in channels_last memory, at `fit_size`
+    labels: one map per picture, at the label file's own resolution
+    names: of the pictures
+    indices: of the pictures, by position in the items
     """
 
     images: Tensor
@@ -136,11 +140,15 @@ def train_loader(
 ) -> Iterator[Batch]:
     """The batches of one epoch, or what remains of it.
 
-    batch: pictures per process. start: pictures already consumed in this epoch by all processes together. Each step
-    takes the next batch * world_size pictures of the epoch's order; process `rank` gets its part of them, so that the
-    processes together see what one process with the larger batch would. Fewer pictures than that: they are repeated
-    (each time augmented anew). workers: threads; 0 works in the caller's. cache: keeps decoded pictures over epochs.
-    Close the iterator (or use it up) to end its threads. Raises DataError if there are no items or one is unreadable.
+    batch: pictures per process
+    start: pictures already consumed in this epoch by all processes together
+    workers: threads; 0 works in the caller's
+    cache: keeps decoded pictures over epochs
+
+    Each step takes the next batch * world_size pictures of the epoch's order. Process `rank` gets its part of them, so
+    that the processes together see what one process with the larger batch would. If there are fewer pictures than that,
+    they are repeated, each time augmented anew. Close the iterator (or use it up) to end its threads. Raises DataError
+    if there are no items or one is unreadable.
     """
     if not items:
         raise DataError("no pictures to train on; check the split names or the list files of the data set")

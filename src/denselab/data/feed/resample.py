@@ -45,10 +45,13 @@ def resample_image(
     matrix: NDArray[np.float32] = IDENTITY,
     fill: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write the window of the scaled picture into out, (H, W, 3) uint8, C-contiguous.
+    """Write the window of the scaled picture into out.
 
-    image: (h, w, 3) uint8. flip: mirror the window left to right. matrix: (3, 4) colour matrix, applied before
-    rounding. fill: (3,) uint8, colour of what lies outside the scaled frame (black if not given).
+    image: (h, w, 3) uint8
+    out: (H, W, 3) uint8, C-contiguous
+    flip: mirror the window left to right
+    matrix: (3, 4) colour matrix, applied before rounding
+    fill: (3,) uint8, colour outside the scaled frame; black if not given
     """
     colour = np.zeros(3, np.uint8) if fill is None else fill
     _resample(contiguous(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)

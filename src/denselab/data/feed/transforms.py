@@ -45,16 +45,17 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 class Augmentation:
     """What may happen to a training picture.
 
-    crop: (H, W) of the result. The picture's *working size* is `fit_size(its size, crop)`.
-    scale: (min, max) by which the working size is multiplied, drawn uniformly.
-    flip: mirror half of the crops left to right.
-    photometric: strength of the colour change; 0 = off, 1 = usual.
-    elastic: standard deviation of the displacements in pixels of the crop; 0 = off (U-Net: 10).
-    rotate: largest angle in degrees.
-    ignore_index: label of the padding.
-    max_class_share: a crop where one class has a larger share of the labelled pixels is drawn again, up to CROP_TRIES
-        times, then the most mixed one is taken; 1 = off.
-    mean: RGB in 0..1, the colour of the padding.
+    crop: (H, W) of the result; the picture's *working size* is `fit_size(its size, crop)`
+    scale: (min, max) by which the working size is multiplied, drawn uniformly
+    flip: mirror half of the crops left to right
+    photometric: strength of the colour change; 0 = off, 1 = usual
+    elastic: standard deviation of the displacements in pixels of the crop; 0 = off (U-Net: 10)
+    rotate: largest angle in degrees
+    ignore_index: label of the padding
+    max_class_share: the largest share of the labelled pixels that one class may have in a crop; 1 = off
+    mean: RGB in 0..1, the colour of the padding
+
+    A crop beyond max_class_share is drawn again, up to CROP_TRIES times; then the most mixed one is taken.
     """
 
     crop: Size

@@ -36,9 +36,13 @@ def weight_map(
 ) -> NDArray[np.float32]:
     """(H, W) float32 loss weights of a label map; 0 at ignored pixels.
 
-    labels: (H, W) class indices. instances: (H, W), one positive number per cell, 0 elsewhere; not given: the connected
-    parts (8 neighbours) of each class but `background` (None: no class is background) are taken for the cells.
-    class_weights: w_c by class index; not given: 1. Raises ShapeError where instances do not fit the labels.
+    labels: (H, W) class indices
+    instances: (H, W), one positive number per cell, 0 elsewhere
+    class_weights: w_c by class index; 1 if not given
+    background: index of the background class; None if no class is background
+
+    Without instances, the connected parts (8 neighbours) of each class but `background` are taken as the cells. Raises
+    ShapeError if instances do not fit the labels.
     """
     cells = connected_instances(labels, background, ignore_index) if instances is None else instances
     if cells.shape != labels.shape:

@@ -25,7 +25,13 @@ NO_POINTS = np.zeros((0, 2))
 
 @dataclass(frozen=True)
 class CocoFile:
-    """A json with pictures. kind: panoptic, instances, stuff, person_keypoints; "" where it has no segmentation."""
+    """A json with pictures.
+
+    file: its path
+    data: its content
+    kind: panoptic, instances, stuff or person_keypoints; "" if it has no segmentation
+    split: that it belongs to, or None
+    """
 
     file: PurePosixPath
     data: dict[str, Any]

@@ -17,9 +17,11 @@ STRAY_PIXELS = 16
 def scale_to_8_bits(pixels: NDArray[Any], path: Path, white: int | None = None) -> NDArray[np.uint8]:
     """Pixels of any depth as uint8.
 
-    pixels: (H, W) or (H, W, 3). 8 bits stay as they are, one bit becomes 0 and 255, floats must lie in 0..1.
-    white: the number that becomes 255; larger ones become 255 too. None: by the picture itself, see `depth_of`.
-    Raises DataError for negative or too large numbers.
+    pixels: (H, W) or (H, W, 3)
+    white: the number that becomes 255, as do larger ones; None decides by the picture itself, see `depth_of`
+
+    8 bits stay as they are, one bit becomes 0 and 255, floats must lie in 0..1. Raises DataError for negative or too
+    large numbers.
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -64,8 +66,10 @@ def peak(pixels: NDArray[Any]) -> int:
 def common_white(peaks: Sequence[int], declared: Sequence[int]) -> tuple[int, str]:
     """The number for white of a set of deep pictures, and why.
 
-    peaks: of the pictures that were looked at. declared: by their files, such as 4095.
-    What the files declare counts where no picture exceeds it: some writers fill all 16 bits from 12.
+    peaks: of the pictures that were looked at
+    declared: by their files, such as 4095
+
+    What the files declare counts if no picture exceeds it: some writers fill all 16 bits from 12.
     """
     largest = max(peaks, default=0)
     if declared and largest <= max(declared):

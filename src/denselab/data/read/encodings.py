@@ -27,7 +27,13 @@ GREY_TOLERANCE = 8  # JPEG chroma noise of a grey picture saved as RGB
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the pixels of a label file become ids; see the table above. colours: ((R, G, B), id) pairs."""
+    """How the pixels of a label file become ids; see the table above.
+
+    kind: a row of the table
+    threshold: of kind two-valued
+    divisor, minimum: of kind divided
+    colours: ((R, G, B), id) pairs, of kind colour
+    """
 
     kind: Kind = "index"
     threshold: int = 128

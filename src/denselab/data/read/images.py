@@ -26,11 +26,11 @@ LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label'
 def read_image(path: str | Path, white: int | None = None) -> Image:
     """A picture as (H, W, 3) uint8 RGB.
 
+    white: the number that becomes 255 above 8 bits, decided for the whole data set (white.py); None: by this picture
+
     EXIF orientation and the tags of a TIFF are applied, grey becomes RGB, alpha is dropped, palettes are looked up.
-    white: the number that becomes 255 in a picture of more than 8 bits, decided for the whole data set (white.py);
-        None: by the picture alone.
-    Raises DataError naming the file: missing, empty, truncated, not a picture, several pages, a header that claims
-    more than MAX_PIXELS.
+    Raises DataError naming the file: missing, empty, truncated, not a picture, several pages, a header that claims more
+    than MAX_PIXELS.
     """
     path = Path(path)
     eight = scale_to_8_bits(picture_pixels(path), path, white)

@@ -32,7 +32,11 @@ MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, 
 class Inferred:
     """The encoding and table of label files.
 
-    description: the encoding in words. notes: what was inferred, for the user. contents: of the files that were read.
+    encoding: how pixels become ids
+    table: the label table
+    description: the encoding in words
+    notes: what was inferred, for the user
+    contents: of the files that were read
     """
 
     encoding: Encoding
@@ -45,11 +49,13 @@ class Inferred:
 def infer_encoding(
     paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
 ) -> Inferred:
-    """The encoding and table of label files. Raises DataError where none is readable, or where two ways are possible.
+    """The encoding and table of label files.
 
-    names: of ids, from a names file or data.yaml.
-    kind: the encoding, where the user gives it.
-    limit: how many files to read.
+    names: of ids, from a names file or data.yaml
+    kind: the encoding, where the user gives it
+    limit: how many files to read
+
+    Raises DataError where none is readable, or where two ways are possible.
     """
     contents = scan(paths, limit)
     usable = [c for c in contents if not c.error]

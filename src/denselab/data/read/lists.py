@@ -108,11 +108,13 @@ def apply_lists(
 ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Items with their splits, and notes.
 
-    named: {split: names}; a name may have folders and suffix, or be a bare stem. ALL for the rest.
-    where: the file to name. line: what to write under `splits` in data.yaml for the same split, "" where nothing does.
+    items: of the data set
+    named: {split: names}; a name may have folders and suffix, or be a bare stem; ALL means the rest
+    where: the file to name in messages
+    line: what to write under `splits` in data.yaml for the same split; "" if nothing does
 
-    Where a list says who trains, pictures in no list are left out; where none does, they stay open, to be trained on.
-    Raises DataError where a name stands in two lists or no name is known.
+    If a list says which pictures train, pictures in no list are left out; otherwise they stay open, to be trained on.
+    Raises DataError if a name is in two lists or no name is known.
     """
     items = tuple(items)
     split_of, missing = _listed(items, {split: n for split, n in named.items() if not isinstance(n, str)}, where)

@@ -13,7 +13,11 @@ Stem = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pairing:
-    """pairs: (picture, label) positions. rule: "" for equal stems, else how they were made equal."""
+    """Which pictures and labels belong together.
+
+    pairs: (picture, label) positions
+    rule: "" for equal stems, else how they were made equal
+    """
 
     pairs: tuple[tuple[int, int], ...]
     rule: str = ""

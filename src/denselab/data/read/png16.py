@@ -93,7 +93,11 @@ def _compiled_unfilter() -> Callable[..., Any]:
 
 
 def _unfilter(rows: Any, bytes_per_pixel: int) -> None:
-    """Undo the filters of section 9 in place; rows: (H, 1 + N) uint8, each headed by the number of its filter."""
+    """Undo the filters of section 9 in place.
+
+    rows: (H, 1 + N) uint8, each headed by the number of its filter
+    bytes_per_pixel: of the picture
+    """
     for y in range(rows.shape[0]):
         kind = rows[y, 0]
         for x in range(1, rows.shape[1]):

@@ -17,7 +17,13 @@ HEAD = 4096  # bytes of a PNM file that surely hold its header, comments include
 
 @dataclass(frozen=True)
 class PnmHeader:
-    """kind: 2, 3 (plain grey, colour), 5, 6 (raw). highest: maxval, the number for white. start: of the pixels."""
+    """The header of a PNM file.
+
+    kind: 2, 3 (plain grey, colour), 5, 6 (raw)
+    width, height: pixels
+    highest: maxval, the number for white
+    start: of the pixels, in bytes
+    """
 
     kind: int
     width: int

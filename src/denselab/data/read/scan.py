@@ -21,10 +21,14 @@ BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8}  # per number, by mode; numbers with N
 class Contents:
     """What a label file holds.
 
-    mode: of the file, see picture_mode. bits: 1, 8, 16 or 32 per number.
-    coloured: stored in three channels. grey: these three are equal.
-    counts: {number, or colour code where `coloured`: pixels}. missing: pixels that the file declares to have no data.
-    error: why the file could not be read, or "".
+    path: of the file
+    mode: of the file, see picture_mode
+    coloured: stored in three channels
+    grey: these three are equal
+    bits: 1, 8, 16 or 32 per number
+    counts: {number, or colour code if `coloured`: pixels}
+    missing: pixels that the file declares to have no data
+    error: why the file could not be read, or ""
     """
 
     path: Path

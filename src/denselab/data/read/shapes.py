@@ -36,10 +36,17 @@ ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """One drawn object. id: of the label table. points: (N, 2) x, y in pixels.
+    """One drawn object.
 
-    data by kind: mask: base64 PNG at points[0]; coco: its segmentation; rows: CVAT's run lengths in the box points[0],
-    points[1]; alpha: path of a PNG whose alpha is the mask.
+    id: of the label table
+    kind: of shape
+    points: (N, 2) x, y in pixels
+    data: depends on the kind, None for the others:
+
+    - mask: base64 PNG, placed at points[0]
+    - coco: its segmentation
+    - rows: CVAT's run lengths in the box points[0], points[1]
+    - alpha: path of a PNG whose alpha is the mask
     """
 
     id: int
@@ -117,7 +124,11 @@ class ShapeLabels:
 
 @dataclass(frozen=True)
 class ObjectMasks:
-    """One two-valued mask file per object; their union is id 1. path: the folder of the masks."""
+    """One two-valued mask file per object; their union is id 1.
+
+    path: the folder of the masks
+    masks: the files
+    """
 
     path: Path
     masks: tuple[Path, ...]
@@ -146,7 +157,12 @@ class ObjectMasks:
 
 @dataclass(frozen=True)
 class PanopticLabels:
-    """A picture whose colour R + 256 G + 65536 B numbers segments; segments: ((number, id), ...). 0 is unlabelled."""
+    """A picture whose colour R + 256 G + 65536 B numbers segments.
+
+    path: of the picture
+    segments: ((number, id), ...)
+    unlabelled: id of number 0
+    """
 
     path: Path
     segments: tuple[tuple[int, int], ...]

@@ -1,4 +1,4 @@
-"""One file that gives all splits: a csv with a column for them, a json of them, or folds (nnU-Net's splits_final.json)."""
+"""One file that gives all splits: a csv with a column for them, a json, or folds (nnU-Net's splits_final.json)."""
 
 import json
 from collections.abc import Mapping, Sequence

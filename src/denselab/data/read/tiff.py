@@ -34,12 +34,16 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 class TiffTags:
     """What the tags of a TIFF say of its pixels.
 
-    size: (H, W), upright. channels: per pixel, alpha included. bits: per channel. real: whether they are floats.
-    photometric: TIFF's PhotometricInterpretation. orientation: 1 (upright) to 8.
-    associated_alpha: whether the last channel is an alpha that the colours were multiplied by.
-    colours: (N, 3) uint8, the colour map of a palette picture, else None.
-    nodata: the number of pixels without data, None where no tag says one.
-    max_sample: the largest sample that a tag declares, 0 where none does.
+    size: (H, W), upright
+    channels: per pixel, alpha included
+    bits: per channel
+    real: whether the numbers are floats
+    photometric: TIFF's PhotometricInterpretation
+    orientation: 1 (upright) to 8
+    associated_alpha: whether the last channel is an alpha that the colours were multiplied by
+    colours: (N, 3) uint8, the colour map of a palette picture, else None
+    nodata: the number of pixels without data; None if no tag says one
+    max_sample: the largest sample that a tag declares; 0 if none does
     """
 
     size: tuple[int, int]
@@ -60,7 +64,7 @@ def read_tags(path: Path) -> TiffTags:
 
 
 def tiff_mode(tags: TiffTags) -> str:
-    """Pillow's name of the mode: "1", "L", "P", "RGB", "CMYK", "LAB", "YCbCr"; "I;16" for over 8 bits, "F" for floats."""
+    """Pillow's name of the mode: "1", "L", "P", "RGB", "CMYK", "LAB", "YCbCr"; "I;16" above 8 bits, "F" for floats."""
     if tags.real or tags.bits > 8:
         return "F" if tags.real else "I;16"
     named = {PALETTE: "P", CMYK: "CMYK", YCBCR: "YCbCr", CIELAB: "LAB", ICCLAB: "LAB"}

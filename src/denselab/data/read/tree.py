@@ -145,5 +145,8 @@ def first_few(names: Iterable[object], limit: int = 3) -> str:
 
 
 def number_of(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: "1 picture", "2,048 pictures". plural: where it is not the noun with an s."""
+    """A number with its noun: "1 picture", "2,048 pictures".
+
+    plural: where it is not the noun with an s
+    """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
