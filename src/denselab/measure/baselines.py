@@ -110,7 +110,8 @@ def baselines(dataset: Dataset, items: Sequence[Item], counts: Counts, seen: Cel
 def table_of(cells: NDArray[np.int64]) -> NDArray[np.intp]:
     """(cells,) the class of each cell, from pixels (cells, K).
 
-    Of three weightings of rare classes the one with the highest mIoU is taken. A cell without a pixel gets the most frequent class.
+    Of three weightings of rare classes the one with the highest mIoU is taken.
+    A cell without a pixel gets the most frequent class.
     """
     totals = cells.sum(axis=0)
     best: tuple[float, NDArray[np.intp]] | None = None

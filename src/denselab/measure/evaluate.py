@@ -52,6 +52,12 @@ class Measured:
         return f"Measured(mIoU {self.miou:.4f}, {len(self.items)} pictures, {len(self.evaluation.classes)} classes)"
 
     @property
+    def chosen(self) -> Selection:
+        """`selection`, of what `evaluate` measured."""
+        assert self.selection is not None, "`evaluate` chooses the pictures"
+        return self.selection
+
+    @property
     def miou(self) -> float:
         """Mean IoU over the classes that occur in truth or prediction, in [0, 1]."""
         return self.evaluation.miou
