@@ -97,7 +97,7 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
 def open_for_training(settings: Settings, resumed: Path | None = None) -> Dataset:
     """Open the data set and run the fast part of `denselab check`.
 
-    resumed: the run that goes on; its own split then holds.
+    resumed: the run to continue; its own split then holds.
     Raises DataError with the first fault that would spoil a run.
     """
     data = settings.data or ""

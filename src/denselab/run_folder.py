@@ -11,7 +11,7 @@
       log.txt              messages to the user             summary.json   how it ended
       report.html          evaluation.json   samples/       the report, its scores, its pictures
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
-      eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/
+      eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores.

@@ -83,7 +83,7 @@ def test_results_go_into_the_run_or_beside(run: Path) -> None:
     assert default_folder(str(run), own) == run / "eval-val"
     assert default_folder(str(run), own, output_stride=8, crf=True, crf_fast=True) == run / "eval-val-os8-crf-fast"
     assert default_folder(str(run), own, window=(64, 96), tta=True) == run / "eval-val-64x96-tta"
-    assert default_folder(str(run), own, crf=True, crf_preset="deeplab_v1") == run / "eval-val-crf-deeplab_v1"
+    assert default_folder(str(run), own, crf="deeplab_v1") == run / "eval-val-crf-deeplab_v1"
     assert default_folder(str(run), other) == run / "eval-street_set-all"
     assert default_folder(str(run / "model"), own) == Path("denselab-eval/model-data-val")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,14 +24,15 @@ from denselab.cli.options import (
 )
 from denselab.console import remark, stdout
 
+if TYPE_CHECKING:
+    from denselab.measure.evaluate import Measured
+
 Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
 Seed = Annotated[int | None, seed_option("the run's own split")]
 ValFraction = Annotated[
     float | None,
     typer.Option(
-        metavar="SHARE",
-        help="Share of val, 0 to 1, to draw a split where the data have none.",
-        show_default="the run's own split",
+        metavar="SHARE", help="Share of val, 0 to 1, where the data have no split.", show_default="the run's own split"
     ),
 ]
 
@@ -55,8 +57,7 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
-    from denselab.evaluation.tables import console_table  # here: `denselab --help` needs no torch
-    from denselab.measure.evaluate import evaluate as measure
+    from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
     from denselab.measure.files import default_folder
 
     extent = window_size(window)
@@ -75,22 +76,21 @@ def evaluate(
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    assert measured.selection is not None, "evaluate has chosen the pictures"
-    folder = out or default_folder(
-        model,
-        measured.selection,
-        output_stride=output_stride,
-        crf=crf,
-        crf_preset=crf_preset,
-        crf_fast=crf_fast,
-        window=extent,
-        tta=tta,
-    )
+    name = functools.partial(default_folder, window=extent, tta=tta, output_stride=output_stride)
+    folder = out or name(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast)
     document = measured.save(folder)
     if as_json:
         print(document, end="")
         return
-    stdout.print(measured.selection.told(), markup=False, soft_wrap=True)
+    _show(measured)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+
+
+def _show(measured: Measured) -> None:
+    """The pictures, the scores, and what there is to beat."""
+    from denselab.evaluation.tables import console_table
+
+    stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
     stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
     if measured.verdict:
@@ -98,4 +98,3 @@ def evaluate(
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

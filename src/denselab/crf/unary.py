@@ -30,10 +30,11 @@ def unary_from_labels(
 ) -> NDArray[np.float32]:
     """Energies (num_classes, *shape) float32 of a label map whose labels are right with probability `confidence`.
 
-    labels: integers 0..num_classes-1, any shape, or a mask of 0 and 255 for two classes
+    labels: integers 0..num_classes-1, or a mask of 0 and 255 for two classes; any shape
     num_classes: number of classes
     confidence: between 0 and 1, both excluded
     unsure: the label that means "any class", such as 255; energies are uniform there
+
     Raises ShapeError for labels that are not integers, ConfigError for a confidence or a label outside its range.
     """
     values = np.asarray(labels)

@@ -36,9 +36,8 @@ class Recorded:
     def splits_in(self, dataset: Dataset) -> dict[str, str]:
         """The run's splits of the pictures of a data set, by their names in it; {} where these are other data.
 
-        The run's data are known by their place, also from a folder inside or around it; where they were moved, by the
-        names
-        and the labels of all training pictures. Names alone do not tell: every camera has its 0001.
+        The run's data are known by their place, also from a folder inside or around it. Moved data are known by the
+        names and the labels of all training pictures. Names alone do not tell: every camera has its 0001.
         """
         if self.root is not None:
             home, here = self.root.resolve(), dataset.root.resolve()

@@ -1,5 +1,4 @@
-"""What a model has to beat: one class everywhere, and a table from the grey value or the colour of a pixel to a
-class."""
+"""What a model has to beat: one class everywhere, and tables from grey value or colour to a class."""
 
 import math
 from collections.abc import Sequence
@@ -85,9 +84,8 @@ def baselines(dataset: Dataset, items: Sequence[Item], counts: Counts, seen: Cel
     """The baselines on `items`.
 
     counts: of a model there; their rows tell the true pixels.
-    seen: the cells of these pictures. The tables are made from training pictures where the data set has other ones,
-        else
-        from these pictures themselves, which is the most that such a table can reach.
+    seen: the cells of these pictures. The tables are made from other pictures that train, else from these pictures
+        themselves, which is the most that such a table can reach.
     """
     truth = counts.sum(axis=1)
     if not truth.sum() or not seen.grey.sum():
@@ -110,9 +108,9 @@ def baselines(dataset: Dataset, items: Sequence[Item], counts: Counts, seen: Cel
 
 
 def table_of(cells: NDArray[np.int64]) -> NDArray[np.intp]:
-    """(cells,) the class of each cell, from pixels (cells, K): of three weightings of rare classes the one with most
-    mIoU.
+    """(cells,) the class of each cell, from pixels (cells, K).
 
+    Of three weightings of rare classes the one with the highest mIoU is taken.
     A cell without a pixel gets the most frequent class.
     """
     totals = cells.sum(axis=0)

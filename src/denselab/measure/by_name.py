@@ -45,9 +45,8 @@ class Renumbered:
 def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: bool = False) -> Dataset:
     """The data set with the classes of a model.
 
-    The data may lack classes. A class goes by its name, whatever its id; one that has no name of its own ("class 3")
-    goes by
-    its id.
+    The data may lack classes. A class goes by its name, whatever its id; one without a name of its own ("class 3") goes
+    by its id.
     others: take data that have classes which the model lacks; a picture that shows one is refused when it is read.
     Raises DataError with both tables where a class is none of the model's.
     """
@@ -78,9 +77,8 @@ def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> d
     if strangers and not others:
         told = ", ".join(f"{e.id} {e.name!r}" for e in strangers[:6])
         raise DataError(
-            f"{source}: label {told} does not fit the model, by its name or its id; the "
-            f"data have {_listed(data)}, the model "
-            f"{_listed(model)}; measure on data with the labels of the training, or name the classes alike"
+            f"{source}: label {told} does not fit the model, by its name or its id; the data have {_listed(data)}, "
+            f"the model {_listed(model)}; measure on data with the labels of the training, or name the classes alike"
         )
     if moved:
         told = ", ".join(f"{e.name} {e.id} -> {found[e.id]}" for e in moved[:6])

@@ -52,6 +52,12 @@ class Measured:
         return f"Measured(mIoU {self.miou:.4f}, {len(self.items)} pictures, {len(self.evaluation.classes)} classes)"
 
     @property
+    def chosen(self) -> Selection:
+        """`selection`, of what `evaluate` measured."""
+        assert self.selection is not None, "`evaluate` chooses the pictures"
+        return self.selection
+
+    @property
     def miou(self) -> float:
         """Mean IoU over the classes that occur in truth or prediction, in [0, 1]."""
         return self.evaluation.miou
@@ -79,8 +85,7 @@ class Measured:
         return self.baselines.verdict(self.miou) if self.baselines.entries else ""
 
     def baseline_facts(self) -> dict[str, Any]:
-        """What evaluation.json says of the baselines: "baselines" and "no_better_than", null for a model that beats
-        them."""
+        """The keys "baselines" and "no_better_than" of evaluation.json; the latter is null if the model beats them."""
         entries = [
             {"name": e.name, "miou": round(e.miou, 4), "pixel_accuracy": round(e.pixel_accuracy, 4)}
             for e in self.baselines.entries
@@ -132,9 +137,8 @@ def evaluate(
     window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
     output_stride, device: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
-    seed, val_fraction: draw a split where the data have none. Default: the run's own split on the data that the model
-        was
-        trained on; other data without a split are measured whole.
+    seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
+        trained on; other data without a split is measured whole.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
@@ -162,7 +166,11 @@ def _named(home: str | Path | None) -> str:
 def measure(
     plan: Plan, dataset: Dataset, items: Sequence[Item], *, what: str = "evaluate", quiet: bool = False
 ) -> Measured:
-    """Run a plan over items and count. items: sorted by name. what: said beside the progress."""
+    """Run a plan over items and count.
+
+    items: sorted by name.
+    what: text shown beside the progress.
+    """
     kept, plain, cells = KeptLabels(), KeptLabels(), CellCounts(dataset.label_space.num_classes)
     with progress(what, len(items), "pictures", quiet) as bar:
         evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain, cells), dataset.label_space)

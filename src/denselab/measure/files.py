@@ -46,8 +46,7 @@ def default_folder(
     chosen: Selection,
     *,
     output_stride: int | None = None,
-    crf: bool = False,
-    crf_preset: str | None = None,
+    crf: bool | str | None = False,
     crf_fast: bool = False,
     window: tuple[int, int] | None = None,
     tta: bool = False,
@@ -58,7 +57,7 @@ def default_folder(
     holds an evaluation of another model or of other data; one of the same is replaced.
     """
     kind = chosen.split if output_stride is None else f"{chosen.split}-os{output_stride}"
-    kind += "-crf" * crf + (f"-{crf_preset}" if crf_preset else "") + "-fast" * crf_fast
+    kind += "-crf" * bool(crf) + (f"-{crf}" if isinstance(crf, str) else "") + "-fast" * crf_fast
     kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta
     source, run = Path(chosen.source), Path(model)
     place = source.parent if source.name == "data.yaml" else source

@@ -26,11 +26,11 @@ def predict_items(
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
     """Yield (name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
-    kept: where the predictions go.
-    plain: where to keep what the network says before the plan's CRF; the network runs once for both.
-    cells: where the pictures are counted for the baselines.
-    Raises DataError naming the file for a picture or a label that cannot be read: a score over the rest would not be
-    the score that was asked for.
+    kept: where to keep the predictions.
+    plain: where to keep the network's labels before the plan's CRF; the network runs once for both.
+    cells: where to count the pictures for the baselines.
+    Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
+    that was asked for.
     """
     for _, reading in read_ahead(items, dataset.read, threads=1):
         sample = reading.result()

@@ -25,11 +25,9 @@ from denselab.types import Image
 
 logger = logging.getLogger(__name__)
 
-UNSURE = 255  # the id that label maps without a table use for "nobody knows"
-MOST_ID, MOST_IDS = (
-    182,
-    64,
-)  # COCO stuff has the highest ids in use, 182; a picture of any data set shows far fewer at once
+UNSURE = 255  # the id for "unknown" in label maps without a table
+# COCO stuff has the highest ids in use, 182; one picture of any data set shows far fewer than 64 classes
+MOST_ID, MOST_IDS = 182, 64
 KINDS = (".npz", ".npy", "", ".png")  # "": a folder of PNGs
 
 
@@ -132,16 +130,14 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
 
 
 def _ask_about_grey(of_each: Mapping[Path, Sequence[int]]) -> None:
-    """Raise DataError for a map whose values look like 8-bit probabilities: they and ids are not told apart by
-    themselves."""
+    """Raise DataError for a map whose values may be 8-bit probabilities: by themselves they look like ids."""
     for path, ids in of_each.items():
         values = [i for i in ids if i != UNSURE]
         if values and max(ids) <= 255 and (max(values) > MOST_ID or len(values) > MOST_IDS):
             raise DataError(
                 f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of 8-bit "
-                "probabilities? For ids, give their table (labels). For probabilities, put "
-                "the picture alone into a folder "
-                "and give the folder: white is then class 1, black class 0"
+                "probabilities? For ids, give their table (labels). For probabilities, put the picture alone into a "
+                "folder and give the folder: white is then class 1, black class 0"
             )
 
 

@@ -30,8 +30,10 @@ DAMAGE = (  # what numpy, zipfile and their readers raise for files of another k
 class Scores:
     """What a file holds.
 
-    ids, names: of the classes, where the file tells them. eight_bit: values come from bytes, so their sum is rounded.
-    files: of a stack, the name of each class's picture.
+    values: (K, H, W) float32, or (H, W) integers, which are label ids.
+    ids, names: of the classes, if the file gives them.
+    eight_bit: values come from bytes, so their sum is rounded.
+    files: for a stack, the file name of each class.
     one_channel: the file holds p of one class alone; values are 1 - p and p.
     """
 
@@ -180,9 +182,8 @@ def _from_array(
     eight_bit = array.dtype == np.uint8
     if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit):
         raise DataError(
-            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, "
-            f"height, width), bytes with 255 = 1, "
-            "one channel of a sigmoid, or a label map (height, width) of integers"
+            f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with "
+            "255 = 1, one channel of a sigmoid, or a label map (height, width) of integers"
         )
     values = array if _axes_of(array.shape, size, axes, path) == "chw" else np.moveaxis(array, -1, 0)
     return Scores(path, values.astype(np.float32) * BYTE_STEP if eight_bit else values, ids, names, eight_bit)

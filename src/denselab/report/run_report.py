@@ -47,10 +47,8 @@ def write_report(
     say: takes the lines on the baselines.
 
     The network runs over the split once for each of the two best checkpoints, or once if they are the same. The same
-    run
-    gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty
-    split,
-    ResourceError where the run folder cannot be written.
+    run gives the same files. Returns the report's path. Raises CheckpointError without a model, DataError for an empty
+    split, ResourceError where the run folder cannot be written.
     """
     items = sorted(dataset.of_split(split), key=lambda item: item.name)  # the order that Evaluation has
     if not items:

@@ -15,7 +15,7 @@ from denselab.data.read.images import picture_size
 from denselab.models.base import SegmentationModel
 from denselab.training.step import Criterion
 
-SIZES_READ = 64  # picture headers that are read to know the median size
+SIZES_READ = 64  # picture headers read to find the median size
 
 TRIAL_BATCH = 4  # pictures of a timed step
 TRIAL_SECONDS = 10.0  # after this time no further trial step is made

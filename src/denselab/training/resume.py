@@ -87,16 +87,14 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
     known = recorded.splits_in(dataset) or recorded.splits_by_name(dataset)
     if not known:
         raise ConfigError(
-            f"`resume`: {dataset.root} holds none of the {len(recorded.splits)} pictures "
-            f"of {recorded.path}; give the data "
-            "of the run"
+            f"`resume`: {dataset.root} holds none of the {len(recorded.splits)} pictures of {recorded.path}; "
+            "give the data of the run"
         )
     added = len(dataset.items) - len(known)
     if added:
         logger.info(
-            f"{number_of(added, 'picture')} added since the run began: neither trained "
-            f"on nor measured, its split stays; "
-            "to train on all, start a new run with `init` from this one"
+            f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split "
+            "stays; to train on all, start a new run with `init` from this one"
         )
     return divided(dataset, known)
 
@@ -130,7 +128,6 @@ def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:
     if other:
         told = ", ".join(f"{name} {recorded.class_pixels[name]} -> {now[name]} pixels" for name in other[:4])
         raise ConfigError(
-            f"`resume`: the labels of the training pictures in {dataset.root} have "
-            f"changed since the run began ({told}); "
-            "restore them, or start a new run with another `out`"
+            f"`resume`: the labels of the training pictures in {dataset.root} have changed since the run began "
+            f"({told}); restore them, or start a new run with another `out`"
         )
