@@ -28,6 +28,7 @@ from denselab.data.draw.synthetic import write_synthetic
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = 16  # numbers kept of a large array
+PLACES = ("data", "model")  # of an evaluation: absolute paths
 PRESETS = ("deeplab_v1", "deeplab_v2", "deconvnet", "pydensecrf")
 SMALL = {"pretrained": "no", "imgsz": (32, 48), "batch": 4, "device": "cpu", "workers": 0, "seed": 3}
 
@@ -192,7 +193,7 @@ def evaluated(model: Path, data: Path, folder: Path, *options: str) -> dict[str,
     with contextlib.redirect_stdout(printed):
         app(arguments, standalone_mode=False)
     document: dict[str, Any] = json.loads(printed.getvalue())
-    return document
+    return {key: value for key, value in document.items() if key not in PLACES}
 
 
 def resumed(work: Work) -> Values:
