@@ -128,3 +128,12 @@ def test_links_and_hidden_files(tmp_path: Path) -> None:
     (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
     assert stems([str(tmp_path)], tmp_path / "out") == ["a", "dangling", "link"]
     assert stems([str(tmp_path / "._a.jpg")], tmp_path / "out") == ["._a"]
+
+
+def test_a_pattern_below_a_folder_with_brackets_finds_its_files(tmp_path: Path) -> None:
+    """`predict RUN 'set[2024]/*.png'` matched nothing: the brackets of a folder that exists are part of its name."""
+    folder = tmp_path / "set[2024]"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"x")
+    sources, skipped = find_sources([f"{folder}/*.png"])
+    assert ([str(source.stem) for source in sources], skipped) == (["a"], [])

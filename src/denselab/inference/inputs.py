@@ -93,11 +93,14 @@ def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
 
 
 def _matches(pattern: str, out: Path | None) -> list[Source]:
-    """Files of a glob; stems are relative to the part of the pattern before the first wildcard."""
+    """Files of a glob; stems are relative to its leading folders that exist, which are names even with brackets in them."""
     parts = Path(pattern).parts
-    plain = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    base = Path(*parts[:plain])
-    found = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
+    leading = 0
+    while leading < len(parts) - 1 and Path(*parts[: leading + 1]).is_dir():
+        leading += 1
+    base = Path(*parts[:leading])
+    below = str(Path(glob.escape(str(base)), *parts[leading:]))
+    found = [Path(p) for p in sorted(glob.glob(below, recursive=True))]
     files = [p for p in found if p.is_file()] + [p for f in found if f.is_dir() for p in _pictures_below(f, out)]
     return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
 
