@@ -93,7 +93,7 @@ def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
 
 
 def _matches(pattern: str, out: Path | None) -> list[Source]:
-    """Files of a glob; stems are relative to its leading folders that exist, which are names even with brackets in them."""
+    """Files of a glob; stems are relative to its leading folders that exist: brackets in their names are no pattern."""
     parts = Path(pattern).parts
     leading = 0
     while leading < len(parts) - 1 and Path(*parts[: leading + 1]).is_dir():
