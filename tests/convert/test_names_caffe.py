@@ -238,7 +238,7 @@ def skeleton(model: str, classes: int, encoder: str | None = None) -> Segmentati
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_names_and_shapes_of_the_sheets_fit(name: str) -> None:
+def test_names_and_shapes_of_the_releases_fit(name: str) -> None:
     """Every layer of the file finds its place, every learnt tensor of the network is given, and classes are counted."""
     model, encoder, shapes = FULL[name]
     reading = map_caffe(hollow(shapes), skeleton(model, 2, encoder))
@@ -267,7 +267,7 @@ def test_bvlc_googlenet_fills_the_whole_encoder() -> None:
     assert {m.target for m in reading.mapped} == {n for n in own if n.startswith("encoder.")}
 
 
-def test_learnable_numbers_of_fcn8s_are_the_sheet_s() -> None:
+def test_learnable_numbers_of_fcn8s_are_the_release_s() -> None:
     shapes = FULL["fcn8s-heavy-pascal"][2]
     total = sum(int(np.prod(s)) for arrays in shapes.values() for s in arrays)
     assert total == 134_489_759, "fcn8s-heavy-pascal with its dense kernels"

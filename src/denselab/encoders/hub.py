@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -33,21 +34,25 @@ def is_offline() -> bool:
 
 
 def unreachable(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
-    """Why `url` does not answer within `seconds`, or None if it does.
+    """Why the hub's `url` does not answer within `seconds`, or None if it does."""
+    return no_answer(lambda: get_hf_file_metadata(url, timeout=seconds), seconds)
 
-    Runs in its own thread, because a name server that does not answer blocks longer than any timeout of the HTTP
-    client.
+
+def no_answer(ask: Callable[[], object], seconds: float) -> str | None:
+    """Why `ask` fails or does not return within `seconds`, or None if it returns.
+
+    Runs in its own thread, because a name server that does not answer blocks longer than any timeout of an HTTP client.
     """
     outcome: list[str | None] = [f"no answer within {seconds:.0f} s"]
 
-    def ask() -> None:
+    def attempt() -> None:
         try:
-            get_hf_file_metadata(url, timeout=seconds)
+            ask()
             outcome.append(None)
-        except Exception as error:
+        except Exception as error:  # each client has errors of its own
             outcome.append(_first_line(error))
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(seconds)
     return outcome[-1]

@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import logging
 import re
-import threading
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlparse
@@ -19,6 +18,7 @@ from torchvision.models import segmentation as published
 
 from denselab.build import find_entry
 from denselab.data.layouts.tables import voc_label_space
+from denselab.encoders.hub import no_answer
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
@@ -80,7 +80,7 @@ def cached_file(url: str) -> Path:
     if expected is None:
         raise CheckpointError(f"{url}: no digits of a sha256 in its name; such a file is not loaded unchecked")
     if not path.is_file():
-        if (reason := _unreachable(url)) is not None:
+        if (reason := no_answer(lambda: _ask(url), ANSWER_SECONDS)) is not None:
             raise CheckpointError(
                 f"the weights {path.name} are not in {folder}, and cannot be fetched from {url}: {reason}. "
                 "Fetch them on a machine with a network, and put the file there"
@@ -98,19 +98,8 @@ def cached_file(url: str) -> Path:
     return path
 
 
-def _unreachable(url: str) -> str | None:
-    """Why `url` does not answer, or None if it does; in a thread, since a silent name server outlasts any timeout."""
-    outcome: list[str | None] = [f"no answer within {ANSWER_SECONDS:.0f} s"]
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, headers={"User-Agent": "denselab"})
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
-                outcome.append(None)
-        except (OSError, ValueError) as error:
-            outcome.append(str(error) or type(error).__name__)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    return outcome[-1]
+def _ask(url: str) -> None:
+    """Open `url` and close it again. Raises OSError or ValueError where it does not answer."""
+    request = urllib.request.Request(url, headers={"User-Agent": "denselab"})
+    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
+        pass

@@ -59,7 +59,7 @@ def predict_files(
     ResourceError where `out` cannot be written.
     """
     kinds = {"uncertainty": plan.samples > 0, "steps": steps}
-    refuse_losses(sources, out, probs, **kinds)
+    refuse_replacing(sources, out, probs, **kinds)
     write_table(out / TABLE, plan.spec.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
@@ -101,7 +101,7 @@ def _result(source: Source, prediction: Prediction, written: dict[str, Path]) ->
     return Result(source.path, written, class_shares(prediction.labels, prediction.label_space), unsure)
 
 
-def refuse_losses(
+def refuse_replacing(
     sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
 ) -> None:
     """Raise ConfigError where a result would replace an input, or a file that is not an earlier result.

@@ -14,7 +14,7 @@ from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
-from denselab.inference.collection import TABLE, Result, class_shares, refuse_losses
+from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, find_sources
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
@@ -195,7 +195,7 @@ def refine_files(
     ConfigError before any work where a result would replace an input or a file that is not an earlier result;
     ResourceError where `out` cannot be written.
     """
-    refuse_losses([task.source for task in tasks], out, how.probs, steps=how.steps)
+    refuse_replacing([task.source for task in tasks], out, how.probs, steps=how.steps)
     _refuse_probs(tasks, out, how)
     write_table(out / TABLE, space)
     results, skipped = list[Result](), list[Skipped]()
