@@ -68,7 +68,7 @@ def test_the_table_beside_label_pngs_lists_what_they_hold(tmp_path: Path, capsys
     ]  # fmt: skip
     assert LabelSpace.from_list(rows).names == odd.names
     assert file_table(odd)[:3].tolist() == [0, 1, 2]
-    told = "label ids -2 to 70000 do not fit into label PNGs (0 to 65535): the files hold 0 to 2 in their place, "
+    told = "label ids -2 to 70000 do not fit into label PNGs (0 to 65535): the files hold 0 to 2 instead, "
     assert capsys.readouterr().err.startswith(told)
 
 

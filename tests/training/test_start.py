@@ -14,7 +14,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.encoders.origin import Origin
 from denselab.encoders.weights import read_weights
-from denselab.engine.segmenter import load_segmenter
+from denselab.engine.folder import load_engine
 from denselab.report.facts import read_run
 from denselab.training.network import make_network
 from denselab.training.run import run_training
@@ -43,7 +43,7 @@ def test_every_record_says_it(tiny: dict[str, Any], weights: Path, tmp_path: Pat
     assert summary.started_from == record
     for name in ("summary.json", "env.json", "model/config.json", "model-best-loss/config.json"):
         assert json.loads((run / name).read_text())["started_from"] == record, name
-    assert load_segmenter(run, "cpu").started_from == origin
+    assert load_engine(run, "cpu").spec.started_from == origin
     assert f"training starts from file {weights} (sha256 {origin.sha256})" in (run / "log.txt").read_text()
     assert (
         f"Its training started from file {weights} (sha256 {origin.sha256})." in (run / "model/README.md").read_text()
