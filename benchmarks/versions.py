@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--old", type=Path, required=True, help="the other checkout")
     parser.add_argument("--data", type=Path, required=True, help="CamVid in SegNet's layout")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="only the commands whose name holds this")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
@@ -43,6 +44,8 @@ def main() -> None:
             "| command | old s | new s | new / old | old CPU s | new CPU s | new / old |\n|---|---|---|---|---|---|---|"
         )
         for name, command in commands(run, data, work).items():
+            if options.only not in name:
+                continue
             print(row(name, command, options.old, options.rounds), flush=True)
 
 
