@@ -5,11 +5,14 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from denselab.console import Progress, progress
+from denselab.crf.dense_crf import Marginals
+from denselab.crf.parameters import Parameters
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.crf_steps import write_steps
@@ -90,10 +93,14 @@ def _predict(
     """The prediction of one file; probabilities that will be saved are computed at once."""
     step: CRFStep | None = None
     if steps and (parameters := plan.crf):
-        space, folder = plan.spec.label_space, steps
-        step = lambda picture, probs: write_steps(folder, picture, probs, parameters, space)  # noqa: E731
+        step = partial(_drawn_step, steps, parameters, plan.spec.label_space)
     name, note = source.path.stem, lambda text: bar.advance(0, text)
     return run(plan, image, name, keep_probs=keep_probs, crf_step=step, note=note)
+
+
+def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
+    """The CRF step that also draws its iterations into `folder`."""
+    return write_steps(folder, image, probs, parameters, space)
 
 
 def _result(source: Source, prediction: Prediction, written: dict[str, Path]) -> Result:

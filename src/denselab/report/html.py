@@ -36,7 +36,8 @@ def page(title: str, body: Iterable[Html]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{join(body)}\n</main>\n</body>\n</html>\n"
+        f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<body>\n<main>\n{join(body)}\n</main>\n</body>\n</html>\n"
     )
 
 
