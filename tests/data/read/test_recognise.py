@@ -44,7 +44,7 @@ def test_the_one_data_set_in_a_sub_folder_is_taken(tmp_path, save, photo):
     two_pictures(save, photo, "download/data")
     data = open_dataset(tmp_path)
     assert [item.name for item in data.items] == ["images/a", "images/b"]
-    assert "the data set is in download/data" in data.notes
+    assert "the data set is in download/data; a data.yaml for it goes there" in data.notes
 
 
 def test_several_data_sets_are_listed(tmp_path, save, photo):

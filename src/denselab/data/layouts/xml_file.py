@@ -15,10 +15,10 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import pictures_by_name
+from denselab.data.layouts.json_file import hex_colour, pictures_by_name
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
-from denselab.data.read.polygons import rectangle_points, turned
+from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
 from denselab.errors import DataError
@@ -115,11 +115,8 @@ def _cvat_shape(shape: Element, label_id: int) -> Shape:
         corners = rectangle_points(number("xtl"), number("ytl"), number("xbr"), number("ybr"))
         return Shape(label_id, "rectangle", turned(corners, rotation) if rotation else corners[[0, 2]])
     if shape.tag == "ellipse":
-        turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # every 5 degrees: within 0.1 % of the radius
-        points = np.stack(
-            [number("cx") + number("rx") * np.cos(turn), number("cy") + number("ry") * np.sin(turn)], axis=1
-        )
-        return Shape(label_id, "polygon", turned(points, rotation) if rotation else points)
+        points = ellipse_points(number("cx"), number("cy"), number("rx"), number("ry"), rotation)
+        return Shape(label_id, "polygon", points)
     if rotation:
         raise ValueError(f"rotation {rotation:g} of a mask")
     box = np.array([[number("left"), number("top")], [number("width"), number("height")]])
@@ -202,11 +199,9 @@ def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
     """(name, colour) of the labels that CVAT's task defines, drawn or not, but those whose shapes have no area."""
     labels = []
     for label in root.iterfind("meta//labels/label"):
-        name, colour = (label.findtext("name") or "").strip(), (label.findtext("color") or "").lstrip("#")
+        name = (label.findtext("name") or "").strip()
         if name and (label.findtext("type") or "any") in ("any", *META_TYPES) and not label.findtext("parent"):
-            is_hex = len(colour) == 6 and all(c in "0123456789abcdefABCDEF" for c in colour)
-            rgb = (int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:], 16)) if is_hex else None
-            labels.append((name, rgb))
+            labels.append((name, hex_colour(label.findtext("color"))))
     return labels
 
 

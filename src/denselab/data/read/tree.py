@@ -42,11 +42,31 @@ FolderRole = Literal["image", "label", "other"]
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What data.yaml says of annotations that can be read in more than one way; None where it does not say.
+
+    class_attribute: the attribute of a region that holds its class (VIA).
+    run_order: whether run lengths go down the columns or along the rows (csv).
+    unlisted: what pictures are that the annotations do not name (csv).
+    annotator: whose annotations count where a picture has several (Label Studio).
+    """
+
+    class_attribute: str | None = None
+    run_order: Literal["columns", "rows"] | None = None
+    unlisted: Literal["background", "left out"] | None = None
+    annotator: int | None = None
+
+
+@dataclass(frozen=True)
 class Tree:
-    """A folder and all files below it (hidden ones left out), as sorted relative posix paths."""
+    """A folder and all files below it (hidden ones left out), as sorted relative posix paths.
+
+    choices: what data.yaml says of the annotations.
+    """
 
     root: Path
     files: tuple[PurePosixPath, ...]
+    choices: Choices = Choices()
 
     @cached_property
     def pictures(self) -> tuple[PurePosixPath, ...]:
@@ -78,7 +98,7 @@ class Tree:
     def below(self, folder: str) -> "Tree":
         """The tree of a sub-folder."""
         inside = tuple(f.relative_to(folder) for f in self.files if f.is_relative_to(folder))
-        return Tree(self.root / folder, inside)
+        return Tree(self.root / folder, inside, self.choices)
 
     def with_suffix(self, *suffixes: str) -> tuple[PurePosixPath, ...]:
         """Files with one of these suffixes (lower case, with dot)."""
