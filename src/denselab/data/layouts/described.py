@@ -75,7 +75,8 @@ def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]
     placed = []
     for split, folder in by_split(folders if folders is not None else ".").items():
         name = str(PurePosixPath(folder))
-        inside = [f for f in tree.pictures if name == "." or f.is_relative_to(name)]
+        files = tree.pictures if key == "images" else tree.label_files
+        inside = [f for f in files if name == "." or f.is_relative_to(name)]
         if not inside:
             kinds = ", ".join(PICTURE_SUFFIXES[:4])
             raise DataError(f"{source}: {key}: no picture ({kinds}, ...) in {tree.root / name}; correct the folder")

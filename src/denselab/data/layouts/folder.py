@@ -141,7 +141,7 @@ def place(file: PurePosixPath) -> tuple[str | None, Placed]:
 
 def _by_folder(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
     placed = [place(file) for file in tree.pictures]
-    images, labels = _grouped(placed, "image"), _grouped(placed, "label")
+    images, labels = _grouped(placed, "image"), _grouped([place(file) for file in tree.label_files], "label")
     if labels and not images:  # CamVid's train beside trainannot, or pictures in the root beside masks/
         images = _grouped(placed, None)
     return images, labels

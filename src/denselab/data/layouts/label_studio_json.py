@@ -24,7 +24,6 @@ from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload puts before the name of a file
-NAMES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 NO_POINTS = np.zeros((0, 2))
 Region = Mapping[str, Any]
 """One region: its geometry (in per cent), class names, original_width and original_height."""
@@ -121,7 +120,9 @@ def _annotator(annotation: Mapping[str, Any]) -> int | None:
 
 
 def _names(region: Region) -> list[str]:
-    return [str(name) for key in NAMES for name in region.get(key) or []]
+    """The classes of a region: what its keys brushlabels, polygonlabels, labels, and so on, list."""
+    lists = (value for key, value in region.items() if key.endswith("labels") and isinstance(value, list))
+    return [str(name) for value in lists for name in value]
 
 
 def _address(task: Mapping[str, Any]) -> str:

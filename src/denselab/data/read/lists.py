@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import LEFT_OUT, Item
+from denselab.data.item import LEFT_OUT, FileLabels, Item
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -185,6 +185,8 @@ def _keys(item: Item) -> set[str]:
     keys = {item.name, stem, bare_stem(stem)}
     parts = PurePosixPath(item.name).parts
     keys.update("/".join(parts[start:]) for start in range(len(parts)))
+    if isinstance(item.source, FileLabels):  # nnU-Net's folds name the case, as the label does: the picture has _0000
+        keys.add(item.source.path.stem)
     return keys - {""}
 
 

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
 from denselab.errors import DataError
 from denselab.paths import require_path
 
@@ -23,7 +23,7 @@ LABEL_WORDS = frozenset((
     "label", "labels", "lbl", "lbls", "lab", "mask", "masks", "msk", "annotation", "annotations", "annot", "annots",
     "anno", "annos", "ann", "gt", "gts", "groundtruth", "truth", "target", "targets", "seg", "segs", "segmentation",
     "segmentations", "segmentationclass", "semantic", "semantics", "manual", "labelmap", "labelmaps", "trainid",
-    "trainids", "labelid", "labelids",
+    "trainids", "labelid", "labelids", "cls",
 ))  # fmt: skip
 OTHER_WORDS = frozenset((
     "prediction", "predictions", "pred", "preds", "result", "results", "output", "outputs", "overlay", "overlays",
@@ -72,6 +72,11 @@ class Tree:
     def pictures(self) -> tuple[PurePosixPath, ...]:
         """Files whose suffix is that of a picture."""
         return tuple(f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES)
+
+    @cached_property
+    def label_files(self) -> tuple[PurePosixPath, ...]:
+        """Pictures, and MATLAB's files, which hold label maps only."""
+        return tuple(f for f in self.files if f.suffix.lower() in (*PICTURE_SUFFIXES, MAT_SUFFIX))
 
     @cached_property
     def folders(self) -> frozenset[str]:
