@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.yaml_text import in_yaml
+from denselab.labels import labels_line
 
 # Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ
 # by 10 to 40, those 1 s apart by 27 to 125; the closest of 45,000 pairs of different places or surfaces by 36 (steel),
@@ -32,7 +34,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     """
     faults = [*pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
-    faults += nothing_labelled(findings)
+    faults += nothing_labelled(dataset, findings)
     if complete:
         faults += [
             *class_faults(dataset, findings),
@@ -73,13 +75,14 @@ def split_faults(dataset: Dataset) -> list[Fault]:
     return faults
 
 
-def nothing_labelled(findings: Sequence[ItemFindings]) -> list[Fault]:
+def nothing_labelled(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
     """No labelled pixel in anything that was counted, even if that was a sample."""
     counted = [finding.counts for finding in findings if finding.counts is not None]
     if not counted or any(counts.any() for counts in counted):
         return []
     message = f"every pixel of {number_of(len(counted), 'label')} is ignored: nothing to learn"
-    fix = "give at least two ids the role class under `labels` in data.yaml, or label the pictures"
+    line = labels_line(dataset.label_space.entries, classes=True)
+    fix = f"label the pictures, or write in data.yaml {line}, where every id is a class"
     return [Fault("all ignored", "error", "", message, fix)]
 
 
@@ -122,7 +125,7 @@ def covered_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[F
         if entry.role != "ignore" and lost[entry.id] > COVERED_SHARE * drawn[entry.id]:
             share = lost[entry.id] / drawn[entry.id]
             message = f"{entry.name}: {share:.0%} of its pixels are covered by shapes of other classes above it"
-            fix = f"`priority: [{entry.name}]` in data.yaml puts it on top"
+            fix = f"`priority: {in_yaml([entry.name])}` in data.yaml puts it on top"
             faults.append(Fault("covered class", "warning", "", message, fix))
     return faults
 

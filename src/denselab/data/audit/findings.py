@@ -171,7 +171,7 @@ def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fau
     more = f" and {len(often) - 5} more" if len(often) > 5 else ""
     return Fault(
         "unknown id", "error", relative(dataset, item.source.path), f"{listed}{more} not in the label table",
-        "correct the file, or add the id to `labels` in data.yaml (role: ignore leaves it out)",
+        f"correct the file, or write in data.yaml {dataset.label_space.line_with([value for value, _ in often[:20]])}",
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from denselab.data.item import Found
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
 STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
@@ -33,6 +34,16 @@ def in_pixels(found: Found) -> Found:
     found = _changed(found, lambda labels: tuple(_scaled(shape, labels.size) for shape in labels.shapes))
     note = "coordinates are relative (0 to 1): multiplied by the width and height of their picture"
     return replace(found, notes=(*found.notes, note))
+
+
+def overlaps(order: str, names: Sequence[str]) -> str:
+    """The note on shapes that overlap: which lies on top, and the line that puts a class on top of all others.
+
+    names: of the classes
+    """
+    if not names:
+        return f"overlaps: {order}"
+    return f"overlaps: {order}; `priority: {in_yaml([names[-1]])}` in data.yaml puts {names[-1]} on top of all others"
 
 
 def with_priority(found: Found, names: Sequence[str], source: str) -> Found:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -60,9 +61,7 @@ def find_label_studio_json(tree: Tree) -> Found | None:
         )
     found, more = split_by_lists(tree, unique_names(items))
     notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background", *more]
-    notes.append(
-        "overlaps: in the order of the regions, the later on top; `priority: [NAME, ...]` in data.yaml changes that"
-    )
+    notes.append(overlaps("in the order of the regions, the later on top", names))
     bare = sum(regions is None for _, _, regions in tasks)
     if bare:
         notes.append(f"{number_of(bare, 'task')} without an annotation, left out")

@@ -137,7 +137,7 @@ def find_mapillary(tree: Tree) -> Found | None:
             others = [c.name for c in configs if c != config]
             notes = [f"labels of {version or 'this release'}, table from {config.name}"]
             notes += [
-                f"{other} is another table of the same pictures; `masks` and `labels` in data.yaml take it"
+                f"{other} is another table of the same pictures; with {config.name} out of the folder it is read"
                 for other in others
             ]
             table = _mapillary_table(tree, config)

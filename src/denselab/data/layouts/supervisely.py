@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.item import Found, Item, NamedLabel
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import hex_colour, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -26,10 +27,6 @@ from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
 from denselab.errors import DataError
 
 NOTHING = np.zeros((0, 2))
-OVERLAPS = (
-    "overlaps: in the order of the objects, the later covers the earlier; "
-    "`priority: [NAME, ...]` in data.yaml changes that"
-)
 
 
 def find_supervisely(tree: Tree) -> Found | None:
@@ -64,7 +61,8 @@ def find_supervisely(tree: Tree) -> Found | None:
             f"{tree.root}: Supervisely's annotations without pictures ({first_few(missing)}); "
             "export the project with its images"
         )
-    notes = ["labels from Supervisely's json; pixels without an object are background", OVERLAPS]
+    notes = ["labels from Supervisely's json; pixels without an object are background"]
+    notes.append(overlaps("in the order of the objects, the later covers the earlier", list(ids)))
     if left_out:
         notes.append(f"{number_of(left_out, 'object')} without an area (cuboids, graphs), left out")
     if missing:

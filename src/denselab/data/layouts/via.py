@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.images import picture_size
@@ -59,7 +60,11 @@ def find_via(tree: Tree) -> Found | None:
             f"({first_few(missing)}); put them beside it"
         )
     found, more = split_by_lists(tree, unique_names(items))
-    notes = [f"labels from {first_few(str(f) for f, _ in files)} (VIA)", *_notes(regions, attribute, missing), *more]
+    notes = [
+        f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
+        *_notes(regions, attribute, names, missing),
+        *more,
+    ]
     taken = {item.image for item in items}
     lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
@@ -147,13 +152,12 @@ def _round(outline: Mapping[str, Any]) -> Points:
     return ellipse_points(float(outline["cx"]), float(outline["cy"]), rx, ry, turn)
 
 
-def _notes(regions: Sequence[Region], attribute: str | None, missing: Sequence[str]) -> list[str]:
+def _notes(regions: Sequence[Region], attribute: str | None, names: Sequence[str], missing: Sequence[str]) -> list[str]:
     notes = [
         f"class from the attribute {attribute!r}"
         if attribute
         else "the regions have no attribute: one class, 'object'",
-        "overlaps: in the order of the json, the later region covers the earlier; "
-        "`priority: [NAME, ...]` in data.yaml changes that",
+        overlaps("in the order of the json, the later region covers the earlier", names),
     ]
     bare = sum(_class_of(region, attribute) == NO_CLASS for region in regions) if attribute else 0
     if bare:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import hex_colour, pictures_by_name
 from denselab.data.read.label_table import table_of_names
@@ -61,7 +62,7 @@ def find_cvat(tree: Tree) -> Found | None:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {first_few(missing)}")
-    notes.append("overlaps: by z_order; `priority: [NAME, ...]` in data.yaml changes that")
+    notes.append(overlaps("by z_order", list(ids)))
     return Found(
         "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
     )
@@ -148,7 +149,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: no picture in an image folder for {first_few(map(str, files))}; put them into Images/"
         )
-    notes = ["overlaps: the larger object first, so that small ones stay on top; `priority:` in data.yaml changes that"]
+    notes = [overlaps("the larger object first, so that small ones stay on top", list(ids))]
     bare = sum(not _has_outline(o) or not (o.findtext("name") or "").strip() for o in objects)
     if bare:
         notes.append(f"{number_of(bare, 'object')} without an outline or a name, left out")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
@@ -143,7 +144,7 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
     entries = _table(classes, names).entries
     if boxes:
         entries = (*entries, LabelEntry(void, "box without outline", (224, 224, 192), "ignore"))
-    notes = _notes(len(placed) - len(texts), boxes)
+    notes = _notes([e.name for e in entries if e.role == "class"], len(placed) - len(texts), boxes)
     text = "shapes: outlines of YOLO"
     return Found("Ultralytics", unique_names(items), LabelSpace(entries), encoding_text=text, notes=notes)
 
@@ -155,11 +156,10 @@ def _table(classes: Sequence[int], names: Mapping[int, str]) -> LabelSpace:
     return table_of_names([named(0, "background" if not taken else "nothing"), *labels])
 
 
-def _notes(bare: int, boxes: int) -> tuple[str, ...]:
+def _notes(names: Sequence[str], bare: int, boxes: int) -> tuple[str, ...]:
     notes = [
         "classes count from 0 in the label files; each id here is one higher, since 0 is background",
-        "overlaps: in the order of the lines, the later covers the earlier; "
-        "`priority: [NAME, ...]` in data.yaml changes that",
+        overlaps("in the order of the lines, the later covers the earlier", names),
     ]
     if bare:
         notes.append(f"{number_of(bare, 'picture')} without a label file: all of their pixels are background")

@@ -23,7 +23,7 @@ from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
-from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
+from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
 
@@ -81,7 +81,8 @@ def infer_encoding(
         table = _ignoring_negative(table, negative)
         more = [
             *more,
-            f"ids below 0 ({first_few(negative)}) are left out (ignore); give them a name in data.yaml to keep them",
+            f"ids below 0 ({first_few(negative)}) are left out (ignore); "
+            f"{_kept(table, negative)} in data.yaml keeps them",
         ]
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
 
@@ -122,7 +123,8 @@ def _of_given_kind(kind: Kind, contents: list[Contents], names: Sequence[NamedLa
     if kind == "colour":
         return _infer_colours(contents, names)
     if kind == "two-valued":
-        return Encoding("two-valued"), two_valued_table(names), "two-valued, threshold 128", _unnamed(names)
+        table = two_valued_table(names)
+        return Encoding("two-valued"), table, "two-valued, threshold 128", _unnamed(names, table)
     if kind == "objects":
         return Encoding("objects"), object_table(), "object numbers: 0 background, others object", []
     encoding = Encoding(kind)
@@ -157,7 +159,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
     notes = [
         f"colour table inferred from the labels: {first_few((f'{e.id} {e.name}' for e in entries), 8)}; "
-        "name them by `labels: [{id: 0, name: ..., colour: [r, g, b]}, ...]` in data.yaml"
+        f"other names: {labels_line(entries, colours=True)} in data.yaml"
     ]
     encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
     return encoding, LabelSpace(entries), "RGB colours, table inferred", notes
@@ -182,15 +184,13 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         note = (
             f"two-valued masks smeared{lossy}: {between:.1%} of the pixels are neither 0 nor 255; threshold 128 decides"
         )
-        return (
-            Encoding("two-valued"),
-            two_valued_table(names),
-            "two-valued 0/255, smeared: threshold 128",
-            [note, *_unnamed(names)],
-        )
+        table = two_valued_table(names)
+        text = "two-valued 0/255, smeared: threshold 128"
+        return Encoding("two-valued"), table, text, [note, *_unnamed(names, table)]
     if set(values) <= {0, 255} and 255 in values and not _named_void(names):
         note = "255 stands beside 0 only: it is a class here, not ignore"
-        return Encoding(), two_valued_table(names), "two-valued 0/255", [note, *_unnamed(names)]
+        table = two_valued_table(names)
+        return Encoding(), table, "two-valued 0/255", [note, *_unnamed(names, table)]
     if any(c.lossy for c in contents):
         lossy_file = next(c.path for c in contents if c.lossy)
         raise DataError(
@@ -242,19 +242,26 @@ def _index_table(
                 f"{void} has no name: ignore"
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
-    notes = list(_unnamed(names))
     void = _marker(values)
     entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
     if void is not None:
         entries.append(LabelEntry(void, "ignore", (224, 224, 192), "ignore"))
+    notes = _unnamed(names, LabelSpace(tuple(entries)))
+    if void is not None:
         notes.append(f"{void} stands beside small ids: it is left out (ignore)")
     return LabelSpace(tuple(entries)), notes
 
 
-def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
+def _unnamed(names: Sequence[NamedLabel], table: LabelSpace) -> list[str]:
     if names:
         return []
-    return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
+    return [f"nothing says what the ids mean: name them by {labels_line(table.entries)} in data.yaml"]
+
+
+def _kept(table: LabelSpace, negative: Sequence[int]) -> str:
+    """The line of data.yaml by which negative ids are classes."""
+    rows = (replace(e, name=f"class {e.id}", role="class") if e.id in negative else e for e in table.entries)
+    return labels_line(rows)
 
 
 def _marker(values: list[int]) -> int | None:

@@ -49,7 +49,9 @@ def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
                     f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255"
                 )
     except DataError as error:
-        raise BadNames(f"{error}; or write `labels` in data.yaml") from None
+        raise BadNames(
+            f"{error}; or write `labels: {{0: NAME, 1: NAME}}` in data.yaml with a name for each id"
+        ) from None
     return labels, file
 
 
