@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from denselab.config import Settings, merged, read_settings
@@ -96,7 +97,9 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
             f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split "
             "stays; to train on all, start a new run with `init` from this one"
         )
-    return divided(dataset, known)
+    dataset = divided(dataset, known)
+    # White was decided by the pictures of that time: brighter ones that were added would darken all.
+    return replace(dataset, white=recorded.white or dataset.white)
 
 
 def compare_data(dataset: Dataset, records: RunRecords) -> None:

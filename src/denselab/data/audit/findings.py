@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
+from denselab.data.likenesses import Look, look_of
 from denselab.data.read.encodings import count_values
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
 from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
@@ -35,7 +36,6 @@ Size = tuple[int, int]
 # three classes happen to follow each other in rising order are rare in drawn labels (under 0.1 on all sets we have).
 SMEARED_SHARE = 0.3
 SMEARED_BORDERS = 40  # fewer borders than this in a file say nothing
-FINGERPRINT_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ItemFindings:
     ignored: pixels that belong to no class.
     covered: {id: (pixels drawn, pixels of these that shapes of other ids cover)}, where labels are drawn from shapes.
     digest: of the decoded pixels; equal for equal pictures.
-    fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
+    look: the picture in small; None where it is too uniform.
     """
 
     item: Item
@@ -75,7 +75,7 @@ class ItemFindings:
     ignored: int = 0
     covered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     digest: bytes = b""
-    fingerprint: NDArray[np.uint64] | None = None
+    look: Look | None = None
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -107,23 +107,12 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     finding = ItemFindings(item, faults=image_faults + label_faults)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
+        finding = replace(finding, size=image.shape[:2], digest=digest, look=look_of(image))
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
     if labels is not None and isinstance(item.source, ShapeLabels):
         finding = _with_losses(finding, dataset, item.source)
     return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
-
-
-def fingerprint(image: Image) -> NDArray[np.uint64] | None:
-    """(4,) uint64: for 16 x 16 places, whether it grows brighter to the right (difference hash); None if too even."""
-    small = PillowImage.fromarray(image).convert("L")
-    size = (FINGERPRINT_SIDE + 1, FINGERPRINT_SIDE)
-    grey = np.asarray(small.resize(size, PillowImage.Resampling.BOX, reducing_gap=2.0), dtype=np.int16)
-    steps = np.diff(grey, axis=1)
-    if np.count_nonzero(steps) < steps.size // 2:  # flat pictures (night, blank slides) would all look alike
-        return None
-    return np.packbits(steps > 0).view(np.uint64)
 
 
 def relative(dataset: Dataset, path: Path) -> str:

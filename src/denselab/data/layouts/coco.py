@@ -16,7 +16,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.coco_ids import CocoFile, same_ids
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
@@ -121,6 +121,8 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
             bare += not annotations
             source = _source(tree, file, image, annotations, background, void)
             items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
+    items, joined = joined_items(items)
+    notes = [*notes, *joined]
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures that {files[0].file} names is there ({first_few(missing)}); "

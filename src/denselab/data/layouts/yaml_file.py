@@ -19,6 +19,7 @@ class_attribute: kind          # VIA: the attribute of a region that holds its c
 run_order: rows                # run lengths in csv: along the rows, or down the columns
 unlisted: background           # pictures that a csv does not name: without any class, or left out
 annotator: 3                   # Label Studio: whose annotations count
+transparent: ignore            # transparent pixels of label pictures: ignore, or keep (the colour below counts)
 white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
@@ -103,6 +104,7 @@ class Settings(BaseModel):
     unlisted: Literal["background", "left out"] | None = None
     annotator: int | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
+    transparent: Literal["ignore", "keep"] | None = None
 
     def choices(self) -> Choices:
         """What it says of annotations that can be read in more than one way."""
@@ -196,7 +198,7 @@ def apply_settings(tree: Tree, root: Path, found: Found, settings: Settings, sou
     for key, layout in CHOSEN_IN.items():
         if getattr(settings, key) is not None and found.layout != layout:
             raise DataError(f"{source}: {key} goes with {layout}, but the data are {found.layout}; take it out")
-    found = replace(found, white=settings.white)
+    found = replace(found, white=settings.white, transparent=settings.transparent)
     names = _names(settings, source)
     if names:
         found = _with_names(found, names)

@@ -33,6 +33,7 @@ class Encoding:
     threshold: of kind two-valued
     divisor, minimum: of kind divided
     colours: ((R, G, B), id) pairs, of kind colour
+    clear: transparent pixels have no label
     """
 
     kind: Kind = "index"
@@ -40,6 +41,7 @@ class Encoding:
     divisor: int = 1000
     minimum: int = 1000
     colours: tuple[tuple[Colour, int], ...] = ()
+    clear: bool = False
 
 
 def decode(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
@@ -21,6 +22,7 @@ from denselab.data.read.likeness import (
 )
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
+from denselab.data.read.transparent import ask
 from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
@@ -47,21 +49,31 @@ class Inferred:
 
 
 def infer_encoding(
-    paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
+    paths: Sequence[Path],
+    names: Sequence[NamedLabel] = (),
+    kind: Kind | None = None,
+    limit: int = MAX_SCANNED,
+    transparent: Literal["ignore", "keep"] | None = None,
 ) -> Inferred:
     """The encoding and table of label files.
 
     names: of ids, from a names file or data.yaml
     kind: the encoding, where the user gives it
     limit: how many files to read
+    transparent: what transparent pixels are; None where the user did not say
 
     Raises DataError where none is readable, or where two ways are possible.
     """
-    contents = scan(paths, limit)
+    contents = scan(paths, limit, clear=transparent == "ignore")
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
     notes = []
+    see_through = [c for c in usable if c.clear]
+    if see_through and transparent is None:
+        raise ask(see_through[0].path, sum(c.clear for c in see_through) / len(usable))
+    if see_through and transparent == "ignore":
+        notes.append("transparent pixels are left out (ignore)")
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -69,7 +81,7 @@ def infer_encoding(
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
         notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
-    notes += _nodata_notes(usable)
+    notes += _nodata_notes([c for c in usable if not c.clear])
     usable, negative = _split_negative(usable, names)
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
@@ -84,6 +96,7 @@ def infer_encoding(
             f"ids below 0 ({first_few(negative)}) are left out (ignore); "
             f"{_kept(table, negative)} in data.yaml keeps them",
         ]
+    encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
 
 
@@ -157,12 +170,32 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     # Black first, then by colour: the same colours give the same ids whatever the order of the files.
     colours = [_rgb(code) for code in sorted(totals)]
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
+    if names:
+        _ask_colours(contents[0].path, entries, names)
     notes = [
         f"colour table inferred from the labels: {first_few((f'{e.id} {e.name}' for e in entries), 8)}; "
         f"other names: {labels_line(entries, colours=True)} in data.yaml"
     ]
     encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
     return encoding, LabelSpace(entries), "RGB colours, table inferred", notes
+
+
+def _ask_colours(path: Path, entries: Sequence[LabelEntry], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError: names without colours do not say which colour is which class. The line to correct has both.
+
+    The names go to the colours in their order, and further colours keep their own.
+    """
+    ordered = sorted(names, key=lambda label: label.id)
+    taken = {label.name for label in ordered}
+    rows = [
+        replace(e, name=label.name, role="ignore" if label.ignore else "background" if label.background else "class")
+        for e, label in zip(entries, ordered, strict=False)
+    ]
+    rows += [replace(e, name=e.name if e.name not in taken else f"colour {e.id}") for e in entries[len(rows) :]]
+    raise DataError(
+        f"{path}: labels are coded in {number_of(len(entries), 'colour')}, but the {number_of(len(names), 'name')} "
+        f"given have no colours; write in data.yaml which is which, such as {labels_line(rows, colours=True)}"
+    )
 
 
 def _colour_encoding(table: dict[Colour, int]) -> Encoding:
