@@ -59,7 +59,8 @@ class Recorded:
         by_name, train = {item.name: item for item in dataset.items}, self.of_split("train")
         if not train or not self.class_pixels or not all(name in by_name for name in train):
             return False
-        return self.class_pixels == class_pixels(dataset, train)
+        # By rising id: names may have been given since.
+        return list(self.class_pixels.values()) == list(class_pixels(dataset, train).values())
 
 
 def class_pixels(dataset: Dataset, names: Iterable[str]) -> dict[str, int]:
