@@ -9,7 +9,7 @@ from denselab.config import TrainConfig, make_settings
 from denselab.encoders.stages import Stages
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
-from denselab.training.optim import heed_encoder_rate, lr_factor, make_optimizer, set_lr, update_average
+from denselab.training.optim import freeze_as_asked, lr_factor, make_optimizer, set_lr, update_average
 from denselab.training.recipe import Facts, choose_recipe
 
 FACTS = Facts(pictures=10, size=(32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
@@ -42,7 +42,7 @@ def test_a_rate_of_zero_leaves_the_pretrained_part_as_it_is() -> None:
         net = Net()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         settings = config(optimizer=optimizer, lr=0.1, encoder_lr_factor=0.0, weight_decay=0.1, schedule="constant")
-        heed_encoder_rate(net, settings)
+        freeze_as_asked(net, settings)
         stepping = make_optimizer(net, settings)
         set_lr(stepping, settings, 0.0)
         net.train()(torch.rand(2, 3, 5, 5)).sum().backward()
@@ -56,7 +56,7 @@ def test_what_is_held_still_keeps_its_place_in_the_optimiser() -> None:
     """A run's last/ finds the moments by position: one that was begun while rate 0 only stopped the step goes on."""
     held, moving = Net(), Net()
     for net, factor in ((held, 0.0), (moving, 0.5)):
-        heed_encoder_rate(net, config(encoder_lr_factor=factor))
+        freeze_as_asked(net, config(encoder_lr_factor=factor))
     shapes = [
         [
             tuple(p.shape)
@@ -71,10 +71,10 @@ def test_what_is_held_still_keeps_its_place_in_the_optimiser() -> None:
 def test_a_rate_for_a_part_that_a_network_does_not_have_is_refused() -> None:
     """The paper's U-Net starts from nothing: encoder_lr_factor was taken and had no effect."""
     model = create_model("unet_small", 2)
-    heed_encoder_rate(model, config(model="unet_small"))
+    freeze_as_asked(model, config(model="unet_small"))
     for factor in (0.0, 0.5):
         with pytest.raises(ConfigError, match=rf"encoder_lr_factor is {factor:g}, but no part of 'unet_small'"):
-            heed_encoder_rate(model, config(model="unet_small", encoder_lr_factor=factor))
+            freeze_as_asked(model, config(model="unet_small", encoder_lr_factor=factor))
 
 
 def test_one_cycle_rises_and_falls() -> None:
