@@ -77,6 +77,35 @@ def test_a_rate_for_a_part_that_a_network_does_not_have_is_refused() -> None:
             freeze_as_asked(model, config(model="unet_small", encoder_lr_factor=factor))
 
 
+def test_the_first_stages_can_stay_while_the_others_learn() -> None:
+    """Their weights and statistics do not move, and they keep their place in the optimiser."""
+    model = create_model("unet", 2, encoder="resnet18")
+    settings = config(model="unet", encoder="resnet18", lr=0.1, freeze_stages=2, schedule="constant")
+    stages = model.pretrained_stages()
+    assert len(stages) > 2
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    freeze_as_asked(model, settings)
+    stepping = make_optimizer(model, settings)
+    assert sum(len(group["params"]) for group in stepping.param_groups) == len(list(model.parameters()))
+    set_lr(stepping, settings, 0.0)
+    model.train()(torch.rand(2, 3, 64, 64)).sum().backward()
+    stepping.step()
+    stay = tuple(f"{path}." for stage in stages[:2] for path in stage)
+    for name, tensor in model.state_dict().items():
+        if name.startswith(stay):
+            assert torch.equal(tensor, before[name]), name
+    for stage in stages[2:]:
+        starts = tuple(f"{path}." for path in stage)
+        assert any(not torch.equal(t, before[n]) for n, t in model.state_dict().items() if n.startswith(starts))
+
+
+def test_more_stages_than_there_are_or_none_at_all_are_refused() -> None:
+    with pytest.raises(ConfigError, match="freeze_stages is 9, but the encoder of 'unet' has"):
+        freeze_as_asked(create_model("unet", 2, encoder="resnet18"), config(model="unet", freeze_stages=9))
+    with pytest.raises(ConfigError, match="freeze_stages is 1, but no part of 'unet_small'"):
+        freeze_as_asked(create_model("unet_small", 2), config(model="unet_small", freeze_stages=1))
+
+
 def test_one_cycle_rises_and_falls() -> None:
     cycle = config(schedule="onecycle", warmup=0.2)
     assert lr_factor(0.0, cycle) == pytest.approx(1 / 25)

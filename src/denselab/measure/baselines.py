@@ -67,8 +67,8 @@ class CellCounts:
     def add(self, sample: Sample) -> None:
         """Count a picture with its labels."""
         step = math.ceil(math.sqrt(sample.labels.size / PIXELS)) or 1
-        image = sample.image[::step, ::step].astype(np.int32)
-        labels = sample.labels[::step, ::step].astype(np.int32)
+        image = sample.image[::step, ::step].astype(np.int64)
+        labels = sample.labels[::step, ::step].astype(np.int64)
         known = labels < self.grey.shape[1]
         pixels, truth = image[known], labels[known]
         levels = pixels * LEVELS // 256
