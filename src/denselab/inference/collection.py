@@ -13,12 +13,14 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.feed.fit import Size
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.reduced import warn_of_reduction
 from denselab.inference.run import CRFStep, run
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
@@ -66,6 +68,7 @@ def predict_files(
     write_table(out / TABLE, plan.spec.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
+    sizes: dict[str, Size] = {}
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
         saving: Future[dict[str, Path]] | None = None
         white = plan.spec.preprocessing.white
@@ -80,10 +83,12 @@ def predict_files(
                 if saving:
                     saving.result()  # raises where writing failed, and keeps at most one result in memory
                 saving = pool.submit(prediction.save, out, probs, str(source.stem))
+                sizes[source.path.name] = (prediction.labels.shape[0], prediction.labels.shape[1])
                 results.append(_result(source, prediction, result_paths(out, source.stem, probs, **kinds)))
             bar.advance()
         if saving:
             saving.result()
+    warn_of_reduction(plan, sizes)
     return results, skipped
 
 
