@@ -1,4 +1,4 @@
-"""Says where pictures reach the network much smaller than those of the training: small objects would be lost in silence."""
+"""Says where pictures reach the network much smaller than those of the training, and lose small objects in silence."""
 
 import logging
 from collections.abc import Mapping
