@@ -309,7 +309,7 @@ def ways(text: str) -> list[str]:
         if (
             not isinstance(keys, dict)
             or not set(keys) <= set(Settings.model_fields)
-            or re.search(r"\b[A-Z]{4,}\b", line)
+            or re.search(r"\b(FOLDER|NAME|FILE)\b", line)
         ):
             continue
         if found and between == "and":

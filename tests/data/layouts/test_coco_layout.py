@@ -304,8 +304,8 @@ def test_two_categories_with_one_id_are_refused(coco):
         coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}])
 
 
-def test_names_that_differ_in_capitals_are_pointed_out(two_jobs):
-    data, _ = two_jobs([(1, "Rust")], [(1, "rust")])
+def test_names_that_differ_in_capitals_are_pointed_out(two_files):
+    data, _ = two_files([(1, "Rust")], [(1, "rust")])
     assert any("differ in capitals only are classes of their own: Rust and rust" in note for note in data.notes)
 
 
@@ -319,7 +319,7 @@ def two_jobs(save, photo, write, first, second):
         write(name, json.dumps(content))
 
 
-def test_one_picture_in_two_jobs_is_one_picture(save, photo, write, tmp_path):
+def test_one_picture_in_two_files_is_one_picture(save, photo, write, tmp_path):
     """It became two pictures with half of the labels each, which could stand in train and in val."""
     two_jobs(save, photo, write, "annotations/job_1.json", "annotations/job_2.json")
     data = open_dataset(tmp_path)
@@ -329,6 +329,6 @@ def test_one_picture_in_two_jobs_is_one_picture(save, photo, write, tmp_path):
 
 
 def test_one_picture_in_the_files_of_two_splits_is_refused(save, photo, write, tmp_path):
-    two_files(save, photo, write, "annotations/instances_train.json", "annotations/instances_val.json")
+    two_jobs(save, photo, write, "annotations/instances_train.json", "annotations/instances_val.json")
     with pytest.raises(DataError, match=r"images/a is in train and in val; keep it in one of them"):
         open_dataset(tmp_path)
