@@ -56,6 +56,20 @@ def test_several_data_sets_are_listed(tmp_path, save, photo):
         open_dataset(tmp_path)
 
 
+def test_several_data_sets_whose_ids_differ_show_their_tables(tmp_path, save, photo, write):
+    """Two sets below one folder, each with its classes.json: 1 is road here and sky there."""
+    for name, table in (("first", '["ground", "road"]'), ("second", '["ground", "sky"]')):
+        for number in range(2):
+            save(f"{name}/images/{name}{number}.png", photo())
+            save(f"{name}/labels/{name}{number}.png", [[0, 1]])
+        write(f"{name}/classes.json", table)
+    with pytest.raises(
+        DataError,
+        match=r"first, second\. Their ids mean different classes \(first: 0 ground, 1 road; second: 0 ground, 1 sky\)",
+    ):
+        open_dataset(tmp_path)
+
+
 def test_shapes_beside_label_pictures_are_asked_about(tmp_path, save, photo, write):
     for name in ("a", "b"):
         save(f"images/{name}.png", photo())

@@ -137,6 +137,10 @@ def _items(
 
 def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
     """The rows of a table of run lengths; [] where a csv is another table."""
+    with tree.path(file).open("rb") as stream:
+        head = stream.readline(2**16).lower()
+    if not any(name.encode() in head for name in RUNS):  # another table, of any size
+        return []
     table = csv_rows(read_lines(tree.path(file)))
     header = [cell.strip().lower() for cell in table[0]] if table else []
     runs = next((header.index(name) for name in RUNS if name in header), None)

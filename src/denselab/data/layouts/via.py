@@ -100,7 +100,7 @@ def _class_attribute(tree: Tree, regions: Sequence[Region]) -> str | None:
         return chosen
     telling = [key for key in often if key.lower() in CLASS_WORDS]
     if len(often) <= 1 or len(telling) == 1:
-        return (telling or [*often, None])[0]
+        return next(iter(telling or often), None)
     lines = " or ".join(f"`class_attribute: {in_yaml(key)}`" for key in telling or often)
     raise DataError(f"{tree.root}: the regions have {len(often)} attributes; write in data.yaml {lines}")
 
@@ -125,7 +125,7 @@ def _picture_of(file: PurePosixPath, name: str, pictures: Mapping[str, list[Pure
         near = [path for path in near if path.parent == file.parent] or near
     if len(near) > 1 or (not near and len(found) > 1):
         raise DataError(f"{file}: {name} may be {first_few(map(str, near or found))}; give each its own name")
-    return (near or [*found, None])[0]
+    return next(iter(near or found), None)
 
 
 def _shape(tree: Tree, file: PurePosixPath, region: Region, label_id: int) -> Shape | None:

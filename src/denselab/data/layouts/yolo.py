@@ -121,7 +121,7 @@ def _split(image: PurePosixPath) -> str | None:
 
 def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mapping[int, str], masks: str) -> Found:
     texts = {image: file for image in placed if tree.has(str(file := _swapped(image, "labels", ".txt")))}
-    pictures = {image: file for image in placed if (file := _mask_of(tree, image, masks)) is not None}
+    pictures = {image: mask for image in placed if (mask := _mask_of(tree, image, masks)) is not None}
     if masks or (pictures and not texts):
         return _of_masks(tree, placed, pictures, names, masks)
     if not texts:
