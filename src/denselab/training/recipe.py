@@ -21,7 +21,8 @@ SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
-PASSES_WANTED = 20  # epochs that a timed run should reach: crops are made as large as that allows (docs/log.md)
+PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
+TUNING_PASSES, TUNING_STEPS = 4, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
@@ -137,9 +138,10 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     if facts.on_gpu:
         area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
     elif pictures_per_second and settings.time:
-        affordable = CPU_AREA * pictures_per_second * settings.time / (PASSES_WANTED * facts.pictures)
+        wanted, passes = _wanted_pictures(settings, facts)
+        affordable = CPU_AREA * pictures_per_second * settings.time / wanted
         area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
-        why = f"about {PASSES_WANTED} passes over {facts.pictures} pictures fit into the time at this size"
+        why = f"about {passes} passes over {facts.pictures} pictures fit into the time at this size"
     else:
         area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
     factor = min(1.0, (area / (height * width)) ** 0.5)
@@ -147,12 +149,24 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     yield Choice("imgsz", size, why)
 
 
+def _wanted_pictures(settings: Settings, facts: Facts) -> tuple[int, int]:
+    """How many crops a timed run should see, and how many passes over the pictures that is."""
+    if not facts.pretrained:
+        return PASSES_WANTED * facts.pictures, PASSES_WANTED
+    wanted = max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
+    return wanted, round(wanted / facts.pictures)
+
+
+def _cpu_batch(facts: Facts) -> int:
+    return max(2, min(8, facts.pictures // 4))
+
+
 def _feeding(facts: Facts) -> Iterator[Choice]:
     if facts.on_gpu:
         yield Choice("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
         yield Choice("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
-        yield Choice("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
+        yield Choice("batch", _cpu_batch(facts), "small batches give more steps in the time")
         why = "decoded pictures are kept in memory; a thread would take a core from the network"
         yield Choice("workers", 0, why)
 
