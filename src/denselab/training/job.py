@@ -1,7 +1,7 @@
 """From settings and a data set to a job: everything about a run that stays the same while it runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
+from denselab.training.detail import find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, time_picture
@@ -82,6 +83,8 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     network = make_network(settings, dataset.label_space.num_classes, run)
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
+    if facts.device == "cpu" and not settings.imgsz:
+        facts = replace(facts, detail=find_detail(dataset, train_items))
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)

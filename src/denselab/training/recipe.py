@@ -11,6 +11,7 @@ from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_s
 from denselab.config.settings import Precision
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
+from denselab.training.detail import Detail
 
 DEFAULT_MODEL = "deeplabv3plus"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
@@ -22,6 +23,7 @@ SMALLEST_AREA = (
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
+MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
 TUNING_PASSES, TUNING_STEPS = 4, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
@@ -43,6 +45,7 @@ class Facts:
     normalised: bool  # the network has batch normalisation
     score_inputs: int  # inputs that its widest score layer sums
     pretrained: bool = False  # its encoder starts from ImageNet weights
+    detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
 
     @property
     def on_gpu(self) -> bool:
@@ -144,9 +147,18 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
         why = f"about {passes} passes over {facts.pictures} pictures fit into the time at this size"
     else:
         area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
+    if not facts.on_gpu and facts.detail and area < (needed := facts.detail.factor**2 * height * width):
+        area, why = _finer(area, needed, facts.detail)
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
     yield Choice("imgsz", size, why)
+
+
+def _finer(area: float, needed: float, detail: Detail) -> tuple[float, str]:
+    """A larger area than the time alone would choose, since a class would be lost at that one."""
+    if needed <= MOST_FINER * area:
+        return needed, f"below this size {detail.name!r} would be lost: {detail.kept:.0%} of it is left here"
+    return MOST_FINER * area, f"{detail.name!r} needs still larger pictures, for which the time is too short"
 
 
 def _wanted_pictures(settings: Settings, facts: Facts) -> tuple[int, int]:
