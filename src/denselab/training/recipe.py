@@ -64,7 +64,9 @@ class Choice:
     @property
     def told(self) -> str:
         """The value as the plan shows it."""
-        return " + ".join(term.name for term in self.value) if self.key == "losses" else str(self.value)
+        if self.key == "losses":
+            return " + ".join(term.name for term in self.value)
+        return "{}x{}".format(*self.value) if self.key == "imgsz" else str(self.value)
 
 
 def default_epochs(device: str) -> int:
