@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from denselab.data.read.images import read_image
+from denselab.data.read.images import picture_size, read_image
 from denselab.errors import DataError
 from denselab.runtime import cpu_count
 from denselab.types import Image
@@ -25,6 +25,8 @@ THUMB = 32
 SHARED = 0.8
 TYPICAL = 6  # pictures besides the two, from which a mean says what all of them share
 LOOKED_AT = 2000  # pictures; more of them would cost minutes
+PIXELS = 2_000_000_000  # of all pictures but JPEGs: about half a minute on two cores
+JPEGS = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +56,32 @@ def look_of(image: Image) -> Look | None:
 
 
 def looks(paths: Sequence[Path]) -> list[Look | None]:
-    """Pictures in small, JPEGs decoded at a fraction of their size; None also for unreadable ones."""
+    """Pictures in small, JPEGs decoded at a fraction of their size; None also for unreadable ones.
+
+    None for all where they have more than PIXELS in all, as far as a few headers tell: that would take minutes.
+    """
+    slow = [path for path in paths if path.suffix.lower() not in JPEGS]
+    if len(slow) * _typical_pixels(slow) > PIXELS:
+        return [None] * len(paths)
     with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
         return list(pool.map(_quick_look, paths))
 
 
+def _typical_pixels(paths: Sequence[Path]) -> float:
+    """The mean number of pixels of a few of these pictures, from their headers."""
+    sizes = []
+    for path in paths[:: max(1, len(paths) // 8)]:
+        try:
+            height, width = picture_size(path)
+        except DataError:
+            continue
+        sizes.append(height * width)
+    return float(np.mean(sizes)) if sizes else 0.0
+
+
 def _quick_look(path: Path) -> Look | None:
     try:
-        if path.suffix.lower() in (".jpg", ".jpeg"):
+        if path.suffix.lower() in JPEGS:
             with PillowImage.open(path) as picture:
                 picture.draft("L", (8 * SIDE, 8 * SIDE))
                 return _look(picture.convert("L"))
