@@ -11,7 +11,7 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "console", "files", "migration", "paths"},
+    {"errors", "types", "labels", "console", "files", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"inference"},
     {"measure"},
     {"convolutional", "refine"},
-    {"training", "convert", "inspection"},
+    {"training", "convert", "inspection", "export"},
     {"report"},
     {"api"},
     {"cli"},

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denselab.convert.caffe import read_caffemodel
-from denselab.convert.wire import Damaged, dimensions, fields, map_file, signed, varint
+from denselab.wire import Damaged, dimensions, fields, map_file, signed, varint
 from denselab.errors import CheckpointError
 
 RNG = np.random.default_rng(0)

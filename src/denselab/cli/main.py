@@ -53,6 +53,7 @@ def _register() -> None:
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
     from denselab.cli.explain import explain
+    from denselab.cli.export import export
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
@@ -70,7 +71,7 @@ def _register() -> None:
             "doctor": doctor,
         },
         "Understand": {"models": models, "info": info, "explain": explain},
-        "Weights": {"convert": convert},
+        "Weights": {"convert": convert, "export": export},
     }
     for panel, commands in panels.items():
         for name, function in commands.items():

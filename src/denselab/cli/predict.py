@@ -13,6 +13,7 @@ from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, ref
 from denselab.cli.options import (
     AsJson,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Tta,
@@ -61,6 +62,7 @@ def predict(
     crf_fast: CrfFast = False,
     steps: Steps = False,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
@@ -77,7 +79,7 @@ def predict(
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
     sources, skipped = pictures_of(inputs, out)
-    predictor = load(model, device, output_stride)
+    predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
     plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
     results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.convert.wire import (
+from denselab.wire import (
     BYTES,
     VARINT,
     Damaged,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from denselab.convert.checksum import crc32c, masked
 from denselab.convert.sstable import table_entries
-from denselab.convert.wire import (
+from denselab.wire import (
     BYTES,
     FIXED32,
     VARINT,

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denselab.data.feed.transforms import normalise
-from denselab.engine.device import device_memory, memory_errors
+from denselab.engine.device import device_memory
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
+from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.models.base import SegmentationModel
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.device import memory_errors
 from denselab.engine.enlarge import arg_max
+from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import ResourceError
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction

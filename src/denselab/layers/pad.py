@@ -42,7 +42,8 @@ def mirror_indices(size: int, before: int, after: int, device: torch.device | No
     The edge itself is not repeated (2 1 0 1 2 ...): torch's "reflect" without its limit of one reflection.
     """
     period = max(2 * (size - 1), 1)
-    place = torch.arange(-before, size + after, device=device).remainder(period)
+    place = torch.arange(-before, size + after, device=device)
+    place = place.remainder(torch.full((), period, device=device))  # by a tensor: ONNX has no remainder by a symbol
     return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
 
 

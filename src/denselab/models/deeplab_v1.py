@@ -135,7 +135,8 @@ class DeepLabV1(SegmentationModel):
     def fitted(self, images: Tensor) -> Tensor:
         """The pictures with zeros at the bottom and right up to 8m + 1 (pools of 3) or 8m + 2 (pools of 2), m >= 1."""
         rest = 1 if self.encoder.view.pool == 3 else 2
-        bottom, right = (STRIDE * max(-(-(side - rest) // STRIDE), 1) + rest - side for side in images.shape[-2:])
+        sides = images.shape[-2:]  # rounded up without a negative number, whose division ONNX rounds the other way
+        bottom, right = (STRIDE * max((side - rest + STRIDE - 1) // STRIDE, 1) + rest - side for side in sides)
         return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
 
     def pretrained_stages(self) -> Stages:
