@@ -1,5 +1,6 @@
 """From a model's name to its engine: a folder, a hub id, or torchvision's weights; torch is imported for weights only."""
 
+import shlex
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -50,7 +51,7 @@ def open_model(
         from denselab.engine.torchvision_weights import load_torchvision  # here: it needs torch
 
         if engine not in ("auto", "torch"):
-            raise ConfigError(f"{name} is a network in torch; export it for the engine {engine}: {_remedy(name, engine)}")
+            raise ConfigError(f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`")
         return load_torchvision(name, device, output_stride), None
     if is_hub_id(name):
         folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
@@ -98,8 +99,8 @@ def _choose(folder: Path, engine: EngineName) -> tuple[str, str]:
     there = f"{folder} holds {held}, and the engine {engine} runs {wanted}"
     if engine == "torch":
         raise ConfigError(f"{there}; use engine auto, or the folder that it was exported from")
-    raise ConfigError(f"{there}; export it: {_remedy(str(folder), engine)}")
+    raise ConfigError(f"{there}; export it: `{_remedy(str(folder), engine)}`")
 
 
 def _remedy(name: str, engine: str) -> str:
-    return f"denselab export {name} --to {engine} --out exported"
+    return shlex.join(["denselab", "export", name, "--to", engine, "--out", "exported"])
