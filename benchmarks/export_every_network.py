@@ -1,9 +1,9 @@
-"""Every network of `denselab models`, at thin width, exported to ONNX and run by ONNX Runtime and OpenVINO beside torch.
+"""Every network of `denselab models`, at thin width, exported to ONNX and run by two runtimes beside torch.
 
-One graph for each, traced at 67x83, then run at four sizes and batches of 1 to 3, so that the dynamic axes are proved too.
-Printed are the largest differences of two logits, in standard deviations of the network's. The thin networks are those of
-the tests' contract (tests/models/test_contract.py): they differ from the full ones in channels only. Ends with 1 where a
-network failed.
+One graph for each, traced at 67x83, then run at four sizes and batches of 1 to 3, so that the dynamic axes are proved
+too. Printed are the largest differences of two logits, in standard deviations of the network's. The thin networks are
+those of the tests' contract (tests/models/test_contract.py): they differ from the full ones in channels only. Ends
+with 1 where a network failed.
 
     python benchmarks/export_every_network.py [--networks NAMES] [--skip-openvino]
 """

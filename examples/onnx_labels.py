@@ -1,7 +1,7 @@
 """An exported model with onnxruntime, numpy and Pillow alone: a picture in, its label PNG and class shares out.
 
-    denselab export runs/streets --labels --out exported
-    python onnx_labels.py exported/labels.onnx photo.jpg labels.png
+denselab export runs/streets --labels --out exported
+python onnx_labels.py exported/labels.onnx photo.jpg labels.png
 """
 
 import json

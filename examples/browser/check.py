@@ -1,4 +1,4 @@
-"""Shows the page to a headless Chromium and compares its labels with those of onnxruntime: `python check.py picture.png`.
+"""Shows the page to a headless Chromium and compares its labels with onnxruntime's: `python check.py picture.png`.
 
 Needs what README.md sets up, a PNG (whose pixels every decoder reads alike), and chromium.
 """

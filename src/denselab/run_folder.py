@@ -15,8 +15,8 @@
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores. `denselab export` writes
-one with a graph instead of the weights: model.onnx, or model.xml and model.bin; or model.pt2 beside the weights. With it
-come export.json, what was measured, and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
+one with a graph instead of the weights: model.onnx, or model.xml and model.bin; or model.pt2 beside the weights. With
+it come export.json, what was measured, and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
 """
 
 import json

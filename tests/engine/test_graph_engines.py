@@ -118,7 +118,9 @@ def test_numbers_in_other_files_are_refused(place: str, nearest_graph: Any, engi
         lambda: onnx_engine(content, engine.spec, "model.onnx"),
         lambda: openvino_engine(content, None, engine.spec, "model.onnx"),
     ):
-        with pytest.raises(CheckpointError, match=r"model.onnx: the numbers of secret lie in another file \(\.\./\.\./etc"):
+        with pytest.raises(
+            CheckpointError, match=r"model.onnx: the numbers of secret lie in another file \(\.\./\.\./etc"
+        ):
             refuse()
 
 

@@ -46,7 +46,11 @@ def test_labels_of_arrays_are_those_of_tensors(size: tuple[int, int], monkeypatc
 @pytest.mark.parametrize("layout", ["planes", "pixels", "neither"])
 def test_the_first_of_equals_in_every_layout(layout: str) -> None:
     scores = np.random.default_rng(0).integers(0, 3, (6, 12, 11)).astype(np.float32)
-    laid = {"planes": scores, "pixels": scores.transpose(1, 2, 0).copy().transpose(2, 0, 1), "neither": scores[:, :, ::-1]}
+    laid = {
+        "planes": scores,
+        "pixels": scores.transpose(1, 2, 0).copy().transpose(2, 0, 1),
+        "neither": scores[:, :, ::-1],
+    }
     assert np.array_equal(arg_max(laid[layout]), laid[layout].argmax(axis=0))
     if layout != "neither":
         assert np.array_equal(arg_max(torch.from_numpy(laid[layout])), scores.argmax(axis=0))

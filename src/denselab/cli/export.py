@@ -16,7 +16,8 @@ To = Annotated[
 ]
 Out = Annotated[Path, out_option("Model folder to write.")]
 Int8 = Annotated[
-    bool, switch("--int8", "Eight-bit integers, calibrated on training pictures; refused if they lose half a point of mIoU.")
+    bool,
+    switch("--int8", "Eight-bit integers, calibrated on training pictures; refused if they lose half a point of mIoU."),
 ]
 Labels = Annotated[
     bool, switch("--labels", "Also a graph with the resizing inside: an RGB picture of any size in, its label ids out.")

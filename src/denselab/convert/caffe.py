@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.errors import CheckpointError
 from denselab.wire import (
     BYTES,
     VARINT,
@@ -23,7 +24,6 @@ from denselab.wire import (
     signed,
     text,
 )
-from denselab.errors import CheckpointError
 
 KIND = "Caffe model (.caffemodel)"
 LAYERS = {100: (1, 7), 2: (4, 6)}  # field of the net: (name, blobs) within the layer

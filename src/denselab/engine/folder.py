@@ -75,8 +75,8 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     for name in (MODEL_CONFIG, WEIGHTS):
         if name == WEIGHTS and (graph := exported_graph(files)):
             raise CheckpointError(
-                f"{folder} holds an exported model ({graph}) without {WEIGHTS}, which this needs: predict and eval run it; "
-                "for anything else use the folder that it was exported from"
+                f"{folder} holds an exported model ({graph}) without {WEIGHTS}, which this needs: predict and eval "
+                "run it; for anything else use the folder that it was exported from"
             )
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")

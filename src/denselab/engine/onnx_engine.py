@@ -52,7 +52,9 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
     session, used = onnx_session(content, source, device)
     names = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
     if names != ([PICTURES], [LOGITS]):
-        raise CheckpointError(f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`")
+        raise CheckpointError(
+            f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`"
+        )
     return OnnxEngine(spec, session, used)
 
 

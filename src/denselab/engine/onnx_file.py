@@ -25,9 +25,12 @@ INSIDE: dict[str, dict[int, str]] = {
     "function": {FUNCTION_NODE: "node"},
     "node": {NODE_ATTRIBUTE: "attribute"},
     "attribute": {
-        **{ATTRIBUTE_TENSOR: "tensor", ATTRIBUTE_TENSORS: "tensor"},
-        **{ATTRIBUTE_GRAPH: "graph", ATTRIBUTE_GRAPHS: "graph"},
-        **{ATTRIBUTE_SPARSE: "sparse", ATTRIBUTE_SPARSES: "sparse"},
+        ATTRIBUTE_TENSOR: "tensor",
+        ATTRIBUTE_TENSORS: "tensor",
+        ATTRIBUTE_GRAPH: "graph",
+        ATTRIBUTE_GRAPHS: "graph",
+        ATTRIBUTE_SPARSE: "sparse",
+        ATTRIBUTE_SPARSES: "sparse",
     },
     "sparse": {SPARSE_VALUES: "tensor", SPARSE_INDICES: "tensor"},
 }
@@ -43,8 +46,8 @@ def refuse_external_data(content: bytes, source: str) -> None:
     try:
         for name, place in external_tensors(content):
             raise CheckpointError(
-                f"{source}: the numbers of {name or 'a tensor'} lie in another file ({place}); only documents that hold all "
-                "of theirs are read: save it as one file (onnx.save with save_as_external_data=False)"
+                f"{source}: the numbers of {name or 'a tensor'} lie in another file ({place}); only documents with "
+                "all of them inside are read: save it as one file (onnx.save with save_as_external_data=False)"
             )
     except Damaged as error:
         raise CheckpointError(f"{source} is not an ONNX file, or is damaged: {error}") from None

@@ -1,4 +1,4 @@
-"""From a model's name to its engine: a folder, a hub id, or torchvision's weights; torch is imported for weights only."""
+"""From a model's name to its engine: a folder, a hub id, or torchvision's weights. Only weights need torch."""
 
 import shlex
 from pathlib import Path
@@ -51,7 +51,9 @@ def open_model(
         from denselab.engine.torchvision_weights import load_torchvision  # here: it needs torch
 
         if engine not in ("auto", "torch"):
-            raise ConfigError(f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`")
+            raise ConfigError(
+                f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`"
+            )
         return load_torchvision(name, device, output_stride), None
     if is_hub_id(name):
         folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
@@ -70,7 +72,9 @@ def open_folder(
 
         return load_engine(folder, device, output_stride)
     if output_stride is not None:
-        raise ConfigError(f"output_stride {output_stride} for {folder}: an exported model keeps the one it was exported with")
+        raise ConfigError(
+            f"output_stride {output_stride} for {folder}: an exported model keeps the one it was exported with"
+        )
     files = read_folder(folder)
     for needed in (file, MODEL_CONFIG, *((IR_WEIGHTS,) if file == IR_GRAPH else ())):
         if needed not in files:

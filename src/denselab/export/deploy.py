@@ -7,7 +7,7 @@ import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -99,7 +99,7 @@ class Exported:
             "layers": self.layers,
             "layers_left_in_float": list(self.kept_float),
             "files": dict(self.files),
-            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions_of("denselab", "torch", "onnx", "onnxruntime", "openvino"),
             "machine": platform.machine(),
         }
@@ -146,7 +146,9 @@ def export(
     data = None if check is None else str(check)
     with check_pictures(found.spec, str(model), data, real=int8) as pictures:
         logger.info(f"tracing {found.spec.architecture.name}")
-        draft = _torch_draft(found, pictures) if to == "torch" else _graph_draft(found, pictures, to, int8, opset or OPSET)
+        draft = (
+            _torch_draft(found, pictures) if to == "torch" else _graph_draft(found, pictures, to, int8, opset or OPSET)
+        )
         if labels:
             _add_labels(draft, found, pictures, to)
     sizes = {name: len(content) for name, content in draft.files.items()}

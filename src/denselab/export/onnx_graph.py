@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -22,12 +23,9 @@ MOST_BYTES = 2**31 - 2**20  # protobuf's limit for one document
 
 def require_onnx() -> None:
     """Raise MissingExtra where the packages that write ONNX are missing."""
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(f"exporting needs {error.name}: pip install 'denselab[export]'") from None
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtra(f"exporting needs {name}: pip install 'denselab[export]'")
 
 
 def check_opset(opset: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -10,10 +11,8 @@ from denselab.errors import MissingExtra
 
 def require_openvino() -> None:
     """Raise MissingExtra where OpenVINO is missing."""
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        raise MissingExtra("exporting for OpenVINO needs it: pip install 'denselab[export,openvino]'") from None
+    if importlib.util.find_spec("openvino") is None:
+        raise MissingExtra("exporting for OpenVINO needs it: pip install 'denselab[export,openvino]'")
 
 
 def openvino_files(document: bytes, metadata: dict[str, str]) -> tuple[bytes, bytes]:

@@ -17,7 +17,9 @@ from denselab.types import Image, LabelMap
 
 FLOAT_LOGITS = 0.01  # largest difference, in standard deviations of the network's logits
 FLOAT_LABELS = 0.001  # share of the pixels: where two classes are nearly equal, the last bits decide
-LABELS_GRAPH = 0.005  # the same for the graph with the resizing inside, whose pictures differ by one grey value here and there
+LABELS_GRAPH = (
+    0.005  # the same for the graph with the resizing inside, whose pictures differ by one grey value here and there
+)
 FLOAT_MIOU = 0.001
 INT8_MIOU = 0.005  # mIoU in 0..1: half a point
 FLOAT_PICTURES, INT8_PICTURES = 24, 100  # measured at most
@@ -69,9 +71,13 @@ class Parity:
         """One line."""
         logits = "" if np.isnan(self.logits) else f"largest difference of logits {self.logits:.2g} (their deviation: "
         logits += f"{self.deviation:.2g}), " if logits else ""
-        miou = f"mIoU {self.miou_before:.4f} before, {self.miou_after:.4f} after" if self.miou_before is not None else ""
+        miou = (
+            f"mIoU {self.miou_before:.4f} before, {self.miou_after:.4f} after" if self.miou_before is not None else ""
+        )
         miou = miou or f"agreement {self.agreement:.4f} (mIoU with the network's own labels)"
-        return f"{logits}{100 * self.other_labels:.3f} % other labels, {miou}; {self.pictures} pictures of {self.source}"
+        return (
+            f"{logits}{100 * self.other_labels:.3f} % other labels, {miou}; {self.pictures} pictures of {self.source}"
+        )
 
 
 def parity(reference: Engine, exported: Engine, pictures: CheckPictures, most: int) -> Parity:
@@ -91,7 +97,9 @@ def parity(reference: Engine, exported: Engine, pictures: CheckPictures, most: i
     return _compared(both, pictures, most)
 
 
-def labels_parity(reference: Engine, labels_of: Callable[[Image], LabelMap], pictures: CheckPictures, most: int) -> Parity:
+def labels_parity(
+    reference: Engine, labels_of: Callable[[Image], LabelMap], pictures: CheckPictures, most: int
+) -> Parity:
     """Compare a graph that gives label ids with an engine. labels_of: (H, W, 3) picture to (H, W) class indices."""
 
     def both(image: Image) -> tuple[LabelMap, LabelMap, float, float]:

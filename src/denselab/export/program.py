@@ -43,7 +43,7 @@ def refuse_crf_layer(spec: ModelSpec) -> None:
     """Raise ConfigError for a network with a CRF layer."""
     if spec.architecture.crf_layer is not None:
         raise ConfigError(
-            "the model has a CRF layer, whose lattice is built anew from the colours of each picture: no operators of ONNX, "
-            "OpenVINO or torch.export describe it. Train without crf_layer, export that, and refine its probabilities with "
-            "`denselab refine`"
+            "the model has a CRF layer, whose lattice is built anew from the colours of each picture: no operators of "
+            "ONNX, OpenVINO or torch.export describe it. Train without `crf_layer`, export that, and refine its "
+            "probabilities with `denselab refine`"
         )

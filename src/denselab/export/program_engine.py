@@ -1,4 +1,4 @@
-"""torch.export's file, run as an engine: only to measure what was just written. Models of others are never read this way."""
+"""torch.export's file, run as an engine: only to measure what was just written, never to read a model of others."""
 
 import io
 from dataclasses import dataclass

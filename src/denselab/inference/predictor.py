@@ -195,8 +195,8 @@ def load(
     device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     output_stride: use one other than in training, with the same weights. At 8 instead of 16 DeepLab's authors gained
         1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation.
-    engine: "torch" runs weights, "onnx" and "openvino" what `denselab export` wrote, without torch; "auto" takes what the
-        folder holds.
+    engine: "torch" runs weights, "onnx" and "openvino" what `denselab export` wrote, without torch; "auto" takes what
+        the folder holds.
     Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine)
