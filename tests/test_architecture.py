@@ -12,7 +12,7 @@ ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
     {"errors", "types", "labels", "console", "files", "migration", "paths", "wire"},
-    {"config", "configs", "log", "runtime", "run_folder", "compiled"},
+    {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
     {"models"},
@@ -31,6 +31,10 @@ FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may us
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),
+    *("engine.stored_spec", "engine.formats", "engine.open", "engine.enlarge", "engine.planes", "engine.out_of_memory"),
+    *("engine.onnx_file", "engine.onnx_engine", "engine.openvino_engine"),
+    *("inference.views", "inference.sinks", "inference.run", "inference.predictor", "inference.collection"),
+    *("inference.crf_steps", "measure.items", "measure.evaluate"),
     *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
