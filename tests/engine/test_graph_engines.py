@@ -74,12 +74,16 @@ def test_copies_of_an_exported_model_run(exported_folder: Path, tmp_path: Path) 
 
 
 def test_no_torch_is_imported(exported_folder: Path, tmp_path: Path) -> None:
-    """An exported model predicts and is measured where torch is not installed."""
+    """An exported model predicts where torch is not installed, and OpenVINO, imported, tells its makers nothing."""
     lines = [
         "import sys",
         "sys.modules['torch'] = sys.modules['torchvision'] = sys.modules['timm'] = None",
         "from denselab.cli.main import app",
-        f"app(['predict', {str(exported_folder)!r}, {str(tmp_path / 'a.png')!r}, '--out', {str(tmp_path / 'out')!r}])",
+        f"line = ['predict', {str(exported_folder)!r}, {str(tmp_path / 'a.png')!r}, '--out', {str(tmp_path / 'out')!r}]",
+        "app(line, standalone_mode=False)",
+        "app([*line, '--engine', 'openvino'], standalone_mode=False)",
+        "told = [name for name in sys.modules if 'openvino_telemetry' in name]",
+        "assert 'openvino' in sys.modules and not told, told",
     ]
     from PIL import Image
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ from denselab.errors import CheckpointError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from openvino import CompiledModel
+
+
+TELEMETRY = "openvino_telemetry"
+ABSENT: Any = object()
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,29 @@ def openvino_engine(
     return OpenVINOEngine(spec, compiled, "cpu")
 
 
+def import_openvino() -> Any:
+    """The package openvino, without the message to its makers that it would send when it is imported.
+
+    Raises MissingExtra where it is missing.
+    """
+    before = sys.modules.get(TELEMETRY, ABSENT)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # "not installed": openvino then does without
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        if error.name != "openvino":
+            raise
+        raise MissingExtra("OpenVINO is missing: pip install openvino") from None
+    finally:
+        if before is ABSENT:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = before
+
+
 def compile_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
     """OpenVINO's compiled model. Raises CheckpointError, MissingExtra."""
-    try:
-        import openvino
-    except ImportError:
-        raise MissingExtra("OpenVINO is missing: pip install openvino") from None
+    openvino = import_openvino()
     core = openvino.Core()
     # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
     settings = {

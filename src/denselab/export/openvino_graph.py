@@ -6,6 +6,7 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
+from denselab.engine.openvino_engine import import_openvino
 from denselab.errors import MissingExtra
 
 
@@ -20,8 +21,7 @@ def openvino_files(document: bytes, metadata: dict[str, str]) -> tuple[bytes, by
 
     metadata: texts by key, stored below rt_info.
     """
-    import openvino
-
+    openvino = import_openvino()
     model = openvino.Core().read_model(document)
     for key, text in metadata.items():
         model.set_rt_info(text, key.split("."))
