@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Scores = Union["Tensor", NDArray[np.float32]]
 """float32 numbers of an engine: a torch tensor on its device, or a numpy array."""
 
-AnyScores = TypeVar("AnyScores", "Tensor", NDArray[np.float32])
+AnyScores = TypeVar("AnyScores", bound=Union["Tensor", NDArray[np.float32]])
 
 BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 CACHED_BYTES = 2**20  # bands of arrays: enlarged and reduced while they are in the processor's cache
@@ -33,10 +33,10 @@ def enlarge_logits(logits: AnyScores, size: tuple[int, int]) -> AnyScores:
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     if isinstance(logits, np.ndarray):
-        return np.stack([planes.enlarged_rows(one, size, 0, size[0]) for one in logits])
+        return cast(AnyScores, np.stack([planes.enlarged_rows(one, size, 0, size[0]) for one in logits]))
     import torch.nn.functional as F
 
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    return cast(AnyScores, F.interpolate(logits, size=size, mode="bilinear", align_corners=False))
 
 
 def label_maps(logits: Scores, size: tuple[int, int]) -> list[LabelMap]:
@@ -65,7 +65,7 @@ def bands(scores: AnyScores, size: tuple[int, int]) -> Iterator[tuple[int, AnySc
         return
     held = CACHED_BYTES if isinstance(scores, np.ndarray) else BAND_BYTES
     for top, bottom in row_bands(scores.shape[0], size, held):
-        yield top, enlarged_rows(scores[None], size, top, bottom)[0]
+        yield top, cast(AnyScores, enlarged_rows(scores[None], size, top, bottom)[0])
 
 
 def row_bands(count: int, size: tuple[int, int], held: int = BAND_BYTES) -> Iterator[tuple[int, int]]:
@@ -82,9 +82,9 @@ def enlarged_rows(logits: AnyScores, size: tuple[int, int], top: int, bottom: in
     """
     height = logits.shape[-2]
     if isinstance(logits, np.ndarray):
-        return np.stack([planes.enlarged_rows(one, size, top, bottom) for one in logits])
+        return cast(AnyScores, np.stack([planes.enlarged_rows(one, size, top, bottom) for one in logits]))
     if height == size[0]:
-        return enlarge_logits(logits[:, :, top:bottom], (bottom - top, size[1]))
+        return cast(AnyScores, enlarge_logits(logits[:, :, top:bottom], (bottom - top, size[1])))
     import torch
 
     centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5
@@ -94,7 +94,7 @@ def enlarged_rows(logits: AnyScores, size: tuple[int, int], top: int, bottom: in
     weight = (centre - upper).to(logits).view(1, 1, -1, 1)
     upper, lower = upper.to(logits.device), lower.to(logits.device)
     band = torch.lerp(logits.index_select(2, upper), logits.index_select(2, lower), weight)
-    return enlarge_logits(band, (bottom - top, size[1]))
+    return cast(AnyScores, enlarge_logits(band, (bottom - top, size[1])))
 
 
 def arg_max(scores: Scores) -> LabelMap:
@@ -119,15 +119,15 @@ def _arg_max_on_device(scores: Tensor) -> LabelMap:
 def softmax(scores: AnyScores) -> AnyScores:
     """(K, h, w) probabilities of logits (K, h, w)."""
     if not isinstance(scores, np.ndarray):
-        return scores.softmax(dim=0)
+        return cast(AnyScores, scores.softmax(dim=0))
     parts = np.exp(scores - scores.max(axis=0))
     parts /= parts.sum(axis=0)
-    return cast(NDArray[np.float32], parts)
+    return cast(AnyScores, parts)
 
 
 def mirrored(scores: AnyScores) -> AnyScores:
     """(K, h, w) scores with left and right exchanged."""
-    return scores[:, :, ::-1] if isinstance(scores, np.ndarray) else scores.flip(2)
+    return cast(AnyScores, scores[:, :, ::-1] if isinstance(scores, np.ndarray) else scores.flip(2))
 
 
 def as_array(scores: Scores) -> NDArray[np.float32]:

@@ -90,9 +90,9 @@ def parity(reference: Engine, exported: Engine, pictures: CheckPictures, most: i
         size = (image.shape[0], image.shape[1])
         seen = resize_image(image, reference.spec.preprocessing.working_size(size))[None]
         before, after = reference.logits(seen), exported.logits(seen)
-        maps = (label_maps(before, size)[0], label_maps(after, size)[0])
         expected = as_array(before)
-        return *maps, float(np.abs(as_array(after) - expected).max()), float(expected.std())
+        difference = float(np.abs(as_array(after) - expected).max())
+        return label_maps(before, size)[0], label_maps(after, size)[0], difference, float(expected.std())
 
     return _compared(both, pictures, most)
 
@@ -126,14 +126,15 @@ def _compared(
         against_network += confusion_matrix(before, after, k, space.ignore_index)
         numbers.append((difference, deviation, float((before != after).mean())))
     largest, deviations, others = (np.array(column) for column in zip(*numbers, strict=True))
-    scored = [mean_iou(counts) for counts in against_truth] if pictures.labelled else [None, None]
+    before_after = [mean_iou(counts) if pictures.labelled else None for counts in against_truth]
     return Parity(
         pictures.source,
         len(numbers),
         float(largest.max()),
         float(deviations.mean()),
         float(others.mean()),
-        *scored,
+        before_after[0],
+        before_after[1],
         mean_iou(against_network),
     )
 

@@ -83,8 +83,8 @@ def check_pictures(spec: ModelSpec, model: str, data: str | None, *, real: bool 
                     "give `check` a data set with the model's classes"
                 ) from None
             dataset = open_as_named(root)
-            items = [dataset.of_split(split) for split in ("val", "train")]
-            yield CheckPictures(dataset, *items, spec, "the demo's scenes, whose labels are not the model's", False)
+            val, train = dataset.of_split("val"), dataset.of_split("train")
+            yield CheckPictures(dataset, val, train, spec, "the demo's scenes, whose labels are not the model's", False)
 
 
 def _selected(data: str, spec: ModelSpec, model: str | None, source: str | None = None) -> CheckPictures:

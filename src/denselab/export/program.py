@@ -36,7 +36,14 @@ def exported_program(engine: TorchEngine) -> torch.export.ExportedProgram:
     example = torch.zeros((*TRACED, 3), dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(module, (example,), dynamic_shapes=({0: dynamic, 1: dynamic, 2: dynamic},))
+        try:
+            return torch.export.export(module, (example,), dynamic_shapes=({0: dynamic, 1: dynamic, 2: dynamic},))
+        except Exception as error:  # of several kinds without a common base, for a network that others wrote
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"{engine.spec.architecture.name} cannot be traced for pictures of any size: {reason}. Its forward may "
+                "not turn sizes into numbers, nor decide by what a tensor holds"
+            ) from error
 
 
 def refuse_crf_layer(spec: ModelSpec) -> None:

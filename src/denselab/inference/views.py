@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,10 +98,11 @@ def mean_probs(views: Sequence[Scores]) -> Scores:
     """
     height, width = max(tuple(view.shape[1:]) for view in views)
     probs = (softmax(enlarge_logits(view[None], (height, width))[0]) for view in views)
-    total = next(probs)
+    total: Any = next(probs)
     for more in probs:
         total += more
-    return total / len(views)
+    mean: Scores = total / len(views)
+    return mean
 
 
 def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
@@ -113,7 +114,7 @@ def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None =
 
     mean = squares = torch.zeros(())
     for number in range(1, plan.samples + 1):
-        probs = mean_probs(run_views(plan.engine, image, sizes, plan.flip))
+        probs = cast("Tensor", mean_probs(run_views(plan.engine, image, sizes, plan.flip)))
         step = probs - mean
         mean = mean + step / number
         squares = squares + step * (probs - mean)  # step is relative to the old mean, the other factor to the new one
