@@ -31,6 +31,7 @@ def traced(graph: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy, "onnx_model", lambda program, spec, opset: copy)
 
 
+@pytest.mark.usefixtures("traced")
 def test_export_ends_in_a_model_folder(model_folder: Path, scenes: Path, tmp_path: Path) -> None:
     done = export(model_folder, tmp_path / "out", labels=True, check=scenes)
     assert done.parity.other_labels < 0.001
@@ -60,8 +61,9 @@ def test_for_openvino_in_int8(
 
 
 @pytest.mark.usefixtures("traced")
-def test_for_torch(model_folder: Path, tmp_path: Path) -> None:
+def test_for_torch(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without data the demo's scenes are drawn, and their labels are the model's here."""
+    monkeypatch.setattr("denselab.export.pictures.SCENES", (2, 2))
     done = export(model_folder, tmp_path / "out", "torch")
     assert {"model.pt2", "model.safetensors"} == done.files.keys()
     assert done.parity.source == "the demo's scenes"
@@ -130,8 +132,9 @@ def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
     assert (same.logits, same.other_labels, same.agreement, same.loss) == (0, 0, 1, 0)
 
 
-def test_pictures_without_the_models_labels(engine: TorchEngine) -> None:
+def test_pictures_without_the_models_labels(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's scenes show whether the graph is the same; int8 needs the model's own pictures."""
+    monkeypatch.setattr("denselab.export.pictures.SCENES", (2, 2))
     with check_pictures(engine.spec, "nowhere", None) as pictures:
         assert not pictures.labelled
         assert parity(engine, engine, pictures, 2).miou_before is None

@@ -24,7 +24,7 @@ from denselab.export.program import exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.inference.prediction import file_table
 
-SHAPES = ((1, 36, 48), (2, 67, 83), (3, 33, 5), (1, 1, 1))
+SHAPES = ((1, 36, 48), (2, 67, 83), (3, 33, 5), (1, 1, 1))  # the last is padded to 2x2, which no traced picture was
 
 
 def pictures(*shape: int) -> np.ndarray:
