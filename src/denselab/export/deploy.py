@@ -252,7 +252,8 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
     names[table] = np.arange(len(table))
 
     def labels_of(image: Image) -> LabelMap:
-        return names[run(image[None])[0]].astype(spec.label_space.dtype)
+        found: LabelMap = names[run(image[None])[0]].astype(spec.label_space.dtype)
+        return found
 
     draft.labels_parity = labels_parity(engine, labels_of, pictures, INT8_PICTURES if draft.layers else FLOAT_PICTURES)
     if draft.layers:  # int8 has its own measure
