@@ -39,5 +39,8 @@ def program_bytes(program: torch.export.ExportedProgram, metadata: dict[str, str
 
 
 def program_engine(content: bytes, spec: ModelSpec) -> ProgramEngine:
-    """The engine of a file that `program_bytes` made in this process."""
-    return ProgramEngine(spec, torch.export.load(io.BytesIO(content)).module())
+    """The engine of a file that `program_bytes` made in this process.
+
+    Without torch's guards: they also hold how the traced picture lay in memory, which other sizes need not share.
+    """
+    return ProgramEngine(spec, torch.export.load(io.BytesIO(content)).module(check_guards=False))
