@@ -10,6 +10,7 @@ run no code.
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -53,8 +54,8 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
 
 
 def write_text(path: Path, content: str, remedy: str = REMEDY) -> None:
-    """`write_bytes` of UTF-8 text; line endings are kept."""
-    write_bytes(path, content.encode(), remedy)
+    """`write_bytes` of UTF-8 text; line endings are kept. Bytes of a file name that are not UTF-8 are written \\udcNN."""
+    write_bytes(path, content.encode(errors="backslashreplace"), remedy)
 
 
 def write_json(path: Path, value: Any, remedy: str = REMEDY) -> None:
@@ -64,7 +65,30 @@ def write_json(path: Path, value: Any, remedy: str = REMEDY) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """A JSON document as stored: readable, in stable order, ending in a newline."""
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    return (to_json(value) + "\n").encode()
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """Plain data as JSON text that every reader takes and UTF-8 can hold.
+
+    indent: spaces of a level; None: everything on one line
+    NaN and infinity, which JSON does not have, become null. Bytes of a file name that are not UTF-8 become the escape
+    of their stand-in, which `json.loads` reads back.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with None for each number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def unpack_json(content: bytes, source: str) -> dict[str, Any]:

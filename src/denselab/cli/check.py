@@ -1,6 +1,5 @@
 """`denselab check DATA`: what is in a data set and what is wrong with it."""
 
-import json
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from denselab.data.audit.findings import Fault
 from denselab.data.dataset import open_dataset
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError, ResourceError, SeveralDataSets
+from denselab.files import to_json
 from denselab.labels import LabelEntry
 from denselab.report.contact_sheet import write_contact_sheet
 
@@ -73,7 +73,7 @@ def _check_one(data: str, out: Path | None, json_: bool, workers: int | None, se
         unwritten = error
     if json_:
         document = {**report.to_dict(), "contact_sheet": None if sheet is None else str(sheet)}
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        typer.echo(to_json(document, indent=2))
     else:
         stdout.print(render(report))
         if sheet is not None:

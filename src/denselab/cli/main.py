@@ -14,7 +14,7 @@ import denselab
 from denselab.cli.examples import epilog
 from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
-from denselab.errors import DenseLabError
+from denselab.errors import DenseLabError, ResourceError, is_out_of_memory
 from denselab.log import show_always
 from denselab.runtime import keep_freed_memory
 
@@ -88,6 +88,15 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def _end_of_other(error: Exception) -> int:
+    """Say what an error is that no part of DenseLab expected; returns the exit code."""
+    if is_out_of_memory(error):
+        remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
+        return ResourceError.exit_code
+    remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
+    return DenseLabError.exit_code
+
+
 def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
     signal.signal(signal.SIGTERM, _end)
@@ -111,12 +120,8 @@ def main() -> None:
     except BrokenPipeError:  # `denselab ... | head`
         stdout.on_broken_pipe()  # else Python would try to write the rest at its end
         code = 0
-    except MemoryError:
-        remark("denselab: out of memory; use a smaller --imgsz or --window, or fewer --workers")
-        code = 5
     except Exception as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
-        code = 1
+        code = _end_of_other(error)
     sys.exit(code or 0)

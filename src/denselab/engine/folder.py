@@ -22,14 +22,14 @@ from denselab.labels import LabelSpace
 from denselab.migration import writer
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, find_model_folder
-from denselab.tensors import pack_tensors, unpack_tensors
+from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 
 def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
     """Write a model folder, all or nothing.
 
     card: its README; "": the usual one.
-    Raises ResourceError, and ConfigError for an engine that has no network.
+    Raises ResourceError, ConfigError for an engine that has no network, and CheckpointError for weights with NaN.
     """
     if not isinstance(engine, TorchEngine):
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
@@ -42,8 +42,10 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         "crf": None if spec.crf is None else asdict(spec.crf),
         "started_from": None if spec.started_from is None else asdict(spec.started_from),
     }
+    tensors = engine.network.state_dict()
+    require_finite(tensors, f"{folder} was not written")
     files = {
-        WEIGHTS: pack_tensors(engine.network.state_dict()),
+        WEIGHTS: pack_tensors(tensors),
         MODEL_CONFIG: json_bytes(stamped_config(config)),
         CARD: (card or model_card(spec)).encode(),
     }
@@ -84,6 +86,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     tensors = current_weights(unpack_tensors(files[WEIGHTS], weights), config)
     if misfit := find_misfit(network, tensors, weights):
         raise CheckpointError(told_misfit(misfit, spec.architecture.name, config))
+    require_finite(tensors, weights)
     network.load_state_dict(tensors)
     target = resolve_device(device)
     return TorchEngine(spec, network.to(target).to(memory_format=torch.channels_last).eval(), target)

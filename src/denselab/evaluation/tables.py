@@ -1,6 +1,5 @@
 """One evaluation as JSON, CSV and a console table, all from score_table.py with one rounding, so that they agree."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.text import Text
 from denselab.evaluation import scores
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import BORDER, class_rows, class_scores, set_scores
+from denselab.files import to_json
 
 PIXELS = ("truth_pixels", "predicted_pixels")
 
@@ -33,8 +33,8 @@ def json_document(evaluation: Evaluation) -> dict[str, Any]:
 
 def evaluation_json(evaluation: Evaluation, more: Mapping[str, Any] | None = None) -> str:
     """The text of evaluation.json: json_document, the keys of `more`, and under "exact" the counts behind it all."""
-    told = json.dumps({**json_document(evaluation), **(more or {})}, indent=1, ensure_ascii=False)
-    exact = json.dumps(evaluation.to_dict(), ensure_ascii=False)  # one line: there may be millions of numbers
+    told = to_json({**json_document(evaluation), **(more or {})})
+    exact = to_json(evaluation.to_dict(), indent=None)  # one line: there may be millions of numbers
     return f'{told.removesuffix("}").rstrip()},\n "exact": {exact}\n}}\n'
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.read.images import PICTURE_SUFFIXES, read_image
-from denselab.errors import ConfigError
+from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.types import Image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
@@ -35,6 +35,15 @@ class Skipped:
 
     path: str
     reason: str
+
+
+def reason_to_skip(error: DenseLabError | MemoryError) -> DenseLabError:
+    """Why one input is skipped. Raises `error` again where it would befall the others too: results cannot be written."""
+    if isinstance(error, ResourceError) and not isinstance(error, OutOfMemory):
+        raise error
+    if isinstance(error, DenseLabError):
+        return error
+    return OutOfMemory("does not fit in the memory of this machine; cut it into tiles")
 
 
 def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[Source], list[Skipped]]:

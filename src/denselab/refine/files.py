@@ -14,9 +14,9 @@ from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
-from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing
+from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing, require_written
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, find_sources
+from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
@@ -210,6 +210,7 @@ def refine_files(
                 skipped.append(Skipped(str(task.source.path), reason))
                 logger.warning(f"skipped {task.source.path}: {reason}")
             bar.advance()
+    require_written(results, out)
     return results, skipped
 
 
@@ -233,8 +234,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
         for task in tasks:
             try:
                 yield task, _refine_one(task, out, space, how)
-            except DenseLabError as error:
-                yield task, error
+            except (DenseLabError, MemoryError) as error:
+                yield task, reason_to_skip(error)
         return
     read = deque[tuple[Task, Image | DenseLabError]]()  # read ahead of the CRF, in order; unreadable ones start no job
 
@@ -242,8 +243,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
         for task in tasks:
             try:
                 image, probs = _read(task, space, how)
-            except DenseLabError as error:
-                read.append((task, error))
+            except (DenseLabError, MemoryError) as error:
+                read.append((task, reason_to_skip(error)))
                 continue
             read.append((task, image))
             yield Job(str(task.source.path), image, probs)
@@ -260,8 +261,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
 
 
 def _finished(task: Task, image: Image, done: Refined, space: LabelSpace) -> Outcome:
-    if isinstance(done.error, DenseLabError):
-        return task, done.error
+    if isinstance(done.error, (DenseLabError, MemoryError)):
+        return task, reason_to_skip(done.error)
     if done.error is not None or done.marginals is None:
         raise done.error or RuntimeError("the CRF gave neither marginals nor an error")
     return task, _prediction(task, image, done.marginals, space)

@@ -16,7 +16,7 @@ from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_folder, unpack_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
-from denselab.tensors import unpack_tensors
+from denselab.tensors import require_finite, unpack_tensors
 
 RGB = tuple[float, float, float]
 NAMED = 3  # most tensor names that a message shows
@@ -67,6 +67,7 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         network = make_settings({"model": stored["name"], **parts}, source)
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
+        require_finite(tensors, str(found / WEIGHTS))
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         origin = _origin(found, stored_origin(config["started_from"]), files.get(WEIGHTS))
         return Initial(

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import os
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
-from denselab.files import describe_os_error, unpack_json, write_json, write_text
+from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
 from denselab.run_folder import ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
 from denselab.training.state import GO_ON
@@ -44,7 +43,7 @@ class RunRecords:
     def metric(self, kind: str, **values: Any) -> None:
         """Add one line to metrics.jsonl."""
         if self.active:
-            self._append(METRICS, json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
+            self._append(METRICS, to_json({"kind": kind, **values}, indent=None) + "\n")
 
     def metrics_bytes(self) -> int:
         """Current length of metrics.jsonl."""

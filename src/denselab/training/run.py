@@ -16,7 +16,7 @@ from denselab.console import progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.device import resolve_device
-from denselab.errors import ConfigError, Interrupted, ResourceError
+from denselab.errors import ConfigError, Interrupted, ResourceError, TrainingDiverged
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, SUMMARY, find_model_folder
 from denselab.training.budget import make_budget
@@ -99,10 +99,21 @@ def _train_noting_signals(job: Job, session: Session) -> str:
             with progress("training", _total_pictures(session, job), "pictures", quiet) as bar:
                 session.progress = bar
                 return train(job, session)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"{error}. {_after_divergence(session)}") from None
         except OSError as error:
             raise ResourceError(
                 f"cannot write the run {job.run}: {error}; the state of the last save is in last/"
             ) from error
+
+
+def _after_divergence(session: Session) -> str:
+    """What to do after a training that diverged, and what there is of it."""
+    best = session.state.best_miou
+    kept = "nothing was saved before it" if session.saved is None else f"last/ holds step {session.saved}, before it"
+    if best is not None:
+        kept += f"; model/ holds the best network until then, of step {best['step']}"
+    return f"Start a new run with a lower `lr`, `clip_norm` 1.0, or `precision` no; {kept}"
 
 
 def make_accelerator(settings: Settings) -> Accelerator:
@@ -135,7 +146,8 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     budget.closing_seconds = found.closing
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:
-        return Session(accelerator, model, average, stepper, state, budget, records, silent)
+        saved = state.step if resume else None
+        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved)
 
 
 def _take_up(

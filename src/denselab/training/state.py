@@ -17,7 +17,7 @@ from denselab.files import json_bytes, read_newest_folder, unpack_json, write_fo
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
-from denselab.tensors import pack_tensors, unpack_tensors
+from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 FORMAT = 2  # of state.json; 1 did not record the version that wrote it
 
@@ -102,7 +102,9 @@ def load_last(
     try:
         numbers = record.pop("optimizer")
         state = RunState(**{key: value for key, value in record.items() if key != "written_by"})
-        _load_weights(model, unpack_tensors(files[WEIGHTS], str(folder)))
+        weights = unpack_tensors(files[WEIGHTS], str(folder))
+        require_finite(weights, str(folder / WEIGHTS))
+        _load_weights(model, weights)
         if average is not None:
             _load_weights(average, unpack_tensors(files[AVERAGE], str(folder)))
         tensors = unpack_tensors(files[OPTIMIZER], str(folder))
