@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from denselab.errors import DataError
 from denselab.types import LabelMap
 
+MAX_LABELS = 65_535  # an index map has 16 bits, one index of which is ignore
 NODATA = -(2**31)  # the "id" of pixels that a file declares as having no data; in no table, always ignored
 
 Role = Literal["class", "background", "ignore"]
@@ -138,6 +139,8 @@ class LabelSpace:
         """
         entries = []
         for position, row in enumerate(rows):
+            if position == MAX_LABELS:
+                raise DataError(f"label table: more than {MAX_LABELS:,} labels; a label file cannot hold more")
             try:
                 label_id = int(row["id"])
                 colour = tuple(int(c) for c in row.get("colour", default_colour(label_id)))
@@ -163,8 +166,11 @@ def default_colour(label_id: int) -> Colour:
 
 
 def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
-    for position, value in enumerate(values):
-        if value in values[:position]:
+    seen = set[int | str]()
+    for value in values:
+        seen_before = value in seen
+        seen.add(value)
+        if seen_before:
             raise DataError(f"label table: {kind} {value!r} is listed twice; give each label its own {kind}")
 
 

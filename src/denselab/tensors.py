@@ -13,6 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from denselab.documents import Unreadable, open_ordinary
 from denselab.errors import CheckpointError
 from denselab.paths import require_path
 
@@ -53,6 +54,10 @@ def read_torch_file(path: Path) -> Any:
     Raises NoSuchPath, or CheckpointError naming the file.
     """
     require_path(path, "a file of torch.save")
+    try:
+        open_ordinary(path).close()
+    except (OSError, Unreadable) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
     try:
         with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; our message is below
             warnings.simplefilter("ignore", UserWarning)

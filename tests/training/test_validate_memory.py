@@ -15,7 +15,11 @@ from denselab.errors import OutOfMemory
 from denselab.training import validate as module
 from denselab.training.validate import validate
 
-MESSAGES = ("CUDA out of memory. Tried to allocate 2.00 GiB", "DefaultCPUAllocator: can't allocate memory", "could not create a primitive")
+MESSAGES = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB",
+    "DefaultCPUAllocator: can't allocate memory",
+    "could not create a primitive",
+)
 
 
 def run(data: Dataset, batch: int = 4) -> Any:

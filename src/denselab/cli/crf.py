@@ -53,10 +53,12 @@ def tune(
     They are stored in the model only if they help.
     """
     from denselab import refine  # here: `denselab --help` needs no torch
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.files import write_text
     from denselab.inference.predictor import load
     from denselab.measure.data import select
 
+    refuse_inside_data(out)
     seconds, extent = read_duration(time), window_size(window)
     predictor = load(model, device)
     chosen = select(data, split, predictor.spec, model)

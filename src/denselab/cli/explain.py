@@ -51,6 +51,7 @@ def explain(
     The name of a network in place of a trained model shows it untrained: what the design does by itself.
     """
     from denselab.data.read.images import read_image
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.report.explain_page import write_explanation
 
@@ -58,6 +59,7 @@ def explain(
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
     picture = read_image(image, engine.spec.preprocessing.white)
+    refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     if as_json:

@@ -63,9 +63,7 @@ def info(
     summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz, joins=True)
     if as_json:
         layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True, joins=True)]
-        print(
-            to_json({**_facts(subject), "totals": asdict(summary), "layers": layers})
-        )
+        print(to_json({**_facts(subject), "totals": asdict(summary), "layers": layers}))
         return
     for line in (*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary)):
         stdout.print(line, markup=False, soft_wrap=True)

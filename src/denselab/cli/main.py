@@ -79,7 +79,11 @@ def _register() -> None:
     app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
-_register()
+_missing: list[ImportError] = []  # a package that is not installed, which every command needs
+try:
+    _register()
+except ImportError as error:
+    _missing.append(error)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -93,6 +97,10 @@ def _end_of_other(error: Exception) -> int:
     if is_out_of_memory(error):
         remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
         return ResourceError.exit_code
+    if isinstance(error, ImportError):
+        again = "pip install --force-reinstall denselab"
+        remark(f"denselab: the installation is not complete: {error}; install it again: {again}")
+        return DenseLabError.exit_code
     remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
     return DenseLabError.exit_code
 
@@ -104,6 +112,8 @@ def main() -> None:
     show_always()
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:
+        if _missing:
+            raise _missing[0]
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except DenseLabError as error:

@@ -14,10 +14,11 @@ from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
 from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.stored import require_sound_config
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
 from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.files import json_bytes, read_folder, unpack_json, write_folder
+from denselab.files import json_bytes, read_folder, read_member, unpack_json, write_folder
 from denselab.labels import LabelSpace
 from denselab.migration import writer
 from denselab.models.base import SegmentationModel
@@ -94,16 +95,13 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
 
 def read_spec(folder: Path) -> ModelSpec:
     """Read the spec of a model folder, without its weights. Raises CheckpointError."""
-    path = folder / MODEL_CONFIG
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    return _spec(current_config(unpack_json(content, str(path)), str(path)), str(path))
+    path = str(folder / MODEL_CONFIG)
+    return _spec(current_config(unpack_json(read_member(folder, MODEL_CONFIG), path), path), path)
 
 
 def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
     """The spec in a config of the newest format. Raises CheckpointError naming `source`."""
+    require_sound_config(config, source)
     try:
         fields = config["preprocessing"]
         preprocessing = Preprocessing(
@@ -115,7 +113,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
             tuple(fields["pad_to"]) if fields["pad_to"] else None,
             fields["white"],
         )
-        return ModelSpec(
+        spec = ModelSpec(
             Architecture(**config["architecture"]),
             LabelSpace.from_list(config["labels"]),
             preprocessing,
@@ -127,6 +125,10 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
     except (ConfigError, DataError) as error:  # a label table that this version does not know
         raise _unknown(source, config, error) from None
+    told, built = spec.label_space.num_classes, spec.architecture.num_classes
+    if told != built:
+        raise CheckpointError(f"{source}: the label table has {told} classes, the network {built}; use another copy")
+    return spec
 
 
 def _network(architecture: Architecture, config: Mapping[str, Any], source: str) -> SegmentationModel:

@@ -58,13 +58,13 @@ def console_table(evaluation: Evaluation) -> Table:
         classes.add_column(heading, justify="right")
     for found in _classes(evaluation):
         cells = (row.told(found[row.key], "-") for row in shown)
-        classes.add_row(Text(found["name"]), *cells, str(found["truth_pixels"]))
+        classes.add_row(Text(shown(found["name"])), *cells, str(found["truth_pixels"]))
     totals = Table(box=None, show_header=False, padding=(0, 2))
     for row, value in set_scores(evaluation):
         if row.console:
             totals.add_row(row.heading, row.told(value, "-"))
     both = Table.grid()
-    both.caption, both.caption_justify = Text("\n".join(_notes(evaluation))), "left"
+    both.caption, both.caption_justify = Text("\n".join(map(shown, _notes(evaluation)))), "left"
     both.add_row(classes)
     both.add_row(totals)
     return both

@@ -1,6 +1,5 @@
 """From picture files to result files: while the network works, the next picture is read and the last result written."""
 
-import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.crf_steps import write_steps
@@ -164,7 +164,7 @@ def refuse_replacing(
 
 def _is_label_table(path: Path) -> bool:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = parse_json(read_bytes(path))
         return (
             isinstance(rows, list) and bool(rows) and all(set(row) == {"id", "name", "colour", "role"} for row in rows)
         )

@@ -38,7 +38,7 @@ class Skipped:
 
 
 def reason_to_skip(error: DenseLabError | MemoryError) -> DenseLabError:
-    """Why one input is skipped. Raises `error` again where it would befall the others too: results cannot be written."""
+    """Why one input is skipped. Raises `error` where it would befall the others too: results cannot be written."""
     if isinstance(error, ResourceError) and not isinstance(error, OutOfMemory):
         raise error
     if isinstance(error, DenseLabError):

@@ -1,6 +1,5 @@
 """Refine probabilities from files into files: find the file for each picture, choose the label table, write results."""
 
-import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from denselab.console import progress
 from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing, require_written
 from denselab.inference.crf_steps import write_steps
@@ -181,7 +181,7 @@ def _ids_of(task: Task, axes: Axes | None) -> Iterable[int]:
 
 def _table_in(path: Path) -> LabelSpace | None:
     try:
-        return LabelSpace.from_list(json.loads(path.read_bytes()))
+        return LabelSpace.from_list(parse_json(read_bytes(path)))
     except (OSError, ValueError, TypeError, DataError):
         return None
 

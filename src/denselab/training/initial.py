@@ -12,8 +12,9 @@ from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.engine.formats import current_config, current_weights
+from denselab.engine.stored import require_sound_config
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
-from denselab.files import read_folder, unpack_json
+from denselab.files import read_folder, read_member, unpack_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
 from denselab.tensors import require_finite, unpack_tensors
@@ -58,9 +59,10 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         if not resuming:
             raise
         found = find_model_folder(run)
-    files = {MODEL_CONFIG: (found / MODEL_CONFIG).read_bytes()} if resuming else read_folder(found)
+    files = {MODEL_CONFIG: read_member(found, MODEL_CONFIG)} if resuming else read_folder(found)
     source = str(found / MODEL_CONFIG)
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
+    require_sound_config(config, source)
     try:
         stored, preprocessing = config["architecture"], config["preprocessing"]
         parts = {key: stored[key] for key in ("encoder", "output_stride", "aux")}

@@ -73,7 +73,8 @@ def train(job: Job, session: Session) -> str:
             finished = _validate_if_due(job, session) or _finished(session)
             if finished:
                 break
-            if time.monotonic() - last_save > job.config.save_every:
+            first = session.saved is None and session.state.best_miou is not None  # no kept network without a state
+            if first or time.monotonic() - last_save > job.config.save_every:
                 save_state(session)
                 last_save = time.monotonic()
         else:
@@ -218,6 +219,7 @@ def _record_validation(job: Job, session: Session, result: Validation, train_los
 
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
+    session.records.require_folder()
     if session.accelerator.is_main_process:
         space, origin = job.dataset.label_space, job.started_from
         spec = ModelSpec(job.architecture, space, job.preprocessing, scores, started_from=origin)
@@ -238,6 +240,7 @@ def save_state(session: Session, keep_previous: bool = True) -> None:
     Raises TrainingDiverged, and then leaves the last/ of before.
     """
     _require_sound(session)
+    session.records.require_folder()
     state, scaler = session.state, session.accelerator.scaler
     state.seconds = session.budget.elapsed
     if session.accelerator.is_main_process:

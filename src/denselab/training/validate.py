@@ -127,9 +127,7 @@ def _logits(
         logger.info(f"out of memory in the validation: it now runs {at_once} pictures at a time; the scores stay")
 
 
-def _measured(
-    logits: Tensor, truth: LabelMap, space: LabelSpace, loss: PixelLoss
-) -> tuple[NDArray[np.int64], float]:
+def _measured(logits: Tensor, truth: LabelMap, space: LabelSpace, loss: PixelLoss) -> tuple[NDArray[np.int64], float]:
     """The counts (K, K) and the loss of one picture at its label's size. Raises OutOfMemory where it does not fit."""
     size = (truth.shape[0], truth.shape[1])
     try:

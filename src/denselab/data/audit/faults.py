@@ -30,7 +30,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     findings: of its items
     complete: every file was read in full, so that absence can be reported too
     """
-    faults = [*pairing_faults(dataset), *split_faults(dataset)]
+    faults = [*passed_over_faults(dataset), *pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
     faults += nothing_labelled(findings)
     if complete:
@@ -42,6 +42,12 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
             *shared_series_faults(findings),
         ]
     return tuple(sorted(faults, key=lambda fault: fault.severity != "error"))
+
+
+def passed_over_faults(dataset: Dataset) -> list[Fault]:
+    """Folders that cannot be listed, pipes, devices and lost links: they may hide a part of the data."""
+    fix = "make it readable (chmod), mend the link, or take it out"
+    return [Fault("not readable", "error", relative(dataset, path), why, fix) for path, why in dataset.passed_over]
 
 
 def pairing_faults(dataset: Dataset) -> list[Fault]:

@@ -14,7 +14,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
-from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
+from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
@@ -26,7 +26,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class",
+    "lost shape", "covered class", "not readable",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -36,6 +36,7 @@ Size = tuple[int, int]
 SMEARED_SHARE = 0.3
 SMEARED_BORDERS = 40  # fewer borders than this in a file say nothing
 FINGERPRINT_SIDE = 16
+MAX_MISFIT = 50_000_000  # pixels: above it, a picture and a label of different sizes are not decoded
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,15 @@ class ItemFindings:
 
 
 def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
-    """Sizes only, from the headers; labels drawn from shapes are skipped."""
+    """Sizes only, from the headers, or for labels drawn from shapes from the annotation."""
     finding = ItemFindings(item)
     try:
         finding = replace(finding, size=header_size(item.image, orientation(item.image)))
     except (DataError, OSError) as error:
         return replace(finding, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
+    if isinstance(item.source, ShapeLabels):
+        finding = replace(finding, label_size=item.source.size)
+        return replace(finding, faults=_size_faults(dataset, finding))
     if not isinstance(item.source, FileLabels):
         return finding
     try:
@@ -102,6 +106,10 @@ def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
 
 def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     """Every pixel of a picture and its labels; never raises for a fault of a file, but reports it."""
+    headers = read_headers(dataset, item)
+    largest = max(height * width for height, width in (headers.size or (0, 0), headers.label_size or (0, 0)))
+    if largest > MAX_MISFIT and any(fault.kind == "size mismatch" for fault in headers.faults):
+        return headers  # nothing of the pair is used: one of the two is far too large, by mistake or on purpose
     image, image_faults = _image_of(dataset, item)
     labels, label_faults = _labels_of(dataset, item)
     finding = ItemFindings(item, faults=image_faults + label_faults)
@@ -229,6 +237,7 @@ def header_size(path: Path, turned: int) -> Size:
     """(H, W) after the EXIF orientation `turned`, from the header. Raises DataError like read_image."""
     if _is_tiff(path):
         return picture_size(path)
+    refuse_empty(path)
     try:
         with PillowImage.open(path) as picture:
             width, height = picture.size
@@ -244,6 +253,7 @@ def orientation(path: Path) -> int:
     try:
         if _is_tiff(path):
             return read_tags(path).orientation
+        refuse_empty(path)
         with PillowImage.open(path) as picture:
             if picture.format == "PNG" and "exif" not in picture.info:
                 return 1  # Pillow would decode the whole picture to look for a tag behind the pixels

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.item import LEFT_OUT, Item
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
+from denselab.documents import read_text
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
@@ -57,10 +58,10 @@ def _split_of_list(stem: str) -> tuple[int, str] | None:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones and comments (#). Raises DataError where it is not text."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); correct the name of the list") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save the list as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 

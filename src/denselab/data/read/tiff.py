@@ -6,6 +6,7 @@ Pillow would cut those to 8.
 """
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -187,9 +188,10 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
 
 def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
     shape = tuple(series.shape)
-    refuse_huge(int(np.prod(shape)), " x ".join(map(str, shape)), path)
     planar = "S" in series.axes and series.axes.endswith("YX")
     samples = series.axes[-1] == "S" or planar
+    per_pixel = (shape[0] if planar else shape[-1]) if samples else 1
+    refuse_huge(math.prod(shape) // max(per_pixel, 1), " x ".join(map(str, shape)), path)
     if len(shape) != (3 if samples else 2):
         raise DataError(
             f"{path}: a stack of shape {' x '.join(map(str, shape))}; pictures here are 2-D: "
