@@ -11,7 +11,7 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "documents", "shown", "console", "files", "migration", "paths"},
+    {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths"},
     {"config", "configs", "log", "runtime", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},

@@ -13,7 +13,7 @@ from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
 from denselab.documents import parse_json, read_bytes
-from denselab.errors import ConfigError, DenseLabError, ResourceError
+from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, reason_to_skip, refuse_overwriting
@@ -73,7 +73,7 @@ def predict_files(
             try:
                 drawn = out / "steps" / str(source.stem) if steps else None
                 prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
-            except (DenseLabError, MemoryError) as error:
+            except (DataError, ResourceError, MemoryError) as error:
                 skipped.append(_skipped(source, error))
             else:
                 _settle(saving, results, skipped)  # keeps at most one result in memory

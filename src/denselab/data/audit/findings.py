@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
+from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, picture_size, read_label_pixels
 from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
@@ -26,7 +26,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class", "not readable",
+    "lost shape", "covered class", "not readable", "alpha",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -65,6 +65,7 @@ class ItemFindings:
     counts: (K,) int64 pixels per class, None if not counted.
     ignored: pixels that belong to no class.
     covered: {id: (pixels drawn, pixels of these that shapes of other ids cover)}, where labels are drawn from shapes.
+    alpha: whether the picture has an alpha channel, which is dropped.
     digest: of the decoded pixels; equal for equal pictures.
     fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
     """
@@ -75,6 +76,7 @@ class ItemFindings:
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
     covered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    alpha: bool = False
     digest: bytes = b""
     fingerprint: NDArray[np.uint64] | None = None
     faults: tuple[Fault, ...] = ()
@@ -89,7 +91,8 @@ def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
     """Sizes only, from the headers, or for labels drawn from shapes from the annotation."""
     finding = ItemFindings(item)
     try:
-        finding = replace(finding, size=header_size(item.image, orientation(item.image)))
+        size = header_size(item.image, orientation(item.image))
+        finding = replace(finding, size=size, alpha=_has_alpha(item.image))
     except (DataError, OSError) as error:
         return replace(finding, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
     if isinstance(item.source, ShapeLabels):
@@ -112,7 +115,7 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
         return headers  # nothing of the pair is used: one of the two is far too large, by mistake or on purpose
     image, image_faults = _image_of(dataset, item)
     labels, label_faults = _labels_of(dataset, item)
-    finding = ItemFindings(item, faults=image_faults + label_faults)
+    finding = ItemFindings(item, faults=image_faults + label_faults, alpha=headers.alpha)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
         finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
@@ -121,6 +124,10 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     if labels is not None and isinstance(item.source, ShapeLabels):
         finding = _with_losses(finding, dataset, item.source)
     return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
+
+
+def _has_alpha(path: Path) -> bool:
+    return picture_mode(path) in ("RGBA", "LA", "La", "PA")
 
 
 def fingerprint(image: Image) -> NDArray[np.uint64] | None:
