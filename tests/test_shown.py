@@ -61,7 +61,7 @@ def test_a_console_shows_names_wherever_they_stand() -> None:
     """A class called \\x1b[2J cleared the screen from a table of `denselab check`; :car: became a picture of one."""
     table = Table()
     table.add_column("class")
-    table.add_row(Text("\x1b[2Jroad"))
+    table.add_row(Text("\x1b[2Jroad        "))
     for content in (table, Text("\x1b[2Jroad"), "\x1b[2Jroad", "a:car:b"):
         terminal = Terminal(
             file=io.StringIO(), width=60, force_terminal=True, emoji=False, highlight=False, color_system=None

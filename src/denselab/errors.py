@@ -97,7 +97,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, of whatever library, says that memory ran out."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    if not isinstance(error, (MemoryError, RuntimeError, OutOfMemory)):
+    if isinstance(error, (MemoryError, OutOfMemory)):
+        return True
+    if not isinstance(error, RuntimeError):
         return False
     text = str(error).lower()
-    return not isinstance(error, RuntimeError) or any(words.lower() in text for words in MEMORY_WORDS)
+    torchs = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # without importing torch
+    return torchs or any(words.lower() in text for words in MEMORY_WORDS)

@@ -164,7 +164,9 @@ def default_colour(label_id: int) -> Colour:
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72)
+    red, green, blue = colorsys.hls_to_rgb(
+        (0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72
+    )
     return (round(red * 255), round(green * 255), round(blue * 255))
 
 

@@ -75,9 +75,7 @@ def test_folders_that_do_not_fit_are_refused_by_name(engine: TorchEngine, tmp_pa
         tmp_path / "other",
         architecture={"name": "deeplabv3plus", "num_classes": 3, "encoder": "mobilenetv3_small_050"},
     )
-    with pytest.raises(
-        CheckpointError, match=r"shape \(2, 256, 1, 1\).*network has \(3, 256, 1, 1\)|shape \(2,\).*\(3,\)"
-    ):
+    with pytest.raises(CheckpointError, match="the label table has 2 classes, the network 3"):
         load_engine(tmp_path / "other")
     change_config(engine, tmp_path / "half", preprocessing={"imgsz": [32, 48]})
     with pytest.raises(CheckpointError, match="mean"):

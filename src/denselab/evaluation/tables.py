@@ -12,6 +12,7 @@ from denselab.evaluation import scores
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import BORDER, class_rows, class_scores, set_scores
 from denselab.files import to_json
+from denselab.shown import shown
 
 PIXELS = ("truth_pixels", "predicted_pixels")
 
@@ -51,13 +52,13 @@ def csv_rows(evaluation: Evaluation) -> list[list[str]]:
 
 def console_table(evaluation: Evaluation) -> Table:
     """A rich table: the classes with their true pixels, the scores of the set below, notes as its caption."""
-    shown = [row for row in class_rows() if row.console]
+    listed = [row for row in class_rows() if row.console]
     classes = Table(box=box.SIMPLE_HEAD)
     classes.add_column("class")
-    for heading in (*(row.heading for row in shown), "pixels"):
+    for heading in (*(row.heading for row in listed), "pixels"):
         classes.add_column(heading, justify="right")
     for found in _classes(evaluation):
-        cells = (row.told(found[row.key], "-") for row in shown)
+        cells = (row.told(found[row.key], "-") for row in listed)
         classes.add_row(Text(shown(found["name"])), *cells, str(found["truth_pixels"]))
     totals = Table(box=None, show_header=False, padding=(0, 2))
     for row, value in set_scores(evaluation):

@@ -16,7 +16,7 @@ from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing, require_written
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
+from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
@@ -101,7 +101,7 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     """
     if given:
         return given
-    for folder in list(tasks[0].probs.resolve().parents)[:3]:
+    for folder in list(real_path(tasks[0].probs).parents)[:3]:
         table = _table_in(folder / TABLE)
         if table:
             logger.info(f"label table: {folder / TABLE}")
@@ -216,10 +216,10 @@ def refine_files(
 
 def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
     """Raise ConfigError where a result would replace the probabilities or label map it is made from."""
-    inputs = {task.probs.resolve() for task in tasks}
+    inputs = {real_path(task.probs) for task in tasks}
     for task in tasks:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
-            if target.resolve() in inputs:
+            if real_path(target) in inputs:
                 raise ConfigError(
                     f"the result {target} would overwrite what it is made from; choose another `out` folder"
                 )

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from denselab.data.read.tree import folder_role, split_in_name
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
 from denselab.errors import ConfigError
 
+LABELS = LABEL_WORDS | {"class", "png"}  # SegmentationClassPNG
 LEVELS = 3  # folders above the one that is asked about
 
 
@@ -29,7 +30,13 @@ def _looks_like_data(folder: Path) -> bool:
 
 
 def _has_both(names: list[str]) -> bool:
-    return {"image", "label"} <= {folder_role(name) for name in names}
+    return any(_is_named(name, IMAGE_WORDS) for name in names) and any(_is_named(name, LABELS) for name in names)
+
+
+def _is_named(name: str, kind: frozenset[str]) -> bool:
+    """Whether a folder is called by such words alone; `notes on images` is not."""
+    tokens = [word for word in words(name) if word not in SPLIT_WORDS and not word.isdigit()]
+    return name.lower() in kind or (bool(tokens) and set(tokens) <= kind)
 
 
 def _folders(folder: Path) -> list[str]:
