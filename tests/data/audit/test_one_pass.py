@@ -12,6 +12,7 @@ from PIL import Image
 from denselab.data.audit.check import CheckReport, check_dataset
 
 SIDE = 24
+EMPTY = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))  # a chunk of no pixels
 
 
 def picture(seed: int, mode: str = "RGB") -> Image.Image:
@@ -32,7 +33,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def claims(side: int) -> bytes:
     """A PNG header that claims side x side pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + EMPTY
 
 
 def turned(image: Image.Image) -> bytes:

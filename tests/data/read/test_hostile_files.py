@@ -25,6 +25,8 @@ from denselab.data.read.tree import read_tree
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 
+EMPTY = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))  # a chunk of no pixels
+
 
 def write_pairs(root: Path, count: int = 6) -> Path:
     for folder in ("images", "labels"):
@@ -54,7 +56,7 @@ def bomb(path: Path, side: int, mode: int = 2) -> None:
 def header_only(path: Path, side: int) -> None:
     """A PNG whose header claims side x side pixels and that holds none."""
     head = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + EMPTY)
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,14 @@ def open_picture(path: Path) -> PillowImage.Image:
         raise DataError(f"{path}: not a picture that can be read; save it as PNG or JPEG, or take it out") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path}: cannot be opened ({error}); replace the file or take it out") from None
-    refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)
-    frames = getattr(picture, "n_frames", 1) if picture.format in ANIMATED else 1
-    if frames > 1:
-        raise DataError(f"{path}: an animation of {frames} frames; save each frame as a picture of its own")
+    try:
+        refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)
+        frames = getattr(picture, "n_frames", 1) if picture.format in ANIMATED else 1
+        if frames > 1:
+            raise DataError(f"{path}: an animation of {frames} frames; save each frame as a picture of its own")
+    except DataError:
+        picture.close()
+        raise
     return picture
 
 
