@@ -44,7 +44,7 @@ class _Entry(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-_MANIFEST_FORM = TypeAdapter(Annotated[dict[str, _Entry], Field(max_length=64)])
+_MANIFEST_FORM = TypeAdapter(dict[str, _Entry])
 _swept: set[Path] = set()  # folders already searched for leftovers by this process
 
 

@@ -221,3 +221,11 @@ def test_results_do_not_go_into_a_data_set(tmp_path: Path, out: str) -> None:
 def test_a_million_labels_are_refused_at_once() -> None:
     with pytest.raises(DataError, match="more than 65,535 labels"):
         LabelSpace.from_list({"id": i} for i in range(1_000_000))
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "images/../../secret.png"])
+def test_an_annotation_opens_nothing_outside_its_data_set(tmp_path: Path, name: str) -> None:
+    """COCO's panoptic file_name and LabelMe's segm/mask were opened wherever they led."""
+    with pytest.raises(DataError, match="which is outside"):
+        read_tree(write_pairs(tmp_path)).path_inside(name, tmp_path / "a.json")
+    assert read_tree(tmp_path).path_inside("labels/../images/0.png", tmp_path / "a.json") == tmp_path / "images" / "0.png"

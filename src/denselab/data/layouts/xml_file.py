@@ -175,8 +175,8 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
         if points:
             shapes.append(Shape(ids[name], "polygon", np.array(points)))
         elif mask:
-            folder = PurePosixPath("Masks", *file.parts[1:-1])
-            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(tree.path(folder / mask))))
+            place = tree.path_inside(PurePosixPath("Masks", *file.parts[1:-1]) / mask, path)
+            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(place)))
     shapes.sort(key=lambda shape: -int(shape.mask(size).sum()))
     return ShapeLabels(path, size, tuple(shapes))
 

@@ -95,13 +95,9 @@ def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
 
     What a few files are must not decide how all are read, nor hide what else is wrong: each is refused by itself.
     """
-    kept = contents
-    for is_odd in (lambda c: c.lossy, lambda c: not c.grey):
-        rest = [c for c in kept if not is_odd(c)]
-        if len(kept) - len(rest) <= ODD_SHARE * len(kept):
-            kept = rest
-    taken = {c.path for c in kept}
-    return kept, [c.path.name for c in contents if c.path not in taken]
+    lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
+    odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
+    return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:

@@ -71,6 +71,13 @@ class Tree:
         """The real path of a relative one."""
         return self.root / relative
 
+    def path_inside(self, relative: PurePosixPath | str, source: Path) -> Path:
+        """The real path of one that an annotation names. Raises DataError, naming `source`, for one that leads out."""
+        where = os.path.normpath(relative)
+        if os.path.isabs(where) or where.split(os.sep)[0] == os.pardir:
+            raise DataError(f"{source}: names {str(relative)!r}, which is outside {self.root}; correct the annotation")
+        return self.root / where
+
     def has(self, relative: str) -> bool:
         """Whether a file or folder of this relative path exists."""
         return relative in self.folders or PurePosixPath(relative) in self._set
