@@ -79,7 +79,7 @@ def _warm_up() -> None:
     import denselab.refine  # noqa: F401
 
 
-def table_of(results: dict[str, Sequence[Check]] | dict[str, list[Check]], seconds: float, long: bool) -> str:
+def table_of(results: dict[str, list[Check]], seconds: float, long: bool) -> str:
     """The result as Markdown: a row for each group, the score, and what fell."""
     rows = [f"| {name} | {_held(checks)} | {len(checks)} |" for name, checks in results.items()]
     everything = [check for checks in results.values() for check in checks]
