@@ -228,4 +228,6 @@ def test_an_annotation_opens_nothing_outside_its_data_set(tmp_path: Path, name: 
     """COCO's panoptic file_name and LabelMe's segm/mask were opened wherever they led."""
     with pytest.raises(DataError, match="which is outside"):
         read_tree(write_pairs(tmp_path)).path_inside(name, tmp_path / "a.json")
-    assert read_tree(tmp_path).path_inside("labels/../images/0.png", tmp_path / "a.json") == tmp_path / "images" / "0.png"
+    assert (
+        read_tree(tmp_path).path_inside("labels/../images/0.png", tmp_path / "a.json") == tmp_path / "images" / "0.png"
+    )
