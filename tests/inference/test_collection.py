@@ -104,7 +104,7 @@ def test_a_picture_that_memory_runs_out_on_stops_no_other(
         original = type(engine).logits
 
         def cramped(self: TorchEngine, given: np.ndarray) -> object:
-            if given.shape[1:3] == (1, 1):
+            if (given == (0, 0, 255)).all():  # b.png is blue
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 999 bytes")
             return original(self, given)
 

@@ -14,7 +14,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.read.encodings import count_values
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, picture_size, read_label_pixels
-from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS, refuse_empty
+from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
@@ -262,12 +262,9 @@ def orientation(path: Path) -> int:
             return read_tags(path).orientation
         refuse_empty(path)
         with PillowImage.open(path) as picture:
-            if picture.format == "PNG" and "exif" not in picture.info:
-                return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
-            value = picture.getexif().get(EXIF_ORIENTATION, 1)
+            return exif_orientation(picture)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError, DataError):
         return 1
-    return int(value) if value in range(1, 9) else 1
 
 
 def _is_tiff(path: Path) -> bool:

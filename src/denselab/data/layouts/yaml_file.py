@@ -117,6 +117,8 @@ def read_settings(path: Path) -> Settings:
 
 def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
+    if not fault["loc"]:
+        return f"{fault['msg']}; correct it"
     if fault["loc"][0] == "labels":
         return f"labels: {LABELS_FORMS} was expected (got {fault['input']!r}); correct it"
     key = ".".join(str(part) for part in fault["loc"])

@@ -85,7 +85,12 @@ def read_list(path: Path) -> list[str]:
 def csv_rows(lines: Sequence[str]) -> list[list[str]]:
     """The cells of a csv whose columns are parted by the commonest of comma, semicolon and tab in its first line."""
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    try:
+        return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise DataError(
+            f"{first_few(lines, 1)[:60]!r} begins no table that can be read: {error}; save it again"
+        ) from None
 
 
 def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -> dict[str, Path]:

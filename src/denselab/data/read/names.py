@@ -116,8 +116,8 @@ def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
 
 def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
     """class_dict.csv: a header with name, r, g, b."""
-    file = io.StringIO(_table_text(path), newline="")
-    rows = [{key.strip().lower(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+    head, *body = _table_rows(path) or [[]]
+    rows = [dict(zip([key.lower() for key in head], row, strict=False)) for row in body]
     try:
         return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -126,17 +126,18 @@ def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
         ) from None
 
 
-def _table_text(path: Path) -> str:
+def _table_rows(path: Path) -> list[list[str]]:
+    """The rows of a csv, its cells without spaces around them."""
     try:
-        return read_text(path, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); save the table as UTF-8") from None
+        file = io.StringIO(read_text(path, encoding="utf-8-sig"), newline="")
+        return [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); save it again as UTF-8") from None
 
 
 def _value_table(path: Path) -> tuple[NamedLabel, ...]:
     """Roboflow's _classes.csv of semantic masks: "Pixel Value, Class"; () where it is that of another task."""
-    file = io.StringIO(_table_text(path), newline="")
-    rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    rows = _table_rows(path)
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         return ()
     try:

@@ -51,7 +51,11 @@ def exif_orientation(picture: PillowImage.Image) -> int:
     """
     if picture.format == "PNG" and "exif" not in picture.info:
         return 1
-    return int(picture.getexif().get(EXIF_ORIENTATION, 1))
+    try:
+        value = picture.getexif().get(EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, UserWarning):  # damaged tags say nothing
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upright: bool = False) -> NDArray[Any]:
