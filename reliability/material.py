@@ -16,7 +16,7 @@ def training(epochs: int = 6, validations: int = 6, model: str = "pixelwise", im
     """The options of a short training, the same each time, that saves after every step."""
     return (
         *("--model", model, "--imgsz", imgsz, "--batch", "4", "--device", "cpu", "--workers", "0"),
-        *("--seed", "3", "--epochs", str(epochs), f"validations={validations}", "save_every=0.001"),
+        *("--seed", "3", "--epochs", str(epochs), f"validations={validations}", "save_every=0.001s"),
     )
 
 
