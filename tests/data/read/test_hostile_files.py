@@ -24,6 +24,7 @@ from denselab.data.read.tiff import read_tags
 from denselab.data.read.tree import read_tree
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
+from denselab.report.contact_sheet import write_contact_sheet
 
 EMPTY = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))  # a chunk of no pixels
 
@@ -126,6 +127,8 @@ def test_sizes_are_compared_before_pixels_are_decoded(tmp_path: Path, monkeypatc
     assert "picture 8000x8000 but label 16x16" in report.errors[0].message
     assert tmp_path / "images" / "3.png" not in asked
     assert len(asked) == 5
+    write_contact_sheet(open_dataset(tmp_path), report.examples, tmp_path.with_name("sheet"))
+    assert tmp_path / "images" / "3.png" not in asked
 
 
 def test_an_annotation_that_claims_400_megapixels_is_not_drawn(tmp_path: Path) -> None:
