@@ -14,6 +14,8 @@
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
+While a process writes a run, it also holds .lock there (denselab.lock).
+
 A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores.
 """
 
@@ -36,7 +38,8 @@ CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST)
 
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # left by a run that was killed before its first save
+# left by a run that was killed before its first save, by older versions also after the first validation
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS})
 
 
 def is_run(folder: Path) -> bool:

@@ -5,10 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from denselab.errors import ConfigError
+from denselab.errors import ConfigError, is_out_of_memory
 from denselab.runtime import total_memory
-
-CPU_ALLOCATOR = "can't allocate memory"  # for this torch raises a plain RuntimeError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -40,9 +38,7 @@ def memory_errors() -> Iterator[None]:
     """Turn torch's out-of-memory errors into Python's MemoryError, which callers can catch without torch."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
     except RuntimeError as error:
-        if CPU_ALLOCATOR not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryError(str(error)) from error

@@ -14,22 +14,23 @@ from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
 from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.stored import require_sound_config
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
 from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.files import json_bytes, read_folder, unpack_json, write_folder
+from denselab.files import json_bytes, read_folder, read_member, unpack_json, write_folder
 from denselab.labels import LabelSpace
 from denselab.migration import writer
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, find_model_folder
-from denselab.tensors import pack_tensors, unpack_tensors
+from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 
 def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
     """Write a model folder, all or nothing.
 
     card: its README; "": the usual one.
-    Raises ResourceError, and ConfigError for an engine that has no network.
+    Raises ResourceError, ConfigError for an engine that has no network, and CheckpointError for weights with NaN.
     """
     if not isinstance(engine, TorchEngine):
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
@@ -42,8 +43,10 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         "crf": None if spec.crf is None else asdict(spec.crf),
         "started_from": None if spec.started_from is None else asdict(spec.started_from),
     }
+    tensors = engine.network.state_dict()
+    require_finite(tensors, f"{folder} was not written")
     files = {
-        WEIGHTS: pack_tensors(engine.network.state_dict()),
+        WEIGHTS: pack_tensors(tensors),
         MODEL_CONFIG: json_bytes(stamped_config(config)),
         CARD: (card or model_card(spec)).encode(),
     }
@@ -84,6 +87,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     tensors = current_weights(unpack_tensors(files[WEIGHTS], weights), config)
     if misfit := find_misfit(network, tensors, weights):
         raise CheckpointError(told_misfit(misfit, spec.architecture.name, config))
+    require_finite(tensors, weights)
     network.load_state_dict(tensors)
     target = resolve_device(device)
     return TorchEngine(spec, network.to(target).to(memory_format=torch.channels_last).eval(), target)
@@ -91,16 +95,13 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
 
 def read_spec(folder: Path) -> ModelSpec:
     """Read the spec of a model folder, without its weights. Raises CheckpointError."""
-    path = folder / MODEL_CONFIG
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    return _spec(current_config(unpack_json(content, str(path)), str(path)), str(path))
+    path = str(folder / MODEL_CONFIG)
+    return _spec(current_config(unpack_json(read_member(folder, MODEL_CONFIG), path), path), path)
 
 
 def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
     """The spec in a config of the newest format. Raises CheckpointError naming `source`."""
+    require_sound_config(config, source)
     try:
         fields = config["preprocessing"]
         preprocessing = Preprocessing(
@@ -112,7 +113,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
             tuple(fields["pad_to"]) if fields["pad_to"] else None,
             fields["white"],
         )
-        return ModelSpec(
+        spec = ModelSpec(
             Architecture(**config["architecture"]),
             LabelSpace.from_list(config["labels"]),
             preprocessing,
@@ -124,6 +125,10 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
     except (ConfigError, DataError) as error:  # a label table that this version does not know
         raise _unknown(source, config, error) from None
+    told, built = spec.label_space.num_classes, spec.architecture.num_classes
+    if told != built:
+        raise CheckpointError(f"{source}: the label table has {told} classes, the network {built}; use another copy")
+    return spec
 
 
 def _network(architecture: Architecture, config: Mapping[str, Any], source: str) -> SegmentationModel:
