@@ -11,7 +11,7 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "console", "files", "migration", "paths", "wire"},
+    {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
@@ -27,7 +27,7 @@ LAYERS = [
     {"api"},
     {"cli"},
 ]
-FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
+FOUNDATION = {"errors", "types", "labels", "documents", "shown"}  # the rest of the first layer may use these
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),

@@ -14,6 +14,8 @@
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
+While a process writes a run, it also holds .lock there (denselab.lock).
+
 A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores. `denselab export` writes
 one with a graph instead of the weights: model.onnx, or model.xml and model.bin; or model.pt2 beside the weights. With
 it come export.json, what was measured, and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
@@ -42,7 +44,8 @@ PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS = "model.pt2", "labels.onnx",
 EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS)
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # left by a run that was killed before its first save
+# left by a run that was killed before its first save, by older versions also after the first validation
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS})
 
 
 def is_run(folder: Path) -> bool:

@@ -59,11 +59,13 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
     from denselab.measure.files import default_folder
 
     extent = window_size(window)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
+    refuse_inside_data(out)
     measured = measure(
         model,
         data,

@@ -69,6 +69,7 @@ def predict(
 
     Each has the size of its picture.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
     from denselab.inference.predictor import load
 
@@ -78,6 +79,7 @@ def predict(
     refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
+    refuse_inside_data(out)
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)

@@ -20,19 +20,21 @@ from denselab.errors import CheckpointError, ConfigError
 from denselab.files import json_bytes, read_folder, unpack_json, write_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, exported_graph, find_model_folder
-from denselab.tensors import pack_tensors, unpack_tensors
+from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 
 def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
     """Write a model folder, all or nothing.
 
     card: its README; "": the usual one.
-    Raises ResourceError, and ConfigError for an engine that has no network.
+    Raises ResourceError, ConfigError for an engine that has no network, and CheckpointError for weights with NaN.
     """
     if not isinstance(engine, TorchEngine):
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
+    tensors = engine.network.state_dict()
+    require_finite(tensors, f"{folder} was not written")
     files = {
-        WEIGHTS: pack_tensors(engine.network.state_dict()),
+        WEIGHTS: pack_tensors(tensors),
         MODEL_CONFIG: config_bytes(engine.spec),
         CARD: (card or model_card(engine.spec)).encode(),
     }
@@ -91,6 +93,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     tensors = current_weights(unpack_tensors(files[WEIGHTS], weights), config)
     if misfit := find_misfit(network, tensors, weights):
         raise CheckpointError(told_misfit(misfit, spec.architecture.name, config))
+    require_finite(tensors, weights)
     network.load_state_dict(tensors)
     target = resolve_device(device)
     return TorchEngine(spec, network.to(target).to(memory_format=torch.channels_last).eval(), target)

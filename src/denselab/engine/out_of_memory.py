@@ -1,11 +1,12 @@
 """Running out of memory, as one kind of error for every runtime."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What torch's CPU allocator, ONNX Runtime and OpenVINO say; they raise plain RuntimeErrors or their own kinds of it.
-ALLOCATORS = ("can't allocate memory", "Failed to allocate memory", "bad allocation", "bad_alloc", "bad alloc")
+from denselab.errors import is_out_of_memory
+
+# what ONNX Runtime and OpenVINO say, in errors of their own kinds
+ALLOCATORS = ("Failed to allocate memory", "bad allocation", "bad_alloc", "bad alloc")
 
 
 @contextmanager
@@ -16,7 +17,6 @@ def memory_errors() -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        torch = sys.modules.get("torch")  # not imported: its errors cannot have come
-        if (torch and isinstance(error, torch.OutOfMemoryError)) or any(words in str(error) for words in ALLOCATORS):
+        if is_out_of_memory(error) or any(words in str(error) for words in ALLOCATORS):
             raise MemoryError(str(error)) from error
         raise

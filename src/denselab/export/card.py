@@ -11,7 +11,8 @@ GIVES = "`logits`, (B, K, H, W) float32; any batch and size"
 USES = {
     "onnx": f"`model.onnx` takes {TAKES}, and gives {GIVES}. Its metadata hold the label table and the preprocessing.",
     "openvino": f"`model.xml` with `model.bin` takes {TAKES}, and gives {GIVES}. Its rt_info holds the label table.",
-    "torch": f"`model.pt2` is torch.export's program (`torch.export.load(...).module(check_guards=False)`): {TAKES}, to {GIVES}.",
+    "torch": "`model.pt2` is the program for `torch.export.load(path).module(check_guards=False)`: "
+    f"{TAKES}, to {GIVES}.",
 }
 LABELS_USE = (
     "`{file}` takes `rgb`, (B, H, W, 3) uint8 pictures of any size, and gives `labels`, (B, H, W) label ids: resizing, "
