@@ -14,8 +14,8 @@ from torch import Tensor
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import val_batches
-from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.enlarge import enlarge_logits, label_maps
+from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import Preprocessing
 from denselab.engine.torch_engine import forward_images
 from denselab.errors import OutOfMemory
