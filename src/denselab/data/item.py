@@ -105,6 +105,7 @@ class Found:
     without_label, without_image: files without a partner.
     white: the number for white in deep pictures, where the user gave it.
     transparent: what transparent pixels of label pictures are, where the user said it.
+    passed_over: what could not be listed or is no file, and why.
     """
 
     layout: str
@@ -120,3 +121,4 @@ class Found:
     without_image: tuple[Path, ...] = ()
     white: int | None = None
     transparent: Literal["ignore", "keep"] | None = None
+    passed_over: tuple[tuple[Path, str], ...] = ()

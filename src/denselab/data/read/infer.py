@@ -28,6 +28,7 @@ from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
+ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ def infer_encoding(
         faults = [c.error for c in contents if c.error]
         notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
     notes += _nodata_notes([c for c in usable if not c.clear])
+    usable, odd = _without_odd(usable)
+    if odd:
+        notes.append(f"{number_of(len(odd), 'label file')} unlike all others, not learnt from: {first_few(odd, 2)}")
     usable, negative = _split_negative(usable, names)
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
@@ -98,6 +102,16 @@ def infer_encoding(
         ]
     encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
+    """Contents without the few that are JPEG, or in colours, where nearly all others are not; and the names of these.
+
+    What a few files are must not decide how all are read, nor hide what else is wrong: each is refused by itself.
+    """
+    lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
+    odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
+    return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:

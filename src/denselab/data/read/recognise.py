@@ -23,8 +23,9 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        below, recognised = _recognise_tree(read_tree(path))
-        return below, in_pixels(recognised)
+        tree = read_tree(path)
+        below, recognised = _recognise_tree(tree)
+        return below, _noting_passed_over(tree, in_pixels(recognised))
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir() and told is not None:  # Ultralytics means a folder of its own settings
@@ -38,13 +39,19 @@ def recognise(path: Path) -> tuple[Path, Found]:
         if not settings.labels:
             raise
         root, found = _described(without_names(tree), settings, told, settings_file)
-    return root, apply_settings(tree, root, in_pixels(found), settings, settings_file)
+    found = _noting_passed_over(tree, in_pixels(found))
+    return root, apply_settings(tree, root, found, settings, settings_file)
 
 
 def _described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> tuple[Path, Found]:
     """What data.yaml points to, else what is recognised in its folder."""
     found = find_described(tree, settings, told, source)
     return (tree.root, found) if found is not None else _recognise_tree(tree)
+
+
+def _noting_passed_over(tree: Tree, found: Found) -> Found:
+    """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in."""
+    return replace(found, passed_over=tuple((tree.path(file), why) for file, why in tree.passed_over))
 
 
 def _settings_file(path: Path) -> Path | None:
