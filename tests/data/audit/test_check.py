@@ -10,11 +10,12 @@ import tifffile
 from PIL import Image
 
 from denselab.data.audit.check import CheckReport, check_dataset
-from denselab.data.audit.findings import EXIF_ORIENTATION, Fault, smeared
+from denselab.data.audit.findings import Fault, smeared
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.item import FileLabels
 from denselab.data.likenesses import NEAR_BITS, look_of
 from denselab.data.read.encodings import Encoding
+from denselab.data.read.opening import EXIF_ORIENTATION
 from denselab.labels import LabelEntry, LabelSpace
 
 TABLE = LabelSpace(
