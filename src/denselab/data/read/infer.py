@@ -69,12 +69,7 @@ def infer_encoding(
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
-    notes = []
-    see_through = [c for c in usable if c.clear]
-    if see_through and transparent is None:
-        raise ask(see_through[0].path, sum(c.clear for c in see_through) / len(usable))
-    if see_through and transparent == "ignore":
-        notes.append("transparent pixels are left out (ignore)")
+    notes = _transparent_notes(usable, transparent)
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -100,7 +95,7 @@ def infer_encoding(
             f"ids below 0 ({first_few(negative)}) are left out (ignore); "
             f"{_kept(table, negative)} in data.yaml keeps them",
         ]
-    encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
+    encoding = replace(encoding, clear=transparent == "ignore" and any(c.clear for c in usable))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
 
 
@@ -112,6 +107,14 @@ def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
     lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
     odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
     return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
+
+
+def _transparent_notes(contents: list[Contents], transparent: Literal["ignore", "keep"] | None) -> list[str]:
+    """The note on transparent pixels that are left out. Raises DataError where nobody said what they are."""
+    see_through = [c for c in contents if c.clear]
+    if see_through and transparent is None:
+        raise ask(see_through[0].path, sum(c.clear for c in see_through) / len(contents))
+    return ["transparent pixels are left out (ignore)"] if see_through and transparent == "ignore" else []
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:
