@@ -25,6 +25,7 @@ LAYERS = [
     {"training", "convert", "inspection"},
     {"report"},
     {"api"},
+    {"comparison"},
     {"cli"},
 ]
 FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these

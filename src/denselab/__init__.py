@@ -8,6 +8,7 @@ from denselab.log import show_by_default as _show_by_default
 if TYPE_CHECKING:
     from denselab.api import train
     from denselab.build import create_model
+    from denselab.comparison.compare import compare
     from denselab.convolutional.fully_convolutional import convolutionalize
     from denselab.data import Dataset, open_dataset
     from denselab.data.audit.check import check_dataset
@@ -25,6 +26,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "check_dataset",
+    "compare",
     "convolutionalize",
     "create_model",
     "evaluate",
@@ -41,6 +43,7 @@ _HOMES = {
     "Prediction": "inference",
     "Predictor": "inference",
     "check_dataset": "data.audit.check",
+    "compare": "comparison.compare",
     "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
     "evaluate": "measure.evaluate",

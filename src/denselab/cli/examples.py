@@ -15,6 +15,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab eval runs/streets data/ --split test",
         "denselab eval runs/streets data/ --tta --crf --out scores/",
     ),
+    "compare": (
+        "denselab compare data/ --models fcn8s,unet,deeplabv3plus --time 30m --out compare/streets",
+        "denselab compare data/ --models unet:resnet34 --with runs/streets --budget steps 2000 --out compare/two",
+        "denselab compare data/ --models unet,segnet --folds 5 --seeds 0,1,2 --time 10m --dry-run",
+        "denselab compare data/ --out compare/streets --resume",
+    ),
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",

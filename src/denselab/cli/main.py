@@ -47,6 +47,7 @@ def _root(
 
 def _register() -> None:
     from denselab.cli.check import check
+    from denselab.cli.compare import compare
     from denselab.cli.convert import convert
     from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
@@ -65,6 +66,7 @@ def _register() -> None:
             "check": check,
             "train": train,
             "eval": evaluate,
+            "compare": compare,
             "predict": predict,
             "refine": refine,
             "doctor": doctor,

@@ -129,8 +129,8 @@ class Ranking:
         interval = None
         if self.units >= FEWEST_PICTURES:
             interval = percentiles(np.mean(self._means[better], axis=0) - np.mean(self._means[worse], axis=0))
-        seeds = [a.miou > b.miou for a, b in zip(first.evaluations, second.evaluations, strict=False)]
-        certain = self.units >= ENOUGH_PICTURES and interval is not None and interval.low > 0 and all(seeds)
+        certain = self.units >= ENOUGH_PICTURES and interval is not None and interval.low > 0
+        certain = certain and _better_in_all(first, second)
         return Verdict(first.name, second.name, first.miou - second.miou, interval, self.units, certain)
 
     def verdicts(self) -> list[Verdict]:
@@ -142,6 +142,12 @@ class Ranking:
     def best_group(self) -> list[int]:
         """Positions of the best and of all that cannot be told apart from it."""
         return [i for i in range(len(self.entrants)) if i == 0 or not self.verdict(0, i).certain]
+
+
+def _better_in_all(first: Entrant, second: Entrant) -> bool:
+    """Whether the first is better with every seed; models with other numbers of seeds are compared at their worst."""
+    one, other = ([e.miou for e in entrant.evaluations] for entrant in (first, second))
+    return all(a > b for a, b in zip(one, other, strict=True)) if len(one) == len(other) else min(one) > max(other)
 
 
 def clusters(areas: NDArray[np.int64], groups: Sequence[str]) -> NDArray[np.int64]:
