@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
     from denselab.labels import LabelEntry, LabelSpace
+    from denselab.measure.diagnose import diagnose
     from denselab.measure.evaluate import evaluate
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "convolutionalize",
     "create_model",
+    "diagnose",
     "evaluate",
     "load",
     "open_dataset",
@@ -46,6 +48,7 @@ _HOMES = {
     "compare": "comparison.compare",
     "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
+    "diagnose": "measure.diagnose",
     "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",

@@ -60,7 +60,9 @@ Device = Annotated[
                       show_default="auto: every GPU")
 ]  # fmt: skip
 Resume = Annotated[bool, switch("--resume", "Go on with the comparison in --out; --models may name further networks.")]
-DryRun = Annotated[bool, switch("--dry-run", "Check the data, show what would be trained and for how long, train nothing.")]
+DryRun = Annotated[
+    bool, switch("--dry-run", "Check the data, show what would be trained and for how long, train nothing.")
+]
 
 
 def compare(

@@ -51,6 +51,7 @@ def _register() -> None:
     from denselab.cli.convert import convert
     from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
+    from denselab.cli.diagnose import diagnose
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
     from denselab.cli.explain import explain
@@ -67,6 +68,7 @@ def _register() -> None:
             "train": train,
             "eval": evaluate,
             "compare": compare,
+            "diagnose": diagnose,
             "predict": predict,
             "refine": refine,
             "doctor": doctor,

@@ -76,7 +76,9 @@ def verdict(pairs: Sequence[Pair]) -> str:
             "probabilities are less honest; where they are used, take the lowest loss, or fit a temperature "
             "(`denselab diagnose MODEL DATA --calibrate`), which changes no label."
         )
-    return told + "Their mIoU differs by less than half a point: either will do, and the lowest loss is better calibrated."
+    return (
+        told + "Their mIoU differs by less than half a point: either will do, and the lowest loss is better calibrated."
+    )
 
 
 def section_of(comparison: Comparison) -> Html:
@@ -96,7 +98,9 @@ def section_of(comparison: Comparison) -> Html:
     charts = Html(f'<div class="charts">{_loss(shown)}{_miou(shown)}</div>')
     note = paragraph("Both are chosen on the validation pictures on which they are compared here, so each looks a "
                      "little better at what it was chosen for than it is.", note=True)  # fmt: skip
-    return section("checkpoints", "Best mIoU or lowest loss?", paragraph(verdict(pairs)), charts, table(heads, rows, kinds), note)
+    return section(
+        "checkpoints", "Best mIoU or lowest loss?", paragraph(verdict(pairs)), charts, table(heads, rows, kinds), note
+    )
 
 
 def _loss(pair: Pair) -> Html:
@@ -111,7 +115,9 @@ def _loss(pair: Pair) -> Html:
 def _miou(pair: Pair) -> Html:
     steps, values = _series(pair.run, "miou")
     line = Line("mIoU", steps, values, "accent", marks=True)
-    return chart(f"mIoU of {pair.run.name}", line_chart("checkpoint-miou", [line], mark=(float(pair.by_miou[0]), "best mIoU")))
+    return chart(
+        f"mIoU of {pair.run.name}", line_chart("checkpoint-miou", [line], mark=(float(pair.by_miou[0]), "best mIoU"))
+    )
 
 
 def _series(run: Path, key: str) -> tuple[list[float], list[float]]:

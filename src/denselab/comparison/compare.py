@@ -135,9 +135,7 @@ def require_new(out: Path) -> None:
         raise ConfigError(f"{out} is not empty and holds no comparison: nothing in it is touched; choose another `out`")
 
 
-def resumed_plan(
-    out: Path, data: str | Path, models: str | Sequence[str] | None, with_: Sequence[str | Path]
-) -> Plan:
+def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None, with_: Sequence[str | Path]) -> Plan:
     """The stored plan; models that are given take the place of the stored ones, so that some can be added.
 
     Raises ConfigError where there is no comparison, or one of other data.

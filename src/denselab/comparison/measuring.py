@@ -188,4 +188,3 @@ def _packed(maps: dict[str, LabelMap]) -> bytes:
     arrays: dict[str, Any] = {f"map{i}": labels for i, labels in enumerate(maps.values())}
     np.savez_compressed(buffer, names=np.array(list(maps)), **arrays)
     return buffer.getvalue()
-

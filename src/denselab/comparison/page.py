@@ -10,6 +10,7 @@ from denselab.comparison.paper_tables import PaperTable
 from denselab.comparison.pictures import Shown
 from denselab.comparison.result import Comparison, Row, curve_of
 from denselab.comparison.ways import WAYS
+from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.inspection.listing import mebibytes, short
 from denselab.labels import LabelSpace
@@ -33,6 +34,7 @@ from denselab.report.html import (
 from denselab.report.run_report import panel_strip
 from denselab.report.sections import legend
 from denselab.report.trade_off import Point, course_chart, trade_off_chart
+from denselab.run_folder import read_metrics
 from denselab.runtime import cpu_count, versions
 
 CONTENTS = (
@@ -41,7 +43,7 @@ CONTENTS = (
     ("repeat", "Repeat it"),
 )  # fmt: skip
 STYLE = Html(
-    "<style>.rank td:first-child, .rank th:first-child { width: 1%; }"
+    "<style> tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }"
     " .range { position: relative; display: inline-block; vertical-align: middle; width: calc(100% - 3.4rem);"
     " min-width: 6rem; height: .95rem; background: var(--faint); border-radius: 3px; }"
     " .range i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }"
@@ -131,6 +133,8 @@ def _ranking(comparison: Comparison) -> Html:
         "recommended." for row in comparison.rows if row.trained_on
     ]  # fmt: skip
     weak = [f"{row.name} is no better than {row.no_better_than}." for row in comparison.rows if row.no_better_than]
+    if len(weak) > 1 and len({row.no_better_than for row in comparison.rows}) == 1:
+        weak = [f"None is better than {comparison.rows[0].no_better_than}."]
     return section(
         "ranking",
         "Ranking",
@@ -215,9 +219,10 @@ def _cost(comparison: Comparison) -> Html:
              "training", "epochs", "started from")  # fmt: skip
     kinds: tuple[Kind, ...] = ("name", *(["number"] * 8), "name")  # type: ignore[assignment]
     device = next((row.cost.device for row in comparison.rows if row.cost), "cpu")
+    cores = number_of(cpu_count(), "core")
     note = (
-        f"Pictures per second were timed on this machine ({device}, {cpu_count()} cores), plain, one picture at a time, "
-        "from a picture in memory to its label map. Memory is estimated, at batch 1 in float32. Multiply-adds are for "
+        f"Pictures per second were timed on this machine ({device}, {cores}), plain, one picture at a time, from a picture"
+        " in memory to its label map. Memory is estimated, at batch 1 in float32. Multiply-adds are for "
         "one picture at the size that the model works at."
     )
     return section("cost", "Cost", table(heads, rows, kinds), paragraph(note, note=True))
@@ -225,8 +230,6 @@ def _cost(comparison: Comparison) -> Html:
 
 def _epochs(row: Row) -> str:
     """How many passes over the training pictures a run made."""
-    from denselab.run_folder import read_metrics
-
     found = read_metrics(row.runs[0], "validation") if row.runs else []
     last = found[-1].get("epoch") if found else None
     return f"{last:.0f}" if isinstance(last, int | float) else ""
@@ -238,11 +241,13 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
     for index, entry in enumerate(space.classes):
         column = ious[:, index]
         best = np.nanmax(column) if not np.isnan(column).all() else np.nan
-        cells = [_best(points(v), v == best) if v == v else text("–") for v in column]
+        cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
     kinds: list[Kind] = ["name", *(["number"] * len(comparison.rows))]  # type: ignore[list-item]
     shown = table(("class", *(row.name for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
-    return section("classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown)
+    return section(
+        "classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown
+    )
 
 
 def _best(told: str, best: bool) -> Html:
@@ -286,4 +291,9 @@ def _repeat(comparison: Comparison) -> Html:
         ("further settings", ", ".join(f"{k}={v}" for k, v in plan.given.items()) or "the recipe's"),
         ("versions", ", ".join(f"{k} {v}" for k, v in versions().items())),
     ]  # fmt: skip
-    return section("repeat", "Repeat it", Html(f"<pre>{text(plan.command())}</pre>"), details("What was the same for all", key_values(facts)))
+    return section(
+        "repeat",
+        "Repeat it",
+        Html(f"<pre>{text(plan.command())}</pre>"),
+        details("What was the same for all", key_values(facts)),
+    )

@@ -59,9 +59,7 @@ def paper_table(comparison: Comparison) -> PaperTable:
     for row in reversed(comparison.rows):
         spread = row.entrant.spread
         values = [None if np.isnan(v) else 100 * float(v) for v in row.entrant.class_iou]
-        rows.append(
-            PaperRow(row.name, tuple(values), 100 * row.miou, spread=None if spread is None else 100 * spread)
-        )
+        rows.append(PaperRow(row.name, tuple(values), 100 * row.miou, spread=None if spread is None else 100 * spread))
     return PaperTable(classes, tuple(rows), tuple(_notes(comparison, benchmark.note if benchmark else "")))
 
 
@@ -73,7 +71,10 @@ def _notes(comparison: Comparison, published: str) -> list[str]:
     size = f" at {plan.imgsz[0]}x{plan.imgsz[1]}" if plan.imgsz else ""
     own = f"IoU in per cent over {count} pictures ({how}), trained for {each} each{size}"
     seeds = f"; mean ± standard deviation of {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
-    return [f"{own}{seeds}.", *([f"{published} Another protocol: not comparable number by number."] if published else [])]
+    return [
+        f"{own}{seeds}.",
+        *([f"{published} Another protocol: not comparable number by number."] if published else []),
+    ]
 
 
 def markdown(table: PaperTable) -> str:

@@ -49,9 +49,7 @@ def shown_pictures(comparison: Comparison, dataset: Dataset) -> tuple[list[Shown
     try:
         ignore, items = dataset.label_space.ignore_index, comparison.items
         scores = np.stack([row.entrant.evaluations[0].image_miou for row in comparison.rows])
-        shares = np.array(
-            [disagreement([s[i.name] for s in stores], dataset.read_labels(i), ignore) for i in items]
-        )
+        shares = np.array([disagreement([s[i.name] for s in stores], dataset.read_labels(i), ignore) for i in items])
         chosen = typical(scores)
         most = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] > 0 and int(i) not in chosen]
         usual = [_shown(comparison, dataset, stores, i, f"{shares[i]:.1%} disputed") for i in chosen]
@@ -61,12 +59,13 @@ def shown_pictures(comparison: Comparison, dataset: Dataset) -> tuple[list[Shown
             store.close()
 
 
-def _shown(
-    comparison: Comparison, dataset: Dataset, stores: Sequence[StoredLabels], position: int, told: str
-) -> Shown:
+def _shown(comparison: Comparison, dataset: Dataset, stores: Sequence[StoredLabels], position: int, told: str) -> Shown:
     item, space = comparison.items[position], dataset.label_space
     sample = dataset.read(item)
-    panels: list[Panel] = [("picture", fit_panel(sample.image), False), ("truth", map_panel(sample.labels, space), True)]
+    panels: list[Panel] = [
+        ("picture", fit_panel(sample.image), False),
+        ("truth", map_panel(sample.labels, space), True),
+    ]
     for row, store in zip(comparison.rows, stores, strict=True):
         score = row.entrant.evaluations[0].image_miou[position]
         caption = row.name if np.isnan(score) else f"{row.name} {score:.2f}"

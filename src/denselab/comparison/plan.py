@@ -1,11 +1,11 @@
 """What is compared, as one frozen value that is stored in the comparison's folder and holds when it is resumed.
 
-    OUT/
-      plan.json          what is compared         folds.csv     the fold of each picture, where there are folds
-      runs/MEMBER/       a run folder for each model, fold and seed; MEMBER.failed.json says why one could not be trained
-      measured/MEMBER/   what was counted, by way; the label maps; what a picture costs
-      report.html        the answer               comparison.json  the same for programs
-      table.md table.tex table.csv                the table for a paper
+OUT/
+  plan.json          what is compared         folds.csv     the fold of each picture, where there are folds
+  runs/MEMBER/       a run folder for each model, fold and seed; MEMBER.failed.json says why one could not be trained
+  measured/MEMBER/   what was counted, by way; the label maps; what a picture costs
+  report.html        the answer               comparison.json  the same for programs
+  table.md table.tex table.csv                the table for a paper
 """
 
 import shlex
@@ -88,7 +88,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if len(self.candidates) + len(self.existing) < 2:
-            raise ConfigError("`models`: a comparison needs two models at least; name more, or add trained ones `with_`")
+            raise ConfigError(
+                "`models`: a comparison needs two models at least; name more, or add trained ones `with_`"
+            )
         for values, what in ((self.candidates, "models"), (self.seeds, "seeds"), (self.existing, "with_")):
             if len(set(values)) < len(values):
                 raise ConfigError(f"`{what}`: one of them is given twice; leave one out")
@@ -99,7 +101,9 @@ class Plan:
         if self.folds and self.split != "val":
             raise ConfigError("`split` test with `folds`: folds hold out each picture once; leave one of the two out")
         if "plain" not in self.ways or (unknown := [way for way in self.ways if way not in WAYS]):
-            raise ConfigError(f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in WAYS if w != 'plain')}")
+            raise ConfigError(
+                f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in WAYS if w != 'plain')}"
+            )
 
     def members(self) -> list[Member]:
         """Every run, in the order in which they are trained: all models of one fold and seed, then the next."""

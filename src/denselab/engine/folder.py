@@ -41,6 +41,7 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         "scores": spec.scores,
         "crf": None if spec.crf is None else asdict(spec.crf),
         "started_from": None if spec.started_from is None else asdict(spec.started_from),
+        **({} if spec.temperature == 1.0 else {"temperature": spec.temperature}),
     }
     files = {
         WEIGHTS: pack_tensors(engine.network.state_dict()),
@@ -55,8 +56,17 @@ def store_crf(folder: Path, parameters: Parameters) -> None:
 
     Raises CheckpointError for a damaged folder, ResourceError.
     """
+    _store(folder, "crf", asdict(parameters))
+
+
+def store_temperature(folder: Path, temperature: float) -> None:
+    """Write the temperature of the probabilities into the config of a model folder, likewise."""
+    _store(folder, "temperature", temperature)
+
+
+def _store(folder: Path, key: str, value: Any) -> None:
     files = read_folder(folder)
-    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), "crf": asdict(parameters)}
+    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), key: value}
     write_folder(folder, {**files, MODEL_CONFIG: json_bytes(config)}, remedy="make the model folder writable")
 
 
@@ -119,6 +129,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
             config["scores"],
             Parameters(**config["crf"]) if config["crf"] else None,
             stored_origin(config["started_from"]),
+            config.get("temperature", 1.0),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None

@@ -20,6 +20,7 @@ from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.run import CRFStep, run
+from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 
@@ -50,6 +51,7 @@ def predict_files(
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    submission: Submission | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
@@ -57,6 +59,7 @@ def predict_files(
     The label table goes to labels.json, with the ids that the label PNGs hold.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    submission: also collect all predictions in one table, written at the end.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
@@ -80,10 +83,14 @@ def predict_files(
                 if saving:
                     saving.result()  # raises where writing failed, and keeps at most one result in memory
                 saving = pool.submit(prediction.save, out, probs, str(source.stem))
+                if submission is not None:
+                    submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 results.append(_result(source, prediction, result_paths(out, source.stem, probs, **kinds)))
             bar.advance()
         if saving:
             saving.result()
+    if submission is not None and results:
+        submission.write(out)
     return results, skipped
 
 
