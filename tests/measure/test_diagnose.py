@@ -51,7 +51,7 @@ def test_the_wrong_label_comes_first(engine: TorchEngine, scenes: Dataset, tmp_p
     assert (tmp_path / "out" / "label-errors" / "page-01.jpg").is_file()
     told = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert told == document(found)
-    assert list(told["lost_by_picture"])[0] == "p3"
+    assert next(iter(told["lost_by_picture"])) == "p3"
     lines = (tmp_path / "out" / "label_errors.csv").read_text().splitlines()
     assert lines[1].startswith("1,p3,")
     assert len(lines) == 1 + len(found.suspects)

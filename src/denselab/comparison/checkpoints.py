@@ -72,13 +72,11 @@ def verdict(pairs: Sequence[Pair]) -> str:
     if clear:
         most = max(pair.gain for pair in clear) * POINTS
         return told + (
-            f"Take the one with the best mIoU where mIoU is what counts: it is up to {most:.1f} points higher here. Its "
-            "probabilities are less honest; where they are used, take the lowest loss, or fit a temperature "
+            f"Take the one with the best mIoU where mIoU is what counts: it is up to {most:.1f} points higher here. "
+            "Its probabilities are less honest; where they are used, take the lowest loss, or fit a temperature "
             "(`denselab diagnose MODEL DATA --calibrate`), which changes no label."
         )
-    return (
-        told + "Their mIoU differs by less than half a point: either will do, and the lowest loss is better calibrated."
-    )
+    return told + "They differ by less than half a point of mIoU: either will do; the lowest loss is the more honest."
 
 
 def section_of(comparison: Comparison) -> Html:

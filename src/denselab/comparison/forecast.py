@@ -85,7 +85,10 @@ class Forecast:
 
 
 def forecast(plan: Plan, out: Path, device: str) -> Forecast:
-    """Measure a step of every network and tell what the comparison takes; writes nothing. Raises ConfigError, DataError."""
+    """Measure a step of every network and tell what the comparison takes; writes nothing.
+
+    Raises ConfigError, DataError.
+    """
     devices = devices_of(device)
     plan, data = prepare(plan, out, devices[0])
     rows = tuple(_expected(plan, data, position, devices[0]) for position in range(len(plan.candidates)))

@@ -118,7 +118,7 @@ def cost_of(predictor: Predictor, model: str, dataset: Dataset, items: list[Item
 
 
 def seconds_per_picture(predictor: Predictor, dataset: Dataset, items: list[Item]) -> float:
-    """Median seconds from a picture in memory to its label map; the first picture, which pays for set-up, is left out."""
+    """Median seconds from a picture in memory to its label map; a first run, which pays for set-up, does not count."""
     chosen = [items[i] for i in np.linspace(0, len(items) - 1, min(TIMED_PICTURES, len(items))).round().astype(int)]
     images = [dataset.read_image(item) for item in chosen]
     predictor.labels(images[0])

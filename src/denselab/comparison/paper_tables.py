@@ -1,4 +1,4 @@
-"""The table for a paper, in the shape of DeconvNet's Table 1: a row per method, a column per class, the mean at the end.
+"""The table for a paper, in the shape of DeconvNet's Table 1: a row per method, a column per class, then the mean.
 
 In per cent, as papers print it; Markdown, LaTeX (booktabs) and CSV from the same rows.
 """

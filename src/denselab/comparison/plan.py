@@ -100,7 +100,7 @@ class Plan:
             raise ConfigError(f"`folds` {self.folds}; use 2 or more, 5 is usual, or 0 for the data's own split")
         if self.folds and self.split != "val":
             raise ConfigError("`split` test with `folds`: folds hold out each picture once; leave one of the two out")
-        if "plain" not in self.ways or (unknown := [way for way in self.ways if way not in WAYS]):
+        if "plain" not in self.ways or not set(self.ways) <= set(WAYS):
             raise ConfigError(
                 f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in WAYS if w != 'plain')}"
             )

@@ -1,7 +1,7 @@
 """Published rows that stand beside one's own table, where the classes are those of a benchmark.
 
-They are never one's own protocol: VOC's were scored by the test server after training on VOC's own pictures, CamVid's on
-its test split at 360x480. The notes say so, and go into every table.
+They are never one's own protocol: VOC's were scored by the test server after training on VOC's own pictures,
+CamVid's on its test split at 360x480. The notes say so, and go into every table.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Whether a probability of 0.8 is right in 8 of 10 cases: reliability, its error, and the temperature that mends it.
 
 Guo et al. 2017 (arXiv 1706.04599): probabilities are divided into bins of confidence; the expected calibration error is
-the mean gap between confidence and accuracy, weighted by pixels. One number, the temperature T, divides all logits and is
-fitted by likelihood. Logits are known here as log probabilities, from which they differ by a constant per pixel.
+the mean gap between confidence and accuracy, weighted by pixels. One number, the temperature T, divides all logits and
+is fitted by likelihood. Logits are known here as log probabilities, from which they differ by a constant per pixel.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,11 @@
 """How well objects of each size are found: connected regions of one class, each with an IoU of its own.
 
 A region R of class c is compared with the predicted regions of c that touch it: the intersection is what of R was
-predicted as c; the union is R and those predicted regions, without what of them is truly c (it belongs to other objects)
-or ignored. Regions touch at sides and corners.
+predicted as c; the union is R and those predicted regions, without what of them is truly c (it belongs to other
+objects) or ignored. Regions touch at sides and corners.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def by_size(objects: Sequence[Object]) -> list[SizeRow]:
     sides = np.sqrt([o.area for o in objects])
     ious = np.array([o.iou for o in objects])
     bins = np.digitize(sides, EDGES)
-    names = [f"below {EDGES[0]} px", *(f"{a} to {b} px" for a, b in zip(EDGES, EDGES[1:], strict=False))]
+    names = [f"below {EDGES[0]} px", *(f"{a} to {b} px" for a, b in itertools.pairwise(EDGES))]
     rows = []
     for position, name in enumerate([*names, f"{EDGES[-1]} px and more"]):
         inside = ious[bins == position]

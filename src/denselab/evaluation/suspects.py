@@ -42,7 +42,7 @@ def suspects_of(picture: str, truth: LabelMap, probs: NDArray[np.float32], ignor
     least = max(SMALLEST, SMALLEST_SHARE * truth.size)
     found = []
     for index in np.unique(prediction[odd]):
-        regions, count = ndimage.label(odd & (prediction == index), CORNERS)
+        regions, _ = ndimage.label(odd & (prediction == index), CORNERS)
         for number, place in enumerate(ndimage.find_objects(regions), 1):
             inside = regions[place] == number
             pixels = int(inside.sum())

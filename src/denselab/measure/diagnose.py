@@ -1,8 +1,8 @@
 """Where a model's predictions go wrong, and whether its probabilities can be believed: `denselab.diagnose`.
 
-A separate pass from `denselab.evaluate`, because it needs the probabilities of every pixel, which `evaluate` never holds.
-Several models may be given, each of which held other pictures out: the folds of one comparison. Together they then speak
-about every picture, none of which its model was trained on.
+A separate pass from `denselab.evaluate`, because it needs the probabilities of every pixel, which `evaluate` never
+holds. Several models may be given, each of which held other pictures out: the folds of one comparison. Together they
+then speak about every picture, none of which its model was trained on.
 """
 
 import logging

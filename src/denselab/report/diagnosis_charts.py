@@ -32,7 +32,7 @@ def reliability_chart(name: str, before: Reliability, after: Reliability, temper
 
 
 def band_chart(name: str, trimap: Mapping[int, Counts], whole: float) -> str:
-    """SVG of the mean IoU inside bands of growing width around the true borders; the dashed line is the whole picture's."""
+    """SVG of the mean IoU in bands of growing width around the true borders; the dashed line is the whole picture's."""
     widths = [width for width, counts in sorted(trimap.items()) if counts.any()]
     values = [scores.mean_iou(trimap[width]) for width in widths]
     with drawing(name, TALL) as (figure, axes):

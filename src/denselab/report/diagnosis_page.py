@@ -153,8 +153,8 @@ def _labels(diagnosis: Diagnosis) -> Html:
         shown = [(c, embedded(p[1], f"{c}: {suspect.picture}")) for c, p in zip(captions, panels, strict=True)]
         strips.append(strip(f"{rank}. {suspect.picture}", f"{suspect.pixels} pixels", shown))
     note = (
-        "Regions where the model contradicts the label with confidence, away from borders, ranked by how sure it is and "
-        "how large they are. Some are errors of the label, some of the model: look. All stand in label_errors.csv, "
+        "Regions where the model contradicts the label with confidence, away from borders, ranked by how sure it is "
+        "and how large they are. Some are errors of the label, some of the model: look. All stand in label_errors.csv, "
         f"the first {SHEETED} as pictures in label-errors/."
     )
     none = paragraph("No label is contradicted with confidence.")
@@ -168,8 +168,8 @@ def _calibration(diagnosis: Diagnosis) -> Html:
     mood = "too sure" if found.temperature > 1 else "not sure enough"
     sentence = (
         f"The model is {mood}: its probabilities fit best with its logits divided by {found.temperature:.2f}. The "
-        f"calibration error is {found.before.error:.3f} as it comes and {found.after.error:.3f} with a temperature that "
-        "was fitted on other pictures. "
+        f"calibration error is {found.before.error:.3f} as it comes and {found.after.error:.3f} with a temperature "
+        "that was fitted on other pictures. "
     )
     sentence += (
         "--calibrate stores it in the model; no label changes."
@@ -191,9 +191,9 @@ def _borders(diagnosis: Diagnosis) -> Html:
     kinds: tuple[Kind, ...] = ("name", "number", "number", "number")
     sizes = table(("size", "objects", "mean IoU", f"found (IoU {FOUND:g})"), rows, kinds)
     note = (
-        "Left: mean IoU counted only within some pixels of a true border; the dashed line is that of whole pictures. "
-        "Right: true connected regions of one class, each with the predicted regions that touch it; the size is the root "
-        "of the area. Background is no object."
+        "Left: mean IoU within some pixels of a true border; the dashed line is that of whole pictures. "
+        "Right: true connected regions of one class, each with the predicted regions that touch it; the size is the "
+        "root of the area. Background is no object."
     )
     content = Html(f'<div class="pair">{chart("mIoU near borders", drawn)}{sizes}</div>')
     return section("borders", "Borders and sizes", paragraph(note, note=True), content)
@@ -215,8 +215,8 @@ def _lost(diagnosis: Diagnosis) -> Html:
         panels = error_panels(sample, diagnosis.kept[lost.name], diagnosis.dataset.label_space)
         strips.append(panel_strip(lost.name, f"{lost.points:.2f} points of mIoU", panels))
     note = (
-        "In points of mIoU. Of a class: what it lacks to an IoU of 1, divided by the number of classes; together they are "
-        "all that is lost. Of a picture: how much the mIoU of the set would rise if this picture alone had no fault."
+        "In points of mIoU. Of a class: what it lacks to an IoU of 1, by the number of classes; together they "
+        "are all that is lost. Of a picture: how much the mIoU of the set would rise if it alone had no fault."
     )
     pair = Html(
         f'<div class="pair">{table(("class", "lost"), classes, kinds, tall=len(classes) > 20)}'
