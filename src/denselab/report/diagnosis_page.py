@@ -172,7 +172,7 @@ def _calibration(diagnosis: Diagnosis) -> Html:
         "that was fitted on other pictures. "
     )
     sentence += (
-        "--calibrate stores it in the model; no label changes."
+        "`denselab diagnose MODEL DATA --calibrate` stores it in the model; no label changes."
         if found.helps
         else "It does not help on other pictures, so it is not stored."
     )
