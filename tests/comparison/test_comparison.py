@@ -130,7 +130,10 @@ def test_a_stop_passes_through(tiny_data: Dataset, tmp_path: Path, monkeypatch: 
         raise Interrupted("stopped", signal.SIGTERM)
 
     monkeypatch.setattr(members, "train_run", stopped)
-    with pytest.raises(Interrupted, match="stopped in unet_small-seed0"):
+    with pytest.raises(
+        Interrupted,
+        match="stopped in unet_small-seed0; what was trained is saved; `denselab compare .* --resume` continues",
+    ):
         compare(tiny_data.root, out=tmp_path / "out", models="unet_small,segnet", device="cpu", imgsz=(32, 48))
     assert read_plan(tmp_path / "out").candidates == (Candidate("unet_small"), Candidate("segnet"))
 
@@ -141,10 +144,10 @@ def test_side_by_side_in_processes_of_their_own(tiny_data: Dataset, tmp_path: Pa
     plan = replace(plan, given={**plan.given, "validations": 1})
     write_plan(tmp_path, plan)
     first, second = plan.members()
-    members._side_by_side([first], tmp_path, ["cpu", "cpu"])
+    members._side_by_side(plan, [first], tmp_path, ["cpu", "cpu"])
     assert is_finished(tmp_path, first), (tmp_path / "runs" / f"{first.key}.txt").read_text()
     (tmp_path / "plan.json").write_text("damaged")
-    members._side_by_side([second], tmp_path, ["cpu", "cpu"])
+    members._side_by_side(plan, [second], tmp_path, ["cpu", "cpu"])
     assert "plan.json is not JSON" in failure(tmp_path, second)
 
 

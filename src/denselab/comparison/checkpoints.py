@@ -17,6 +17,7 @@ from denselab.report.plots import Line, line_chart
 from denselab.run_folder import SUMMARY, read_metrics
 
 RISE = 1.02  # times the lowest loss: a smaller rise is noise
+TITLE = "Best mIoU or lowest loss?"
 CLEAR = 0.005  # mIoU: a smaller difference is none
 
 
@@ -83,22 +84,22 @@ def section_of(comparison: Comparison) -> Html:
     """The section of the page, with the curves of the run in which the two differ most."""
     pairs = pairs_of(comparison)
     if not pairs:
-        return Html("")
+        return section("checkpoints", TITLE, paragraph("No run was trained here that tells of both."))
     rows = [
         (text(p.model), text(p.run.name), text(p.by_miou[0]), text(p.by_loss[0]), text(score(p.by_miou[1])),
          text(score(p.by_loss[1])), text(score(p.by_miou[2])), text(score(p.by_loss[2])))
         for p in pairs
     ]  # fmt: skip
-    heads = ("model", "run", "step of best mIoU", "step of lowest loss", "mIoU", "mIoU", "loss", "loss")
-    heads = (*heads[:4], "mIoU of the first", "of the second", "loss of the first", "of the second")
+    heads = (
+        *("model", "run", "step of best mIoU", "step of lowest loss"),
+        *("mIoU of the first", "of the second", "loss of the first", "of the second"),
+    )
     kinds: tuple[Kind, ...] = ("name", "name", "number", "number", "number", "number", "number", "number")
     shown = max(pairs, key=lambda pair: (pair.rises, pair.gain, pair.by_miou[2] - pair.by_loss[2]))
     charts = Html(f'<div class="charts">{_loss(shown)}{_miou(shown)}</div>')
     note = paragraph("Both are chosen on the validation pictures on which they are compared here, so each looks a "
                      "little better at what it was chosen for than it is.", note=True)  # fmt: skip
-    return section(
-        "checkpoints", "Best mIoU or lowest loss?", paragraph(verdict(pairs)), charts, table(heads, rows, kinds), note
-    )
+    return section("checkpoints", TITLE, paragraph(verdict(pairs)), charts, table(heads, rows, kinds), note)
 
 
 def _loss(pair: Pair) -> Html:

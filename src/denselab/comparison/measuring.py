@@ -96,13 +96,14 @@ def _measure(plan: Plan, model: str, key: str, dataset: Dataset, split: str, out
             write_bytes(folder / LABELS, _packed(maps))
         write_text(folder / f"{way}.json", evaluation_json(measured.evaluation, measured.facts()))
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
-    write_json(folder / COST, asdict(cost_of(predictor, model, dataset, items)))
+    write_json(folder / COST, asdict(cost_of(predictor, dataset, items)))
 
 
-def cost_of(predictor: Predictor, model: str, dataset: Dataset, items: list[Item]) -> Cost:
+def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:
     """What a model takes, timed on some of the pictures."""
     spec = predictor.spec
-    subject = find_subject(model) if Path(model).exists() else None
+    folder = predictor.folder
+    subject = find_subject(str(folder)) if folder is not None and folder.exists() else None
     summary = summarise(subject.model, subject.trace()) if subject else None
     origin = spec.started_from
     return Cost(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def train_members(plan: Plan, data: Data, out: Path, devices: Sequence[str], com
     if done:
         logger.info(f"{done} of {len(plan.members())} runs are finished already")
     if len(devices) > 1:
-        _side_by_side(waiting, out, devices)
+        _side_by_side(plan, waiting, out, devices)
         return
     for number, member in enumerate(waiting, done + 1):
         logger.info(f"run {number} of {len(plan.members())}: {member.key}")
@@ -75,13 +76,19 @@ def train_member(plan: Plan, data: Data, member: Member, out: Path, device: str,
     try:
         settings = Settings(data=plan.data, device=device) if resume else plan.settings(member, device)
         train_run(settings, run, resume=resume, command=command, dataset=data.of(member))
-    except Interrupted:
-        raise Interrupted(f"stopped in {member.key}; what was trained is saved", signal.SIGINT) from None
+    except Interrupted as stop:
+        raise Interrupted(f"stopped in {member.key}; {how_to_go_on(plan, out)}", stop.exit_code - 128) from None
     except (DenseLabError, torch.OutOfMemoryError) as error:
         if isinstance(error, ResourceError) and not run.parent.is_dir():
             raise
         logger.warning(f"warning: {member.key} could not be trained: {error}")
         write_json(_failed(out, member), {"reason": " ".join(str(error).split()), "kind": type(error).__name__})
+
+
+def how_to_go_on(plan: Plan, out: Path) -> str:
+    """The command that continues a stopped comparison."""
+    words = shlex.join(["denselab", "compare", plan.data, "--out", str(out), "--resume"])
+    return f"what was trained is saved; `{words}` continues"
 
 
 def devices_of(words: str) -> list[str]:
@@ -104,7 +111,7 @@ def _failed(out: Path, member: Member) -> Path:
     return out / RUNS / f"{member.key}{FAILED}"
 
 
-def _side_by_side(members: Sequence[Member], out: Path, devices: Sequence[str]) -> None:
+def _side_by_side(plan: Plan, members: Sequence[Member], out: Path, devices: Sequence[str]) -> None:
     """Train members in processes of their own, one on each device at a time. Raises Interrupted."""
     waiting, busy = list(members), dict[str, tuple[Member, Any]]()
     logger.info(f"{len(waiting)} runs on {len(devices)} devices at a time: {', '.join(devices)}")
@@ -123,7 +130,7 @@ def _side_by_side(members: Sequence[Member], out: Path, devices: Sequence[str]) 
                         bar.advance(1, member.key)
         except (KeyboardInterrupt, SystemExit, Interrupted):
             _stop([process for _, process in busy.values()])
-            raise Interrupted("stopped; what was trained is saved", signal.SIGINT) from None
+            raise Interrupted(f"stopped; {how_to_go_on(plan, out)}", signal.SIGINT) from None
 
 
 def _start(out: Path, member: Member, device: str, share: int) -> "subprocess.Popen[bytes]":

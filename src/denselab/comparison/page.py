@@ -42,6 +42,7 @@ CONTENTS = (
     ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"), ("paper", "Table for a paper"),
     ("repeat", "Repeat it"),
 )  # fmt: skip
+NUMBER: Kind = "number"
 STYLE = Html(
     "<style> tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }"
     " .range { position: relative; display: inline-block; vertical-align: middle; width: calc(100% - 3.4rem);"
@@ -117,7 +118,7 @@ def _ranking(comparison: Comparison) -> Html:
         spread = f" ± {points(row.entrant.spread)}" if row.entrant.spread is not None else ""
         others = [_way(row, way) for way in ways if way != "plain"]
         rows.append((text(place), _named(row), _range(row, low, high), text(spread or "–"), *others))
-    kinds: list[Kind] = ["number", "name", "bar", "number", *(["number"] * (len(ways) - 1))]  # type: ignore[list-item]
+    kinds: list[Kind] = [NUMBER, "name", "bar", NUMBER, *([NUMBER] * (len(ways) - 1))]
     heads = ["", "model", "mIoU, plain", "over seeds", *(WAYS[way].heading for way in ways if way != "plain")]
     if len(comparison.plan.seeds) == 1:
         rows, kinds, heads = [(*r[:3], *r[4:]) for r in rows], kinds[:3] + kinds[4:], heads[:3] + heads[4:]
@@ -125,7 +126,7 @@ def _ranking(comparison: Comparison) -> Html:
     note = (
         f"In points of mIoU. The bar is the 95 % interval over {comparison.ranking.units} {units}, the mark the score. "
         "Differences are judged on the same pictures for both, so they can be certain where the bars overlap. "
-        f"Each is at the 95 % level by itself: of {len(comparison.verdicts)} comparisons about one in twenty is wrong."
+        "Each comparison is at the 95 % level by itself; among many, a few look certain by chance."
     )
     failed = [f"{name} could not be trained: {reason}" for name, reason in comparison.failed]
     seen = [
@@ -217,7 +218,7 @@ def _cost(comparison: Comparison) -> Html:
         )  # fmt: skip
     heads = ("model", "parameters", "multiply-adds", "at", "memory to predict", "memory to train", "pictures/s",
              "training", "epochs", "started from")  # fmt: skip
-    kinds: tuple[Kind, ...] = ("name", *(["number"] * 8), "name")  # type: ignore[assignment]
+    kinds: tuple[Kind, ...] = ("name", *([NUMBER] * 8), "name")
     device = next((row.cost.device for row in comparison.rows if row.cost), "cpu")
     cores = number_of(cpu_count(), "core")
     note = (
@@ -243,7 +244,7 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
         best = np.nanmax(column) if not np.isnan(column).all() else np.nan
         cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
-    kinds: list[Kind] = ["name", *(["number"] * len(comparison.rows))]  # type: ignore[list-item]
+    kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
     shown = table(("class", *(row.name for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
     return section(
         "classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown
@@ -275,7 +276,7 @@ def _paper(paper: PaperTable) -> Html:
         ]
         label = f"{text(row.name)}<small>published</small>" if row.published else text(row.name)
         rows.append((Html(label), *cells))
-    kinds: list[Kind] = ["name", *(["number"] * (len(paper.classes) + 1))]  # type: ignore[list-item]
+    kinds: list[Kind] = ["name", *([NUMBER] * (len(paper.classes) + 1))]
     note = " ".join(paper.notes) + " The same as table.md, table.tex and table.csv lie beside this page."
     return section("paper", "Table for a paper", table(("method", *paper.classes, "mean"), rows, kinds),
                    paragraph(note, note=True))  # fmt: skip

@@ -1,7 +1,7 @@
 """The answer of a comparison: every model with its scores, its cost and its place, and one sentence on what to take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,8 @@ def gather(plan: Plan, data: Data, out: Path) -> Comparison:
     groups = tuple(item.group or item.name for item in with_groups(items))
     ranking = Ranking(tuple(row.entrant for row in found), groups)
     by_name = {row.name: row for row in found}
-    rows = tuple(_with_interval(by_name[e.name], ranking.interval(i)) for i, e in enumerate(ranking.entrants))
+    rows = tuple(replace(by_name[e.name], interval=ranking.interval(i)) for i, e in enumerate(ranking.entrants))
     return Comparison(plan, rows, ranking, tuple(items), tuple(failed), out, tuple(ranking.verdicts()))
-
-
-def _with_interval(row: Row, interval: Interval | None) -> Row:
-    return Row(**{**vars(row), "interval": interval})
 
 
 def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
@@ -182,7 +178,7 @@ def _beaten_by(facts: list[Mapping[str, Any]]) -> str:
 def _mean_cost(costs: list[Cost]) -> Cost | None:
     if not costs:
         return None
-    return Cost(**{**vars(costs[0]), "seconds": float(np.mean([cost.seconds for cost in costs]))})
+    return replace(costs[0], seconds=float(np.mean([cost.seconds for cost in costs])))
 
 
 def _summary(run: Path) -> dict[str, Any]:

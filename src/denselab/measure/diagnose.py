@@ -128,6 +128,16 @@ def diagnose(
     calibration = calibrate([gathered.pixels[name] for name in sorted(gathered.pixels)])
     if store and calibration is not None:
         _store(calibration, homes)
+    return _concluded(evaluation, gathered, calibration, chosen, tuple(str(home) for home in homes))
+
+
+def _concluded(
+    evaluation: Evaluation,
+    gathered: _Gathered,
+    calibration: Calibration | None,
+    chosen: Sequence[Selection],
+    models: tuple[str, ...],
+) -> Diagnosis:
     items = tuple(sorted((item for part in chosen for item in part.items), key=lambda item: item.name))
     return Diagnosis(
         evaluation,
@@ -138,7 +148,7 @@ def diagnose(
         tuple(sorted(gathered.suspects, key=lambda s: (-s.score, s.picture, s.box))),
         tuple(gathered.objects),
         np.stack([gathered.pairs[item.name] for item in items]),
-        tuple(str(home) for home in homes),
+        models,
         chosen[0].split,
         sum(part.trained_on for part in chosen),
     )
