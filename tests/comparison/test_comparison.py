@@ -175,7 +175,7 @@ def test_plans_survive_the_disk(tmp_path: Path) -> None:
         ({"models": "unet,segnet", "settings": {"seed": 3}}, "the comparison itself sets it"),
         ({"models": "unet,segnet", "settings": {"lr": -1}}, "lr"),
         ({"models": "unet,segnet", "budget": ("steps", -1)}, "steps"),
-        ({"models": "unet", "with_": ["runz/nowhere"]}, "runz"),
+        ({"models": "unet", "with_": ["nowhere-at-all"]}, "nowhere-at-all"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_the_data_are_read(arguments: dict[str, Any], told: str) -> None:

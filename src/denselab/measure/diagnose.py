@@ -128,7 +128,7 @@ def diagnose(
     calibration = calibrate([gathered.pixels[name] for name in sorted(gathered.pixels)])
     if store and calibration is not None:
         _store(calibration, homes)
-    return _concluded(evaluation, gathered, calibration, chosen, tuple(str(home) for home in homes))
+    return _concluded(evaluation, gathered, calibration, chosen, tuple(str(home or "model") for home in homes))
 
 
 def _concluded(
