@@ -15,9 +15,9 @@ from denselab.training import plan
 from denselab.training.afford import (
     LIGHT_MODELS,
     Estimate,
+    batches_of,
     estimate,
     expected_seconds,
-    batches_of,
     fitting_batch,
     free_bytes,
     require_disk,
