@@ -9,7 +9,7 @@ from pathlib import Path
 from denselab.api import open_for_training
 from denselab.comparison.plan import Member, Plan
 from denselab.config import make_settings
-from denselab.data import Dataset
+from denselab.data import Dataset, open_dataset
 from denselab.data.folds import folds_of, held_out
 from denselab.data.item import Item
 from denselab.engine.device import resolve_device
@@ -40,7 +40,10 @@ def open_data(plan: Plan, out: Path) -> Data:
     Raises DataError where nothing can be trained or measured, ConfigError.
     """
     settings = make_settings({**plan.given, "data": plan.data, "seed": plan.seeds[0]})
-    dataset = open_for_training(settings)
+    if plan.candidates:
+        dataset = open_for_training(settings)
+    else:  # nothing is trained: the data need no training pictures
+        dataset = open_dataset(plan.data, val_fraction=settings.val_fraction, seed=settings.seed)
     if not plan.folds:
         if not dataset.of_split(plan.split):
             raise DataError(f"{dataset.root} has no picture in {plan.split}; it has {', '.join(dataset.splits)}")
