@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.data import Dataset, Item
-from denselab.data.folds import assign, folds_of, held_out
+from denselab.data.folds import assign, folds_of, held_out, in_sequences
 from denselab.data.item import FileLabels
+from denselab.data.split import sequence_of
 from denselab.errors import ConfigError, DataError
 
 
@@ -79,3 +80,18 @@ def test_more_folds_than_pictures_are_refused(tiny_data: Dataset) -> None:
 def test_folds_of_other_data_are_refused(tiny_data: Dataset) -> None:
     with pytest.raises(DataError, match="has no picture elsewhere"):
         held_out(tiny_data, {"elsewhere": 0}, 0)
+
+
+def test_folders_of_splits_are_no_sequences() -> None:
+    """Numbered pictures in train/ and val/ once counted as two videos, so that only two folds were possible."""
+    path = Path("nowhere.png")
+    names = [f"images/{split}/{number:04}" for split in ("train", "val") for number in range(4)]
+    items = in_sequences([Item(name, path, FileLabels(path), "train", sequence_of(name)) for name in names])
+    assert len({item.group for item in items}) == 8
+    videos = [f"{split}/clip{clip}_{number:04}" for split in ("train", "val") for clip in "ab" for number in range(3)]
+    items = in_sequences([Item(name, path, FileLabels(path), "train") for name in videos])
+    assert {item.group for item in items} == {"clipa", "clipb"}
+    own = in_sequences(
+        [Item(name, path, FileLabels(path), "train", f"patient {i // 2}") for i, name in enumerate(names)]
+    )
+    assert [item.group for item in own] == [f"patient {i // 2}" for i in range(8)]

@@ -11,8 +11,8 @@ from denselab.comparison.data import Data, measured_items
 from denselab.comparison.measuring import Cost, Counted, existing_key, read_cost, read_counted
 from denselab.comparison.members import failure, run_folder
 from denselab.comparison.plan import Candidate, Member, Plan
+from denselab.data.folds import in_sequences
 from denselab.data.item import Item
-from denselab.data.split import with_groups
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.evaluation import Evaluation
@@ -99,7 +99,7 @@ def gather(plan: Plan, data: Data, out: Path) -> Comparison:
     if not found:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed[:3])
         raise DataError(f"no model of the comparison in {out} was trained and measured: {reasons or 'none was tried'}")
-    groups = tuple(item.group or item.name for item in with_groups(items))
+    groups = tuple(item.group for item in in_sequences(items))
     ranking = Ranking(tuple(row.entrant for row in found), groups)
     by_name = {row.name: row for row in found}
     rows = tuple(replace(by_name[e.name], interval=ranking.interval(i)) for i, e in enumerate(ranking.entrants))

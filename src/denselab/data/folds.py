@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
-from denselab.data.split import with_groups
+from denselab.data.read.tree import SPLIT_WORDS
+from denselab.data.split import sequence_of, with_groups
 from denselab.errors import ConfigError, DataError
 
 CANDIDATES = 50  # random orders of the groups among which the most even folds are taken
@@ -23,13 +25,37 @@ def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> dict[str, int]:
     seed: the same seed gives the same folds.
     Raises ConfigError for a number of folds that the data cannot have: a sequence is never divided.
     """
-    items = with_groups([item for item in dataset.items if item.split != "test"])
+    items = in_sequences([item for item in dataset.items if item.split != "test"])
     groups = sorted({item.group for item in items})
     if not 2 <= folds <= len(groups):
         what = "pictures" if len(groups) == len(items) else "sequences, which stay together"
         raise ConfigError(f"`folds` {folds}: {dataset.root} has {len(groups)} {what}; use 2 to {len(groups)}")
     chosen = assign(items, class_pixels_of(items), folds, seed)
     return {item.name: int(fold) for item, fold in zip(items, chosen, strict=True)}
+
+
+def in_sequences(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items with the sequences that folds keep together, whatever the split whose folder they lie in.
+
+    train/0001 and val/0001 are not frames of two videos: folders that are named after a split do not tell a sequence.
+    """
+    bare = [replace(item, name=_without_split(item.name), group=_given_group(item)) for item in items]
+    return tuple(
+        replace(
+            item, group=item.name if own.group == own.name else own.group
+        )  # names alone may be equal without a split
+        for item, own in zip(items, with_groups(bare), strict=True)
+    )
+
+
+def _without_split(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(PurePosixPath(*(part for part in path.parent.parts if part.lower() not in SPLIT_WORDS), path.name))
+
+
+def _given_group(item: Item) -> str:
+    """The group that the layout gave; "" for one that comes from the name."""
+    return "" if item.group in (item.name, sequence_of(item.name)) else item.group
 
 
 def held_out(dataset: Dataset, fold_of: Mapping[str, int], fold: int) -> Dataset:
