@@ -15,7 +15,7 @@ from denselab.engine.spec import Architecture, ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
 from denselab.inference.predictor import Predictor
-from denselab.inference.run import tempered
+from denselab.inference.run import run, tempered
 from denselab.labels import LabelSpace
 from denselab.measure.calibrate import calibrate
 from denselab.measure.diagnose import diagnose, sampled_pixels
@@ -84,10 +84,19 @@ def test_a_temperature_changes_probabilities_and_no_label(engine: TorchEngine, t
 
 
 def test_the_crf_does_not_see_the_temperature(engine: TorchEngine) -> None:
+    """It gets the network's own probabilities, and its marginals stay as they are."""
     picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     warm = TorchEngine(replace(engine.spec, temperature=3.0), engine.network, engine.device)
-    plain, changed = Predictor(engine)(picture, crf=True), Predictor(warm)(picture, crf=True)
-    assert (plain.probs == changed.probs).all()
+    seen: list[np.ndarray] = []
+
+    def step(image: np.ndarray, probs: np.ndarray) -> np.ndarray:
+        seen.append(probs.copy())
+        return probs
+
+    found = run(Predictor(warm).plan(), picture, keep_probs=True, crf_step=step)
+    plain = run(Predictor(engine).plan(), picture, keep_probs=True)
+    assert (seen[0] == plain.probs).all()
+    assert (found.probs == plain.probs).all()
 
 
 def test_tempering_of_certain_pixels_stays_finite() -> None:
