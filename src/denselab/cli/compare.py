@@ -88,6 +88,7 @@ def compare(
     The answer is report.html in the comparison's folder. KEY=VALUE sets a key of config.yaml for all of them.
     """
     from denselab.comparison import compare as work  # here: `denselab --help` needs no torch
+    from denselab.comparison.ways import WAYS
 
     if resume:
         if out is None:
@@ -102,7 +103,7 @@ def compare(
             folds=folds or 0,
             seeds=_numbers(seeds),
             split=split,
-            ways=tuple(ways.split(",")) if ways else tuple(work.WAYS),
+            ways=tuple(ways.split(",")) if ways else tuple(WAYS),
             imgsz=imgsz,
             settings=read_words(words or ()),
         )

@@ -113,7 +113,7 @@ def _how(comparison: Comparison) -> str:
 def _ranking(comparison: Comparison) -> Html:
     ways = list(comparison.plan.ways)
     low, high = _scale(comparison)
-    rows = []
+    rows: list[tuple[Html, ...]] = []
     for place, row in enumerate(comparison.rows, 1):
         spread = f" ± {points(row.entrant.spread)}" if row.entrant.spread is not None else ""
         others = [_way(row, way) for way in ways if way != "plain"]
