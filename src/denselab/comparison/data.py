@@ -16,6 +16,7 @@ from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, DataError
 from denselab.files import write_text
 from denselab.runtime import cpu_count
+from denselab.training.detail import find_detail
 from denselab.training.preflight import median_size, picture_sizes
 from denselab.training.recipe import Facts, choose_recipe
 
@@ -86,14 +87,16 @@ def as_val(dataset: Dataset, names: set[str]) -> Dataset:
 def common_size(dataset: Dataset, device: str) -> tuple[int, int]:
     """(height, width) that all models train at: the recipe's for a run of any length, whatever the network."""
     items = dataset.of_split("train")
+    kind = resolve_device(device).type
     facts = Facts(
         pictures=len(items),
         size=median_size(picture_sizes(items)),
         num_classes=dataset.label_space.num_classes,
-        device=resolve_device(device).type,
+        device=kind,
         cores=cpu_count(),
         normalised=True,
         score_inputs=0,
+        detail=find_detail(dataset, items) if kind == "cpu" else None,
     )
     height, width = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0].imgsz
     return height, width
