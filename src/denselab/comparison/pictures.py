@@ -39,8 +39,8 @@ def typical(scores: NDArray[np.float64]) -> list[int]:
     """Positions of a hard, a middling and an easy picture. scores: (models, N) of each picture; NaN is left out."""
     mean = np.nanmean(np.where(np.isnan(scores).all(axis=0), 0.0, scores), axis=0)
     order = [int(i) for i in np.argsort(mean, kind="stable") if not np.isnan(scores[:, i]).all()]
-    places = np.linspace(0, len(order) - 1, SHOWN + 2)[1:-1].round().astype(int) if order else []
-    return list(dict.fromkeys(order[int(place)] for place in places))
+    places = np.linspace(0, max(len(order) - 1, 0), SHOWN + 2)[1:-1].round().astype(int).tolist() if order else []
+    return list(dict.fromkeys(order[place] for place in places))
 
 
 def shown_pictures(comparison: Comparison, dataset: Dataset) -> tuple[list[Shown], list[Shown]]:

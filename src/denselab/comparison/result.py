@@ -135,7 +135,8 @@ def _merged(
     plan: Plan, members: list[Member], way: str, out: Path
 ) -> tuple[list[Evaluation], list[Mapping[str, Any]]] | None:
     """The counts of each seed, over its folds; None where one of them was not measured."""
-    evaluations, facts = [], []
+    evaluations: list[Evaluation] = []
+    facts: list[Mapping[str, Any]] = []
     for seed in plan.seeds:
         counted = [read_counted(out, m.key, way) for m in members if m.seed == seed]
         parts = [c for c in counted if c is not None]

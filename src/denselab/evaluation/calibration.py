@@ -58,17 +58,18 @@ def reliability(log_probs: NDArray[np.floating], labels: NDArray[np.integer], te
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return Reliability(
         np.bincount(bins, minlength=BINS),
-        np.bincount(bins, weights=confidence, minlength=BINS),
+        np.asarray(np.bincount(bins, weights=confidence, minlength=BINS), np.float64),
         np.bincount(bins[right], minlength=BINS),
     )
 
 
 def tempered_rows(log_probs: NDArray[np.floating], temperature: float) -> Floats:
     """(N, K) probabilities of logits divided by the temperature."""
-    scaled = log_probs.astype(np.float64) / temperature
+    scaled: Floats = log_probs.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     np.exp(scaled, out=scaled)
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    scaled /= scaled.sum(axis=1, keepdims=True)
+    return scaled
 
 
 def negative_log_likelihood(

@@ -57,7 +57,7 @@ class Submission:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(HEADINGS[self.kind])
-        writer.writerows(sorted(self.rows, key=lambda row: row[:2] if self.kind == "rle" else row[:1]))
+        writer.writerows(sorted(self.rows))
         write_text(folder / SUBMISSION, text.getvalue())
         return folder / SUBMISSION
 
