@@ -44,7 +44,8 @@ CONTENTS = (
 )  # fmt: skip
 NUMBER: Kind = "number"
 STYLE = Html(
-    "<style> tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }"
+    "<style> .tile span { overflow-wrap: anywhere; }"
+    " @media (max-width: 640px) { tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }"
     " .range { position: relative; display: inline-block; vertical-align: middle; width: calc(100% - 3.4rem);"
     " min-width: 6rem; height: .95rem; background: var(--faint); border-radius: 3px; }"
     " .range i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }"
@@ -94,7 +95,7 @@ def _head(comparison: Comparison, name: str) -> Html:
         tile(str(count), "pictures measured", _how(comparison)),
     ]
     if fast and fast.cost:
-        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", f"pictures, {fast.name}", "the fastest"))
+        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.name))
     tiles.append(tile(duration(spent), "training", "all runs together"))
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in CONTENTS)
     return Html(

@@ -178,7 +178,14 @@ def _calibration(diagnosis: Diagnosis) -> Html:
     )
     drawn = reliability_chart("reliability", found.before, found.after, found.temperature)
     note = "The calibration error is the mean gap between the curve and the diagonal, weighted by pixels."
-    charts = Html(f'<div class="charts">{chart("Is it right as often as it is sure?", drawn)}</div>')
+    numbers = (
+        ("calibration error", found.before.error, found.after.error),
+        ("negative log-likelihood", found.loss_before, found.loss_after),
+    )
+    rows = [(text(name), text(f"{before:.4f}"), text(f"{after:.4f}")) for name, before, after in numbers]
+    listed = table(("", "as it comes", "with a temperature"), rows, ("name", "number", "number"))
+    drawn = chart("Is it right as often as it is sure?", drawn)
+    charts = Html(f'<div class="pair">{drawn}{listed}</div>')
     return section("calibration", "Calibration", paragraph(sentence), charts, paragraph(note, note=True))
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from denselab.report.plots import PLACEHOLDERS, as_svg, drawing, thin_out
 
 TALL = 3.4  # inches
+MARGIN = 1.6  # factor of the time axis beyond its points, for their names
+MOST_TICKS = 5
 TONES = ("accent", "second", "third", "soft")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)))  # with the tones, twelve lines that differ
 
@@ -48,14 +50,27 @@ def trade_off_chart(name: str, points: Sequence[Point]) -> str:
                 axes.plot([point.cost] * 2, [point.low, point.high], color=tone, linewidth=1, alpha=0.55, zorder=2)
             axes.plot([point.cost], [point.score], "o", color=tone, markersize=5.5, zorder=3)
         low, high = min(p.cost for p in points), max(p.cost for p in points)
-        axes.set_xlim(low / 1.35, high * 1.35)
+        limits = (low / MARGIN, high * MARGIN)
+        axes.set_xlim(*limits)
         _name_points(axes, points, (low * high) ** 0.5)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(FixedLocator(ticks(*limits)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _seconds(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("time for a picture, better to the left")
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         return as_svg(figure, name, "mean IoU against the time of a picture: " + ", ".join(p.name for p in points))
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round values between two bounds for a logarithmic axis, at most MOST_TICKS; steps of 1, 2, 5 or finer."""
+    found: list[float] = []
+    for steps in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), tuple(s / 10 for s in range(10, 100))):
+        powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        found = [value for power in powers for step in steps if low <= (value := step * 10.0**power) <= high]
+        if len(found) >= 3:
+            break
+    every = -(-len(found) // MOST_TICKS)
+    return found[:: max(every, 1)]
 
 
 def _name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
@@ -93,4 +108,4 @@ def course_chart(name: str, courses: Sequence[tuple[str, Sequence[float], Sequen
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
