@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from denselab.errors import DataError
 from denselab.types import LabelMap
 
+MAX_ID = 2**31 - 1  # label maps hold ids as int32
+MAX_LABELS = 65_535  # an index map has 16 bits, one index of which is ignore
 NODATA = -(2**31)  # the "id" of pixels that a file declares as having no data; in no table, always ignored
 
 Role = Literal["class", "background", "ignore"]
@@ -53,6 +55,8 @@ class LabelSpace:
         _refuse_twice("id", [entry.id for entry in self.entries])
         _refuse_twice("name", [entry.name for entry in self.entries])
         for entry in self.entries:
+            if abs(entry.id) > MAX_ID:
+                raise DataError(f"label table: id {str(entry.id)[:30]} of {entry.name!r} does not fit into 32 bits")
             if entry.role not in get_args(Role):
                 raise DataError(f"label table: role {entry.role!r} of {entry.name!r}; use one of {get_args(Role)}")
         if self.num_classes == 0:
@@ -138,6 +142,8 @@ class LabelSpace:
         """
         entries = []
         for position, row in enumerate(rows):
+            if position == MAX_LABELS:
+                raise DataError(f"label table: more than {MAX_LABELS:,} labels; a label file cannot hold more")
             try:
                 label_id = int(row["id"])
                 colour = tuple(int(c) for c in row.get("colour", default_colour(label_id)))
@@ -146,7 +152,7 @@ class LabelSpace:
                 entries.append(
                     LabelEntry(label_id, str(row.get("name", f"class {label_id}")), colour, row.get("role", "class"))
                 )
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DataError(
                     f"label table: row {position} ({row!r}) is not {{id, name, colour, role}}: {error}"
                 ) from None
@@ -158,13 +164,18 @@ def default_colour(label_id: int) -> Colour:
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.02 + 0.618034 * label_id) % 1.0, lightness, 0.72)
+    red, green, blue = colorsys.hls_to_rgb(
+        (0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72
+    )
     return (round(red * 255), round(green * 255), round(blue * 255))
 
 
 def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
-    for position, value in enumerate(values):
-        if value in values[:position]:
+    seen = set[int | str]()
+    for value in values:
+        seen_before = value in seen
+        seen.add(value)
+        if seen_before:
             raise DataError(f"label table: {kind} {value!r} is listed twice; give each label its own {kind}")
 
 

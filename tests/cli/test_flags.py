@@ -20,6 +20,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--out",
+        "--engine",
         "--device",
         "--seed",
         "--val-fraction",
@@ -44,6 +45,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--steps",
+        "--engine",
         "--device",
         "--json",
     },
@@ -67,6 +69,7 @@ CONTRACT = {
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
     "explain": {"--out", "--pixel", "--class", "--device", "--json"},
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
+    "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},
 }
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from denselab.engine.device import memory_errors, resolve_device
+from denselab.engine.device import resolve_device
+from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import ConfigError
 
 

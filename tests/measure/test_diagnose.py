@@ -10,8 +10,9 @@ from PIL import Image
 
 from denselab.data import Dataset, Item
 from denselab.data.item import FileLabels
-from denselab.engine.folder import load_engine, read_spec, save_engine, store_temperature
+from denselab.engine.folder import load_engine, save_engine, store_temperature
 from denselab.engine.spec import Architecture, ModelSpec
+from denselab.engine.stored_spec import read_spec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
 from denselab.inference.predictor import Predictor

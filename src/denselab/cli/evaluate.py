@@ -13,6 +13,7 @@ from denselab.cli.options import (
     AsJson,
     Data,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Split,
@@ -49,6 +50,7 @@ def evaluate(
     crf_fast: CrfFast = False,
     out: Out = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     seed: Seed = None,
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
@@ -57,11 +59,13 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
     from denselab.measure.files import default_folder
 
     extent = window_size(window)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
+    refuse_inside_data(out)
     measured = measure(
         model,
         data,
@@ -72,6 +76,7 @@ def evaluate(
         crf=crf_preset or crf,
         crf_fast=crf_fast,
         device=device,
+        engine=engine,
         seed=seed,
         val_fraction=val_fraction,
         quiet=as_json,

@@ -44,6 +44,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
         "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",
     ),
+    "export": (
+        "denselab export runs/streets --to onnx --out exported/",
+        "denselab export runs/streets --to openvino --int8 --check data/ --out fast/",
+        "denselab export runs/streets --labels --out for-the-web/",
+    ),
     "doctor": ("denselab doctor",),
 }
 

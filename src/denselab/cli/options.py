@@ -90,6 +90,10 @@ Encoder = Annotated[
     ),
 ]
 Device = Annotated[str, device_option()]
+EngineOption = Annotated[
+    Literal["auto", "torch", "onnx", "openvino"],
+    typer.Option("--engine", help="What runs the model: torch its weights, onnx and openvino an exported one."),
+]
 Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
 

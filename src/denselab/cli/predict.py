@@ -13,6 +13,7 @@ from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, ref
 from denselab.cli.options import (
     AsJson,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Tta,
@@ -75,12 +76,14 @@ def predict(
     format_: Format = None,
     imgsz: Imgsz = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
     Each has the size of its picture.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
     from denselab.inference.predictor import load
 
@@ -91,8 +94,9 @@ def predict(
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
     submission = submission_of(format_, imgsz)
+    refuse_inside_data(out)
     sources, skipped = pictures_of(inputs, out)
-    predictor = load(model, device, output_stride)
+    predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
     plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
     results, unreadable = predict_files(

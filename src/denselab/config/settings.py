@@ -118,7 +118,7 @@ class Settings(BaseModel):
     border_weight: NonNegativeFloat = 0.0  # w0 of U-Net's pixel weight map; 0 is off
     border_sigma: PositiveFloat = 5.0  # sigma of U-Net's pixel weight map, pixels
     # machine
-    seed: NonNegativeInt = 0  # of weights, order and augmentation, and of the split where the data have none
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of weights, order, augmentation, and of the split where needed
     device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
     precision: Precision | None = None  # half precision; no: float32
     workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none

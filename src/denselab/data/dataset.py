@@ -39,6 +39,7 @@ class Dataset:
     notes: everything that was inferred, one line each, for the user.
     without_label, without_image: files without a partner.
     white: the number that is white in pictures of more than 8 bits, the same for all; None where they have 8.
+    passed_over: what could not be listed or is no file, and why.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Dataset:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    passed_over: tuple[tuple[Path, str], ...] = ()
 
     def __len__(self) -> int:
         """How many pictures it has, over all splits."""
@@ -189,7 +191,16 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(
-        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image, white
+        root,
+        found.layout,
+        description,
+        table,
+        items,
+        tuple(notes),
+        found.without_label,
+        found.without_image,
+        white,
+        passed_over=found.passed_over,
     )
 
 

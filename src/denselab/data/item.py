@@ -100,6 +100,7 @@ class Found:
     named_fully: the names are complete, so that a look into a few label files is enough.
     without_label, without_image: files without a partner.
     white: the number for white in deep pictures, where the user gave it.
+    passed_over: what could not be listed or is no file, and why.
     """
 
     layout: str
@@ -114,3 +115,4 @@ class Found:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    passed_over: tuple[tuple[Path, str], ...] = ()

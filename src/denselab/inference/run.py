@@ -7,6 +7,7 @@ picture, or blended windows. A sink reduces them to labels, or keeps them as pro
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.device import memory_errors
 from denselab.engine.enlarge import arg_max, row_bands
-from denselab.errors import ResourceError
+from denselab.engine.out_of_memory import memory_errors
+from denselab.errors import OutOfMemory
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
@@ -50,8 +51,21 @@ def run(
         samples need them anyway.
     crf_step: replaces the plan's CRF, for example to show its iterations.
     note: called after each sample.
-    Raises ResourceError where probabilities are needed and do not fit in memory.
+    Raises OutOfMemory where the picture, or the probabilities that are needed, do not fit in memory.
     """
+    try:
+        with memory_errors():
+            return _run(plan, image, name, keep_probs, crf_step, note)
+    except MemoryError:
+        raise OutOfMemory(
+            f"a picture of {image.shape[1]}x{image.shape[0]} pixels does not fit in memory; use a smaller `window`, "
+            "cut it into tiles, or leave out `crf` and `probs`"
+        ) from None
+
+
+def _run(
+    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
         return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
@@ -73,7 +87,7 @@ def labels_of(plan: Plan, image: Image) -> LabelMap:
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory is too small.
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small.
 
     The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
     """
@@ -103,13 +117,13 @@ def tempered(probs: Marginals, temperature: float) -> Marginals:
 def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
     """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
 
-    Raises ResourceError if they do not fit in memory.
+    Raises OutOfMemory if they do not fit in memory.
     """
     classes, (height, width) = plan.spec.label_space.num_classes, _size(image)
     count = classes + (plan.samples > 0)
     needed = count * height * width * 4
     if needed > MEMORY_SHARE * total_memory():
-        raise ResourceError(
+        raise OutOfMemory(
             f"probabilities of {width}x{height} pixels and {classes} classes need "
             f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
         )
@@ -126,14 +140,17 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
 
 def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
-    first, *others = routes(plan, _size(image))
-    try:
-        return _blocks(plan, image, first, sink, note)
-    except MemoryError:
-        if not others:
-            raise
-    logger.info("out of memory with the whole picture at once; going on with a sliding window")
-    return _blocks(plan, image, others[0], sink, note)  # the sink gets earlier blocks again
+    ways = routes(plan, _size(image))
+    for way, smaller in pairwise([*ways, None]):
+        try:
+            return _blocks(plan, image, way, sink, note)
+        except MemoryError:
+            if smaller is None:
+                raise
+        shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
+        extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
+        logger.info(f"out of memory with {shown}; going on with windows of {extent}")  # the sink gets the blocks again
+    raise AssertionError("a picture has one way at least")
 
 
 def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from denselab.data.dataset import Dataset
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
-from denselab.files import describe_os_error
+from denselab.files import describe_os_error, is_leftover, unpack_json
 from denselab.paths import require_path
-from denselab.run_folder import BEGUN, CONFIG, has_state
+from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
 from denselab.training.records import RunRecords
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,13 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
     """
     _require_writable(run)
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
-    found -= set(beside)
+    found = {name for name in found - set(beside) if not is_leftover(name)}
     if CONFIG in found and has_state(run):
         raise ConfigError(f"{run} already holds a run; continue it with `resume` or choose another `out`")
     if CONFIG in found and found <= BEGUN:
-        for name in found:
-            (run / name).unlink()
-    elif found:
+        for path in (run / name for name in found):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    elif found - {LOG}:  # a log alone: killed before the settings were written; it is continued
         raise ConfigError(
             f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; "
             "choose a new folder with `out`"
@@ -119,6 +120,17 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
         )
     if "train" not in changed:
         _require_same_labels(dataset, recorded)
+
+
+def compare_processes(now: int, records: RunRecords) -> None:
+    """Before a resume: say where another number of processes goes on; sums over processes round differently."""
+    path = records.run / ENVIRONMENT
+    before = unpack_json(path.read_bytes(), str(path)).get("processes") if path.is_file() else None
+    if isinstance(before, int) and before != now:
+        records.say(
+            f"the run had {number_of(before, 'process', 'processes')} and goes on with {now}: "
+            "it continues, but not exactly as it would have"
+        )
 
 
 def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:

@@ -30,9 +30,10 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     findings: of its items
     complete: every file was read in full, so that absence can be reported too
     """
-    faults = [*pairing_faults(dataset), *split_faults(dataset)]
+    faults = [*passed_over_faults(dataset), *pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
     faults += nothing_labelled(findings)
+    faults += alpha_faults(dataset, findings)
     if complete:
         faults += [
             *class_faults(dataset, findings),
@@ -42,6 +43,12 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
             *shared_series_faults(findings),
         ]
     return tuple(sorted(faults, key=lambda fault: fault.severity != "error"))
+
+
+def passed_over_faults(dataset: Dataset) -> list[Fault]:
+    """Folders that cannot be listed, pipes, devices and lost links: they may hide a part of the data."""
+    fix = "make it readable (chmod), mend the link, or take it out"
+    return [Fault("not readable", "error", relative(dataset, path), why, fix) for path, why in dataset.passed_over]
 
 
 def pairing_faults(dataset: Dataset) -> list[Fault]:
@@ -54,6 +61,17 @@ def pairing_faults(dataset: Dataset) -> list[Fault]:
         file, fix = relative(dataset, path), "add the picture or correct the name; it is not used"
         faults.append(Fault("picture missing", "warning", file, "label without a picture", fix))
     return faults
+
+
+def alpha_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """Some pictures with an alpha channel among others; where all have one, a note says so."""
+    with_alpha = [finding for finding in findings if finding.alpha]
+    if not with_alpha or len(with_alpha) == len(findings):
+        return []
+    count = f"{len(with_alpha)} of {number_of(len(findings), 'picture')}"
+    message = f"{count} with an alpha channel, which is dropped: what was transparent shows its hidden colours"
+    fix = "fine where all of it is opaque; else paste the picture on a background"
+    return [Fault("alpha", "warning", relative(dataset, with_alpha[0].item.image), message, fix)]
 
 
 def split_faults(dataset: Dataset) -> list[Fault]:

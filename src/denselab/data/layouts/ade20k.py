@@ -14,6 +14,7 @@ from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.scan import read_contents, scan
 from denselab.data.read.tree import Tree, split_in_name
+from denselab.documents import read_bytes
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 
@@ -90,7 +91,7 @@ def _codes_and_names(path: Path) -> set[tuple[int, str]]:
     objects: dict[int, str] = {}
     attributes = path.with_name(path.name.removesuffix("_seg.png") + "_atr.txt")
     if attributes.is_file():
-        for line in attributes.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(attributes).decode(errors="replace").splitlines():
             columns = [column.strip() for column in line.split("#")]
             if len(columns) >= 5 and columns[1] == "0" and columns[0].isdigit():  # level 0: whole objects, not parts
                 objects[int(columns[0])] = columns[4]

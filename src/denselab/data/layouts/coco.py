@@ -306,4 +306,4 @@ def _panoptic_source(
     folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
     place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
     segments = tuple((int(s["id"]), int(s["category_id"])) for a in annotations for s in a["segments_info"])
-    return PanopticLabels(tree.path(place), segments, void)
+    return PanopticLabels(tree.path_inside(place, tree.path(file.file)), segments, void)

@@ -1,17 +1,17 @@
 """Reading the JSON that annotation tools write, with one error that names the file."""
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_in_name, words
+from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises DataError where it cannot be read as JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(read_bytes(path, MAX_ANNOTATIONS))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
 

@@ -21,6 +21,7 @@ from denselab.data.read.names import named
 from denselab.data.read.polygons import rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
+from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelSpace
 
@@ -174,8 +175,8 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
         if points:
             shapes.append(Shape(ids[name], "polygon", np.array(points)))
         elif mask:
-            folder = PurePosixPath("Masks", *file.parts[1:-1])
-            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(tree.path(folder / mask))))
+            place = tree.path_inside(PurePosixPath("Masks", *file.parts[1:-1]) / mask, path)
+            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(place)))
     shapes.sort(key=lambda shape: -int(shape.mask(size).sum()))
     return ShapeLabels(path, size, tuple(shapes))
 
@@ -213,15 +214,16 @@ def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
 def _root_tag(path: Path) -> str:
     """The outermost tag of a file; "" where it is not XML."""
     try:
-        for _, element in ElementTree.iterparse(path, events=("start",)):
-            return str(element.tag)
-    except (ElementTree.ParseError, OSError):
+        with open_ordinary(path) as file:
+            for _, element in ElementTree.iterparse(file, events=("start",)):
+                return str(element.tag)
+    except (ElementTree.ParseError, OSError, Unreadable):
         pass
     return ""
 
 
 def _parse(path: Path) -> Element:
     try:
-        return ElementTree.parse(path).getroot()
+        return ElementTree.fromstring(read_bytes(path, MAX_ANNOTATIONS))
     except (ElementTree.ParseError, OSError) as error:
         raise DataError(f"{path}: not XML that can be read ({error}); export it again or take it out") from None

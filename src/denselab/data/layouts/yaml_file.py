@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from denselab.data.item import FileLabels, Found, NamedLabel
@@ -35,6 +34,7 @@ from denselab.data.read.lists import ALL, apply_lists, read_list
 from denselab.data.read.names import named
 from denselab.data.read.split_tables import read_table
 from denselab.data.read.tree import Tree, number_of
+from denselab.documents import parse_yaml, read_text
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -104,9 +104,9 @@ class Settings(BaseModel):
 def read_settings(path: Path) -> Settings:
     """The settings of a data.yaml. Raises DataError naming the file, the key and the nearest valid key."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not YAML that can be read: {' '.join(str(error).split())}; correct it") from None
+        data = parse_yaml(read_text(path))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not YAML that can be read: {error}; correct it") from None
     if not isinstance(data or {}, dict):
         raise DataError(f"{path}: holds {type(data).__name__}; expected keys such as images, masks, labels")
     try:
@@ -117,6 +117,8 @@ def read_settings(path: Path) -> Settings:
 
 def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
+    if not fault["loc"]:
+        return f"{fault['msg']}; correct it"
     if fault["loc"][0] == "labels":
         return f"labels: {LABELS_FORMS} was expected (got {fault['input']!r}); correct it"
     key = ".".join(str(part) for part in fault["loc"])

@@ -26,6 +26,7 @@ from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
 
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
+ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def infer_encoding(
         faults = [c.error for c in contents if c.error]
         notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
     notes += _nodata_notes(usable)
+    usable, odd = _without_odd(usable)
+    if odd:
+        notes.append(f"{number_of(len(odd), 'label file')} unlike all others, not learnt from: {first_few(odd, 2)}")
     usable, negative = _split_negative(usable, names)
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
@@ -84,6 +88,16 @@ def infer_encoding(
             f"ids below 0 ({first_few(negative)}) are left out (ignore); give them a name in data.yaml to keep them",
         ]
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
+    """Contents without the few that are JPEG, or in colours, where nearly all others are not; and the names of these.
+
+    What a few files are must not decide how all are read, nor hide what else is wrong: each is refused by itself.
+    """
+    lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
+    odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
+    return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.item import LEFT_OUT, Item
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
+from denselab.documents import read_text
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
@@ -57,10 +58,10 @@ def _split_of_list(stem: str) -> tuple[int, str] | None:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones and comments (#). Raises DataError where it is not text."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); correct the name of the list") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save the list as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
@@ -84,7 +85,12 @@ def read_list(path: Path) -> list[str]:
 def csv_rows(lines: Sequence[str]) -> list[list[str]]:
     """The cells of a csv whose columns are parted by the commonest of comma, semicolon and tab in its first line."""
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    try:
+        return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise DataError(
+            f"{first_few(lines, 1)[:60]!r} begins no table that can be read: {error}; save it again"
+        ) from None
 
 
 def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Names files: the tables of ids, names and colours that annotation tools write beside the labels."""
 
 import csv
-import json
+import io
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +10,7 @@ from denselab.data.item import NamedLabel
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_json
 from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour
 
@@ -115,8 +116,8 @@ def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
 
 def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
     """class_dict.csv: a header with name, r, g, b."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [{key.strip().lower(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+    head, *body = _table_rows(path) or [[]]
+    rows = [dict(zip([key.lower() for key in head], row, strict=False)) for row in body]
     try:
         return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -125,10 +126,18 @@ def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
         ) from None
 
 
+def _table_rows(path: Path) -> list[list[str]]:
+    """The rows of a csv, its cells without spaces around them."""
+    try:
+        file = io.StringIO(read_text(path, encoding="utf-8-sig"), newline="")
+        return [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); save it again as UTF-8") from None
+
+
 def _value_table(path: Path) -> tuple[NamedLabel, ...]:
     """Roboflow's _classes.csv of semantic masks: "Pixel Value, Class"; () where it is that of another task."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    rows = _table_rows(path)
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         return ()
     try:
@@ -144,10 +153,10 @@ def _value_table(path: Path) -> tuple[NamedLabel, ...]:
 def _dataset_meta(path: Path) -> tuple[NamedLabel, ...]:
     """dataset_meta.json: {label_map: {id: name}, segmentation_colors: [[r, g, b]], background_label: id}."""
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = parse_json(read_text(path))
         label_map = {int(key): str(name) for key, name in meta["label_map"].items()}
         colours = [tuple(int(c) for c in colour) for colour in meta.get("segmentation_colors", [])]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a table of labels ({error!r}); expected label_map: {{id: name}}") from None
     if colours and (len(colours) < len(label_map) or any(len(colour) != 3 for colour in colours)):
         raise DataError(f"{path}: {len(colours)} colours for {len(label_map)} labels; give each label [r, g, b]")

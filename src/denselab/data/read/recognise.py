@@ -21,8 +21,9 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        below, recognised = _recognise_tree(read_tree(path))
-        return below, in_pixels(recognised)
+        tree = read_tree(path)
+        below, recognised = _recognise_tree(tree)
+        return below, _noting_passed_over(tree, in_pixels(recognised))
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():
@@ -32,7 +33,12 @@ def recognise(path: Path) -> tuple[Path, Found]:
     root = tree.root
     if found is None:
         root, found = _recognise_tree(tree)
-    return root, apply_settings(tree, in_pixels(found), settings, settings_file)
+    return root, apply_settings(tree, _noting_passed_over(tree, in_pixels(found)), settings, settings_file)
+
+
+def _noting_passed_over(tree: Tree, found: Found) -> Found:
+    """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in."""
+    return replace(found, passed_over=tuple((tree.path(file), why) for file, why in tree.passed_over))
 
 
 def _settings_file(path: Path) -> Path | None:

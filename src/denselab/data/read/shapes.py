@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.read.images import read_label_pixels
-from denselab.data.read.opening import MAX_PIXELS
+from denselab.data.read.opening import MAX_PIXELS, decoded, open_picture
 from denselab.data.read.polygons import (
     Points,
     Size,
@@ -74,7 +74,7 @@ class Shape:
             case "rows":
                 return _pasted(_rows_of_runs(self.data, self.points), self.points, size)
             case "alpha":
-                return _alpha(Path(self.data))
+                return _alpha(Path(self.data), size)
             case "file":
                 return _two_valued(Path(self.data), size)
         return coco_mask(self.data, size)
@@ -236,8 +236,10 @@ def _box_area(points: Points) -> float:
 def _decoded_png(text: str) -> NDArray[np.bool_]:
     try:
         with PillowImage.open(io.BytesIO(base64.b64decode(text))) as picture:
+            if picture.size[0] * picture.size[1] > MAX_PIXELS:
+                raise ValueError(f"it claims {picture.size[0]} x {picture.size[1]} pixels")
             return np.array(picture.convert("L")) > 0
-    except (OSError, binascii.Error, ValueError) as error:
+    except (OSError, binascii.Error, ValueError, PillowImage.DecompressionBombError) as error:
         raise DataError(f"a mask shape holds no PNG ({error})") from None
 
 
@@ -264,12 +266,14 @@ def _corners(points: Points) -> Points:
 def _rows_of_runs(runs: list[int], points: Points) -> NDArray[np.bool_]:
     """CVAT's run lengths, along the rows of the box (points[1] is width, height)."""
     width, height = (int(n) for n in points[1])
+    if width * height > MAX_PIXELS or max(runs, default=0) > MAX_PIXELS:
+        raise DataError(f"a mask of {width} x {height} pixels and runs up to {max(runs, default=0)} is no picture's")
     return runs_mask(runs, (width, height)).T
 
 
-def _alpha(path: Path) -> NDArray[np.bool_]:
-    try:
-        with PillowImage.open(path) as picture:
-            return np.array(picture.convert("RGBA"))[..., 3] >= 128
-    except OSError as error:
-        raise DataError(f"mask {path} cannot be read ({error})") from None
+def _alpha(path: Path, size: Size) -> NDArray[np.bool_]:
+    with open_picture(path) as picture:
+        width, height = picture.size
+        if (height, width) != tuple(size):
+            raise DataError(f"mask {path.name} has {height}x{width}, but the picture {size[0]}x{size[1]}")
+        return np.asarray(decoded(picture, path, "RGBA")[..., 3] >= 128)

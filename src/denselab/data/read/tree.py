@@ -43,10 +43,14 @@ FolderRole = Literal["image", "label", "other"]
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder and all files below it (hidden ones left out), as sorted relative posix paths."""
+    """A folder and all files below it (hidden ones left out), as sorted relative posix paths.
+
+    passed_over: what could not be listed or is no file, and why.
+    """
 
     root: Path
     files: tuple[PurePosixPath, ...]
+    passed_over: tuple[tuple[PurePosixPath, str], ...] = ()
 
     @cached_property
     def pictures(self) -> tuple[PurePosixPath, ...]:
@@ -66,6 +70,13 @@ class Tree:
     def path(self, relative: PurePosixPath | str) -> Path:
         """The real path of a relative one."""
         return self.root / relative
+
+    def path_inside(self, relative: PurePosixPath | str, source: Path) -> Path:
+        """The real path of one that an annotation names. Raises DataError, naming `source`, for one that leads out."""
+        where = os.path.normpath(relative)
+        if os.path.isabs(where) or where.split(os.sep)[0] == os.pardir:
+            raise DataError(f"{source}: names {str(relative)!r}, which is outside {self.root}; correct the annotation")
+        return self.root / where
 
     def has(self, relative: str) -> bool:
         """Whether a file or folder of this relative path exists."""
@@ -90,13 +101,44 @@ def read_tree(root: Path) -> Tree:
     if not require_path(root, DATA).is_dir():
         raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found.extend(relative / name for name in names if not name.startswith("."))
+    passed_over: list[tuple[PurePosixPath, str]] = []
+    waiting = [PurePosixPath(".")]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+        except OSError as error:
+            if str(folder) == ".":
+                raise DataError(f"{root} cannot be listed ({error.strerror}); give a folder that can be read") from None
+            passed_over.append((folder, f"the folder cannot be listed ({error.strerror})"))
+            continue
+        for entry in listed:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(folder / entry.name)
+            elif _is_file(entry):
+                found.append(folder / entry.name)
+            elif not entry.is_symlink() or not _is_folder(entry):  # links to folders are left alone
+                passed_over.append(
+                    (folder / entry.name, "neither a file nor a folder: a pipe, a device, or a lost link")
+                )
         if len(found) > MAX_FILES:
             raise DataError(f"{root}: more than {MAX_FILES:,} files; give the folder of one data set")
-    return Tree(root, tuple(sorted(found)))
+    return Tree(root, tuple(sorted(found)), passed_over=tuple(sorted(passed_over)))
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that points at itself
+        return False
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=100_000)
