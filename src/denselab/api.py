@@ -5,6 +5,7 @@ import shlex
 import sys
 import time as clock
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,12 @@ def open_for_training(settings: Settings, resumed: Path | None = None) -> Datase
     if resumed:
         dataset = divided_as_recorded(dataset, resumed)
     report = check_dataset(dataset, quick=True)
-    for line in warning_lines(report.warnings):
+    lines = warning_lines(report.warnings)
+    for line in lines:
         logger.warning(line)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
-    return dataset
+    return replace(dataset, warnings=tuple(lines))
 
 
 def warning_lines(warnings: Sequence[Fault]) -> list[str]:

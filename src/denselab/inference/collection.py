@@ -12,6 +12,7 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.feed.fit import Size
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
@@ -19,6 +20,7 @@ from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, reason_to_skip, refuse_overwriting
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.reduced import warn_of_reduction
 from denselab.inference.run import CRFStep, run
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
@@ -69,6 +71,7 @@ def predict_files(
     write_table(out / TABLE, plan.spec.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
+    sizes: dict[str, Size] = {}
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
         saving: _Saving | None = None
         white = plan.spec.preprocessing.white
@@ -82,10 +85,12 @@ def predict_files(
                 if submission is not None:
                     submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 _settle(saving, results, skipped)  # keeps at most one result in memory
+                sizes[source.path.name] = (prediction.labels.shape[0], prediction.labels.shape[1])
                 result = _result(source, prediction, result_paths(out, source.stem, probs, **kinds))
                 saving = source, result, pool.submit(prediction.save, out, probs, str(source.stem))
             bar.advance()
         _settle(saving, results, skipped)
+    warn_of_reduction(plan, sizes)
     require_written(results, out)
     if submission is not None and results:
         submission.write(out)

@@ -98,6 +98,8 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
     weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
     records.say(f"class weights ({job.weights.scheme}: {job.weights.reason}): {weights}")
+    for line in job.warnings:
+        records.say(line)
     memory = f"about {bytes_in_words(found.memory)}"
     if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
         memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `imgsz` or `batch`"
@@ -122,6 +124,8 @@ def require_affordable(plan: Plan) -> str:
 def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accelerator) -> None:
     """Write the files that say what the run is: config.yaml, env.json, dataset.json."""
     job = plan.job
+    for line in job.dataset.warnings:  # they were shown when the data were opened
+        records.note(line)
     write_text(records.run / CONFIG, to_yaml(job.config))
     environment = describe_environment(str(accelerator.device), accelerator.num_processes)
     start = {"started_from": asdict(job.started_from), "frozen_norm": job.architecture.frozen_norm}
@@ -135,6 +139,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "path": str(dataset.root.resolve()),
             "layout": dataset.layout,
             "encoding": dataset.encoding,
+            "white": dataset.white,
             "labels": space.to_list(),
             "splits": {split: [item.name for item in dataset.of_split(split)] for split in dataset.splits},
             "class_pixels": {name: int(n) for name, n in zip(space.names, totals, strict=True)},
@@ -143,6 +148,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "class_weights_scheme": job.weights.scheme,
             "choices": [{"key": c.key, "value": to_jsonable_python(c.value), "reason": c.reason} for c in job.choices],
             "notes": list(dataset.notes),
+            "warnings": [line.removeprefix("warning: ") for line in (*dataset.warnings, *job.warnings)],
         },
     )
 
