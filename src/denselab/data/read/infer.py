@@ -69,12 +69,7 @@ def infer_encoding(
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
-    notes = []
-    see_through = [c for c in usable if c.clear]
-    if see_through and transparent is None:
-        raise ask(see_through[0].path, sum(c.clear for c in see_through) / len(usable))
-    if see_through and transparent == "ignore":
-        notes.append("transparent pixels are left out (ignore)")
+    see_through, notes = _see_through(usable, transparent)
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -102,6 +97,17 @@ def infer_encoding(
         ]
     encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _see_through(
+    usable: list[Contents], transparent: Literal["ignore", "keep"] | None
+) -> tuple[list[Contents], list[str]]:
+    """The contents with transparent pixels, and what is said of them. Raises DataError if the user did not say."""
+    found = [c for c in usable if c.clear]
+    if found and transparent is None:
+        raise ask(found[0].path, sum(c.clear for c in found) / len(usable))
+    ignored = found and transparent == "ignore"
+    return found, ["transparent pixels are left out (ignore)"] if ignored else []
 
 
 def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
