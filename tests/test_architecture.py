@@ -25,6 +25,7 @@ LAYERS = [
     {"training", "convert", "inspection", "export"},
     {"report"},
     {"api"},
+    {"comparison"},
     {"cli"},
 ]
 FOUNDATION = {"errors", "types", "labels", "documents", "shown"}  # the rest of the first layer may use these

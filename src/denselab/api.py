@@ -73,10 +73,13 @@ def train(
     return train_run(whole, Path(out), resume=resume, command=_command_of_call(out, whole))
 
 
-def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> RunSummary:
+def train_run(
+    settings: Settings, run: Path, *, resume: bool, command: str, dataset: Dataset | None = None
+) -> RunSummary:
     """Open the data, check it quickly, train, and write the report.
 
     command: what started the run, for its records.
+    dataset: the data, opened, checked and divided already; None opens what `settings` name.
     """
     started = clock.monotonic()
     staged = is_staged(run) if resume else settings.stages
@@ -84,7 +87,7 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
         chain_of(settings.model)  # refuse it before reading any data
-    dataset = open_for_training(settings, run if resume else None)
+    dataset = dataset or open_for_training(settings, run if resume else None)
     if not resume:
         require_outside(dataset, run)
     start = run_stages if staged else run_training

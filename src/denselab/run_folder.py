@@ -12,6 +12,7 @@
       report.html          evaluation.json   samples/       the report, its scores, its pictures
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
+      diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 While a process writes a run, it also holds .lock there (denselab.lock).

@@ -26,7 +26,14 @@ CONTRACT = {
         "--val-fraction",
         "--json",
     },
+    "compare": {
+        *("--models", "--time", "--budget", "--with", "--folds", "--seeds", "--split", "--ways", "--imgsz", "--out"),
+        *("--device", "--resume", "--dry-run", "--json"),
+    },
+    "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
     "predict": {
+        "--format",
+        "--imgsz",
         "--out",
         "--tta",
         "--output-stride",

@@ -87,12 +87,11 @@ def evaluate(
     if as_json:
         print(document, end="")
         return
-    _show(measured)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+    _show(measured, folder)
 
 
-def _show(measured: Measured) -> None:
-    """The pictures, the scores, and what there is to beat."""
+def _show(measured: Measured, folder: Path) -> None:
+    """The pictures, the scores, what there is to beat, and where it was written."""
     from denselab.evaluation.tables import console_table
 
     stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
@@ -103,3 +102,4 @@ def _show(measured: Measured) -> None:
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

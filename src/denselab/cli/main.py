@@ -48,9 +48,11 @@ def _root(
 
 def _register() -> None:
     from denselab.cli.check import check
+    from denselab.cli.compare import compare
     from denselab.cli.convert import convert
     from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
+    from denselab.cli.diagnose import diagnose
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
     from denselab.cli.explain import explain
@@ -67,6 +69,8 @@ def _register() -> None:
             "check": check,
             "train": train,
             "eval": evaluate,
+            "compare": compare,
+            "diagnose": diagnose,
             "predict": predict,
             "refine": refine,
             "doctor": doctor,

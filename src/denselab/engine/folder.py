@@ -50,6 +50,7 @@ def config_bytes(spec: ModelSpec) -> bytes:
         "scores": spec.scores,
         "crf": None if spec.crf is None else asdict(spec.crf),
         "started_from": None if spec.started_from is None else asdict(spec.started_from),
+        **({} if spec.temperature == 1.0 else {"temperature": spec.temperature}),
     }
     return json_bytes(stamped_config(config))
 
@@ -59,8 +60,17 @@ def store_crf(folder: Path, parameters: Parameters) -> None:
 
     Raises CheckpointError for a damaged folder, ResourceError.
     """
+    _store(folder, "crf", asdict(parameters))
+
+
+def store_temperature(folder: Path, temperature: float) -> None:
+    """Write the temperature of the probabilities into the config of a model folder, likewise."""
+    _store(folder, "temperature", temperature)
+
+
+def _store(folder: Path, key: str, value: Any) -> None:
     files = read_folder(folder)
-    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), "crf": asdict(parameters)}
+    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), key: value}
     write_folder(folder, {**files, MODEL_CONFIG: json_bytes(config)}, remedy="make the model folder writable")
 
 

@@ -3,7 +3,7 @@
 1  the first; fields added over time may be missing: preprocessing's `fit`, `pad_to` and `white`, the architecture's
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
-   unet_release joins the up-convolved map first, as its authors did
+   unet_release joins the up-convolved map first, as its authors did. `temperature` is there only where one was fitted
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from denselab.errors import is_out_of_memory
+from denselab.errors import DenseLabError, is_out_of_memory
 
 # what ONNX Runtime and OpenVINO say, in errors of their own kinds
 ALLOCATORS = ("Failed to allocate memory", "bad allocation", "bad_alloc", "bad alloc")
@@ -14,7 +14,7 @@ def memory_errors() -> Iterator[None]:
     """Turn the runtimes' out-of-memory errors into Python's MemoryError, which callers can catch without torch."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, DenseLabError):
         raise
     except Exception as error:
         if is_out_of_memory(error) or any(words in str(error) for words in ALLOCATORS):

@@ -43,6 +43,7 @@ def spec_of(config: Mapping[str, Any], source: str) -> ModelSpec:
             config["scores"],
             Parameters(**config["crf"]) if config["crf"] else None,
             stored_origin(config["started_from"]),
+            config.get("temperature", 1.0),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None

@@ -11,7 +11,6 @@ from pydantic_core import to_jsonable_python
 
 from denselab.config import Settings, make_settings, to_yaml
 from denselab.data.dataset import Dataset
-from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
@@ -20,6 +19,7 @@ from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
 from denselab.runtime import total_memory
 from denselab.training.afford import (
     Estimate,
+    batches_of,
     bytes_in_words,
     estimate,
     expected_seconds,
@@ -164,5 +164,5 @@ def _expected_time(job: Job, found: Estimate) -> str:
             f"at {rate:.1f} pictures/s"
         )
     seconds = expected_seconds(config, len(job.train_items), found) or 0.0
-    steps = (config.epochs or 0) * steps_per_epoch(len(job.train_items), config.batch)
+    steps = batches_of(config, len(job.train_items)) // config.accumulate
     return f"about {seconds / 60:.0f} min for {steps} steps at {rate:.1f} pictures/s, validations apart"

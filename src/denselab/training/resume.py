@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from denselab.config import Settings, merged, read_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
@@ -20,7 +21,6 @@ from denselab.training.records import RunRecords
 
 logger = logging.getLogger(__name__)
 
-LENGTHS = {"time", "epochs"}
 RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "save_every"}
 
 

@@ -115,7 +115,7 @@ def _logits(
     while True:
         try:
             with memory_errors():
-                parts = [forward_images(model, part, preprocessing, device) for part in images.split(at_once)]
+                parts = [forward_images(model, part, preprocessing, device) for part in torch.split(images, at_once)]
                 return [one for part in parts for one in part], at_once
         except MemoryError:
             if at_once == 1:

@@ -69,7 +69,7 @@ def infer_encoding(
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
-    notes = _transparent_notes(usable, transparent)
+    see_through, notes = _see_through(usable, transparent)
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -95,8 +95,19 @@ def infer_encoding(
             f"ids below 0 ({first_few(negative)}) are left out (ignore); "
             f"{_kept(table, negative)} in data.yaml keeps them",
         ]
-    encoding = replace(encoding, clear=transparent == "ignore" and any(c.clear for c in usable))
+    encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _see_through(
+    usable: list[Contents], transparent: Literal["ignore", "keep"] | None
+) -> tuple[list[Contents], list[str]]:
+    """The contents with transparent pixels, and what is said of them. Raises DataError if the user did not say."""
+    found = [c for c in usable if c.clear]
+    if found and transparent is None:
+        raise ask(found[0].path, sum(c.clear for c in found) / len(usable))
+    ignored = found and transparent == "ignore"
+    return found, ["transparent pixels are left out (ignore)"] if ignored else []
 
 
 def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
@@ -107,14 +118,6 @@ def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
     lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
     odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
     return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
-
-
-def _transparent_notes(contents: list[Contents], transparent: Literal["ignore", "keep"] | None) -> list[str]:
-    """The note on transparent pixels that are left out. Raises DataError where nobody said what they are."""
-    see_through = [c for c in contents if c.clear]
-    if see_through and transparent is None:
-        raise ask(see_through[0].path, sum(c.clear for c in see_through) / len(contents))
-    return ["transparent pixels are left out (ignore)"] if see_through and transparent == "ignore" else []
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:
