@@ -251,7 +251,8 @@ def row(side: str, seconds: dict[str, list[tuple[float, float]]], more: int, mib
             statistics.median(theirs[1] / ours[1] for theirs, ours in pairs),
             statistics.median((theirs[1] - theirs[0]) / max(ours[1] - ours[0], 1e-9) for theirs, ours in pairs),
         )
-    return Row(side, whole, more / max(steady, 1e-9), *ratios, mib)
+    rate = more / steady if steady > 0 else float("nan")  # too few pictures beside the noise of the start
+    return Row(side, whole, rate, *ratios, mib)
 
 
 def report(options: argparse.Namespace, rows: list[Row]) -> None:
