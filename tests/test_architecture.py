@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "types", "labels", "console", "files", "migration", "paths"},
     {"config", "configs", "log", "runtime", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
-    {"encoders"},
+    {"encoders", "proposals"},
     {"models"},
     {"crf_layer"},
     {"build", "memory", "visualize"},
@@ -31,7 +31,14 @@ FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may us
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),
-    *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
+    *(
+        "inference.plan",
+        "inference.route",
+        "inference.inputs",
+        "inference.pictures",
+        "inference.instances",
+        "inference.ahead",
+    ),
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))

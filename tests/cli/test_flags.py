@@ -12,6 +12,7 @@ CONTRACT = {
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
     },
     "eval": {
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--split",
         "--tta",
         "--output-stride",
@@ -26,6 +27,7 @@ CONTRACT = {
         "--json",
     },
     "predict": {
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--out",
         "--tta",
         "--output-stride",

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_without_crf
+from denselab.cli.instance_options import (
+    Aggregate,
+    BoxCount,
+    InstancePreset,
+    Proposals,
+    folder_suffix,
+    instances_of,
+)
 from denselab.cli.options import (
     AsJson,
     Data,
@@ -47,6 +55,10 @@ def evaluate(
     crf: Crf = False,
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     out: Out = None,
     device: Device = "auto",
     seed: Seed = None,
@@ -62,6 +74,7 @@ def evaluate(
 
     extent = window_size(window)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
+    instances = instances_of(instance_wise, proposals, aggregate, boxes)
     measured = measure(
         model,
         data,
@@ -71,25 +84,26 @@ def evaluate(
         output_stride=output_stride,
         crf=crf_preset or crf,
         crf_fast=crf_fast,
+        instances=instances,
         device=device,
         seed=seed,
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    name = functools.partial(default_folder, window=extent, tta=tta, output_stride=output_stride)
+    more = folder_suffix(instances, instance_wise)
+    name = functools.partial(default_folder, window=extent, tta=tta, output_stride=output_stride, more=more)
     folder = out or name(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast)
+    _report(measured, folder, as_json)
+
+
+def _report(measured: Measured, folder: Path, as_json: bool) -> None:
+    """Write the files, and print the document, or the pictures, the scores, and what there is to beat."""
+    from denselab.evaluation.tables import console_table
+
     document = measured.save(folder)
     if as_json:
         print(document, end="")
         return
-    _show(measured)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
-
-
-def _show(measured: Measured) -> None:
-    """The pictures, the scores, and what there is to beat."""
-    from denselab.evaluation.tables import console_table
-
     stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
     stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
@@ -98,3 +112,4 @@ def _show(measured: Measured) -> None:
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

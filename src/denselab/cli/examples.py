@@ -18,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
+        "denselab predict runs/fruit photos/ --proposals windows --aggregate mean --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
     ),
     "refine": (

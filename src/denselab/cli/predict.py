@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
 from denselab.cli.options import (
     AsJson,
     Device,
@@ -60,6 +61,10 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -76,10 +81,11 @@ def predict(
     refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
+    instances = instances_of(instance_wise, proposals, aggregate, boxes)
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
+    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, instances=instances)
     results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
     head = {"model": model, "out": str(out)}
     finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)

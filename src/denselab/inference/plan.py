@@ -9,6 +9,7 @@ from denselab.crf.parameters import Choice, parameters_for
 from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
+from denselab.inference.instances import InstanceWise, refuse_with
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
 SAMPLES = (
@@ -29,6 +30,7 @@ class Plan:
     samples: runs with dropout, at least 2, whose variance is the uncertainty; 0: no dropout.
     crf: parameters of a dense CRF that refines the probabilities at the picture's own size; None: no CRF.
     crf_fast: run the CRF at half the resolution, with the error stated in crf/fast.py.
+    instances: run boxes of the picture instead of the whole; None: the whole, or windows.
     """
 
     engines: tuple[Engine, ...]
@@ -38,6 +40,7 @@ class Plan:
     samples: int = 0
     crf: Parameters | None = None
     crf_fast: bool = False
+    instances: InstanceWise | None = None
 
     def __post_init__(self) -> None:
         if len(self.engines) != 1:
@@ -48,6 +51,7 @@ class Plan:
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples != 0:
             check_samples(self.samples)
+        refuse_with(self.instances, self.window, self.flip or self.scales != (1.0,), self.samples)
 
     @property
     def engine(self) -> Engine:
@@ -72,6 +76,7 @@ def plan_for(
     samples: int = 0,
     crf: Choice = None,
     crf_fast: bool = False,
+    instances: InstanceWise | None = None,
 ) -> Plan:
     """The plan for a caller's options; Plan and Predictor.__call__ explain them.
 
@@ -79,7 +84,8 @@ def plan_for(
     """
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
-    plan = Plan((engine,), window, scales, tta, samples, parameters, crf_fast and parameters is not None)
+    fast = crf_fast and parameters is not None
+    plan = Plan((engine,), window, scales, tta, samples, parameters, fast, instances)
     if samples:
         engine.require_sampling()
     return plan

@@ -20,6 +20,7 @@ from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source
+from denselab.inference.instances import InstanceWise
 from denselab.inference.pictures import Picture, as_image, files_of, name_of, named, several
 from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
@@ -68,6 +69,7 @@ class Predictor:
         samples: int = SAMPLES,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
         name: str = "",
     ) -> Any:
         """Predict one picture or many; the return type follows from the input.
@@ -87,13 +89,15 @@ class Predictor:
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
             "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
         crf_fast: run the CRF at half the resolution, faster and nearly the same (docs/crf.md).
+        instances: run boxes of the picture one by one and join their scores, as DeconvNet does: InstanceWise(), or
+            PRESETS["release"] of inference.instances.
         name: the prediction's name, also used for its files. Default: the file's own, relative to the folder that was
             given, or "picture". If several share a name, their positions are appended.
         Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast)
+        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, instances=instances)
         white = self.spec.preprocessing.white
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, sources)
@@ -109,12 +113,15 @@ class Predictor:
         samples: int = 0,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
     ) -> Plan:
         """These options as one checked value, for `labels` and `probs`.
 
         samples: 0 for no uncertainty.
         """
-        return plan_for(self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast)
+        return plan_for(
+            self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast, instances=instances
+        )
 
     def labels(self, image: Image, plan: Plan | None = None) -> LabelMap:
         """(H, W) class indices of a (H, W, 3) uint8 picture.

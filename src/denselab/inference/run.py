@@ -1,7 +1,8 @@
 """One picture through a plan: the only path from pixels to a Prediction.
 
 Views give scores at the network's size. These become blocks of planes at the picture's size: bands of rows of the whole
-picture, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
+picture or of joined boxes, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the
+CRF may refine.
 """
 
 import logging
@@ -17,6 +18,8 @@ from denselab.data.feed.fit import Size
 from denselab.engine.device import memory_errors
 from denselab.engine.enlarge import arg_max
 from denselab.errors import ResourceError
+from denselab.inference.instance_wise import boxes_of, joined_bands
+from denselab.inference.instances import InstanceWise
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
@@ -100,6 +103,8 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
 
 def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
+    if plan.instances:
+        return _instance_blocks(plan, plan.instances, image, sink)
     first, *others = routes(plan, _size(image))
     try:
         return _blocks(plan, image, first, sink, note)
@@ -120,6 +125,15 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
         seen = see(plan, image, whole_sizes(plan, size), note)
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
             sink.take(top, 0, band)
+
+
+def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) -> None:
+    """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time."""
+    boxes = boxes_of(how, image, plan.spec.preprocessing.imgsz)
+    with memory_errors():
+        for top, band in joined_bands(plan.engine, how, image, boxes):
+            logits = how.scores == "logits" and not sink.wants_logits
+            sink.take(top, 0, band if sink.wants_logits else (band.softmax(dim=0) if logits else band).cpu().numpy())
 
 
 def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from denselab.data import Dataset, Item
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
+from denselab.inference.instances import InstanceWise
 from denselab.inference.plan import Plan, check_window
 from denselab.inference.predictor import Predictor, load
 from denselab.measure.baselines import Baselines, CellCounts, baselines
@@ -110,7 +111,9 @@ class Measured:
     def facts(self) -> dict[str, Any]:
         """The keys of evaluation.json beside the scores."""
         chosen = self.selection.facts() if self.selection else {}
-        return {**({"model": self.model} if self.model else {}), **chosen, **self.baseline_facts(), **self.crf_facts()}
+        boxes = {"instances": self.plan.instances.facts()} if self.plan and self.plan.instances else {}
+        named = {"model": self.model} if self.model else {}
+        return {**named, **chosen, **self.baseline_facts(), **self.crf_facts(), **boxes}
 
 
 def evaluate(
@@ -123,6 +126,7 @@ def evaluate(
     output_stride: int | None = None,
     crf: Choice = None,
     crf_fast: bool = False,
+    instances: InstanceWise | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     seed: int | None = None,
@@ -134,7 +138,7 @@ def evaluate(
     model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
     data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
-    window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
+    window, tta, crf, crf_fast, instances: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
     output_stride, device: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
@@ -145,7 +149,7 @@ def evaluate(
     if window is not None:
         check_window(window)  # fail before loading anything
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride)
-    plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast)
+    plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast, instances=instances)
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
