@@ -12,6 +12,7 @@ CONTRACT = {
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
     },
     "eval": {
+        *("--ensemble", "--save", "--no-cache"),
         *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--split",
         "--tta",

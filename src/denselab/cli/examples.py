@@ -14,6 +14,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "eval": (
         "denselab eval runs/streets data/ --split test",
         "denselab eval runs/streets data/ --tta --crf --out scores/",
+        "denselab eval runs/fruit data/ --proposals windows",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble fit --save models/both",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble edeconvnet+crf",
     ),
     "predict": (
         "denselab predict runs/streets photos/ --out out/",

@@ -12,6 +12,7 @@ from denselab.encoders.origin import stored_origin
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
+from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
 from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
@@ -70,10 +71,12 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
-    for name in (WEIGHTS, MODEL_CONFIG):
+    for name in (MODEL_CONFIG,) if is_ensemble(folder) else (WEIGHTS, MODEL_CONFIG):
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
     source = str(folder / MODEL_CONFIG)
+    if is_ensemble(folder):
+        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     spec = _spec(config, source)
     network = _network(spec.architecture, config, source)

@@ -1,7 +1,9 @@
 """From a model's name to its engine: a folder, a hub id, or torchvision's weights."""
 
 from pathlib import Path
+from typing import Any
 
+from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
 from denselab.engine.folder import load_engine
 from denselab.engine.hub import download_model, is_hub_id
 from denselab.engine.torch_engine import TorchEngine
@@ -28,8 +30,21 @@ def open_model(
     """
     if is_torchvision(name):
         return load_torchvision(name, device, output_stride), None
-    if is_hub_id(name):
-        folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
-    else:
-        folder = find_model_folder(Path(name))
+    options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    folder = model_folder(name, **options)
     return load_engine(folder, device, output_stride), folder
+
+
+def model_folder(name: str, **options: Any) -> Path:
+    """The folder of a model folder, run folder or hub id. options: of the hub, as for `open_model`."""
+    if not is_hub_id(name):
+        return find_model_folder(Path(name))
+    return download_model(name, (*MODEL_FILES, f"{MEMBERS}/*"), **options)
+
+
+def ensemble_folder(name: str, **options: Any) -> Path | None:
+    """The folder of a stored ensemble; None for a name of anything else."""
+    if is_torchvision(name):
+        return None
+    folder = model_folder(name, **options)
+    return folder if is_ensemble(folder) else None

@@ -26,7 +26,7 @@ class InstanceWise:
 
     proposals: a name in proposals.sources.SOURCES, or a function of the picture (H, W, 3) that returns its boxes, the
         best first; they may leave the picture, where it is black.
-    aggregate: what several boxes say of one pixel and class: the largest value, or the mean over the boxes that show it.
+    aggregate: what several boxes say of a pixel and class: the largest value, or the mean over the boxes that show it.
     boxes: how many are run at most.
     enlarge: factor about the centre of each proposal, for context; not for windows and given boxes.
     smallest: a box with a shorter side, in pixels and after enlarging, is left out.

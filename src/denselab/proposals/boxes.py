@@ -40,7 +40,7 @@ def sides(boxes: Boxes) -> NDArray[np.int64]:
 
 def areas(boxes: Boxes) -> NDArray[np.int64]:
     """(N,) pixels of each box."""
-    return sides(boxes).prod(axis=1)
+    return np.asarray(sides(boxes).prod(axis=1))
 
 
 def enlarged(boxes: Boxes, factor: float) -> Boxes:
