@@ -21,11 +21,13 @@ LEVELS = (0.5, 0.7, 0.9)
 SHAPE = (224, 224)  # DeconvNet's input
 
 
-def best_overlaps(
-    dataset: Dataset, source: str, boxes: list[int], pictures: int
-) -> tuple[dict[int, list[float]], float]:
-    """({number of boxes: best IoU of each object}, seconds of a picture); one search serves all numbers but windows'."""
-    found: dict[int, list[float]] = {number: [] for number in boxes}
+Found = dict[int, list[float]]
+"""{number of boxes: best IoU of each object}."""
+
+
+def best_overlaps(dataset: Dataset, source: str, boxes: list[int], pictures: int) -> tuple[Found, float]:
+    """(best overlaps, seconds of a picture); one search serves all numbers, except of windows, which are few."""
+    found: Found = {number: [] for number in boxes}
     seconds = []
     for item in spread(dataset.items, pictures):
         image, objects = dataset.read_image(item), read_objects(dataset, item)
@@ -40,6 +42,7 @@ def best_overlaps(
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--boxes", type=int, nargs="+", default=[50, 500])
@@ -48,19 +51,14 @@ def main() -> None:
     given = parser.parse_args()
     dataset = open_dataset(given.data)
     print(f"{dataset.root.name}: objects from {source_of(dataset.items[0])}\n")
-    print(
-        "| source | boxes | objects | "
-        + " | ".join(f"recall at {level}" for level in LEVELS)
-        + " | mean best IoU | s a picture |"
-    )
-    print("|---|---|---|" + "---|" * (len(LEVELS) + 2))
+    heads = ["source", "boxes", "objects", *(f"recall at {level}" for level in LEVELS), "mean best IoU", "s a picture"]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for source in given.sources:
         found, seconds = best_overlaps(dataset, source, given.boxes, given.pictures)
         for number, best in found.items():
-            recalls = " | ".join(f"{np.mean(np.array(best) >= level):.2f}" for level in LEVELS)
-            print(
-                f"| {source} | {number} | {len(best)} | {recalls} | {np.mean(best):.2f} | {seconds:.1f} |", flush=True
-            )
+            recalls = [f"{np.mean(np.array(best) >= level):.2f}" for level in LEVELS]
+            cells = [source, str(number), str(len(best)), *recalls, f"{np.mean(best):.2f}", f"{seconds:.1f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,10 @@ CONTRACT = {
     "crf": set(),
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
-    "explain": {"--out", "--pixel", "--class", "--device", "--json"},
+    "explain": {
+        *("--out", "--pixel", "--class", "--device", "--json"),
+        *("--proposals", "--aggregate", "--boxes", "--against"),
+    },
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
     "doctor": {"--json"},
 }

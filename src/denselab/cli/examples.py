@@ -31,7 +31,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "crf tune": ("denselab crf tune runs/streets data/ --time 10m",),
     "models": ("denselab models", "denselab models --json"),
     "info": ("denselab info fcn8s", "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all"),
-    "explain": ("denselab explain runs/streets photo.jpg --out look/",),
+    "explain": (
+        "denselab explain runs/streets photo.jpg --out look/",
+        "denselab explain runs/deconvnet photo.jpg --proposals edgeboxes --against runs/fcn8s --out look/",
+    ),
     "convert": (
         "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
         "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from denselab.data.feed.fit import Size
@@ -17,7 +18,7 @@ from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import enlarged_rows, row_bands
 from denselab.inference.instances import InstanceWise
-from denselab.proposals.boxes import Boxes, checked, enlarged, sides
+from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
 from denselab.types import Image
 
@@ -65,6 +66,26 @@ def joined_bands(engine: Engine, how: InstanceWise, image: Image, boxes: Boxes) 
         band = torch.full((classes, bottom - top, size[1]), how.floor or 0.0, device=engine.device)
         yield top, _joined(how, band, active, top)
         active = [scored for scored in active if scored[0][2] + how.shift > bottom]
+
+
+def growing(
+    engine: Engine, how: InstanceWise, image: Image, counts: Sequence[int]
+) -> list[tuple[Boxes, NDArray[np.float32]]]:
+    """What a picture's boxes say as they are added by decreasing size (DeconvNet, figure 6); each is run once.
+
+    counts: how many boxes.
+    Returns for each count the boxes and the (K, H, W) joined values, as `joined_bands` gives them. Needs memory for all
+    boxes' scores.
+    """
+    boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
+    scored = list(_scored(engine, how, image, boxes[np.argsort(-areas(boxes), kind="stable")]))
+    found = []
+    for count in counts:
+        taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
+        blank = torch.full((engine.spec.label_space.num_classes, *image.shape[:2]), how.floor or 0.0)
+        values = _joined(how, blank.to(engine.device), taken, 0).float().cpu().numpy()
+        found.append((np.array([box for box, _ in taken], np.int64).reshape(-1, 4), values))
+    return found
 
 
 def _joined(how: InstanceWise, band: Tensor, active: Sequence[Scored], top: int) -> Tensor:
