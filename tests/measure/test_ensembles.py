@@ -1,12 +1,14 @@
 """`denselab eval` of several models: the table, the weights, the stored folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import denselab as dl
 from denselab.cli.evaluate import evaluate
+from denselab.data import open_dataset
 from denselab.errors import ConfigError
 from denselab.measure.ensembles import evaluate_ensemble
 from denselab.measure.evaluate import evaluate as evaluate_one
@@ -39,13 +41,22 @@ def test_fit_stores_what_predict_takes(
     places = [str(models[0]), str(models[1]), [str(scenes)]]
     evaluate(*places, ensemble="fit", save=save, out=out, device="cpu")
     printed = capsys.readouterr()
-    assert "each half of these pictures was judged with the weights of the other half" in printed.out
+    assert "judged on these very pictures, which are all of one sequence or group" in printed.out.replace("\n", " ")
     assert f"denselab predict {save}" in printed.err
     stored = json.loads((out / "evaluation.json").read_bytes())["ensemble"]
     assert sum(stored["weights"]) == pytest.approx(1)
     joint = dl.load(save, "cpu").joint
     assert joint is not None
     assert list(joint.weights) == pytest.approx(stored["weights"])
+
+
+def test_on_val_each_half_is_judged_with_the_weights_of_the_other(models: tuple[Path, Path], scenes: Path) -> None:
+    dataset = open_dataset(scenes)
+    single = replace(dataset, items=tuple(replace(item, group="") for item in dataset.items))
+    result = evaluate_ensemble(models, single, "fit", device="cpu", quiet=True)
+    assert "each half of these pictures was judged with the weights of the other half" in result.fitted
+    assert len(result.measured.items) == 4
+    assert sum(result.joint.weights) == pytest.approx(1)
 
 
 def test_options_of_several_models_are_refused_for_one(models: tuple[Path, Path], scenes: Path) -> None:

@@ -21,11 +21,11 @@ def picture() -> np.ndarray:
 def test_the_page_and_its_pictures(models: tuple[Path, Path], tmp_path: Path) -> None:
     first, second = (load_engine(folder, "cpu") for folder in models)
     explanation = explain(first, picture(), quiet=True)
-    written = write_boxes(explanation, InstanceWise(boxes=5), second, tmp_path, "photo.jpg")
+    written = write_boxes(explanation, InstanceWise(boxes=20), second, tmp_path, "photo.jpg")
     assert [path.name for path in written] == [PAGE, "boxes.png", "class-maps.png"]
     content = written[0].read_text(encoding="utf-8")
     assert "1 box, the largest" in content
-    assert "6 boxes, the largest" in content
+    assert "11 boxes, the largest" in content
     assert "http" not in content.replace("http://www.w3.org", "")
     alone = write_boxes(explanation, None, second, tmp_path / "b", "photo.jpg")
     assert [path.name for path in alone] == [PAGE, "class-maps.png"]
@@ -38,10 +38,10 @@ def test_models_of_other_classes_are_not_compared(models: tuple[Path, Path], eng
 
 
 def test_boxes_are_added_by_size_and_end_as_the_prediction(models: tuple[Path, Path]) -> None:
-    engine, how, image = load_engine(models[1], "cpu"), InstanceWise(boxes=4, aggregate="max"), picture()
+    engine, how, image = load_engine(models[1], "cpu"), InstanceWise(boxes=20, aggregate="max"), picture()
     steps = growing(engine, how, image, [1, 3, 99])
     assert steps[0][0].tolist() == [[0, 0, 40, 56]]
-    assert [len(boxes) for boxes, _ in steps] == [1, 3, 5]
+    assert [len(boxes) for boxes, _ in steps] == [1, 3, 18]
     boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
     whole = torch.cat([band for _, band in joined_bands(engine, how, image, boxes)], dim=1).numpy()
     assert steps[-1][1] == pytest.approx(whole, abs=1e-5)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from denselab.console import progress
 from denselab.crf.parameters import Choice, told
+from denselab.data import Dataset
 from denselab.errors import ConfigError
 from denselab.evaluation.paired import Paired
 from denselab.inference.ensembles import ensemble_of
@@ -84,7 +85,7 @@ class MeasuredEnsemble:
 
 def evaluate_ensemble(
     models: Sequence[str | Path | Predictor],
-    data: str | Path,
+    data: str | Path | Dataset,
     join: str,
     split: str = "val",
     *,
@@ -144,7 +145,8 @@ def _fitted(
     """The ensemble with weights fitted on val; plans for single pictures where val is measured; and what was done."""
     ensemble = ensemble_of(joint.models, "mean", (), joint.cache)
     crossed = [item.name for item in val.items] == [item.name for item in chosen.items]
-    parts = list(halves(val.items)) if crossed and len(val.items) > 1 else []
+    parts = list(halves(val.items)) if crossed else []
+    parts = parts if all(parts) else []  # of one group there is no second half
     by_item: dict[str, Plan] = {}
     with progress("fit weights", PASSES * len(val.items) * (2 if parts else 1), "pictures", quiet) as bar:
         weights, score = fit_weights(ensemble, val.dataset, val.items, bar)
@@ -156,7 +158,7 @@ def _fitted(
     where = (
         "each half of these pictures was judged with the weights of the other half"
         if parts
-        else "judged on the same pictures, of which there are too few"
+        else "judged on these very pictures, which are all of one sequence or group"
         if crossed
         else "judged on other pictures"
     )
