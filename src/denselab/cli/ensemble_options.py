@@ -26,7 +26,10 @@ EnsembleJoin = Annotated[
 Save = Annotated[
     Path | None,
     typer.Option(
-        "--save", metavar="FOLDER", help="Also store the ensemble as a model folder, for predict.", show_default=False
+        "--save",
+        metavar="FOLDER",
+        help="Also store the ensemble as a model folder, for predict.",
+        show_default="not stored",
     ),
 ]
 NoCache = Annotated[

@@ -39,7 +39,9 @@ ClassName = Annotated[
 Against = Annotated[
     str | None,
     typer.Option(
-        metavar="MODEL", help="Another model of the same classes: its class maps beside this one's.", show_default=False
+        metavar="MODEL",
+        help="Another model of the same classes: its class maps beside this one's.",
+        show_default="no other",
     ),
 ]
 

@@ -110,9 +110,7 @@ def evaluate_ensemble(
     The rest: as for `evaluate`.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
-    loaded = [m if isinstance(m, Predictor) else load(m, device, output_stride) for m in models]
-    if any(one.joint for one in loaded):
-        raise ConfigError("an ensemble of ensembles; give the models themselves")
+    loaded = _loaded(models, device, output_stride)
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = {key: value for key, value in given.items() if value is not None}
     names = _names(models, loaded)
@@ -132,10 +130,7 @@ def evaluate_ensemble(
     if plan.crf:
         logger.info(f"dense CRF: {told(plan.crf)}")
     ours = measure(plan, chosen.dataset, chosen.items, quiet=quiet, by_item=by_item)
-    alone = {
-        name: measure(joint.alone(i), chosen.dataset, chosen.items, what=name, quiet=quiet)
-        for i, name in enumerate(names)
-    }
+    alone = {n: measure(joint.alone(i), chosen.dataset, chosen.items, what=n, quiet=quiet) for i, n in enumerate(names)}
     return MeasuredEnsemble(joint, replace(ours, selection=chosen), alone, fitted)
 
 
@@ -164,6 +159,13 @@ def _fitted(
     )
     told_so = f"weights {shown}, fitted on {len(val.items)} pictures of val (mIoU {score:.4f} there); {where}"
     return replace(joint, join="mean", weights=weights), by_item, told_so
+
+
+def _loaded(models: Sequence[str | Path | Predictor], device: str, output_stride: int | None) -> list[Predictor]:
+    loaded = [m if isinstance(m, Predictor) else load(m, device, output_stride) for m in models]
+    if any(one.joint for one in loaded):
+        raise ConfigError("an ensemble of ensembles; give the models themselves")
+    return loaded
 
 
 def _names(models: Sequence[str | Path | Predictor], loaded: Sequence[Predictor]) -> list[str]:

@@ -166,8 +166,9 @@ def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
 
 def only(labels: LabelMap, mask: NDArray[np.bool_], background: int, ignore: int) -> LabelMap:
     """The labels of one object; all else is background, and what was ignored stays so."""
-    kept = np.where(mask | (labels == ignore), labels, np.asarray(background, labels.dtype))
-    return np.asarray(kept, labels.dtype)
+    kept = labels.copy()
+    kept[~mask & (labels != ignore)] = background
+    return kept
 
 
 def cut_labels(labels: LabelMap, box: Sequence[int], ignore: int) -> LabelMap:
