@@ -152,7 +152,12 @@ def by_loop(engine: TorchEngine, how: InstanceWise, boxes: list[tuple[int, ...]]
 
         logits = engine.logits(resize_image(crop, engine.spec.preprocessing.imgsz)[None])
         back = torch.nn.functional.interpolate(
-            logits, size=crop.shape[:2], mode="bilinear", align_corners=False, antialias=True
+            # contiguous: torch reduces channels_last maps to a width of 1 wrongly
+            logits.contiguous(),
+            size=crop.shape[:2],
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
         )[0].numpy()
         layer = np.full((3, height, width), np.nan)
         for y in range(max(top, 0), min(bottom, height)):

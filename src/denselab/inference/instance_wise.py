@@ -139,7 +139,8 @@ def _reduced(logits: Tensor, size: Size) -> Tensor:
     target = (min(logits.shape[1], size[0]), min(logits.shape[2], size[1]))
     if target == tuple(logits.shape[1:]):
         return logits.clone()  # not a view of the whole batch, which would stay in memory with it
-    return F.interpolate(logits[None], size=target, mode="bilinear", align_corners=False, antialias=True)[0]
+    planes = logits[None].contiguous()  # torch reduces channels_last maps to a width of 1 wrongly
+    return F.interpolate(planes, size=target, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def cut(image: Image, box: Sequence[int]) -> Image:
