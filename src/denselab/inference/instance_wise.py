@@ -139,8 +139,13 @@ def _reduced(logits: Tensor, size: Size) -> Tensor:
     target = (min(logits.shape[1], size[0]), min(logits.shape[2], size[1]))
     if target == tuple(logits.shape[1:]):
         return logits.clone()  # not a view of the whole batch, which would stay in memory with it
-    planes = logits[None].contiguous()  # torch reduces channels_last maps to a width of 1 wrongly
-    return F.interpolate(planes, size=target, mode="bilinear", align_corners=False, antialias=True)[0]
+    return _columns(_columns(logits, target[1]).transpose(1, 2), target[0]).transpose(1, 2)
+
+
+def _columns(planes: Tensor, width: int) -> Tensor:
+    """(K, h, width) of planes (K, h, w): one side at a time, since torch gets maps that end with a width of 1 wrong."""
+    size = (planes.shape[1], width)
+    return F.interpolate(planes[None].contiguous(), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def cut(image: Image, box: Sequence[int]) -> Image:
