@@ -50,14 +50,13 @@ def explain(
 
     The name of a network in place of a trained model shows it untrained: what the design does by itself.
     """
-    from denselab.data.read.images import read_image
     from denselab.inspection.explanation import explain as look
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
-    picture = read_image(image, engine.spec.preprocessing.white)
+    picture = engine.spec.preprocessing.read(image)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     if as_json:

@@ -12,6 +12,7 @@ from denselab.data.read.encodings import Encoding, Kind, decode
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.data.read.shapes import two_valued_mask
+from denselab.data.read.spectral_survey import GivenBands
 from denselab.errors import DataError
 from denselab.labels import NODATA, LabelSpace
 
@@ -100,6 +101,7 @@ class Found:
     named_fully: the names are complete, so that a look into a few label files is enough.
     without_label, without_image: files without a partner.
     white: the number for white in deep pictures, where the user gave it.
+    bands: what data.yaml and the files' names say of the pictures' bands.
     """
 
     layout: str
@@ -114,3 +116,4 @@ class Found:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    bands: GivenBands = field(default_factory=GivenBands)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from denselab.crf import Parameters
+from denselab.data.read.spectral import bands_from_record
 from denselab.encoders.origin import stored_origin
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
@@ -111,6 +112,7 @@ def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
             fields["fit"],
             tuple(fields["pad_to"]) if fields["pad_to"] else None,
             fields["white"],
+            bands_from_record(fields["bands"]) if fields["bands"] else None,
         )
         return ModelSpec(
             Architecture(**config["architecture"]),

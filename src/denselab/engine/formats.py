@@ -4,6 +4,7 @@
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
    unet_release joins the up-convolved map first, as its authors did
+3  preprocessing's `bands`: of pictures that are not RGB of 8 bits, null where they are
 """
 
 from collections.abc import Mapping
@@ -14,13 +15,13 @@ from torch import Tensor
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import up_first
 
-FORMAT = 2
+FORMAT = 3
 SKIP_FIRST = "skip_first"  # marks a config migrated from format 1, whose weights of unet_release are in the old order
 
 
 def current_config(config: Mapping[str, Any], source: str) -> Record:
     """The config of a model folder in the newest format. Raises CheckpointError naming `source`."""
-    return migrated(config, {1: _from_1}, source)
+    return migrated(config, {1: _from_1, 2: _from_2}, source)
 
 
 def stamped_config(config: Mapping[str, Any]) -> Record:
@@ -41,6 +42,10 @@ def _from_1(config: Record) -> Record:
         "architecture": architecture,
         "preprocessing": preprocessing,
     }
+
+
+def _from_2(config: Record) -> Record:
+    return {**config, "preprocessing": {**config["preprocessing"], "bands": None}}
 
 
 def current_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:

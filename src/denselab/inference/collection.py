@@ -21,7 +21,7 @@ from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.run import CRFStep, run
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def predict_files(
     skipped: list[Skipped] = []
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
         saving: Future[dict[str, Path]] | None = None
-        white = plan.spec.preprocessing.white
-        for source, reading in read_ahead(sources, lambda source: source.read(white)):
+        preprocessing = plan.spec.preprocessing
+        for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
             try:
                 drawn = out / "steps" / str(source.stem) if steps else None
                 prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
@@ -88,7 +88,7 @@ def predict_files(
 
 
 def _predict(
-    plan: Plan, source: Source, image: Image, keep_probs: bool, steps: Path | None, bar: Progress
+    plan: Plan, source: Source, image: Pixels, keep_probs: bool, steps: Path | None, bar: Progress
 ) -> Prediction:
     """The prediction of one file; probabilities that will be saved are computed at once."""
     step: CRFStep | None = None

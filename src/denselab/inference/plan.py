@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from denselab.crf import Parameters
 from denselab.crf.parameters import Choice, parameters_for
+from denselab.data.read.spectral import shown_as_rgb, with_display
 from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
+from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
 SAMPLES = (
@@ -29,6 +32,7 @@ class Plan:
     samples: runs with dropout, at least 2, whose variance is the uncertainty; 0: no dropout.
     crf: parameters of a dense CRF that refines the probabilities at the picture's own size; None: no CRF.
     crf_fast: run the CRF at half the resolution, with the error stated in crf/fast.py.
+    display_bands: for pictures of other bands than RGB: which are shown and compared by the CRF; (): the model's.
     """
 
     engines: tuple[Engine, ...]
@@ -38,6 +42,7 @@ class Plan:
     samples: int = 0
     crf: Parameters | None = None
     crf_fast: bool = False
+    display_bands: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.engines) != 1:
@@ -48,6 +53,7 @@ class Plan:
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples != 0:
             check_samples(self.samples)
+        with_display(self.spec.preprocessing.bands, self.display_bands)  # raises ConfigError
 
     @property
     def engine(self) -> Engine:
@@ -58,6 +64,10 @@ class Plan:
     def spec(self) -> ModelSpec:
         """What the model is."""
         return self.engine.spec
+
+    def shown(self, image: Pixels) -> Image:
+        """(H, W, 3) uint8: a picture as people see it; RGB as it is."""
+        return shown_as_rgb(image, with_display(self.spec.preprocessing.bands, self.display_bands))
 
     def without_crf(self) -> Plan:
         """The same plan without its CRF, which ends with the network's own probabilities."""
@@ -72,6 +82,7 @@ def plan_for(
     samples: int = 0,
     crf: Choice = None,
     crf_fast: bool = False,
+    display_bands: Sequence[str | int] = (),
 ) -> Plan:
     """The plan for a caller's options; Plan and Predictor.__call__ explain them.
 
@@ -79,7 +90,8 @@ def plan_for(
     """
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
-    plan = Plan((engine,), window, scales, tta, samples, parameters, crf_fast and parameters is not None)
+    fast = crf_fast and parameters is not None
+    plan = Plan((engine,), window, scales, tta, samples, parameters, fast, tuple(display_bands))
     if samples:
         engine.require_sampling()
     return plan

@@ -24,7 +24,7 @@ from denselab.inference.sinks import LabelSink, PlaneSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ CRFStep = Callable[[Image, Marginals], Marginals]
 
 def run(
     plan: Plan,
-    image: Image,
+    image: Pixels,
     name: str = "picture",
     *,
     keep_probs: bool = False,
     crf_step: CRFStep | None = None,
     note: Note | None = None,
 ) -> Prediction:
-    """The prediction for one picture (H, W, 3) uint8.
+    """The prediction for one picture (H, W, 3) uint8, or of the model's bands (types.Pixels).
 
     keep_probs: compute the probabilities in the same run; otherwise they cost a second run when asked for. A CRF and
         samples need them anyway.
@@ -53,15 +53,15 @@ def run(
     """
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
-        return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
+        return Prediction(name, plan.shown(image), labels_of(plan, image), space, lambda: probs_of(plan, image))
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance)
+    return Prediction(name, plan.shown(image), arg_max(probs), space, lambda: probs, variance)
 
 
-def labels_of(plan: Plan, image: Image) -> LabelMap:
-    """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
+def labels_of(plan: Plan, image: Pixels) -> LabelMap:
+    """(H, W) class indices of a picture; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
         return arg_max(probs_of(plan, image))
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
@@ -69,12 +69,12 @@ def labels_of(plan: Plan, image: Image) -> LabelMap:
     return sink.labels
 
 
-def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory is too small."""
+def probs_of(plan: Plan, image: Pixels) -> Marginals:
+    """(K, H, W) float32 probabilities of a picture. Raises ResourceError if memory is too small."""
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
-def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np.float32]:
     """(K, H, W) float32 probabilities before any CRF; with samples one more plane, their variance.
 
     Raises ResourceError if they do not fit in memory.
@@ -92,13 +92,13 @@ def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.
     return sink.planes
 
 
-def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
+def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
     if crf_step:
-        return crf_step(image, probs)
-    return refined(image, probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
+        return crf_step(plan.shown(image), probs)
+    return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
 
 
-def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
+def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> None:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
     first, *others = routes(plan, _size(image))
     try:
@@ -110,7 +110,7 @@ def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> N
     return _blocks(plan, image, others[0], sink, note)  # the sink gets earlier blocks again
 
 
-def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> None:
+def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> None:
     """Feed the blocks of one route to the sink. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
@@ -122,9 +122,9 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
             sink.take(top, 0, band)
 
 
-def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) -> NDArray[np.float32]:
+def _window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None) -> NDArray[np.float32]:
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
-def _size(image: Image) -> Size:
+def _size(image: Pixels) -> Size:
     return (image.shape[0], image.shape[1])

@@ -22,7 +22,7 @@ from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import bands, enlarge_logits
 from denselab.inference.plan import Plan
-from denselab.types import Image
+from denselab.types import Pixels
 
 Note = Callable[[str], None]
 """Told "sample 3 of 20" after each run, for a progress display."""
@@ -57,8 +57,8 @@ class Seen:
         return planes
 
 
-def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
-    """Run the plan's views over a picture (H, W, 3) uint8.
+def see(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = None) -> Seen:
+    """Run the plan's views over a picture (H, W, 3) uint8, or of other bands.
 
     sizes: (height, width) of each scale.
     note: called after each sample.
@@ -69,10 +69,10 @@ def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = Non
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
 
 
-def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Tensor]:
+def run_views(engine: Engine, image: Pixels, sizes: Sequence[Size], flip: bool = False) -> list[Tensor]:
     """The logits of each view of a picture, float32 (K, h, w) at the view's size, on the engine's device.
 
-    image: (H, W, 3) uint8.
+    image: (H, W, 3) uint8, or of other bands.
     sizes: (height, width) of each view.
     flip: run each size mirrored left-right too; those logits are mirrored back.
     """
@@ -99,7 +99,7 @@ def mean_probs(views: Sequence[Tensor]) -> Tensor:
     return total / len(views)
 
 
-def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
+def sampled(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
     """(K + 1, h, w): the mean probabilities over the plan's samples, and in the last plane their uncertainty.
 
     Mean and variance (divided by the number of samples) come from Welford's update.

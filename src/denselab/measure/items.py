@@ -1,6 +1,7 @@
 """Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from denselab.console import Progress
 from denselab.crf import refined
@@ -38,7 +39,7 @@ def predict_items(
         prediction = run(plan, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
         if cells is not None:
-            cells.add(sample)
+            cells.add(replace(sample, image=prediction.image))
         bar.advance()
         yield sample.name, sample.labels, prediction.labels
 

@@ -45,7 +45,7 @@ def contact_sheet(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit
     pictures, captions, seen = [], [], set()
     for item in choose(dataset, examples, limit):
         try:
-            sample = dataset.read(item)
+            sample = dataset.read_shown(item)
         except DataError:
             continue
         step = max(1, max(sample.labels.shape) // MAX_SIDE)  # every step-th pixel keeps picture and labels aligned

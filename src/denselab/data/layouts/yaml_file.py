@@ -16,6 +16,9 @@ labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or
 ignore: [255]                  # ids to leave out
 priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
 white: 4095                    # the number for white in pictures of more than 8 bits
+bands: [blue, green, red, nir] # of pictures that are not RGB; or 4; or {1: blue, 8: nir} to use some of a file's bands
+display_bands: [red, green, blue]           # which are shown, by name or number; one is shown as grey
+band_files: {blue: "*_B02", nir: "*_B08"}   # one file per band: names without suffix; * is what all share
 """
 
 import difflib
@@ -99,6 +102,9 @@ class Settings(BaseModel):
     ignore_mask: str | dict[Split, str] | None = None
     priority: list[str] | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
+    bands: int | list[str] | dict[int, str] | None = None
+    display_bands: str | int | list[str | int] | None = None
+    band_files: list[str] | dict[str, str] | None = None
 
 
 def read_settings(path: Path) -> Settings:

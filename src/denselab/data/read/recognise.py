@@ -7,7 +7,10 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
+from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_described, read_settings
+from denselab.data.read.band_files import in_band_files, with_bands
+from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
@@ -21,18 +24,19 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        below, recognised = _recognise_tree(read_tree(path))
-        return below, in_pixels(recognised)
+        whole, given = in_band_files(read_tree(path), GivenBands())
+        below, recognised = _recognise_tree(whole)
+        return below, with_bands(in_pixels(recognised), given)
     settings = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir():
         raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
-    tree = read_tree(folder)
+    tree, given = in_band_files(read_tree(folder), given_bands(settings, settings_file))
     found = find_described(tree, settings, settings_file)
     root = tree.root
     if found is None:
         root, found = _recognise_tree(tree)
-    return root, apply_settings(tree, in_pixels(found), settings, settings_file)
+    return root, apply_settings(tree, with_bands(in_pixels(found), given), settings, settings_file)
 
 
 def _settings_file(path: Path) -> Path | None:
