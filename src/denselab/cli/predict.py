@@ -13,10 +13,12 @@ from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, ref
 from denselab.cli.options import (
     AsJson,
     Device,
+    DisplayBands,
     Model,
     OutputStride,
     Tta,
     Window,
+    band_names,
     out_option,
     switch,
     window_size,
@@ -27,6 +29,7 @@ from denselab.errors import ConfigError, DataError
 from denselab.paths import require_path
 
 if TYPE_CHECKING:
+    from denselab.data.read.spectral import SpectralBands
     from denselab.inference.inputs import Skipped, Source
 
 Inputs = Annotated[
@@ -60,6 +63,7 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -79,10 +83,14 @@ def predict(
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
+    sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
+    shown = band_names(display_bands)
+    plan = predictor.plan(
+        window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, display_bands=shown
+    )
     results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
     head = {"model": model, "out": str(out)}
-    finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)
+    finish("predicted", out, head, results, [*skipped, *of_no_band, *unreadable], started, as_json)
 
 
 def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:
@@ -99,6 +107,21 @@ def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skippe
             f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )
     return sources, skipped
+
+
+def whole_pictures(sources: list[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:
+    """One source for each picture of several files, and the files of no band, which are printed.
+
+    Raises DataError if no picture is left.
+    """
+    from denselab.inference.inputs import by_picture
+
+    pictures, skipped = by_picture(sources, bands)
+    for entry in skipped:
+        remark(f"skipped {entry.path}: {entry.reason}")
+    if not pictures:
+        raise DataError(f"nothing to predict: {told(skipped)}")
+    return pictures, skipped
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:

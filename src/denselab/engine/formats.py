@@ -4,7 +4,8 @@
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
    unet_release joins the up-convolved map first, as its authors did
-3  preprocessing's `bands`: of pictures that are not RGB of 8 bits, null where they are
+3  preprocessing's `bands`: of pictures that are not RGB of 8 bits, null where they are. Models of RGB are still written
+   in format 2, so that earlier versions read them
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,11 @@ def current_config(config: Mapping[str, Any], source: str) -> Record:
 
 def stamped_config(config: Mapping[str, Any]) -> Record:
     """The config of a model folder as it is written."""
-    return stamped(config, FORMAT)
+    seen = config["preprocessing"]
+    if seen["bands"] is not None:
+        return stamped(config, FORMAT)
+    without = {key: value for key, value in seen.items() if key != "bands"}
+    return stamped({**config, "preprocessing": without}, FORMAT - 1)
 
 
 def _from_1(config: Record) -> Record:

@@ -15,6 +15,7 @@ from denselab.data.read.png16 import deep_png_pixels, has_deep_colour
 from denselab.data.read.pnm import pnm_header, pnm_pixels
 from denselab.data.read.stored_bands import NPY, band_form, npy_array, stored_bands
 from denselab.data.read.tiff import PALETTE, TIFF_SUFFIXES, read_tags, tiff_labels, tiff_mode, tiff_picture
+from denselab.errors import DataError
 from denselab.types import Image
 
 PICTURE_SUFFIXES = (  # of the files that are taken for pictures in a folder; messages show the first
@@ -59,7 +60,7 @@ def _npy_picture(path: Path) -> NDArray[Any]:
     pixels, _ = stored_bands(path)
     if pixels.shape[2] not in (1, 3):
         raise DataError(
-            f"{path}: {pixels.shape[2]} bands, but pictures of 3 (RGB) or 1 (grey) are taken here: give such pictures"
+            f"{path}: {pixels.shape[2]} bands, but expected: 3 (RGB) or 1 (grey); give such pictures"
         )
     return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 

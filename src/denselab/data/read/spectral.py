@@ -208,11 +208,11 @@ def _chosen(path: Path, bands: SpectralBands, stored: int) -> NDArray[Any]:
     if pixels.shape[2] == 3 and stored == 1 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]  # grey that was saved as RGB
     if pixels.shape[2] != stored:
-        what = f"{bands.told()}" if stored == bands.count else f"files of {stored} bands, for {bands.told()}"
         held = f"{pixels.shape[2]} band{'s' if pixels.shape[2] > 1 else ''}"
-        raise DataError(f"{path}: {held}, but expected are {what}: give pictures of the bands of the training")
+        wanted = f"{stored} in the file, of which " if stored != bands.count else ""
+        raise DataError(f"{path}: {held}, but expected: {wanted}{bands.told()}; give pictures of the same bands")
     if not bands.real and pixels.dtype != np.uint8:
-        raise DataError(f"{path}: numbers of type {pixels.dtype}, but expected are 8 bits (0..255): save it as such")
+        raise DataError(f"{path}: numbers of type {pixels.dtype}, but expected: 8 bits (0..255); save it as such")
     return pixels[..., list(bands.take)] if bands.take and not bands.files else pixels
 
 

@@ -154,7 +154,7 @@ def _refuse_bands(stored: NDArray[Any], tags: TiffTags, path: Path) -> None:
     count = stored.shape[2]
     if count in (1, 3) or (count in (2, 4) and (tags.alpha or looks_like_alpha(stored[..., -1]))):
         return
-    raise DataError(f"{path}: {count} bands, but pictures of 3 (RGB) or 1 (grey) are taken here: give such pictures")
+    raise DataError(f"{path}: {count} bands, but expected: 3 (RGB) or 1 (grey); give such pictures")
 
 
 def looks_like_alpha(band: NDArray[Any]) -> bool:
