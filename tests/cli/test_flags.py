@@ -6,7 +6,7 @@ from denselab.cli.main import app
 
 CONTRACT = {
     "demo": {"--out", "--seed"},
-    "check": {"--out", "--workers", "--seed", "--json"},
+    "check": {"--out", "--workers", "--seed", "--json", "--display-bands"},
     "train": {
         *("--out", "--model", "--encoder", "--time", "--epochs", "--imgsz", "--batch", "--pretrained", "--device"),
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
@@ -23,6 +23,7 @@ CONTRACT = {
         "--device",
         "--seed",
         "--val-fraction",
+        "--display-bands",
         "--json",
     },
     "predict": {
@@ -37,6 +38,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--steps",
+        "--display-bands",
         "--device",
         "--json",
     },

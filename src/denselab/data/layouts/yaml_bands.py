@@ -16,6 +16,8 @@ def given_bands(settings: Settings, source: Path) -> GivenBands:
     if settings.band_files is not None:
         return GivenBands(names=_file_names(settings, source), display=display, files=_patterns(settings, source))
     bands = settings.bands
+    if bands is not None and settings.white is not None:
+        raise DataError(f"{source}: bands are read in their own numbers, without a white; take `white` out")
     if bands is None:
         return GivenBands(display=display)
     if isinstance(bands, int):
