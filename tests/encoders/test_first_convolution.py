@@ -26,7 +26,7 @@ def first(model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("bands", [1, 2, 4, 12])
 def test_a_timm_encoder_keeps_its_filters(rgb: SegmentationModel, bands: int) -> None:
-    stored = {name: value for name, value in rgb.encoder.backbone.state_dict().items()}
+    stored = dict(rgb.encoder.backbone.state_dict())
     weights = Weights(stored, Origin("stored", "0" * 64))
     model = create_model("deeplabv3plus", 2, encoder=NAME, in_channels=bands, pretrained=weights)
     assert input_channels(model) == bands

@@ -24,7 +24,9 @@ SIZE = (32, 48)
 SHORT = {"model": "unet_small", "imgsz": SIZE, "batch": 2, "device": "cpu", "workers": 0, "epochs": 1, "validations": 1}
 
 
-def write_scenes(root: Path, write_stack: Any, half_and_half: Any, band_numbers: Any, dtype: Any, endings: Any) -> Dataset:
+def write_scenes(
+    root: Path, write_stack: Any, half_and_half: Any, band_numbers: Any, dtype: Any, endings: Any
+) -> Dataset:
     """Six pictures of two halves, which differ in every band; a TIFF of 4 bands, or one file per ending."""
     for seed in range(6):
         pixels = band_numbers(len(endings) or 4, dtype, seed, SIZE)
@@ -40,7 +42,9 @@ def write_scenes(root: Path, write_stack: Any, half_and_half: Any, band_numbers:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: Any, write_stack: Any, half_and_half: Any, band_numbers: Any) -> dict[str, tuple[Dataset, Path]]:
+def runs(
+    tmp_path_factory: Any, write_stack: Any, half_and_half: Any, band_numbers: Any
+) -> dict[str, tuple[Dataset, Path]]:
     """4 bands of 8 bits in one file, and 12 of 16 bits in a file each: data set and trained run."""
     found = {}
     for name, dtype, endings in (("four", np.uint8, ()), ("twelve", np.uint16, [f"_B{n:02d}" for n in range(1, 13)])):
@@ -93,7 +97,7 @@ def test_overlays_show_the_chosen_bands(runs: Any) -> None:
 
 
 def test_one_source_per_picture(runs: Any, tmp_path: Path) -> None:
-    data, run = runs["twelve"]
+    data, _ = runs["twelve"]
     images = data.items[0].image.parent
     sources, _ = find_sources([str(images)])
     assert len(sources) == 72
@@ -113,7 +117,9 @@ def test_one_source_per_picture(runs: Any, tmp_path: Path) -> None:
 def test_a_model_and_pictures_of_other_bands(runs: Any, tmp_path: Path, tiny_data: Dataset) -> None:
     """One line, and the exit code of data that do not pass."""
     (four, four_run), (twelve, _) = runs["four"], runs["twelve"]
-    with pytest.raises(DataError, match=r"1 band, but expected: 4 bands \(band1, band2, band3, band4\); give pictures of"):
+    with pytest.raises(
+        DataError, match=r"1 band, but expected: 4 bands \(band1, band2, band3, band4\); give pictures of"
+    ):
         evaluate(four_run, twelve, device="cpu", quiet=True)
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photo)

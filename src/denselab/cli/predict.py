@@ -85,9 +85,7 @@ def predict(
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
     sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
     shown = band_names(display_bands)
-    plan = predictor.plan(
-        window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, display_bands=shown
-    )
+    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, display_bands=shown)
     results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
     head = {"model": model, "out": str(out)}
     finish("predicted", out, head, results, [*skipped, *of_no_band, *unreadable], started, as_json)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from denselab.encoders.weights import Weights
     from denselab.models.base import SegmentationModel
 
+
 @dataclass(frozen=True)
 class Architecture:
     """The arguments of build.create_model that rebuild this network, and what is done to it afterwards.

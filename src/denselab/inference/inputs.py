@@ -134,7 +134,9 @@ def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[
     found = {shared_part(source.path.as_posix(), bands.files[0]) for source in firsts}
     for source, match in others:
         if match not in found:
-            skipped.append(Skipped(str(source.path), f"has no file of band {bands.names[0]} ({bands.files[0]}) beside it"))
+            skipped.append(
+                Skipped(str(source.path), f"has no file of band {bands.names[0]} ({bands.files[0]}) beside it")
+            )
             found.add(match)
     return _distinct(firsts), skipped
 

@@ -87,7 +87,9 @@ def as_pixels(picture: Picture, preprocessing: Preprocessing) -> Pixels:
         return array_as_bands(array.transpose(1, 2, 0), bands)
     if isinstance(picture, PILImage.Image):
         return array_as_bands(np.asarray(picture), bands)
-    raise ShapeError(f"a picture came as {type(picture).__name__}; pass a path, an (H, W, C) array or a (C, H, W) tensor")
+    raise ShapeError(
+        f"a picture came as {type(picture).__name__}; pass a path, an (H, W, C) array or a (C, H, W) tensor"
+    )
 
 
 def as_image(picture: Picture, white: int | None = None) -> Image:

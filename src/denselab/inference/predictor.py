@@ -97,9 +97,7 @@ class Predictor:
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(
-            tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, display_bands=display_bands
-        )
+        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, display_bands=display_bands)
         preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, by_picture(sources, preprocessing.bands)[0])

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from denselab.build import model_preprocessing
 from denselab.console import progress
 from denselab.data.feed.resample import resize_image
-from denselab.data.read.spectral import shown_as_rgb
 from denselab.data.layouts.tables import VOC_21, voc_colour
+from denselab.data.read.spectral import shown_as_rgb
 from denselab.engine.device import resolve_device
 from denselab.engine.enlarge import label_maps
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing

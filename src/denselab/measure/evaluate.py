@@ -136,7 +136,8 @@ def evaluate(
     model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
     data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
-    window, tta, crf, crf_fast, display_bands: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
+    window, tta, crf, crf_fast, display_bands: as for a Predictor. With a CRF, `Measured.paired` has the scores without
+        and with it.
     output_stride, device: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was

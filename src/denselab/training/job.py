@@ -153,7 +153,7 @@ def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> 
 
 
 def as_begun(dataset: Dataset, run: Path) -> Dataset:
-    """The data set whose bands are read as when the run began: pictures added since do not change what it has learnt."""
+    """The data set whose bands are read as when the run began: pictures added since change no statistics."""
     if dataset.bands is None or not has_state(run):
         return dataset
     try:
@@ -166,8 +166,8 @@ def as_begun(dataset: Dataset, run: Path) -> Dataset:
 def _refuse_colourless_jitter(config: TrainConfig, bands: SpectralBands | None) -> None:
     if bands is not None and bands.rgb is None and config.photometric > 0:
         raise ConfigError(
-            f"`photometric` {config.photometric:g}, but {bands.told()} hold no red, green and blue, the only bands that "
-            "change colour; leave it out, or name these three so in data.yaml"
+            f"`photometric` {config.photometric:g}, but {bands.told()} hold no red, green and blue, the only bands "
+            "that change colour; leave it out, or name these three so in data.yaml"
         )
 
 

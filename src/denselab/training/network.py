@@ -9,8 +9,8 @@ from denselab.build import encoder_weights, model_preprocessing
 from denselab.config import Settings, merged
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
-from denselab.encoders.origin import SCRATCH, Origin
 from denselab.data.read.spectral import SpectralBands
+from denselab.encoders.origin import SCRATCH, Origin
 from denselab.engine.spec import Architecture
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
@@ -18,6 +18,7 @@ from denselab.run_folder import has_state
 from denselab.training.initial import read_initial, start_from
 from denselab.training.recipe import Choice, choose_network
 from denselab.training.records import read_start
+
 
 @dataclass(frozen=True)
 class Network:

@@ -101,7 +101,9 @@ def test_only_red_green_and_blue_change_colour():
 
 def test_the_jitter_of_rgb_bands_is_that_of_rgb_pictures():
     """In any order of the bands, and beside others."""
-    settings_of_bands = Augmentation((20, 24), (1.0, 1.0), flip=False, max_class_share=1.0, mean=BANDS.mean, bands=BANDS)
+    settings_of_bands = Augmentation(
+        (20, 24), (1.0, 1.0), flip=False, max_class_share=1.0, mean=BANDS.mean, bands=BANDS
+    )
     picture = sample()
     picture.image[...] = picture.image / 10
     found = augment(picture, settings_of_bands, 5).image

@@ -92,7 +92,11 @@ def test_ordinary_pictures_are_left_to_the_ordinary_reading(tmp_path, band_numbe
 @pytest.mark.parametrize("suffix", [".tif", ".npy"])
 def test_numbers_that_8_bits_cannot_hold_are_bands(tmp_path, band_numbers, write_stack, suffix):
     """Heights in metres, Hounsfield units: they were refused, or cut off at 0."""
-    for name, dtype, shift in (("heights", np.float32, 0), ("hounsfield", np.int16, -1500), ("counts", np.uint32, 70000)):
+    for name, dtype, shift in (
+        ("heights", np.float32, 0),
+        ("hounsfield", np.int16, -1500),
+        ("counts", np.uint32, 70000),
+    ):
         pixels = (band_numbers(1, np.int64)[..., 0] + shift).astype(dtype)
         path = write_stack(tmp_path / f"{name}{suffix}", pixels)
         bands, _ = spectral_of([path])
@@ -118,7 +122,9 @@ def test_some_bands_of_a_file_are_taken_by_number(tmp_path, band_numbers, write_
     bands, _ = spectral_of([path], GivenBands(names=("nir", "blue"), take=(7, 1)))
     assert np.array_equal(read_spectral(path, bands), band_numbers(12)[..., [7, 1]])
     other = write_stack(tmp_path / "b.tif", band_numbers(5))
-    with pytest.raises(DataError, match=r"b\.tif: 5 bands, but expected: 12 in the file, of which 2 bands \(nir, blue\);"):
+    with pytest.raises(
+        DataError, match=r"b\.tif: 5 bands, but expected: 12 in the file, of which 2 bands \(nir, blue\);"
+    ):
         read_spectral(other, bands)
     with pytest.raises(DataError, match="number 13, but the files hold 12 bands"):
         spectral_of([path], GivenBands(names=("x",), take=(12,)))

@@ -43,7 +43,8 @@ def test_one_band_and_the_orientation_of_a_tiff(tmp_path, band_numbers, write_st
 
 def test_names_alpha_and_nodata_stand_in_the_tags(tmp_path, band_numbers, write_stack):
     described = "".join(
-        f'<Item name="DESCRIPTION" sample="{i}" role="description">{name}</Item>' for i, name in enumerate(("nir", "red"))
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{name}</Item>'
+        for i, name in enumerate(("nir", "red"))
     )
     tags = [(42112, "s", 0, f"<GDALMetadata>{described}</GDALMetadata>", True), (42113, "s", 0, "-9", True)]
     pixels = band_numbers(2, np.int16)

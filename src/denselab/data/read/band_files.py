@@ -93,7 +93,9 @@ def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:
         return None
     folders = {scene.parent for scene in scenes}
     # A file beside them that has the name they share is their label.
-    others = [f for f in pictures if f.parent in folders and not pattern.match(f.stem) and f.with_suffix("") not in scenes]
+    others = [
+        f for f in pictures if f.parent in folders and not pattern.match(f.stem) and f.with_suffix("") not in scenes
+    ]
     endings, often = Counter(frozenset(endings) for endings in scenes.values()).most_common(1)[0]
     return sorted(endings, key=_in_order) if often >= COMPLETE * len(scenes) and not others else None
 

@@ -59,9 +59,7 @@ def _npy_picture(path: Path) -> NDArray[Any]:
     """(H, W) or (H, W, 3) of an array. Raises DataError for other numbers of bands."""
     pixels, _ = stored_bands(path)
     if pixels.shape[2] not in (1, 3):
-        raise DataError(
-            f"{path}: {pixels.shape[2]} bands, but expected: 3 (RGB) or 1 (grey); give such pictures"
-        )
+        raise DataError(f"{path}: {pixels.shape[2]} bands, but expected: 3 (RGB) or 1 (grey); give such pictures")
     return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
@@ -126,7 +124,9 @@ def picture_mode(path: str | Path) -> str:
         return tiff_mode(read_tags(path))
     if path.suffix.lower() == NPY:
         form = band_form(path)
-        return "F" if form.dtype.kind == "f" else "I;16" if form.dtype.itemsize > 1 else "RGB" if form.count > 1 else "L"
+        return (
+            "F" if form.dtype.kind == "f" else "I;16" if form.dtype.itemsize > 1 else "RGB" if form.count > 1 else "L"
+        )
     with open_picture(path) as picture:
         return picture.mode
 

@@ -95,7 +95,9 @@ def band_paths(path: Path, bands: SpectralBands) -> list[Path]:
         if not own.is_file():
             own = next((p for p in sorted(stem.parent.glob(f"{_escaped(stem.name)}.*")) if p.stem == stem.name), own)
         if not own.is_file():
-            raise DataError(f"{path}: band {name} is missing: there is no {own.name} beside it; add it, or take both out")
+            raise DataError(
+                f"{path}: band {name} is missing: there is no {own.name} beside it; add it, or take both out"
+            )
         found.append(own)
     return found
 
@@ -236,8 +238,8 @@ def _joined(parts: Sequence[NDArray[Any]], path: Path, bands: SpectralBands) -> 
         if part.shape[:2] != (height, width):
             if abs(part.shape[0] * width - part.shape[1] * height) > max(part.shape[0], part.shape[1], height, width):
                 raise DataError(
-                    f"{path}: {height}x{width}, but its band {name} has {part.shape[0]}x{part.shape[1]}, another shape: "
-                    "all bands show the same place; export them again"
+                    f"{path}: {height}x{width}, but its band {name} has {part.shape[0]}x{part.shape[1]}, another "
+                    "shape; all bands show the same place: export them again"
                 )
             own = resize_image(own, (height, width))
         fitted.append(own)

@@ -149,7 +149,9 @@ def _described(form: Form, stored: int, given: GivenBands) -> SpectralBands:
     """The bands, their names and which are shown; their numbers are still to be measured."""
     names = _names(form, stored, given)
     colours = [_colour_of(name) for name in names]
-    rgb = (colours.index("red"), colours.index("green"), colours.index("blue")) if set(COLOURS) <= set(colours) else None
+    rgb = (
+        (colours.index("red"), colours.index("green"), colours.index("blue")) if set(COLOURS) <= set(colours) else None
+    )
     display = rgb or ((0, 1, 2) if len(names) >= 3 else (0, 0, 0))
     if given.display:
         try:
@@ -164,7 +166,9 @@ def _described(form: Form, stored: int, given: GivenBands) -> SpectralBands:
 
 def _names(form: Form, stored: int, given: GivenBands) -> tuple[str, ...]:
     if given.take and max(given.take) >= stored:
-        raise DataError(f"data.yaml: bands: number {max(given.take) + 1}, but the files hold {number_of(stored, 'band')}")
+        raise DataError(
+            f"data.yaml: bands: number {max(given.take) + 1}, but the files hold {number_of(stored, 'band')}"
+        )
     if given.names:
         used = len(given.names)
         if not given.files and not given.take and used != stored:
@@ -248,7 +252,11 @@ def _finite(numbers: NDArray[Any]) -> NDArray[Any]:
 def _note(bands: SpectralBands) -> str:
     kind = "in their own numbers, normalised band by band" if bands.real else "of 8 bits, normalised band by band"
     shown = dict.fromkeys(bands.names[band] for band in bands.display)
-    files = f", one file each ({', '.join(bands.files[:3])}{', ...' if len(bands.files) > 3 else ''})" if bands.files else ""
+    files = (
+        f", one file each ({', '.join(bands.files[:3])}{', ...' if len(bands.files) > 3 else ''})"
+        if bands.files
+        else ""
+    )
     return (
         f"pictures have {bands.told()}{files}, {kind}; shown are {', '.join(shown)}; "
         "`bands: [names]` and `display_bands: [names]` in data.yaml say otherwise"

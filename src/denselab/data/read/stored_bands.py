@@ -100,7 +100,9 @@ def band_axis(shape: tuple[int, ...], what: str, count: int | None = None) -> in
     if len(shape) == 2 and 0 not in shape:
         return None
     if len(shape) != 3 or 0 in shape:
-        raise DataError(f"{what}: an array of shape {_times(shape)}; a picture is (H, W), (H, W, bands) or (bands, H, W)")
+        raise DataError(
+            f"{what}: an array of shape {_times(shape)}; a picture is (H, W), (H, W, bands) or (bands, H, W)"
+        )
     if count in (shape[2], shape[0]):
         return 2 if shape[2] == count else 0
     if shape[2] < min(shape[:2]):
