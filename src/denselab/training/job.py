@@ -30,8 +30,8 @@ from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import find_model_folder, has_state
 from denselab.runtime import cpu_count
-from denselab.training.network import make_network
-from denselab.training.optim import heed_encoder_rate
+from denselab.training.network import Network, make_network
+from denselab.training.optim import freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -86,12 +86,12 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     bands = dataset.bands
     network = make_network(settings, dataset.label_space.num_classes, run, bands)
     sizes = picture_sizes(train_items)
-    facts = _facts(dataset, median_size(sizes), network.model, resolve_device(settings.device).type)
+    facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
-    heed_encoder_rate(network.model, config)
+    freeze_as_asked(network.model, config)
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
@@ -121,7 +121,8 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     return job, network.model
 
 
-def _facts(dataset: Dataset, size: tuple[int, int], model: SegmentationModel, device: str) -> Facts:
+def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str) -> Facts:
+    model = network.model
     return Facts(
         pictures=len(dataset.of_split("train")),
         size=size,
@@ -131,6 +132,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], model: SegmentationModel, de
         normalised=is_normalised(model),
         score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
         colours=dataset.bands is None or dataset.bands.rgb is not None,
+        pretrained=network.from_imagenet,
     )
 
 
