@@ -64,6 +64,7 @@ def test_the_model_knows_its_bands(runs: Any, name: str, count: int, real: bool)
     assert seen.bands == data.bands
     assert (seen.bands.count, seen.bands.real) == (count, real)
     assert (seen.mean, seen.std) == (data.bands.mean, data.bands.std)
+    assert f"have {count} bands (" in (run / "model" / "README.md").read_text()
     assert json.loads((run / "model" / "config.json").read_text())["format"] == 3
 
 

@@ -17,7 +17,7 @@ pipeline_tag: image-segmentation
 ---
 # {architecture.name}{encoder}, {space.num_classes} classes
 
-A semantic segmentation network trained with DenseLab. Pictures are {_fitted(spec.preprocessing)}.{started}
+A semantic segmentation network trained with DenseLab. Pictures {_bands(spec.preprocessing)}are {_fitted(spec.preprocessing)}.{started}
 
 ```python
 import denselab as dl
@@ -33,6 +33,11 @@ result.save("out/")
 |---|---|---|---|
 {rows}
 """
+
+
+def _bands(preprocessing: Preprocessing) -> str:
+    """Which bands they have, where they are not RGB."""
+    return "" if preprocessing.bands is None else f"have {preprocessing.bands.told()} and "
 
 
 def _fitted(preprocessing: Preprocessing) -> str:

@@ -44,12 +44,9 @@ def test_files_named_by_their_bands_are_one_picture(tmp_path, scene, endings, na
         assert np.array_equal(data.read(item).image, pixels[item.name[-1]][..., order])
 
 
-def test_channels_of_nnunet(tmp_path, scene, band_numbers, write_stack):
+def test_channels_of_nnunet(tmp_path, scene):
     pixels = scene("imagesTr", "case_01", ("_0000", "_0001"))
     scene("imagesTr", "case_02", ("_0000", "_0001"))
-    for name in ("case_01", "case_02"):
-        (tmp_path / "labelsTr").mkdir(exist_ok=True)
-        (tmp_path / "imagesTr" / f"{name}.png").rename(tmp_path / "labelsTr" / f"{name}.png")
     (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1", "1": "T2"}}))
     data = open_dataset(tmp_path)
     assert data.bands is not None
@@ -67,7 +64,7 @@ def test_frames_of_a_film_are_no_channels(tmp_path, band_numbers, write_stack, h
     assert data.bands is None
 
 
-def test_other_pictures_beside_them_leave_names_alone(tmp_path, scene, write_stack, band_numbers, half_and_half):
+def test_other_pictures_beside_them_leave_names_alone(tmp_path, write_stack, band_numbers, half_and_half):
     """A name that ends in a colour says nothing where others do not."""
     for name in ("car_red", "car_blue", "house"):
         write_stack(tmp_path / "images" / f"{name}.tif", band_numbers(3, np.uint8))
@@ -77,7 +74,7 @@ def test_other_pictures_beside_them_leave_names_alone(tmp_path, scene, write_sta
     assert data.bands is None
 
 
-def test_data_yaml_names_the_files_of_each_band(tmp_path, scene, write_stack, half_and_half):
+def test_data_yaml_names_the_files_of_each_band(tmp_path, write_stack, half_and_half):
     """A folder for each band, as in Landsat collections."""
     for name in ("p1", "p2"):
         for value, band in enumerate(("red", "nir")):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from denselab.data.feed.resample import resize_image
 from denselab.data.read.images import picture_pixels
-from denselab.data.read.stored_bands import NPY, Form, band_form, stored_bands
+from denselab.data.read.stored_bands import NPY, band_form, stored_bands
 from denselab.data.read.tiff import BLACK_IS_ZERO, RGB, TIFF_SUFFIXES, read_tags
 from denselab.errors import ConfigError, DataError, ShapeError
 from denselab.types import Image, Pixels
@@ -198,15 +198,14 @@ def file_bands(path: Path, count: int | None = None) -> NDArray[Any]:
     return numbers
 
 
-def without_alpha(pixels: NDArray[Any], form: Form, wanted: int) -> NDArray[Any]:
-    """The pixels without their last band where that is an alpha that nobody wants."""
-    return pixels[..., :-1] if form.alpha and pixels.shape[2] == wanted + 1 else pixels
+def without_alpha(pixels: NDArray[Any], path: Path, wanted: int) -> NDArray[Any]:
+    """The pixels of a file without their last band where that is an alpha that nobody wants."""
+    return pixels[..., :-1] if pixels.shape[2] == wanted + 1 and band_form(path).alpha else pixels
 
 
 def _chosen(path: Path, bands: SpectralBands, stored: int) -> NDArray[Any]:
     """(H, W, C) the bands of one file that are used."""
-    form = band_form(path, stored)
-    pixels = without_alpha(file_bands(path, stored), form, stored)
+    pixels = without_alpha(file_bands(path, stored), path, stored)
     if pixels.shape[2] == 3 and stored == 1 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]  # grey that was saved as RGB
     if pixels.shape[2] != stored:

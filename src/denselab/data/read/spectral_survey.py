@@ -228,8 +228,7 @@ def _sample(path: Path, bands: SpectralBands) -> list[NDArray[Any]] | None:
         if bands.files:
             planes = [file_bands(file, 1)[..., 0] for file in band_paths(path, bands)]
         else:
-            form = band_form(path, bands.stored)
-            pixels = without_alpha(file_bands(path, bands.stored), form, bands.stored)
+            pixels = without_alpha(file_bands(path, bands.stored), path, bands.stored)
             if pixels.shape[2] != bands.stored:
                 return None
             planes = [pixels[..., band] for band in bands.take or range(bands.stored)]
