@@ -61,7 +61,7 @@ def test_a_matrix_mixes_the_bands_and_the_limits_hold():
     matrix = np.eye(4, 5, dtype=np.float32)
     matrix[1, 2], matrix[3, 4] = 2.0, -5000.0
     out = np.empty_like(image)
-    limits = (np.float32(BANDS.low), np.float32(BANDS.high))
+    limits = (np.array(BANDS.low, np.float32), np.array(BANDS.high, np.float32))
     resample_image(image, (2, 2), (0, 0, 2, 2), out, matrix=matrix, limits=limits)
     assert out[0, 0].tolist() == [100.0, 300.0, 100.0, 0.0]
 

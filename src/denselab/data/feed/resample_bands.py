@@ -38,6 +38,19 @@ def _blend(line: Any, start: int, weights: Any, column: int, values: Any) -> Non
 
 
 @_vectorised
+def _blend_rows(image: Any, start: int, weights: Any, row: int, line: Any) -> None:
+    """line (w, C) = weighted sum of the taps of one row."""
+    line[:] = 0.0
+    for tap in range(weights.shape[0]):
+        weight = weights[tap, row]
+        if weight > 0:
+            source = image[start + tap]
+            for x in range(line.shape[0]):
+                for c in range(line.shape[1]):
+                    line[x, c] += weight * np.float32(source[x, c])
+
+
+@_vectorised
 def resample_bands(
     image: Any,
     frame: tuple[int, int, int, int],
@@ -71,14 +84,7 @@ def resample_bands(
         if not 0 <= y0 + i < th:
             out[i, :] = fill
             continue
-        line[begin:end] = 0.0
-        for tap in range(row_weight.shape[0]):
-            weight = row_weight[tap, i]
-            if weight > 0:
-                source = image[row_start[i] + tap]
-                for x in range(begin, end):
-                    for c in range(count):
-                        line[x, c] += weight * np.float32(source[x, c])
+        _blend_rows(image[:, begin:end], row_start[i], row_weight, i, line[begin:end])
         for j in range(width):
             column = width - 1 - j if flip else j
             if not 0 <= x0 + column < tw:

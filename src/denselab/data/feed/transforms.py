@@ -229,4 +229,6 @@ def _padding(image: Pixels, mean: Sequence[float]) -> NDArray[Any]:
 
 
 def _limits(bands: SpectralBands | None) -> Limits | None:
-    return (np.float32(bands.low), np.float32(bands.high)) if bands is not None and bands.real else None
+    if bands is None or not bands.real:
+        return None
+    return np.array(bands.low, np.float32), np.array(bands.high, np.float32)

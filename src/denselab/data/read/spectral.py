@@ -125,7 +125,8 @@ def as_bands(pixels: NDArray[Any], bands: SpectralBands) -> Pixels:
     missing = ~np.isfinite(numbers)
     if missing.any():
         np.copyto(numbers, np.asarray(bands.mean, np.float32), where=missing)
-    return np.clip(numbers, np.float32(bands.low), np.float32(bands.high), out=numbers)
+    low, high = (np.array(limit, np.float32) for limit in (bands.low, bands.high))
+    return np.clip(numbers, low, high, out=numbers)
 
 
 def array_as_bands(array: NDArray[Any], bands: SpectralBands) -> Pixels:
@@ -149,8 +150,8 @@ def shown_as_rgb(image: Pixels, bands: SpectralBands | None) -> Image:
     chosen = image[..., list(bands.display)]
     if not bands.real:
         return np.ascontiguousarray(chosen)
-    black = np.float32([bands.black[band] for band in bands.display])
-    span = np.float32([bands.white[band] for band in bands.display]) - black
+    black = np.array([bands.black[band] for band in bands.display], np.float32)
+    span = np.array([bands.white[band] for band in bands.display], np.float32) - black
     return np.ascontiguousarray(np.clip((chosen - black) * (255 / span) + 0.5, 0, 255).astype(np.uint8))
 
 
@@ -231,7 +232,7 @@ def _is_plain_tiff(path: Path) -> bool:
 def _joined(parts: Sequence[NDArray[Any]], path: Path, bands: SpectralBands) -> Pixels:
     """(H, W, C) of one file per band; a band at another resolution is brought to that of the first."""
     height, width = parts[0].shape[:2]
-    fitted = []
+    fitted: list[Pixels] = []
     for name, part in zip(bands.names, parts, strict=True):
         own = as_bands(part, _only(bands, len(fitted)))
         if part.shape[:2] != (height, width):

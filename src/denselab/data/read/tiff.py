@@ -162,7 +162,7 @@ def looks_like_alpha(band: NDArray[Any]) -> bool:
     if band.dtype.kind != "u":
         return False
     clear = np.count_nonzero((band == 0) | (band == np.iinfo(band.dtype).max))
-    return bool(band.size) and clear >= OPAQUE_SHARE * band.size and bool((band != 0).any())
+    return bool(band.size and clear >= OPAQUE_SHARE * band.size and (band != 0).any())
 
 
 def _top_bits(stored: NDArray[Any], tags: TiffTags) -> NDArray[np.uint8]:
