@@ -179,6 +179,16 @@ def test_one_file_per_band(tmp_path, band_numbers, write_stack):
         read_spectral(first, bands)
 
 
+def test_bytes_beside_floats(tmp_path, band_numbers, write_stack):
+    """A height model beside a photograph: the bytes keep their numbers, as floats."""
+    grey, heights = band_numbers(1, np.uint8)[..., 0], band_numbers(1, np.float32)[..., 0]
+    first = write_stack(tmp_path / "a_red.tif", grey)
+    write_stack(tmp_path / "a_dem.tif", heights)
+    bands, _ = spectral_of([first], GivenBands(names=("red", "dem"), files=("*_red", "*_dem")))
+    assert bands.real
+    assert np.array_equal(read_spectral(first, bands), np.stack([grey, heights], axis=2))
+
+
 def test_the_part_that_files_share():
     assert shared_part("x/y/a_B02.tif", "*_B02") == ("x/y/", "a")
     assert shared_part("x/red/red_a.tif", "red/red_*") == ("x/", "a")

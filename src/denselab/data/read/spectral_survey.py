@@ -65,8 +65,17 @@ def spectral_of(paths: Sequence[Path], given: GivenBands | None = None) -> tuple
     if not given.asked and (share < ALIKE or (stored in (1, 3) and _fits_8_bits(forms, stored))):
         return _nothing(given)
     bands = _described(form, stored, given)
+    if given.files:  # heights in floats may lie beside photographs in bytes
+        bands = replace(bands, real=any(_has_deep_band(path, bands) for path in spread_paths(paths, LOOKED)))
     bands = _measured(paths, bands)
     return bands, _note(bands)
+
+
+def _has_deep_band(path: Path, bands: SpectralBands) -> bool:
+    try:
+        return any(band_form(file, 1).dtype != np.uint8 for file in band_paths(path, bands))
+    except DataError:
+        return False
 
 
 def _nothing(given: GivenBands) -> tuple[None, str]:
