@@ -20,13 +20,21 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--out",
+        "--engine",
         "--device",
         "--seed",
         "--val-fraction",
         "--display-bands",
         "--json",
     },
+    "compare": {
+        *("--models", "--time", "--budget", "--with", "--folds", "--seeds", "--split", "--ways", "--imgsz", "--out"),
+        *("--device", "--resume", "--dry-run", "--json"),
+    },
+    "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
     "predict": {
+        "--format",
+        "--imgsz",
         "--out",
         "--tta",
         "--output-stride",
@@ -39,6 +47,7 @@ CONTRACT = {
         "--crf-fast",
         "--steps",
         "--display-bands",
+        "--engine",
         "--device",
         "--json",
     },
@@ -62,6 +71,7 @@ CONTRACT = {
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
     "explain": {"--out", "--pixel", "--class", "--device", "--json"},
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
+    "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},
 }
 

@@ -14,6 +14,7 @@ from denselab.cli.options import (
     Data,
     Device,
     DisplayBands,
+    EngineOption,
     Model,
     OutputStride,
     Split,
@@ -52,6 +53,7 @@ def evaluate(
     display_bands: DisplayBands = None,
     out: Out = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     seed: Seed = None,
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
@@ -60,11 +62,13 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
     from denselab.measure.files import default_folder
 
     extent = window_size(window)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
+    refuse_inside_data(out)
     measured = measure(
         model,
         data,
@@ -76,6 +80,7 @@ def evaluate(
         crf_fast=crf_fast,
         display_bands=band_names(display_bands),
         device=device,
+        engine=engine,
         seed=seed,
         val_fraction=val_fraction,
         quiet=as_json,
@@ -86,12 +91,11 @@ def evaluate(
     if as_json:
         print(document, end="")
         return
-    _show(measured)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+    _show(measured, folder)
 
 
-def _show(measured: Measured) -> None:
-    """The pictures, the scores, and what there is to beat."""
+def _show(measured: Measured, folder: Path) -> None:
+    """The pictures, the scores, what there is to beat, and where it was written."""
     from denselab.evaluation.tables import console_table
 
     stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
@@ -102,3 +106,4 @@ def _show(measured: Measured) -> None:
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

@@ -1,6 +1,5 @@
 """`denselab explain`: what a network makes of one picture, as a page of pictures."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ from denselab.cli.completion import complete_network
 from denselab.cli.options import MODEL_FORMS, AsJson, Device, out_option
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
+from denselab.files import to_json
 from denselab.paths import require_path
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def explain(
 
     The name of a network in place of a trained model shows it untrained: what the design does by itself.
     """
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.report.explain_page import write_explanation
 
@@ -57,10 +58,11 @@ def explain(
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
     picture = engine.spec.preprocessing.read(image)
+    refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     if as_json:
-        print(json.dumps(_facts(explanation, model, image, written), indent=1, ensure_ascii=False))
+        print(to_json(_facts(explanation, model, image, written)))
     else:
         stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
 
@@ -68,13 +70,16 @@ def explain(
 def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":
     """The trained model, or the untrained network of that name; and whether its weights are random."""
     from denselab.engine.open import open_model
+    from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import untrained
     from denselab.models import MODELS
 
     if model in MODELS:
         remark(f"{model} is the name of a network, not a trained model: its weights are random")
         return untrained(model, device), True
-    return open_model(model, device)[0], False
+    engine = open_model(model, device, engine="torch")[0]
+    assert isinstance(engine, TorchEngine)
+    return engine, False
 
 
 def _pixel(pixel: str | None) -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
 """`denselab train`."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from denselab.config import Settings, make_settings, merged, read_settings, read
 from denselab.configs import find_config
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
+from denselab.files import to_json
 
 if TYPE_CHECKING:
     from denselab.training.run import RunSummary
@@ -116,7 +116,7 @@ def _show_plan(settings: Settings, run: Path) -> None:
 
 def _show_summary(summary: "RunSummary", as_json: bool) -> None:
     if as_json:
-        stdout.print_json(json.dumps({**vars(summary), "run": str(summary.run)}))
+        stdout.print_json(to_json({**vars(summary), "run": str(summary.run)}))
     elif summary.best_miou:
         best = summary.best_miou
         stdout.print(f"best mIoU {best['miou']:.4f} at step {best['step']:.0f}; model: {summary.run / 'model'}")

@@ -1,6 +1,5 @@
 """From picture files to result files: while the network works, the next picture is read and the last result written."""
 
-import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,13 +12,17 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.feed.fit import Size
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, refuse_overwriting
+from denselab.inference.inputs import Skipped, Source, reason_to_skip, refuse_overwriting
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.reduced import warn_of_reduction
 from denselab.inference.run import CRFStep, run
+from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Pixels
 
@@ -50,6 +53,7 @@ def predict_files(
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    submission: Submission | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
@@ -57,6 +61,7 @@ def predict_files(
     The label table goes to labels.json, with the ids that the label PNGs hold.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    submission: also collect all predictions in one table, written at the end.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
@@ -66,25 +71,64 @@ def predict_files(
     write_table(out / TABLE, plan.spec.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
+    sizes: dict[str, Size] = {}
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
-        saving: Future[dict[str, Path]] | None = None
+        saving: _Saving | None = None
         preprocessing = plan.spec.preprocessing
         for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
             try:
                 drawn = out / "steps" / str(source.stem) if steps else None
                 prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
-            except (DataError, ResourceError) as error:  # too large for this machine; other pictures may fit
-                skipped.append(Skipped(str(source.path), _reason(error, source.path)))
-                logger.warning(f"skipped {source.path}: {skipped[-1].reason}")
+            except (DataError, ResourceError, MemoryError) as error:
+                skipped.append(_skipped(source, error))
             else:
-                if saving:
-                    saving.result()  # raises where writing failed, and keeps at most one result in memory
-                saving = pool.submit(prediction.save, out, probs, str(source.stem))
-                results.append(_result(source, prediction, result_paths(out, source.stem, probs, **kinds)))
+                if submission is not None:
+                    submission.add(f"{source.stem}{source.path.suffix}", prediction)
+                _settle(saving, results, skipped)  # keeps at most one result in memory
+                sizes[source.path.name] = (prediction.labels.shape[0], prediction.labels.shape[1])
+                result = _result(source, prediction, result_paths(out, source.stem, probs, **kinds))
+                saving = source, result, pool.submit(prediction.save, out, probs, str(source.stem))
             bar.advance()
-        if saving:
-            saving.result()
+        _settle(saving, results, skipped)
+    warn_of_reduction(plan, sizes)
+    require_written(results, out)
+    if submission is not None and results:
+        submission.write(out)
     return results, skipped
+
+
+_Saving = tuple[Source, Result, Future[dict[str, Path]]]
+
+
+def _settle(saving: _Saving | None, results: list[Result], skipped: list[Skipped]) -> None:
+    """Wait for the files of a result. Raises ResourceError where they cannot be written."""
+    if saving is None:
+        return
+    source, result, future = saving
+    try:
+        future.result()
+    except MemoryError as error:
+        skipped.append(_skipped(source, error))
+    else:
+        results.append(result)
+
+
+def _skipped(source: Source, error: DenseLabError | MemoryError) -> Skipped:
+    """The input as skipped, which is said. Raises `error` where it would befall every input."""
+    entry = Skipped(str(source.path), _reason(reason_to_skip(error), source.path))
+    logger.warning(f"skipped {entry.path}: {entry.reason}")
+    return entry
+
+
+def require_written(results: Sequence[Result], out: Path) -> None:
+    """Raise ResourceError where result files are gone again: the folder was emptied or moved in the meantime."""
+    gone = [path for result in results for path in result.written.values() if not path.exists()]
+    if gone:
+        count = len({result.source for result in results if any(not p.exists() for p in result.written.values())})
+        raise ResourceError(
+            f"the results of {count} of {len(results)} pictures, such as {gone[0]}, are no longer in {out}: the folder "
+            "was emptied or moved while they were written; run it again"
+        )
 
 
 def _predict(
@@ -132,7 +176,7 @@ def refuse_replacing(
 
 def _is_label_table(path: Path) -> bool:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = parse_json(read_bytes(path))
         return (
             isinstance(rows, list) and bool(rows) and all(set(row) == {"id", "name", "colour", "role"} for row in rows)
         )

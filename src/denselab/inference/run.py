@@ -7,6 +7,7 @@ picture, or blended windows. A sink reduces them to labels, or keeps them as pro
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.device import memory_errors
-from denselab.engine.enlarge import arg_max
-from denselab.errors import ResourceError
+from denselab.engine.enlarge import arg_max, row_bands
+from denselab.engine.out_of_memory import memory_errors
+from denselab.errors import OutOfMemory
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
@@ -49,41 +50,79 @@ def run(
         samples need them anyway.
     crf_step: replaces the plan's CRF, for example to show its iterations.
     note: called after each sample.
-    Raises ResourceError where probabilities are needed and do not fit in memory.
+    Raises OutOfMemory where the picture, or the probabilities that are needed, do not fit in memory.
     """
+    try:
+        with memory_errors():
+            return _run(plan, image, name, keep_probs, crf_step, note)
+    except MemoryError:
+        raise OutOfMemory(
+            f"a picture of {image.shape[1]}x{image.shape[0]} pixels does not fit in memory; use a smaller `window`, "
+            "cut it into tiles, or leave out `crf` and `probs`"
+        ) from None
+
+
+def _run(
+    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
         return Prediction(name, plan.shown(image), labels_of(plan, image), space, lambda: probs_of(plan, image))
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
+    labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
+    probs = probs if plan.crf or crf_step else tempered(probs, plan.spec.temperature)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, plan.shown(image), arg_max(probs), space, lambda: probs, variance)
+    return Prediction(name, plan.shown(image), labels, space, lambda: probs, variance)
 
 
 def labels_of(plan: Plan, image: Pixels) -> LabelMap:
     """(H, W) class indices of a picture; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
-        return arg_max(probs_of(plan, image))
+        return arg_max(_untempered(plan, image))
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
     _stream(plan, image, sink)
     return sink.labels
 
 
 def probs_of(plan: Plan, image: Pixels) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture. Raises ResourceError if memory is too small."""
+    """(K, H, W) float32 probabilities of a picture. Raises OutOfMemory if memory is too small.
+
+    The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
+    """
+    probs = _untempered(plan, image)
+    return probs if plan.crf else tempered(probs, plan.spec.temperature)
+
+
+def _untempered(plan: Plan, image: Pixels) -> Marginals:
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
-def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np.float32]:
-    """(K, H, W) float32 probabilities before any CRF; with samples one more plane, their variance.
+def tempered(probs: Marginals, temperature: float) -> Marginals:
+    """(K, H, W) probabilities of logits divided by a temperature; the order of the classes stays. `probs` may change.
 
-    Raises ResourceError if they do not fit in memory.
+    softmax(z / T) is p^(1/T), normalised, for p = softmax(z): so it also holds for averaged views and windows.
+    """
+    if temperature == 1.0:
+        return probs
+    for top, bottom in row_bands(len(probs), _size(probs[0])):
+        band = probs[:, top:bottom]
+        band /= band.max(axis=0)  # of a large power of small numbers nothing would be left
+        np.power(band, np.float32(1 / temperature), out=band)
+        band /= band.sum(axis=0)
+    return probs
+
+
+def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
+
+    Raises OutOfMemory if they do not fit in memory.
     """
     classes, (height, width) = plan.spec.label_space.num_classes, _size(image)
     count = classes + (plan.samples > 0)
     needed = count * height * width * 4
     if needed > MEMORY_SHARE * total_memory():
-        raise ResourceError(
+        raise OutOfMemory(
             f"probabilities of {width}x{height} pixels and {classes} classes need "
             f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
         )
@@ -100,14 +139,17 @@ def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | No
 
 def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> None:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
-    first, *others = routes(plan, _size(image))
-    try:
-        return _blocks(plan, image, first, sink, note)
-    except MemoryError:
-        if not others:
-            raise
-    logger.info("out of memory with the whole picture at once; going on with a sliding window")
-    return _blocks(plan, image, others[0], sink, note)  # the sink gets earlier blocks again
+    ways = routes(plan, _size(image))
+    for way, smaller in pairwise([*ways, None]):
+        try:
+            return _blocks(plan, image, way, sink, note)
+        except MemoryError:
+            if smaller is None:
+                raise
+        shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
+        extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
+        logger.info(f"out of memory with {shown}; going on with windows of {extent}")  # the sink gets the blocks again
+    raise AssertionError("a picture has one way at least")
 
 
 def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> None:

@@ -17,6 +17,7 @@ from denselab.measure.data import Selection
 from denselab.measure.kept import KeptLabels
 from denselab.measure.pictures import choose, error_panels, panel_sheet, sheet_name
 from denselab.run_folder import EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST, evaluation_folder, has_model
+from denselab.shown import cell
 from denselab.visualize import encode_png
 
 
@@ -84,7 +85,7 @@ def _free(parent: Path, name: str, model: str, chosen: Selection) -> Path:
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Rows as the text of a CSV file."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([cell(str(value)) for value in row] for row in rows)
     return buffer.getvalue()
 
 

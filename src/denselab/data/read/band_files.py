@@ -14,8 +14,10 @@ from pathlib import PurePosixPath
 from denselab.data.item import Found, Item
 from denselab.data.read.spectral import shared_part
 from denselab.data.read.spectral_survey import GivenBands
+from denselab.data.read.stored_bands import band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.data.read.tree import Tree, folder_role
+from denselab.errors import DataError
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jp2", ".npy")  # of files that hold a single band
 WORDS = "coastal|blue|green|red|nir2?|swir[12]?|pan|rededge[1-4]?|red_?edge|thermal|tir[12]?|vv|vh|hh|hv|dem|ndvi"
@@ -24,12 +26,13 @@ CHANNEL = re.compile(r"^(.+)(_)(00\d\d)$")  # nnU-Net: case_0000, case_0001, ...
 COMPLETE = 0.9  # of the pictures have a file for every band; `check` names the others
 
 
-def in_band_files(tree: Tree, given: GivenBands) -> tuple[Tree, GivenBands]:
+def in_band_files(tree: Tree, given: GivenBands, *, named: bool = False) -> tuple[Tree, GivenBands]:
     """The tree without the files of all bands but the first, and what is known of the bands.
 
     given: by data.yaml; without `files` and without `count` they are looked for in the names
+    named: data.yaml has a pattern for the names of the pictures, so that a file of one band is a picture
     """
-    if not given.files and not given.count and not given.take:
+    if not named and not given.files and not given.count and not given.take:
         found = _by_band_name(tree) or _by_channel_number(tree)
         if found is not None and len(given.names) in (0, len(found.files)):
             given = replace(found, names=given.names or found.names, display=given.display)
@@ -56,7 +59,7 @@ def _with_first_band(tree: Tree, patterns: Sequence[str]) -> Tree:
     def is_other(file: PurePosixPath) -> bool:
         return any(shared_part(file.as_posix(), pattern) in firsts for pattern in patterns[1:])
 
-    return Tree(tree.root, tuple(file for file in tree.files if not is_other(file)))
+    return replace(tree, files=tuple(file for file in tree.files if not is_other(file)))
 
 
 def _by_band_name(tree: Tree) -> GivenBands | None:
@@ -73,16 +76,17 @@ def _by_channel_number(tree: Tree) -> GivenBands | None:
     endings = _endings(tree, CHANNEL)
     if endings is None or len(endings) < 2 or list(endings) != [f"_{i:04d}" for i in range(len(endings))]:
         return None
+    names = _channel_names(tree, len(endings))
     stems = {file.stem for file in tree.pictures}
     cases = {match[1] for file in tree.pictures if (match := CHANNEL.match(file.stem)) and match[3] == "0000"}
-    if len(cases & stems) < COMPLETE * len(cases):
+    if not names and len(cases & stems) < COMPLETE * len(cases):
         return None
-    names = _channel_names(tree, len(endings)) or tuple(f"channel{i}" for i in range(len(endings)))
+    names = names or tuple(f"channel{i}" for i in range(len(endings)))
     return GivenBands(names=names, files=tuple(f"*{ending}" for ending in endings))
 
 
 def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:
-    """The endings, sorted, that nearly every picture has; None where other pictures lie in their folders."""
+    """The endings, sorted, that nearly every picture has; None where other pictures lie in their folders, or are in colour."""
     pictures = [file for file in tree.pictures if not _in_label_folder(file)]
     scenes: dict[PurePosixPath, set[str]] = defaultdict(set)
     for file in pictures:
@@ -91,6 +95,8 @@ def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:
             scenes[file.parent / match[1]].add(match[2] + match[3])
     if not scenes:
         return None
+    if not _has_one_band(next(file for file in pictures if pattern.match(file.stem)), tree):
+        return None
     folders = {scene.parent for scene in scenes}
     # A file beside them that has the name they share is their label.
     others = [
@@ -98,6 +104,13 @@ def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:
     ]
     endings, often = Counter(frozenset(endings) for endings in scenes.values()).most_common(1)[0]
     return sorted(endings, key=_in_order) if often >= COMPLETE * len(scenes) and not others else None
+
+
+def _has_one_band(file: PurePosixPath, tree: Tree) -> bool:
+    try:
+        return band_form(tree.path(file)).count == 1
+    except DataError:
+        return False
 
 
 def _in_order(ending: str) -> tuple[int, str]:

@@ -6,6 +6,7 @@ Pillow would cut those to 8.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,10 @@ def tiff_picture(path: Path) -> NDArray[Any]:
     tags, stored = _upright(path)
     missing = _missing(stored, tags)
     _refuse_bands(stored, tags, path)
-    pixels = _shown(stored, tags)
+    try:
+        pixels = _shown(stored, tags)
+    except IndexError:
+        raise DataError(f"{path}: its pixels name colours that its palette lacks; save it again") from None
     if missing is not None and pixels.dtype != np.uint8:  # 8 bits are not scaled, so no marker can darken the rest
         pixels[missing] = 0
     return pixels
@@ -201,6 +205,8 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
                 return tags, None
             if tags.photometric != YCBCR:
                 pixels = series.asarray()
+                if 0 in pixels.shape:
+                    raise ValueError("it holds no pixels")
                 return tags, np.moveaxis(pixels, 0, -1) if series.axes.endswith("YX") and pixels.ndim == 3 else pixels
             failure: Exception = ValueError("YCbCr")
     except DataError:
@@ -225,9 +231,10 @@ def open_series(path: Path) -> Iterator[tifffile.TiffPageSeries]:
 
 def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
     shape = tuple(series.shape)
-    refuse_huge(int(np.prod(shape)), " x ".join(map(str, shape)), path)
     planar = "S" in series.axes and series.axes.endswith("YX")
     samples = series.axes[-1] == "S" or planar
+    per_pixel = (shape[0] if planar else shape[-1]) if samples else 1
+    refuse_huge(math.prod(shape) // max(per_pixel, 1), " x ".join(map(str, shape)), path)
     if len(shape) != (3 if samples else 2):
         raise DataError(
             f"{path}: a stack of shape {' x '.join(map(str, shape))}; pictures here are 2-D: "
