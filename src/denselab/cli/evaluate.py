@@ -30,11 +30,13 @@ from denselab.cli.options import (
     AsJson,
     Data,
     Device,
+    DisplayBands,
     EngineOption,
     OutputStride,
     Split,
     Tta,
     Window,
+    band_names,
     out_option,
     seed_option,
     window_size,
@@ -76,6 +78,7 @@ def evaluate(
     aggregate: Aggregate = None,
     boxes: BoxCount = None,
     instance_wise: InstancePreset = None,
+    display_bands: DisplayBands = None,
     out: Out = None,
     device: Device = "auto",
     engine: EngineOption = "auto",
@@ -102,6 +105,7 @@ def evaluate(
     }
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
+    options["display_bands"] = band_names(display_bands)
     if len(models) > 1:
         join, options["cache"] = ensemble or "mean", not no_cache
         evaluate_several(models, place, split, join, save, out, as_json, options)

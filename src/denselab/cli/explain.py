@@ -64,7 +64,6 @@ def explain(
     The name of a network in place of a trained model shows it untrained: what the design does by itself. With
     --proposals or --against also boxes.html: the boxes, the prediction as they are added, class maps of both models.
     """
-    from denselab.data.read.images import read_image
     from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.report.boxes_page import write_boxes
@@ -73,7 +72,7 @@ def explain(
     at = _pixel(pixel)
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
-    picture = read_image(image, engine.spec.preprocessing.white)
+    picture = engine.spec.preprocessing.read(image)
     refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)

@@ -14,11 +14,13 @@ from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, P
 from denselab.cli.options import (
     AsJson,
     Device,
+    DisplayBands,
     EngineOption,
     Model,
     OutputStride,
     Tta,
     Window,
+    band_names,
     out_option,
     read_size,
     size_option,
@@ -31,6 +33,7 @@ from denselab.errors import ConfigError, DataError
 from denselab.paths import require_path
 
 if TYPE_CHECKING:
+    from denselab.data.read.spectral import SpectralBands
     from denselab.inference.inputs import Skipped, Source
     from denselab.inference.submission import Submission
 
@@ -74,6 +77,7 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    display_bands: DisplayBands = None,
     format_: Format = None,
     imgsz: Imgsz = None,
     proposals: Proposals = None,
@@ -104,12 +108,21 @@ def predict(
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, instances=instances)
+    sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
+    plan = predictor.plan(
+        window=extent,
+        tta=tta,
+        samples=runs,
+        crf=parameters,
+        crf_fast=crf_fast,
+        instances=instances,
+        display_bands=band_names(display_bands),
+    )
     results, unreadable = predict_files(
         plan, sources, out, probs or "none", steps=steps, submission=submission, quiet=as_json
     )
     head = {"model": model, "out": str(out)}
-    finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)
+    finish("predicted", out, head, results, [*skipped, *of_no_band, *unreadable], started, as_json)
 
 
 def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Submission | None:
@@ -138,6 +151,21 @@ def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skippe
             f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )
     return sources, skipped
+
+
+def whole_pictures(sources: list[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:
+    """One source for each picture of several files, and the files of no band, which are printed.
+
+    Raises DataError if no picture is left.
+    """
+    from denselab.inference.inputs import by_picture
+
+    pictures, skipped = by_picture(sources, bands)
+    for entry in skipped:
+        remark(f"skipped {entry.path}: {entry.reason}")
+    if not pictures:
+        raise DataError(f"nothing to predict: {told(skipped)}")
+    return pictures, skipped
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:

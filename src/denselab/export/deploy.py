@@ -142,6 +142,8 @@ def export(
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
+    if labels and (bands := found.spec.preprocessing.bands) is not None:
+        raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)
     with check_pictures(found.spec, str(model), data, real=int8) as pictures:

@@ -24,7 +24,7 @@ from denselab.inference.reduced import warn_of_reduction
 from denselab.inference.run import CRFStep, run
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ def predict_files(
     sizes: dict[str, Size] = {}
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
         saving: _Saving | None = None
-        white = plan.spec.preprocessing.white
-        for source, reading in read_ahead(sources, lambda source: source.read(white)):
+        preprocessing = plan.spec.preprocessing
+        for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
             try:
                 drawn = out / "steps" / str(source.stem) if steps else None
                 prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
@@ -132,7 +132,7 @@ def require_written(results: Sequence[Result], out: Path) -> None:
 
 
 def _predict(
-    plan: Plan, source: Source, image: Image, keep_probs: bool, steps: Path | None, bar: Progress
+    plan: Plan, source: Source, image: Pixels, keep_probs: bool, steps: Path | None, bar: Progress
 ) -> Prediction:
     """The prediction of one file; probabilities that will be saved are computed at once."""
     step: CRFStep | None = None

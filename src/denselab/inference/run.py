@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from denselab.inference.sinks import LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +42,14 @@ CRFStep = Callable[[Image, Marginals], Marginals]
 
 def run(
     plan: Plan,
-    image: Image,
+    image: Pixels,
     name: str = "picture",
     *,
     keep_probs: bool = False,
     crf_step: CRFStep | None = None,
     note: Note | None = None,
 ) -> Prediction:
-    """The prediction for one picture (H, W, 3) uint8.
+    """The prediction for one picture (H, W, 3) uint8, or of the model's bands (types.Pixels).
 
     keep_probs: compute the probabilities in the same run; otherwise they cost a second run when asked for. A CRF and
         samples need them anyway.
@@ -73,17 +72,17 @@ def _run(
 ) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
-        return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
+        return Prediction(name, plan.shown(image), labels_of(plan, image), space, lambda: probs_of(plan, image))
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
     probs = probs if plan.crf or crf_step else tempered(probs, plan.spec.temperature)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, image, labels, space, lambda: probs, variance)
+    return Prediction(name, plan.shown(image), labels, space, lambda: probs, variance)
 
 
-def labels_of(plan: Plan, image: Image) -> LabelMap:
-    """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
+def labels_of(plan: Plan, image: Pixels) -> LabelMap:
+    """(H, W) class indices of a picture; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
         return arg_max(_untempered(plan, image))
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
@@ -91,8 +90,8 @@ def labels_of(plan: Plan, image: Image) -> LabelMap:
     return sink.labels
 
 
-def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small.
+def probs_of(plan: Plan, image: Pixels) -> Marginals:
+    """(K, H, W) float32 probabilities of a picture. Raises OutOfMemory if memory is too small.
 
     The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
     """
@@ -100,7 +99,7 @@ def probs_of(plan: Plan, image: Image) -> Marginals:
     return probs if plan.crf else tempered(probs, plan.spec.temperature)
 
 
-def _untempered(plan: Plan, image: Image) -> Marginals:
+def _untempered(plan: Plan, image: Pixels) -> Marginals:
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
@@ -137,13 +136,13 @@ def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.
     return sink.planes
 
 
-def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
+def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
     if crf_step:
-        return crf_step(image, probs)
-    return refined(image, probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
+        return crf_step(plan.shown(image), probs)
+    return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
 
 
-def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> bool:
+def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> bool:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows.
 
     Returns whether they are raw scores, which a sink gets that takes logits.
@@ -165,7 +164,7 @@ def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> b
     raise AssertionError("a picture has one way at least")
 
 
-def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
+def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
     """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
@@ -178,7 +177,7 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
     return seen.logits and sink.wants_logits
 
 
-def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) -> bool:
+def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
     from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
 
@@ -190,7 +189,7 @@ def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) ->
     return how.scores == "logits" and sink.wants_logits
 
 
-def _joint_blocks(ensemble: Ensemble, image: Image, sink: Sink) -> bool:
+def _joint_blocks(ensemble: Ensemble, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of an ensemble to the sink, a band of rows at a time; returns as `_stream`."""
     scores = member_scores(ensemble, image)
     logits = False
@@ -201,12 +200,12 @@ def _joint_blocks(ensemble: Ensemble, image: Image, sink: Sink) -> bool:
     return logits
 
 
-def member_scores(ensemble: Ensemble, image: Image) -> list[Scores]:
+def member_scores(ensemble: Ensemble, image: Pixels) -> list[Scores]:
     """The scores of each model of an ensemble for a picture (H, W, 3) uint8, in the ensemble's order of classes."""
     return [_in_order(_member_scores(member, image, ensemble.cache), member.order) for member in ensemble.members]
 
 
-def _member_scores(member: Member, image: Image, cache: ScoreCache | None) -> Scores:
+def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> Scores:
     plan = member.plan
     shape = (plan.spec.label_space.num_classes, *_size(image))
 
@@ -227,9 +226,9 @@ def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:
     return scores if order == tuple(range(len(order))) else Scores(scores.planes[list(order)], scores.logits)
 
 
-def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) -> NDArray[np.float32]:
+def _window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None) -> NDArray[np.float32]:
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
-def _size(image: NDArray[Any]) -> Size:
+def _size(image: Pixels) -> Size:
     return (image.shape[0], image.shape[1])

@@ -106,6 +106,6 @@ def write_worst(
 ) -> None:
     """The worst pictures beside truth, prediction and errors, as PNG files in `folder`."""
     for rank, index in enumerate(choose(evaluation.image_miou).worst):
-        sample = dataset.read(items[index])
+        sample = dataset.read_shown(items[index])
         panels = error_panels(sample, kept[sample.name], dataset.label_space)
         write_bytes(folder / sheet_name("worst", rank, sample.name), encode_png(panel_sheet(panels)))
