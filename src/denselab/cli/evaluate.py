@@ -90,12 +90,10 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
-    from denselab.data.read.inside import refuse_inside_data
-
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     models, place = models_and_data(model, data, more)
     refuse_for_one(models, ensemble, save, no_cache)
-    refuse_inside_data(out)
+    refuse_own_data(out)
     ways: dict[str, Any] = {
         "window": window_size(window),
         "tta": tta,
@@ -105,13 +103,19 @@ def evaluate(
     }
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
-    options["display_bands"] = band_names(display_bands)
     if len(models) > 1:
         join, options["cache"] = ensemble or "mean", not no_cache
         evaluate_several(models, place, split, join, save, out, as_json, options)
         return
-    options["engine"] = engine
+    options |= {"engine": engine, "display_bands": band_names(display_bands)}
     _evaluate_one(model, place, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+
+
+def refuse_own_data(out: Path | None) -> None:
+    """Refuse a folder inside a data set. Raises ConfigError."""
+    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
+
+    refuse_inside_data(out)
 
 
 def _evaluate_one(

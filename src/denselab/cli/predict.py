@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -92,37 +92,34 @@ def predict(
 
     Each has the size of its picture.
     """
-    from denselab.data.read.inside import refuse_inside_data
     from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
     from denselab.inference.predictor import load
 
-    started = time.monotonic()
-    extent, runs = window_size(window), sample_count(uncertainty, samples)
-    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
-    refuse_fast_steps(crf_fast, steps)
-    if steps and runs:
-        raise ConfigError("--steps and --uncertainty together; run predict once for each")
-    submission = submission_of(format_, imgsz)
-    refuse_inside_data(out)
-    instances = instances_of(instance_wise, proposals, aggregate, boxes)
+    started, submission = time.monotonic(), submission_of(format_, imgsz)
+    runs = sample_count(uncertainty, samples)
+    _refuse(out, crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps}, runs)
+    how: dict[str, Any] = {"window": window_size(window), "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    how["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride, engine)
-    parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
+    how["crf"] = parameters_of(crf, crf_preset, predictor.spec.crf)
     sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
-    plan = predictor.plan(
-        window=extent,
-        tta=tta,
-        samples=runs,
-        crf=parameters,
-        crf_fast=crf_fast,
-        instances=instances,
-        display_bands=band_names(display_bands),
-    )
-    results, unreadable = predict_files(
-        plan, sources, out, probs or "none", steps=steps, submission=submission, quiet=as_json
-    )
+    plan = predictor.plan(**how, display_bands=band_names(display_bands))
+    tables: dict[str, Any] = {"steps": steps, "submission": submission, "quiet": as_json}
+    results, unreadable = predict_files(plan, sources, out, probs or "none", **tables)
     head = {"model": model, "out": str(out)}
     finish("predicted", out, head, results, [*skipped, *of_no_band, *unreadable], started, as_json)
+
+
+def _refuse(out: Path, crf: bool, of_crf: dict[str, Any], runs: int) -> None:
+    """Refuse options that contradict each other, and a folder inside a data set. Raises ConfigError."""
+    from denselab.data.read.inside import refuse_inside_data
+
+    refuse_without_crf(crf, of_crf)
+    refuse_fast_steps(of_crf["--crf-fast"], of_crf["--steps"])
+    if of_crf["--steps"] and runs:
+        raise ConfigError("--steps and --uncertainty together; run predict once for each")
+    refuse_inside_data(out)
 
 
 def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Submission | None:

@@ -141,9 +141,7 @@ def export(
     _check_options(to, int8, labels, opset)
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
-    refuse_crf_layer(found.spec)
-    if labels and (bands := found.spec.preprocessing.bands) is not None:
-        raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
+    _check_model(found.spec, labels)
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)
     with check_pictures(found.spec, str(model), data, real=int8) as pictures:
@@ -168,6 +166,13 @@ def export(
     config = {MODEL_CONFIG: config_bytes(found.spec), CARD: export_card(found.spec, done.facts()).encode()}
     write_folder(Path(out), {**draft.files, **config, EXPORT: json_bytes(done.facts())})
     return done
+
+
+def _check_model(spec: ModelSpec, labels: bool) -> None:
+    """Raise ConfigError for a model that cannot be exported so."""
+    refuse_crf_layer(spec)
+    if labels and (bands := spec.preprocessing.bands) is not None:
+        raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
 
 
 def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None:

@@ -88,16 +88,14 @@ class Predictor:
 
         picture:
             one picture (a path, a PIL picture, a (H, W, 3) or (H, W) uint8 array, a (3, H, W) tensor): its Prediction;
-            for a model of other bands a path, a (H, W, C) array or a (C, H, W) tensor, in the numbers of the files;
+            for a model of other bands a path, (H, W, C) array or (C, H, W) tensor, in the files' numbers;
             a list or tuple of pictures, a batch (B, H, W, 3) uint8 or a tensor (B, 3, H, W): a list, in the same order;
             a folder, searched with its subfolders, or a pattern such as "in/*.jpg": an iterator over its pictures,
             sorted by path. It reads and predicts as you go, so any number of pictures fits in memory; list() collects
             all.
         tta: average over sizes and mirrored views.
-        window: slide a window of (height, width) network pixels over the picture at the training scale, for pictures
-            much larger than those of the training.
-        uncertainty: run the network `samples` times with dropout on; the prediction is the mean, and
-            `Prediction.uncertainty` the variance.
+        window: (height, width) network pixels, slid over the picture at the training scale, for much larger pictures.
+        uncertainty: run the network `samples` times with dropout on; the prediction is the mean.
         samples: number of those runs, at least 2.
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
             "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
@@ -112,15 +110,8 @@ class Predictor:
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(
-            tta=tta,
-            window=window,
-            samples=runs,
-            crf=crf,
-            crf_fast=crf_fast,
-            instances=instances,
-            display_bands=display_bands,
-        )
+        of_crf: dict[str, Any] = {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
+        plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
         preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, by_picture(sources, preprocessing.bands)[0])

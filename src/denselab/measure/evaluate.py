@@ -143,7 +143,7 @@ def evaluate(
     """Measure a model on data: exact counts at the labels' own resolution.
 
     model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
-    data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
+    data: a folder in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
     window, tta, crf, crf_fast, instances, display_bands: as for a Predictor. With a CRF, `Measured.paired` has the
         scores without and with it.
@@ -157,9 +157,8 @@ def evaluate(
     if window is not None:
         check_window(window)  # fail before loading anything
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
-    plan = predictor.plan(
-        window=window, tta=tta, crf=crf, crf_fast=crf_fast, instances=instances, display_bands=display_bands
-    )
+    ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
+    plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
