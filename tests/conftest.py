@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -97,3 +98,40 @@ def engine(space: LabelSpace) -> TorchEngine:
     preprocessing = Preprocessing((32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)
     architecture = Architecture("nearest", len(COLOURS))
     return TorchEngine(ModelSpec(architecture, space, preprocessing), NearestColour().eval(), torch.device("cpu"))
+
+
+NEAREST = """
+<ir_version: 8, opset_import: ["": 18]>
+nearest (uint8[B,H,W,3] pictures) => (float[B,4,H,W] logits)
+{
+    white = Constant <value = float {255.0}> ()
+    numbers = Cast <to = 1> (pictures)
+    scaled = Div (numbers, white)
+    planes = Transpose <perm = [0, 3, 1, 2]> (scaled)
+    logits = Conv (planes, weight, bias)
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def nearest_graph() -> Any:
+    """The nearest-colour network as an onnx.ModelProto, written by hand."""
+    import onnx
+
+    model = onnx.parser.parse_model(NEAREST)
+    colours = np.array(COLOURS, np.float32) / 255
+    numbers = {"weight": 4 * colours[:, :, None, None], "bias": -2 * (colours**2).sum(axis=1)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in numbers.items())
+    return model
+
+
+@pytest.fixture
+def exported_folder(nearest_graph: Any, engine: TorchEngine, tmp_path: Path) -> Path:
+    """A model folder that holds the nearest-colour network as model.onnx, and no weights."""
+    from denselab.engine.folder import config_bytes
+    from denselab.files import write_folder
+    from denselab.run_folder import CARD, MODEL_CONFIG, ONNX_GRAPH
+
+    files = {ONNX_GRAPH: nearest_graph.SerializeToString(), MODEL_CONFIG: config_bytes(engine.spec), CARD: b"a card"}
+    write_folder(tmp_path / "exported", files)
+    return tmp_path / "exported"

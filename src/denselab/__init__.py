@@ -8,12 +8,14 @@ from denselab.log import show_by_default as _show_by_default
 if TYPE_CHECKING:
     from denselab.api import train
     from denselab.build import create_model
+    from denselab.comparison.compare import compare
     from denselab.convolutional.fully_convolutional import convolutionalize
     from denselab.data import Dataset, open_dataset
     from denselab.data.audit.check import check_dataset
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
     from denselab.labels import LabelEntry, LabelSpace
+    from denselab.measure.diagnose import diagnose
     from denselab.measure.evaluate import evaluate
 
 __version__ = "0.1.0"
@@ -25,8 +27,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "check_dataset",
+    "compare",
     "convolutionalize",
     "create_model",
+    "diagnose",
     "evaluate",
     "load",
     "open_dataset",
@@ -41,8 +45,10 @@ _HOMES = {
     "Prediction": "inference",
     "Predictor": "inference",
     "check_dataset": "data.audit.check",
+    "compare": "comparison.compare",
     "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
+    "diagnose": "measure.diagnose",
     "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",

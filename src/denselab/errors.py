@@ -79,6 +79,12 @@ class CheckpointError(DenseLabError):
     exit_code = 6
 
 
+class ParityError(DenseLabError):
+    """An exported model does not compute what the network does; nothing of it was kept."""
+
+    exit_code = 7
+
+
 class TrainingDiverged(DenseLabError):
     """The loss or the weights became NaN or infinite; the message names the step and what is kept of the run."""
 

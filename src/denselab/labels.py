@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
@@ -107,10 +108,15 @@ class LabelSpace:
         if strangers and unknown == "error":
             raise DataError(
                 f"label id {strangers[0]} is not in the label table (ids {_span(known)}); "
-                "correct the label file or add the id to `labels` in data.yaml (role: ignore leaves it out)"
+                f"correct the label file, or write in data.yaml {self.line_with(strangers[:1])}"
             )
         table = np.array([index_of.get(int(v), self.ignore_index) for v in values], dtype=self.dtype)
         return cast(LabelMap, table[inverse].reshape(ids.shape))
+
+    def line_with(self, ids: Sequence[int]) -> str:
+        """The line of data.yaml for this table with further ids, which are left out: role ignore."""
+        more = (LabelEntry(i, f"unknown {i}", default_colour(i), "ignore") for i in ids)
+        return labels_line((*self.entries, *more))
 
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
@@ -157,6 +163,25 @@ class LabelSpace:
                     f"label table: row {position} ({row!r}) is not {{id, name, colour, role}}: {error}"
                 ) from None
         return LabelSpace(tuple(entries))
+
+
+LISTED_ROWS = 40  # of a line of `labels`; a longer one is no help
+
+
+def labels_line(entries: Iterable[LabelEntry], *, colours: bool = False, classes: bool = False) -> str:
+    """The label table as one line for data.yaml, with backticks; only the key where it has more than 40 rows.
+
+    colours: with the colours, as colour-coded labels need them
+    classes: without the roles, so that every id is a class
+    """
+    rows: list[dict[str, Any]] = []
+    for e in sorted(entries, key=lambda e: e.id):
+        role = {} if classes or e.role == "class" else {"role": e.role}
+        rows.append({"id": e.id, "name": e.name, **({"colour": list(e.colour)} if colours else {}), **role})
+    if len(rows) > LISTED_ROWS:
+        return "`labels`"
+    text = yaml.safe_dump(rows, default_flow_style=True, allow_unicode=True, sort_keys=False, width=1_000_000)
+    return f"`labels: {text.strip()}`"
 
 
 def default_colour(label_id: int) -> Colour:

@@ -20,12 +20,20 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--out",
+        "--engine",
         "--device",
         "--seed",
         "--val-fraction",
         "--json",
     },
+    "compare": {
+        *("--models", "--time", "--budget", "--with", "--folds", "--seeds", "--split", "--ways", "--imgsz", "--out"),
+        *("--device", "--resume", "--dry-run", "--json"),
+    },
+    "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
     "predict": {
+        "--format",
+        "--imgsz",
         "--out",
         "--tta",
         "--output-stride",
@@ -37,6 +45,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--steps",
+        "--engine",
         "--device",
         "--json",
     },
@@ -60,6 +69,7 @@ CONTRACT = {
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
     "explain": {"--out", "--pixel", "--class", "--device", "--json"},
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
+    "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},
 }
 

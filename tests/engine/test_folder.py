@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from denselab.crf import Parameters
-from denselab.engine.folder import load_engine, read_spec, save_engine
+from denselab.engine.folder import load_engine, save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.stored_spec import read_spec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import write_folder

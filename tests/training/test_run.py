@@ -305,6 +305,24 @@ def test_resume_refuses_changed_labels(tiny_data: Dataset, straight: Path, tmp_p
         compare_data(replace(tiny_data, items=drawn_anew), RunRecords(run))
 
 
+def test_resume_keeps_the_white_of_the_run(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
+    """A brighter picture that was added changed what is white, and with it all pictures of the run."""
+    stored = json.loads((straight / "dataset.json").read_bytes())
+    assert stored["white"] is None
+    (tmp_path / "dataset.json").write_text(json.dumps({**stored, "white": 1023}), encoding="utf-8")
+    assert divided_as_recorded(replace(tiny_data, white=4095), tmp_path).white == 1023
+    assert divided_as_recorded(replace(tiny_data, white=4095), straight).white == 4095, "a run of an older version"
+
+
+def test_resume_takes_names_that_an_older_version_did_not_give(
+    tiny_data: Dataset, straight: Path, tmp_path: Path
+) -> None:
+    stored = json.loads((straight / "dataset.json").read_bytes())
+    stored["labels"][0]["name"] = f"class {stored['labels'][0]['id']}"
+    (tmp_path / "dataset.json").write_text(json.dumps(stored), encoding="utf-8")
+    compare_data(tiny_data, RunRecords(tmp_path))
+
+
 def test_resume_keeps_the_split_of_the_run(
     tiny_data: Dataset, straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from denselab.cli.options import (
     AsJson,
     Data,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Split,
@@ -49,6 +50,7 @@ def evaluate(
     crf_fast: CrfFast = False,
     out: Out = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     seed: Seed = None,
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
@@ -74,6 +76,7 @@ def evaluate(
         crf=crf_preset or crf,
         crf_fast=crf_fast,
         device=device,
+        engine=engine,
         seed=seed,
         val_fraction=val_fraction,
         quiet=as_json,
@@ -84,12 +87,11 @@ def evaluate(
     if as_json:
         print(document, end="")
         return
-    _show(measured)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+    _show(measured, folder)
 
 
-def _show(measured: Measured) -> None:
-    """The pictures, the scores, and what there is to beat."""
+def _show(measured: Measured, folder: Path) -> None:
+    """The pictures, the scores, what there is to beat, and where it was written."""
     from denselab.evaluation.tables import console_table
 
     stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
@@ -100,3 +102,4 @@ def _show(measured: Measured) -> None:
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

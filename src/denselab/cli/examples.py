@@ -15,10 +15,22 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab eval runs/streets data/ --split test",
         "denselab eval runs/streets data/ --tta --crf --out scores/",
     ),
+    "compare": (
+        "denselab compare data/ --models fcn8s,unet,deeplabv3plus --time 30m --out compare/streets",
+        "denselab compare data/ --models unet:resnet34 --with runs/streets --budget steps 2000 --out compare/two",
+        "denselab compare data/ --models unet,segnet --folds 5 --seeds 0,1,2 --time 10m --dry-run",
+        "denselab compare data/ --out compare/streets --resume",
+    ),
+    "diagnose": (
+        "denselab diagnose runs/streets data/ --out look/",
+        "denselab diagnose compare/streets/runs/unet-fold*-seed0 data/ --out look/",
+        "denselab diagnose runs/streets data/ --calibrate",
+    ),
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
+        "denselab predict runs/waste test/ --format csv --imgsz 256 --out submission/",
     ),
     "refine": (
         "denselab refine photo.jpg probs.npz --out out/",
@@ -31,6 +43,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "convert": (
         "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
         "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",
+    ),
+    "export": (
+        "denselab export runs/streets --to onnx --out exported/",
+        "denselab export runs/streets --to openvino --int8 --check data/ --out fast/",
+        "denselab export runs/streets --labels --out for-the-web/",
     ),
     "doctor": ("denselab doctor",),
 }

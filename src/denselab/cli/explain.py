@@ -71,13 +71,16 @@ def explain(
 def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":
     """The trained model, or the untrained network of that name; and whether its weights are random."""
     from denselab.engine.open import open_model
+    from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import untrained
     from denselab.models import MODELS
 
     if model in MODELS:
         remark(f"{model} is the name of a network, not a trained model: its weights are random")
         return untrained(model, device), True
-    return open_model(model, device)[0], False
+    engine = open_model(model, device, engine="torch")[0]
+    assert isinstance(engine, TorchEngine)
+    return engine, False
 
 
 def _pixel(pixel: str | None) -> tuple[int, int] | None:

@@ -48,12 +48,15 @@ def _root(
 
 def _register() -> None:
     from denselab.cli.check import check
+    from denselab.cli.compare import compare
     from denselab.cli.convert import convert
     from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
+    from denselab.cli.diagnose import diagnose
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
     from denselab.cli.explain import explain
+    from denselab.cli.export import export
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
@@ -66,12 +69,14 @@ def _register() -> None:
             "check": check,
             "train": train,
             "eval": evaluate,
+            "compare": compare,
+            "diagnose": diagnose,
             "predict": predict,
             "refine": refine,
             "doctor": doctor,
         },
         "Understand": {"models": models, "info": info, "explain": explain},
-        "Weights": {"convert": convert},
+        "Weights": {"convert": convert, "export": export},
     }
     for panel, commands in panels.items():
         for name, function in commands.items():

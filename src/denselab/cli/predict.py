@@ -13,11 +13,14 @@ from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, ref
 from denselab.cli.options import (
     AsJson,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Tta,
     Window,
     out_option,
+    read_size,
+    size_option,
     switch,
     window_size,
 )
@@ -28,6 +31,7 @@ from denselab.paths import require_path
 
 if TYPE_CHECKING:
     from denselab.inference.inputs import Skipped, Source
+    from denselab.inference.submission import Submission
 
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
@@ -43,6 +47,15 @@ Uncertainty = Annotated[
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
 ]
+Format = Annotated[
+    Literal["csv", "rle"] | None,
+    typer.Option(
+        "--format",
+        help="Also submission.csv: a label map per row, or run lengths per picture and class.",
+        show_default="neither",
+    ),
+]
+Imgsz = Annotated[str | None, size_option("the picture's", "With --format: size of the label maps in it")]
 Steps = Annotated[bool, switch("--steps", "With --crf: one picture per iteration, and an animation, in steps/.")]
 
 
@@ -60,7 +73,10 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    format_: Format = None,
+    imgsz: Imgsz = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
@@ -77,14 +93,29 @@ def predict(
     refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
+    submission = submission_of(format_, imgsz)
     refuse_inside_data(out)
     sources, skipped = pictures_of(inputs, out)
-    predictor = load(model, device, output_stride)
+    predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
     plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
-    results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
+    results, unreadable = predict_files(
+        plan, sources, out, probs or "none", steps=steps, submission=submission, quiet=as_json
+    )
     head = {"model": model, "out": str(out)}
     finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)
+
+
+def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Submission | None:
+    """The table that --format asks for; None without. Raises ConfigError for a size without it."""
+    from denselab.inference.submission import Submission
+
+    if kind is None:
+        if imgsz is not None:
+            raise ConfigError(f"--imgsz {imgsz} without --format; it is the size of the label maps in submission.csv")
+        return None
+    size = read_size(imgsz)
+    return Submission(kind, size)
 
 
 def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from denselab.config.settings import LossTerm, Settings, TrainConfig
+from denselab.config.settings import LENGTHS, LossTerm, Settings, TrainConfig
 from denselab.config.units import parse_duration
 from denselab.documents import parse_yaml, read_text
 from denselab.errors import ConfigError
@@ -41,10 +41,10 @@ def make_config(values: Mapping[str, Any], source: str = "settings") -> TrainCon
 
 
 def merged(base: Settings, over: Settings) -> Settings:
-    """`base` overridden by what `over` gives; `time` in `over` replaces `epochs` in `base`, and the reverse."""
+    """`base` overridden by what `over` gives; a length in `over` (LENGTHS) replaces the one in `base`."""
     kept = base.given()
-    if over.time is not None or over.epochs is not None:
-        kept = {key: value for key, value in kept.items() if key not in ("time", "epochs")}
+    if any(getattr(over, key) is not None for key in LENGTHS):
+        kept = {key: value for key, value in kept.items() if key not in LENGTHS}
     return make_settings({**kept, **over.given()})
 
 

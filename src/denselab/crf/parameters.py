@@ -62,7 +62,7 @@ MAX_UPDATES = 1000  # mean field has settled after 10 to 50
 
 def check_updates(name: str, value: object) -> None:
     """Refuse mean-field updates that are not a whole number from 0 to MAX_UPDATES. Raises ConfigError with the name."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value <= MAX_UPDATES:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= MAX_UPDATES:
         raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more, at most {MAX_UPDATES}")
 
 

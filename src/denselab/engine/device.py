@@ -1,11 +1,8 @@
-"""Where a network runs: devices by name, their memory, and running out of it."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Where a network runs: devices by name, and their memory."""
 
 import torch
 
-from denselab.errors import ConfigError, is_out_of_memory
+from denselab.errors import ConfigError
 from denselab.runtime import total_memory
 
 
@@ -31,14 +28,3 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return total_memory()
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn torch's out-of-memory errors into Python's MemoryError, which callers can catch without torch."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryError(str(error)) from error

@@ -8,21 +8,18 @@ from typing import Any
 import torch
 
 from denselab.crf import Parameters
-from denselab.encoders.origin import stored_origin
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
 from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
-from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
-from denselab.engine.stored import require_sound_config
+from denselab.engine.spec import Architecture, ModelSpec
+from denselab.engine.stored_spec import spec_of, unknown_to_us
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
-from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.files import json_bytes, read_folder, read_member, unpack_json, write_folder
-from denselab.labels import LabelSpace
-from denselab.migration import writer
+from denselab.errors import CheckpointError, ConfigError
+from denselab.files import json_bytes, read_folder, unpack_json, write_folder
 from denselab.models.base import SegmentationModel
-from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, find_model_folder
+from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, exported_graph, find_model_folder
 from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 
@@ -34,7 +31,18 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
     """
     if not isinstance(engine, TorchEngine):
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
-    spec = engine.spec
+    tensors = engine.network.state_dict()
+    require_finite(tensors, f"{folder} was not written")
+    files = {
+        WEIGHTS: pack_tensors(tensors),
+        MODEL_CONFIG: config_bytes(engine.spec),
+        CARD: (card or model_card(engine.spec)).encode(),
+    }
+    write_folder(folder, files)
+
+
+def config_bytes(spec: ModelSpec) -> bytes:
+    """The config.json of a model folder."""
     config = {
         "architecture": asdict(spec.architecture),
         "labels": spec.label_space.to_list(),
@@ -42,15 +50,9 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         "scores": spec.scores,
         "crf": None if spec.crf is None else asdict(spec.crf),
         "started_from": None if spec.started_from is None else asdict(spec.started_from),
+        **({} if spec.temperature == 1.0 else {"temperature": spec.temperature}),
     }
-    tensors = engine.network.state_dict()
-    require_finite(tensors, f"{folder} was not written")
-    files = {
-        WEIGHTS: pack_tensors(tensors),
-        MODEL_CONFIG: json_bytes(stamped_config(config)),
-        CARD: (card or model_card(spec)).encode(),
-    }
-    write_folder(folder, files)
+    return json_bytes(stamped_config(config))
 
 
 def store_crf(folder: Path, parameters: Parameters) -> None:
@@ -58,8 +60,17 @@ def store_crf(folder: Path, parameters: Parameters) -> None:
 
     Raises CheckpointError for a damaged folder, ResourceError.
     """
+    _store(folder, "crf", asdict(parameters))
+
+
+def store_temperature(folder: Path, temperature: float) -> None:
+    """Write the temperature of the probabilities into the config of a model folder, likewise."""
+    _store(folder, "temperature", temperature)
+
+
+def _store(folder: Path, key: str, value: Any) -> None:
     files = read_folder(folder)
-    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), "crf": asdict(parameters)}
+    config = {**unpack_json(files[MODEL_CONFIG], str(folder / MODEL_CONFIG)), key: value}
     write_folder(folder, {**files, MODEL_CONFIG: json_bytes(config)}, remedy="make the model folder writable")
 
 
@@ -73,12 +84,17 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
-    for name in (WEIGHTS, MODEL_CONFIG):
+    for name in (MODEL_CONFIG, WEIGHTS):
+        if name == WEIGHTS and (graph := exported_graph(files)):
+            raise CheckpointError(
+                f"{folder} holds an exported model ({graph}) without {WEIGHTS}, which this needs: predict and eval "
+                "run it; for anything else use the folder that it was exported from"
+            )
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
     source = str(folder / MODEL_CONFIG)
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
-    spec = _spec(config, source)
+    spec = spec_of(config, source)
     network = _network(spec.architecture, config, source)
     if output_stride is not None:
         spec = replace(spec, architecture=replace(spec.architecture, output_stride=output_stride))
@@ -93,50 +109,8 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     return TorchEngine(spec, network.to(target).to(memory_format=torch.channels_last).eval(), target)
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Read the spec of a model folder, without its weights. Raises CheckpointError."""
-    path = str(folder / MODEL_CONFIG)
-    return _spec(current_config(unpack_json(read_member(folder, MODEL_CONFIG), path), path), path)
-
-
-def _spec(config: Mapping[str, Any], source: str) -> ModelSpec:
-    """The spec in a config of the newest format. Raises CheckpointError naming `source`."""
-    require_sound_config(config, source)
-    try:
-        fields = config["preprocessing"]
-        preprocessing = Preprocessing(
-            tuple(fields["imgsz"]),
-            tuple(fields["mean"]),
-            tuple(fields["std"]),
-            fields["train_scale"],
-            fields["fit"],
-            tuple(fields["pad_to"]) if fields["pad_to"] else None,
-            fields["white"],
-        )
-        spec = ModelSpec(
-            Architecture(**config["architecture"]),
-            LabelSpace.from_list(config["labels"]),
-            preprocessing,
-            config["scores"],
-            Parameters(**config["crf"]) if config["crf"] else None,
-            stored_origin(config["started_from"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
-    except (ConfigError, DataError) as error:  # a label table that this version does not know
-        raise _unknown(source, config, error) from None
-    told, built = spec.label_space.num_classes, spec.architecture.num_classes
-    if told != built:
-        raise CheckpointError(f"{source}: the label table has {told} classes, the network {built}; use another copy")
-    return spec
-
-
 def _network(architecture: Architecture, config: Mapping[str, Any], source: str) -> SegmentationModel:
     try:
         return architecture.create()
     except ConfigError as error:  # a network that this version does not know
-        raise _unknown(source, config, error) from None
-
-
-def _unknown(source: str, config: Mapping[str, Any], error: Exception) -> CheckpointError:
-    return CheckpointError(f"{source}, written by {writer(config)}: {error}; update DenseLab, or use another model")
+        raise unknown_to_us(source, config, error) from None

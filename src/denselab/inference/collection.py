@@ -12,6 +12,7 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.feed.fit import Size
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
@@ -19,7 +20,9 @@ from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, reason_to_skip, refuse_overwriting
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.reduced import warn_of_reduction
 from denselab.inference.run import CRFStep, run
+from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 
@@ -50,6 +53,7 @@ def predict_files(
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    submission: Submission | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
@@ -57,6 +61,7 @@ def predict_files(
     The label table goes to labels.json, with the ids that the label PNGs hold.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    submission: also collect all predictions in one table, written at the end.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
@@ -66,6 +71,7 @@ def predict_files(
     write_table(out / TABLE, plan.spec.label_space)
     results: list[Result] = []
     skipped: list[Skipped] = []
+    sizes: dict[str, Size] = {}
     with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
         saving: _Saving | None = None
         white = plan.spec.preprocessing.white
@@ -76,12 +82,18 @@ def predict_files(
             except (DataError, ResourceError, MemoryError) as error:
                 skipped.append(_skipped(source, error))
             else:
+                if submission is not None:
+                    submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 _settle(saving, results, skipped)  # keeps at most one result in memory
+                sizes[source.path.name] = (prediction.labels.shape[0], prediction.labels.shape[1])
                 result = _result(source, prediction, result_paths(out, source.stem, probs, **kinds))
                 saving = source, result, pool.submit(prediction.save, out, probs, str(source.stem))
             bar.advance()
         _settle(saving, results, skipped)
+    warn_of_reduction(plan, sizes)
     require_written(results, out)
+    if submission is not None and results:
+        submission.write(out)
     return results, skipped
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from denselab.crf.parameters import Choice
 from denselab.engine.engine import Engine
+from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source
@@ -137,6 +138,7 @@ class Predictor:
         *,
         device: str = "auto",
         output_stride: int | None = None,
+        engine: EngineName = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
@@ -146,15 +148,15 @@ class Predictor:
 
         The network connection is used only for the last two, if their files are not cached.
         output_stride: use one other than in training, see `load`.
+        engine: what runs the model, see `load`.
         revision, token, cache_dir, local_files_only: hub options.
         """
-        from denselab.engine.open import open_model
-
         return cls(
             *open_model(
                 str(pretrained_model_name_or_path),
                 device,
                 output_stride,
+                engine=engine,
                 revision=revision,
                 token=token,
                 cache_dir=cache_dir,
@@ -164,13 +166,15 @@ class Predictor:
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
-        from denselab.engine.folder import read_spec, save_engine
+        from denselab.engine.stored_spec import read_spec
         from denselab.files import read_folder, write_folder
 
         target = Path(save_directory)
         if (
             self.folder is None or read_spec(self.folder) != self.spec
         ):  # loaded with another output stride than the folder's
+            from denselab.engine.folder import save_engine  # here: it needs torch
+
             save_engine(self.engine, target)
         elif target.resolve() != self.folder.resolve():
             write_folder(target, read_folder(self.folder), remedy="choose another folder")
@@ -183,15 +187,19 @@ class Predictor:
         return upload_model(self.save_pretrained, repo_id, private, token)
 
 
-def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
+def load(
+    name: str | Path, device: str = "auto", output_stride: int | None = None, engine: EngineName = "auto"
+) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
     device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     output_stride: use one other than in training, with the same weights. At 8 instead of 16 DeepLab's authors gained
         1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation.
-    Raises ConfigError where the network offers no choice of output stride.
+    engine: "torch" runs weights, "onnx" and "openvino" what `denselab export` wrote, without torch; "auto" takes what
+        the folder holds.
+    Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
-    return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
+    return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine)
 
 
 def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.device import memory_errors
-from denselab.engine.enlarge import arg_max
+from denselab.engine.enlarge import arg_max, row_bands
+from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
@@ -70,26 +71,51 @@ def _run(
         return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
+    labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
+    probs = probs if plan.crf or crf_step else tempered(probs, plan.spec.temperature)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance)
+    return Prediction(name, image, labels, space, lambda: probs, variance)
 
 
 def labels_of(plan: Plan, image: Image) -> LabelMap:
     """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
-        return arg_max(probs_of(plan, image))
+        return arg_max(_untempered(plan, image))
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
     _stream(plan, image, sink)
     return sink.labels
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small."""
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small.
+
+    The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
+    """
+    probs = _untempered(plan, image)
+    return probs if plan.crf else tempered(probs, plan.spec.temperature)
+
+
+def _untempered(plan: Plan, image: Image) -> Marginals:
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
+def tempered(probs: Marginals, temperature: float) -> Marginals:
+    """(K, H, W) probabilities of logits divided by a temperature; the order of the classes stays. `probs` may change.
+
+    softmax(z / T) is p^(1/T), normalised, for p = softmax(z): so it also holds for averaged views and windows.
+    """
+    if temperature == 1.0:
+        return probs
+    for top, bottom in row_bands(len(probs), _size(probs[0])):
+        band = probs[:, top:bottom]
+        band /= band.max(axis=0)  # of a large power of small numbers nothing would be left
+        np.power(band, np.float32(1 / temperature), out=band)
+        band /= band.sum(axis=0)
+    return probs
+
+
 def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
-    """(K, H, W) float32 probabilities before any CRF; with samples one more plane, their variance.
+    """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
 
     Raises OutOfMemory if they do not fit in memory.
     """
@@ -143,5 +169,5 @@ def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) 
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
-def _size(image: Image) -> Size:
+def _size(image: NDArray[Any]) -> Size:
     return (image.shape[0], image.shape[1])

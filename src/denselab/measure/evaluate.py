@@ -10,6 +10,7 @@ from typing import Any
 from denselab.console import progress
 from denselab.crf.parameters import Choice, origin, told
 from denselab.data import Dataset, Item
+from denselab.engine.open import EngineName
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
@@ -125,6 +126,7 @@ def evaluate(
     crf_fast: bool = False,
     out: str | Path | None = None,
     device: str = "auto",
+    engine: EngineName = "auto",
     seed: int | None = None,
     val_fraction: float | None = None,
     quiet: bool = False,
@@ -135,7 +137,7 @@ def evaluate(
     data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
     window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
-    output_stride, device: as for `load`.
+    output_stride, device, engine: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
@@ -144,7 +146,7 @@ def evaluate(
     """
     if window is not None:
         check_window(window)  # fail before loading anything
-    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride)
+    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
     plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast)
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from denselab.config.settings import LENGTHS
 from denselab.console import Progress
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import Batch, train_loader
@@ -67,11 +68,11 @@ class Session:
 def train(job: Job, session: Session) -> str:
     """Train until the budget is used up, early stopping or a signal; returns which. The state is saved at the end."""
     last_save = time.monotonic()
-    finished = _finished(session)
+    finished = _finished(job, session)
     while not finished:
         for batches in _steps_of_epoch(job, session):
             _step(job, session, batches)
-            finished = _validate_if_due(job, session) or _finished(session)
+            finished = _validate_if_due(job, session) or _finished(job, session)
             if finished:
                 break
             first = session.saved is None and session.state.best_miou is not None  # no kept network without a state
@@ -270,13 +271,13 @@ def _require_sound(session: Session, loss: float = 0.0) -> None:
         raise TrainingDiverged(f"the validation loss is {loss} after step {session.state.step}")
 
 
-def _finished(session: Session) -> str:
-    """Why the loop should end now: "signal", "time" or "epochs"; "" where it should go on."""
+def _finished(job: Job, session: Session) -> str:
+    """Why the loop should end now: "signal", "time", "epochs" or "steps"; "" where it should go on."""
     if _agreed(session, float(session.signal_number)):
         return "signal"
     untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
-        return "epochs" if session.budget.total_steps is not None else "time"
+        return next(key for key in LENGTHS if getattr(job.config, key) is not None)
     return ""
 
 

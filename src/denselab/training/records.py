@@ -46,6 +46,10 @@ class RunRecords:
         """Show the user a line, and add it to log.txt."""
         if self.active:
             logger.info(text)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Add a line to log.txt that the user has seen already."""
         if self.active and self.keep:
             self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shown(text)}\n")
 

@@ -5,9 +5,11 @@ import logging
 import os
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from denselab.config import Settings, merged, read_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
@@ -19,7 +21,6 @@ from denselab.training.records import RunRecords
 
 logger = logging.getLogger(__name__)
 
-LENGTHS = {"time", "epochs"}
 RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "save_every"}
 
 
@@ -97,7 +98,9 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
             f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split "
             "stays; to train on all, start a new run with `init` from this one"
         )
-    return divided(dataset, known)
+    dataset = divided(dataset, known)
+    # White was decided by the pictures of that time: brighter ones that were added would darken all.
+    return replace(dataset, white=recorded.white or dataset.white)
 
 
 def compare_data(dataset: Dataset, records: RunRecords) -> None:
@@ -105,8 +108,11 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     recorded = read_recorded(records.run)
     if recorded is None:
         return
-    ids = [(row.get("id"), row.get("name"), row.get("role")) for row in recorded.labels]
-    if ids != [(entry.id, entry.name, entry.role) for entry in dataset.label_space.entries]:
+    # Where nothing names the labels of 0 and 255, older versions called them "class 0" and "class 255".
+    unnamed = {row.get("id") for row in recorded.labels if row.get("name") == f"class {row.get('id')}"}
+    then = [(row.get("id"), row.get("name"), row.get("role")) for row in recorded.labels]
+    now = [(e.id, f"class {e.id}" if e.id in unnamed else e.name, e.role) for e in dataset.label_space.entries]
+    if then != now:
         raise ConfigError(
             f"`resume`: the label table of {dataset.root} is not the one in {recorded.path}; "
             "correct the table, or start a new run with another `out`"

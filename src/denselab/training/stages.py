@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.config import Settings, make_config, make_settings, merged, read_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
 from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
@@ -24,7 +25,7 @@ from denselab.models import MODELS
 from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
 from denselab.training.recipe import default_epochs
 from denselab.training.records import RunRecords
-from denselab.training.resume import LENGTHS, RESUMABLE, changed, clear_for_run, resumed_settings
+from denselab.training.resume import RESUMABLE, changed, clear_for_run, resumed_settings
 from denselab.training.run import RunSummary, how_to_continue, make_accelerator, run_training
 
 FORMAT = 2  # of stages.json; 1 did not record the version that wrote it
@@ -85,7 +86,7 @@ def run_stages(
 ) -> RunSummary:
     """Train the stages of settings.model into the folder `run`; returns how the last one ended.
 
-    settings: `time` or `epochs` is for all stages together.
+    settings: `time`, `epochs` or `steps` is for all stages together.
     resume: do not repeat finished stages.
     Raises the errors of run_training.
     """
@@ -121,16 +122,18 @@ def stage_lines(stages: Sequence[Stage]) -> list[str]:
 
 def with_length(settings: Settings, stages: int) -> Settings:
     """The settings with a length: by default the recipe's epochs. Raises ConfigError for too few epochs."""
-    if settings.time is None and settings.epochs is None:
+    if all(getattr(settings, key) is None for key in LENGTHS):
         epochs = default_epochs(resolve_device(settings.device).type)
         settings = merged(settings, Settings(epochs=epochs))
-    if settings.epochs is not None and settings.epochs < stages:
-        raise ConfigError(f"stages: {settings.epochs} epochs for {stages} stages; give at least {stages}, or a time")
+    for key in ("epochs", "steps"):
+        number = getattr(settings, key)
+        if number is not None and number < stages:
+            raise ConfigError(f"stages: {number} {key} for {stages} stages; give at least {stages}, or a time")
     return settings
 
 
 def stage_length(settings: Settings, stages: int, number: int, used: float) -> Settings:
-    """The `time` or `epochs` of one stage.
+    """The `time`, `epochs` or `steps` of one stage.
 
     number: of the stage, from 0.
     used: seconds that the finished stages took.
@@ -139,9 +142,10 @@ def stage_length(settings: Settings, stages: int, number: int, used: float) -> S
     if settings.time is not None:
         left = settings.time - used
         return Settings(time=max(left * shares[number] / sum(shares[number:]), SHORTEST))
-    assert settings.epochs is not None, "with_length has given one"
-    later = max(1, round(settings.epochs * NEXT_SHARE / sum(shares)))
-    return Settings(epochs=later if number else settings.epochs - later * (stages - 1))
+    key, whole = ("epochs", settings.epochs) if settings.steps is None else ("steps", settings.steps)
+    assert whole is not None, "with_length has given one"
+    later = max(1, round(whole * NEXT_SHARE / sum(shares)))
+    return make_settings({key: later if number else whole - later * (stages - 1)})
 
 
 def first_stage(settings: Settings) -> Settings:
@@ -189,7 +193,7 @@ def _run_stage(
 
 def _machine(settings: Settings) -> Settings:
     """The settings that may change when a stage resumes, except its length."""
-    return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - LENGTHS})
+    return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - set(LENGTHS)})
 
 
 def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], number: int) -> Settings:

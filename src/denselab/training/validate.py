@@ -14,8 +14,8 @@ from torch import Tensor
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import val_batches
-from denselab.engine.device import memory_errors
 from denselab.engine.enlarge import enlarge_logits, label_maps
+from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import Preprocessing
 from denselab.engine.torch_engine import forward_images
 from denselab.errors import OutOfMemory
@@ -115,7 +115,7 @@ def _logits(
     while True:
         try:
             with memory_errors():
-                parts = [forward_images(model, part, preprocessing, device) for part in images.split(at_once)]
+                parts = [forward_images(model, part, preprocessing, device) for part in torch.split(images, at_once)]
                 return [one for part in parts for one in part], at_once
         except MemoryError:
             if at_once == 1:

@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
+from denselab.data.likenesses import Look, look_of
 from denselab.data.read.encodings import count_values
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, picture_size, read_label_pixels
 from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
@@ -35,7 +36,6 @@ Size = tuple[int, int]
 # three classes happen to follow each other in rising order are rare in drawn labels (under 0.1 on all sets we have).
 SMEARED_SHARE = 0.3
 SMEARED_BORDERS = 40  # fewer borders than this in a file say nothing
-FINGERPRINT_SIDE = 16
 MAX_MISFIT = 50_000_000  # pixels: above it, a picture and a label of different sizes are not decoded
 
 
@@ -67,7 +67,7 @@ class ItemFindings:
     covered: {id: (pixels drawn, pixels of these that shapes of other ids cover)}, where labels are drawn from shapes.
     alpha: whether the picture has an alpha channel, which is dropped.
     digest: of the decoded pixels; equal for equal pictures.
-    fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
+    look: the picture in small; None where it is too uniform.
     """
 
     item: Item
@@ -78,7 +78,7 @@ class ItemFindings:
     covered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     alpha: bool = False
     digest: bytes = b""
-    fingerprint: NDArray[np.uint64] | None = None
+    look: Look | None = None
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -118,7 +118,7 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     finding = ItemFindings(item, faults=image_faults + label_faults, alpha=headers.alpha)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
+        finding = replace(finding, size=image.shape[:2], digest=digest, look=look_of(image))
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
     if labels is not None and isinstance(item.source, ShapeLabels):
@@ -128,17 +128,6 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
 
 def _has_alpha(path: Path) -> bool:
     return picture_mode(path) in ("RGBA", "LA", "La", "PA")
-
-
-def fingerprint(image: Image) -> NDArray[np.uint64] | None:
-    """(4,) uint64: for 16 x 16 places, whether it grows brighter to the right (difference hash); None if too even."""
-    small = PillowImage.fromarray(image).convert("L")
-    size = (FINGERPRINT_SIDE + 1, FINGERPRINT_SIDE)
-    grey = np.asarray(small.resize(size, PillowImage.Resampling.BOX, reducing_gap=2.0), dtype=np.int16)
-    steps = np.diff(grey, axis=1)
-    if np.count_nonzero(steps) < steps.size // 2:  # flat pictures (night, blank slides) would all look alike
-        return None
-    return np.packbits(steps > 0).view(np.uint64)
 
 
 def relative(dataset: Dataset, path: Path) -> str:
@@ -186,7 +175,7 @@ def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fau
     more = f" and {len(often) - 5} more" if len(often) > 5 else ""
     return Fault(
         "unknown id", "error", relative(dataset, item.source.path), f"{listed}{more} not in the label table",
-        "correct the file, or add the id to `labels` in data.yaml (role: ignore leaves it out)",
+        f"correct the file, or write in data.yaml {dataset.label_space.line_with([value for value, _ in often[:20]])}",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from denselab.data.item import NamedLabel
@@ -15,7 +16,7 @@ from denselab.errors import DataError
 from denselab.labels import Colour
 
 NAME_FILES = ("class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names")
-COLOUR_FILES = ("labelmap.txt", "label_colors.txt", "label_colours.txt")
+COLOUR_FILES = ("labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt")
 TABLE_FILES = ("class_dict.csv", "classes.csv", "labels.csv")
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
@@ -24,18 +25,34 @@ IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelle
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
+class BadNames(DataError):
+    """A names file cannot be used; `labels` in data.yaml stands above it."""
+
+
+def without_names(tree: Tree) -> Tree:
+    """The tree as if it had no names file."""
+    return replace(tree, files=tuple(f for f in tree.files if f.name.lower() not in ALL_FILES))
+
+
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The labels of the first names file directly in the folder, and its name; () and "" where there is none.
 
     Without one, those of the folders that hold a split, pictures or labels (train/_classes.csv). Raises DataError
     where these differ in what an id means.
     """
-    labels, file = _read_first(tree)
-    if not labels:
-        labels, file = _read_below(tree)
-    for label in labels:
-        if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
-            raise DataError(f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255")
+    try:
+        labels, file = _read_first(tree)
+        if not labels:
+            labels, file = _read_below(tree)
+        for label in labels:
+            if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
+                raise DataError(
+                    f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255"
+                )
+    except DataError as error:
+        raise BadNames(
+            f"{error}; or write `labels: {{0: NAME, 1: NAME}}` in data.yaml with a name for each id"
+        ) from None
     return labels, file
 
 
@@ -121,9 +138,7 @@ def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
     try:
         return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise DataError(
-            f"{path}: expected the columns name, r, g, b; correct the file or write `labels` in data.yaml"
-        ) from None
+        raise DataError(f"{path}: expected the columns name, r, g, b; correct the file") from None
 
 
 def _table_rows(path: Path) -> list[list[str]]:

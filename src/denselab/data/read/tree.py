@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
 from denselab.errors import DataError
 from denselab.paths import require_path
 
@@ -23,7 +23,7 @@ LABEL_WORDS = frozenset((
     "label", "labels", "lbl", "lbls", "lab", "mask", "masks", "msk", "annotation", "annotations", "annot", "annots",
     "anno", "annos", "ann", "gt", "gts", "groundtruth", "truth", "target", "targets", "seg", "segs", "segmentation",
     "segmentations", "segmentationclass", "semantic", "semantics", "manual", "labelmap", "labelmaps", "trainid",
-    "trainids", "labelid", "labelids",
+    "trainids", "labelid", "labelids", "cls",
 ))  # fmt: skip
 OTHER_WORDS = frozenset((
     "prediction", "predictions", "pred", "preds", "result", "results", "output", "outputs", "overlay", "overlays",
@@ -42,20 +42,43 @@ FolderRole = Literal["image", "label", "other"]
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What data.yaml says of annotations that can be read in more than one way; None where it does not say.
+
+    class_attribute: the attribute of a region that holds its class (VIA).
+    run_order: whether run lengths go down the columns or along the rows (csv).
+    unlisted: what pictures are that the annotations do not name (csv).
+    annotator: whose annotations count where a picture has several (Label Studio).
+    """
+
+    class_attribute: str | None = None
+    run_order: Literal["columns", "rows"] | None = None
+    unlisted: Literal["background", "left out"] | None = None
+    annotator: int | None = None
+
+
+@dataclass(frozen=True)
 class Tree:
     """A folder and all files below it (hidden ones left out), as sorted relative posix paths.
 
+    choices: what data.yaml says of the annotations.
     passed_over: what could not be listed or is no file, and why.
     """
 
     root: Path
     files: tuple[PurePosixPath, ...]
+    choices: Choices = Choices()
     passed_over: tuple[tuple[PurePosixPath, str], ...] = ()
 
     @cached_property
     def pictures(self) -> tuple[PurePosixPath, ...]:
         """Files whose suffix is that of a picture."""
         return tuple(f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES)
+
+    @cached_property
+    def label_files(self) -> tuple[PurePosixPath, ...]:
+        """Pictures, and MATLAB's files, which hold label maps only."""
+        return tuple(f for f in self.files if f.suffix.lower() in (*PICTURE_SUFFIXES, MAT_SUFFIX))
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -89,7 +112,7 @@ class Tree:
     def below(self, folder: str) -> "Tree":
         """The tree of a sub-folder."""
         inside = tuple(f.relative_to(folder) for f in self.files if f.is_relative_to(folder))
-        return Tree(self.root / folder, inside)
+        return Tree(self.root / folder, inside, self.choices)
 
     def with_suffix(self, *suffixes: str) -> tuple[PurePosixPath, ...]:
         """Files with one of these suffixes (lower case, with dot)."""
