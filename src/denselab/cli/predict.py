@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
 from denselab.cli.options import (
     AsJson,
     Device,
@@ -75,6 +76,10 @@ def predict(
     steps: Steps = False,
     format_: Format = None,
     imgsz: Imgsz = None,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     device: Device = "auto",
     engine: EngineOption = "auto",
     as_json: AsJson = False,
@@ -95,10 +100,11 @@ def predict(
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
     submission = submission_of(format_, imgsz)
     refuse_inside_data(out)
+    instances = instances_of(instance_wise, proposals, aggregate, boxes)
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
+    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, instances=instances)
     results, unreadable = predict_files(
         plan, sources, out, probs or "none", steps=steps, submission=submission, quiet=as_json
     )

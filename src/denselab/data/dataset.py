@@ -77,6 +77,10 @@ class Dataset:
             raise DataError(f"split {split!r}; use train, val or test")
         return tuple(item for item in self.items if item.split == split)
 
+    def names_of(self, split: str) -> list[str]:
+        """The names of a split's pictures, in order."""
+        return [item.name for item in self.of_split(split)]
+
     def read_image(self, item: Item) -> Image:
         """(H, W, 3) uint8 RGB. Raises DataError naming the file."""
         return read_image(item.image, self.white)
