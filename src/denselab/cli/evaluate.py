@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,13 +69,12 @@ def evaluate(
     extent = window_size(window)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     refuse_inside_data(out)
+    way: dict[str, Any] = {"window": extent, "tta": tta, "output_stride": output_stride}
     measured = measure(
         model,
         data,
         split,
-        window=extent,
-        tta=tta,
-        output_stride=output_stride,
+        **way,
         crf=crf_preset or crf,
         crf_fast=crf_fast,
         display_bands=band_names(display_bands),
@@ -85,7 +84,7 @@ def evaluate(
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    name = functools.partial(default_folder, window=extent, tta=tta, output_stride=output_stride)
+    name = functools.partial(default_folder, **way)
     folder = out or name(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast)
     document = measured.save(folder)
     if as_json:
