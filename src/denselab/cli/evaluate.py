@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,8 +83,7 @@ def evaluate(
         val_fraction=val_fraction,
         quiet=as_json,
     )
-    name = functools.partial(default_folder, **way)
-    folder = out or name(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast)
+    folder = out or default_folder(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast, **way)
     document = measured.save(folder)
     if as_json:
         print(document, end="")
