@@ -217,7 +217,7 @@ def _leaves(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _parameters(command: Any) -> Iterator[str]:
     hints = get_type_hints(command.callback)
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
     options = [p for p in command.params if p.param_type_name == "option" and p.name in hints]
     if arguments:
         yield from _head("argument", "meaning")

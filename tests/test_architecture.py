@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
-    {"encoders"},
+    {"encoders", "proposals"},
     {"models"},
     {"crf_layer"},
     {"build", "memory", "visualize"},
@@ -37,6 +37,7 @@ WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without t
     *("inference.views", "inference.sinks", "inference.run", "inference.predictor", "inference.collection"),
     *("inference.crf_steps", "measure.items", "measure.evaluate"),
     *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
+    "inference.instances",
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))

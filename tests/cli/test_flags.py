@@ -12,6 +12,8 @@ CONTRACT = {
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
     },
     "eval": {
+        *("--ensemble", "--save", "--no-cache"),
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--split",
         "--tta",
         "--output-stride",
@@ -35,6 +37,7 @@ CONTRACT = {
     "predict": {
         "--format",
         "--imgsz",
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--out",
         "--tta",
         "--output-stride",
@@ -69,7 +72,10 @@ CONTRACT = {
     "crf": set(),
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
-    "explain": {"--out", "--pixel", "--class", "--device", "--json"},
+    "explain": {
+        *("--out", "--pixel", "--class", "--device", "--json"),
+        *("--proposals", "--aggregate", "--boxes", "--against"),
+    },
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
     "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},

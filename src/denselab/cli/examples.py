@@ -14,6 +14,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "eval": (
         "denselab eval runs/streets data/ --split test",
         "denselab eval runs/streets data/ --tta --crf --out scores/",
+        "denselab eval runs/fruit data/ --proposals windows",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble fit --save models/both",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble edeconvnet+crf",
     ),
     "compare": (
         "denselab compare data/ --models fcn8s,unet,deeplabv3plus --time 30m --out compare/streets",
@@ -29,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
+        "denselab predict runs/fruit photos/ --proposals windows --aggregate mean --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
         "denselab predict runs/waste test/ --format csv --imgsz 256 --out submission/",
     ),
@@ -39,7 +43,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "crf tune": ("denselab crf tune runs/streets data/ --time 10m",),
     "models": ("denselab models", "denselab models --json"),
     "info": ("denselab info fcn8s", "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all"),
-    "explain": ("denselab explain runs/streets photo.jpg --out look/",),
+    "explain": (
+        "denselab explain runs/streets photo.jpg --out look/",
+        "denselab explain runs/deconvnet photo.jpg --proposals edgeboxes --against runs/fcn8s --out look/",
+    ),
     "convert": (
         "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
         "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from denselab.cli.completion import complete_network
+from denselab.cli.instance_options import Aggregate, BoxCount, Proposals, instances_of
 from denselab.cli.options import MODEL_FORMS, AsJson, Device, out_option
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
@@ -35,6 +36,14 @@ ClassName = Annotated[
     str | None,
     typer.Option("--class", metavar="NAME", help="Class to look at.", show_default="the winner at the pixel"),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Another model of the same classes: its class maps beside this one's.",
+        show_default="no other",
+    ),
+]
 
 
 def explain(
@@ -43,15 +52,21 @@ def explain(
     out: Out,
     pixel: Pixel = None,
     class_name: ClassName = None,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    against: Against = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show a network at work on a picture: maps from layer to layer, class probabilities, what a pixel depends on.
 
-    The name of a network in place of a trained model shows it untrained: what the design does by itself.
+    The name of a network in place of a trained model shows it untrained: what the design does by itself. With
+    --proposals or --against also boxes.html: the boxes, the prediction as they are added, class maps of both models.
     """
     from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
+    from denselab.report.boxes_page import write_boxes
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
@@ -61,6 +76,12 @@ def explain(
     refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
+    instances = instances_of(None, proposals, aggregate, boxes)
+    if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
+        raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
+    if instances or against:
+        other = None if against is None else _engine(against, device)[0]
+        written += write_boxes(explanation, instances, other, out, image.name)
     if as_json:
         print(to_json(_facts(explanation, model, image, written)))
     else:

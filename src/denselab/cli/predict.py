@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
 from denselab.cli.options import (
     AsJson,
     Device,
@@ -79,6 +80,10 @@ def predict(
     display_bands: DisplayBands = None,
     format_: Format = None,
     imgsz: Imgsz = None,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     device: Device = "auto",
     engine: EngineOption = "auto",
     as_json: AsJson = False,
@@ -99,12 +104,14 @@ def predict(
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
     submission = submission_of(format_, imgsz)
     refuse_inside_data(out)
+    instances = instances_of(instance_wise, proposals, aggregate, boxes)
     sources, skipped = pictures_of(inputs, out)
     predictor = load(model, device, output_stride, engine)
     parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
     sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
     shown = band_names(display_bands)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, display_bands=shown)
+    seen: dict[str, Any] = {"instances": instances, "display_bands": shown}
+    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast, **seen)
     results, unreadable = predict_files(
         plan, sources, out, probs or "none", steps=steps, submission=submission, quiet=as_json
     )

@@ -100,13 +100,16 @@ def _show_plan(settings: Settings, run: Path) -> None:
     from denselab.training.plan import plan_run, require_affordable, say_plan
     from denselab.training.records import RunRecords
     from denselab.training.run import make_accelerator
-    from denselab.training.stages import chain_of, first_stage
+    from denselab.training.stages import chain_of, first_stage, of_crops, stage_data
 
-    if settings.stages:
-        chain = chain_of(settings.model)
+    staged = chain_of(settings.model) if settings.stages else ()
+    if staged:
+        chain = staged
         settings = first_stage(settings)
         remark(f"in stages: {', then '.join(chain)}; what follows is the plan of the first")
     dataset = open_for_training(settings)
+    if staged and of_crops(staged):
+        dataset = stage_data(settings, dataset, run, 0)
     accelerator = make_accelerator(settings)
     plan = plan_run(settings, dataset, run, accelerator)
     say_plan(plan, require_affordable(plan), RunRecords(run, active=True, keep=False), accelerator)

@@ -75,7 +75,8 @@ class Settings(BaseModel):
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
     crf_w2: float = 1.0  # weight that each class has in the spatial kernel at the start
     crf_normalization: FilterNormalization = "after"  # how the kernels are normalised
-    stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
+    stages: bool = False  # FCN: 32s, 16s, then 8s; DeconvNet: objects, then proposals (denselab.training.stages)
+    stage_proposals: Literal["windows", "edgeboxes", "selective"] = "windows"  # of DeconvNet's second stage
     stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
     imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels

@@ -81,6 +81,10 @@ class Dataset:
             raise DataError(f"split {split!r}; use train, val or test")
         return tuple(item for item in self.items if item.split == split)
 
+    def names_of(self, split: str) -> list[str]:
+        """The names of a split's pictures, in order."""
+        return [item.name for item in self.of_split(split)]
+
     def read_image(self, item: Item) -> Pixels:
         """(H, W, 3) uint8 RGB, or the picture's `bands`. Raises DataError naming the file."""
         return read_image(item.image, self.white) if self.bands is None else read_spectral(item.image, self.bands)

@@ -68,9 +68,12 @@ def bands(scores: AnyScores, size: tuple[int, int]) -> Iterator[tuple[int, AnySc
         yield top, cast(AnyScores, enlarged_rows(scores[None], size, top, bottom)[0])
 
 
-def row_bands(count: int, size: tuple[int, int], held: int = BAND_BYTES) -> Iterator[tuple[int, int]]:
-    """Yield (top, bottom) of bands of rows of a (count, H, W) float32 array: about `held` bytes, at least one row."""
-    rows = max(1, held // (4 * count * size[1]))
+def row_bands(count: int, size: tuple[int, int], held: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield (top, bottom) of bands of rows of a (count, H, W) float32 array, at least one row.
+
+    held: about so many bytes are in a band; BAND_BYTES if None.
+    """
+    rows = max(1, (held or BAND_BYTES) // (4 * count * size[1]))
     for top in range(0, size[0], rows):
         yield top, min(top + rows, size[0])
 

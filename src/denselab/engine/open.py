@@ -2,9 +2,10 @@
 
 import shlex
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from denselab.engine.engine import Engine
+from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
 from denselab.engine.hub import download_model, is_hub_id, is_torchvision
 from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, ConfigError
@@ -55,10 +56,8 @@ def open_model(
                 f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`"
             )
         return load_torchvision(name, device, output_stride), None
-    if is_hub_id(name):
-        folder = download_model(name, MODEL_FILES, revision, token, cache_dir, local_files_only)
-    else:
-        folder = find_model_folder(Path(name))
+    options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    folder = model_folder(name, **options)
     return open_folder(folder, device, output_stride, engine), folder
 
 
@@ -108,3 +107,18 @@ def _choose(folder: Path, engine: EngineName) -> tuple[str, str]:
 
 def _remedy(name: str, engine: str) -> str:
     return shlex.join(["denselab", "export", name, "--to", engine, "--out", "exported"])
+
+
+def model_folder(name: str, **options: Any) -> Path:
+    """The folder of a model folder, run folder or hub id. options: of the hub, as for `open_model`."""
+    if not is_hub_id(name):
+        return find_model_folder(Path(name))
+    return download_model(name, (*MODEL_FILES, f"{MEMBERS}/*"), **options)
+
+
+def ensemble_folder(name: str, **options: Any) -> Path | None:
+    """The folder of a stored ensemble; None for a name of anything else."""
+    if is_torchvision(name):
+        return None
+    folder = model_folder(name, **options)
+    return folder if is_ensemble(folder) else None

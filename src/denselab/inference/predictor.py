@@ -9,8 +9,9 @@ Folders and hub ids hold safetensors and JSON; loading them runs no code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source, by_picture
+from denselab.inference.instances import InstanceWise
+from denselab.inference.joining import Join
 from denselab.inference.pictures import Picture, as_pixels, files_of, name_of, named, several
 from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
@@ -28,26 +31,33 @@ from denselab.inference.run import labels_of, probs_of, run
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap, Pixels
 
+if TYPE_CHECKING:
+    from denselab.inference.joint import Joint
+
 
 class Predictor:
     """A model with everything around it: inputs of any kind, windows, test-time augmentation, the CRF, hub folders."""
 
-    def __init__(self, engine: Engine, folder: Path | None = None) -> None:
-        """engine: what runs the model.
+    def __init__(self, engine: Engine, folder: Path | None = None, joint: Joint | None = None) -> None:
+        """engine: what runs the model; of an ensemble, its first model.
         folder: where the model was loaded from, if anywhere; `save_pretrained` copies it byte for byte.
+        joint: the models of an ensemble; `Predictor.ensemble` makes it.
         """
         self.engine = engine
         self.folder = folder
+        self.joint = joint
 
     def __repr__(self) -> str:
         architecture = self.spec.architecture
         encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+        if self.joint:
+            return f"Predictor({self.joint}, {self.label_space.num_classes} classes, {self.device})"
         return f"Predictor({architecture.name}{encoder}, {self.label_space.num_classes} classes, {self.device})"
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is: architecture, label table, preprocessing, scores, tuned CRF."""
-        return self.engine.spec
+        """What the model is: architecture, label table, preprocessing, scores, tuned CRF; of an ensemble, the first."""
+        return replace(self.engine.spec, crf=self.joint.crf, scores={}) if self.joint else self.engine.spec
 
     @property
     def label_space(self) -> LabelSpace:
@@ -69,6 +79,7 @@ class Predictor:
         samples: int = SAMPLES,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
         name: str = "",
         display_bands: Sequence[str | int] = (),
     ) -> Any:
@@ -90,6 +101,8 @@ class Predictor:
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
             "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
         crf_fast: run the CRF at half the resolution, faster and nearly the same (docs/crf.md).
+        instances: run boxes of the picture one by one and join their scores, as DeconvNet does: InstanceWise(), or
+            PRESETS["release"] of inference.instances.
         name: the prediction's name, also used for its files. Default: the file's own, relative to the folder that was
             given, or "picture". If several share a name, their positions are appended.
         display_bands: for a model of other bands than RGB: the band, or the three, that the pictures show and the CRF
@@ -98,7 +111,8 @@ class Predictor:
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, display_bands=display_bands)
+        seen: dict[str, Any] = {"instances": instances, "display_bands": display_bands}
+        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, **seen)
         preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, by_picture(sources, preprocessing.bands)[0])
@@ -114,12 +128,16 @@ class Predictor:
         samples: int = 0,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
         display_bands: Sequence[str | int] = (),
     ) -> Plan:
         """These options as one checked value, for `labels` and `probs`.
 
         samples: 0 for no uncertainty.
         """
+        if self.joint:
+            joint = self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+            return replace(joint, display_bands=tuple(display_bands))
         return plan_for(
             self.engine,
             window=window,
@@ -127,6 +145,7 @@ class Predictor:
             samples=samples,
             crf=crf,
             crf_fast=crf_fast,
+            instances=instances,
             display_bands=display_bands,
         )
 
@@ -164,18 +183,51 @@ class Predictor:
         engine: what runs the model, see `load`.
         revision, token, cache_dir, local_files_only: hub options.
         """
+        from denselab.engine.open import ensemble_folder
+
+        hub: dict[str, Any] = {
+            "revision": revision,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+        }
+        if found := ensemble_folder(str(pretrained_model_name_or_path), **hub):
+            from denselab.inference.joint import load_joint
+
+            joint = load_joint(found, device)
+            return cls(joint.models[0].engine, found, joint)
         return cls(
             *open_model(
                 str(pretrained_model_name_or_path),
                 device,
                 output_stride,
                 engine=engine,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
+                **hub,
             )
         )
+
+    @classmethod
+    def ensemble(
+        cls,
+        models: Sequence[str | Path | Predictor],
+        join: Join = "mean",
+        weights: Sequence[float] = (),
+        *,
+        device: str = "auto",
+        cache: bool = True,
+    ) -> Predictor:
+        """Several models of the same classes as one, whose scores are joined; `save_pretrained` makes it a folder.
+
+        join: "mean" or "product" of the probabilities, or "release": the product of raw scores clipped at 0.
+        weights: of the mean, or exponents of the product; (): equal ones.
+        cache: keep each model's scores on disk, so that no network runs twice on a picture.
+        Raises ConfigError for models of different classes.
+        """
+        from denselab.inference.joint import joint_of
+
+        loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
+        joint = joint_of([(one.engine, one.folder) for one in loaded], join, weights, cache=cache)
+        return cls(joint.models[0].engine, None, joint)
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
@@ -183,6 +235,9 @@ class Predictor:
         from denselab.files import read_folder, write_folder
 
         target = Path(save_directory)
+        if self.joint:
+            self.joint.save(target)
+            return target
         if (
             self.folder is None or read_spec(self.folder) != self.spec
         ):  # loaded with another output stride than the folder's

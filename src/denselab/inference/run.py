@@ -1,7 +1,8 @@
 """One picture through a plan: the only path from pixels to a Prediction.
 
 Views give scores at the network's size. These become blocks of planes at the picture's size: bands of rows of the whole
-picture, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
+picture or of joined boxes, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the
+CRF may refine.
 """
 
 import logging
@@ -12,16 +13,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab import __version__
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
 from denselab.engine.enlarge import arg_max, row_bands
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
-from denselab.inference.plan import Plan
+from denselab.inference.instances import InstanceWise
+from denselab.inference.joining import Scores, joined
+from denselab.inference.plan import Ensemble, Member, Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
-from denselab.inference.sinks import LabelSink, PlaneSink, Sink
+from denselab.inference.score_cache import ScoreCache, key_of, unkept
+from denselab.inference.sinks import LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
@@ -63,7 +68,7 @@ def run(
 
 
 def _run(
-    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+    plan: Plan, image: Pixels, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
 ) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
@@ -113,7 +118,7 @@ def tempered(probs: Marginals, temperature: float) -> Marginals:
     return probs
 
 
-def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np.float32]:
     """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
 
     Raises OutOfMemory if they do not fit in memory.
@@ -137,8 +142,15 @@ def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | No
     return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
 
 
-def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> None:
-    """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
+def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> bool:
+    """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows.
+
+    Returns whether they are raw scores, which a sink gets that takes logits.
+    """
+    if plan.ensemble:
+        return _joint_blocks(plan.ensemble, image, sink)
+    if plan.instances:
+        return _instance_blocks(plan, plan.instances, image, sink)
     ways = routes(plan, _size(image))
     for way, smaller in pairwise([*ways, None]):
         try:
@@ -152,16 +164,66 @@ def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> 
     raise AssertionError("a picture has one way at least")
 
 
-def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> None:
-    """Feed the blocks of one route to the sink. Raises MemoryError where it does not fit."""
+def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
+    """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
             slide(image, windows.extent, lambda part: _window_probs(plan, part, windows, note), sink.take)
-            return
+            return False
         size = _size(image)
         seen = see(plan, image, whole_sizes(plan, size), note)
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
             sink.take(top, 0, band)
+    return seen.logits and sink.wants_logits
+
+
+def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
+    """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
+    from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
+
+    boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
+    with memory_errors():
+        for top, band in joined_bands(plan.engine, how, image, boxes):
+            logits = how.scores == "logits" and not sink.wants_logits
+            sink.take(top, 0, band if sink.wants_logits else (band.softmax(dim=0) if logits else band).cpu().numpy())
+    return how.scores == "logits" and sink.wants_logits
+
+
+def _joint_blocks(ensemble: Ensemble, image: Pixels, sink: Sink) -> bool:
+    """Feed the joined scores of an ensemble to the sink, a band of rows at a time; returns as `_stream`."""
+    scores = member_scores(ensemble, image)
+    logits = False
+    for top, bottom in row_bands((len(scores) + 2) * scores[0].planes.shape[0], _size(image)):
+        band = joined([one.rows(top, bottom) for one in scores], ensemble.join, ensemble.weights)
+        logits = band.logits and sink.wants_logits
+        sink.take(top, 0, band.planes if logits else band.probs())
+    return logits
+
+
+def member_scores(ensemble: Ensemble, image: Pixels) -> list[Scores]:
+    """The scores of each model of an ensemble for a picture (H, W, 3) uint8, in the ensemble's order of classes."""
+    return [_in_order(_member_scores(member, image, ensemble.cache), member.order) for member in ensemble.members]
+
+
+def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> Scores:
+    plan = member.plan
+    shape = (plan.spec.label_space.num_classes, *_size(image))
+
+    def fill(target: NDArray[np.float32]) -> bool:
+        return _stream(plan, image, ScoreSink(target))
+
+    if cache is None or not member.digest:
+        return unkept(shape, fill)
+    how: list[object] = [plan.window, plan.scales, plan.flip, str(plan.engine.device)]
+    if plan.instances:
+        from denselab.inference.instance_wise import boxes_of  # here: it needs torch
+
+        how += [plan.instances.facts(), boxes_of(plan.instances, plan.shown(image), plan.spec.preprocessing.imgsz)]
+    return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
+
+
+def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:
+    return scores if order == tuple(range(len(order))) else Scores(scores.planes[list(order)], scores.logits)
 
 
 def _window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None) -> NDArray[np.float32]:

@@ -52,3 +52,16 @@ class PlaneSink:
     def take(self, top: int, left: int, planes: NDArray[np.float32]) -> None:
         """Take a block (P, h, w)."""
         self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = planes
+
+
+class ScoreSink:
+    """Writes all planes into an array, raw scores as they are. target: (K, H, W) float32."""
+
+    def __init__(self, target: NDArray[np.float32]) -> None:
+        self.wants_logits = True
+        self.target = target
+
+    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
+        """Take a block (K, h, w)."""
+        block = planes if isinstance(planes, np.ndarray) else planes.float().cpu().numpy()
+        self.target[:, top : top + block.shape[1], left : left + block.shape[2]] = block

@@ -51,15 +51,17 @@ def default_folder(
     crf_fast: bool = False,
     window: tuple[int, int] | None = None,
     tta: bool = False,
+    more: str = "",
 ) -> Path:
     """RUN/eval-SPLIT for the run's own data, RUN/eval-DATA-SPLIT for others, else ./denselab-eval/MODEL-DATA-SPLIT.
 
+    more: an addition to the name for what else changes the scores.
     What changes the scores is added to the name, so that results stand side by side. A number is added where the folder
     holds an evaluation of another model or of other data; one of the same is replaced.
     """
     kind = chosen.split if output_stride is None else f"{chosen.split}-os{output_stride}"
     kind += "-crf" * bool(crf) + (f"-{crf}" if isinstance(crf, str) else "") + "-fast" * crf_fast
-    kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta
+    kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta + more
     source, run = Path(chosen.source), Path(model)
     place = source.parent if source.name == "data.yaml" else source
     name = re.sub(r"[^\w.-]+", "_", place.stem if place.is_file() else place.name)

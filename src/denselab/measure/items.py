@@ -1,7 +1,8 @@
 """Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from denselab.console import Progress
 from denselab.crf import refined
@@ -24,19 +25,22 @@ def predict_items(
     bar: Progress,
     plain: KeptLabels | None = None,
     cells: CellCounts | None = None,
+    by_item: Mapping[str, Plan] = MappingProxyType({}),
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
     """Yield (name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
     kept: where to keep the predictions.
     plain: where to keep the network's labels before the plan's CRF; the network runs once for both.
     cells: where to count the pictures for the baselines.
+    by_item: another plan for the items of these names.
     Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
     that was asked for.
     """
     for _, reading in read_ahead(items, dataset.read, threads=1):
         sample = reading.result()
-        step = None if plain is None else _crf_after_keeping(plan, sample, plain)
-        prediction = run(plan, sample.image, sample.name, crf_step=step)
+        own = by_item.get(sample.name, plan)
+        step = None if plain is None else _crf_after_keeping(own, sample, plain)
+        prediction = run(own, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
         if cells is not None:
             cells.add(replace(sample, image=prediction.image))

@@ -17,6 +17,7 @@ from denselab.errors import CheckpointError, ConfigError, ResourceError
 from denselab.files import describe_os_error, is_leftover, unpack_json
 from denselab.paths import require_path
 from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
+from denselab.training.crops import CropDataset
 from denselab.training.records import RunRecords
 
 logger = logging.getLogger(__name__)
@@ -117,14 +118,14 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
             f"`resume`: the label table of {dataset.root} is not the one in {recorded.path}; "
             "correct the table, or start a new run with another `out`"
         )
-    names = {split: sorted(item.name for item in dataset.of_split(split)) for split in ("train", "val")}
+    names = {split: sorted(dataset.names_of(split)) for split in ("train", "val")}
     changed = [split for split in names if sorted(recorded.of_split(split)) != names[split]]
     if changed:
         records.say(
             f"the pictures of {' and '.join(changed)} are not those that the run began with: "
             "the run continues, but not exactly as it would have"
         )
-    if "train" not in changed:
+    if "train" not in changed and not isinstance(dataset, CropDataset):  # whose labels are cut anew
         _require_same_labels(dataset, recorded)
 
 
