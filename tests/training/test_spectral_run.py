@@ -14,9 +14,12 @@ from denselab.cli.main import app
 from denselab.config import make_settings
 from denselab.data import Dataset, open_dataset
 from denselab.engine.folder import load_engine
-from denselab.errors import ConfigError, DataError, ShapeError
+from denselab.engine.stored_spec import spec_of
+from denselab.errors import CheckpointError, ConfigError, DataError, ShapeError
+from denselab.export.deploy import export
 from denselab.inference import Predictor
 from denselab.inference.inputs import by_picture, find_sources
+from denselab.inference.predictor import load
 from denselab.measure.evaluate import evaluate
 from denselab.training.run import run_training
 
@@ -145,6 +148,29 @@ def test_evaluation_and_its_pictures(runs: Any, tmp_path: Path) -> None:
     assert len(measured.items) == 2
     assert measured.baselines.entries
     assert list((tmp_path / "worst").glob("*.png")) or list(tmp_path.glob("**/worst-*.png"))
+
+
+@pytest.mark.parametrize("name", ["four", "twelve"])
+def test_an_exported_model_takes_its_bands(runs: Any, name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    data, run = runs[name]
+    export(run, tmp_path / "onnx", check=str(data.root))
+    array = data.read(data.items[0]).image
+    ours, theirs = load(str(run), "cpu"), load(str(tmp_path / "onnx"), "cpu")
+    np.testing.assert_allclose(theirs(array).probs, ours(array).probs, atol=1e-4)
+    assert theirs.spec.preprocessing == ours.spec.preprocessing
+    with pytest.raises(ConfigError, match="`labels` is a graph for RGB pictures"):
+        export(run, tmp_path / "labels", labels=True, check=str(data.root))
+
+
+def test_a_record_of_bands_that_cannot_be(runs: Any, tmp_path: Path) -> None:
+    _, run = runs["four"]
+    config = json.loads((run / "model" / "config.json").read_text())
+    bands = config["preprocessing"]["bands"]
+    for wrong in ({"display": [0, 1, 4]}, {"names": ["a"]}, {"files": ["../*"] * 4}, {"low": [0.0]}, {"rgb": [1, 2]}):
+        broken = {**config, "preprocessing": {**config["preprocessing"], "bands": {**bands, **wrong}}}
+        with pytest.raises(CheckpointError, match="is not the config of a model folder: preprocessing"):
+            spec_of(broken, "config.json")
 
 
 def test_colour_jitter_needs_colours(runs: Any, tmp_path: Path) -> None:

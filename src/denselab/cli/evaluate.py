@@ -38,6 +38,7 @@ from denselab.cli.options import (
     Window,
     band_names,
     out_option,
+    refuse_display_of_several,
     seed_option,
     window_size,
 )
@@ -104,6 +105,7 @@ def evaluate(
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
     if len(models) > 1:
+        refuse_display_of_several(display_bands)
         join, options["cache"] = ensemble or "mean", not no_cache
         evaluate_several(models, place, split, join, save, out, as_json, options)
         return

@@ -77,6 +77,8 @@ def explain(
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     instances = instances_of(None, proposals, aggregate, boxes)
+    if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
+        raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
     if instances or against:
         other = None if against is None else _engine(against, device)[0]
         written += write_boxes(explanation, instances, other, out, image.name)

@@ -106,6 +106,12 @@ Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
 
 
+def refuse_display_of_several(bands: str | None) -> None:
+    """Raise ConfigError for `--display-bands` beside several models, which are shown as the first one's data are."""
+    if bands:
+        raise ConfigError("--display-bands is for one model; leave it out for an ensemble")
+
+
 def band_names(bands: str | None) -> tuple[str, ...]:
     """The bands of "nir,red,green"; () where none are given."""
     return tuple(band.strip() for band in (bands or "").split(",") if band.strip())

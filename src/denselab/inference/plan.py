@@ -61,12 +61,10 @@ class Plan:
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples != 0:
             check_samples(self.samples)
+        with_display(self.spec.preprocessing.bands, self.display_bands)  # raises ConfigError
         refuse_with(self.instances, self.window, self.flip or self.scales != (1.0,), self.samples)
-        if self.spec.preprocessing.bands is not None and (self.instances or self.ensemble):
-            raise ConfigError("boxes and ensembles are for RGB pictures, and this model takes other bands")
         if self.ensemble and (self.samples or self.instances):
             raise ConfigError("an ensemble has no `uncertainty`, and boxes are chosen for each of its models")
-        with_display(self.spec.preprocessing.bands, self.display_bands)  # raises ConfigError
 
     @property
     def engine(self) -> Engine:
@@ -158,9 +156,8 @@ def plan_for(
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
     fast = crf_fast and parameters is not None
-    plan = Plan(
-        (engine,), window, scales, tta, samples, parameters, fast, instances, display_bands=tuple(display_bands)
-    )
+    shown = tuple(display_bands)
+    plan = Plan((engine,), window, scales, tta, samples, parameters, fast, instances, display_bands=shown)
     if samples:
         engine.require_sampling()
     return plan

@@ -20,7 +20,6 @@ from denselab.crf.parameters import Choice
 from denselab.engine.engine import Engine
 from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
-from denselab.errors import ConfigError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source, by_picture
 from denselab.inference.instances import InstanceWise
@@ -135,9 +134,8 @@ class Predictor:
         samples: 0 for no uncertainty.
         """
         if self.joint:
-            if display_bands:
-                raise ConfigError("`display_bands` with an ensemble; run its models one by one")
-            return self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+            joint = self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+            return replace(joint, display_bands=tuple(display_bands))
         return plan_for(
             self.engine,
             window=window,

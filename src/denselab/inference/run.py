@@ -68,7 +68,7 @@ def run(
 
 
 def _run(
-    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+    plan: Plan, image: Pixels, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
 ) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
@@ -118,7 +118,7 @@ def tempered(probs: Marginals, temperature: float) -> Marginals:
     return probs
 
 
-def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np.float32]:
     """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
 
     Raises OutOfMemory if they do not fit in memory.
@@ -181,7 +181,7 @@ def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
     from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
 
-    boxes = boxes_of(how, image, plan.spec.preprocessing.imgsz)
+    boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
     with memory_errors():
         for top, band in joined_bands(plan.engine, how, image, boxes):
             logits = how.scores == "logits" and not sink.wants_logits
@@ -218,7 +218,7 @@ def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> S
     if plan.instances:
         from denselab.inference.instance_wise import boxes_of  # here: it needs torch
 
-        how += [plan.instances.facts(), boxes_of(plan.instances, image, plan.spec.preprocessing.imgsz)]
+        how += [plan.instances.facts(), boxes_of(plan.instances, plan.shown(image), plan.spec.preprocessing.imgsz)]
     return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
 
 

@@ -86,7 +86,7 @@ def _by_channel_number(tree: Tree) -> GivenBands | None:
 
 
 def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:
-    """The endings, sorted, that nearly every picture has; None where others lie in their folders, or are in colour."""
+    """The endings, sorted, that nearly every picture has; None where others lie beside them, or they are in colour."""
     pictures = [file for file in tree.pictures if not _in_label_folder(file)]
     scenes: dict[PurePosixPath, set[str]] = defaultdict(set)
     for file in pictures:

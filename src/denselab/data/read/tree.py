@@ -82,7 +82,7 @@ class Tree:
     @cached_property
     def label_files(self) -> tuple[PurePosixPath, ...]:
         """Pictures, and MATLAB's files, which hold label maps only."""
-        return tuple(f for f in self.files if f.suffix.lower() in (*PICTURE_SUFFIXES, MAT_SUFFIX))
+        return tuple(sorted((*self.pictures, *(f for f in self.files if f.suffix.lower() == MAT_SUFFIX))))
 
     @cached_property
     def folders(self) -> frozenset[str]:
