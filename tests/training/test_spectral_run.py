@@ -19,6 +19,8 @@ from denselab.errors import CheckpointError, ConfigError, DataError, ShapeError
 from denselab.export.deploy import export
 from denselab.inference import Predictor
 from denselab.inference.inputs import by_picture, find_sources
+from denselab.inference.instance_wise import cut
+from denselab.inference.instances import InstanceWise
 from denselab.inference.predictor import load
 from denselab.measure.evaluate import evaluate
 from denselab.training.run import run_training
@@ -161,6 +163,26 @@ def test_an_exported_model_takes_its_bands(runs: Any, name: str, tmp_path: Path)
     assert theirs.spec.preprocessing == ours.spec.preprocessing
     with pytest.raises(ConfigError, match="`labels` is a graph for RGB pictures"):
         export(run, tmp_path / "labels", labels=True, check=str(data.root))
+
+
+def test_boxes_and_ensembles_of_bands(runs: Any) -> None:
+    (data, run), (_, other) = runs["twelve"], runs["four"]
+    array = data.read(data.items[0]).image
+    ours, theirs = load(str(run), "cpu"), load(str(other), "cpu")
+    alone = ours(array)
+    boxed = ours(array, instances=InstanceWise(boxes=4))
+    assert boxed.probs.shape == alone.probs.shape
+    both = Predictor.ensemble([ours, ours], cache=False)(array)
+    np.testing.assert_allclose(both.probs, alone.probs, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"model 2 of the ensemble takes pictures of 4 bands .*, the first model 12"):
+        Predictor.ensemble([ours, theirs], cache=False)(array)
+
+
+def test_cut_outside_is_the_mean_of_the_bands() -> None:
+    picture = np.ones((2, 2, 2), np.float32)
+    part = cut(picture, (-1, 0, 1, 2), (5.0, 7.0))
+    assert part[0].tolist() == [[5.0, 7.0]] * 2
+    assert part[1].tolist() == [[1.0, 1.0]] * 2
 
 
 def test_a_record_of_bands_that_cannot_be(runs: Any, tmp_path: Path) -> None:
