@@ -37,7 +37,7 @@ WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without t
     *("inference.views", "inference.sinks", "inference.run", "inference.predictor", "inference.collection"),
     *("inference.crf_steps", "measure.items", "measure.evaluate"),
     *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
-    "inference.instances",
+    *("inference.instances", "inference.instance_wise", "inference.joining", "inference.score_cache"),
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))

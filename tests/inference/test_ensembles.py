@@ -59,6 +59,13 @@ def test_the_mean_of_two_is_the_mean_of_their_probabilities(engine: TorchEngine)
     )
 
 
+def test_the_temperature_of_the_first_model_is_not_the_ensemble_s(engine: TorchEngine) -> None:
+    warm = replace(engine, spec=replace(engine.spec, temperature=3.0))
+    image = picture()
+    one = probs_of(joint_plan(ensemble_of([Model(warm), Model(engine)])), image)
+    assert one == pytest.approx(probs_of(plan_for(engine), image), abs=1e-6)
+
+
 def test_classes_go_by_name(engine: TorchEngine) -> None:
     """A second model that lists the same classes in another order gives the same answer."""
     entries = engine.spec.label_space.classes

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from denselab.engine import enlarge
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ShapeError
+from denselab.inference import instance_wise
 from denselab.inference.instance_wise import boxes_of, cut
 from denselab.inference.instances import PRESETS, InstanceWise, instances_for
 from denselab.inference.plan import Plan, plan_for
@@ -63,7 +63,7 @@ def raw(engine: TorchEngine, how: InstanceWise, image: np.ndarray) -> np.ndarray
     from denselab.inference.instance_wise import joined_bands
 
     boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
-    return torch.cat([band for _, band in joined_bands(engine, how, image, boxes)], dim=1).numpy()
+    return np.concatenate([band for _, band in joined_bands(engine, how, image, boxes)], axis=1)
 
 
 def halves() -> np.ndarray:
@@ -208,7 +208,7 @@ def test_bands_of_rows_join_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatc
     how = given_boxes((0, 0, 40, 30), (-3, 5, 20, 28), (15, 2, 18, 9), (30, 20, 45, 36), aggregate="mean", batch=2)
     engine = engine_of(Pixels())
     whole = raw(engine, how, image)
-    monkeypatch.setattr(enlarge, "BAND_BYTES", 4 * 9 * 30 * 7)  # 7 rows
+    monkeypatch.setattr(instance_wise, "BAND_BYTES", 4 * 9 * 30 * 7)  # 7 rows
     assert raw(engine, how, image) == pytest.approx(whole, abs=1e-5)
 
 
@@ -216,7 +216,7 @@ def test_memory_holds_the_boxes_that_a_band_meets(monkeypatch: pytest.MonkeyPatc
     """Boxes below a band are not run before their turn; those above it are dropped."""
     from denselab.inference.instance_wise import joined_bands
 
-    monkeypatch.setattr(enlarge, "BAND_BYTES", 4 * 9 * 8 * 10)  # 10 rows
+    monkeypatch.setattr(instance_wise, "BAND_BYTES", 4 * 9 * 8 * 10)  # 10 rows
     rows = [(10 * i, 0, 10 * i + 10, 8) for i in range(10)]
     engine = engine_of(Mean())
     how = given_boxes(*rows, batch=1)

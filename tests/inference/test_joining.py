@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denselab.engine.enlarge import softmax
 from denselab.errors import ConfigError
-from denselab.inference.joining import Scores, joined, softmax
+from denselab.inference.joining import Scores, joined
 
 
 def scores(*values: float, logits: bool = True) -> Scores:

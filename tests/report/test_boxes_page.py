@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from denselab.engine.folder import load_engine
 from denselab.errors import ConfigError
 from denselab.inference.instance_wise import boxes_of, growing, joined_bands
 from denselab.inference.instances import InstanceWise
 from denselab.inspection.explanation import explain
+from denselab.proposals.boxes import areas
 from denselab.report.boxes_page import PAGE, drawn, write_boxes
 
 
@@ -42,8 +42,9 @@ def test_boxes_are_added_by_size_and_end_as_the_prediction(models: tuple[Path, P
     steps = growing(engine, how, image, [1, 3, 99])
     assert steps[0][0].tolist() == [[0, 0, 40, 56]]
     assert [len(boxes) for boxes, _ in steps] == [1, 3, 18]
+    assert (np.diff(areas(steps[-1][0])) <= 0).all(), "the last is the smallest, the one that was added"
     boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
-    whole = torch.cat([band for _, band in joined_bands(engine, how, image, boxes)], dim=1).numpy()
+    whole = np.concatenate([band for _, band in joined_bands(engine, how, image, boxes)], axis=1)
     assert steps[-1][1] == pytest.approx(whole, abs=1e-5)
 
 

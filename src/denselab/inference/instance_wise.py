@@ -8,16 +8,14 @@ band itself, whatever the size of the picture.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import enlarged_rows, row_bands
+from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands, softmax
+from denselab.engine.planes import Planes, enlarged_rows
 from denselab.inference.instances import InstanceWise
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
@@ -26,7 +24,7 @@ from denselab.types import Image, Pixels
 FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
 BANDS = 3  # planes of a band that are alive at once for each class: joined, of one box, and its softmax
 
-Scored = tuple[tuple[int, int, int, int], Tensor]
+Scored = tuple[tuple[int, int, int, int], Planes]
 """A box, and its scores (K, h, w) at the network's size or, along a side where the box is smaller, at the box's."""
 
 
@@ -49,7 +47,7 @@ def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
     return np.concatenate([taken, everything]) if how.whole else taken
 
 
-def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[tuple[int, Tensor]]:
+def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[tuple[int, Planes]]:
     """Yield (top, (K, rows, W)) of a picture: joined raw scores, or for "probs" joined probabilities of sum 1.
 
     boxes: in any order; the result does not depend on it.
@@ -60,18 +58,15 @@ def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes)
     coming = _scored(engine, how, image, boxes[order])
     following = next(coming, None)
     active: list[Scored] = []
-    for top, bottom in row_bands(BANDS * classes, size):
+    for top, bottom in row_bands(BANDS * classes, size, BAND_BYTES):
         while following is not None and following[0][0] + how.shift < bottom:
             active.append(following)
             following = next(coming, None)
-        band = torch.full((classes, bottom - top, size[1]), how.floor or 0.0, device=engine.device)
-        yield top, _joined(how, band, active, top)
+        yield top, _joined(how, _blank(engine, how, bottom - top, size[1]), active, top)
         active = [scored for scored in active if scored[0][2] + how.shift > bottom]
 
 
-def growing(
-    engine: Engine, how: InstanceWise, image: Image, counts: Sequence[int]
-) -> list[tuple[Boxes, NDArray[np.float32]]]:
+def growing(engine: Engine, how: InstanceWise, image: Image, counts: Sequence[int]) -> list[tuple[Boxes, Planes]]:
     """What a picture's boxes say as they are added by decreasing size (DeconvNet, figure 6); each is run once.
 
     counts: how many boxes.
@@ -83,46 +78,52 @@ def growing(
     found = []
     for count in counts:
         taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
-        blank = torch.full((engine.spec.label_space.num_classes, *image.shape[:2]), how.floor or 0.0)
-        values = _joined(how, blank.to(engine.device), taken, 0).float().cpu().numpy()
-        found.append((np.array([box for box, _ in taken], np.int64).reshape(-1, 4), values))
+        values = _joined(how, _blank(engine, how, image.shape[0], image.shape[1]), taken, 0)
+        found.append((np.array([box for box, _ in scored[:count]], np.int64).reshape(-1, 4), values))
     return found
 
 
-def _joined(how: InstanceWise, band: Tensor, active: Sequence[Scored], top: int) -> Tensor:
+def _blank(engine: Engine, how: InstanceWise, rows: int, width: int) -> Planes:
+    return np.full((engine.spec.label_space.num_classes, rows, width), how.floor or 0.0, np.float32)
+
+
+def _joined(how: InstanceWise, band: Planes, active: Sequence[Scored], top: int) -> Planes:
     """The band with the scores of all boxes that meet it. band: (K, rows, W), filled with the floor; it is changed."""
     rows, width = band.shape[1:]
-    count = torch.zeros((rows, width), device=band.device)
+    count = np.zeros((rows, width), np.int32)
     for box, scores in active:
         first, last = max(box[0] + how.shift, top), min(box[2] + how.shift, top + rows)
         left, right = max(box[1] + how.shift, 0), min(box[3] + how.shift, width)
         if first >= last or left >= right:
             continue
         start = box[0] + how.shift
-        whole = enlarged_rows(scores[None], (box[2] - box[0], box[3] - box[1]), first - start, last - start)[0]
+        whole = enlarged_rows(scores, (box[2] - box[0], box[3] - box[1]), first - start, last - start)
         values = whole[:, :, left - box[1] - how.shift : right - box[1] - how.shift]
-        values = values.softmax(dim=0) if how.scores == "probs" else values
         place = (slice(first - top, last - top), slice(left, right))
-        _add(how, band[:, *place], values, count[place])
+        _add(how, band[:, *place], softmax(values) if how.scores == "probs" else values, count[place])
     if how.aggregate == "mean":
-        band = torch.where(count > 0, band / count.clamp(min=1), band)
+        band /= np.maximum(count, 1)
     return band if how.scores == "logits" else _sums_to_one(band)
 
 
-def _add(how: InstanceWise, target: Tensor, values: Tensor, count: Tensor) -> None:
+def _add(how: InstanceWise, target: Planes, values: Planes, count: NDArray[np.int32]) -> None:
     """Join a box's values (K, h, w) with what is there; count: (h, w) boxes so far. Changes target and count."""
+    fresh = count == 0
     if how.aggregate == "mean":
-        target.copy_(torch.where(count > 0, target + values, values))
+        np.copyto(target, 0, where=fresh)  # the floor is for pixels without a box
+        target += values
     else:
-        before = target if how.floor is not None else torch.where(count > 0, target, -torch.inf)
-        target.copy_(torch.maximum(before, values))
+        if how.floor is None:
+            np.copyto(target, -np.inf, where=fresh)
+        np.maximum(target, values, out=target)
     count += 1
 
 
-def _sums_to_one(band: Tensor) -> Tensor:
+def _sums_to_one(band: Planes) -> Planes:
     """Joined probabilities divided by their sum; equal shares where no box was."""
-    total = band.sum(dim=0, keepdim=True)
-    return torch.where(total > 0, band / total.clamp(min=1e-12), 1 / len(band))
+    total = band.sum(axis=0)
+    shares = band / np.maximum(total, 1e-12)
+    return np.asarray(np.where(total > 0, shares, np.float32(1 / len(band))), dtype=np.float32)
 
 
 def around(bands: SpectralBands | None) -> Sequence[float]:
@@ -136,22 +137,26 @@ def _scored(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> I
     for first in range(0, len(boxes), how.batch):
         part = boxes[first : first + how.batch]
         pictures = np.stack([resize_image(cut(image, box, fill), shape) for box in part])
-        for box, logits in zip(part.tolist(), torch.as_tensor(engine.logits(pictures)), strict=True):
+        for box, logits in zip(part.tolist(), as_array(engine.logits(pictures)), strict=True):
             yield (box[0], box[1], box[2], box[3]), _reduced(logits, (box[2] - box[0], box[3] - box[1]))
 
 
-def _reduced(logits: Tensor, size: Size) -> Tensor:
-    """(K, h, w) reduced to the box's (height, width) along each side that is larger: antialiased, as MATLAB reduces."""
-    target = (min(logits.shape[1], size[0]), min(logits.shape[2], size[1]))
-    if target == tuple(logits.shape[1:]):
-        return logits.clone()  # not a view of the whole batch, which would stay in memory with it
-    return _columns(_columns(logits, target[1]).transpose(1, 2), target[0]).transpose(1, 2)
+def _reduced(logits: Planes, size: Size) -> Planes:
+    """(K, h, w) reduced to the box's (height, width) along each side that is larger, antialiased as MATLAB does."""
+    rows = _triangles(logits.shape[1], size[0]) if size[0] < logits.shape[1] else None
+    columns = _triangles(logits.shape[2], size[1]) if size[1] < logits.shape[2] else None
+    reduced = logits if rows is None else np.einsum("th,khw->ktw", rows, logits)
+    if columns is not None:
+        reduced = reduced @ columns.T
+    return reduced.copy() if reduced is logits else np.ascontiguousarray(reduced)  # no view: it keeps a batch in memory
 
 
-def _columns(planes: Tensor, width: int) -> Tensor:
-    """(K, h, width) of planes (K, h, w): one side at a time, since torch gets maps that end with a width of 1 wrong."""
-    size = (planes.shape[1], width)
-    return F.interpolate(planes[None].contiguous(), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+def _triangles(length: int, target: int) -> NDArray[np.float32]:
+    """(target, length) float32 weights of the triangle filter, as wide as the reduction; each row adds up to 1."""
+    scale = length / target
+    centres = (np.arange(target) + 0.5) * scale - 0.5
+    weights = np.maximum(1 - np.abs(np.arange(length)[None] - centres[:, None]) / scale, 0)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixels:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.engine.enlarge import softmax
 from denselab.errors import ConfigError
 
 Floats = NDArray[np.float32]
@@ -58,12 +59,6 @@ def joined(parts: Sequence[Scores], join: Join, weights: Sequence[float] = ()) -
         return Scores(_sum([e * _log_probs(part) for e, part in zip(exponents, parts, strict=True)]), logits=True)
     shares = weights or [1 / len(parts)] * len(parts)
     return Scores(_sum([share * part.probs() for share, part in zip(shares, parts, strict=True)]), logits=False)
-
-
-def softmax(planes: Floats) -> Floats:
-    """(K, H, W) of sum 1 over the classes."""
-    raised = np.exp(planes - planes.max(axis=0, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=0, keepdims=True), dtype=np.float32)
 
 
 def _log_probs(part: Scores) -> Floats:

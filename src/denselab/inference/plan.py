@@ -73,8 +73,8 @@ class Plan:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is."""
-        return self.engine.spec
+        """What the model is; of an ensemble, its first model, without the temperature, which is that one's alone."""
+        return replace(self.engine.spec, temperature=1.0) if self.ensemble else self.engine.spec
 
     def shown(self, image: Pixels) -> Image:
         """(H, W, 3) uint8: a picture as people see it; RGB as it is."""

@@ -57,7 +57,9 @@ class Predictor:
     @property
     def spec(self) -> ModelSpec:
         """What the model is: architecture, label table, preprocessing, scores, tuned CRF; of an ensemble, the first."""
-        return replace(self.engine.spec, crf=self.joint.crf, scores={}) if self.joint else self.engine.spec
+        if self.joint is None:
+            return self.engine.spec
+        return replace(self.engine.spec, crf=self.joint.crf, scores={}, temperature=1.0)
 
     @property
     def label_space(self) -> LabelSpace:

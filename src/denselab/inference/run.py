@@ -17,9 +17,10 @@ from denselab import __version__
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.enlarge import arg_max, row_bands
+from denselab.engine.enlarge import arg_max, row_bands, softmax
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
+from denselab.inference.instance_wise import boxes_of, joined_bands
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Scores, joined
 from denselab.inference.plan import Ensemble, Member, Plan
@@ -179,13 +180,10 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
 
 def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
-    from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
-
     boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
     with memory_errors():
         for top, band in joined_bands(plan.engine, how, image, boxes):
-            logits = how.scores == "logits" and not sink.wants_logits
-            sink.take(top, 0, band if sink.wants_logits else (band.softmax(dim=0) if logits else band).cpu().numpy())
+            sink.take(top, 0, softmax(band) if how.scores == "logits" and not sink.wants_logits else band)
     return how.scores == "logits" and sink.wants_logits
 
 
@@ -216,8 +214,6 @@ def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> S
         return unkept(shape, fill)
     how: list[object] = [plan.window, plan.scales, plan.flip, str(plan.engine.device)]
     if plan.instances:
-        from denselab.inference.instance_wise import boxes_of  # here: it needs torch
-
         how += [plan.instances.facts(), boxes_of(plan.instances, plan.shown(image), plan.spec.preprocessing.imgsz)]
     return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
 
