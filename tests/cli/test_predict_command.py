@@ -105,6 +105,9 @@ def test_predict_never_writes_over_the_labels_of_a_data_set(run: Path, data: Pat
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=r"lies inside the data set .*, which stays untouched"):
         predict(str(run), [str(place / "images")], place, device="cpu")
+    own = shutil.copytree(place / "labels" / "val", tmp_path / "mine" / "labels" / "val").parents[1]
+    with pytest.raises(ConfigError, match=r"labels/.*\.png is there already, and is no result of predict"):
+        predict(str(run), [str(place / "images")], own, device="cpu")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels.json").write_text('{"mine": 1}')
     with pytest.raises(ConfigError, match=r"labels\.json is there already"):

@@ -55,8 +55,9 @@ Ways = Annotated[
 ]  # fmt: skip
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
 Imgsz = Annotated[str | None, size_option("chosen once for all", "Size that all train at")]
-Device = Annotated[
-    str, typer.Option(metavar="NAME,...", help="Device, or several on which runs train side by side: cuda:0,cuda:1.",
+Devices = Annotated[
+    str, typer.Option("--device", metavar="NAME,...",
+                      help="Device, or several on which runs train side by side: cuda:0,cuda:1.",
                       show_default="auto: every GPU")
 ]  # fmt: skip
 Resume = Annotated[bool, switch("--resume", "Go on with the comparison in --out; --models may name further networks.")]
@@ -78,7 +79,7 @@ def compare(
     ways: Ways = None,
     imgsz: Imgsz = None,
     out: Out = None,
-    device: Device = "auto",
+    devices: Devices = "auto",
     resume: Resume = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -111,9 +112,9 @@ def compare(
     if not resume:
         work.require_new(folder)
     if dry_run:
-        _show_plan(plan, folder, device)
+        _show_plan(plan, folder, devices)
         return
-    comparison = work.run_plan(plan, folder, device)
+    comparison = work.run_plan(plan, folder, devices)
     _show(comparison, as_json)
 
 
@@ -151,11 +152,11 @@ def _free_folder(data: str) -> Path:
     return folder
 
 
-def _show_plan(plan: Plan, folder: Path, device: str) -> None:
+def _show_plan(plan: Plan, folder: Path, devices: str) -> None:
     """What would be trained: a row for each network, and how long everything takes."""
     from denselab.comparison.forecast import forecast
 
-    told = forecast(plan, folder, device)
+    told = forecast(plan, folder, devices)
     stdout.print(told.table())
     for line in told.lines():
         stdout.print(line, markup=False, soft_wrap=True)

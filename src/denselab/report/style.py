@@ -40,6 +40,7 @@ nav { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 1.6rem 0 0; fon
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.5rem 0 0; }
+.tiles + p { margin-top: .9rem; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .85rem 1rem .8rem; }
 .tile b { display: block; font-size: 1.6rem; line-height: 1.2; font-weight: 640; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
