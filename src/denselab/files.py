@@ -16,7 +16,8 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,21 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
     Safe to call from several threads and processes. Raises ResourceError (disk full, not writable) and then leaves the
     old content in place.
     """
+    with replaced(path, remedy) as fresh:
+        _write_synced(fresh, content)
+
+
+@contextmanager
+def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+    """A fresh name to write to, which takes the place of `path` at the end, all or nothing: for files too large to hold.
+
+    Where the block raises, nothing remains of it. Raises ResourceError.
+    """
     fresh = _fresh_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        _write_synced(fresh, content)
+        yield fresh
         os.replace(fresh, path)
     except BaseException as error:  # Ctrl-C too
         _remove(fresh)

@@ -20,7 +20,7 @@ from denselab.errors import ResourceError
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
-from denselab.inference.sinks import LabelSink, PlaneSink, Sink
+from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
@@ -53,20 +53,28 @@ def run(
     """
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
-        return Prediction(name, image, labels_of(plan, image), space, lambda: probs_of(plan, image))
+        sink = _label_sink(plan, image)
+        confidence = sink.confidence.mean
+        return Prediction(name, image, sink.labels, space, lambda: probs_of(plan, image), confidence=confidence)
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance)
+    confidence = Confidence()
+    confidence.add(probs)
+    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance, confidence.mean)
 
 
 def labels_of(plan: Plan, image: Image) -> LabelMap:
     """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
         return arg_max(probs_of(plan, image))
+    return _label_sink(plan, image).labels
+
+
+def _label_sink(plan: Plan, image: Image) -> LabelSink:
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
     _stream(plan, image, sink)
-    return sink.labels
+    return sink
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
@@ -114,7 +122,7 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
     """Feed the blocks of one route to the sink. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
-            slide(image, windows.extent, lambda part: _window_probs(plan, part, windows, note), sink.take)
+            slide(image, windows.extent, lambda part: window_probs(plan, part, windows, note), sink.take)
             return
         size = _size(image)
         seen = see(plan, image, whole_sizes(plan, size), note)
@@ -122,7 +130,8 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
             sink.take(top, 0, band)
 
 
-def _window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None) -> NDArray[np.float32]:
+def window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, h, w) float32 of a window (h, w, 3), at its own size; with samples one more plane."""
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
