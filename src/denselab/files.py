@@ -235,11 +235,12 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     for entry in folder.iterdir():
         match = LEFTOVER.fullmatch(entry.name)
-        if match and not _is_alive(int(next(filter(None, match.groups())))):
+        if match and not is_alive(int(next(filter(None, match.groups())))):
             _remove(entry)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has this number; True where that cannot be told."""
     if sys.platform == "win32":  # on Windows signal 0 is Ctrl-C
         return True
     try:

@@ -89,7 +89,7 @@ def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
     for name, message in (
         ("empty", r"nothing to predict: .*empty: holds no picture \(\.jpg"),
         ("*.jpg", r"nothing to predict: .*\*\.jpg: matches no picture"),
-        ("clip.mp4", "nothing to predict: .*is a video"),
+        ("clip.mp4", "1 of 1 inputs skipped: .*clip.mp4: not a film that can be read"),
     ):
         with pytest.raises(DataError, match=message) as caught:
             predict(str(run), [str(tmp_path / name)], tmp_path / "out", device="cpu")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.collection_options import Every, Manifest, Polygons, Ray, Redo, ShardText, Smooth
+from denselab.cli.collection_task import More, here, on_ray, task_of
+from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_fast_steps, refuse_without_crf
 from denselab.cli.options import (
     AsJson,
     Device,
@@ -21,18 +22,17 @@ from denselab.cli.options import (
     switch,
     window_size,
 )
-from denselab.cli.outcome import finish, told
-from denselab.console import remark
-from denselab.errors import ConfigError, DataError
-from denselab.paths import require_path
-
-if TYPE_CHECKING:
-    from denselab.inference.inputs import Skipped, Source
+from denselab.cli.outcome import finish
+from denselab.errors import ConfigError
 
 Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
+    list[str],
+    typer.Argument(
+        help="Pictures, folders (searched recursively), patterns, films, a camera's number, s3://...",
+        metavar="INPUT...",
+    ),
 ]
-Out = Annotated[Path, out_option("Folder for labels/, overlays/ and probs/.")]
+Out = Annotated[str, out_option("Folder, or s3://..., for labels/, overlays/, probs/ and manifest.csv.")]
 Probs = Annotated[
     Literal["npz", "png"] | None,
     typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.", show_default="not saved"),
@@ -60,45 +60,36 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    polygons: Polygons = None,
+    shard: ShardText = None,
+    redo: Redo = False,
+    manifest: Manifest = None,
+    every: Every = 1,
+    smooth: Smooth = "none",
+    ray: Ray = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
-    Each has the size of its picture.
+    Each has the size of its picture. What is done already with this model is passed over, and several of these
+    commands may share a folder. Huge pictures are read and written by rows; films become label films.
     """
-    from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
-    from denselab.inference.predictor import load
-
     started = time.monotonic()
     extent, runs = window_size(window), sample_count(uncertainty, samples)
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
     refuse_fast_steps(crf_fast, steps)
     if steps and runs:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
-    sources, skipped = pictures_of(inputs, out)
-    predictor = load(model, device, output_stride)
-    parameters = parameters_of(crf, crf_preset, predictor.spec.crf)
-    plan = predictor.plan(window=extent, tta=tta, samples=runs, crf=parameters, crf_fast=crf_fast)
-    results, unreadable = predict_files(plan, sources, out, probs or "none", steps=steps, quiet=as_json)
-    head = {"model": model, "out": str(out)}
-    finish("predicted", out, head, results, [*skipped, *unreadable], started, as_json)
-
-
-def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:
-    """The picture files among the inputs, and those left out, which are printed. Raises DataError if none is left."""
-    from denselab.inference.inputs import find_sources
-
-    sources, skipped = find_sources(inputs, out)
-    for entry in skipped:
-        remark(f"skipped {entry.path}: {entry.reason}")
-    if not sources:
-        for path in (Path(text) for text in inputs if not has_magic(text)):
-            require_path(path, "a picture, or a folder of pictures")
-        raise DataError(
-            f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
-        )
-    return sources, skipped
+    more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, as_json)
+    task = task_of(inputs, str(out), more, ray)
+    options = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    chosen = (crf_preset or True) if crf else None
+    if ray:
+        results, skipped = on_ray(ray, task, model, device, output_stride, {**options, "crf": chosen})
+    else:
+        results, skipped = here(task, model, device, output_stride, options, (crf, crf_preset))
+    finish("predicted", Path(task.out), {"model": model, "out": task.out}, results, skipped, started, as_json)
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:

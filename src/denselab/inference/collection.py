@@ -1,101 +1,326 @@
-"""From picture files to result files: while the network works, the next picture is read and the last result written."""
+"""From picture files to result files: while the network works, the next picture is read and the last result written.
+
+Several processes may work through the same pictures into one folder: each claims what it does (claims.py). What is done
+already, by the content of model and picture, is passed over (job.py); a huge picture goes on where it stopped
+(huge.py); a table tells of everything (manifest.py).
+"""
 
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import Literal
 
 import numpy as np
 
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.read.not_by_rows import NotByRows
+from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
+from denselab.inference.claims import Claims
 from denselab.inference.crf_steps import write_steps
+from denselab.inference.geojson import write_polygons
+from denselab.inference.geotiff import longitude_latitude, read_georeference
+from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting
+from denselab.inference.job import Job, polygons_path
+from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.prediction import Prediction, ProbsFormat, file_table, result_paths, write_table
 from denselab.inference.run import CRFStep, run
+from denselab.inference.stores import LocalPlace
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 
 logger = logging.getLogger(__name__)
 
 TABLE = "labels.json"
+CLAIMS = ".claims"
+WAIT = 0.5  # seconds between looks at pictures that another process has claimed
 
 
 @dataclass(frozen=True)
 class Result:
     """One predicted file.
 
+    source: the picture's name.
     written: the result files by kind.
     shares: part of the picture by class name; classes that do not occur are left out.
     uncertainty: its mean over the picture, if one was asked for.
+    size: (H, W).
+    confidence: mean of the largest probability, where it is known.
+    already: it was done before, and was not done again.
     """
 
-    source: Path
-    written: dict[str, Path]
+    source: Path | str
+    written: Mapping[str, Path | str]
     shares: dict[str, float]
     uncertainty: float | None = None
+    size: tuple[int, int] | None = None
+    confidence: float | None = None
+    seconds: float = 0.0
+    already: bool = False
+
+
+Each = Callable[[Result], None]
+State = Literal["read", "done", "taken"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that was looked at. state: done before, taken by another process, or read, with its pixels or rows."""
+
+    state: State
+    mark: str = ""
+    picture: Image | Rows | None = None
 
 
 def predict_files(
     plan: Plan,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     out: Path,
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    polygons: Path | None = None,
+    model: str = "",
+    redo: bool = False,
+    manifest: Path | None = None,
+    place: LocalPlace | None = None,
+    claim: bool = True,
+    count: Callable[[], int] | None = None,
+    each: Each | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
 
     The label table goes to labels.json, with the ids that the label PNGs hold.
+    sources: may be an iterator, whose files are then not known before their turn.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
+    model: the model's key (job.model_key): what is done with it is passed over, and the work is shared with other
+        processes on the same folder; "": everything is done.
+    redo: do again what is done.
+    manifest: a table of all that was predicted into `out`, .csv or .parquet; None: no table.
+    place: where results go, if not to the folder `out`.
+    claim: with a model's key: share the folder with other processes, by claims; not needed where one hands out work.
+    count: counts the sources, for the progress, if they are an iterator; runs beside the work.
+    each: gets every result when it is there; then none are returned, so that millions need no memory.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
     """
-    kinds = {"uncertainty": plan.samples > 0, "steps": steps}
-    refuse_replacing(sources, out, probs, **kinds)
-    write_table(out / TABLE, plan.spec.label_space)
-    results: list[Result] = []
-    skipped: list[Skipped] = []
-    with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
-        saving: Future[dict[str, Path]] | None = None
-        white = plan.spec.preprocessing.white
-        for source, reading in read_ahead(sources, lambda source: source.read(white)):
+    job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo)
+    known = list(sources) if isinstance(sources, Sequence) else None
+    foreign = not _is_label_table(job.out / TABLE)
+    if known is not None:
+        refuse_replacing(known, job.out, probs, uncertainty=plan.samples > 0, steps=steps)
+    write_table(job.out / TABLE, plan.spec.label_space)
+    job.place.publish([job.out / TABLE])
+    kept: list[Result] = []
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress("predict", None if known is None else len(known), "pictures", quiet))
+        if count and not quiet:
+            Thread(target=_count, args=(bar, count), daemon=True).start()
+        worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
+        worker.work(sources if known is None else known)
+    if manifest:
+        job.place.fetch(job.out / RECORDS)
+        write_manifest(job.out, manifest, plan.spec.label_space.names)
+    return kept, worker.skipped
+
+
+def _count(bar: Progress, count: Callable[[], int]) -> None:
+    bar.total = count()
+
+
+class Worker:
+    """Goes through sources, one by one; holds what is open while it does."""
+
+    def __init__(
+        self, job: Job, bar: Progress, each: Each, foreign: bool, stack: ExitStack, recording: bool, claim: bool
+    ) -> None:
+        """foreign: files in the output folder are not ours, and must not be replaced."""
+        self.job, self.bar, self.each, self.foreign = job, bar, each, foreign
+        self.skipped: list[Skipped] = []
+        local = type(job.place) is LocalPlace  # stores have no file that only one can create
+        self.claims = stack.enter_context(Claims(job.out / CLAIMS)) if job.model and local and claim else None
+        self.records = Records(job.out) if recording else None
+        if self.records:
+            stack.callback(self._close_records)
+        self.pool = stack.enter_context(ThreadPoolExecutor(1))
+        self.saving: Future[None] | None = None
+
+    def work(self, sources: Iterable[Source]) -> None:
+        """Predict all sources; those that another process has claimed are looked at again at the end."""
+        left = list(self._round(sources))
+        while left:
+            time.sleep(WAIT)
+            left = list(self._round(left))
+        self._wait()
+
+    def _round(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """Go through sources once; yields those that another process has."""
+        for source, opening in read_ahead(sources, self._open):
+            started = time.monotonic()
             try:
-                drawn = out / "steps" / str(source.stem) if steps else None
-                prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
+                opened = opening.result()
+                if opened.state == "taken":
+                    yield source
+                    continue
+                if opened.state == "done":
+                    self._tell_done(source, opened.mark)
+                else:
+                    self._predict(source, opened, started)
             except (DataError, ResourceError) as error:  # too large for this machine; other pictures may fit
-                skipped.append(Skipped(str(source.path), _reason(error, source.path)))
-                logger.warning(f"skipped {source.path}: {skipped[-1].reason}")
+                self._skip(source, error, started)
+            self.bar.advance()
+
+    def _open(self, source: Source) -> Opened:
+        """Claim a source, see whether it is done, and read it: what can be done ahead, in another thread."""
+        if self.claims and not self.claims.take(str(source.stem)):
+            return Opened("taken")
+        try:
+            if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
+                _refuse_existing(self.job.targets(source.stem).values(), self.job.out)
+            with source.local() as path:
+                mark = self.job.mark(path) if path.is_file() else ""
+                if self.job.is_done(source.stem, mark):
+                    return Opened("done", mark)
+                white = self.job.plan.spec.preprocessing.white
+                rows = huge_rows(path) if self.job.by_rows and path is source.path else None
+                return Opened("read", mark, source.read(white) if rows is None else rows)
+        except BaseException:
+            self._release(source)
+            raise
+
+    def _predict(self, source: Source, opened: Opened, started: float) -> None:
+        picture, job = opened.picture, self.job
+        targets = job.targets(source.stem)
+        try:
+            if isinstance(picture, np.ndarray):
+                prediction = self._run(source, picture)
+                result = _result(source, prediction, targets, started)
+                save = partial(self._save, source, prediction, opened.mark)
             else:
-                if saving:
-                    saving.result()  # raises where writing failed, and keeps at most one result in memory
-                saving = pool.submit(prediction.save, out, probs, str(source.stem))
-                results.append(_result(source, prediction, result_paths(out, source.stem, probs, **kinds)))
-            bar.advance()
-        if saving:
-            saving.result()
-    return results, skipped
+                assert picture is not None, "read"
+                done = predict_rows(
+                    job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets.get("polygons")
+                )
+                shares = shares_of(done.counts, job.plan.spec.label_space)
+                seconds = time.monotonic() - started
+                result = Result(source.path, targets, shares, None, done.size, done.confidence, seconds)
+                geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
+                save = partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
+        except BaseException:
+            self._release(source)
+            raise
+        self._wait()  # raises where writing failed, and keeps at most one result in memory
+        self.saving = self.pool.submit(self._finish, source, result, opened.mark, save)
+
+    def _run(self, source: Source, image: Image) -> Prediction:
+        """The prediction of one file; probabilities that will be saved are computed at once."""
+        step: CRFStep | None = None
+        if self.job.steps and (parameters := self.job.plan.crf):
+            folder = self.job.out / "steps" / str(source.stem)
+            step = partial(_drawn_step, folder, parameters, self.job.plan.spec.label_space)
+        note = partial(self.bar.advance, 0)
+        keep = self.job.probs != "none"
+        return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+
+    def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
+        """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
+        job = self.job
+        with source.local() as path:
+            extra = write_geographic(job, path, source, prediction.labels)
+        written = prediction.save(job.out, job.probs, str(source.stem), mark)
+        steps = [job.targets(source.stem)["steps"]] if job.steps else []
+        job.place.publish([*extra, *steps, *(written[k] for k in reversed(written))])
+
+    def _finish(self, source: Source, result: Result, mark: str, save: Callable[[], object]) -> None:
+        """Save, record, and let go of a picture: in this order a kill loses nothing."""
+        try:
+            save()
+            self._record(source, mark, result=result)
+            named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
+            local = type(self.job.place) is LocalPlace
+            self.each(result if local else _renamed(result, source.name, named))
+        finally:
+            self._release(source)
+
+    def _tell_done(self, source: Source, mark: str) -> None:
+        self._wait()
+        job = self.job
+        targets = job.targets(source.stem)
+        job.place.fetch(targets["labels"])
+        size, shares = _shares_of_file(targets["labels"], job.plan.spec.label_space)
+        result = Result(source.path, targets, shares, None, size, already=True)
+        if self.records and (source.name, mark) not in self.records:
+            self._record(source, mark, result=result)  # killed between saving and recording
+        self.each(result)
+        self._release(source)
+
+    def _skip(self, source: Source, error: DenseLabError, started: float) -> None:
+        reason = _reason(error, source.name)
+        self.skipped.append(Skipped(source.name, reason))
+        logger.warning(f"skipped {source.name}: {reason}")
+        self._record(source, "", error=reason, seconds=time.monotonic() - started)
+
+    def _record(
+        self, source: Source, mark: str, *, result: Result | None = None, error: str = "", seconds: float = 0.0
+    ) -> None:
+        if self.records is None:
+            return
+        row: dict[str, object] = {"file": source.name, "mark": mark, "error": error, "seconds": round(seconds, 4)}
+        if result:
+            height, width = result.size or (None, None)
+            confidence = None if result.confidence is None else round(result.confidence, 6)
+            row |= {"height": height, "width": width, "shares": result.shares, "confidence": confidence}
+            row["seconds"] = round(result.seconds, 4)
+        self.records.add(row)
+
+    def _close_records(self) -> None:
+        assert self.records is not None, "there are some"
+        self.records.close()
+        self.job.place.publish([self.job.out / RECORDS])
+
+    def _release(self, source: Source) -> None:
+        if self.claims:
+            self.claims.release(str(source.stem))
+
+    def _wait(self) -> None:
+        if self.saving:
+            self.saving.result()
+            self.saving = None
 
 
-def _predict(
-    plan: Plan, source: Source, image: Image, keep_probs: bool, steps: Path | None, bar: Progress
-) -> Prediction:
-    """The prediction of one file; probabilities that will be saved are computed at once."""
-    step: CRFStep | None = None
-    if steps and (parameters := plan.crf):
-        step = partial(_drawn_step, steps, parameters, plan.spec.label_space)
-    name, note = source.path.stem, lambda text: bar.advance(0, text)
-    return run(plan, image, name, keep_probs=keep_probs, crf_step=step, note=note)
+def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> list[Path]:
+    """Write what a small picture has beside its label PNG: the GeoTIFF of a georeferenced one, polygons if asked."""
+    reference = read_georeference(path)
+    space = job.plan.spec.label_space
+    written = []
+    if reference:
+        try:
+            written.append(geotiff_path(job.out, source.stem))
+            write_geotiff(written[0], labels, open_rows(path), space, reference)
+        except NotByRows as reason:
+            logger.info(f"{reason}: no GeoTIFF of its labels is written")
+            written = []
+    if job.polygons:
+        place = longitude_latitude(reference) if reference else None
+        written.append(polygons_path(job.polygons, source.stem))
+        write_polygons(written[-1], [labels], space, place, picture=str(source.stem))
+    return written
 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
@@ -103,9 +328,28 @@ def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: 
     return write_steps(folder, image, probs, parameters, space)
 
 
-def _result(source: Source, prediction: Prediction, written: dict[str, Path]) -> Result:
+def _result(source: Source, prediction: Prediction, written: dict[str, Path], started: float) -> Result:
     unsure = None if prediction.uncertainty is None else float(prediction.uncertainty.mean(dtype=np.float64))
-    return Result(source.path, written, class_shares(prediction.labels, prediction.label_space), unsure)
+    shares = class_shares(prediction.labels, prediction.label_space)
+    size = (prediction.labels.shape[0], prediction.labels.shape[1])
+    return Result(source.path, written, shares, unsure, size, prediction.confidence, time.monotonic() - started)
+
+
+def _renamed(result: Result, name: str, written: Mapping[str, str]) -> Result:
+    """A result in a store, by its URLs."""
+    return Result(
+        name, written, result.shares, result.uncertainty, result.size, result.confidence, result.seconds, result.already
+    )
+
+
+def _shares_of_file(path: Path, space: LabelSpace) -> tuple[tuple[int, int] | None, dict[str, float]]:
+    """Size, and parts of the picture by class name, of a label PNG."""
+    rows = open_rows(path)
+    table = file_table(space)
+    counts = np.zeros(int(np.iinfo(table.dtype).max) + 1, np.int64)
+    for top in range(0, rows.size[0], 256):
+        counts += np.bincount(rows.labels(top, min(top + 256, rows.size[0])).ravel(), minlength=len(counts))
+    return rows.size, shares_of(counts[table[: space.num_classes]], space)
 
 
 def refuse_replacing(
@@ -119,13 +363,15 @@ def refuse_replacing(
     kinds = {"uncertainty": uncertainty, "steps": steps}
     targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
     refuse_overwriting(targets, sources)
-    table = out / TABLE
-    if _is_label_table(table):
-        return
-    for target in (table, *targets):
+    if not _is_label_table(out / TABLE):
+        _refuse_existing([out / TABLE, *targets], out)
+
+
+def _refuse_existing(targets: Iterable[Path], out: Path) -> None:
+    for target in targets:
         if target.exists():
             raise ConfigError(
-                f"{target} is there already, and is no result of predict (it has no label table {table}): "
+                f"{target} is there already, and is no result of predict (it has no label table {out / TABLE}): "
                 "nothing is replaced; choose another `out` folder"
             )
 
@@ -140,12 +386,17 @@ def _is_label_table(path: Path) -> bool:
         return False
 
 
-def _reason(error: DenseLabError, path: Path) -> str:
+def _reason(error: DenseLabError, name: str) -> str:
     """The message without the leading file name, which is shown beside it."""
-    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+    return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")
 
 
 def class_shares(labels: LabelMap, space: LabelSpace) -> dict[str, float]:
     """Part of the picture that each class takes, by name; classes that do not occur are left out."""
-    counts = np.bincount(labels.ravel(), minlength=space.num_classes)[: space.num_classes]
-    return {name: round(float(n) / labels.size, 6) for name, n in zip(space.names, counts, strict=True) if n}
+    return shares_of(np.bincount(labels.ravel(), minlength=space.num_classes)[: space.num_classes], space)
+
+
+def shares_of(counts: np.ndarray[tuple[int], np.dtype[np.int64]], space: LabelSpace) -> dict[str, float]:
+    """Parts by class name from (K,) pixels by class; classes that do not occur are left out."""
+    total = int(counts.sum())
+    return {name: round(float(n) / total, 6) for name, n in zip(space.names, counts, strict=True) if n}

@@ -3,7 +3,8 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -24,9 +25,20 @@ class Source:
     path: Path
     stem: PurePosixPath
 
+    @property
+    def name(self) -> str:
+        """What the file is called in tables and messages."""
+        return str(self.path)
+
+    @contextmanager
+    def local(self) -> Iterator[Path]:
+        """The picture as a file on this machine."""
+        yield self.path
+
     def read(self, white: int | None = None) -> Image:
         """Read (H, W, 3) uint8 RGB. white: as for read_image. Raises DataError naming the file."""
-        return read_image(self.path, white)
+        with self.local() as path:
+            return read_image(path, white)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
             skipped.append(Skipped(text, _why_nothing(path, text)))
         sources += found
     unique = {os.path.abspath(source.path): source for source in sources}  # a link counts as a separate input
-    return _distinct(unique.values()), skipped
+    return distinct(unique.values()), skipped
 
 
 def _why_nothing(path: Path, text: str) -> str:
@@ -105,7 +117,7 @@ def _matches(pattern: str, out: Path | None) -> list[Source]:
     return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
 
 
-def _distinct(sources: Iterable[Source]) -> list[Source]:
+def distinct(sources: Iterable[Source]) -> list[Source]:
     """Make stems distinct: a.jpg and a.png become "a.jpg" and "a.png"; any that still collide are numbered.
 
     Compared without case, as on some file systems.

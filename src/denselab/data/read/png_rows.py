@@ -5,6 +5,7 @@ W3C PNG, third edition, sections 7 to 12. Interlaced files spread each row over 
 
 import io
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ class PngRows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
         head = self._file.read(33)
         if len(head) < 33 or head[:8] != SIGNATURE or head[12:16] != b"IHDR":
             raise DataError(f"{path}: not a PNG; save it as PNG, or give it the suffix of what it is")

@@ -1,6 +1,7 @@
 """Rasters by bands of rows through GDAL (extra `geo`): JPEG, and what tifffile cannot decode alone."""
 
 import warnings
+import weakref
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class RasterRows:
                 self._env = rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
                 with self._env:
                     self._set = rasterio.open(path)
+            weakref.finalize(self, self._set.close)
         except rasterio.errors.RasterioError as error:
             raise DataError(f"{path}: not a picture that can be read ({error})") from None
         self.size = (int(self._set.height), int(self._set.width))

@@ -1,6 +1,7 @@
 """TIFF and BigTIFF by bands of rows: only the strips or tiles that a band touches are read and decoded."""
 
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class TiffRows:
         self.path = path
         try:
             self._file = tifffile.TiffFile(path)
+            weakref.finalize(self, self._file.close)
             series = self._file.series[0]
             self._page = series.keyframe
             self.tags = tags_of(series, path)
