@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from denselab.data.audit.check import check_dataset
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
+    from denselab.inference.distributed import predict_dataset
     from denselab.labels import LabelEntry, LabelSpace
     from denselab.measure.evaluate import evaluate
 
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "load",
     "open_dataset",
+    "predict_dataset",
     "train",
 ]
 
@@ -46,6 +48,7 @@ _HOMES = {
     "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",
+    "predict_dataset": "inference.distributed",
     "train": "api",
 }
 

@@ -46,9 +46,9 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
 
 @contextmanager
 def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
-    """A fresh name to write to, which takes the place of `path` at the end, all or nothing: for files too large to hold.
+    """A fresh name to write to, which takes the place of `path` at the end, all or nothing.
 
-    Where the block raises, nothing remains of it. Raises ResourceError.
+    For files too large to hold. Where the block raises, nothing remains of it. Raises ResourceError.
     """
     fresh = _fresh_beside(path)
     try:

@@ -39,6 +39,7 @@ CONTRACT = {
         "--steps",
         "--device",
         "--json",
+        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray"),
     },
     "refine": {
         *("--out", "--preset", "--theta-alpha", "--theta-beta", "--w1", "--theta-gamma", "--w2", "--iterations"),

@@ -13,10 +13,10 @@ from denselab.cli.outcome import Counted
 from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
-    from denselab.inference.collection import Result
     from denselab.inference.inputs import Skipped, Source
     from denselab.inference.job import Job
     from denselab.inference.predictor import Predictor
+    from denselab.inference.results import Result
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,12 @@ def _refuse_for_films(more: More, stored: bool, ray: str | None) -> None:
 
 
 def here(
-    task: Task, model: str, device: str, output_stride: int | None, options: dict[str, Any], crf: tuple[bool, str | None]
+    task: Task,
+    model: str,
+    device: str,
+    output_stride: int | None,
+    options: dict[str, Any],
+    crf: tuple[bool, str | None],
 ) -> tuple[Sequence[Result], list[Skipped]]:
     """Do it in this process; returns results and all that was skipped.
 
@@ -149,9 +154,9 @@ def on_ray(
     """Do it on a Ray cluster. Its rows become the table."""
     import json
 
-    from denselab.inference.collection import Result
     from denselab.inference.distributed import errors_in, predict_on_ray
     from denselab.inference.manifest import Records, write_manifest
+    from denselab.inference.results import Result
 
     rows = list(
         predict_on_ray(

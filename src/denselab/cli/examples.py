@@ -19,6 +19,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
+        "denselab predict runs/fields scene.tif --window 512x512 --polygons fields.geojson --out out/",
+        "denselab predict runs/streets drive.mp4 --smooth flow --out out/",
+        "denselab predict runs/streets photos/ --shard 2/8 --out out/",
     ),
     "refine": (
         "denselab refine photo.jpg probs.npz --out out/",

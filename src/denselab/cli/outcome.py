@@ -12,8 +12,8 @@ from denselab.console import stdout
 from denselab.errors import DataError, SkippedInputs
 
 if TYPE_CHECKING:
-    from denselab.inference.collection import Result
     from denselab.inference.inputs import Skipped
+    from denselab.inference.results import Result
 
 
 def finish(

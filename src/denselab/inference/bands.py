@@ -178,13 +178,13 @@ def run_bands(plan: Plan, picture: RowWindow, store: BandStore, done: Done = lam
     if first is None and (others and store.next_window_row):  # windows were begun for lack of memory
         first, others = others[0], []
     try:
-        return _run_route(plan, picture, first, store, done)
+        _run_route(plan, picture, first, store, done)
     except MemoryError:
         if not others:
             raise
-    logger.info("out of memory with the whole picture at once; going on with a sliding window")
-    store.restart()
-    _run_route(plan, picture, others[0], store, done)
+        logger.info("out of memory with the whole picture at once; going on with a sliding window")
+        store.restart()
+        _run_route(plan, picture, others[0], store, done)
 
 
 def _run_route(plan: Plan, picture: RowWindow, windows: Windows | None, store: BandStore, done: Done) -> None:

@@ -10,8 +10,8 @@ import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from denselab.errors import ResourceError
 from denselab.files import HOST, describe_os_error, is_alive
@@ -37,14 +37,12 @@ class Claims:
         threading.Thread(target=self._renew, name="denselab-claims", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end.set()
         for path in list(self._held):
             self._let_go(path)
-        try:
+        with suppress(OSError):
             self.folder.rmdir()  # only the last process finds it empty
-        except OSError:
-            pass
 
     def take(self, name: str) -> bool:
         """Claim a name; False where another process has it."""

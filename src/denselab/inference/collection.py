@@ -8,7 +8,7 @@ already, by the content of model and picture, is passed over (job.py); a huge pi
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ from denselab.inference.inputs import Skipped, Source, refuse_overwriting
 from denselab.inference.job import Job, polygons_path
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, ProbsFormat, file_table, result_paths, write_table
+from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
 from denselab.inference.stores import LocalPlace
 from denselab.labels import LabelSpace
@@ -48,27 +49,8 @@ CLAIMS = ".claims"
 WAIT = 0.5  # seconds between looks at pictures that another process has claimed
 
 
-@dataclass(frozen=True)
-class Result:
-    """One predicted file.
-
-    source: the picture's name.
-    written: the result files by kind.
-    shares: part of the picture by class name; classes that do not occur are left out.
-    uncertainty: its mean over the picture, if one was asked for.
-    size: (H, W).
-    confidence: mean of the largest probability, where it is known.
-    already: it was done before, and was not done again.
-    """
-
-    source: Path | str
-    written: Mapping[str, Path | str]
-    shares: dict[str, float]
-    uncertainty: float | None = None
-    size: tuple[int, int] | None = None
-    confidence: float | None = None
-    seconds: float = 0.0
-    already: bool = False
+class TooLarge(ResourceError):
+    """A picture does not fit in this machine's memory."""
 
 
 Each = Callable[[Result], None]
@@ -178,12 +160,15 @@ class Worker:
                 if opened.state == "taken":
                     yield source
                     continue
-                if opened.state == "done":
+                ready = None if opened.state == "done" else self._predict(source, opened, started)
+            except (DataError, TooLarge) as error:  # other pictures may be sound, and fit
+                self._skip(source, error, started)
+            else:
+                self._wait()  # raises where writing failed, and keeps at most one result in memory
+                if ready is None:
                     self._tell_done(source, opened.mark)
                 else:
-                    self._predict(source, opened, started)
-            except (DataError, ResourceError) as error:  # too large for this machine; other pictures may fit
-                self._skip(source, error, started)
+                    self.saving = self.pool.submit(self._finish, source, ready[0], opened.mark, ready[1])
             self.bar.advance()
 
     def _open(self, source: Source) -> Opened:
@@ -204,29 +189,24 @@ class Worker:
             self._release(source)
             raise
 
-    def _predict(self, source: Source, opened: Opened, started: float) -> None:
+    def _predict(self, source: Source, opened: Opened, started: float) -> tuple[Result, Callable[[], object]]:
+        """The result of one picture, and what saves it."""
         picture, job = opened.picture, self.job
         targets = job.targets(source.stem)
         try:
             if isinstance(picture, np.ndarray):
                 prediction = self._run(source, picture)
                 result = _result(source, prediction, targets, started)
-                save = partial(self._save, source, prediction, opened.mark)
-            else:
-                assert picture is not None, "read"
-                done = predict_rows(
-                    job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets.get("polygons")
-                )
-                shares = shares_of(done.counts, job.plan.spec.label_space)
-                seconds = time.monotonic() - started
-                result = Result(source.path, targets, shares, None, done.size, done.confidence, seconds)
-                geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
-                save = partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
+                return result, partial(self._save, source, prediction, opened.mark)
+            assert picture is not None, "read"
+            done = predict_rows(job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets.get("polygons"))
         except BaseException:
             self._release(source)
             raise
-        self._wait()  # raises where writing failed, and keeps at most one result in memory
-        self.saving = self.pool.submit(self._finish, source, result, opened.mark, save)
+        shares = shares_of(done.counts, job.plan.spec.label_space)
+        result = Result(source.path, targets, shares, None, done.size, done.confidence, time.monotonic() - started)
+        geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
+        return result, partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
 
     def _run(self, source: Source, image: Image) -> Prediction:
         """The prediction of one file; probabilities that will be saved are computed at once."""
@@ -236,7 +216,10 @@ class Worker:
             step = partial(_drawn_step, folder, parameters, self.job.plan.spec.label_space)
         note = partial(self.bar.advance, 0)
         keep = self.job.probs != "none"
-        return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+        try:
+            return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+        except ResourceError as error:
+            raise TooLarge(str(error)) from None
 
     def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
         """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
@@ -254,16 +237,15 @@ class Worker:
             self._record(source, mark, result=result)
             named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
             local = type(self.job.place) is LocalPlace
-            self.each(result if local else _renamed(result, source.name, named))
+            self.each(result if local else renamed(result, source.name, named))
         finally:
             self._release(source)
 
     def _tell_done(self, source: Source, mark: str) -> None:
-        self._wait()
         job = self.job
         targets = job.targets(source.stem)
         job.place.fetch(targets["labels"])
-        size, shares = _shares_of_file(targets["labels"], job.plan.spec.label_space)
+        size, shares = shares_of_file(targets["labels"], job.plan.spec.label_space)
         result = Result(source.path, targets, shares, None, size, already=True)
         if self.records and (source.name, mark) not in self.records:
             self._record(source, mark, result=result)  # killed between saving and recording
@@ -335,23 +317,6 @@ def _result(source: Source, prediction: Prediction, written: dict[str, Path], st
     return Result(source.path, written, shares, unsure, size, prediction.confidence, time.monotonic() - started)
 
 
-def _renamed(result: Result, name: str, written: Mapping[str, str]) -> Result:
-    """A result in a store, by its URLs."""
-    return Result(
-        name, written, result.shares, result.uncertainty, result.size, result.confidence, result.seconds, result.already
-    )
-
-
-def _shares_of_file(path: Path, space: LabelSpace) -> tuple[tuple[int, int] | None, dict[str, float]]:
-    """Size, and parts of the picture by class name, of a label PNG."""
-    rows = open_rows(path)
-    table = file_table(space)
-    counts = np.zeros(int(np.iinfo(table.dtype).max) + 1, np.int64)
-    for top in range(0, rows.size[0], 256):
-        counts += np.bincount(rows.labels(top, min(top + 256, rows.size[0])).ravel(), minlength=len(counts))
-    return rows.size, shares_of(counts[table[: space.num_classes]], space)
-
-
 def refuse_replacing(
     sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
 ) -> None:
@@ -389,14 +354,3 @@ def _is_label_table(path: Path) -> bool:
 def _reason(error: DenseLabError, name: str) -> str:
     """The message without the leading file name, which is shown beside it."""
     return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")
-
-
-def class_shares(labels: LabelMap, space: LabelSpace) -> dict[str, float]:
-    """Part of the picture that each class takes, by name; classes that do not occur are left out."""
-    return shares_of(np.bincount(labels.ravel(), minlength=space.num_classes)[: space.num_classes], space)
-
-
-def shares_of(counts: np.ndarray[tuple[int], np.dtype[np.int64]], space: LabelSpace) -> dict[str, float]:
-    """Parts by class name from (K,) pixels by class; classes that do not occur are left out."""
-    total = int(counts.sum())
-    return {name: round(float(n) / total, 6) for name, n in zip(space.names, counts, strict=True) if n}

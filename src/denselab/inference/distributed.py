@@ -34,7 +34,7 @@ def predict_dataset(
     cpus: float = 1,
     gpus: float = 0,
 ) -> Any:
-    """A Ray Dataset with a row per picture, whose results are then below `out`; computed as Ray computes: when asked for.
+    """A Ray Dataset with a row per picture, whose results are then below `out`; Ray computes it when it is asked for.
 
     dataset: a ray.data.Dataset with the column "path": a file that every machine can read, or a URL (s3://...); and
         "stem", where its results go below `out`; without it the file's name.
@@ -49,7 +49,9 @@ def predict_dataset(
     data = _ray_data()
     columns = dataset.columns()
     if "path" not in (columns or ()):
-        raise ConfigError(f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])")
+        raise ConfigError(
+            f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
+        )
     low, high = (actors, actors) if isinstance(actors, int) else actors
     settings = (str(model), str(out), device, output_stride, dict(options or {}), redo)
     return dataset.map_batches(

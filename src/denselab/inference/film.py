@@ -1,4 +1,4 @@
-"""Films in and out through PyAV (extra `video`): frames with their times, a label film without loss, an overlay film."""
+"""Films in and out through PyAV (extra `video`): frames with their times, label films without loss, overlay films."""
 
 import logging
 import sys
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ MICROSECONDS = Fraction(1, 1_000_000)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. number: from 0. pts, time_base: its time, in time_base seconds; pts is None where the film has none."""
+    """One frame. number: from 0. pts: its time, in units of time_base seconds; None where the film has none."""
 
     number: int
     image: Image = field(repr=False)
@@ -140,7 +139,7 @@ class FilmWriter:
     def __enter__(self) -> "FilmWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self._mux(self._stream.encode())
         finally:

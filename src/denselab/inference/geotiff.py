@@ -104,7 +104,9 @@ def longitude_latitude(reference: Georeference) -> Callable[[NDArray[Any], NDArr
     with rasterio.open(reference.path) as opened:
         system = opened.crs
     if system is None:
-        raise DataError(f"{reference.path}: it has a place but names no coordinate system; assign one (gdal_edit.py -a_srs)")
+        raise DataError(
+            f"{reference.path}: it has a place but names no coordinate system; assign one (gdal_edit.py -a_srs)"
+        )
 
     def place(columns: NDArray[Any], rows: NDArray[Any]) -> tuple[Any, Any]:
         x, y = reference.place(columns, rows)

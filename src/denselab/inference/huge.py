@@ -58,18 +58,19 @@ class ByRows:
     confidence: float | None
 
 
-def huge_rows(path: Path, pixels: int = HUGE_PIXELS) -> Rows | None:
-    """The rows of a picture of `pixels` or more; None for a smaller one, and for one that has to be read whole.
+def huge_rows(path: Path) -> Rows | None:
+    """The rows of a picture of HUGE_PIXELS or more; None for a smaller one, and for one that has to be read whole.
 
     Raises DataError for one that is too large for that.
     """
     try:
-        if _pixels(path) < pixels:
+        if _pixels(path) < HUGE_PIXELS:
             return None
         return open_rows(path)
     except NotByRows as reason:
         if _pixels(path) > MAX_PIXELS:
-            raise DataError(f"{reason}; with more than {MAX_PIXELS:,} pixels it is too large for that: save it as TIFF")
+            told = f"{reason}; with more than {MAX_PIXELS:,} pixels it is too large for that: save it as TIFF"
+            raise DataError(told) from None
         logger.info(f"{reason}: it is held in memory")
         return None
 

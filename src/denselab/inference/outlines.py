@@ -22,7 +22,7 @@ TOLERANCE = 1.0  # pixels that a simplified outline may be off: enough to make a
 BAND_PIXELS = 2_000_000
 
 Points = NDArray[np.float64]
-"""(N, 2) float64 (column, row) in pixels, (0, 0) the corner of the first pixel; the last point is not the first again."""
+"""(N, 2) float64 (column, row) in pixels, (0, 0) the corner of the first; the last point is not the first again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,13 +19,14 @@ from denselab.crf import refined
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
-from denselab.inference.collection import TABLE, Result, class_shares
+from denselab.inference.collection import TABLE
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
 from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
 from denselab.inference.job import Job
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
 from denselab.inference.route import routes, whole_sizes
+from denselab.inference.results import Result, class_shares
 from denselab.inference.run import planes_of
 from denselab.inference.smoothing import Smooth, Smoother
 from denselab.inference.views import Seen, see
@@ -64,10 +65,10 @@ class FramePredictor:
         """(H, W) class indices of the next frame, (H, W, 3) uint8; without smoothing those of `run`."""
         size = (image.shape[0], image.shape[1])
         seen = self._seen(image, size)
-        probs = (seen.values.softmax(dim=0) if seen.logits else seen.values).float().cpu().numpy()
-        mean = self.smoother.take(image, probs)
+        values: Any = seen.values  # a tensor, or an array of an engine without torch
+        mean = self.smoother.take(image, seen.probs((values.shape[1], values.shape[2])))
         if self.smoother.smooth != "none":
-            seen = Seen(seen.values.new_tensor(mean), logits=False)
+            seen = Seen(mean if isinstance(values, np.ndarray) else values.new_tensor(mean), logits=False)
         if self.plan.crf:
             return arg_max(refined(image, seen.probs(size), self.plan.crf, fast=self.plan.crf_fast))
         labels = empty_labels(len(mean), size)

@@ -101,7 +101,7 @@ def test_deep_pictures_get_the_white_that_the_whole_would(tmp_path: Path) -> Non
     deep = DEEP[..., 0].copy()
     deep[4, 4] = 65535  # one dead pixel, which does not count
     for name in ("a.png", "a.tif"):
-        (PILImage.fromarray(deep) if name == "a.png" else PILImage.fromarray(deep)).save(tmp_path / name)
+        PILImage.fromarray(deep).save(tmp_path / name)
         assert white_of_rows(open_rows(tmp_path / name)) == 4095
         assert np.array_equal(RowWindow(open_rows(tmp_path / name))[:], read_image(tmp_path / name))
 
@@ -136,10 +136,9 @@ def test_a_truncated_file_is_named(tmp_path: Path, name: str) -> None:
     PILImage.fromarray(noise).save(tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2] if name == "a.png" else whole[:30_000])
+    rows = open_rows(tmp_path / name)
     with pytest.raises(DataError, match=rf"{name}.*damaged"):
-        rows = open_rows(tmp_path / name)
-        for top in range(0, 200, 20):
-            rows.picture(top, top + 20)
+        [rows.picture(top, top + 20) for top in range(0, 200, 20)]
 
 
 def test_jpeg_through_gdal(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from denselab.errors import DataError
 from denselab.labels import NODATA, Colour
 
 Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k"]
+COUNTED = 2**24  # numbers counted at a time: numpy makes each 8 bytes long
 GREY_TOLERANCE = 8  # JPEG chroma noise of a grey picture saved as RGB
 
 
@@ -125,7 +126,7 @@ def count_values(pixels: NDArray[Any]) -> dict[int, int]:
     if flat.size == 0:
         return {}
     if flat.dtype == np.uint8:
-        counts = np.bincount(flat, minlength=256)
+        counts = sum(np.bincount(flat[i : i + COUNTED], minlength=256) for i in range(0, flat.size, COUNTED))
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     lengths = np.diff(np.append(starts, flat.size))

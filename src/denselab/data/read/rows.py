@@ -1,7 +1,7 @@
 """Pictures too large to hold, by bands of rows: which file formats give them, and a window onto the rows.
 
-TIFF by strips and tiles (tiff_rows.py), PNG line by line (png_rows.py), and whatever GDAL opens, JPEG among it, with the
-extra `geo` (raster_rows.py). A file that cannot be read so raises NotByRows, with the reason, and is read as a whole.
+TIFF by strips and tiles (tiff_rows.py), PNG line by line (png_rows.py), and whatever GDAL opens, JPEG among it, with
+the extra `geo` (raster_rows.py). A file that cannot be read so raises NotByRows, with the reason, and is read whole.
 """
 
 from pathlib import Path
@@ -142,7 +142,7 @@ def white_of_rows(rows: Rows) -> int | None:
         if np.issubdtype(pixels.dtype, np.floating):
             return None
         if pixels.min() < 0 or pixels.max() > DEPTHS[-1]:
-            raise DataError(f"{rows.path}: values {pixels.min()}..{pixels.max()}; pictures have 8 or 16 bits (0..65535)")
+            raise DataError(f"{rows.path}: values {pixels.min()}..{pixels.max()}; pictures have 8 or 16 bits")
         brightest = pixels.max(axis=2) if pixels.ndim == 3 else pixels
         counts += np.bincount(brightest.ravel(), minlength=len(counts))
         joined = brightest if above is None else np.concatenate([above, brightest])

@@ -78,7 +78,7 @@ def tiff_picture(path: Path) -> NDArray[Any]:
 
 
 def picture_numbers(stored: NDArray[Any], tags: TiffTags) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Stored pixels (H, W) or (H, W, C) as `tiff_picture` gives them; and where no data are, None where they all are."""
+    """Stored pixels (H, W) or (H, W, C) as `tiff_picture` gives them; and where no data are, or None."""
     missing = missing_pixels(stored, tags)
     pixels = shown_pixels(stored, tags)
     if missing is not None and pixels.dtype != np.uint8:  # 8 bits are not scaled, so no marker can darken the rest
@@ -208,6 +208,7 @@ def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
 
 
 def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
+    """The tags of a picture. Raises DataError for what cannot be read."""
     page = series.keyframe
     photometric = int(page.photometric)
     uncompressed_halves = photometric == YCBCR and int(page.compression) == 1 and _subsampling(page) != (1, 1)

@@ -119,7 +119,7 @@ class TiffRows:
 
 
 def _paste(out: NDArray[Any], data: NDArray[Any], place: tuple[int, int, int], planar: bool) -> None:
-    """Put a decoded segment (h, w, C) whose corner is at (row, column) of `place[1:]` into out (H, W, C), cut to fit."""
+    """Put a decoded segment (h, w, C) with its corner at `place[1:]` (row, column) into out (H, W, C), cut to fit."""
     plane, row, column = place
     low, high = max(row, 0), min(row + data.shape[0], out.shape[0])
     right = min(column + data.shape[1], out.shape[1])
