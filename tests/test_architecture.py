@@ -12,7 +12,7 @@ ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
     {"errors", "types", "labels", "console", "files", "migration", "paths"},
-    {"config", "configs", "log", "runtime", "run_folder", "compiled"},
+    {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders"},
     {"models"},

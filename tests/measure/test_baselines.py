@@ -34,7 +34,9 @@ def test_pixels_are_counted_by_grey_value_and_by_colour() -> None:
 def test_large_pictures_are_thinned_out() -> None:
     cells = CellCounts(1)
     cells.add(Sample("a", np.zeros((1024, 1024, 3), np.uint8), np.zeros((1024, 1024), np.uint8)))
-    assert cells.grey[0].tolist() == [256 * 256]
+    assert cells.grey[0].tolist() == [128 * 128]
+    cells.add(Sample("b", np.zeros((129, 128, 3), np.uint8), np.zeros((129, 128), np.uint8)))
+    assert cells.grey[0].tolist() == [128 * 128 + 65 * 64], "never more than so many of a picture"
 
 
 def test_baselines_learn_from_the_training_pictures(flat: Dataset, engine: TorchEngine) -> None:

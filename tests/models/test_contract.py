@@ -60,7 +60,7 @@ from denselab.models.pixelwise import Pixelwise
 from denselab.models.segnet import SegNet, SegNetBasic
 from denselab.models.torchvision_forms import DeepLabHead, FCNHead, LRASPPHead, MobileNetV3, TorchvisionForm
 from denselab.models.unet import UNet, UNetCore, UNetEncoder, UNetPaper
-from denselab.training.optim import heed_encoder_rate, make_optimizer
+from denselab.training.optim import freeze_as_asked, make_optimizer
 from denselab.training.recipe import Facts, choose_recipe
 
 K = 3
@@ -347,10 +347,10 @@ def test_at_rate_zero_the_pretrained_part_stays_and_the_rest_learns(name: str) -
     assert bool(stays) != (name in WITHOUT_IMAGENET)
     if not stays:
         with pytest.raises(ConfigError, match="encoder_lr_factor"):
-            heed_encoder_rate(model, config)
+            freeze_as_asked(model, config)
         return
     before = {n: tensor.clone() for n, tensor in model.state_dict().items()}
-    heed_encoder_rate(model, config)
+    freeze_as_asked(model, config)
     optimizer = make_optimizer(model, config)
     labels = torch.randint(0, K, (2, 40, 40))
     F.cross_entropy(model.train().train_logits(torch.randn(2, 3, 40, 40))[0], labels).backward()

@@ -34,6 +34,23 @@ def test_half_of_a_short_time_is_for_training() -> None:
     assert budget.progress(0) == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_machine_that_was_busy_for_a_while_does_not_shorten_the_run() -> None:
+    """The slowest validation was reserved to the end: nine minutes on a machine whose speed changed ended at 487 s."""
+    budget = Budget(None, 540.0, 4, used=450.0, closing_seconds=5.0, started=time.monotonic())
+    for _ in range(50):
+        budget.note_step(4.0)
+    budget.note_validation(50.0)
+    assert budget.next_validation == pytest.approx(50)
+    assert budget.progress(100) == pytest.approx(450 / (540 - RESERVE * 50 - 5), abs=0.01)
+    for _ in range(100):
+        budget.note_step(1.0)
+    assert budget.next_validation == pytest.approx(12.5, rel=0.01)
+    assert budget.progress(200) == pytest.approx(450 / (540 - RESERVE * 12.5 - 5), abs=0.01)
+    for _ in range(100):
+        budget.note_step(4.0)
+    assert budget.next_validation == pytest.approx(50, rel=0.01), "and one that gets busy keeps its time"
+
+
 def test_validations_may_take_a_fifth_of_the_time() -> None:
     budget = Budget(None, 100.0, 20, validation_seconds=5.0)
     assert budget.validations_due(1.0) == 4

@@ -9,7 +9,7 @@ from denselab.config import TrainConfig, make_settings
 from denselab.encoders.stages import Stages
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
-from denselab.training.optim import heed_encoder_rate, lr_factor, make_optimizer, set_lr, update_average
+from denselab.training.optim import freeze_as_asked, lr_factor, make_optimizer, set_lr, update_average
 from denselab.training.recipe import Facts, choose_recipe
 
 FACTS = Facts(pictures=10, size=(32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
@@ -42,7 +42,7 @@ def test_a_rate_of_zero_leaves_the_pretrained_part_as_it_is() -> None:
         net = Net()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         settings = config(optimizer=optimizer, lr=0.1, encoder_lr_factor=0.0, weight_decay=0.1, schedule="constant")
-        heed_encoder_rate(net, settings)
+        freeze_as_asked(net, settings)
         stepping = make_optimizer(net, settings)
         set_lr(stepping, settings, 0.0)
         net.train()(torch.rand(2, 3, 5, 5)).sum().backward()
@@ -56,7 +56,7 @@ def test_what_is_held_still_keeps_its_place_in_the_optimiser() -> None:
     """A run's last/ finds the moments by position: one that was begun while rate 0 only stopped the step goes on."""
     held, moving = Net(), Net()
     for net, factor in ((held, 0.0), (moving, 0.5)):
-        heed_encoder_rate(net, config(encoder_lr_factor=factor))
+        freeze_as_asked(net, config(encoder_lr_factor=factor))
     shapes = [
         [
             tuple(p.shape)
@@ -71,10 +71,39 @@ def test_what_is_held_still_keeps_its_place_in_the_optimiser() -> None:
 def test_a_rate_for_a_part_that_a_network_does_not_have_is_refused() -> None:
     """The paper's U-Net starts from nothing: encoder_lr_factor was taken and had no effect."""
     model = create_model("unet_small", 2)
-    heed_encoder_rate(model, config(model="unet_small"))
+    freeze_as_asked(model, config(model="unet_small"))
     for factor in (0.0, 0.5):
         with pytest.raises(ConfigError, match=rf"encoder_lr_factor is {factor:g}, but no part of 'unet_small'"):
-            heed_encoder_rate(model, config(model="unet_small", encoder_lr_factor=factor))
+            freeze_as_asked(model, config(model="unet_small", encoder_lr_factor=factor))
+
+
+def test_the_first_stages_can_stay_while_the_others_learn() -> None:
+    """Their weights and statistics do not move, and they keep their place in the optimiser."""
+    model = create_model("unet", 2, encoder="resnet18")
+    settings = config(model="unet", encoder="resnet18", lr=0.1, freeze_stages=2, schedule="constant")
+    stages = model.pretrained_stages()
+    assert len(stages) > 2
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    freeze_as_asked(model, settings)
+    stepping = make_optimizer(model, settings)
+    assert sum(len(group["params"]) for group in stepping.param_groups) == len(list(model.parameters()))
+    set_lr(stepping, settings, 0.0)
+    model.train()(torch.rand(2, 3, 64, 64)).sum().backward()
+    stepping.step()
+    stay = tuple(f"{path}." for stage in stages[:2] for path in stage)
+    for name, tensor in model.state_dict().items():
+        if name.startswith(stay):
+            assert torch.equal(tensor, before[name]), name
+    for stage in stages[2:]:
+        starts = tuple(f"{path}." for path in stage)
+        assert any(not torch.equal(t, before[n]) for n, t in model.state_dict().items() if n.startswith(starts))
+
+
+def test_more_stages_than_there_are_or_none_at_all_are_refused() -> None:
+    with pytest.raises(ConfigError, match="freeze_stages is 9, but the encoder of 'unet' has"):
+        freeze_as_asked(create_model("unet", 2, encoder="resnet18"), config(model="unet", freeze_stages=9))
+    with pytest.raises(ConfigError, match="freeze_stages is 1, but no part of 'unet_small'"):
+        freeze_as_asked(create_model("unet_small", 2), config(model="unet_small", freeze_stages=1))
 
 
 def test_one_cycle_rises_and_falls() -> None:

@@ -16,6 +16,7 @@ from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError
 from denselab.log import show_always
+from denselab.neighbours import share_cores
 from denselab.runtime import keep_freed_memory
 
 USAGE_ERROR = 2
@@ -92,6 +93,7 @@ def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
     signal.signal(signal.SIGTERM, _end)
     keep_freed_memory()
+    share_cores()
     show_always()
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:

@@ -95,7 +95,8 @@ class Settings(BaseModel):
     accumulate: PositiveInt = 1  # batches per step of the optimizer
     optimizer: Optimizer | None = None  # how gradients become steps
     lr: PositiveFloat | None = None  # learning rate, its largest value
-    encoder_lr_factor: NonNegativeFloat = 1.0  # lr of the encoder, times `lr`; 0: the encoder stays as it is
+    encoder_lr_factor: NonNegativeFloat | None = None  # lr of the encoder, times `lr`; 0: the encoder stays as it is
+    freeze_stages: NonNegativeInt | None = None  # first stages of the encoder that stay as they are, statistics too
     crf_lr_factor: NonNegativeFloat = 10.0  # lr of the CRF's weights and compatibility, times `lr`
     bias_lr_factor: PositiveFloat = 1.0  # lr of the biases, times `lr`: Caffe's lr_mult, 2 in its networks
     momentum: Decay = 0.9  # SGD's; AdamW's beta1
@@ -161,6 +162,8 @@ class TrainConfig(Settings):
     weight_decay: NonNegativeFloat
     schedule: Schedule
     clip_norm: NonNegativeFloat
+    encoder_lr_factor: NonNegativeFloat
+    freeze_stages: NonNegativeInt
     ema: Decay
     losses: Losses
     class_weights: WeightScheme

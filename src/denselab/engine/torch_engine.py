@@ -12,6 +12,7 @@ from denselab.engine.device import device_memory, memory_errors
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
 from denselab.engine.spec import ModelSpec, Preprocessing
+from denselab.engine.threads import heed_neighbours
 from denselab.models.base import SegmentationModel
 
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
@@ -30,6 +31,7 @@ class TorchEngine:
 
     def logits(self, pictures: Pictures) -> Tensor:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
+        heed_neighbours()
         with torch.inference_mode(), memory_errors():
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
             return forward_images(self.network, pixels, self.spec.preprocessing, self.device)

@@ -69,11 +69,17 @@ class SegmentationModel(nn.Module, ABC):
         starts = tuple(f"{path}." for stage in self.pretrained_stages() for path in stage)
         return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(starts)}
 
-    def freeze_pretrained(self) -> None:
-        """Exclude the pretrained part from training: both its parameters and its running statistics."""
-        for parameter in self.pretrained_parameters().values():
-            parameter.requires_grad_(False)
-        self.rest_norms(path for stage in self.pretrained_stages() for path in stage)
+    def freeze_pretrained(self, stages: int | None = None) -> None:
+        """Exclude the pretrained part from training: both its parameters and its running statistics.
+
+        stages: only so many of `pretrained_stages`, from the input side; None for all.
+        """
+        frozen = [path for stage in self.pretrained_stages()[:stages] for path in stage]
+        starts = tuple(f"{path}." for path in frozen)
+        for name, parameter in self.pretrained_parameters().items():
+            if name.startswith(starts):
+                parameter.requires_grad_(False)
+        self.rest_norms(frozen)
 
     @property
     def norm_is_frozen(self) -> bool:

@@ -8,7 +8,8 @@ from denselab.config import TrainConfig
 
 # of a training step's time per picture: a forward pass without gradients, until one has been timed
 FIRST_VALIDATION_SHARE = 0.3
-RESERVE = 1.25  # the last validation may take this many times as long as the slowest so far
+RESERVE = 1.2  # the last validation may take this many times as long as the one before it would take now
+RECENT = 10  # steps, about, that the pace of now is a mean of
 SAVING_SECONDS = 1.0  # for the small files at the end
 DISK_RATE = 300e6  # bytes per second written and synced, for an ordinary disk
 COPIES_SAVED = 6  # two models, and in last/ the weights, their running mean and two moments
@@ -23,9 +24,11 @@ class Budget:
     seconds: None for a run by epochs.
     validations: how many validations are spread over the run.
     used: seconds that earlier sessions of a resumed run took.
-    validation_seconds: the slowest validation so far, or an estimate.
+    validation_seconds: the latest validation, or an estimate.
     closing_seconds: reserve for the step in progress when time is up, and for writing what is kept.
     started: time.monotonic() at the start of this session.
+    pace: seconds of a recent step; 0 before the first.
+    pace_then: the pace when the latest validation was made; 0 for an estimate.
     """
 
     total_steps: int | None
@@ -35,6 +38,21 @@ class Budget:
     validation_seconds: float = 0.0
     closing_seconds: float = SAVING_SECONDS
     started: float = field(default_factory=time.monotonic)
+    pace: float = 0.0
+    pace_then: float = 0.0
+
+    def note_step(self, seconds: float) -> None:
+        """Take note of how long a step took."""
+        self.pace += (seconds - self.pace) / RECENT if self.pace else seconds
+
+    def note_validation(self, seconds: float) -> None:
+        """Take note of how long a validation took."""
+        self.validation_seconds, self.pace_then = seconds, self.pace
+
+    @property
+    def next_validation(self) -> float:
+        """Seconds that a validation would take now: a machine that is busy for a while slows it as it slows steps."""
+        return self.validation_seconds * (self.pace / self.pace_then if self.pace_then else 1.0)
 
     @property
     def elapsed(self) -> float:
@@ -49,7 +67,7 @@ class Budget:
         if self.total_steps is not None:
             return min(1.0, step / self.total_steps)
         assert self.seconds is not None
-        usable = self.seconds - RESERVE * self.validation_seconds - self.closing_seconds
+        usable = self.seconds - RESERVE * self.next_validation - self.closing_seconds
         return min(1.0, self.elapsed / max(usable, self.seconds / 2))
 
     def validations_due(self, progress: float) -> int:

@@ -27,8 +27,8 @@ from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
-from denselab.training.network import make_network
-from denselab.training.optim import heed_encoder_rate
+from denselab.training.network import Network, make_network
+from denselab.training.optim import freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -81,11 +81,11 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     train_items = dataset.of_split("train")
     network = make_network(settings, dataset.label_space.num_classes, run)
     sizes = picture_sizes(train_items)
-    facts = _facts(dataset, median_size(sizes), network.model, resolve_device(settings.device).type)
+    facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
-    heed_encoder_rate(network.model, config)
+    freeze_as_asked(network.model, config)
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
@@ -112,7 +112,8 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     return job, network.model
 
 
-def _facts(dataset: Dataset, size: tuple[int, int], model: SegmentationModel, device: str) -> Facts:
+def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str) -> Facts:
+    model = network.model
     return Facts(
         pictures=len(dataset.of_split("train")),
         size=size,
@@ -121,6 +122,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], model: SegmentationModel, de
         cores=cpu_count(),
         normalised=is_normalised(model),
         score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
+        pretrained=network.from_imagenet,
     )
 
 

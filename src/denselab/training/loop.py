@@ -17,6 +17,7 @@ from denselab.data.feed.loading import Batch, train_loader
 from denselab.data.feed.transforms import sample_seed
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import ModelSpec
+from denselab.engine.threads import heed_neighbours
 from denselab.engine.torch_engine import TorchEngine
 from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
@@ -115,8 +116,10 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:
-    state, config = session.state, job.config
+    state, config, began = session.state, job.config, time.monotonic()
     session.model.train()
+    if config.time is not None:  # a run by epochs keeps its threads: their number moves the last bits of a sum
+        heed_neighbours()
     progress = _agreed(session, session.budget.progress(state.step))
     lr = set_lr(session.stepper.optimizer, config, progress)
     seed = sample_seed(STEP_SEED + config.seed, state.step, session.accelerator.process_index)
@@ -129,6 +132,7 @@ def _step(job: Job, session: Session, batches: list[Batch]) -> None:
     state.loss_sum += loss
     state.loss_count += 1
     state.splits = session.stepper.splits
+    session.budget.note_step(time.monotonic() - began)
     left = "" if config.time is None else f"  {max(config.time - session.budget.elapsed, 0):.0f} s left"
     session.progress.advance(pictures, f"epoch {state.epoch + 1}  loss {loss:.3f}  {progress:.0%}{left}")
     if state.step % 10 == 0 or state.step == 1:
@@ -188,8 +192,8 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
         + (" (best mIoU)" if better else "")
         + (" (lowest loss)" if lower else "")
     )
-    state.validation_seconds = max(state.validation_seconds, time.monotonic() - began)
-    session.budget.validation_seconds = state.validation_seconds
+    state.validation_seconds = time.monotonic() - began
+    session.budget.note_validation(state.validation_seconds)
     return result
 
 

@@ -28,6 +28,7 @@ class Network:
     mean, std: RGB in 0..1, of the pictures that its first weights expect.
     choices: what was chosen for the user so far.
     started_from: what its weights are before the first step.
+    from_imagenet: whether these are an encoder's, usually from ImageNet, below a fresh head.
     """
 
     model: SegmentationModel
@@ -37,6 +38,7 @@ class Network:
     std: RGB
     choices: tuple[Choice, ...]
     started_from: Origin
+    from_imagenet: bool
 
 
 def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
@@ -62,7 +64,8 @@ def make_network(settings: Settings, num_classes: int, run: Path) -> Network:
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if isinstance(model, WithCRF):
         model.set_normalisation(mean, std)
-    return Network(model, architecture, settings, mean, std, (*started, *chosen), start)
+    imagenet = initial is None and start != SCRATCH and bool(model.pretrained_stages())
+    return Network(model, architecture, settings, mean, std, (*started, *chosen), start, imagenet)
 
 
 def _first_model(architecture: Architecture, pretrained: str, run: Path) -> tuple[SegmentationModel, Origin]:

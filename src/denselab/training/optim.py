@@ -64,29 +64,41 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
     return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
-def heed_encoder_rate(model: SegmentationModel, config: TrainConfig) -> None:
-    """Before training: freeze the pretrained part, including its running statistics, if `encoder_lr_factor` is 0.
+def freeze_as_asked(model: SegmentationModel, config: TrainConfig) -> None:
+    """Before training: freeze the first `freeze_stages` of the pretrained part, or all of it at `encoder_lr_factor` 0.
 
-    Raises ConfigError where a separate rate is asked for a part that the network does not have.
+    What is frozen keeps its running statistics too. Raises ConfigError where a part of its own is asked for that the
+    network does not have.
     """
-    if config.encoder_lr_factor == 1:
+    if config.encoder_lr_factor == 1 and config.freeze_stages == 0:
         return
-    if not model.pretrained_stages():
-        raise ConfigError(
-            f"encoder_lr_factor is {config.encoder_lr_factor:g}, but no part of {config.model!r} starts from ImageNet "
-            "weights; leave it at 1, or choose a network on an encoder"
+    stages = len(model.pretrained_stages())
+    if not stages:
+        key, value = (
+            ("freeze_stages", config.freeze_stages)
+            if config.freeze_stages
+            else ("encoder_lr_factor", f"{config.encoder_lr_factor:g}")
         )
-    if config.encoder_lr_factor == 0:
-        model.freeze_pretrained()
+        usual = 0 if config.freeze_stages else 1
+        raise ConfigError(
+            f"{key} is {value}, but no part of {config.model!r} starts from ImageNet "
+            f"weights; leave it at {usual}, or choose a network on an encoder"
+        )
+    if config.freeze_stages > stages:
+        raise ConfigError(
+            f"freeze_stages is {config.freeze_stages}, but the encoder of {config.model!r} has {stages}; "
+            "encoder_lr_factor 0 freezes all"
+        )
+    model.freeze_pretrained(None if config.encoder_lr_factor == 0 else config.freeze_stages)
 
 
 def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
-    pretrained = model.pretrained_parameters() if config.encoder_lr_factor != 1 else {}
-    # A frozen part keeps its position, because last/ identifies the other parameters by theirs.
-    held = pretrained.keys() if config.encoder_lr_factor == 0 else set()
+    own = config.encoder_lr_factor != 1 or config.freeze_stages > 0
+    pretrained = model.pretrained_parameters() if own else {}
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad and name not in held:
+        # A frozen part keeps its position, because last/ identifies the other parameters by theirs.
+        if not parameter.requires_grad and name not in pretrained:
             continue
         factor = config.encoder_lr_factor if name in pretrained else 1.0
         if name.endswith(".bias"):

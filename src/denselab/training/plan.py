@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 from denselab.config import Settings, make_settings, to_yaml
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
+from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
 from denselab.models.base import SegmentationModel
@@ -67,6 +68,8 @@ def plan_run(settings: Settings, dataset: Dataset, run: Path, accelerator: Accel
 
 
 def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
+    if settings.time is not None:
+        heed_neighbours()  # steps are timed below as they will run
     job, model = prepare_job(settings, dataset, run)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
     seconds = time_picture(model, job.criterion, config.imgsz, accelerator.device, config.batch)

@@ -9,6 +9,8 @@ from typing import Any
 
 from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
 from denselab.config.settings import Precision
+from denselab.encoders.packaged import EXTRA as PACKAGED
+from denselab.encoders.packaged import installed_encoders
 
 DEFAULT_MODEL = "deeplabv3plus"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
@@ -20,6 +22,7 @@ SMALLEST_AREA = (
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run should reach: crops are made as large as that allows (docs/log.md)
+ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
@@ -38,6 +41,7 @@ class Facts:
     cores: int
     normalised: bool  # the network has batch normalisation
     score_inputs: int  # inputs that its widest score layer sums
+    pretrained: bool = False  # its encoder starts from ImageNet weights
 
     @property
     def on_gpu(self) -> bool:
@@ -74,10 +78,18 @@ def choose_network(settings: Settings) -> tuple[Settings, list[Choice]]:
     weights = Choice("pretrained", "auto", "ImageNet weights if they are available")
     if settings.init:
         weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
-    choices = _open(
-        settings, [Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on"), weights]
-    )
-    return make_settings({**settings.given(), **_values(choices)}), choices
+    model = Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
+    choices = _open(settings, [model, weights])
+    completed = make_settings({**settings.given(), **_values(choices)})
+    encoder = _open(completed, list(_encoder(completed)))
+    return make_settings({**completed.given(), **_values(encoder)}), [*choices, *encoder]
+
+
+def _encoder(settings: Settings) -> Iterator[Choice]:
+    """For the default network, the encoder whose ImageNet weights a package has brought."""
+    wanted = settings.model == DEFAULT_MODEL and settings.pretrained in ("auto", "yes")
+    if wanted and PACKAGED in installed_encoders():
+        yield Choice("encoder", PACKAGED, "its ImageNet weights are installed here; they are worth far more than size")
 
 
 def choose_recipe(
@@ -165,11 +177,22 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
     else:
         yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
         yield Choice("clip_norm", 0.0, "off: batch normalisation keeps the steps even")
+    yield from _fine_tuning(facts)
     yield Choice("weight_decay", 0.01, "AdamW's usual value")
     yield Choice("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
     why = "cross-entropy for the pixels, Jaccard for what is scored: the IoU of every class alike"
     yield Choice("losses", LOSSES, why)
     yield Choice("class_weights", "auto", "rare classes count more where the balance asks for it")
+
+
+def _fine_tuning(facts: Facts) -> Iterator[Choice]:
+    """How carefully the encoder is trained on."""
+    if facts.pretrained:
+        why = "what ImageNet taught the encoder is kept; the new layers learn five times as fast"
+        yield Choice("encoder_lr_factor", ENCODER_RATE, why)
+    else:
+        yield Choice("encoder_lr_factor", 1.0, "the encoder starts from scratch, like the rest")
+    yield Choice("freeze_stages", 0, "all stages of the encoder learn")
 
 
 def _jitter(settings: Settings, facts: Facts) -> Iterator[Choice]:

@@ -38,7 +38,7 @@ class RunState:
     validations: validations made.
     without_gain: validations since mIoU last rose.
     metrics_bytes: length of metrics.jsonl at this moment.
-    validation_seconds: the slowest validation so far.
+    validation_seconds: the latest validation.
     best_miou, best_loss: {"step", "miou", "val_loss"} or None.
     scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """

@@ -1,0 +1,109 @@
+"""A command beside a busy neighbour: how long it takes, against the time that one free core would take.
+
+    python benchmarks/neighbour.py --data CAMVID --rounds 3
+
+Each command runs as a whole process, turn by turn: on the quiet machine; on one core alone (OMP_NUM_THREADS=1, pinned);
+and as on the quiet machine, but beside processes that never stop computing, one by default. Printed are the medians and
+the ratio "beside / one core". The machine must do nothing else. Linux, at least two cores.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from versions import subset
+
+HERE = Path(__file__).resolve().parents[1]
+BUSY = "x = 0\nwhile True:\n    x = (x * 3 + 1) % 1000003\n"
+
+
+def main() -> None:
+    """Time all commands in the three surroundings and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="CamVid in SegNet's layout")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--neighbours", type=int, default=1, help="busy processes beside the command")
+    parser.add_argument("--only", default="", help="only the commands whose name holds this")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        data = subset(options.data, work / "camvid")
+        run = work / "run"
+        seconds(f"train {data} --epochs 1 --imgsz 180x240 --pretrained no --device cpu --out {run}")
+        print("| command | quiet s | one core s | beside s | beside / one core |\n|---|---|---|---|---|")
+        for name, line in commands(run, data, work).items():
+            if options.only in name:
+                print(row(name, line, options.rounds, options.neighbours), flush=True)
+
+
+def commands(run: Path, data: Path, work: Path) -> dict[str, str]:
+    """What is timed: name -> command line. Training is by epochs, twice: how long it takes is what is asked."""
+    train = f"train {data} --imgsz 180x240 --pretrained no --device cpu --out {work}/trained"
+    return {
+        "predict, 24 pictures": f"predict {run} {data}/val --device cpu --out {work}/predicted",
+        "eval, 24 pictures": f"eval {run} {data} --device cpu --out {work}/eval",
+        "eval --crf, 24 pictures": f"eval {run} {data} --crf --device cpu --out {work}/crf",
+        "train --time 60s, pictures seen": f"{train} --time 60s",
+    }
+
+
+def row(name: str, line: str, rounds: int, count: int) -> str:
+    """A line of the table. For training by time it is the pictures per second that count, so its ratio is turned."""
+    quiet, one, beside = [], [], []
+    for _ in range(rounds):
+        quiet.append(cost(line))
+        one.append(cost(line, alone=True))
+        with neighbours(count):
+            beside.append(cost(line))
+    ratio = statistics.median(b / o for b, o in zip(beside, one, strict=True))
+    cells = [f"{statistics.median(values):.2f}" for values in (quiet, one, beside)]
+    return f"| {name} | {' | '.join(cells)} | {ratio:.2f} |"
+
+
+def cost(line: str, alone: bool = False) -> float:
+    """Seconds of a command; of a timed training, seconds per 100 steps. alone: on one core."""
+    took = seconds(line, alone)
+    if not line.startswith("train"):
+        return took
+    run = Path(line.rsplit(" --out ", 1)[1].split()[0])
+    import json
+    import shutil
+
+    steps = json.loads((run / "last" / "state.json").read_text())["step"]
+    shutil.rmtree(run)
+    return 100 * took / steps
+
+
+def seconds(line: str, alone: bool = False) -> float:
+    """Run a command line; raises where it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE / "src")}
+    command = [sys.executable, "-m", "denselab", *line.split()]
+    if alone:
+        environment["OMP_NUM_THREADS"] = environment["NUMBA_NUM_THREADS"] = "1"
+        command = ["taskset", "-c", "0", *command]
+    started = time.monotonic()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Processes that compute without end."""
+    running = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
