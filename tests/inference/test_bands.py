@@ -25,6 +25,7 @@ from denselab.inference.label_png import read_mark
 from denselab.inference.plan import Plan, plan_for
 from denselab.inference.prediction import file_table, label_png
 from denselab.inference.run import labels_of
+from denselab.inference.tiling import spans
 
 RNG = np.random.default_rng(0)
 BAR = Progress("", None, "")
@@ -71,7 +72,10 @@ class Surroundings(torch.nn.Module):
 
 
 def test_no_seams_where_windows_see_enough(engine: TorchEngine, tmp_path: Path) -> None:
-    """A window's outer 3 pixels lack context; ramps of 8 pixels start 4 pixels inside: all else equals the whole."""
+    """A window's outer 3 pixels lack context. They lie in the ramps; all other pixels are those of the whole picture.
+
+    In the ramps, 8 pixels wide, the pixels without context count little: few labels differ, and none in the middle.
+    """
     torch.manual_seed(1)
     local = replace(engine, network=Surroundings().eval())
     image = RNG.integers(0, 256, (150, 110, 3), dtype=np.uint8)
@@ -79,7 +83,20 @@ def test_no_seams_where_windows_see_enough(engine: TorchEngine, tmp_path: Path) 
     whole = labels_of(plan_for(with_room(local, (150, 110))), image)
     windowed = finished(plan_for(local, window=(32, 32)), tmp_path / "a.png", tmp_path / "w")
     differing = whole != windowed
-    assert differing.mean() < 0.001, "float rounding between equal scores aside"
+    rows, columns = (ramps(side) for side in (150, 110))
+    assert not differing[np.ix_(~rows, ~columns)].any()
+    assert differing.mean() < 0.02
+    middle = [span.last - span.ramp // 2 for span in spans(110, 32)[:-1]]
+    assert not differing[np.ix_(~rows, middle)].any(), "no seam where two windows count half each"
+
+
+def ramps(side: int) -> np.ndarray:
+    """Where two windows of 32 pixels are blended."""
+    found = np.zeros(side, bool)
+    for span in spans(side, 32):
+        if span.falls:
+            found[span.last - span.ramp : span.last] = True
+    return found
 
 
 def with_room(engine: TorchEngine, imgsz: tuple[int, int]) -> TorchEngine:
@@ -174,7 +191,7 @@ def test_memory_depends_on_no_height(engine: TorchEngine, tmp_path: Path) -> Non
         return found
 
     peak(200)
-    assert peak(4000) < 2.5 * peak(500)
+    assert peak(4000) - peak(500) < 300_000, "the labels alone are 336 kB"
 
 
 def test_only_large_pictures_go_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

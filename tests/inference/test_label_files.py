@@ -69,7 +69,7 @@ def test_geotiff_lies_where_the_picture_lies(space: LabelSpace, placed: Path, tm
         assert labels.nodata == 255
         assert np.array_equal(labels.read(1), IDS)
         assert labels.colormap(1)[20] == (0, 255, 0, 255)
-        assert labels.is_tiled
+        assert labels.block_shapes == [(512, 512)]
         assert labels.transform * (3, 5) == pytest.approx([float(v) for v in reference.place(np.array(3), np.array(5))])
 
 

@@ -34,6 +34,21 @@ def test_the_last_line_of_a_picture_counts_and_cut_lines_do_not(tmp_path: Path) 
     ]
 
 
+def test_a_line_from_a_label_file_says_less(tmp_path: Path) -> None:
+    """Another process finds a picture done, and does not know its confidence."""
+    for rows in (
+        [row("a.png", shares={"road": 1.0}), row("b.png", mark="", error="damaged", shares=None)],
+        [row("a.png", confidence=None, from_file=True), row("b.png", confidence=None, from_file=True, shares={})],
+    ):
+        records = Records(tmp_path)
+        for one in rows:
+            records.add(one)
+        records.close()
+    write_manifest(tmp_path, tmp_path / "m.csv", ("road",))
+    found = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert [(r["confidence"], r["error"]) for r in found] == [("0.5", ""), ("", "")]
+
+
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     records = Records(tmp_path)

@@ -8,7 +8,8 @@ from denselab.inference.optical_flow import optical_flow, resized, warped
 from denselab.inference.smoothing import Smoother
 
 RNG = np.random.default_rng(5)
-TEXTURE = ndimage.gaussian_filter(RNG.random((140, 160)), 2.0)
+PARTS = [ndimage.gaussian_filter(RNG.random((140, 160)), sigma) for sigma in (1.5, 4.0, 10.0)]  # of all sizes
+TEXTURE = sum((part - part.mean()) / part.std() for part in PARTS)
 TEXTURE = ((TEXTURE - TEXTURE.min()) / np.ptp(TEXTURE) * 255).astype(np.float32)
 
 
@@ -22,7 +23,7 @@ def view(y: float, x: float, size: tuple[int, int] = (96, 112)) -> np.ndarray:
 def test_a_moved_texture_gives_its_motion(motion: tuple[float, float]) -> None:
     flow = optical_flow(view(15, 15), view(15 + motion[0], 15 + motion[1]))
     inside = flow[:, 16:-16, 16:-16].reshape(2, -1)
-    assert np.median(inside, axis=1) == pytest.approx(motion, abs=0.1)
+    assert np.median(inside, axis=1) == pytest.approx(motion, abs=0.15)
 
 
 def test_warping_by_hand() -> None:

@@ -32,7 +32,7 @@ def data(space: LabelSpace, tmp_path: Path) -> Dataset:
             ids[:5] = 0
             PILImage.fromarray(ids).save(tmp_path / "labels" / split / f"{name}.png")
     names = "\n".join(f"  - {{id: {e.id}, name: {e.name}, role: {e.role}}}" for e in space.entries)
-    (tmp_path / "data.yaml").write_text(f"images: images\nlabels_folder: labels\nlabels:\n{names}\n")
+    (tmp_path / "data.yaml").write_text(f"images: images\nmasks: labels\nlabels:\n{names}\n")
     return open_dataset(tmp_path)
 
 

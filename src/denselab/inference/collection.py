@@ -105,7 +105,9 @@ def predict_files(
     job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo)
     known = list(sources) if isinstance(sources, Sequence) else None
     foreign = not _is_label_table(job.out / TABLE)
-    if known is not None:
+    if known is None:
+        _refuse_existing([job.out / TABLE] if foreign else [], job.out)
+    else:
         refuse_replacing(known, job.out, probs, uncertainty=plan.samples > 0, steps=steps)
     write_table(job.out / TABLE, plan.spec.label_space)
     job.place.publish([job.out / TABLE])
@@ -115,6 +117,7 @@ def predict_files(
         if count and not quiet:
             Thread(target=_count, args=(bar, count), daemon=True).start()
         worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
+        worker.telling = each is None
         worker.work(sources if known is None else known)
     if manifest:
         job.place.fetch(job.out / RECORDS)
@@ -135,6 +138,7 @@ class Worker:
         """foreign: files in the output folder are not ours, and must not be replaced."""
         self.job, self.bar, self.each, self.foreign = job, bar, each, foreign
         self.skipped: list[Skipped] = []
+        self.telling = True  # whether what was done before is to be told in full, for which its labels are read
         local = type(job.place) is LocalPlace  # stores have no file that only one can create
         self.claims = stack.enter_context(Claims(job.out / CLAIMS)) if job.model and local and claim else None
         self.records = Records(job.out) if recording else None
@@ -244,11 +248,14 @@ class Worker:
     def _tell_done(self, source: Source, mark: str) -> None:
         job = self.job
         targets = job.targets(source.stem)
-        job.place.fetch(targets["labels"])
-        size, shares = shares_of_file(targets["labels"], job.plan.spec.label_space)
+        unrecorded = self.records is not None and (source.name, mark) not in self.records
+        size, shares = None, dict[str, float]()
+        if unrecorded or self.telling:
+            job.place.fetch(targets["labels"])
+            size, shares = shares_of_file(targets["labels"], job.plan.spec.label_space)
         result = Result(source.path, targets, shares, None, size, already=True)
-        if self.records and (source.name, mark) not in self.records:
-            self._record(source, mark, result=result)  # killed between saving and recording
+        if unrecorded:
+            self._record(source, mark, result=result)  # killed between saving and recording, or by another process
         self.each(result)
         self._release(source)
 
@@ -268,7 +275,7 @@ class Worker:
             height, width = result.size or (None, None)
             confidence = None if result.confidence is None else round(result.confidence, 6)
             row |= {"height": height, "width": width, "shares": result.shares, "confidence": confidence}
-            row["seconds"] = round(result.seconds, 4)
+            row |= {"seconds": round(result.seconds, 4), "from_file": result.already}
         self.records.add(row)
 
     def _close_records(self) -> None:

@@ -116,6 +116,8 @@ def predict_rows(
     picture = RowWindow(rows, plan.spec.preprocessing.white)
     folder = out / WORK / hashlib.sha256(str(stem).encode()).hexdigest()[:16]
     store = BandStore(folder, mark, rows.size, space.num_classes)
+    if not mark:  # not known whether it is of the same model
+        store.restart()
     if 0 < store.rows < rows.size[0]:
         logger.info(f"{rows.path}: {store.rows} of {rows.size[0]} rows were finished before: going on from there")
     run_bands(plan, picture, store, partial(_tell, bar, rows.size[0]))

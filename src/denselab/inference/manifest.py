@@ -100,21 +100,27 @@ def write_manifest(out: Path, path: Path, names: tuple[str, ...]) -> int:
     The lines stay on disk until they are written, so memory holds their places only. Raises ResourceError.
     """
     check_manifest(path)
-    places: dict[str, tuple[Path, int]] = {}
+    places: dict[str, tuple[Path, int, str]] = {}
     for part in _parts(out):
         at = 0
         with part.open("rb") as file:
             for line in file:
-                if row := _row(line.decode("utf-8", "replace")):
-                    places[row["file"]] = (part, at)
+                row = _row(line.decode("utf-8", "replace"))
+                if row and not _is_told(row, places.get(row["file"])):
+                    places[row["file"]] = (part, at, row.get("mark", ""))
                 at += len(line)
-    rows = (_flat(_at(*places[file]), names) for file in sorted(places))
+    rows = (_flat(_at(*places[file][:2]), names) for file in sorted(places))
     with replaced(path) as fresh:
         if path.suffix.lower() == ".csv":
             _write_csv(fresh, rows, names)
         else:
             _write_parquet(fresh, rows, names)
     return len(places)
+
+
+def _is_told(row: dict[str, Any], place: tuple[Path, int, str] | None) -> bool:
+    """Whether a line that was made from a label file has one of the prediction itself, which says more."""
+    return bool(row.get("from_file")) and place is not None and place[2] == row.get("mark", "")
 
 
 def _at(part: Path, place: int) -> dict[str, Any]:
