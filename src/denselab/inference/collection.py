@@ -341,7 +341,7 @@ def refuse_replacing(
 
 def _refuse_existing(targets: Iterable[Path], out: Path) -> None:
     for target in targets:
-        if target.exists():
+        if target.exists() and not _is_label_table(out / TABLE):  # another process may just have begun
             raise ConfigError(
                 f"{target} is there already, and is no result of predict (it has no label table {out / TABLE}): "
                 "nothing is replaced; choose another `out` folder"

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from denselab.errors import ConfigError, MissingExtra
 from denselab.inference.inputs import Skipped, Source
 
@@ -88,11 +91,11 @@ class Predict:
         self.key = model_key(predictor.folder, self.plan)
         self.out, self.redo = out, redo
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
         paths = [str(path) for path in batch["path"]]
         stems = [str(stem) for stem in batch["stem"]] if "stem" in batch else [Path(p).stem for p in paths]
         rows = [self._row(path, stem) for path, stem in zip(paths, stems, strict=True)]
-        return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
     def _row(self, path: str, stem: str) -> dict[str, Any]:
         from denselab.inference.collection import predict_files
