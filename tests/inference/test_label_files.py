@@ -70,7 +70,8 @@ def test_geotiff_lies_where_the_picture_lies(space: LabelSpace, placed: Path, tm
         assert np.array_equal(labels.read(1), IDS)
         assert labels.colormap(1)[20] == (0, 255, 0, 255)
         assert labels.block_shapes == [(512, 512)]
-        assert labels.transform * (3, 5) == pytest.approx([float(v) for v in reference.place(np.array(3), np.array(5))])
+        assert tuple(labels.transform)[:6] == pytest.approx(reference.affine)
+    assert [float(v) for v in reference.place(np.array(4), np.array(6))] == [500002, 5399997], "half a metre a pixel"
 
 
 def test_a_place_of_pixel_centres_is_half_a_pixel_off(placed: Path, tmp_path: Path) -> None:

@@ -103,14 +103,7 @@ def predict_files(
     ResourceError where `out` cannot be written.
     """
     job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo)
-    known = list(sources) if isinstance(sources, Sequence) else None
-    foreign = not _is_label_table(job.out / TABLE)
-    if known is None:
-        _refuse_existing([job.out / TABLE] if foreign else [], job.out)
-    else:
-        refuse_replacing(known, job.out, probs, uncertainty=plan.samples > 0, steps=steps)
-    write_table(job.out / TABLE, plan.spec.label_space)
-    job.place.publish([job.out / TABLE])
+    known, foreign = _begin(job, sources)
     kept: list[Result] = []
     with ExitStack() as stack:
         bar = stack.enter_context(progress("predict", None if known is None else len(known), "pictures", quiet))
@@ -123,6 +116,22 @@ def predict_files(
         job.place.fetch(job.out / RECORDS)
         write_manifest(job.out, manifest, plan.spec.label_space.names)
     return kept, worker.skipped
+
+
+def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bool]:
+    """Write the label table; returns the sources if all are known, and whether files that are there are not ours.
+
+    Raises ConfigError where something would be replaced that must not be.
+    """
+    foreign = not _is_label_table(job.out / TABLE)
+    known = list(sources) if isinstance(sources, Sequence) else None
+    if known is None:
+        _refuse_existing([job.out / TABLE] if foreign else [], job.out)
+    else:
+        refuse_replacing(known, job.out, job.probs, uncertainty=job.plan.samples > 0, steps=job.steps)
+    write_table(job.out / TABLE, job.plan.spec.label_space)
+    job.place.publish([job.out / TABLE])
+    return known, foreign
 
 
 def _count(bar: Progress, count: Callable[[], int]) -> None:
