@@ -25,6 +25,8 @@ GOOD = {
     "weight_decay": 0,
     "schedule": "poly",
     "clip_norm": 0,
+    "encoder_lr_factor": 1,
+    "freeze_stages": 0,
     "ema": 0,
     "losses": [{"name": "dice"}],
     "class_weights": "none",

@@ -83,7 +83,9 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         pixels = {name: 100 * i for i, name in enumerate(space.names)}
         record = {"root": "some/streets", "layout": "folders", "encoding": "index", "labels": space.to_list(),
                   "splits": {"train": ["a", "b"], "val": ["c"]}, "class_pixels": pixels, "notes": ["a note & more"],
-                  "choices": [{"key": "batch", "value": 8, "reason": "fits"}]}  # fmt: skip
+                  "choices": [{"key": "batch", "value": 8, "reason": "fits"}, {"key": "imgsz", "value": [96, 128], "reason": "-"},
+                              {"key": "losses", "value": [{"name": "dice", "weight": 1.0, "options": {}},
+                                                          {"name": "focal", "weight": 2.0, "options": {}}], "reason": "-"}]}  # fmt: skip
         (run / "dataset.json").write_text(json.dumps(record))
         lines = [{"kind": "step", "step": s, "loss": 2 - s / 40, "lr": 0.1} for s in range(10 * validations + 1)]
         for v in range(validations):

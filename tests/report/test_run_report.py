@@ -104,6 +104,9 @@ def test_any_number_of_classes(
         num_classes > 25
     )  # a picture where numbers would not fit
     assert {"classes", "pictures", "confusions", "training", "two-models", "data", "repeat"} <= set(checker.ids)
+    told = " ".join(checker.text)
+    assert "imgsz: 96x128" in told, "it was 96, 128"
+    assert "losses: dice + focal" in told, "it was name dice, weight 1.0, options , name focal, ..."
     kinds = [p.name.split("-")[0] for p in sorted((run / "samples").iterdir())]
     assert (kinds.count("worst"), kinds.count("best"), kinds.count("differing")) == (4, 3, 3)
 

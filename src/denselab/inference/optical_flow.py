@@ -5,6 +5,8 @@ flow is corrected by the least squares solution over each pixel's surroundings (
 single points). Enough to carry label probabilities along; not a substitute for a learnt flow.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -48,7 +50,7 @@ def _correction(moved: Plane, now: Plane) -> Flow:
     return np.clip(step, -LARGEST_STEP, LARGEST_STEP).astype(np.float32)
 
 
-def _window(values: Plane) -> Plane:
+def _window(values: NDArray[Any]) -> Plane:
     return np.asarray(ndimage.gaussian_filter(values, SIGMA, mode="nearest"), np.float32)
 
 

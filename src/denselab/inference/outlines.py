@@ -157,7 +157,7 @@ def _apart(ring: Sequence[int]) -> list[list[int]]:
     """The ring, divided where it comes back to a corner: a polygon may touch a hole of its own, but not itself."""
     if len({step // 4 for step in ring}) == len(ring):
         return [list(ring)]
-    parts, kept, place = [], [], dict[int, int]()
+    parts, kept, place = list[list[int]](), list[int](), dict[int, int]()
     for step in ring:
         corner = step // 4
         if corner in place:
@@ -295,4 +295,5 @@ def _without_straight(points: Points) -> Points:
     """The ring without points on a straight line between their neighbours."""
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0] != 0
-    return points[turns]
+    kept: Points = points[turns]
+    return kept

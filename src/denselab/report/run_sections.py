@@ -139,7 +139,7 @@ def repeat_section(facts: RunFacts) -> Html:
     """The command, the settings and the environment of the run."""
     again = f"denselab train {facts.config.get('data', 'DATA')} --config config.yaml --out runs/again"
     choices = [c for c in facts.dataset.get("choices") or () if isinstance(c, Mapping)]
-    reasons = key_values((f"{c.get('key')}: {_plain(c.get('value'))}", c.get("reason")) for c in choices)
+    reasons = key_values((f"{c.get('key')}: {_chosen(c.get('key'), c.get('value'))}", c.get("reason")) for c in choices)
     return section(
         "repeat",
         "Repeat it",
@@ -152,6 +152,13 @@ def repeat_section(facts: RunFacts) -> Html:
         details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),
         details("Environment", key_values((key, _plain(value)) for key, value in facts.env.items())),
     )
+
+
+def _chosen(key: Any, value: Any) -> str:
+    """A chosen value as the plan of the run shows it: 192x256, cross-entropy + jaccard."""
+    if key == "losses" and isinstance(value, list) and all(isinstance(term, Mapping) for term in value):
+        return " + ".join(str(term.get("name")) for term in value)
+    return "x".join(map(str, value)) if key == "imgsz" and isinstance(value, list) else _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -29,7 +29,7 @@ main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 header { margin-bottom: 1.75rem; }
 .brand { color: var(--soft); font-size: .8rem; letter-spacing: .08em; text-transform: uppercase; margin: 0 0 .4rem; }
 h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em; font-weight: 650; margin: 0; }
-h1, h2, h3, figcaption { overflow-wrap: anywhere; }
+h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere; }
 .lead { color: var(--soft); margin: .6rem 0 0; max-width: 46rem; }
 h2 { font-size: 1.3rem; letter-spacing: -.01em; font-weight: 640; margin: 3.2rem 0 .35rem; scroll-margin-top: 1rem; }
 h3 { font-size: 1rem; font-weight: 640; margin: 1.9rem 0 .5rem; }

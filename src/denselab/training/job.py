@@ -1,13 +1,12 @@
 """From settings and a data set to a job: everything about a run that stays the same while it runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,9 +26,10 @@ from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
+from denselab.training.detail import find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import freeze_as_asked
-from denselab.training.preflight import median_size, picture_sizes, time_picture
+from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
 
@@ -82,6 +82,8 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     network = make_network(settings, dataset.label_space.num_classes, run)
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
+    if facts.device == "cpu" and not settings.imgsz:
+        facts = replace(facts, detail=find_detail(dataset, train_items))
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
@@ -130,11 +132,7 @@ def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None
     """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
-
-    def criterion(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
-        return F.cross_entropy(logits[0], labels)
-
-    seconds = time_picture(model, criterion, (size[0], size[1]), torch.device("cpu"))
+    seconds = time_picture(model, plain_loss, (size[0], size[1]), torch.device("cpu"))
     return None if seconds is None else (size[0] * size[1]) / CPU_AREA / seconds
 
 

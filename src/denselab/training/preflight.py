@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from denselab.build import create_model
 from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
@@ -34,6 +35,19 @@ def median_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 def count_parameters(model: nn.Module) -> int:
     """Number of learnable parameters of a network."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def seconds_of_a_picture(name: str, num_classes: int, imgsz: tuple[int, int]) -> float | None:
+    """Seconds per picture of training a network by name on the CPU; None where memory ran out.
+
+    imgsz: (height, width), pixels.
+    """
+    return time_picture(create_model(name, num_classes), plain_loss, imgsz, torch.device("cpu"))
+
+
+def plain_loss(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy, where the run's own loss is not known yet."""
+    return F.cross_entropy(logits[0], labels)
 
 
 def time_picture(

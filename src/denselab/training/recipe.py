@@ -11,6 +11,7 @@ from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_s
 from denselab.config.settings import Precision
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
+from denselab.training.detail import Detail
 
 DEFAULT_MODEL = "deeplabv3plus"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
@@ -21,7 +22,9 @@ SMALLEST_AREA = (
     96 * 128
 )  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
-PASSES_WANTED = 20  # epochs that a timed run should reach: crops are made as large as that allows (docs/log.md)
+PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
+MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
+TUNING_PASSES, TUNING_STEPS = 6, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
@@ -42,6 +45,7 @@ class Facts:
     normalised: bool  # the network has batch normalisation
     score_inputs: int  # inputs that its widest score layer sums
     pretrained: bool = False  # its encoder starts from ImageNet weights
+    detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
 
     @property
     def on_gpu(self) -> bool:
@@ -60,7 +64,9 @@ class Choice:
     @property
     def told(self) -> str:
         """The value as the plan shows it."""
-        return " + ".join(term.name for term in self.value) if self.key == "losses" else str(self.value)
+        if self.key == "losses":
+            return " + ".join(term.name for term in self.value)
+        return "{}x{}".format(*self.value) if self.key == "imgsz" else str(self.value)
 
 
 def default_epochs(device: str) -> int:
@@ -137,14 +143,36 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     if facts.on_gpu:
         area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
     elif pictures_per_second and settings.time:
-        affordable = CPU_AREA * pictures_per_second * settings.time / (PASSES_WANTED * facts.pictures)
+        wanted, passes = _wanted_pictures(settings, facts)
+        affordable = CPU_AREA * pictures_per_second * settings.time / wanted
         area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
-        why = f"about {PASSES_WANTED} passes over {facts.pictures} pictures fit into the time at this size"
+        why = f"about {passes} passes over {facts.pictures} pictures fit into the time at this size"
     else:
         area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
+    if not facts.on_gpu and facts.detail and area < (needed := facts.detail.factor**2 * height * width):
+        area, why = _finer(area, needed, facts.detail)
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
     yield Choice("imgsz", size, why)
+
+
+def _finer(area: float, needed: float, detail: Detail) -> tuple[float, str]:
+    """A larger area than the time alone would choose, since a class would be lost at that one."""
+    if needed <= MOST_FINER * area:
+        return needed, f"below this size {detail.name!r} would be lost: {detail.kept:.0%} of it is left here"
+    return MOST_FINER * area, f"{detail.name!r} needs still larger pictures, for which the time is too short"
+
+
+def _wanted_pictures(settings: Settings, facts: Facts) -> tuple[int, int]:
+    """How many crops a timed run should see, and how many passes over the pictures that is."""
+    if not facts.pretrained:
+        return PASSES_WANTED * facts.pictures, PASSES_WANTED
+    wanted = max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
+    return wanted, round(wanted / facts.pictures)
+
+
+def _cpu_batch(facts: Facts) -> int:
+    return max(2, min(8, facts.pictures // 4))
 
 
 def _feeding(facts: Facts) -> Iterator[Choice]:
@@ -152,7 +180,7 @@ def _feeding(facts: Facts) -> Iterator[Choice]:
         yield Choice("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
         yield Choice("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
-        yield Choice("batch", max(2, min(8, facts.pictures // 4)), "small batches give more steps in the time")
+        yield Choice("batch", _cpu_batch(facts), "small batches give more steps in the time")
         why = "decoded pictures are kept in memory; a thread would take a core from the network"
         yield Choice("workers", 0, why)
 

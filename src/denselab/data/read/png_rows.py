@@ -47,6 +47,8 @@ class PngRows:
         self._palette: NDArray[np.uint8] = np.zeros((256, 3), np.uint8)
         self._read_ahead_of_pixels()
         self._start = self._file.tell()
+        self._waiting = b""
+        self._content: Iterator[bytes] = iter(())
         self._restart()
 
     def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], None]:

@@ -77,7 +77,7 @@ class TiffRows:
 
     def _plain_rows(self, top: int, bottom: int) -> NDArray[Any]:
         width, channels = self.size[1], self.tags.channels
-        dtype = np.dtype(self._file.byteorder + self._page.dtype.char)
+        dtype = np.dtype(f"{self._file.byteorder}{np.dtype(self._page.dtype).char}")
         row = width * channels * dtype.itemsize
         handle = self._file.filehandle
         handle.seek(self._page.dataoffsets[0] + top * row)
