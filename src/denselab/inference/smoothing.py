@@ -85,8 +85,9 @@ class Smoother:
         if self.smooth == "none" or cut or self._mean is None or self._mean.shape != probs.shape:
             return probs
         if flow is None or weight is None:
-            return PAST * self._mean + (1 - PAST) * probs
-        return weight * warped(self._mean, flow) + (1 - weight) * probs
+            return np.asarray(PAST * self._mean + (1 - PAST) * probs)
+        blended: Probs = weight * warped(self._mean, flow) + (1 - weight) * probs
+        return blended
 
 
 def _grey(image: Image) -> Plane:
@@ -100,4 +101,5 @@ def _enlarged(plane: Plane, size: tuple[int, int]) -> Plane:
     """A plane at another size."""
     rows = ((2 * np.arange(size[0]) + 1) * plane.shape[0]) // (2 * size[0])
     columns = ((2 * np.arange(size[1]) + 1) * plane.shape[1]) // (2 * size[1])
-    return plane[rows[:, None], columns]
+    enlarged: Plane = plane[rows[:, None], columns]
+    return enlarged

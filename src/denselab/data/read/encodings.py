@@ -126,7 +126,9 @@ def count_values(pixels: NDArray[Any]) -> dict[int, int]:
     if flat.size == 0:
         return {}
     if flat.dtype == np.uint8:
-        counts = sum(np.bincount(flat[i : i + COUNTED], minlength=256) for i in range(0, flat.size, COUNTED))
+        counts = np.zeros(256, np.int64)
+        for start in range(0, flat.size, COUNTED):
+            counts += np.bincount(flat[start : start + COUNTED], minlength=256)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     lengths = np.diff(np.append(starts, flat.size))
