@@ -61,15 +61,15 @@ class Counted(Sequence["Result"]):
     """The number of results where they are too many to keep: those that are there, and how many were done before."""
 
     def __init__(self) -> None:
-        self.count = self.already = 0
+        self.total = self.already = 0
 
     def add(self, result: Result) -> None:
         """Count a result."""
-        self.count += 1
+        self.total += 1
         self.already += result.already
 
     def __len__(self) -> int:
-        return self.count
+        return self.total
 
     def __getitem__(self, index: Any) -> Any:
         raise IndexError("results were counted, not kept")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from denselab.errors import DataError, MissingExtra, ResourceError
 from denselab.types import Image, LabelMap
@@ -147,9 +148,10 @@ class FilmWriter:
 
     def add(self, picture: Image | LabelMap, seconds: float) -> None:
         """Add a frame at a time; times that do not rise are moved on by the smallest step. Raises ResourceError."""
+        shown: NDArray[Any] = picture
         if not self._labels:
-            picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
-        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=self._format)
+            shown = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format=self._format)
         base = self._stream.codec_context.time_base
         frame.pts = max(round(seconds / base), self._last + 1)
         frame.time_base, self._last = base, frame.pts
