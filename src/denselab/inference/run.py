@@ -54,8 +54,8 @@ def run(
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
         sink = _label_sink(plan, image)
-        confidence = sink.confidence.mean
-        return Prediction(name, image, sink.labels, space, lambda: probs_of(plan, image), confidence=confidence)
+        sure = sink.confidence.mean
+        return Prediction(name, image, sink.labels, space, lambda: probs_of(plan, image), confidence=sure)
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     variance = planes[space.num_classes] if plan.samples else None

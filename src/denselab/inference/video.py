@@ -68,7 +68,8 @@ class FramePredictor:
         values: Any = seen.values  # a tensor, or an array of an engine without torch
         mean = self.smoother.take(image, seen.probs((values.shape[1], values.shape[2])))
         if self.smoother.smooth != "none":
-            seen = Seen(mean if isinstance(values, np.ndarray) else values.new_tensor(mean), logits=False)
+            smoothed: Any = mean if isinstance(values, np.ndarray) else values.new_tensor(mean)
+            seen = Seen(smoothed, logits=False)
         if self.plan.crf:
             return arg_max(refined(image, seen.probs(size), self.plan.crf, fast=self.plan.crf_fast))
         labels = empty_labels(len(mean), size)
@@ -94,7 +95,7 @@ def predict_films(
     over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
     """
     require_film_plan(job.plan)
-    results, skipped = [], []
+    results, skipped = list[Result](), list[Skipped]()
     for name in names:
         started = time.monotonic()
         try:

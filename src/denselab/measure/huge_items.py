@@ -17,6 +17,7 @@ from denselab.data.item import FileLabels, LabelSource
 from denselab.data.read.encodings import decode
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
+from denselab.engine.enlarge import empty_labels
 from denselab.errors import DataError
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.huge import huge_rows
@@ -119,7 +120,8 @@ def sparse_sample(dataset: Dataset, item: Item, rows: Rows, truth: LabelMap) -> 
     step = max(1, isqrt(truth.size // PIXELS))
     picture = RowWindow(rows, dataset.white)
     image = np.concatenate([picture[y : y + 1, ::step] for y in range(0, rows.size[0], step)])
-    return Sample(item.name, image, np.ascontiguousarray(truth[::step, ::step]))
+    labels: LabelMap = np.ascontiguousarray(truth[::step, ::step])  # type: ignore[assignment]  # of either width
+    return Sample(item.name, image, labels)
 
 
 def shown_sample(dataset: Dataset, item: Item) -> Sample:
@@ -130,7 +132,7 @@ def shown_sample(dataset: Dataset, item: Item) -> Sample:
     size = panel_size(rows.size)
     image = resize_rows(RowWindow(rows, dataset.white), size)
     wanted = ((2 * np.arange(size[0]) + 1) * rows.size[0]) // (2 * size[0])
-    lines = np.empty((size[0], rows.size[1]), dataset.label_space.dtype)
+    lines = empty_labels(dataset.label_space.num_classes, (size[0], rows.size[1]))
     for top, band in truth_bands(dataset, item, rows):
         inside = (wanted >= top) & (wanted < top + len(band))
         lines[inside] = band[wanted[inside] - top]
