@@ -25,8 +25,8 @@ from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
 from denselab.inference.job import Job
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
-from denselab.inference.route import routes, whole_sizes
 from denselab.inference.results import Result, class_shares
+from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of
 from denselab.inference.smoothing import Smooth, Smoother
 from denselab.inference.views import Seen, see
