@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types tests docs clean help
+.PHONY: demo test check lint types tests docs reliability clean help
 
 help:
 	@echo "make demo   set up, then: a synthetic data set, a trained model, its report"
 	@echo "make test   set up, then: lint, types, docs, tests (what CI runs)"
 	@echo "make docs   set up, then: the site, in docs/_build/index.html"
+	@echo "make reliability   set up, then: faults on purpose, and how many were survived (ARGS=--long for all)"
 
 demo: $(READY)
 	$(BIN)/denselab demo
@@ -20,8 +21,8 @@ test: lint types docs tests
 check: test
 
 lint: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks docs
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs reliability
+	$(BIN)/ruff check src tests benchmarks docs reliability
 
 types: $(READY)
 	$(BIN)/mypy
@@ -31,6 +32,9 @@ docs: $(READY)
 
 tests: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope  # two busy cores: more threads only wait for each other
+
+reliability: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m reliability $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python >= 3.11 is needed: make PYTHON=python3.12 ..."; exit 1; }

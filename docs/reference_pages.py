@@ -135,13 +135,14 @@ def _range(schema: dict[str, Any], whole: bool) -> str:
 
 REMEDIES = {
     0: "Go on.",
-    1: "After `TrainingDiverged`: train again with a lower `lr`. Else report it; `DENSELAB_DEBUG=1` shows where it "
-    "happened.",
-    2: "Do not try again: mend the command line, the config or the path that the message names.",
+    1: "Report it; `DENSELAB_DEBUG=1` shows where it happened.",
+    2: "Do not try again: mend the command line, the config or the path that the message names. After "
+    "`TrainingDiverged`: train again with a lower `lr`.",
     3: "Do not try again: `denselab check DATA` says which files are wrong and how to mend them.",
     4: "Use what was written; the skipped inputs stand in the output of `--json` under `skipped`, with the reason.",
     5: "Free memory or disk, or choose another `--out`; then start again. `denselab train --resume` continues a run.",
     6: "Do not try again: take the model from its source once more, or an older save.",
+    7: "Nothing was written. Export in float32 where `--int8` lost too much; else report it, with the line shown.",
     130: "Continue a training with `--resume`; start other commands again.",
     143: "As 130. A batch system that stops jobs sends this signal.",
 }
@@ -216,7 +217,7 @@ def _leaves(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _parameters(command: Any) -> Iterator[str]:
     hints = get_type_hints(command.callback)
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
     options = [p for p in command.params if p.param_type_name == "option" and p.name in hints]
     if arguments:
         yield from _head("argument", "meaning")

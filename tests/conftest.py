@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from denselab.data import Dataset, open_dataset
 from denselab.data.draw.synthetic import write_synthetic
+from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.labels import LabelEntry, LabelSpace
@@ -97,3 +99,63 @@ def engine(space: LabelSpace) -> TorchEngine:
     preprocessing = Preprocessing((32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)
     architecture = Architecture("nearest", len(COLOURS))
     return TorchEngine(ModelSpec(architecture, space, preprocessing), NearestColour().eval(), torch.device("cpu"))
+
+
+NEAREST = """
+<ir_version: 8, opset_import: ["": 18]>
+nearest (uint8[B,H,W,3] pictures) => (float[B,4,H,W] logits)
+{
+    white = Constant <value = float {255.0}> ()
+    numbers = Cast <to = 1> (pictures)
+    scaled = Div (numbers, white)
+    planes = Transpose <perm = [0, 3, 1, 2]> (scaled)
+    logits = Conv (planes, weight, bias)
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def nearest_graph() -> Any:
+    """The nearest-colour network as an onnx.ModelProto, written by hand."""
+    import onnx
+
+    model = onnx.parser.parse_model(NEAREST)
+    colours = np.array(COLOURS, np.float32) / 255
+    numbers = {"weight": 4 * colours[:, :, None, None], "bias": -2 * (colours**2).sum(axis=1)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in numbers.items())
+    return model
+
+
+@pytest.fixture
+def exported_folder(nearest_graph: Any, engine: TorchEngine, tmp_path: Path) -> Path:
+    """A model folder that holds the nearest-colour network as model.onnx, and no weights."""
+    from denselab.engine.folder import config_bytes
+    from denselab.files import write_folder
+    from denselab.run_folder import CARD, MODEL_CONFIG, ONNX_GRAPH
+
+    files = {ONNX_GRAPH: nearest_graph.SerializeToString(), MODEL_CONFIG: config_bytes(engine.spec), CARD: b"a card"}
+    write_folder(tmp_path / "exported", files)
+    return tmp_path / "exported"
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training and four validation scenes of 40x56 pixels."""
+    return write_synthetic(tmp_path_factory.mktemp("scenes"), train=2, val=4, size=(40, 56), seed=1)
+
+
+@pytest.fixture(scope="session")
+def models(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two model folders with untrained networks for those scenes, which differ in their weights and working size."""
+    space, folders = open_dataset(scenes).label_space, []
+    for seed, imgsz in enumerate([(40, 56), (32, 32)]):
+        torch.manual_seed(seed)
+        architecture = Architecture("deeplabv3plus", space.num_classes, "test_efficientnet")
+        network = architecture.create()
+        with torch.no_grad():
+            for _ in range(25):  # until batch norm knows its statistics: before, every pixel gets the same class
+                network(torch.randn(4, 3, 40, 56))
+        spec = ModelSpec(architecture, space, Preprocessing(imgsz, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1.0))
+        folders.append(tmp_path_factory.mktemp("models") / f"model{seed}")
+        save_engine(TorchEngine(spec, network.eval(), torch.device("cpu")), folders[-1])
+    return folders[0], folders[1]

@@ -11,10 +11,10 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "console", "files", "migration", "paths"},
+    {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
-    {"encoders"},
+    {"encoders", "proposals"},
     {"models"},
     {"crf_layer"},
     {"build", "memory", "visualize"},
@@ -22,16 +22,22 @@ LAYERS = [
     {"inference"},
     {"measure"},
     {"convolutional", "refine"},
-    {"training", "convert", "inspection"},
+    {"training", "convert", "inspection", "export"},
     {"report"},
     {"api"},
+    {"comparison"},
     {"cli"},
 ]
-FOUNDATION = {"errors", "types", "labels"}  # the rest of the first layer may use these
+FOUNDATION = {"errors", "types", "labels", "documents", "shown"}  # the rest of the first layer may use these
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),
+    *("engine.stored_spec", "engine.formats", "engine.open", "engine.enlarge", "engine.planes", "engine.out_of_memory"),
+    *("engine.onnx_file", "engine.onnx_engine", "engine.openvino_engine"),
+    *("inference.views", "inference.sinks", "inference.run", "inference.predictor", "inference.collection"),
+    *("inference.crf_steps", "measure.items", "measure.evaluate"),
     *("inference.plan", "inference.route", "inference.inputs", "inference.pictures", "inference.ahead"),
+    "inference.instances",
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))

@@ -43,7 +43,7 @@ def test_a_file_wins_over_a_recipe_of_its_name(tmp_path: Path, monkeypatch: pyte
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'fcn8-voc' is neither a file nor a recipe.*fcn8s-voc"):
         find_config("fcn8-voc")
-    with pytest.raises(ConfigError, match="the recipes are camvid-60m, deeplab_4x4-voc, "):
+    with pytest.raises(ConfigError, match="the recipes are camvid-60m, deconvnet-small-stages, "):
         find_config("qqqqqqqq")
 
 

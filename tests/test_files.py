@@ -207,3 +207,78 @@ def test_json_that_is_none_is_refused_by_name() -> None:
         unpack_json(b"{", "c.json")
     with pytest.raises(CheckpointError, match="list"):
         unpack_json(json.dumps([1]).encode(), "c.json")
+
+
+MANIFEST_ENTRY = {"bytes": 1, "sha256": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}  # of b"a"
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname", "..", ".", "a/b", "a\\b", "", "a\0b", "/dev/zero"])
+def test_a_manifest_opens_nothing_outside_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_text("a")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / MANIFEST).write_text(json.dumps({name: MANIFEST_ENTRY}))
+    with pytest.raises(CheckpointError, match="no file in that folder"):
+        read_folder(tmp_path / "m")
+
+
+def test_a_link_out_of_the_folder_a_device_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a")
+    write_folder(tmp_path / "m", {"w": b"a"})
+    for target in ("../secret", "/dev/zero", "w"):
+        (tmp_path / "m" / "w").unlink()
+        (tmp_path / "m" / "w").symlink_to(target)
+        with pytest.raises(CheckpointError, match=r"link out of its folder|not a complete folder"):
+            read_folder(tmp_path / "m")
+    (tmp_path / "m" / "w").unlink()
+    os.mkfifo(tmp_path / "m" / "w")
+    with pytest.raises(CheckpointError, match="a pipe, not an ordinary file"):
+        read_folder(tmp_path / "m")
+
+
+def test_links_of_the_hubs_cache_are_followed(tmp_path: Path) -> None:
+    """Its snapshots hold links to ../../blobs."""
+    write_folder(tmp_path / "plain", {"w": b"a"})
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0f", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in (tmp_path / "plain").iterdir():
+        path.rename(blobs / f"blob-{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/blob-{path.name}")
+    assert read_folder(snapshot) == {"w": b"a"}
+    (tmp_path / "linked").symlink_to(snapshot)  # and so is a link to the whole folder
+    assert read_folder(tmp_path / "linked") == {"w": b"a"}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "[" * 200_000,
+        '{"w": {"bytes": -1, "sha256": "%s"}}' % ("0" * 64),
+        '{"w": {"bytes": 99999999999999, "sha256": "%s"}}' % ("0" * 64),
+        '{"w": {"bytes": 1, "sha256": "x"}}',
+        '{"w": 1}',
+        "[]",
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, manifest: str) -> None:
+    write_folder(tmp_path / "m", {"w": b"a"})
+    (tmp_path / "m" / MANIFEST).write_text(manifest)
+    with pytest.raises(CheckpointError, match="is not a manifest"):
+        read_folder(tmp_path / "m")
+
+
+def test_a_file_longer_than_its_manifest_says_is_not_read_to_its_end(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", {"w": b"a"})
+    with (tmp_path / "m" / "w").open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(CheckpointError, match="more than 1 bytes"):
+        read_folder(tmp_path / "m")
+
+
+def test_numbers_that_json_lacks_become_null_and_names_that_utf_8_lacks_come_back(tmp_path: Path) -> None:
+    """A loss of NaN made metrics.jsonl unreadable; a file name in Latin-1 ended a training at its first line."""
+    write_json(tmp_path / "a", {"loss": float("nan"), "all": [float("inf"), 1.5], "name": "caf\udce9.png"})
+    text = (tmp_path / "a").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == {"loss": None, "all": [None, 1.5], "name": "caf\udce9.png"}
+    write_text(tmp_path / "b", "caf\udce9")
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "caf\\udce9"

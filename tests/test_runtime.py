@@ -1,5 +1,6 @@
 """Memory of this process: the machine's, or its control group's where that is less."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ def test_the_first_version_of_control_groups_too(group: Path) -> None:
 def test_this_machine_has_some_of_everything() -> None:
     assert 0 < free_memory() <= total_memory()
     assert cpu_count() >= 1
+
+
+def test_a_limit_of_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `ulimit -v` the CRF was let start and ended the process with std::bad_alloc, the small pictures with it."""
+    before = total_memory()
+    monkeypatch.setattr(runtime, "_address_room", lambda: 3 * 2**20)
+    assert total_memory() == 3 * 2**20
+    monkeypatch.undo()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    mapped = pages * resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (mapped + 100 * 2**20, -1))
+    assert total_memory() <= 100 * 2**20 + 50 * 2**20
+    monkeypatch.undo()
+    assert total_memory() == before

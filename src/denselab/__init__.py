@@ -8,6 +8,7 @@ from denselab.log import show_by_default as _show_by_default
 if TYPE_CHECKING:
     from denselab.api import train
     from denselab.build import create_model
+    from denselab.comparison.compare import compare
     from denselab.convolutional.fully_convolutional import convolutionalize
     from denselab.data import Dataset, open_dataset
     from denselab.data.audit.check import check_dataset
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from denselab.inference import Prediction, Predictor, load
     from denselab.inference.distributed import predict_dataset
     from denselab.labels import LabelEntry, LabelSpace
+    from denselab.measure.diagnose import diagnose
     from denselab.measure.evaluate import evaluate
 
 __version__ = "0.1.0"
@@ -26,8 +28,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "check_dataset",
+    "compare",
     "convolutionalize",
     "create_model",
+    "diagnose",
     "evaluate",
     "load",
     "open_dataset",
@@ -43,8 +47,10 @@ _HOMES = {
     "Prediction": "inference",
     "Predictor": "inference",
     "check_dataset": "data.audit.check",
+    "compare": "comparison.compare",
     "convolutionalize": "convolutional.fully_convolutional",
     "create_model": "build",
+    "diagnose": "measure.diagnose",
     "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",

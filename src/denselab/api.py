@@ -5,6 +5,7 @@ import shlex
 import sys
 import time as clock
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,13 @@ def train(
     return train_run(whole, Path(out), resume=resume, command=_command_of_call(out, whole))
 
 
-def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> RunSummary:
+def train_run(
+    settings: Settings, run: Path, *, resume: bool, command: str, dataset: Dataset | None = None
+) -> RunSummary:
     """Open the data, check it quickly, train, and write the report.
 
     command: what started the run, for its records.
+    dataset: the data, opened, checked and divided already; None opens what `settings` name.
     """
     started = clock.monotonic()
     staged = is_staged(run) if resume else settings.stages
@@ -83,7 +87,7 @@ def train_run(settings: Settings, run: Path, *, resume: bool, command: str) -> R
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
         chain_of(settings.model)  # refuse it before reading any data
-    dataset = open_for_training(settings, run if resume else None)
+    dataset = dataset or open_for_training(settings, run if resume else None)
     if not resume:
         require_outside(dataset, run)
     start = run_stages if staged else run_training
@@ -105,11 +109,12 @@ def open_for_training(settings: Settings, resumed: Path | None = None) -> Datase
     if resumed:
         dataset = divided_as_recorded(dataset, resumed)
     report = check_dataset(dataset, quick=True)
-    for line in warning_lines(report.warnings):
+    lines = warning_lines(report.warnings)
+    for line in lines:
         logger.warning(line)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
-    return dataset
+    return replace(dataset, warnings=tuple(lines))
 
 
 def warning_lines(warnings: Sequence[Fault]) -> list[str]:

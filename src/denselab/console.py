@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.segment import Segment
+
+from denselab.shown import shown
 
 PLAIN_LINE_SECONDS = 10.0  # interval of progress lines without a terminal
 NOTEBOOK_SECONDS = 0.5  # interval of a notebook's updates: each is a message to the browser
@@ -27,15 +30,22 @@ class Terminal(Console):
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), self.file.fileno())
 
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As rich does, with names of files and classes that cannot act on the terminal, wherever they stand."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                segment = Segment(shown(segment.text, keep="\n"), segment.style)
+            yield segment
+
 
 # force_jupyter=False: in Jupyter, rich would create a separate output for every line
-stderr = Terminal(stderr=True, highlight=False, force_jupyter=False)
-stdout = Terminal(highlight=False, force_jupyter=False)
+stderr = Terminal(stderr=True, highlight=False, emoji=False, force_jupyter=False)
+stdout = Terminal(highlight=False, emoji=False, force_jupyter=False)
 
 
 def remark(text: str) -> None:
     """Print one line to stderr about what is being done and why."""
-    stderr.print(text, markup=False, soft_wrap=True)
+    stderr.print(shown(text), markup=False, soft_wrap=True)
 
 
 class Progress:

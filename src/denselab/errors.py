@@ -3,8 +3,16 @@
 A message says what came, what was expected, what to do, and which file or layer it is about.
 """
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
+
+# What torch, oneDNN, CUDA, MPS and numpy say when memory runs out; only some of it comes as a MemoryError.
+MEMORY_WORDS = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "DefaultCPUAllocator"),
+    *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "can't start new thread"),
+)
 
 
 class DenseLabError(Exception):
@@ -61,14 +69,26 @@ class ResourceError(DenseLabError):
     exit_code = 5
 
 
+class OutOfMemory(ResourceError):
+    """Something does not fit in memory: one picture of many, which then is skipped, or a whole run."""
+
+
 class CheckpointError(DenseLabError):
     """A model file or folder is unreadable, damaged, unsafe, or does not fit the model."""
 
     exit_code = 6
 
 
+class ParityError(DenseLabError):
+    """An exported model does not compute what the network does; nothing of it was kept."""
+
+    exit_code = 7
+
+
 class TrainingDiverged(DenseLabError):
-    """The loss became NaN or infinite; the message names the step and the pictures in the batch."""
+    """The loss or the weights became NaN or infinite; the message names the step and what is kept of the run."""
+
+    exit_code = 2
 
 
 class Interrupted(DenseLabError):
@@ -77,3 +97,16 @@ class Interrupted(DenseLabError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of whatever library, says that memory ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, OutOfMemory)):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error).lower()
+    torchs = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # without importing torch
+    return torchs or any(words.lower() in text for words in MEMORY_WORDS)

@@ -10,6 +10,7 @@ run no code.
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -19,17 +20,32 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, Field, TypeAdapter
+
+from denselab.documents import MAX_BYTES, MAX_WEIGHTS, Unreadable, parse_json, read_bytes
 from denselab.errors import CheckpointError, ResourceError
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 2**20  # bytes
+NAME = re.compile(r"[\w][\w.-]{0,100}")  # of a file in a folder of ours; it cannot lead out of it
 PREVIOUS = ".previous"
 REMEDY = "choose another folder with `out`"  # the command line writes --out
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]  # process ids mean nothing on another machine
 LEFTOVER = re.compile(
     rf"\.(\d+)-{HOST}-[0-9a-f]{{8}}\.part|\.(\d+)\.part|.+\.writing-(\d+)"
 )  # the last two: names of older versions
+
+
+class _Entry(BaseModel):
+    """What a manifest tells of a file. bytes: absent from the manifests of the first versions."""
+
+    bytes: Annotated[int, Field(ge=0, le=MAX_WEIGHTS)] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+_MANIFEST_FORM = TypeAdapter(dict[str, _Entry])
 _swept: set[Path] = set()  # folders already searched for leftovers by this process
 
 
@@ -64,8 +80,8 @@ def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
 
 
 def write_text(path: Path, content: str, remedy: str = REMEDY) -> None:
-    """`write_bytes` of UTF-8 text; line endings are kept."""
-    write_bytes(path, content.encode(), remedy)
+    """`write_bytes` of UTF-8 text; line endings are kept, what UTF-8 lacks is escaped."""
+    write_bytes(path, content.encode(errors="backslashreplace"), remedy)
 
 
 def write_json(path: Path, value: Any, remedy: str = REMEDY) -> None:
@@ -75,13 +91,36 @@ def write_json(path: Path, value: Any, remedy: str = REMEDY) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """A JSON document as stored: readable, in stable order, ending in a newline."""
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    return (to_json(value) + "\n").encode()
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """Plain data as JSON text that every reader takes and UTF-8 can hold.
+
+    indent: spaces of a level; None: everything on one line
+    NaN and infinity, which JSON does not have, become null. Bytes of a file name that are not UTF-8 become the escape
+    of their stand-in, which `json.loads` reads back.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with None for each number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def unpack_json(content: bytes, source: str) -> dict[str, Any]:
     """The object in a JSON document. Raises CheckpointError naming `source`."""
     try:
-        loaded = json.loads(content)
+        loaded = parse_json(content)
     except ValueError as error:
         raise CheckpointError(f"{source} is not JSON: {error}") from None
     if not isinstance(loaded, dict):
@@ -143,23 +182,47 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
     Raises CheckpointError naming the first file that is missing or differs.
     """
+    content = read_member(folder, MANIFEST, MAX_MANIFEST)
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        files = {name: (folder / name).read_bytes() for name in manifest}
-        for name, entry in manifest.items():
-            if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
-                raise CheckpointError(
-                    f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST}; use another copy"
-                )
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder} is not a complete folder of DenseLab: {error.filename}: {error.strerror}"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+        manifest = _MANIFEST_FORM.validate_python(parse_json(content))
+    except ValueError:  # pydantic's and ours
         raise CheckpointError(
             f"{folder / MANIFEST} is not a manifest; the folder is damaged or not one of DenseLab"
         ) from None
+    files: dict[str, bytes] = {}
+    for name, entry in manifest.items():
+        files[name] = read_member(folder, name, MAX_WEIGHTS if entry.bytes is None else entry.bytes)
+        if hashlib.sha256(files[name]).hexdigest() != entry.sha256:
+            raise CheckpointError(
+                f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST}; use another copy"
+            )
     return files
+
+
+def read_member(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:
+    """One file of a folder of ours, of at most `limit` bytes.
+
+    Raises CheckpointError for a name or a link that leads out of the folder, and for what is no ordinary file. Links
+    into the store of the hub's cache, in which its folders consist of links, are followed.
+    """
+    path = folder / name
+    if not NAME.fullmatch(name):
+        raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which is no file in that folder; do not use it")
+    try:
+        if path.is_symlink() and not any(path.resolve().is_relative_to(home) for home in _homes(folder.resolve())):
+            raise CheckpointError(f"{path} is a link out of its folder; put the file itself there")
+        return read_bytes(path, limit)
+    except Unreadable as error:
+        raise CheckpointError(f"{path} is damaged or no file of DenseLab: {error}; use another copy") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that points at itself
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{folder} is not a complete folder of DenseLab: {path}: {reason}") from None
+
+
+def _homes(folder: Path) -> tuple[Path, ...]:
+    """Where links in a folder may lead: into it, and for a snapshot of the hub's cache into that model's blobs."""
+    cached = folder.parent.name == "snapshots"
+    return (folder, folder.parent.parent / "blobs") if cached else (folder,)
 
 
 def read_newest_folder(folder: Path) -> tuple[dict[str, bytes], str | None]:
@@ -226,6 +289,11 @@ def _carry_over(old: Path, new: Path) -> None:
     for entry in old.iterdir():
         if entry.name not in ours and not (new / entry.name).exists():
             os.replace(entry, new / entry.name)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is one under which a killed process may have left something unfinished."""
+    return LEFTOVER.fullmatch(name) is not None
 
 
 def _sweep(folder: Path) -> None:

@@ -11,11 +11,14 @@ from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
 from denselab.types import LabelMap
 
+MAX_ID = 2**31 - 1  # label maps hold ids as int32
+MAX_LABELS = 65_535  # an index map has 16 bits, one index of which is ignore
 NODATA = -(2**31)  # the "id" of pixels that a file declares as having no data; in no table, always ignored
 
 Role = Literal["class", "background", "ignore"]
@@ -53,6 +56,8 @@ class LabelSpace:
         _refuse_twice("id", [entry.id for entry in self.entries])
         _refuse_twice("name", [entry.name for entry in self.entries])
         for entry in self.entries:
+            if abs(entry.id) > MAX_ID:
+                raise DataError(f"label table: id {str(entry.id)[:30]} of {entry.name!r} does not fit into 32 bits")
             if entry.role not in get_args(Role):
                 raise DataError(f"label table: role {entry.role!r} of {entry.name!r}; use one of {get_args(Role)}")
         if self.num_classes == 0:
@@ -103,10 +108,15 @@ class LabelSpace:
         if strangers and unknown == "error":
             raise DataError(
                 f"label id {strangers[0]} is not in the label table (ids {_span(known)}); "
-                "correct the label file or add the id to `labels` in data.yaml (role: ignore leaves it out)"
+                f"correct the label file, or write in data.yaml {self.line_with(strangers[:1])}"
             )
         table = np.array([index_of.get(int(v), self.ignore_index) for v in values], dtype=self.dtype)
         return cast(LabelMap, table[inverse].reshape(ids.shape))
+
+    def line_with(self, ids: Sequence[int]) -> str:
+        """The line of data.yaml for this table with further ids, which are left out: role ignore."""
+        more = (LabelEntry(i, f"unknown {i}", default_colour(i), "ignore") for i in ids)
+        return labels_line((*self.entries, *more))
 
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.
@@ -138,6 +148,8 @@ class LabelSpace:
         """
         entries = []
         for position, row in enumerate(rows):
+            if position == MAX_LABELS:
+                raise DataError(f"label table: more than {MAX_LABELS:,} labels; a label file cannot hold more")
             try:
                 label_id = int(row["id"])
                 colour = tuple(int(c) for c in row.get("colour", default_colour(label_id)))
@@ -146,11 +158,30 @@ class LabelSpace:
                 entries.append(
                     LabelEntry(label_id, str(row.get("name", f"class {label_id}")), colour, row.get("role", "class"))
                 )
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DataError(
                     f"label table: row {position} ({row!r}) is not {{id, name, colour, role}}: {error}"
                 ) from None
         return LabelSpace(tuple(entries))
+
+
+LISTED_ROWS = 40  # of a line of `labels`; a longer one is no help
+
+
+def labels_line(entries: Iterable[LabelEntry], *, colours: bool = False, classes: bool = False) -> str:
+    """The label table as one line for data.yaml, with backticks; only the key where it has more than 40 rows.
+
+    colours: with the colours, as colour-coded labels need them
+    classes: without the roles, so that every id is a class
+    """
+    rows: list[dict[str, Any]] = []
+    for e in sorted(entries, key=lambda e: e.id):
+        role = {} if classes or e.role == "class" else {"role": e.role}
+        rows.append({"id": e.id, "name": e.name, **({"colour": list(e.colour)} if colours else {}), **role})
+    if len(rows) > LISTED_ROWS:
+        return "`labels`"
+    text = yaml.safe_dump(rows, default_flow_style=True, allow_unicode=True, sort_keys=False, width=1_000_000)
+    return f"`labels: {text.strip()}`"
 
 
 def default_colour(label_id: int) -> Colour:
@@ -158,13 +189,18 @@ def default_colour(label_id: int) -> Colour:
     if label_id == 0:
         return (0, 0, 0)
     lightness = (0.5, 0.65, 0.38)[label_id % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.02 + 0.618034 * label_id) % 1.0, lightness, 0.72)
+    red, green, blue = colorsys.hls_to_rgb(
+        (0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72
+    )
     return (round(red * 255), round(green * 255), round(blue * 255))
 
 
 def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
-    for position, value in enumerate(values):
-        if value in values[:position]:
+    seen = set[int | str]()
+    for value in values:
+        seen_before = value in seen
+        seen.add(value)
+        if seen_before:
             raise DataError(f"label table: {kind} {value!r} is listed twice; give each label its own {kind}")
 
 

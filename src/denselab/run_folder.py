@@ -12,12 +12,18 @@
       report.html          evaluation.json   samples/       the report, its scores, its pictures
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
+      diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
-A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores.
+While a process writes a run, it also holds .lock there (denselab.lock).
+
+A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores. `denselab export` writes
+one with a graph instead of the weights: model.onnx, or model.xml and model.bin; or model.pt2 beside the weights. With
+it come export.json, what was measured, and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
 """
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +40,13 @@ EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evalua
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 
 WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
-MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST)
+ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT = "model.onnx", "model.xml", "model.bin", "export.json"  # in an exported one
+PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS = "model.pt2", "labels.onnx", "labels.xml", "labels.bin"
+EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS)
+MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS})  # left by a run that was killed before its first save
+# left by a run that was killed before its first save, by older versions also after the first validation
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS})
 
 
 def is_run(folder: Path) -> bool:
@@ -62,6 +72,16 @@ def is_staged(run: Path) -> bool:
 def stage_folder(number: int, model: str) -> str:
     """The folder name of a stage before the last; number: from 1."""
     return f"stage-{number}-{model}"
+
+
+def exported_graph(names: Container[str]) -> str | None:
+    """The graph among the file names of a model folder: ONNX, or OpenVINO's own; None where there are only weights."""
+    return next((name for name in (ONNX_GRAPH, IR_GRAPH) if name in names and WEIGHTS not in names), None)
+
+
+def stored_files(folder: Path) -> set[str]:
+    """The names of the model files that a model folder holds."""
+    return {name for name in MODEL_FILES if (folder / name).is_file()}
 
 
 def evaluation_folder(split: str) -> str:

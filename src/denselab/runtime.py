@@ -37,9 +37,9 @@ def keep_freed_memory() -> bool:
 
 
 def total_memory() -> int:
-    """Bytes of memory this process may use: the machine's, or its control group's limit if that is lower."""
-    found = (_machine_memory(), _number(CGROUP / "memory.max"), _number(CGROUP / "memory" / "memory.limit_in_bytes"))
-    return min(size for size in found if size is not None)
+    """Bytes of memory this process may use: the machine's, its control group's, or what `ulimit -v` leaves it."""
+    group = (_number(CGROUP / "memory.max"), _number(CGROUP / "memory" / "memory.limit_in_bytes"))
+    return min(size for size in (_machine_memory(), *group, _address_room()) if size is not None)
 
 
 def free_memory() -> int:
@@ -47,6 +47,23 @@ def free_memory() -> int:
     limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
     free = _free_on_machine()
     return max(free if limit is None or used is None else min(free, limit - used), 0)
+
+
+def _address_room() -> int | None:
+    """Bytes of address space that a limit (ulimit -v) still leaves; None without one.
+
+    Beyond it compiled loops do not raise: they end the process.
+    """
+    try:
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError, ValueError, AttributeError):
+        return None
+    return max(limit - pages * resource.getpagesize(), 0)
 
 
 def _machine_memory() -> int:

@@ -13,6 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from denselab.documents import Unreadable, open_ordinary
 from denselab.errors import CheckpointError
 from denselab.paths import require_path
 
@@ -30,6 +31,22 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{source} is not a safetensors file: {error}") from None
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity; None where all numbers are finite."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None
+
+
+def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise CheckpointError naming `source` and the first tensor that holds NaN or infinity."""
+    if name := not_finite(tensors):
+        raise CheckpointError(
+            f"{source}: {name} holds NaN or infinity, as after a training that diverged; use another copy of the model"
+        )
+
+
 def read_torch_file(path: Path) -> Any:
     """Read a .pth or .pt file of `torch.save` onto the CPU with torch's restricted reader.
 
@@ -37,6 +54,10 @@ def read_torch_file(path: Path) -> Any:
     Raises NoSuchPath, or CheckpointError naming the file.
     """
     require_path(path, "a file of torch.save")
+    try:
+        open_ordinary(path).close()
+    except (OSError, Unreadable) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
     try:
         with warnings.catch_warnings():  # torch asks for bug reports about newer pickle protocols; our message is below
             warnings.simplefilter("ignore", UserWarning)

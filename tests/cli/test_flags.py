@@ -12,6 +12,8 @@ CONTRACT = {
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
     },
     "eval": {
+        *("--ensemble", "--save", "--no-cache"),
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--split",
         "--tta",
         "--output-stride",
@@ -20,12 +22,21 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--out",
+        "--engine",
         "--device",
         "--seed",
         "--val-fraction",
         "--json",
     },
+    "compare": {
+        *("--models", "--time", "--budget", "--with", "--folds", "--seeds", "--split", "--ways", "--imgsz", "--out"),
+        *("--device", "--resume", "--dry-run", "--json"),
+    },
+    "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
     "predict": {
+        "--format",
+        "--imgsz",
+        *("--proposals", "--aggregate", "--boxes", "--instance-wise"),
         "--out",
         "--tta",
         "--output-stride",
@@ -37,6 +48,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--steps",
+        "--engine",
         "--device",
         "--json",
         *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray"),
@@ -59,8 +71,12 @@ CONTRACT = {
     "crf": set(),
     "models": {"--json"},
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
-    "explain": {"--out", "--pixel", "--class", "--device", "--json"},
+    "explain": {
+        *("--out", "--pixel", "--class", "--device", "--json"),
+        *("--proposals", "--aggregate", "--boxes", "--against"),
+    },
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
+    "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},
 }
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denselab.convert.caffe import read_caffemodel
-from denselab.convert.wire import Damaged, dimensions, fields, map_file, signed, varint
 from denselab.errors import CheckpointError
+from denselab.wire import Damaged, dimensions, fields, map_file, signed, varint
 
 RNG = np.random.default_rng(0)
 LAYERS = {

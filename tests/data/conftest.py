@@ -51,3 +51,46 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return put
+
+
+BRUSH_WIDTHS = (3, 4, 8, 16)
+
+
+def _packed(values: Any, runs: Any) -> list[int]:
+    """Bytes of values (0..255) in blocks: runs = [(repeated, length)], lengths in the narrowest width that holds them."""
+    bits = f"{len(values):032b}" + f"{7:05b}" + "".join(f"{width - 1:04b}" for width in BRUSH_WIDTHS)
+    position = 0
+    for repeated, length in runs:
+        which = next(n for n, width in enumerate(BRUSH_WIDTHS) if length - 1 < 2**width)
+        bits += f"{repeated:b}{which:02b}" + f"{length - 1:0{BRUSH_WIDTHS[which]}b}"
+        block = values[position : position + (1 if repeated else length)]
+        bits += "".join(f"{int(value):08b}" for value in block)
+        position += length
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
+
+
+def _blocks(values: Any) -> list[tuple[bool, int]]:
+    """The runs of equal values, those shorter than three in one block as they stand."""
+    runs, start = [], 0
+    while start < len(values):
+        end = start + 1
+        while end < len(values) and values[end] == values[start]:
+            end += 1
+        if end - start < 3 and runs and not runs[-1][0] and runs[-1][1] < 60000:
+            runs[-1] = (False, runs[-1][1] + end - start)
+        else:
+            runs.append((end - start >= 3, end - start))
+        start = end
+    return runs
+
+
+@pytest.fixture(scope="session")
+def packed_mask() -> Callable[[Any], list[int]]:
+    """packed_mask(mask): the bytes of a mask as Label Studio writes it: RGBA, all four the same."""
+
+    def pack(mask: Any) -> list[int]:
+        values = np.repeat(np.asarray(mask, dtype=np.uint8).ravel() * 255, 4)
+        return _packed(values, _blocks(values))
+
+    return pack

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denselab.data.item import FileLabels, Item
+from denselab.data.likenesses import Alike, joined_groups
 from denselab.data.split import decide_splits, sequence_of
 
 
@@ -153,3 +154,47 @@ def test_every_picture_is_in_exactly_one_of_two_parts(pictures, fraction, seed):
     decided, _ = decide_splits(items(*names), lambda item: dict.fromkeys(content[item.name], 1), fraction, seed)
     assert [item.name for item in decided] == names
     assert {item.split for item in decided} == {"train", "val"}
+
+
+def test_scattered_numbers_are_no_video():
+    """exp1_num_108719: whole experiments went to val, because the numbers looked like those of frames."""
+    numbers = [108719, 240011, 4471, 731005, 660128, 90210]
+    named = items(*(f"exp{e}_num_{n + e:06}" for e in (1, 2) for n in numbers))
+    decided, notes = decide_splits(named, nothing_known)
+    assert len({item.group for item in decided}) == 12
+    assert "each picture on its own" in notes[0]
+
+
+@pytest.mark.parametrize("step", [1, 30, 400])
+def test_numbers_that_follow_each_other_are_a_video(step):
+    named = items(*(f"{clip}_{n * step:06}" for clip in ("a1", "b2", "c3", "d4", "e5") for n in range(4)))
+    decided, _ = decide_splits(named, nothing_known)
+    assert len({item.group for item in decided}) == 5
+
+
+def test_folders_of_a_class_are_shared_out():
+    """images/rust/001 was taken for a frame of the clip images/rust: the whole class went to val."""
+    kinds = ("rust", "scratch", "good")
+    decided, _ = decide_splits(items(*(f"images/{kind}/{n:03}" for kind in kinds for n in range(10))), nothing_known)
+    held = [item.name.split("/")[1] for item in decided if item.split == "val"]
+    assert {kind: held.count(kind) for kind in kinds} == dict.fromkeys(kinds, 2)
+
+
+@pytest.mark.parametrize("folders", [("clip1", "clip2", "clip3"), ("seq", "video", "night")])
+def test_folders_of_clips_stay_whole(folders):
+    decided, _ = decide_splits(items(*(f"{folder}/{n:05}" for folder in folders for n in range(4))), nothing_known)
+    assert len({item.group for item in decided}) == 3
+
+
+def test_pictures_of_one_scene_stay_together():
+    pairs = [Alike(0, 7, 3), Alike(7, 3, 5), Alike(1, 9, 0)]
+    for seed in range(5):
+        decided, notes = decide_splits(items(*"abcdefghij"), nothing_known, seed=seed, find_alike=lambda _: pairs)
+        split = {item.name: item.split for item in decided}
+        assert split["a"] == split["h"] == split["d"]
+        assert split["b"] == split["j"]
+        assert "3 pairs of pictures that look alike kept together" in notes[0]
+
+
+def test_joined_groups():
+    assert joined_groups(["a", "b", "c", "d"], [Alike(3, 2, 0), Alike(1, 2, 0)]) == ["a", "b", "b", "b"]

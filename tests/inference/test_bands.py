@@ -135,13 +135,13 @@ def test_a_killed_run_goes_on_where_it_stopped(engine: TorchEngine, tmp_path: Pa
 def test_another_model_or_picture_starts_anew(tmp_path: Path) -> None:
     store = BandStore(tmp_path, "one", (10, 4), 3)
     store.append(np.ones((5, 4), np.uint8))
-    store.checkpoint(1)
+    store.checkpoint(1, (32, 32))
     assert BandStore(tmp_path, "one", (10, 4), 3).rows == 5
     (tmp_path / "state.json").write_text("{")
     assert BandStore(tmp_path, "one", (10, 4), 3).rows == 0
     store.restart()
     store.append(np.ones((5, 4), np.uint8))
-    store.checkpoint(1)
+    store.checkpoint(1, (32, 32))
     assert BandStore(tmp_path, "other", (10, 4), 3).rows == 0
 
 

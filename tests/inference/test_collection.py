@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from PIL import Image as PILImage
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.collection import predict_files
-from denselab.inference.inputs import find_sources
+from denselab.inference.inputs import Source, find_sources
 from denselab.inference.listing import walk
 from denselab.inference.plan import plan_for
+from denselab.inference.prediction import Prediction
 from denselab.inference.results import class_shares
 from denselab.labels import LabelSpace
 
@@ -186,3 +188,72 @@ def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngin
     assert {f["properties"]["class"] for f in features} == {"ground", "red"}
     xs = [x for f in features for x, _ in f["geometry"]["coordinates"][0]]
     assert (min(xs), max(xs)) == pytest.approx((7.0, 10.0))
+
+
+@pytest.mark.parametrize("where", ["run", "save", "read"])
+def test_a_picture_that_memory_runs_out_on_stops_no_other(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """One picture of 48 megapixels ended `predict --probs npz` with exit code 5; the small ones after it were lost."""
+    if where == "run":
+        original = type(engine).logits
+
+        def cramped(self: TorchEngine, given: np.ndarray) -> object:
+            if (given == (0, 0, 255)).all():  # b.png is blue
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 999 bytes")
+            return original(self, given)
+
+        monkeypatch.setattr(type(engine), "logits", cramped)
+    elif where == "save":
+        plain = Prediction.save
+
+        def saving(self: Prediction, *rest: object) -> object:
+            if self.name == "b":
+                raise MemoryError
+            return plain(self, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Prediction, "save", saving)
+    else:
+        whole = Source.read
+        monkeypatch.setattr(
+            Source, "read", lambda self, white=None: whole(self, white) if self.path.stem != "b" else broken()
+        )
+    sources, _ = find_sources([str(pictures)], tmp_path / "out")
+    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", quiet=True)
+    assert [r.source.name for r in results] == ["a.png", "c.png"]
+    assert "memory" in next(entry.reason for entry in skipped if entry.path.endswith("b.png"))
+
+
+def broken() -> None:
+    raise MemoryError
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_picture(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`predict --crf --steps` on a full disk skipped every picture and ended as if the data were to blame (exit 3)."""
+
+    def full(*arguments: object) -> None:
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr("denselab.inference.collection.write_steps", full)
+    sources, _ = find_sources([str(pictures / "a.png")], tmp_path / "out")
+    with pytest.raises(ResourceError, match="the disk is full"):
+        predict_files(plan_for(engine, crf=True), sources, tmp_path / "out", steps=True, quiet=True)
+
+
+def test_results_that_vanish_are_said(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output folder was deleted while predict ran: 42 of 48 label maps were there, and it said 48 with exit code 0."""
+    plain = Prediction.save
+
+    def saving(self: Prediction, *rest: object) -> object:
+        if self.name == "c":
+            shutil.rmtree(tmp_path / "out")
+        return plain(self, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Prediction, "save", saving)
+    sources, _ = find_sources([str(pictures)], tmp_path / "out")
+    with pytest.raises(ResourceError, match="the results of 2 of 3 pictures.*are no longer in"):
+        predict_files(plan_for(engine), sources, tmp_path / "out", quiet=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from denselab.errors import ConfigError, ShapeError
+from denselab.errors import ConfigError, DataError, ShapeError
 from denselab.inference.inputs import Source, find_sources, refuse_overwriting
 from denselab.inference.pictures import as_image
 
@@ -137,3 +137,15 @@ def test_a_pattern_below_a_folder_with_brackets_finds_its_files(tmp_path: Path) 
     (folder / "a.png").write_bytes(b"x")
     sources, skipped = find_sources([f"{folder}/*.png"])
     assert ([str(source.stem) for source in sources], skipped) == (["a"], [])
+
+
+def test_a_link_that_points_at_itself_is_one_bad_input(tmp_path: Path) -> None:
+    """`predict` ended with "a fault of ours: RuntimeError: Symlink loop"."""
+    PILImage.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    sources, skipped = find_sources([str(tmp_path)], tmp_path / "out")
+    assert [source.path.name for source in sources] == ["a.png", "loop.png"]
+    assert not skipped
+    refuse_overwriting([tmp_path / "out" / "a.png"], sources)
+    with pytest.raises(DataError, match="cannot be opened"):
+        sources[1].read()

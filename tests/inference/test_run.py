@@ -73,7 +73,7 @@ def test_running_out_of_memory_goes_on_with_windows(
     expected = image[..., 0] // 255
     assert np.array_equal(labels_of(plan, image), expected)
     assert np.array_equal(probs_of(plan, image).argmax(axis=0), expected)
-    assert capsys.readouterr().err.count("going on with a sliding window") == 2
+    assert capsys.readouterr().err.count("going on with windows of 32x32") == 2
 
 
 def test_a_window_that_does_not_fit_either_is_an_error(engine: TorchEngine) -> None:

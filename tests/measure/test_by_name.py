@@ -52,6 +52,16 @@ def test_labels_without_names_go_by_their_ids(capsys: pytest.CaptureFixture[str]
     assert "data does not name its labels" in capsys.readouterr().err  # never silently
 
 
+def test_a_model_without_names_takes_named_labels_by_their_ids() -> None:
+    """Two-valued labels without names were "class 0" and "class 255" when older models learnt them."""
+    old = LabelSpace((LabelEntry(0, "class 0", (0, 0, 0)), LabelEntry(255, "class 255", (255, 255, 255))))
+    items = (Item("row", Path("row.png"), Drawn((255, 0))),)
+    named = LabelSpace((entry(0, "background"), entry(255, "foreground")))
+    data = with_labels_of(Dataset(Path("data"), "test", "index", named, items), old, "data")
+    assert data.label_space.names == old.names
+    assert data.read_labels(data.items[0]).tolist() == [[1, 0]]
+
+
 def test_a_folder_that_lacks_a_class_numbers_the_others_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     """Three classes were learnt, the test folder shows two, which its layout numbers 0 and 1: it could not be measured."""
     assert fitted((0, 1, 255), entry(0, "ground"), entry(1, "car"), VOID) == [0, 2, 255]

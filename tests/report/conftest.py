@@ -83,6 +83,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         pixels = {name: 100 * i for i, name in enumerate(space.names)}
         record = {"root": "some/streets", "layout": "folders", "encoding": "index", "labels": space.to_list(),
                   "splits": {"train": ["a", "b"], "val": ["c"]}, "class_pixels": pixels, "notes": ["a note & more"],
+                  "warnings": ["val has no pixel of <car>"],
                   "choices": [{"key": "batch", "value": 8, "reason": "fits"}, {"key": "imgsz", "value": [96, 128], "reason": "-"},
                               {"key": "losses", "value": [{"name": "dice", "weight": 1.0, "options": {}},
                                                           {"name": "focal", "weight": 2.0, "options": {}}], "reason": "-"}]}  # fmt: skip

@@ -15,6 +15,7 @@ from denselab.training import plan
 from denselab.training.afford import (
     LIGHT_MODELS,
     Estimate,
+    batches_of,
     estimate,
     expected_seconds,
     fitting_batch,
@@ -147,3 +148,11 @@ def test_a_batch_that_was_left_open_shrinks_and_says_so(
     kept = plan.plan_run(make_settings({**open_batch, "batch": 4}), tiny_data, tmp_path / "run", accelerator)
     assert kept.job.config.batch == 4, "what was asked for stays"
     assert estimate(kept.model, kept.job.config, (12, 4), 10.0) == kept.estimate
+
+
+def test_batches_of_every_length() -> None:
+    """100 pictures in batches of 8: 12 whole batches an epoch; a step of two batches counts as both."""
+    assert batches_of(config(epochs=2, batch=8), 100) == 24
+    assert batches_of(config(steps=5, batch=8), 100) == 5
+    assert batches_of(config(steps=5, batch=8, accumulate=2), 100) == 10
+    assert batches_of(config(time="5m"), 100) == 0

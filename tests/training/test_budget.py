@@ -15,6 +15,14 @@ def test_steps() -> None:
     assert [budget.validations_due(p) for p in (0.0, 0.24, 0.25, 0.99, 1.0)] == [0, 0, 1, 3, 4]
 
 
+def test_a_run_of_so_many_steps_makes_just_these() -> None:
+    facts = Facts(100, (360, 480), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
+    config, choices = choose_recipe(make_settings({"data": "d", "steps": 7}), facts, None)
+    assert (config.steps, config.epochs, config.time) == (7, None, None)
+    assert "epochs" not in {choice.key for choice in choices}
+    assert make_budget(config, steps_per_epoch=25, started=0.0, used=0.0).total_steps == 7
+
+
 def test_thirds_do_not_lose_a_validation_to_rounding() -> None:
     budget = Budget(total_steps=30, seconds=None, validations=3)
     assert [budget.validations_due(budget.progress(step)) for step in (9, 10, 19, 20, 29, 30)] == [0, 1, 1, 2, 2, 3]

@@ -75,6 +75,8 @@ def test_batches_fit_small_sets(pictures: int, device: str) -> None:
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="either `time` or `epochs`"):
         make_settings({"time": 5, "epochs": 3})
+    with pytest.raises(ConfigError, match="one of the three"):
+        make_settings({"steps": 5, "epochs": 3})
     with pytest.raises(ConfigError, match="scale_min 1.2 is above scale_max 1.1"):
         make_settings({"scale_min": 1.2, "scale_max": 1.1})
     alone, _ = choose_recipe(Settings(data="d", scale_min=1.8), STREETS, None)

@@ -29,10 +29,17 @@ from denselab.errors import (
 from denselab.files import read_folder
 from denselab.inference import Predictor
 from denselab.labels import LabelSpace
+from denselab.lock import only_writer
 from denselab.training import loop
 from denselab.training import run as run_module
 from denselab.training.records import RunRecords, read_metrics
-from denselab.training.resume import clear_for_run, compare_data, divided_as_recorded, resumed_settings
+from denselab.training.resume import (
+    clear_for_run,
+    compare_data,
+    compare_processes,
+    divided_as_recorded,
+    resumed_settings,
+)
 from denselab.training.run import make_accelerator, run_training
 from denselab.training.step import Stepper
 
@@ -192,6 +199,84 @@ def test_a_run_that_was_killed_before_its_first_save_can_be_begun_again(tmp_path
     clear_for_run(tmp_path / "new")
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        ["config.yaml", "log.txt", "results.csv", "model/config.json", "model-best-loss.writing-4194305/x"],
+        ["config.yaml", "last.writing-4194305/x", "metrics.jsonl"],
+        ["log.txt"],
+        ["config.yaml.writing-4194305", "log.txt"],
+    ],
+)
+def test_a_run_killed_between_its_first_validation_and_its_first_save_can_be_begun_again(
+    tmp_path: Path, left: list[str]
+) -> None:
+    """`--resume` found no last/, and without it the folder was "not empty"."""
+    for name in left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    clear_for_run(tmp_path)
+    remaining = {path.name for path in tmp_path.iterdir() if "writing" not in path.name}
+    assert remaining == ({"log.txt"} if "config.yaml" not in left else set())
+
+
+def test_a_finished_run_whose_state_was_removed_is_not_touched(tmp_path: Path) -> None:
+    for name in ("config.yaml", "summary.json"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(ConfigError, match="nothing in it is touched"):
+        clear_for_run(tmp_path)
+
+
+def test_the_first_kept_network_is_never_without_a_state(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """last/ was written every two minutes only: a kill before that lost the run, though it had a model."""
+    original = loop.train_step
+
+    def stepping(stepper: Stepper, batches: Any, seed: int, number: int) -> float:
+        assert number == 0 or (tmp_path / "run" / "last" / "state.json").exists()
+        return original(stepper, batches, seed, number)
+
+    monkeypatch.setattr(loop, "train_step", stepping)
+    run_training(make_settings({**tiny, "validations": 6}), tiny_data, tmp_path / "run")
+
+
+def test_a_run_folder_that_is_deleted_is_said_and_not_made_anew(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run went on for an hour and left half a folder, without config.yaml and with exit code 0."""
+    original = loop.train_step
+
+    def stepping(stepper: Stepper, batches: Any, seed: int, number: int) -> float:
+        if number == 3:
+            shutil.rmtree(tmp_path / "run")
+        return original(stepper, batches, seed, number)
+
+    monkeypatch.setattr(loop, "train_step", stepping)
+    with pytest.raises(ResourceError, match=r"is no longer there|No such file"):
+        run_training(make_settings({**tiny, "validations": 6}), tiny_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_has_one_writer(tiny_data: Dataset, tiny: Settings, straight: Path, tmp_path: Path) -> None:
+    """Two `--resume` of one run mixed their lines in metrics.jsonl, and one of them ended with exit code 0."""
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with only_writer(run), pytest.raises(ResourceError, match=f"is being written by process {os.getpid()}"):
+        run_training(resumed_settings(make_settings({"epochs": 4}), run), tiny_data, run, resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_another_number_of_processes_is_said(
+    straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    compare_processes(1, RunRecords(run))
+    assert "processes" not in capsys.readouterr().err
+    compare_processes(2, RunRecords(run))
+    assert "the run had 1 process and goes on with 2: it continues, but not exactly" in capsys.readouterr().err
+
+
 def test_resume_on_changed_data(
     tiny_data: Dataset, straight: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -218,6 +303,24 @@ def test_resume_refuses_changed_labels(tiny_data: Dataset, straight: Path, tmp_p
         ConfigError, match=r"labels of the training pictures .* have changed since the run began \(.* pixels"
     ):
         compare_data(replace(tiny_data, items=drawn_anew), RunRecords(run))
+
+
+def test_resume_keeps_the_white_of_the_run(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
+    """A brighter picture that was added changed what is white, and with it all pictures of the run."""
+    stored = json.loads((straight / "dataset.json").read_bytes())
+    assert stored["white"] is None
+    (tmp_path / "dataset.json").write_text(json.dumps({**stored, "white": 1023}), encoding="utf-8")
+    assert divided_as_recorded(replace(tiny_data, white=4095), tmp_path).white == 1023
+    assert divided_as_recorded(replace(tiny_data, white=4095), straight).white == 4095, "a run of an older version"
+
+
+def test_resume_takes_names_that_an_older_version_did_not_give(
+    tiny_data: Dataset, straight: Path, tmp_path: Path
+) -> None:
+    stored = json.loads((straight / "dataset.json").read_bytes())
+    stored["labels"][0]["name"] = f"class {stored['labels'][0]['id']}"
+    (tmp_path / "dataset.json").write_text(json.dumps(stored), encoding="utf-8")
+    compare_data(tiny_data, RunRecords(tmp_path))
 
 
 def test_resume_keeps_the_split_of_the_run(

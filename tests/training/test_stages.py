@@ -196,6 +196,8 @@ def test_the_budget_is_shared_three_to_one() -> None:
     for epochs, expected in ((3, [1, 1, 1]), (10, [6, 2, 2]), (41, [25, 8, 8])):
         assert [stage_length(Settings(epochs=epochs), 3, n, 0.0).epochs for n in range(3)] == expected
     assert [stage_length(Settings(epochs=8), 2, n, 0.0).epochs for n in range(2)] == [6, 2]
+    assert [stage_length(Settings(steps=100), 3, n, 0.0).given() for n in range(3)] == [
+        {"steps": 60}, {"steps": 20}, {"steps": 20}]  # fmt: skip
     assert with_length(Settings(device="cpu"), 3).epochs == 40, "the default recipe's"
     with pytest.raises(ConfigError, match="2 epochs for 3 stages; give at least 3"):
         with_length(Settings(epochs=2), 3)

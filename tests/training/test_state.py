@@ -1,5 +1,6 @@
 """last/: what does not fit the run that takes it up is refused by name."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from denselab.errors import CheckpointError
+from denselab.files import read_folder, write_folder
+from denselab.tensors import pack_tensors
 from denselab.training.state import RunState, load_last, save_last
 
 
@@ -65,3 +68,47 @@ def test_weights_of_another_shape_are_named(run: Path, which: str) -> None:
     model, average = network(5 if which == "model" else 4), network(5 if which == "average" else 4)
     with pytest.raises(CheckpointError, match=r"0\.weight is stored as \(4, 3\), the network has \(5, 3\)"):
         load_last(run, model, average, optimizer_of(model, "weight", "bias"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("splits", 0),
+        ("step", -1),
+        ("step", "text"),
+        ("best_miou", [1]),
+        ("best_miou", {"miou": 0.5}),
+        ("seconds", float("nan")),
+        ("metrics_bytes", 1.5),
+        ("scaler", 3),
+        ("unknown", 1),
+    ],
+)
+def test_a_state_that_no_run_has_is_refused_by_name(run: Path, key: str, value: object) -> None:
+    """Each of these ended as a fault of ours, some of them only after the first step."""
+    files = read_folder(run / "last")
+    write_folder(
+        run / "last", {**files, "state.json": json.dumps({**json.loads(files["state.json"]), key: value}).encode()}
+    )
+    model = network()
+    with pytest.raises(CheckpointError, match=rf"state\.json is damaged: {key}"):
+        load_last(run, model, None, optimizer_of(model, "weight", "bias"))
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors", "average.safetensors"])
+def test_a_file_that_the_manifest_leaves_out_is_named(run: Path, name: str) -> None:
+    files = read_folder(run / "last")
+    del files[name]
+    write_folder(run / "last", files)
+    model = network()
+    with pytest.raises(CheckpointError, match=f"has no {name} in its manifest"):
+        load_last(run, model, network(), optimizer_of(model, "weight", "bias"))
+
+
+def test_weights_with_nan_are_not_taken_up(run: Path) -> None:
+    files = read_folder(run / "last")
+    broken = {key: torch.full_like(value, torch.nan) for key, value in network().state_dict().items()}
+    write_folder(run / "last", {**files, "model.safetensors": pack_tensors(broken)})
+    model = network()
+    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+        load_last(run, model, None, optimizer_of(model, "weight", "bias"))

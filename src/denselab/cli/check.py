@@ -1,6 +1,5 @@
 """`denselab check DATA`: what is in a data set and what is wrong with it."""
 
-import json
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +17,10 @@ from denselab.data.audit.findings import Fault
 from denselab.data.dataset import open_dataset
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError, ResourceError, SeveralDataSets
+from denselab.files import to_json
 from denselab.labels import LabelEntry
 from denselab.report.contact_sheet import write_contact_sheet
+from denselab.shown import shown
 
 LISTED_FILES = 5  # per kind of fault; --json has them all
 LISTED_SIZES = 6
@@ -73,7 +74,7 @@ def _check_one(data: str, out: Path | None, json_: bool, workers: int | None, se
         unwritten = error
     if json_:
         document = {**report.to_dict(), "contact_sheet": None if sheet is None else str(sheet)}
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        typer.echo(to_json(document, indent=2))
     else:
         stdout.print(render(report))
         if sheet is not None:
@@ -114,7 +115,7 @@ def _head(report: CheckReport) -> Table:
         *(("" if position else "note", note) for position, note in enumerate(report.notes)),
     ]
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(shown(value)))
     return table
 
 
@@ -141,7 +142,7 @@ def _classes(report: CheckReport) -> Table:
 def _named(entry: LabelEntry) -> tuple[Text, str, Text]:
     red, green, blue = entry.colour
     role = "" if entry.role in ("class", entry.name) else f" ({entry.role})"
-    return Text("██", style=f"rgb({red},{green},{blue})"), str(entry.id), Text(entry.name + role)
+    return Text("██", style=f"rgb({red},{green},{blue})"), str(entry.id), Text(shown(entry.name + role))
 
 
 def _share(count: int, total: int) -> str:
@@ -162,9 +163,11 @@ def _faults(faults: tuple[Fault, ...]) -> list[RenderableType]:
         blocks.append(
             Text.assemble("\n", (f"{severity}: {kind}", style), f" ({len(members)})" if len(members) > 1 else "")
         )
-        lines = [f"{fault.file}: {fault.message}" if fault.file else fault.message for fault in members[:LISTED_FILES]]
+        lines = [
+            shown(f"{fault.file}: {fault.message}" if fault.file else fault.message) for fault in members[:LISTED_FILES]
+        ]
         if len(members) > LISTED_FILES:
             lines.append(f"and {len(members) - LISTED_FILES:,} more (--json lists them all)")
-        body = [*map(Text, lines), Text(f"fix: {fix}", style="italic")]
+        body = [*map(Text, lines), Text(f"fix: {shown(fix)}", style="italic")]
         blocks += [Padding(line, (0, 0, 0, 2)) for line in body]
     return blocks

@@ -13,10 +13,12 @@ from denselab.cli.outcome import Counted
 from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
+    from denselab.engine.open import EngineName
     from denselab.inference.inputs import Skipped, Source
     from denselab.inference.job import Job
     from denselab.inference.predictor import Predictor
     from denselab.inference.results import Result
+    from denselab.inference.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,20 @@ class More:
     manifest: Path | None
     every: int
     smooth: Literal["none", "mean", "flow"]
+    submission: Submission | None
     as_json: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The model, what runs it, and the options of Predictor.plan. crf: True, or the name of a preset; None: no CRF."""
+
+    model: str
+    device: str
+    output_stride: int | None
+    engine: EngineName
+    options: dict[str, Any]
+    crf: Literal[True] | str | None
 
 
 @dataclass(frozen=True)
@@ -58,10 +73,13 @@ class Task:
 
 def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     """What the inputs ask for. Raises ConfigError for what does not go together, DataError where nothing is left."""
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inference.job import refuse_one_file
     from denselab.inference.manifest import check_manifest
     from denselab.inference.video import split_films
 
+    if "://" not in out:
+        refuse_inside_data(Path(out))
     films, others = split_films(inputs)
     if films and others:
         raise ConfigError(f"{films[0]} is a film, {others[0]} is none; run predict once for each")
@@ -75,8 +93,8 @@ def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     task = Task(out, more, [], found.sources, found.skipped, counting(inputs, out, more.shard))
     if task.frames:
         _refuse_for_films(more, "://" in out, ray)
-    if ray and (more.probs != "none" or more.steps or more.polygons):
-        raise ConfigError("--ray with --probs, --steps or --polygons; leave --ray out, or these")
+    if ray and (more.probs != "none" or more.steps or more.polygons or more.submission):
+        raise ConfigError("--ray with --probs, --steps, --polygons or --format; leave --ray out, or these")
     return task
 
 
@@ -87,6 +105,7 @@ def _refuse_for_films(more: More, stored: bool, ray: str | None) -> None:
         "--polygons": more.polygons,
         "--shard": more.shard,
         "--manifest": more.manifest,
+        "--format": more.submission,
         "--ray": ray,
     }
     wrong = next((flag for flag, value in given.items() if value), None)
@@ -96,25 +115,17 @@ def _refuse_for_films(more: More, stored: bool, ray: str | None) -> None:
         raise ConfigError("films and frames are written to a folder of this machine; give --out FOLDER")
 
 
-def here(
-    task: Task,
-    model: str,
-    device: str,
-    output_stride: int | None,
-    options: dict[str, Any],
-    crf: tuple[bool, str | None],
-) -> tuple[Sequence[Result], list[Skipped]]:
-    """Do it in this process; returns results and all that was skipped.
-
-    options: of Predictor.plan. crf: whether --crf was given, and the preset.
-    """
+def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
+    """Do it in this process; returns results and all that was skipped."""
     from denselab.inference.collection import predict_files
     from denselab.inference.job import Job, model_key
     from denselab.inference.predictor import load
     from denselab.inference.stores import place_of
 
-    predictor: Predictor = load(model, device, output_stride)
-    plan = predictor.plan(crf=parameters_of(*crf, predictor.spec.crf), **options)
+    predictor: Predictor = load(chosen.model, chosen.device, chosen.output_stride, chosen.engine)
+    preset = chosen.crf if isinstance(chosen.crf, str) else None
+    parameters = parameters_of(chosen.crf is not None, preset, predictor.spec.crf)
+    plan = predictor.plan(crf=parameters, **chosen.options)
     more, counted = task.more, Counted()
     with place_of(task.out) as place:
         job = Job(plan, place, redo=more.redo, model=model_key(predictor.folder, plan))
@@ -126,6 +137,7 @@ def here(
             place.out,
             more.probs,
             steps=more.steps,
+            submission=more.submission,
             polygons=more.polygons,
             model=job.model,
             redo=more.redo,
@@ -148,28 +160,16 @@ def _film_or_frames(task: Task, job: Job) -> tuple[Sequence[Result], list[Skippe
     return results, [*task.skipped, *skipped]
 
 
-def on_ray(
-    address: str, task: Task, model: str, device: str, output_stride: int | None, options: dict[str, Any]
-) -> tuple[Sequence[Result], list[Skipped]]:
+def on_ray(address: str, task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
     """Do it on a Ray cluster. Its rows become the table."""
     import json
 
-    from denselab.inference.distributed import errors_in, predict_on_ray
+    from denselab.inference.distributed import Remote, errors_in, predict_on_ray
     from denselab.inference.manifest import Records, write_manifest
     from denselab.inference.results import Result
 
-    rows = list(
-        predict_on_ray(
-            address,
-            task.sources,
-            model,
-            task.out,
-            device=device,
-            output_stride=output_stride,
-            options=options,
-            redo=task.more.redo,
-        )
-    )
+    how = Remote(chosen.model, task.out, chosen.device, chosen.output_stride, chosen.engine, task.more.redo)
+    rows = list(predict_on_ray(address, task.sources, how, {**chosen.options, "crf": chosen.crf}))
     if task.manifest and "://" not in task.out:
         records = Records(Path(task.out))
         for row in rows:

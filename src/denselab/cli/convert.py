@@ -1,6 +1,5 @@
 """`denselab convert`: weights from other tools become a model folder."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +7,7 @@ import typer
 
 from denselab.cli.options import AsJson, Encoder, network_option, out_option
 from denselab.console import stdout
+from denselab.files import to_json
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index or .pb.")]
 Source = Annotated[
@@ -46,10 +46,12 @@ def convert(
     Files that would run code when they are read are refused.
     """
     from denselab.convert.conversion import convert_file  # here: `denselab --help` needs no torch
+    from denselab.data.read.inside import refuse_inside_data
 
+    refuse_inside_data(out)
     done = convert_file(file, source, model, out, encoder=encoder, classes=classes, labels=labels)
     if as_json:
-        print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
+        print(to_json({"out": str(out), **done.facts()}))
         return
     classes_found = done.engine.spec.label_space.num_classes
     tensors = f"{len(done.mapped)} tensors of {file.name} ({done.form})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 from pathlib import Path
@@ -15,6 +14,7 @@ from denselab.cli.options import AsJson, Data, Device, Model, Split, Tta, Window
 from denselab.config import read_duration
 from denselab.console import remark, stdout
 from denselab.errors import Interrupted
+from denselab.files import to_json
 from denselab.run_folder import CRF_TUNING
 
 if TYPE_CHECKING:
@@ -53,10 +53,12 @@ def tune(
     They are stored in the model only if they help.
     """
     from denselab import refine  # here: `denselab --help` needs no torch
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.files import write_text
     from denselab.inference.predictor import load
     from denselab.measure.data import select
 
+    refuse_inside_data(out)
     seconds, extent = read_duration(time), window_size(window)
     predictor = load(model, device)
     chosen = select(data, split, predictor.spec, model)
@@ -65,7 +67,7 @@ def tune(
     tuning = refine.tune(plan, dataset, items, seconds=seconds, strategy=strategy, pictures=pictures, quiet=as_json)
     verdict = refine.conclude(tuning, model)
     content = refine.tuning_document(tuning, verdict, model, data)
-    document = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    document = to_json(content) + "\n"
     folder = out or refine.tuning_folder(model, data)
     write_text(folder / CRF_TUNING, document)
     if as_json:

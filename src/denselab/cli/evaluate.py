@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_without_crf
+from denselab.cli.ensemble_options import (
+    EnsembleJoin,
+    MoreModels,
+    NoCache,
+    Save,
+    evaluate_several,
+    models_and_data,
+    refuse_for_one,
+)
+from denselab.cli.instance_options import (
+    Aggregate,
+    BoxCount,
+    InstancePreset,
+    Proposals,
+    folder_suffix,
+    instances_of,
+)
 from denselab.cli.options import (
+    MODEL_FORMS,
     AsJson,
     Data,
     Device,
-    Model,
+    EngineOption,
     OutputStride,
     Split,
     Tta,
@@ -27,6 +44,10 @@ from denselab.console import remark, stdout
 if TYPE_CHECKING:
     from denselab.measure.evaluate import Measured
 
+Models = Annotated[
+    str,
+    typer.Argument(metavar="MODEL...", help=f"{MODEL_FORMS}; several are joined, and measured beside each alone."),
+]
 Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
 Seed = Annotated[int | None, seed_option("the run's own split")]
 ValFraction = Annotated[
@@ -38,58 +59,83 @@ ValFraction = Annotated[
 
 
 def evaluate(
-    model: Model,
+    model: Models,
     data: Data,
+    more: MoreModels = None,
     split: Split = "val",
     window: Window = None,
     tta: Tta = False,
     output_stride: OutputStride = None,
+    ensemble: EnsembleJoin = None,
+    save: Save = None,
+    no_cache: NoCache = False,
     crf: Crf = False,
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     out: Out = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     seed: Seed = None,
     val_fraction: ValFraction = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on a split of a data set.
+    """Measure a model, or several as an ensemble, on a split of a data set.
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
+    from denselab.data.read.inside import refuse_inside_data
+
+    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
+    models, place = models_and_data(model, data, more)
+    refuse_for_one(models, ensemble, save, no_cache)
+    refuse_inside_data(out)
+    ways: dict[str, Any] = {
+        "window": window_size(window),
+        "tta": tta,
+        "output_stride": output_stride,
+        "crf": crf_preset or crf,
+        "crf_fast": crf_fast,
+    }
+    instances = instances_of(instance_wise, proposals, aggregate, boxes)
+    options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
+    if len(models) > 1:
+        join, options["cache"] = ensemble or "mean", not no_cache
+        evaluate_several(models, place, split, join, save, out, as_json, options)
+        return
+    options["engine"] = engine
+    _evaluate_one(model, place, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+
+
+def _evaluate_one(
+    model: str,
+    data: str,
+    split: str,
+    out: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
+    ways: dict[str, Any],
+    suffix: str,
+) -> None:
+    """Measure one model. options: of measure.evaluate; ways, suffix: what the name of the default folder tells."""
     from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
     from denselab.measure.files import default_folder
 
-    extent = window_size(window)
-    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
-    measured = measure(
-        model,
-        data,
-        split,
-        window=extent,
-        tta=tta,
-        output_stride=output_stride,
-        crf=crf_preset or crf,
-        crf_fast=crf_fast,
-        device=device,
-        seed=seed,
-        val_fraction=val_fraction,
-        quiet=as_json,
-    )
-    name = functools.partial(default_folder, window=extent, tta=tta, output_stride=output_stride)
-    folder = out or name(model, measured.chosen, crf=crf_preset or crf, crf_fast=crf_fast)
+    measured = measure(model, data, split, quiet=as_json, **options)
+    _report(measured, out or default_folder(model, measured.chosen, more=suffix, **ways), as_json)
+
+
+def _report(measured: Measured, folder: Path, as_json: bool) -> None:
+    """Write the files, and print the document, or the pictures, the scores, and what there is to beat."""
+    from denselab.evaluation.tables import console_table
+
     document = measured.save(folder)
     if as_json:
         print(document, end="")
         return
-    _show(measured)
-    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
-
-
-def _show(measured: Measured) -> None:
-    """The pictures, the scores, and what there is to beat."""
-    from denselab.evaluation.tables import console_table
-
     stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
     stdout.print(console_table(measured.evaluation))
     stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
@@ -98,3 +144,4 @@ def _show(measured: Measured) -> None:
     if measured.paired:
         stdout.print(measured.paired.table())
         stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+    remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

@@ -14,14 +14,30 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "eval": (
         "denselab eval runs/streets data/ --split test",
         "denselab eval runs/streets data/ --tta --crf --out scores/",
+        "denselab eval runs/fruit data/ --proposals windows",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble fit --save models/both",
+        "denselab eval runs/deconvnet runs/fcn8s data/ --ensemble edeconvnet+crf",
+    ),
+    "compare": (
+        "denselab compare data/ --models fcn8s,unet,deeplabv3plus --time 30m --out compare/streets",
+        "denselab compare data/ --models unet:resnet34 --with runs/streets --budget steps 2000 --out compare/two",
+        "denselab compare data/ --models unet,segnet --folds 5 --seeds 0,1,2 --time 10m --dry-run",
+        "denselab compare data/ --out compare/streets --resume",
+    ),
+    "diagnose": (
+        "denselab diagnose runs/streets data/ --out look/",
+        "denselab diagnose compare/streets/runs/unet-fold*-seed0 data/ --out look/",
+        "denselab diagnose runs/streets data/ --calibrate",
     ),
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
+        "denselab predict runs/fruit photos/ --proposals windows --aggregate mean --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
         "denselab predict runs/fields scene.tif --window 512x512 --polygons fields.geojson --out out/",
         "denselab predict runs/streets drive.mp4 --smooth flow --out out/",
         "denselab predict runs/streets photos/ --shard 2/8 --out out/",
+        "denselab predict runs/waste test/ --format csv --imgsz 256 --out submission/",
     ),
     "refine": (
         "denselab refine photo.jpg probs.npz --out out/",
@@ -30,10 +46,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "crf tune": ("denselab crf tune runs/streets data/ --time 10m",),
     "models": ("denselab models", "denselab models --json"),
     "info": ("denselab info fcn8s", "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all"),
-    "explain": ("denselab explain runs/streets photo.jpg --out look/",),
+    "explain": (
+        "denselab explain runs/streets photo.jpg --out look/",
+        "denselab explain runs/deconvnet photo.jpg --proposals edgeboxes --against runs/fcn8s --out look/",
+    ),
     "convert": (
         "denselab convert fcn8s-heavy-pascal.caffemodel --from caffe --model fcn8s --out models/fcn8s",
         "denselab convert resnet50.pth --from torchvision --model deeplabv3_resnet50 --out models/resnet",
+    ),
+    "export": (
+        "denselab export runs/streets --to onnx --out exported/",
+        "denselab export runs/streets --to openvino --int8 --check data/ --out fast/",
+        "denselab export runs/streets --labels --out for-the-web/",
     ),
     "doctor": ("denselab doctor",),
 }

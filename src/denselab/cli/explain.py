@@ -1,15 +1,16 @@
 """`denselab explain`: what a network makes of one picture, as a page of pictures."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denselab.cli.completion import complete_network
+from denselab.cli.instance_options import Aggregate, BoxCount, Proposals, instances_of
 from denselab.cli.options import MODEL_FORMS, AsJson, Device, out_option
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
+from denselab.files import to_json
 from denselab.paths import require_path
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ ClassName = Annotated[
     str | None,
     typer.Option("--class", metavar="NAME", help="Class to look at.", show_default="the winner at the pixel"),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Another model of the same classes: its class maps beside this one's.",
+        show_default="no other",
+    ),
+]
 
 
 def explain(
@@ -43,25 +52,37 @@ def explain(
     out: Out,
     pixel: Pixel = None,
     class_name: ClassName = None,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    against: Against = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show a network at work on a picture: maps from layer to layer, class probabilities, what a pixel depends on.
 
-    The name of a network in place of a trained model shows it untrained: what the design does by itself.
+    The name of a network in place of a trained model shows it untrained: what the design does by itself. With
+    --proposals or --against also boxes.html: the boxes, the prediction as they are added, class maps of both models.
     """
     from denselab.data.read.images import read_image
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
+    from denselab.report.boxes_page import write_boxes
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
     picture = read_image(image, engine.spec.preprocessing.white)
+    refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
+    instances = instances_of(None, proposals, aggregate, boxes)
+    if instances or against:
+        other = None if against is None else _engine(against, device)[0]
+        written += write_boxes(explanation, instances, other, out, image.name)
     if as_json:
-        print(json.dumps(_facts(explanation, model, image, written), indent=1, ensure_ascii=False))
+        print(to_json(_facts(explanation, model, image, written)))
     else:
         stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
 
@@ -69,13 +90,16 @@ def explain(
 def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":
     """The trained model, or the untrained network of that name; and whether its weights are random."""
     from denselab.engine.open import open_model
+    from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import untrained
     from denselab.models import MODELS
 
     if model in MODELS:
         remark(f"{model} is the name of a network, not a trained model: its weights are random")
         return untrained(model, device), True
-    return open_model(model, device)[0], False
+    engine = open_model(model, device, engine="torch")[0]
+    assert isinstance(engine, TorchEngine)
+    return engine, False
 
 
 def _pixel(pixel: str | None) -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
 """`denselab info`: the layer table of a network, as its paper prints it."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ from denselab.cli.options import AsJson, Encoder, OutputStride, size_option, swi
 from denselab.config import parse_size
 from denselab.console import stdout
 from denselab.errors import ConfigError
+from denselab.files import to_json
 
 if TYPE_CHECKING:
     from denselab.inspection.subject import Subject
@@ -63,9 +63,7 @@ def info(
     summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz, joins=True)
     if as_json:
         layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True, joins=True)]
-        print(
-            json.dumps({**_facts(subject), "totals": asdict(summary), "layers": layers}, indent=1, ensure_ascii=False)
-        )
+        print(to_json({**_facts(subject), "totals": asdict(summary), "layers": layers}))
         return
     for line in (*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary)):
         stdout.print(line, markup=False, soft_wrap=True)

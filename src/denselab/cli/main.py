@@ -14,7 +14,7 @@ import denselab
 from denselab.cli.examples import epilog
 from denselab.cli.messages import flags_of, with_flags
 from denselab.console import remark, stdout
-from denselab.errors import DenseLabError
+from denselab.errors import DenseLabError, ResourceError, is_out_of_memory
 from denselab.log import show_always
 from denselab.neighbours import share_cores
 from denselab.runtime import keep_freed_memory
@@ -48,12 +48,15 @@ def _root(
 
 def _register() -> None:
     from denselab.cli.check import check
+    from denselab.cli.compare import compare
     from denselab.cli.convert import convert
     from denselab.cli.crf import app as crf_app
     from denselab.cli.demo import demo
+    from denselab.cli.diagnose import diagnose
     from denselab.cli.doctor import doctor
     from denselab.cli.evaluate import evaluate
     from denselab.cli.explain import explain
+    from denselab.cli.export import export
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
@@ -66,12 +69,14 @@ def _register() -> None:
             "check": check,
             "train": train,
             "eval": evaluate,
+            "compare": compare,
+            "diagnose": diagnose,
             "predict": predict,
             "refine": refine,
             "doctor": doctor,
         },
         "Understand": {"models": models, "info": info, "explain": explain},
-        "Weights": {"convert": convert},
+        "Weights": {"convert": convert, "export": export},
     }
     for panel, commands in panels.items():
         for name, function in commands.items():
@@ -80,13 +85,30 @@ def _register() -> None:
     app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
-_register()
+_missing: list[ImportError] = []  # a package that is not installed, which every command needs
+try:
+    _register()
+except ImportError as error:
+    _missing.append(error)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     """SIGTERM outside training: what is being written is finished, nothing new is begun."""
     remark("denselab: stopped")
     raise SystemExit(128 + number)
+
+
+def _end_of_other(error: Exception) -> int:
+    """Say what an error is that no part of DenseLab expected; returns the exit code."""
+    if is_out_of_memory(error):
+        remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
+        return ResourceError.exit_code
+    if isinstance(error, ImportError):
+        again = "pip install --force-reinstall denselab"
+        remark(f"denselab: the installation is not complete: {error}; install it again: {again}")
+        return DenseLabError.exit_code
+    remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
+    return DenseLabError.exit_code
 
 
 def main() -> None:
@@ -97,6 +119,8 @@ def main() -> None:
     show_always()
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:
+        if _missing:
+            raise _missing[0]
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except DenseLabError as error:
@@ -113,12 +137,8 @@ def main() -> None:
     except BrokenPipeError:  # `denselab ... | head`
         stdout.on_broken_pipe()  # else Python would try to write the rest at its end
         code = 0
-    except MemoryError:
-        remark("denselab: out of memory; use a smaller --imgsz or --window, or fewer --workers")
-        code = 5
     except Exception as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
-        code = 1
+        code = _end_of_other(error)
     sys.exit(code or 0)

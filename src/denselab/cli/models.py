@@ -1,11 +1,11 @@
 """`denselab models`: the networks side by side."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from denselab.cli.options import AsJson
 from denselab.console import stdout
+from denselab.files import to_json
 
 if TYPE_CHECKING:
     from denselab.inspection.summary import ModelFacts
@@ -25,7 +25,7 @@ def models(as_json: AsJson = False) -> None:
 
     rows = list_models(CLASSES, SIZE)
     if as_json:
-        print(json.dumps([_flat(row) for row in rows], indent=1, ensure_ascii=False))
+        print(to_json([_flat(row) for row in rows]))
         return
     for line in table_lines(rows):
         stdout.print(line, markup=False, soft_wrap=True)

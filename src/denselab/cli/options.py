@@ -90,8 +90,22 @@ Encoder = Annotated[
     ),
 ]
 Device = Annotated[str, device_option()]
+EngineOption = Annotated[
+    Literal["auto", "torch", "onnx", "openvino"],
+    typer.Option("--engine", help="What runs the model: torch its weights, onnx and openvino an exported one."),
+]
 Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
+
+
+def read_size(imgsz: str | None) -> tuple[int, int] | None:
+    """(height, width) of "256x320" or "256"; None without. Raises ConfigError."""
+    if imgsz is None:
+        return None
+    size = parse_size(imgsz)
+    if not isinstance(size, tuple) or min(size) < 1:
+        raise ConfigError(f"--imgsz {imgsz!r}; write height x width in pixels, such as 256x256")
+    return (int(size[0]), int(size[1]))
 
 
 def window_size(window: str | None) -> tuple[int, int] | None:

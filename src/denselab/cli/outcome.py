@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.console import stdout
 from denselab.errors import DataError, SkippedInputs
+from denselab.files import to_json
 
 if TYPE_CHECKING:
     from denselab.inference.inputs import Skipped
@@ -45,7 +45,7 @@ def finish(
             "skipped": [{"input": entry.path, "reason": entry.reason} for entry in skipped],
             "seconds": round(seconds, 3),
         }
-        print(json.dumps(document, indent=1, ensure_ascii=False))
+        print(to_json(document))
     elif results:
         fresh = len(results) - already(results)
         count = "1 picture" if fresh == 1 else f"{fresh} pictures"

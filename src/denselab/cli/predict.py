@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from denselab.cli.collection_options import Every, Manifest, Polygons, Ray, Redo, ShardText, Smooth
-from denselab.cli.collection_task import More, here, on_ray, task_of
+from denselab.cli.collection_task import Chosen, More, here, on_ray, task_of
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_fast_steps, refuse_without_crf
+from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
 from denselab.cli.options import (
     AsJson,
     Device,
+    EngineOption,
     Model,
     OutputStride,
     Tta,
     Window,
     out_option,
+    read_size,
+    size_option,
     switch,
     window_size,
 )
 from denselab.cli.outcome import finish
 from denselab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from denselab.inference.submission import Submission
 
 Inputs = Annotated[
     list[str],
@@ -43,6 +50,15 @@ Uncertainty = Annotated[
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
 ]
+Format = Annotated[
+    Literal["csv", "rle"] | None,
+    typer.Option(
+        "--format",
+        help="Also submission.csv: a label map per row, or run lengths per picture and class.",
+        show_default="neither",
+    ),
+]
+Imgsz = Annotated[str | None, size_option("the picture's", "With --format: size of the label maps in it")]
 Steps = Annotated[bool, switch("--steps", "With --crf: one picture per iteration, and an animation, in steps/.")]
 
 
@@ -60,6 +76,12 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    format_: Format = None,
+    imgsz: Imgsz = None,
+    proposals: Proposals = None,
+    aggregate: Aggregate = None,
+    boxes: BoxCount = None,
+    instance_wise: InstancePreset = None,
     polygons: Polygons = None,
     shard: ShardText = None,
     redo: Redo = False,
@@ -68,6 +90,7 @@ def predict(
     smooth: Smooth = "none",
     ray: Ray = None,
     device: Device = "auto",
+    engine: EngineOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
@@ -77,19 +100,35 @@ def predict(
     """
     started = time.monotonic()
     extent, runs = window_size(window), sample_count(uncertainty, samples)
+    refuse_together(crf, crf_preset, crf_fast, steps, runs)
+    submission = submission_of(format_, imgsz)
+    more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, submission, as_json)
+    options = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    options["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
+    chosen = Chosen(model, device, output_stride, engine, options, (crf_preset or True) if crf else None)
+    task = task_of(inputs, str(out), more, ray)
+    results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
+    finish("predicted", Path(task.out), {"model": model, "out": task.out}, results, skipped, started, as_json)
+
+
+def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:
+    """Raise ConfigError for options that do not go together."""
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
     refuse_fast_steps(crf_fast, steps)
-    if steps and runs:
+    if steps and samples:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
-    more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, as_json)
-    task = task_of(inputs, str(out), more, ray)
-    options = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
-    chosen = (crf_preset or True) if crf else None
-    if ray:
-        results, skipped = on_ray(ray, task, model, device, output_stride, {**options, "crf": chosen})
-    else:
-        results, skipped = here(task, model, device, output_stride, options, (crf, crf_preset))
-    finish("predicted", Path(task.out), {"model": model, "out": task.out}, results, skipped, started, as_json)
+
+
+def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Submission | None:
+    """The table that --format asks for; None without. Raises ConfigError for a size without it."""
+    from denselab.inference.submission import Submission
+
+    if kind is None:
+        if imgsz is not None:
+            raise ConfigError(f"--imgsz {imgsz} without --format; it is the size of the label maps in submission.csv")
+        return None
+    size = read_size(imgsz)
+    return Submission(kind, size)
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:

@@ -153,11 +153,12 @@ def _confidence(given: float | None) -> float:
 def _table(path: Path) -> LabelSpace:
     """The label table of a file, or of a model or run folder. Raises DataError, CheckpointError."""
     from denselab.convert.conventions import read_label_table
-    from denselab.files import unpack_json
+    from denselab.files import read_member, unpack_json
     from denselab.labels import LabelSpace
     from denselab.run_folder import MODEL_CONFIG, find_model_folder
 
     if not path.is_dir():
         return read_label_table(path)
-    config = find_model_folder(path) / MODEL_CONFIG
-    return LabelSpace.from_list(unpack_json(config.read_bytes(), str(config)).get("labels", []))
+    folder = find_model_folder(path)
+    config = unpack_json(read_member(folder, MODEL_CONFIG), str(folder / MODEL_CONFIG))
+    return LabelSpace.from_list(config.get("labels", []))

@@ -1,6 +1,5 @@
 """`denselab train`."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from denselab.config import Settings, make_settings, merged, read_settings, read
 from denselab.configs import find_config
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
+from denselab.files import to_json
 
 if TYPE_CHECKING:
     from denselab.training.run import RunSummary
@@ -100,13 +100,16 @@ def _show_plan(settings: Settings, run: Path) -> None:
     from denselab.training.plan import plan_run, require_affordable, say_plan
     from denselab.training.records import RunRecords
     from denselab.training.run import make_accelerator
-    from denselab.training.stages import chain_of, first_stage
+    from denselab.training.stages import chain_of, first_stage, of_crops, stage_data
 
-    if settings.stages:
-        chain = chain_of(settings.model)
+    staged = chain_of(settings.model) if settings.stages else ()
+    if staged:
+        chain = staged
         settings = first_stage(settings)
         remark(f"in stages: {', then '.join(chain)}; what follows is the plan of the first")
     dataset = open_for_training(settings)
+    if staged and of_crops(staged):
+        dataset = stage_data(settings, dataset, run, 0)
     accelerator = make_accelerator(settings)
     plan = plan_run(settings, dataset, run, accelerator)
     say_plan(plan, require_affordable(plan), RunRecords(run, active=True, keep=False), accelerator)
@@ -116,7 +119,7 @@ def _show_plan(settings: Settings, run: Path) -> None:
 
 def _show_summary(summary: "RunSummary", as_json: bool) -> None:
     if as_json:
-        stdout.print_json(json.dumps({**vars(summary), "run": str(summary.run)}))
+        stdout.print_json(to_json({**vars(summary), "run": str(summary.run)}))
     elif summary.best_miou:
         best = summary.best_miou
         stdout.print(f"best mIoU {best['miou']:.4f} at step {best['step']:.0f}; model: {summary.run / 'model'}")

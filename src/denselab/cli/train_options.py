@@ -53,7 +53,9 @@ CRFLayer = Annotated[
     bool | None,
     switch("--crf-layer", "A dense CRF that learns behind the network (CRF-RNN); best with --init of the network."),
 ]
-Stages = Annotated[bool | None, switch("--stages", "FCN in stages: 32s, then 16s from it, then 8s, in one budget.")]
+Stages = Annotated[
+    bool | None, switch("--stages", "FCN: 32s, then 16s, then 8s; DeconvNet: single objects, then proposals.")
+]
 Device = Annotated[str | None, device_option("auto")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Threads that prepare pictures.", show_default=RECIPE)]
 Seed = Annotated[int | None, seed_option("0")]

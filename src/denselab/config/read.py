@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from denselab.config.settings import LossTerm, Settings, TrainConfig
+from denselab.config.settings import LENGTHS, LossTerm, Settings, TrainConfig
 from denselab.config.units import parse_duration
+from denselab.documents import parse_yaml, read_text
 from denselab.errors import ConfigError
 from denselab.paths import require_path
 
@@ -40,10 +41,10 @@ def make_config(values: Mapping[str, Any], source: str = "settings") -> TrainCon
 
 
 def merged(base: Settings, over: Settings) -> Settings:
-    """`base` overridden by what `over` gives; `time` in `over` replaces `epochs` in `base`, and the reverse."""
+    """`base` overridden by what `over` gives; a length in `over` (LENGTHS) replaces the one in `base`."""
     kept = base.given()
-    if over.time is not None or over.epochs is not None:
-        kept = {key: value for key, value in kept.items() if key not in ("time", "epochs")}
+    if any(getattr(over, key) is not None for key in LENGTHS):
+        kept = {key: value for key, value in kept.items() if key not in LENGTHS}
     return make_settings({**kept, **over.given()})
 
 
@@ -51,11 +52,11 @@ def read_settings(path: Path) -> Settings:
     """The settings in a YAML file, which may give only some of the keys. Raises ConfigError naming the file."""
     require_path(path, "a YAML file of settings")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = parse_yaml(read_text(path))
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML: {error}; correct it") from None
     if loaded is None:  # an empty file leaves everything to the recipe
         loaded = {}
     if not isinstance(loaded, dict):
@@ -105,9 +106,9 @@ def _word_value(key: str, value: str) -> Any:
     if value[0] not in "[{":
         return value  # pydantic reads numbers and truth values from words
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}={value} is not YAML: {' '.join(str(error).split())}") from None
+        return parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}={value} is not YAML: {error}") from None
 
 
 def _checked(kind: type[SettingsT], values: Mapping[str, Any], source: str) -> SettingsT:

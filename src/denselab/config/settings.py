@@ -24,6 +24,8 @@ Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_boo
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
+LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
+ONE_LENGTH = "give either `time` or `epochs` or `steps`, one of the three"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Settings(BaseModel):
     crf_w1: float = 1.0  # weight that each class has in the bilateral kernel at the start
     crf_w2: float = 1.0  # weight that each class has in the spatial kernel at the start
     crf_normalization: FilterNormalization = "after"  # how the kernels are normalised
-    stages: bool = False  # FCN's: 32s first, then 16s from it, then 8s (see denselab.training.stages)
+    stages: bool = False  # FCN: 32s, 16s, then 8s; DeconvNet: objects, then proposals (denselab.training.stages)
+    stage_proposals: Literal["windows", "edgeboxes", "selective"] = "windows"  # of DeconvNet's second stage
     stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
     imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
@@ -85,9 +88,10 @@ class Settings(BaseModel):
     elastic: NonNegativeFloat = 0.0  # sigma of U-Net's displacement grid, pixels; 0 is off
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with a larger share of one class is drawn again
     balanced_sampling: bool = False  # show pictures that hold rare classes more often
-    # length: one of the two
-    time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` counts
-    epochs: PositiveInt | None = None  # passes over the training pictures; None: `time` counts, or the recipe's
+    # length: one of the three
+    time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` or `steps` counts
+    epochs: PositiveInt | None = None  # passes over the training pictures; None: another counts, or the recipe's
+    steps: PositiveInt | None = None  # steps of the optimizer; None: `time` or `epochs` counts
     patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
     validations: PositiveInt | None = None  # how many, spread evenly over the run, the last at its end
     # optimisation
@@ -115,7 +119,7 @@ class Settings(BaseModel):
     border_weight: NonNegativeFloat = 0.0  # w0 of U-Net's pixel weight map; 0 is off
     border_sigma: PositiveFloat = 5.0  # sigma of U-Net's pixel weight map, pixels
     # machine
-    seed: NonNegativeInt = 0  # of weights, order and augmentation, and of the split where the data have none
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of weights, order, augmentation, and of the split where needed
     device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
     precision: Precision | None = None  # half precision; no: float32
     workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none
@@ -134,8 +138,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.time is not None and self.epochs is not None:
-            raise ValueError("give either `time` or `epochs`, one of the two")
+        if sum(length is not None for length in (self.time, self.epochs, self.steps)) > 1:
+            raise ValueError(ONE_LENGTH)
         if self.scale_min is not None and self.scale_max is not None and self.scale_min > self.scale_max:
             raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
         return self
@@ -172,6 +176,6 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _has_a_length(self) -> "TrainConfig":
-        if self.time is None and self.epochs is None:
-            raise ValueError("give either `time` or `epochs`, one of the two")
+        if self.time is None and self.epochs is None and self.steps is None:
+            raise ValueError(ONE_LENGTH)
         return self

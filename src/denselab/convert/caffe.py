@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.convert.wire import (
+from denselab.errors import CheckpointError
+from denselab.wire import (
     BYTES,
     VARINT,
     Damaged,
@@ -23,7 +24,6 @@ from denselab.convert.wire import (
     signed,
     text,
 )
-from denselab.errors import CheckpointError
 
 KIND = "Caffe model (.caffemodel)"
 LAYERS = {100: (1, 7), 2: (4, 6)}  # field of the net: (name, blobs) within the layer

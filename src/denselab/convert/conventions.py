@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from denselab.build import model_preprocessing
 from denselab.data.layouts.tables import ADE20K_150, CAMVID_11, CITYSCAPES, voc_label_space
+from denselab.documents import parse_json, parse_yaml, read_text
 from denselab.engine.spec import Preprocessing
 from denselab.errors import CheckpointError, DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
@@ -67,9 +66,10 @@ def read_label_table(path: Path) -> LabelSpace:
     """
     require_path(path, "a label table")
     try:
-        written = path.read_text(encoding="utf-8")
-        table: Any = yaml.safe_load(written) if path.suffix in (".yaml", ".yml", ".json") else written.splitlines()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        written = read_text(path)
+        reader = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json}.get(path.suffix, str.splitlines)
+        table: Any = reader(written)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as a label table: {error}") from None
     if isinstance(table, dict):
         table = table.get("labels", table)

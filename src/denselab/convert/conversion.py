@@ -1,7 +1,6 @@
 """From a file of weights to a model folder: read, map, check, save, and record what was done."""
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from denselab.convert.names_torch import COUNTER, map_state
 from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
+from denselab.documents import parse_json, read_bytes
 from denselab.engine.card import model_card
 from denselab.engine.folder import save_engine
 from denselab.engine.formats import current_config
@@ -185,7 +185,7 @@ def _refuse_another_model(out: Path, architecture: Architecture) -> None:
     if not (out / MODEL_CONFIG).exists():
         return
     try:
-        config = current_config(json.loads((out / MODEL_CONFIG).read_bytes()), str(out / MODEL_CONFIG))
+        config = current_config(parse_json(read_bytes(out / MODEL_CONFIG)), str(out / MODEL_CONFIG))
         there, scores = Architecture(**config["architecture"]), config["scores"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError):
         raise ConfigError(f"{out} holds a {MODEL_CONFIG} that is not of a model folder; choose another `out`") from None

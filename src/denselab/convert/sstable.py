@@ -8,7 +8,7 @@ number.
 from collections.abc import Iterator
 
 from denselab.convert.checksum import crc32c, masked
-from denselab.convert.wire import Damaged, varint
+from denselab.wire import Damaged, varint
 
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from denselab.convert.checksum import crc32c, masked
 from denselab.convert.sstable import table_entries
-from denselab.convert.wire import (
+from denselab.errors import CheckpointError
+from denselab.wire import (
     BYTES,
     FIXED32,
     VARINT,
@@ -31,7 +32,6 @@ from denselab.convert.wire import (
     text,
     varints,
 )
-from denselab.errors import CheckpointError
 
 HALF = 19  # DataType: DT_HALF
 FLOATS = {1: "<f4", 2: "<f8", HALF: "<f2"}  # DT_FLOAT, DT_DOUBLE, DT_HALF: the dtypes of weights

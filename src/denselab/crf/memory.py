@@ -2,7 +2,7 @@
 
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.vectors import width_for
-from denselab.errors import ResourceError
+from denselab.errors import OutOfMemory
 from denselab.runtime import total_memory
 
 PICTURE_SHARE = 0.7  # of the machine's memory that one picture may take
@@ -35,11 +35,11 @@ def expected_vertices(parameters: Parameters) -> float:
 
 
 def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameters) -> None:
-    """Raise ResourceError if a picture of shape (height, width) would need more than PICTURE_SHARE of the memory."""
+    """Raise OutOfMemory if a picture of shape (height, width) would need more than PICTURE_SHARE of the memory."""
     height, width = shape
     needed = predicted_bytes(height, width, num_classes, parameters)
     if needed > PICTURE_SHARE * total_memory():
-        raise ResourceError(
+        raise OutOfMemory(
             f"the CRF of {width}x{height} pixels and {num_classes} classes needs {needed / 2**30:.0f} GiB of memory; "
             "refine parts of the picture, or leave the CRF out"
         )

@@ -57,10 +57,13 @@ class Parameters:
             raise ConfigError(f"CRF: normalization is {self.normalization!r}; use one of {', '.join(known)}")
 
 
+MAX_UPDATES = 1000  # mean field has settled after 10 to 50
+
+
 def check_updates(name: str, value: object) -> None:
-    """Refuse mean-field updates that are not a whole number of 0 or more. Raises ConfigError with the name."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more")
+    """Refuse mean-field updates that are not a whole number from 0 to MAX_UPDATES. Raises ConfigError with the name."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= MAX_UPDATES:
+        raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more, at most {MAX_UPDATES}")
 
 
 def _is_number(value: object) -> bool:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data.item import LEFT_OUT, FileLabels, Found, Item, LabelSource
+from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.images import picture_mode, read_image
 from denselab.data.read.infer import Inferred, infer_encoding
-from denselab.data.read.label_table import alike
+from denselab.data.read.label_table import alike as alike_names
 from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.tree import first_few, number_of
@@ -39,6 +40,8 @@ class Dataset:
     notes: everything that was inferred, one line each, for the user.
     without_label, without_image: files without a partner.
     white: the number that is white in pictures of more than 8 bits, the same for all; None where they have 8.
+    warnings: what `check` warns of, one line each; filled before a training, for its log and report.
+    passed_over: what could not be listed or is no file, and why.
     """
 
     root: Path
@@ -50,6 +53,8 @@ class Dataset:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    warnings: tuple[str, ...] = ()
+    passed_over: tuple[tuple[Path, str], ...] = ()
 
     def __len__(self) -> int:
         """How many pictures it has, over all splits."""
@@ -71,6 +76,10 @@ class Dataset:
         if split not in ("train", "val", "test"):
             raise DataError(f"split {split!r}; use train, val or test")
         return tuple(item for item in self.items if item.split == split)
+
+    def names_of(self, split: str) -> list[str]:
+        """The names of a split's pictures, in order."""
+        return [item.name for item in self.of_split(split)]
 
     def read_image(self, item: Item) -> Image:
         """(H, W, 3) uint8 RGB. Raises DataError naming the file."""
@@ -130,7 +139,12 @@ def open_dataset(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) 
     """
     if not 0.0 < val_fraction < 1.0:
         raise DataError(f"val_fraction {val_fraction}; the share of pictures for val lies between 0 and 1, such as 0.2")
-    return _open(path, partial(decide_splits, val_fraction=val_fraction, seed=seed))
+    return _open(path, partial(decide_splits, val_fraction=val_fraction, seed=seed, find_alike=_find_alike))
+
+
+def _find_alike(items: Sequence[Item]) -> list[Alike]:
+    """The pairs of pictures that show one scene; none are looked for in more than LOOKED_AT."""
+    return alike(looks([item.image for item in items])) if len(items) <= LOOKED_AT else []
 
 
 def open_as_named(path: str | Path) -> Dataset:
@@ -177,7 +191,9 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     inferred: Inferred | None = None
     if files and (found.encoding is None or found.table is None):
         limit = PEEKED if found.named_fully else MAX_SCANNED
-        inferred = infer_encoding([item.source.path for item in files], found.names, found.kind, limit)
+        inferred = infer_encoding(
+            [item.source.path for item in files], found.names, found.kind, limit, found.transparent
+        )
         notes += inferred.notes
     encoding = found.encoding or (inferred.encoding if inferred else Encoding())
     table = found.table or (inferred.table if inferred else None)
@@ -185,11 +201,20 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     items = tuple(_with_encoding(item, encoding) for item in items)
     items, more = divide(items, _Summaries(items, encoding, inferred))
     white, depth_note = white_of([item.image for item in items], found.white)
-    notes += alike([entry.name for entry in table.entries])
+    notes += alike_names([entry.name for entry in table.entries])
     notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(
-        root, found.layout, description, table, items, tuple(notes), found.without_label, found.without_image, white
+        root,
+        found.layout,
+        description,
+        table,
+        items,
+        tuple(notes),
+        found.without_label,
+        found.without_image,
+        white,
+        passed_over=found.passed_over,
     )
 
 

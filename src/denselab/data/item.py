@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.encodings import Encoding, Kind, decode
-from denselab.data.read.images import read_label_pixels
+from denselab.data.read.images import picture_mode, read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.data.read.shapes import two_valued_mask
+from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
 from denselab.labels import NODATA, LabelSpace
 
@@ -44,7 +45,10 @@ class FileLabels:
     ignore_mask: Path | None = None
 
     def ids(self) -> NDArray[Any]:
-        ids = decode(read_label_pixels(self.path), self.encoding, self.path)
+        pixels = read_label_pixels(self.path)
+        if self.encoding.clear:
+            pixels = cleared(pixels, transparent(self.path, picture_mode(self.path)))
+        ids = decode(pixels, self.encoding, self.path)
         if self.ignore_mask is None:
             return ids
         seen = two_valued_mask(self.ignore_mask)
@@ -56,7 +60,7 @@ class FileLabels:
         return np.where(seen, ids.astype(np.int32), np.int32(NODATA))
 
     def summary(self) -> Mapping[int, int]:
-        return counts_by_id(read_contents(self.path), self.encoding)
+        return counts_by_id(read_contents(self.path, self.encoding.clear), self.encoding)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Found:
     named_fully: the names are complete, so that a look into a few label files is enough.
     without_label, without_image: files without a partner.
     white: the number for white in deep pictures, where the user gave it.
+    transparent: what transparent pixels of label pictures are, where the user said it.
+    passed_over: what could not be listed or is no file, and why.
     """
 
     layout: str
@@ -114,3 +120,5 @@ class Found:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    transparent: Literal["ignore", "keep"] | None = None
+    passed_over: tuple[tuple[Path, str], ...] = ()

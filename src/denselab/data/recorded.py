@@ -21,6 +21,7 @@ class Recorded:
     splits: the split of each picture, by name.
     labels: the rows of the label table.
     class_pixels: by class name, of up to 1000 training pictures.
+    white: the number that was white in pictures of more than 8 bits; None where they have 8, or in older versions.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class Recorded:
     splits: Mapping[str, str]
     labels: tuple[Mapping[str, Any], ...]
     class_pixels: Mapping[str, int]
+    white: int | None = None
 
     def of_split(self, split: str) -> list[str]:
         """The names in a split, in the order of the run."""
@@ -57,7 +59,8 @@ class Recorded:
         by_name, train = {item.name: item for item in dataset.items}, self.of_split("train")
         if not train or not self.class_pixels or not all(name in by_name for name in train):
             return False
-        return self.class_pixels == class_pixels(dataset, train)
+        # By rising id: names may have been given since.
+        return list(self.class_pixels.values()) == list(class_pixels(dataset, train).values())
 
 
 def class_pixels(dataset: Dataset, names: Iterable[str]) -> dict[str, int]:
@@ -84,6 +87,7 @@ def read_recorded(run: Path) -> Recorded | None:
         splits,
         tuple(stored.get("labels") or ()),
         stored.get("class_pixels") or {},
+        stored.get("white"),
     )
 
 

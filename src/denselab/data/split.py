@@ -1,7 +1,7 @@
 """Who trains and who is held out: given splits are obeyed; a missing one is drawn by class content and sequence."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Item
-from denselab.data.read.tree import number_of
+from denselab.data.likenesses import Alike, joined_groups
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, number_of, words
 
 CANDIDATES = 300  # random splits among which the best one is taken. On 840 pictures with 4 classes its imbalance is
 # 0.001; ten times as many candidates, and ten times the time, halve that
 # Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
 FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
+SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
+SERIES_WORDS = frozenset(
+    ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
+)
 YEAR = re.compile(r"^(19|20)\d\d$")
 
 Summary = Callable[[Item], dict[int, int]]
@@ -36,12 +41,17 @@ def sequence_of(name: str) -> str:
 
 
 def decide_splits(
-    items: Sequence[Item], summary: Summary, val_fraction: float = 0.2, seed: int = 0
+    items: Sequence[Item],
+    summary: Summary,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    find_alike: Callable[[Sequence[Item]], list[Alike]] | None = None,
 ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Items that each have a split and a group, and notes on what was decided.
 
     What was named keeps its split; val and test are never trained on. The rest trains. Where nothing is named val, a
     part of what trains is drawn for it. A single picture without a split goes to val: it can be evaluated on.
+    find_alike: the pairs of pictures that show one scene, which stay together; asked only where val is drawn.
     """
     items, notes = named_splits(items)
     given = {item.split for item in items}
@@ -56,7 +66,8 @@ def decide_splits(
     if len(pool) < 2:
         few = "too few pictures outside test to split; add pictures"
         return tuple(replace(item, split=item.split or "train") for item in items), (*notes, few)
-    chosen, how = stratified(pool, summary, val_fraction, seed)
+    pairs = find_alike(pool) if find_alike else []
+    chosen, how = stratified(pool, summary, val_fraction, seed, pairs)
     decided = {item.name: "val" if item.name in chosen else "train" for item in pool}
     counts = Counter(decided.values())
     drawn = f"{counts['train']} train and {counts['val']} val pictures drawn with seed {seed}"
@@ -94,29 +105,88 @@ def _where(given: set[str | None]) -> str:
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Items with their sequences. Names that all share one stem are not a sequence: each stands for itself."""
+    """Items with their sequences. Names that all share one stem are not a sequence: each stands for itself.
+
+    Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
+    """
     keys = [item.group or sequence_of(item.name) for item in items]
+    classes = class_folders(items)
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for item, key in zip(items, keys, strict=True):
+        frame = FRAME.match(PurePosixPath(item.name).name)
+        if not item.group and key != item.name and frame is not None:
+            numbers[key].append(int(frame["number"]))
+    scattered = {key for key, found in numbers.items() if not _follow(found)}
+    kept = {item.group for item in items if item.group}
+    keys = [
+        item.name if key not in kept and (key in scattered or str(PurePosixPath(item.name).parent) in classes) else key
+        for item, key in zip(items, keys, strict=True)
+    ]
     if len(set(keys)) == 1:
         keys = [item.name for item in items]
     return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
 
 
-def stratified(items: Sequence[Item], summary: Summary, val_fraction: float, seed: int) -> tuple[frozenset[str], str]:
+def _follow(numbers: Sequence[int]) -> bool:
+    """Whether running numbers are those of a series: half of the steps are equal, or the usual step is short."""
+    steps = np.diff(np.sort(np.array(numbers)))
+    if len(steps) < 2:
+        return True
+    return bool(np.median(steps) <= SHORT_STEP or Counter(steps.tolist()).most_common(1)[0][1] >= len(steps) / 2)
+
+
+def class_folders(items: Sequence[Item]) -> frozenset[str]:
+    """Folders that each hold the pictures of one class or kind: sisters of one parent whose names have no number.
+
+    Clips, places and days, which a split keeps together, are numbered; rust/ beside scratch/ is not.
+    """
+    folders = Counter(PurePosixPath(item.name).parent for item in items)
+    sisters: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    for folder in folders:
+        sisters[folder.parent].append(folder)
+    several = [sorted(group) for group in sisters.values() if len(group) > 1]
+    return frozenset(
+        str(folder)
+        for group in several
+        for folder in group
+        if all(_is_kind(sister.name) and folders[sister] > 1 for sister in group)
+    )
+
+
+def _is_kind(name: str) -> bool:
+    """Whether a folder's name may be that of a class: no number, and not the word for a clip, a split or pictures."""
+    tokens = set(words(name))
+    known = IMAGE_WORDS | LABEL_WORDS | set(SPLIT_WORDS) | SERIES_WORDS
+    return bool(tokens) and not any(token.isdigit() for token in tokens) and not tokens & known
+
+
+def stratified(
+    items: Sequence[Item], summary: Summary, val_fraction: float, seed: int, pairs: Sequence[Alike] = ()
+) -> tuple[frozenset[str], str]:
     """Names of the val pictures, and how sequences were treated.
 
+    pairs: pictures of one scene, which stay together
+
     Whole sequences first; where no choice of sequences comes near val_fraction, or would leave train without a class,
-    single pictures.
+    pictures of one scene alone; then single pictures.
     """
-    presence = _presence([summary(item) for item in items])
-    groups = [item.group for item in items]
-    several = len(set(groups)) < len(items)
-    if several:
+    presence = _presence([summary(item) for item in items], _kinds(items))
+    names = [item.name for item in items]
+    sequences = [item.group for item in items]
+    scenes = f"{number_of(len(pairs), 'pair')} of pictures that look alike kept together" if pairs else ""
+    several = len(set(sequences)) < len(items)
+    ways = [
+        (joined_groups(sequences, pairs), " and ".join(filter(None, ("sequences kept together" * several, scenes)))),
+        (joined_groups(names, pairs), f"{scenes}, whole sequences cannot be balanced"),
+    ]
+    for groups, how in ways[: 1 + bool(pairs and several)] if several or pairs else []:
         chosen = _best_choice(groups, presence, val_fraction, seed)
         if chosen is not None and _acceptable(chosen, presence, val_fraction):
-            return _names(items, chosen), "sequences kept together"
+            return _names(items, chosen), how
     chosen = _best_choice([str(i) for i in range(len(items))], presence, val_fraction, seed)
     assert chosen is not None, "single pictures can always be split"
-    how = "single pictures: whole sequences cannot be balanced" if several else "each picture on its own"
+    what = "whole sequences" if several else "pictures that look alike"
+    how = f"single pictures: {what} cannot be balanced" if several or pairs else "each picture on its own"
     return _names(items, chosen), how
 
 
@@ -124,13 +194,23 @@ def _names(items: Sequence[Item], chosen: NDArray[np.bool_]) -> frozenset[str]:
     return frozenset(item.name for item, is_val in zip(items, chosen, strict=True) if is_val)
 
 
-def _presence(summaries: Sequence[dict[int, int]]) -> NDArray[np.float64]:
-    """(N, C) which class occurs in which picture, by rising id."""
+def _kinds(items: Sequence[Item]) -> list[str]:
+    """The folder of a class that each picture is in, "" for others."""
+    folders = class_folders(items)
+    homes = [str(PurePosixPath(item.name).parent) for item in items]
+    return [home if home in folders else "" for home in homes]
+
+
+def _presence(summaries: Sequence[dict[int, int]], kinds: Sequence[str]) -> NDArray[np.float64]:
+    """(N, C) which class occurs in which picture, by rising id; then which folder of a class it is in."""
     ids = sorted({label_id for summary in summaries for label_id in summary})
-    table = np.zeros((len(summaries), len(ids)))
-    for row, summary in enumerate(summaries):
+    folders = sorted(set(kinds) - {""})
+    table = np.zeros((len(summaries), len(ids) + len(folders)))
+    for row, (summary, kind) in enumerate(zip(summaries, kinds, strict=True)):
         for label_id in summary:
             table[row, ids.index(label_id)] = 1.0
+        if kind:
+            table[row, len(ids) + folders.index(kind)] = 1.0
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from denselab.documents import MAX_WEIGHTS, Unreadable, read_bytes
 from denselab.encoders.origin import Origin
 from denselab.errors import CheckpointError
 from denselab.tensors import read_torch_file, unpack_tensors
@@ -34,9 +35,10 @@ def read_weights(path: Path, source: str | None = None) -> Weights:
     """
     source = source or f"file {path}"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the weights {path}: {error.strerror}") from None
+        content = read_bytes(path, MAX_WEIGHTS)
+    except (OSError, Unreadable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"cannot read the weights {path}: {reason}") from None
     tensors: Any = unpack_tensors(content, str(path)) if path.suffix == ".safetensors" else read_torch_file(path)
     if not is_state_dict(tensors):
         raise CheckpointError(

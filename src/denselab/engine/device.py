@@ -1,14 +1,9 @@
-"""Where a network runs: devices by name, their memory, and running out of it."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Where a network runs: devices by name, and their memory."""
 
 import torch
 
 from denselab.errors import ConfigError
 from denselab.runtime import total_memory
-
-CPU_ALLOCATOR = "can't allocate memory"  # for this torch raises a plain RuntimeError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,16 +28,3 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return total_memory()
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn torch's out-of-memory errors into Python's MemoryError, which callers can catch without torch."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
-    except RuntimeError as error:
-        if CPU_ALLOCATOR not in str(error):
-            raise
-        raise MemoryError(str(error)) from error

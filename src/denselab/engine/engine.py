@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.engine.enlarge import Scores
 from denselab.engine.spec import ModelSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Pictures = NDArray[np.uint8]
 """(B, h, w, 3) uint8 RGB, pictures of one size, already resized to what the network is to see."""
 
 
 class Engine(Protocol):
-    """A model that can run. TorchEngine implements it; an engine without torch has the same spec and the same logits.
+    """A model that can run. In torch, ONNX Runtime and OpenVINO: all have the same spec and the same logits.
 
     Pictures come at the size that the network is to see. The caller resizes them, because windows and test-time views
     choose their own sizes. The engine applies mean, deviation and padding.
@@ -32,8 +30,8 @@ class Engine(Protocol):
     def device(self) -> Any:
         """The device it runs on; str() of it is for people."""
 
-    def logits(self, pictures: Pictures) -> Tensor:
-        """(B, K, h, w) float32 on the engine's device. Raises MemoryError where a run does not fit."""
+    def logits(self, pictures: Pictures) -> Scores:
+        """(B, K, h, w) float32, a tensor on the engine's device or an array. Raises MemoryError if it does not fit."""
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether one picture of (height, width) is expected to fit in memory."""

@@ -3,16 +3,18 @@
 1  the first; fields added over time may be missing: preprocessing's `fit`, `pad_to` and `white`, the architecture's
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
-   unet_release joins the up-convolved map first, as its authors did
+   unet_release joins the up-convolved map first, as its authors did. `temperature` is there only where one was fitted
 """
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from denselab.migration import Record, migrated, ours, stamped, writer
-from denselab.models.unet import up_first
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 2
 SKIP_FIRST = "skip_first"  # marks a config migrated from format 1, whose weights of unet_release are in the old order
@@ -45,7 +47,11 @@ def _from_1(config: Record) -> Record:
 
 def current_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The weights of a model folder for the network as it is now. config: as returned by `current_config`."""
-    return up_first(tensors) if config.get(SKIP_FIRST) else tensors
+    if not config.get(SKIP_FIRST):
+        return tensors
+    from denselab.models.unet import up_first  # here: configs are read without torch
+
+    return up_first(tensors)
 
 
 def told_misfit(misfit: str, name: str, config: Mapping[str, Any]) -> str:

@@ -9,7 +9,13 @@ from denselab.errors import CheckpointError, ResourceError
 from denselab.paths import no_such_path
 
 PREFIX = "hf://"
+TORCHVISION = "torchvision:"  # the other names that are no folders
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_torchvision(name: str) -> bool:
+    """Whether a model's name refers to torchvision's weights (torchvision_weights)."""
+    return name.startswith(TORCHVISION)
 
 
 def is_hub_id(name: str) -> bool:

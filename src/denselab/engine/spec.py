@@ -111,6 +111,8 @@ class ModelSpec:
     crf: the dense CRF's parameters that `denselab crf tune` found to help this network, in pixels of the pictures' own
         size; None: not tuned.
     started_from: what its training started from; None if unknown.
+    temperature: what its logits are divided by for probabilities that can be believed (`denselab diagnose`); labels and
+        the dense CRF do not use it.
     """
 
     architecture: Architecture
@@ -119,3 +121,8 @@ class ModelSpec:
     scores: Mapping[str, Any] = field(default_factory=dict)
     crf: Parameters | None = None
     started_from: Origin | None = None
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ConfigError(f"temperature {self.temperature}; a number above 0, 1 leaves probabilities as they are")

@@ -4,15 +4,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from denselab.data.feed.transforms import normalise
-from denselab.engine.device import device_memory, memory_errors
+from denselab.engine.device import device_memory
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
+from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.engine.threads import heed_neighbours
+from denselab.layers.pad import pad_corner
 from denselab.models.base import SegmentationModel
 
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
@@ -69,5 +70,7 @@ def network_input(images: Tensor, preprocessing: Preprocessing, device: torch.de
 
 def padded(images: Tensor, pad_to: tuple[int, int] | None) -> Tensor:
     """(B, C, h, w) normalised pictures, padded with zeros (the mean colour) at the bottom and right up to `pad_to`."""
-    bottom, right = (max(side - own, 0) for own, side in zip(images.shape[-2:], pad_to or (0, 0), strict=True))
-    return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
+    if pad_to is None:
+        return images
+    bottom, right = (max(side - own, 0) for own, side in zip(images.shape[-2:], pad_to, strict=True))
+    return pad_corner(images, bottom, right)

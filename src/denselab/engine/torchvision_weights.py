@@ -20,6 +20,7 @@ from denselab.build import find_entry
 from denselab.data.layouts.tables import voc_label_space
 from denselab.encoders.hub import no_answer
 from denselab.engine.device import resolve_device
+from denselab.engine.hub import TORCHVISION
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import load_weights
@@ -29,14 +30,8 @@ from denselab.tensors import read_torch_file
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "torchvision:"
 HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 ANSWER_SECONDS = 8.0  # without an answer by then, there might as well be no network connection
-
-
-def is_torchvision(name: str) -> bool:
-    """Whether a model's name refers to torchvision's weights."""
-    return name.startswith(PREFIX)
 
 
 def load_torchvision(
@@ -48,7 +43,7 @@ def load_torchvision(
     Raises CheckpointError: unknown name, no connection and no cached file, or a file with the wrong content;
     ConfigError for an output stride, of which these networks offer no choice.
     """
-    short = name.removeprefix(PREFIX)
+    short = name.removeprefix(TORCHVISION)
     address = url or weights_url(short)
     entry, space = find_entry(short), voc_label_space()
     architecture = Architecture(short, space.num_classes, output_stride=output_stride, aux=entry.aux)

@@ -35,8 +35,8 @@ def mean_iou_interval(areas: NDArray[np.int64], resamples: int = RESAMPLES, seed
         raise ShapeError(f"areas {areas.shape}: (N, 3, K) counts of N pictures were expected")
     if len(areas) < 2:
         return None
-    (means,) = _resampled([areas], resamples, seed)
-    return _percentiles(means)
+    (means,) = resampled([areas], resamples, seed)
+    return percentiles(means)
 
 
 def difference_interval(
@@ -56,12 +56,15 @@ def difference_interval(
         )
     if len(before) < 2:
         return None
-    first, second = _resampled([before, after], resamples, seed)
-    return _percentiles(second - first)
+    first, second = resampled([before, after], resamples, seed)
+    return percentiles(second - first)
 
 
-def _resampled(sets: Sequence[NDArray[np.int64]], resamples: int, seed: int) -> list[Floats]:
-    """For each of the sets (N, 3, K) the (resamples,) mean IoUs, all sets under the same draws of pictures."""
+def resampled(sets: Sequence[NDArray[np.int64]], resamples: int, seed: int) -> list[Floats]:
+    """For each of the sets (N, 3, K) the (resamples,) mean IoUs, all sets under the same draws of pictures.
+
+    sets, resamples, seed: as for mean_iou_interval; every set is about the same N pictures in the same order.
+    """
     rng, number = np.random.default_rng(seed), len(sets[0])
     flat = [areas.reshape(number, -1).astype(np.float64) for areas in sets]  # exact up to 2^53 pixels
     rows = max(1, CHUNK // max(number, flat[0].shape[1]))
@@ -75,7 +78,7 @@ def _resampled(sets: Sequence[NDArray[np.int64]], resamples: int, seed: int) -> 
     return [np.concatenate(means) for means in found]
 
 
-def _percentiles(values: Floats) -> Interval | None:
+def percentiles(values: Floats) -> Interval | None:
     """The middle 95 % of the values that are defined; None where none is."""
     defined = values[~np.isnan(values)]
     if defined.size == 0:

@@ -12,6 +12,7 @@ from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval, difference_interval
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.score_table import class_scores, heading_of, set_scores
+from denselab.shown import shown
 
 Pair = tuple[float | None, float | None]
 
@@ -93,7 +94,7 @@ class Paired:
             for heading in (f"{heading_of(key, by_class=True)} before", "after", "change"):
                 table.add_column(heading, justify="right")
         for row in self.classes():
-            table.add_row(Text(row["name"]), *(cell for key in BY_CLASS for cell in _cells(row[key])))
+            table.add_row(Text(shown(row["name"])), *(cell for key in BY_CLASS for cell in _cells(row[key])))
         table.add_section()
         totals = self.totals()
         table.add_row(Text("mean"), *_cells(totals["miou"]), *_cells(totals["boundary_f1"]))

@@ -1,6 +1,5 @@
 """One evaluation as JSON, CSV and a console table, all from score_table.py with one rounding, so that they agree."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,8 @@ from rich.text import Text
 from denselab.evaluation import scores
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import BORDER, class_rows, class_scores, set_scores
+from denselab.files import to_json
+from denselab.shown import shown
 
 PIXELS = ("truth_pixels", "predicted_pixels")
 
@@ -33,8 +34,8 @@ def json_document(evaluation: Evaluation) -> dict[str, Any]:
 
 def evaluation_json(evaluation: Evaluation, more: Mapping[str, Any] | None = None) -> str:
     """The text of evaluation.json: json_document, the keys of `more`, and under "exact" the counts behind it all."""
-    told = json.dumps({**json_document(evaluation), **(more or {})}, indent=1, ensure_ascii=False)
-    exact = json.dumps(evaluation.to_dict(), ensure_ascii=False)  # one line: there may be millions of numbers
+    told = to_json({**json_document(evaluation), **(more or {})})
+    exact = to_json(evaluation.to_dict(), indent=None)  # one line: there may be millions of numbers
     return f'{told.removesuffix("}").rstrip()},\n "exact": {exact}\n}}\n'
 
 
@@ -51,20 +52,20 @@ def csv_rows(evaluation: Evaluation) -> list[list[str]]:
 
 def console_table(evaluation: Evaluation) -> Table:
     """A rich table: the classes with their true pixels, the scores of the set below, notes as its caption."""
-    shown = [row for row in class_rows() if row.console]
+    listed = [row for row in class_rows() if row.console]
     classes = Table(box=box.SIMPLE_HEAD)
     classes.add_column("class")
-    for heading in (*(row.heading for row in shown), "pixels"):
+    for heading in (*(row.heading for row in listed), "pixels"):
         classes.add_column(heading, justify="right")
     for found in _classes(evaluation):
-        cells = (row.told(found[row.key], "-") for row in shown)
-        classes.add_row(Text(found["name"]), *cells, str(found["truth_pixels"]))
+        cells = (row.told(found[row.key], "-") for row in listed)
+        classes.add_row(Text(shown(found["name"])), *cells, str(found["truth_pixels"]))
     totals = Table(box=None, show_header=False, padding=(0, 2))
     for row, value in set_scores(evaluation):
         if row.console:
             totals.add_row(row.heading, row.told(value, "-"))
     both = Table.grid()
-    both.caption, both.caption_justify = Text("\n".join(_notes(evaluation))), "left"
+    both.caption, both.caption_justify = Text("\n".join(map(shown, _notes(evaluation)))), "left"
     both.add_row(classes)
     both.add_row(totals)
     return both

@@ -12,14 +12,15 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denselab.data.feed.resample import resize_rows
-from denselab.engine.device import memory_errors
 from denselab.engine.enlarge import NARROW, arg_max
+from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import CheckpointError, ResourceError
 from denselab.files import describe_os_error, unpack_json, write_json
 from denselab.inference.plan import Plan
@@ -45,12 +46,14 @@ class BandStore:
         windows. The folder is removed when the picture's results are written.
     """
 
-    def __init__(self, folder: Path, key: str, size: tuple[int, int], classes: int) -> None:
+    def __init__(self, folder: Path, key: str, size: tuple[int, int], classes: int, temperature: float = 1.0) -> None:
         """key: of the model, the picture and the options; a folder with another key starts anew."""
         self.folder, self.key, self.size = folder, key, size
         self.dtype: np.dtype[Any] = np.dtype(np.uint8 if classes <= NARROW else np.uint16)
         self.next_window_row, self.rows = 0, 0
-        self.confidence = Confidence()
+        self.extent: tuple[int, int] | None = None  # of the windows that were begun
+        self._temperature = temperature
+        self.confidence = Confidence(temperature=temperature)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -60,7 +63,8 @@ class BandStore:
             held = (self.folder / LABELS).stat().st_size >= state["rows"] * self.size[1] * self.dtype.itemsize
             if fits and held:
                 self.next_window_row, self.rows = int(state["next"]), int(state["rows"])
-                self.confidence = Confidence(float(state["confidence"]), int(state["count"]))
+                self.extent = (int(state["extent"][0]), int(state["extent"][1]))
+                self.confidence = Confidence(float(state["confidence"]), int(state["count"]), self._temperature)
                 return
         except (OSError, CheckpointError, KeyError, TypeError, ValueError):
             pass
@@ -69,8 +73,8 @@ class BandStore:
     def restart(self) -> None:
         """Forget everything. Raises ResourceError where the folder cannot be written."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.next_window_row, self.rows = 0, 0
-        self.confidence = Confidence()
+        self.next_window_row, self.rows, self.extent = 0, 0, None
+        self.confidence = Confidence(temperature=self._temperature)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / LABELS).touch()
@@ -89,10 +93,10 @@ class BandStore:
             raise ResourceError(describe_os_error(error, self.folder)) from error
         self.rows += len(labels)
 
-    def checkpoint(self, next_window_row: int) -> None:
-        """All rows so far are kept, and the next start begins at this row of windows."""
-        self.next_window_row = next_window_row
-        state = {"key": self.key, "next": next_window_row, "rows": self.rows}
+    def checkpoint(self, next_window_row: int, extent: tuple[int, int]) -> None:
+        """All rows so far are kept, and the next start begins at this row of windows of this (height, width)."""
+        self.next_window_row, self.extent = next_window_row, extent
+        state = {"key": self.key, "next": next_window_row, "rows": self.rows, "extent": list(extent)}
         state |= {"confidence": self.confidence.total, "count": self.confidence.count}
         write_json(self.folder / STATE, state)
 
@@ -165,26 +169,32 @@ Done = Callable[[int], None]
 """Told how many rows of the picture are finished."""
 
 
+def goes_by_rows(plan: Plan) -> bool:
+    """Whether a plan needs no more of a picture at once than its rows: it asks for labels of windows or of the whole."""
+    return not (plan.crf or plan.samples or plan.instances or plan.ensemble)
+
+
 def run_bands(plan: Plan, picture: RowWindow, store: BandStore, done: Done = lambda rows: None) -> None:
     """Fill the store with the labels of a picture, from where it stands.
 
-    plan: without CRF and without samples, which need all probabilities of a picture at once.
+    plan: one that goes by rows (goes_by_rows).
     Raises DataError for a picture that turns out damaged, ResourceError, MemoryError.
     """
     if store.done:
-        return
-    size = (picture.shape[0], picture.shape[1])
-    first, *others = routes(plan, size)
-    if first is None and (others and store.next_window_row):  # windows were begun for lack of memory
-        first, others = others[0], []
-    try:
-        _run_route(plan, picture, first, store, done)
-    except MemoryError:
-        if not others:
-            raise
-        logger.info("out of memory with the whole picture at once; going on with a sliding window")
+        return None
+    ways = routes(plan, (picture.shape[0], picture.shape[1]))
+    begun = [way for way in ways if way is not None and way.extent == store.extent]
+    if begun:  # others had run out of memory
+        ways = ways[ways.index(begun[0]) :]
+    for way, smaller in pairwise([*ways, None]):
+        try:
+            return _run_route(plan, picture, way, store, done)
+        except MemoryError:
+            if smaller is None:
+                raise
+        logger.info(f"out of memory; going on with windows of {smaller.extent[0]}x{smaller.extent[1]} pixels")
         store.restart()
-        _run_route(plan, picture, others[0], store, done)
+    raise AssertionError("a picture has one way at least")
 
 
 def _run_route(plan: Plan, picture: RowWindow, windows: Windows | None, store: BandStore, done: Done) -> None:
@@ -224,7 +234,7 @@ def _run_windows(plan: Plan, picture: RowWindow, windows: Windows, store: BandSt
 
     def after_row(number: int, finished: int) -> None:
         store.append(band[: finished - store.rows])
-        store.checkpoint(number + 1)
+        store.checkpoint(number + 1, windows.extent)
         done(finished)
 
     try:

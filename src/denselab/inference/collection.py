@@ -5,7 +5,6 @@ already, by the content of model and picture, is passed over (job.py); a huge pi
 (huge.py); a table tells of everything (manifest.py).
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Literal
 
@@ -22,35 +21,34 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
+from denselab.data.feed.fit import Size
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.rows import Rows, open_rows
-from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
+from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
-from denselab.inference.inputs import Skipped, Source, refuse_overwriting
+from denselab.inference.inputs import Skipped, Source, reason_to_skip
 from denselab.inference.job import Job, polygons_path
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.prediction import Prediction, ProbsFormat, write_table
+from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
+from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
 from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
 from denselab.inference.stores import LocalPlace
+from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 
 logger = logging.getLogger(__name__)
 
-TABLE = "labels.json"
 CLAIMS = ".claims"
 WAIT = 0.5  # seconds between looks at pictures that another process has claimed
-
-
-class TooLarge(ResourceError):
-    """A picture does not fit in this machine's memory."""
 
 
 Each = Callable[[Result], None]
@@ -73,6 +71,7 @@ def predict_files(
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    submission: Submission | None = None,
     polygons: Path | None = None,
     model: str = "",
     redo: bool = False,
@@ -89,6 +88,7 @@ def predict_files(
     sources: may be an iterator, whose files are then not known before their turn.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    submission: also collect all predictions in one table, written at the end.
     polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
     model: the model's key (job.model_key): what is done with it is passed over, and the work is shared with other
         processes on the same folder; "": everything is done.
@@ -102,7 +102,7 @@ def predict_files(
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
     """
-    job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo)
+    job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo, submission)
     known, foreign = _begin(job, sources)
     kept: list[Result] = []
     with ExitStack() as stack:
@@ -112,6 +112,7 @@ def predict_files(
         worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
         worker.telling = each is None
         worker.work(sources if known is None else known)
+    worker.conclude()
     if manifest:
         job.place.fetch(job.out / RECORDS)
         write_manifest(job.out, manifest, plan.spec.label_space.names)
@@ -123,10 +124,10 @@ def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bo
 
     Raises ConfigError where something would be replaced that must not be.
     """
-    foreign = not _is_label_table(job.out / TABLE)
+    foreign = not is_label_table(job.out / TABLE)
     known = list(sources) if isinstance(sources, Sequence) else None
     if known is None:
-        _refuse_existing([job.out / TABLE] if foreign else [], job.out)
+        refuse_existing([job.out / TABLE] if foreign else [], job.out)
     else:
         refuse_replacing(known, job.out, job.probs, uncertainty=job.plan.samples > 0, steps=job.steps)
     write_table(job.out / TABLE, job.plan.spec.label_space)
@@ -154,7 +155,9 @@ class Worker:
         if self.records:
             stack.callback(self._close_records)
         self.pool = stack.enter_context(ThreadPoolExecutor(1))
-        self.saving: Future[None] | None = None
+        self.saving: tuple[Source, Future[None]] | None = None
+        self.stems: list[PurePosixPath] = []  # of what was written
+        self.small: dict[str, Size] = {}  # pictures that the network saw much reduced
 
     def work(self, sources: Iterable[Source]) -> None:
         """Predict all sources; those that another process has claimed are looked at again at the end."""
@@ -174,14 +177,15 @@ class Worker:
                     yield source
                     continue
                 ready = None if opened.state == "done" else self._predict(source, opened, started)
-            except (DataError, TooLarge) as error:  # other pictures may be sound, and fit
+            except (DataError, ResourceError, MemoryError) as error:
                 self._skip(source, error, started)
             else:
-                self._wait()  # raises where writing failed, and keeps at most one result in memory
+                self._wait()  # keeps at most one result in memory
                 if ready is None:
                     self._tell_done(source, opened.mark)
                 else:
-                    self.saving = self.pool.submit(self._finish, source, ready[0], opened.mark, ready[1])
+                    self._note_size(source, ready[0].size)
+                    self.saving = source, self.pool.submit(self._finish, source, ready[0], opened.mark, ready[1])
             self.bar.advance()
 
     def _open(self, source: Source) -> Opened:
@@ -190,7 +194,7 @@ class Worker:
             return Opened("taken")
         try:
             if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
-                _refuse_existing(self.job.targets(source.stem).values(), self.job.out)
+                refuse_existing(self.job.targets(source.stem).values(), self.job.out)
             with source.local() as path:
                 mark = self.job.mark(path) if path.is_file() else ""
                 if self.job.is_done(source.stem, mark):
@@ -209,6 +213,8 @@ class Worker:
         try:
             if isinstance(picture, np.ndarray):
                 prediction = self._run(source, picture)
+                if job.submission is not None:
+                    job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 result = _result(source, prediction, targets, started)
                 return result, partial(self._save, source, prediction, opened.mark)
             assert picture is not None, "read"
@@ -229,10 +235,7 @@ class Worker:
             step = partial(_drawn_step, folder, parameters, self.job.plan.spec.label_space)
         note = partial(self.bar.advance, 0)
         keep = self.job.probs != "none"
-        try:
-            return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
-        except ResourceError as error:
-            raise TooLarge(str(error)) from None
+        return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
 
     def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
         """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
@@ -247,6 +250,7 @@ class Worker:
         """Save, record, and let go of a picture: in this order a kill loses nothing."""
         try:
             save()
+            self.stems.append(source.stem)
             self._record(source, mark, result=result)
             named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
             local = type(self.job.place) is LocalPlace
@@ -268,8 +272,9 @@ class Worker:
         self.each(result)
         self._release(source)
 
-    def _skip(self, source: Source, error: DenseLabError, started: float) -> None:
-        reason = _reason(error, source.name)
+    def _skip(self, source: Source, error: DenseLabError | MemoryError, started: float) -> None:
+        """Skip a source, which is said. Raises `error` where it would befall every one."""
+        reason = _reason(reason_to_skip(error), source.name)
         self.skipped.append(Skipped(source.name, reason))
         logger.warning(f"skipped {source.name}: {reason}")
         self._record(source, "", error=reason, seconds=time.monotonic() - started)
@@ -297,9 +302,27 @@ class Worker:
             self.claims.release(str(source.stem))
 
     def _wait(self) -> None:
-        if self.saving:
-            self.saving.result()
-            self.saving = None
+        """Wait for the files of the last result. Raises ResourceError where they cannot be written."""
+        if self.saving is None:
+            return
+        (source, future), self.saving = self.saving, None
+        try:
+            future.result()
+        except MemoryError as error:
+            self._skip(source, error, time.monotonic())
+
+    def _note_size(self, source: Source, size: Size | None) -> None:
+        if size and reduction(self.job.plan, size) >= REDUCED:
+            self.small[source.path.name] = size
+
+    def conclude(self) -> None:
+        """What is said and written when all pictures are through. Raises ResourceError where results are gone."""
+        warn_of_reduction(self.job.plan, self.small)
+        if type(self.job.place) is LocalPlace:
+            every = ((stem, list(self.job.targets(stem).values())) for stem in self.stems)
+            require_there(every, len(self.stems), self.job.out)
+        if self.job.submission is not None and self.stems:
+            self.job.place.publish([self.job.submission.write(self.job.out)])
 
 
 def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> list[Path]:
@@ -331,40 +354,6 @@ def _result(source: Source, prediction: Prediction, written: dict[str, Path], st
     shares = class_shares(prediction.labels, prediction.label_space)
     size = (prediction.labels.shape[0], prediction.labels.shape[1])
     return Result(source.path, written, shares, unsure, size, prediction.confidence, time.monotonic() - started)
-
-
-def refuse_replacing(
-    sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
-) -> None:
-    """Raise ConfigError where a result would replace an input, or a file that is not an earlier result.
-
-    Otherwise `predict RUN data/images --out data` would overwrite the labels of a data set. Earlier results are
-    recognised by the label table beside them.
-    """
-    kinds = {"uncertainty": uncertainty, "steps": steps}
-    targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
-    refuse_overwriting(targets, sources)
-    if not _is_label_table(out / TABLE):
-        _refuse_existing([out / TABLE, *targets], out)
-
-
-def _refuse_existing(targets: Iterable[Path], out: Path) -> None:
-    for target in targets:
-        if target.exists() and not _is_label_table(out / TABLE):  # another process may just have begun
-            raise ConfigError(
-                f"{target} is there already, and is no result of predict (it has no label table {out / TABLE}): "
-                "nothing is replaced; choose another `out` folder"
-            )
-
-
-def _is_label_table(path: Path) -> bool:
-    try:
-        rows = json.loads(path.read_bytes())
-        return (
-            isinstance(rows, list) and bool(rows) and all(set(row) == {"id", "name", "colour", "role"} for row in rows)
-        )
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _reason(error: DenseLabError, name: str) -> str:

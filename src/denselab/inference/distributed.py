@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.engine.open import EngineName
 from denselab.errors import ConfigError, MissingExtra
 from denselab.inference.inputs import Skipped, Source
 
@@ -31,6 +33,7 @@ def predict_dataset(
     *,
     device: str = "auto",
     output_stride: int | None = None,
+    engine: EngineName = "auto",
     options: Mapping[str, Any] | None = None,
     redo: bool = False,
     actors: int | tuple[int, int] = (1, 8),
@@ -43,7 +46,7 @@ def predict_dataset(
         "stem", where its results go below `out`; without it the file's name.
     model: a model folder, run folder or hub id that every machine can read.
     out: a folder that every machine can write, or a URL.
-    device, output_stride: as for `load`. options: as for Predictor.plan (window, tta, crf, ...).
+    device, output_stride, engine: as for `load`. options: as for Predictor.plan (window, tta, crf, ...).
     redo: predict again what is done already.
     actors: how many copies of the model, or from how many to how many. cpus, gpus: of each.
     The rows: file, height, width, shares (JSON), confidence, seconds, error. Raises MissingExtra without Ray, and
@@ -56,7 +59,7 @@ def predict_dataset(
             f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
         )
     low, high = (actors, actors) if isinstance(actors, int) else actors
-    settings = (str(model), str(out), device, output_stride, dict(options or {}), redo)
+    settings = (Remote(str(model), str(out), device, output_stride, engine, redo), dict(options or {}))
     return dataset.map_batches(
         Predict,
         fn_constructor_args=settings,
@@ -77,19 +80,29 @@ def _ray_data() -> Any:
     return ray.data
 
 
+@dataclass(frozen=True)
+class Remote:
+    """A model on other machines: its name, where its results go, and how it is loaded; as for predict_dataset."""
+
+    model: str
+    out: str
+    device: str = "auto"
+    output_stride: int | None = None
+    engine: EngineName = "auto"
+    redo: bool = False
+
+
 class Predict:
     """A model on one machine of the cluster: a batch of paths in, a batch of rows out."""
 
-    def __init__(
-        self, model: str, out: str, device: str, output_stride: int | None, options: dict[str, Any], redo: bool
-    ) -> None:
+    def __init__(self, how: Remote, options: dict[str, Any]) -> None:
         from denselab.inference.job import model_key
         from denselab.inference.predictor import load
 
-        predictor = load(model, device, output_stride)
+        predictor = load(how.model, how.device, how.output_stride, how.engine)
         self.plan = predictor.plan(**options)
         self.key = model_key(predictor.folder, self.plan)
-        self.out, self.redo = out, redo
+        self.out, self.redo = how.out, how.redo
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
         paths = [str(path) for path in batch["path"]]
@@ -119,15 +132,7 @@ class Predict:
 
 
 def predict_on_ray(
-    address: str,
-    sources: Iterable[Source],
-    model: str,
-    out: str,
-    *,
-    device: str,
-    output_stride: int | None,
-    options: Mapping[str, Any],
-    redo: bool,
+    address: str, sources: Iterable[Source], how: Remote, options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """The rows of `predict_dataset` for sources, on the cluster at an address; `LOCAL` starts one here."""
     data = _ray_data()
@@ -138,12 +143,13 @@ def predict_on_ray(
         items = [{"path": _absolute(source), "stem": str(source.stem)} for source in sources]
         found = predict_dataset(
             data.from_items(items),
-            _absolute_name(model),
-            _absolute_name(out),
-            device=device,
-            output_stride=output_stride,
+            _absolute_name(how.model),
+            _absolute_name(how.out),
+            device=how.device,
+            output_stride=how.output_stride,
+            engine=how.engine,
             options=options,
-            redo=redo,
+            redo=how.redo,
         )
         yield from found.iter_rows()
     finally:

@@ -3,14 +3,13 @@
 A picture with a georeference gives longitude and latitude (WGS 84), any other its pixels: x to the right, y downwards.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denselab.files import replaced
+from denselab.files import replaced, to_json
 from denselab.inference.outlines import OUTSIDE, TOLERANCE, Outline, Points, outlines
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
@@ -49,7 +48,7 @@ def write_polygons(
                 continue
             properties = {"id": int(ids[outline.label]), "class": space.names[outline.label], "picture": picture}
             feature = {"type": "Feature", "properties": properties, "geometry": _geometry(outline, place)}
-            file.write((",\n" if count else "\n") + json.dumps(feature, ensure_ascii=False))
+            file.write((",\n" if count else "\n") + to_json(feature, indent=None))
             count += 1
         file.write("\n]}\n")
     return count

@@ -108,14 +108,14 @@ def predict_rows(
 ) -> ByRows:
     """Predict a picture by rows and write its results; goes on where an earlier, killed run of the same stopped.
 
-    plan: without CRF and samples. mark: see Prediction.save; what was begun under another mark starts anew.
+    plan: one that goes by rows. mark: see Prediction.save; what was begun under another mark starts anew.
     polygons: a file for its regions.
     Raises DataError for a damaged picture, ResourceError.
     """
     space = plan.spec.label_space
     picture = RowWindow(rows, plan.spec.preprocessing.white)
-    folder = out / WORK / hashlib.sha256(str(stem).encode()).hexdigest()[:16]
-    store = BandStore(folder, mark, rows.size, space.num_classes)
+    folder = out / WORK / hashlib.sha256(str(stem).encode(errors="surrogateescape")).hexdigest()[:16]
+    store = BandStore(folder, mark, rows.size, space.num_classes, plan.spec.temperature)
     if not mark:  # not known whether it is of the same model
         store.restart()
     if 0 < store.rows < rows.size[0]:

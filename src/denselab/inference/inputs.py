@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.read.images import PICTURE_SUFFIXES, read_image
-from denselab.errors import ConfigError
+from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.types import Image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
@@ -47,6 +47,15 @@ class Skipped:
 
     path: str
     reason: str
+
+
+def reason_to_skip(error: DenseLabError | MemoryError) -> DenseLabError:
+    """Why one input is skipped. Raises `error` where it would befall the others too: results cannot be written."""
+    if isinstance(error, ResourceError) and not isinstance(error, OutOfMemory):
+        raise error
+    if isinstance(error, DenseLabError):
+        return error
+    return OutOfMemory("does not fit in the memory of this machine; cut it into tiles")
 
 
 def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[Source], list[Skipped]]:
@@ -101,7 +110,7 @@ def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
     if out is None or folder.resolve().is_relative_to(out.resolve()):  # inside `out` everything would count as a result
         return sorted(paths)
     results = out.resolve()
-    return sorted(p for p in paths if not p.resolve().is_relative_to(results))
+    return sorted(p for p in paths if not real_path(p).is_relative_to(results))
 
 
 def _matches(pattern: str, out: Path | None) -> list[Source]:
@@ -143,13 +152,18 @@ def _with_suffix(source: Source) -> PurePosixPath:
 
 
 def _with_folder(source: Source) -> PurePosixPath:
-    folder = source.path.resolve().parent.name
+    folder = real_path(source.path).parent.name
     return source.stem.with_name(f"{folder}-{source.stem.name}") if folder else source.stem
+
+
+def real_path(path: Path) -> Path:
+    """The path without links; a link that points at itself stays, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Source]) -> None:
     """Raise ConfigError where a result file would replace an input file."""
-    inputs = {source.path.resolve() for source in sources}
+    inputs = {real_path(source.path) for source in sources}
     for target in targets:
-        if target.resolve() in inputs:
+        if real_path(target) in inputs:
             raise ConfigError(f"the result {target} would overwrite an input picture; choose another `out` folder")

@@ -5,11 +5,14 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from denselab.errors import ConfigError
+from denselab.inference.bands import goes_by_rows
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import ProbsFormat, result_paths
 from denselab.inference.stores import LocalPlace
+from denselab.inference.submission import Submission
 
 GEOJSON = (".geojson", ".json")
 BLOCK = 2**20
@@ -23,6 +26,7 @@ class Job:
     probs, steps: as for collection.predict_files.
     polygons: a GeoJSON file for one picture, or a folder for one file per picture; None: not wanted.
     model: what the model is, by its content (model_key); "": unknown, then nothing counts as done.
+    submission: a table that all predictions go into; then nothing counts as done.
     redo: do again what is done, unless it was done since this job started.
     """
 
@@ -33,6 +37,7 @@ class Job:
     polygons: Path | None = None
     model: str = ""
     redo: bool = False
+    submission: Submission | None = None
     started: float = field(default_factory=time.time)
 
     @property
@@ -43,7 +48,7 @@ class Job:
     @property
     def by_rows(self) -> bool:
         """Whether labels alone are wanted, which need no more of a picture than its rows."""
-        return not (self.plan.crf or self.plan.samples or self.probs != "none" or self.steps)
+        return goes_by_rows(self.plan) and self.probs == "none" and not self.steps and self.submission is None
 
     def targets(self, stem: PurePosixPath) -> dict[str, Path]:
         """The results of one picture by kind."""
@@ -56,23 +61,13 @@ class Job:
         """What a result is made from: model, options and the bytes of the picture, as 32 hex digits; "" if unknown."""
         if not self.model:
             return ""
-        plan = self.plan
-        facts = {
-            "model": self.model,
-            "window": plan.window,
-            "scales": plan.scales,
-            "flip": plan.flip,
-            "samples": plan.samples,
-            "crf": asdict(plan.crf) if plan.crf else None,
-            "fast": plan.crf_fast,
-            "picture": file_digest(picture),
-        }
+        facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": file_digest(picture)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def is_done(self, stem: PurePosixPath, mark: str) -> bool:
         """Whether all results of a picture are there, made from just this."""
         targets = self.targets(stem)
-        if not mark or self.place.mark(targets["labels"]) != mark:
+        if not mark or self.submission is not None or self.place.mark(targets["labels"]) != mark:
             return False
         if self.redo and not self._is_fresh(targets["labels"]):
             return False
@@ -84,6 +79,22 @@ class Job:
             return path.stat().st_mtime >= self.started
         except OSError:
             return False
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What a plan is, but for its engine, as plain data."""
+    joint = plan.ensemble
+    members = [[member.digest, plan_facts(member.plan)] for member in joint.members] if joint else []
+    return {
+        "window": plan.window,
+        "scales": plan.scales,
+        "flip": plan.flip,
+        "samples": plan.samples,
+        "crf": asdict(plan.crf) if plan.crf else None,
+        "fast": plan.crf_fast,
+        "instances": plan.instances.facts() if plan.instances else None,
+        "ensemble": [joint.join, joint.weights, members] if joint else None,
+    }
 
 
 def polygons_path(polygons: Path, stem: PurePosixPath) -> Path:

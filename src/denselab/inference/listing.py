@@ -24,7 +24,7 @@ class Shard:
 
     def has(self, stem: PurePosixPath) -> bool:
         """Whether the picture with this stem is in this part."""
-        return zlib.crc32(str(stem).encode()) % self.count == self.number - 1
+        return zlib.crc32(str(stem).encode(errors="surrogateescape")) % self.count == self.number - 1
 
 
 def parse_shard(text: str | None) -> Shard | None:

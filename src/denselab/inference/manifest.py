@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from denselab.errors import ConfigError, MissingExtra, ResourceError
-from denselab.files import HOST, describe_os_error, replaced
+from denselab.files import HOST, describe_os_error, replaced, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Records:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = f"{HOST}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
                 self._file = (self.folder / name).open("a", encoding="utf-8")
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.write(to_json(row, indent=None) + "\n")
             self._file.flush()
         except OSError as error:
             raise ResourceError(describe_os_error(error, self.folder)) from error
@@ -57,7 +57,7 @@ class Records:
 
 
 def _digest(file: str, mark: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{file}\0{mark}".encode(), digest_size=8).digest())
+    return int.from_bytes(hashlib.blake2b(f"{file}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest())
 
 
 def read_records(out: Path) -> Iterator[dict[str, Any]]:
@@ -132,12 +132,13 @@ def _at(part: Path, place: int) -> dict[str, Any]:
 def _flat(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """A row of the table: an error leaves the shares open, a class that does not occur has 0."""
     flat = {name: row.get(name) for name in COLUMNS}
+    flat["file"] = str(row["file"]).encode(errors="backslashreplace").decode()  # of a name that is no UTF-8
     shares = row.get("shares")
     return flat | {f"share {name}": None if shares is None else shares.get(name, 0.0) for name in names}
 
 
 def _write_csv(path: Path, rows: Iterator[dict[str, Any]], names: tuple[str, ...]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *(f"share {name}" for name in names)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

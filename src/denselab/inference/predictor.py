@@ -9,17 +9,21 @@ Folders and hub ids hold safetensors and JSON; loading them runs no code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denselab.crf.parameters import Choice
 from denselab.engine.engine import Engine
+from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source
+from denselab.inference.instances import InstanceWise
+from denselab.inference.joining import Join
 from denselab.inference.pictures import Picture, as_image, files_of, name_of, named, several
 from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
@@ -27,26 +31,33 @@ from denselab.inference.run import labels_of, probs_of, run
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 
+if TYPE_CHECKING:
+    from denselab.inference.joint import Joint
+
 
 class Predictor:
     """A model with everything around it: inputs of any kind, windows, test-time augmentation, the CRF, hub folders."""
 
-    def __init__(self, engine: Engine, folder: Path | None = None) -> None:
-        """engine: what runs the model.
+    def __init__(self, engine: Engine, folder: Path | None = None, joint: Joint | None = None) -> None:
+        """engine: what runs the model; of an ensemble, its first model.
         folder: where the model was loaded from, if anywhere; `save_pretrained` copies it byte for byte.
+        joint: the models of an ensemble; `Predictor.ensemble` makes it.
         """
         self.engine = engine
         self.folder = folder
+        self.joint = joint
 
     def __repr__(self) -> str:
         architecture = self.spec.architecture
         encoder = f" on {architecture.encoder}" if architecture.encoder else ""
+        if self.joint:
+            return f"Predictor({self.joint}, {self.label_space.num_classes} classes, {self.device})"
         return f"Predictor({architecture.name}{encoder}, {self.label_space.num_classes} classes, {self.device})"
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is: architecture, label table, preprocessing, scores, tuned CRF."""
-        return self.engine.spec
+        """What the model is: architecture, label table, preprocessing, scores, tuned CRF; of an ensemble, the first."""
+        return replace(self.engine.spec, crf=self.joint.crf, scores={}) if self.joint else self.engine.spec
 
     @property
     def label_space(self) -> LabelSpace:
@@ -68,6 +79,7 @@ class Predictor:
         samples: int = SAMPLES,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
         name: str = "",
     ) -> Any:
         """Predict one picture or many; the return type follows from the input.
@@ -87,13 +99,15 @@ class Predictor:
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
             "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
         crf_fast: run the CRF at half the resolution, faster and nearly the same (docs/crf.md).
+        instances: run boxes of the picture one by one and join their scores, as DeconvNet does: InstanceWise(), or
+            PRESETS["release"] of inference.instances.
         name: the prediction's name, also used for its files. Default: the file's own, relative to the folder that was
             given, or "picture". If several share a name, their positions are appended.
         Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast)
+        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, instances=instances)
         white = self.spec.preprocessing.white
         if (sources := files_of(picture)) is not None:
             return _predictions(plan, sources)
@@ -109,12 +123,17 @@ class Predictor:
         samples: int = 0,
         crf: Choice = None,
         crf_fast: bool = False,
+        instances: InstanceWise | None = None,
     ) -> Plan:
         """These options as one checked value, for `labels` and `probs`.
 
         samples: 0 for no uncertainty.
         """
-        return plan_for(self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast)
+        if self.joint:
+            return self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+        return plan_for(
+            self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast, instances=instances
+        )
 
     def labels(self, image: Image, plan: Plan | None = None) -> LabelMap:
         """(H, W) class indices of a (H, W, 3) uint8 picture.
@@ -137,6 +156,7 @@ class Predictor:
         *,
         device: str = "auto",
         output_stride: int | None = None,
+        engine: EngineName = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
@@ -146,31 +166,69 @@ class Predictor:
 
         The network connection is used only for the last two, if their files are not cached.
         output_stride: use one other than in training, see `load`.
+        engine: what runs the model, see `load`.
         revision, token, cache_dir, local_files_only: hub options.
         """
-        from denselab.engine.open import open_model
+        from denselab.engine.open import ensemble_folder
 
+        hub: dict[str, Any] = {
+            "revision": revision,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+        }
+        if found := ensemble_folder(str(pretrained_model_name_or_path), **hub):
+            from denselab.inference.joint import load_joint
+
+            joint = load_joint(found, device)
+            return cls(joint.models[0].engine, found, joint)
         return cls(
             *open_model(
                 str(pretrained_model_name_or_path),
                 device,
                 output_stride,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
+                engine=engine,
+                **hub,
             )
         )
 
+    @classmethod
+    def ensemble(
+        cls,
+        models: Sequence[str | Path | Predictor],
+        join: Join = "mean",
+        weights: Sequence[float] = (),
+        *,
+        device: str = "auto",
+        cache: bool = True,
+    ) -> Predictor:
+        """Several models of the same classes as one, whose scores are joined; `save_pretrained` makes it a folder.
+
+        join: "mean" or "product" of the probabilities, or "release": the product of raw scores clipped at 0.
+        weights: of the mean, or exponents of the product; (): equal ones.
+        cache: keep each model's scores on disk, so that no network runs twice on a picture.
+        Raises ConfigError for models of different classes.
+        """
+        from denselab.inference.joint import joint_of
+
+        loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
+        joint = joint_of([(one.engine, one.folder) for one in loaded], join, weights, cache=cache)
+        return cls(joint.models[0].engine, None, joint)
+
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
-        from denselab.engine.folder import read_spec, save_engine
+        from denselab.engine.stored_spec import read_spec
         from denselab.files import read_folder, write_folder
 
         target = Path(save_directory)
+        if self.joint:
+            self.joint.save(target)
+            return target
         if (
             self.folder is None or read_spec(self.folder) != self.spec
         ):  # loaded with another output stride than the folder's
+            from denselab.engine.folder import save_engine  # here: it needs torch
+
             save_engine(self.engine, target)
         elif target.resolve() != self.folder.resolve():
             write_folder(target, read_folder(self.folder), remedy="choose another folder")
@@ -183,15 +241,19 @@ class Predictor:
         return upload_model(self.save_pretrained, repo_id, private, token)
 
 
-def load(name: str | Path, device: str = "auto", output_stride: int | None = None) -> Predictor:
+def load(
+    name: str | Path, device: str = "auto", output_stride: int | None = None, engine: EngineName = "auto"
+) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
     device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     output_stride: use one other than in training, with the same weights. At 8 instead of 16 DeepLab's authors gained
         1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation.
-    Raises ConfigError where the network offers no choice of output stride.
+    engine: "torch" runs weights, "onnx" and "openvino" what `denselab export` wrote, without torch; "auto" takes what
+        the folder holds.
+    Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
-    return Predictor.from_pretrained(name, device=device, output_stride=output_stride)
+    return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine)
 
 
 def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:

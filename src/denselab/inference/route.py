@@ -7,6 +7,7 @@ from denselab.data.feed.fit import Size, fit_size
 from denselab.inference.plan import Plan
 
 AUTO_WINDOW = (768, 768)  # network pixels, for pictures that do not fit in memory as a whole
+SMALLEST_TRIED = 192  # network pixels: below it a window shows too little around each pixel
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,15 @@ class Windows:
 def routes(plan: Plan, size: Size) -> list[Windows | None]:
     """The ways to run a picture of (height, width), best first; None is the whole picture at once.
 
-    The second is used if memory runs out on the first. Windows that were asked for work at the training scale; windows
-    that only save memory work at the scale of the whole picture's run.
+    The next is used if memory runs out on one. Windows that were asked for work at the training scale; windows that
+    only save memory work at the scale of the whole picture's run.
     """
     preprocessing = plan.spec.preprocessing
     if plan.window:
-        return [_windows(plan.window, preprocessing.train_scale)]
+        return _halved(plan.window, preprocessing.train_scale)
     working = preprocessing.working_size(size)
-    saving = _windows(AUTO_WINDOW, working[1] / size[1])
-    return [None, saving] if plan.engine.fits(working) else [saving]
+    saving = _halved(AUTO_WINDOW, working[1] / size[1])
+    return [None, *saving] if plan.engine.fits(working) else [*saving]
 
 
 def whole_sizes(plan: Plan, size: Size) -> list[Size]:
@@ -51,6 +52,15 @@ def whole_sizes(plan: Plan, size: Size) -> list[Size]:
 def scaled(size: Size, factor: float) -> Size:
     """(height, width) times a factor; at least 1x1."""
     return (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1))
+
+
+def _halved(window: Size, scale: float) -> list[Windows | None]:
+    """Windows of this size in network pixels, then of half of it, and so on down to SMALLEST_TRIED."""
+    windows: list[Windows | None] = [_windows(window, scale)]
+    while min(window) >= 2 * SMALLEST_TRIED:
+        window = (window[0] // 2, window[1] // 2)
+        windows.append(_windows(window, scale))
+    return windows
 
 
 def _windows(window: Size, scale: float) -> Windows:

@@ -1,26 +1,33 @@
 """One picture through a plan: the only path from pixels to a Prediction.
 
 Views give scores at the network's size. These become blocks of planes at the picture's size: bands of rows of the whole
-picture, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the CRF may refine.
+picture or of joined boxes, or blended windows. A sink reduces them to labels, or keeps them as probabilities, which the
+CRF may refine.
 """
 
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab import __version__
 from denselab.crf import refined
 from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
-from denselab.engine.device import memory_errors
-from denselab.engine.enlarge import arg_max
-from denselab.errors import ResourceError
-from denselab.inference.plan import Plan
+from denselab.engine.enlarge import arg_max, row_bands
+from denselab.engine.out_of_memory import memory_errors
+from denselab.errors import OutOfMemory
+from denselab.inference.instances import InstanceWise
+from denselab.inference.joining import Scores, joined
+from denselab.inference.plan import Ensemble, Member, Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
-from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, Sink
+from denselab.inference.score_cache import ScoreCache, key_of, unkept
+from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
@@ -49,8 +56,21 @@ def run(
         samples need them anyway.
     crf_step: replaces the plan's CRF, for example to show its iterations.
     note: called after each sample.
-    Raises ResourceError where probabilities are needed and do not fit in memory.
+    Raises OutOfMemory where the picture, or the probabilities that are needed, do not fit in memory.
     """
+    try:
+        with memory_errors():
+            return _run(plan, image, name, keep_probs, crf_step, note)
+    except MemoryError:
+        raise OutOfMemory(
+            f"a picture of {image.shape[1]}x{image.shape[0]} pixels does not fit in memory; use a smaller `window`, "
+            "cut it into tiles, or leave out `crf` and `probs`"
+        ) from None
+
+
+def _run(
+    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
         sink = _label_sink(plan, image)
@@ -58,40 +78,65 @@ def run(
         return Prediction(name, image, sink.labels, space, lambda: probs_of(plan, image), confidence=sure)
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
+    labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
+    probs = probs if plan.crf or crf_step else tempered(probs, plan.spec.temperature)
     variance = planes[space.num_classes] if plan.samples else None
     confidence = Confidence()
     confidence.add(probs)
-    return Prediction(name, image, arg_max(probs), space, lambda: probs, variance, confidence.mean)
+    return Prediction(name, image, labels, space, lambda: probs, variance, confidence.mean)
 
 
 def labels_of(plan: Plan, image: Image) -> LabelMap:
     """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
-        return arg_max(probs_of(plan, image))
+        return arg_max(_untempered(plan, image))
     return _label_sink(plan, image).labels
 
 
 def _label_sink(plan: Plan, image: Image) -> LabelSink:
-    sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
+    sink = LabelSink(plan.spec.label_space.num_classes, _size(image), plan.spec.temperature)
     _stream(plan, image, sink)
     return sink
 
 
 def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises ResourceError if memory is too small."""
+    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small.
+
+    The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
+    """
+    probs = _untempered(plan, image)
+    return probs if plan.crf else tempered(probs, plan.spec.temperature)
+
+
+def _untempered(plan: Plan, image: Image) -> Marginals:
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
-def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
-    """(K, H, W) float32 probabilities before any CRF; with samples one more plane, their variance.
+def tempered(probs: Marginals, temperature: float) -> Marginals:
+    """(K, H, W) probabilities of logits divided by a temperature; the order of the classes stays. `probs` may change.
 
-    Raises ResourceError if they do not fit in memory.
+    softmax(z / T) is p^(1/T), normalised, for p = softmax(z): so it also holds for averaged views and windows.
+    """
+    if temperature == 1.0:
+        return probs
+    for top, bottom in row_bands(len(probs), _size(probs[0])):
+        band = probs[:, top:bottom]
+        band /= band.max(axis=0)  # of a large power of small numbers nothing would be left
+        np.power(band, np.float32(1 / temperature), out=band)
+        band /= band.sum(axis=0)
+    return probs
+
+
+def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
+
+    Raises OutOfMemory if they do not fit in memory.
     """
     classes, (height, width) = plan.spec.label_space.num_classes, _size(image)
     count = classes + (plan.samples > 0)
     needed = count * height * width * 4
     if needed > MEMORY_SHARE * total_memory():
-        raise ResourceError(
+        raise OutOfMemory(
             f"probabilities of {width}x{height} pixels and {classes} classes need "
             f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
         )
@@ -106,28 +151,88 @@ def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | Non
     return refined(image, probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
 
 
-def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> None:
-    """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows."""
-    first, *others = routes(plan, _size(image))
-    try:
-        return _blocks(plan, image, first, sink, note)
-    except MemoryError:
-        if not others:
-            raise
-    logger.info("out of memory with the whole picture at once; going on with a sliding window")
-    return _blocks(plan, image, others[0], sink, note)  # the sink gets earlier blocks again
+def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> bool:
+    """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows.
+
+    Returns whether they are raw scores, which a sink gets that takes logits.
+    """
+    if plan.ensemble:
+        return _joint_blocks(plan.ensemble, image, sink)
+    if plan.instances:
+        return _instance_blocks(plan, plan.instances, image, sink)
+    ways = routes(plan, _size(image))
+    for way, smaller in pairwise([*ways, None]):
+        try:
+            return _blocks(plan, image, way, sink, note)
+        except MemoryError:
+            if smaller is None:
+                raise
+        shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
+        extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
+        logger.info(f"out of memory with {shown}; going on with windows of {extent}")  # the sink gets the blocks again
+    raise AssertionError("a picture has one way at least")
 
 
-def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> None:
-    """Feed the blocks of one route to the sink. Raises MemoryError where it does not fit."""
+def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
+    """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
             slide(image, windows.extent, lambda part: window_probs(plan, part, windows, note), sink.take)
-            return
+            return False
         size = _size(image)
         seen = see(plan, image, whole_sizes(plan, size), note)
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
             sink.take(top, 0, band)
+    return seen.logits and sink.wants_logits
+
+
+def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) -> bool:
+    """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
+    from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
+
+    boxes = boxes_of(how, image, plan.spec.preprocessing.imgsz)
+    with memory_errors():
+        for top, band in joined_bands(plan.engine, how, image, boxes):
+            logits = how.scores == "logits" and not sink.wants_logits
+            sink.take(top, 0, band if sink.wants_logits else (band.softmax(dim=0) if logits else band).cpu().numpy())
+    return how.scores == "logits" and sink.wants_logits
+
+
+def _joint_blocks(ensemble: Ensemble, image: Image, sink: Sink) -> bool:
+    """Feed the joined scores of an ensemble to the sink, a band of rows at a time; returns as `_stream`."""
+    scores = member_scores(ensemble, image)
+    logits = False
+    for top, bottom in row_bands((len(scores) + 2) * scores[0].planes.shape[0], _size(image)):
+        band = joined([one.rows(top, bottom) for one in scores], ensemble.join, ensemble.weights)
+        logits = band.logits and sink.wants_logits
+        sink.take(top, 0, band.planes if logits else band.probs())
+    return logits
+
+
+def member_scores(ensemble: Ensemble, image: Image) -> list[Scores]:
+    """The scores of each model of an ensemble for a picture (H, W, 3) uint8, in the ensemble's order of classes."""
+    return [_in_order(_member_scores(member, image, ensemble.cache), member.order) for member in ensemble.members]
+
+
+def _member_scores(member: Member, image: Image, cache: ScoreCache | None) -> Scores:
+    plan = member.plan
+    shape = (plan.spec.label_space.num_classes, *_size(image))
+
+    def fill(target: NDArray[np.float32]) -> bool:
+        return _stream(plan, image, ScoreSink(target))
+
+    if cache is None or not member.digest:
+        return unkept(shape, fill)
+    how: list[object] = [plan.window, plan.scales, plan.flip, str(plan.engine.device)]
+    if plan.instances:
+        from denselab.inference.instance_wise import boxes_of  # here: it needs torch
+
+        how += [plan.instances.facts(), boxes_of(plan.instances, image, plan.spec.preprocessing.imgsz)]
+    return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
+
+
+def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:
+    return scores if order == tuple(range(len(order))) else Scores(scores.planes[list(order)], scores.logits)
 
 
 def window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None = None) -> NDArray[np.float32]:
@@ -135,5 +240,5 @@ def window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None = 
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
-def _size(image: Image) -> Size:
+def _size(image: NDArray[Any]) -> Size:
     return (image.shape[0], image.shape[1])

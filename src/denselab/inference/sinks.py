@@ -33,18 +33,21 @@ class Sink(Protocol):
 
 
 class Confidence:
-    """The mean over a picture of the largest probability, from every eighth row and column of each block."""
+    """The mean over a picture of the largest probability, from every eighth row and column of each block.
 
-    def __init__(self, total: float = 0.0, count: int = 0) -> None:
-        self.total, self.count = total, count
+    temperature: of the model, by which the logits are divided.
+    """
+
+    def __init__(self, total: float = 0.0, count: int = 0, temperature: float = 1.0) -> None:
+        self.total, self.count, self.temperature = total, count, temperature
 
     def add(self, planes: Tensor | NDArray[np.float32]) -> None:
         """Count a block (K, h, w) of logits or probabilities."""
         some: Any = planes[:, ::SPARSE, ::SPARSE]
         values: NDArray[np.float32] = some if isinstance(some, np.ndarray) else some.float().cpu().numpy()
-        top = values.max(axis=0)
-        if values.min(initial=0) < 0 or np.abs(values.sum(axis=0) - 1).max(initial=0) > 1e-3:  # logits
-            top = 1 / np.exp(values - top).sum(axis=0)
+        if values.min(initial=0) >= 0 and np.abs(values.sum(axis=0) - 1).max(initial=0) < 1e-3:  # probabilities
+            values = np.log(np.maximum(values, 1e-30))
+        top = 1 / np.exp((values - values.max(axis=0)) / self.temperature).sum(axis=0)
         self.total += float(top.sum(dtype=np.float64))
         self.count += top.size
 
@@ -57,10 +60,10 @@ class Confidence:
 class LabelSink:
     """Keeps the class index of each pixel. labels: (H, W), complete after the last block."""
 
-    def __init__(self, classes: int, size: Size) -> None:
+    def __init__(self, classes: int, size: Size, temperature: float = 1.0) -> None:
         self.wants_logits = True  # a softmax does not change which class is largest
         self.labels = empty_labels(classes, size)
-        self.confidence = Confidence()
+        self.confidence = Confidence(temperature=temperature)
 
     def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
         """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
@@ -78,3 +81,16 @@ class PlaneSink:
     def take(self, top: int, left: int, planes: NDArray[np.float32]) -> None:
         """Take a block (P, h, w)."""
         self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = planes
+
+
+class ScoreSink:
+    """Writes all planes into an array, raw scores as they are. target: (K, H, W) float32."""
+
+    def __init__(self, target: NDArray[np.float32]) -> None:
+        self.wants_logits = True
+        self.target = target
+
+    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
+        """Take a block (K, h, w)."""
+        block = planes if isinstance(planes, np.ndarray) else planes.float().cpu().numpy()
+        self.target[:, top : top + block.shape[1], left : left + block.shape[2]] = block

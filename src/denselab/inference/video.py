@@ -19,12 +19,12 @@ from denselab.crf import refined
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
-from denselab.inference.collection import TABLE
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
 from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
 from denselab.inference.job import Job
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
+from denselab.inference.replacing import TABLE
 from denselab.inference.results import Result, class_shares
 from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of

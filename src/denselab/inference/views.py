@@ -9,20 +9,24 @@ variance, averaged over the classes, is the uncertainty: high at borders, in rar
 training.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import bands, enlarge_logits
+from denselab.engine.enlarge import Scores, as_array, bands, enlarge_logits, mirrored, softmax
 from denselab.inference.plan import Plan
 from denselab.types import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Note = Callable[[str], None]
 """Told "sample 3 of 20" after each run, for a progress display."""
@@ -37,17 +41,17 @@ class Seen:
     logits: whether the planes are the logits of one view, still without softmax.
     """
 
-    values: Tensor
+    values: Scores
     logits: bool
 
-    def bands(self, size: Size) -> Iterator[tuple[int, Tensor]]:
+    def bands(self, size: Size) -> Iterator[tuple[int, Scores]]:
         """Yield (top, (P, rows, W)) enlarged to (height, width), one band of rows at a time; logits stay logits."""
         return bands(self.values, size)
 
     def prob_bands(self, size: Size) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """`bands` as probabilities: logits are enlarged first, then go through softmax."""
         for top, band in self.bands(size):
-            yield top, (band.softmax(dim=0) if self.logits else band).float().cpu().numpy()
+            yield top, as_array(softmax(band) if self.logits else band)
 
     def probs(self, size: Size) -> NDArray[np.float32]:
         """(P, H, W) float32 probabilities at (height, width)."""
@@ -69,23 +73,23 @@ def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = Non
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
 
 
-def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Tensor]:
+def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Scores]:
     """The logits of each view of a picture, float32 (K, h, w) at the view's size, on the engine's device.
 
     image: (H, W, 3) uint8.
     sizes: (height, width) of each view.
     flip: run each size mirrored left-right too; those logits are mirrored back.
     """
-    views = []
+    views: list[Scores] = []
     for size in sizes:
         views.append(engine.logits(np.stack([resize_image(image, size)]))[0])
         if flip:
-            mirrored = np.ascontiguousarray(image[:, ::-1])
-            views.append(engine.logits(np.stack([resize_image(mirrored, size)]))[0].flip(2))
+            turned = np.ascontiguousarray(image[:, ::-1])
+            views.append(mirrored(engine.logits(np.stack([resize_image(turned, size)]))[0]))
     return views
 
 
-def mean_probs(views: Sequence[Tensor]) -> Tensor:
+def mean_probs(views: Sequence[Scores]) -> Scores:
     """(K, h, w) mean softmax of the views, at the size of the largest.
 
     views: logits (K, h, w) float, each at its own size, mirrored ones mirrored back.
@@ -93,10 +97,12 @@ def mean_probs(views: Sequence[Tensor]) -> Tensor:
     views would take minutes.
     """
     height, width = max(tuple(view.shape[1:]) for view in views)
-    total = torch.zeros((views[0].shape[0], height, width), device=views[0].device)
-    for view in views:
-        total += enlarge_logits(view[None], (height, width))[0].softmax(dim=0)
-    return total / len(views)
+    probs = (softmax(enlarge_logits(view[None], (height, width))[0]) for view in views)
+    total: Any = next(probs)
+    for more in probs:
+        total += more
+    mean: Scores = total / len(views)
+    return mean
 
 
 def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
@@ -104,9 +110,11 @@ def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None =
 
     Mean and variance (divided by the number of samples) come from Welford's update.
     """
+    import torch  # only a network in torch can be sampled
+
     mean = squares = torch.zeros(())
     for number in range(1, plan.samples + 1):
-        probs = mean_probs(run_views(plan.engine, image, sizes, plan.flip))
+        probs = cast("Tensor", mean_probs(run_views(plan.engine, image, sizes, plan.flip)))
         step = probs - mean
         mean = mean + step / number
         squares = squares + step * (probs - mean)  # step is relative to the old mean, the other factor to the new one

@@ -19,9 +19,7 @@ def pad_to_multiple(images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
     """
     height, width = images.shape[-2:]
     target = (round_up(max(height, minimum), multiple), round_up(max(width, minimum), multiple))
-    if target == (height, width):
-        return images
-    return F.pad(images, (0, target[1] - width, 0, target[0] - height))
+    return pad_corner(images, target[0] - height, target[1] - width)
 
 
 def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
@@ -33,7 +31,17 @@ def pad_to_aligned(images: Tensor, stride: int) -> Tensor:
     """
     height, width = images.shape[-2:]
     bottom, right = (round_up(max(side, 2) - 1, stride) + 1 - side for side in (height, width))
-    return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
+    return pad_corner(images, bottom, right)
+
+
+def pad_corner(images: Tensor, bottom: int, right: int) -> Tensor:
+    """(B, C, H + bottom, W + right): zeros at the bottom and right; the pictures themselves where both are 0.
+
+    An exported graph always pads, by 0 too: whether the traced picture needs it must not decide for other sizes.
+    """
+    if not torch.compiler.is_exporting() and bottom == right == 0:
+        return images
+    return F.pad(images, (0, right, 0, bottom))
 
 
 def mirror_indices(size: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
@@ -42,8 +50,9 @@ def mirror_indices(size: int, before: int, after: int, device: torch.device | No
     The edge itself is not repeated (2 1 0 1 2 ...): torch's "reflect" without its limit of one reflection.
     """
     period = max(2 * (size - 1), 1)
-    place = torch.arange(-before, size + after, device=device).remainder(period)
-    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+    place = torch.arange(-before, size + after, device=device)
+    place = place.remainder(torch.full((), period, device=device))  # by a tensor: ONNX has no remainder by a symbol
+    return torch.minimum(place, period - place)  # of a single row or column everything is 0
 
 
 def mirror_pad(images: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:

@@ -46,7 +46,7 @@ def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: 
     """The data set with the classes of a model.
 
     The data may lack classes. A class goes by its name, whatever its id; one without a name of its own ("class 3") goes
-    by its id.
+    by its id, and so does a class of the model without one.
     others: take data that have classes which the model lacks; a picture that shows one is refused when it is read.
     Raises DataError with both tables where a class is none of the model's.
     """
@@ -71,6 +71,8 @@ def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> d
     named = [e for e in data.classes if e.name != f"class {e.id}" or e.name.casefold() in by_name]
     unnamed = [e for e in data.classes if e not in named]
     found = {e.id: by_name[e.name.casefold()] for e in named if e.name.casefold() in by_name}
+    # Where nothing named the labels of the training, the model's class is called by its id, as "class 255".
+    found |= {e.id: e.id for e in named if e.id not in found and names.get(e.id) == f"class {e.id}"}
     strangers = [e for e in named if e.id not in found]
     moved = [e for e in named if found.get(e.id, e.id) != e.id]
     strangers += [e for e in unnamed if e.id not in names or moved]  # their ids tell nothing where others were moved

@@ -1,7 +1,7 @@
 """A model measured on a split of a data set: `denselab.evaluate`, which `denselab eval` and the report call too."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 from denselab.console import progress
 from denselab.crf.parameters import Choice, origin, told
 from denselab.data import Dataset, Item
+from denselab.engine.open import EngineName
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired
 from denselab.evaluation.scores import Floats
+from denselab.inference.instances import InstanceWise
 from denselab.inference.plan import Plan, check_window
 from denselab.inference.predictor import Predictor, load
 from denselab.measure.baselines import Baselines, CellCounts, baselines
@@ -100,17 +102,22 @@ class Measured:
         facts = {"parameters": asdict(self.plan.crf), "fast": self.plan.crf_fast, **self.paired.to_dict()}
         return {"crf": facts}
 
-    def save(self, folder: str | Path) -> str:
+    def save(self, folder: str | Path, more: Mapping[str, Any] | None = None) -> str:
         """Write evaluation.json, evaluation.csv, pictures.csv and worst/ into a folder; returns the JSON document.
 
+        more: further keys of the document.
         Raises ResourceError where the folder cannot be written.
         """
-        return write_measured(Path(folder), self.evaluation, self.kept, self.dataset, self.items, self.facts())
+        return write_measured(
+            Path(folder), self.evaluation, self.kept, self.dataset, self.items, {**self.facts(), **(more or {})}
+        )
 
     def facts(self) -> dict[str, Any]:
         """The keys of evaluation.json beside the scores."""
         chosen = self.selection.facts() if self.selection else {}
-        return {**({"model": self.model} if self.model else {}), **chosen, **self.baseline_facts(), **self.crf_facts()}
+        boxes = {"instances": self.plan.instances.facts()} if self.plan and self.plan.instances else {}
+        named = {"model": self.model} if self.model else {}
+        return {**named, **chosen, **self.baseline_facts(), **self.crf_facts(), **boxes}
 
 
 def evaluate(
@@ -123,8 +130,10 @@ def evaluate(
     output_stride: int | None = None,
     crf: Choice = None,
     crf_fast: bool = False,
+    instances: InstanceWise | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    engine: EngineName = "auto",
     seed: int | None = None,
     val_fraction: float | None = None,
     quiet: bool = False,
@@ -134,8 +143,9 @@ def evaluate(
     model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
     data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
-    window, tta, crf, crf_fast: as for a Predictor. With a CRF, `Measured.paired` has the scores without and with it.
-    output_stride, device: as for `load`.
+    window, tta, crf, crf_fast, instances: as for a Predictor. With a CRF, `Measured.paired` has the scores without and
+        with it.
+    output_stride, device, engine: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
@@ -144,8 +154,8 @@ def evaluate(
     """
     if window is not None:
         check_window(window)  # fail before loading anything
-    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride)
-    plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast)
+    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
+    plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast, instances=instances)
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
@@ -164,16 +174,24 @@ def _named(home: str | Path | None) -> str:
 
 
 def measure(
-    plan: Plan, dataset: Dataset, items: Sequence[Item], *, what: str = "evaluate", quiet: bool = False
+    plan: Plan,
+    dataset: Dataset,
+    items: Sequence[Item],
+    *,
+    what: str = "evaluate",
+    quiet: bool = False,
+    by_item: Mapping[str, Plan] | None = None,
 ) -> Measured:
     """Run a plan over items and count.
 
     items: sorted by name.
     what: text shown beside the progress.
+    by_item: another plan for the items of these names; it has a CRF where `plan` has one.
     """
     kept, plain, cells = KeptLabels(), KeptLabels(), CellCounts(dataset.label_space.num_classes)
     with progress(what, len(items), "pictures", quiet) as bar:
-        evaluation = count_pictures(predict_items(plan, dataset, items, kept, bar, plain, cells), dataset.label_space)
+        predictions = predict_items(plan, dataset, items, kept, bar, plain, cells, by_item or {})
+        evaluation = count_pictures(predictions, dataset.label_space)
     paired = None
     if plan.crf:
         maps = ((item.name, dataset.read_labels(item), plain[item.name]) for item in items)

@@ -18,6 +18,7 @@ from denselab.measure.huge_items import shown_sample
 from denselab.measure.kept import KeptLabels
 from denselab.measure.pictures import choose, error_panels, panel_sheet, sheet_name
 from denselab.run_folder import EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST, evaluation_folder, has_model
+from denselab.shown import cell
 from denselab.visualize import encode_png
 
 
@@ -51,15 +52,17 @@ def default_folder(
     crf_fast: bool = False,
     window: tuple[int, int] | None = None,
     tta: bool = False,
+    more: str = "",
 ) -> Path:
     """RUN/eval-SPLIT for the run's own data, RUN/eval-DATA-SPLIT for others, else ./denselab-eval/MODEL-DATA-SPLIT.
 
+    more: an addition to the name for what else changes the scores.
     What changes the scores is added to the name, so that results stand side by side. A number is added where the folder
     holds an evaluation of another model or of other data; one of the same is replaced.
     """
     kind = chosen.split if output_stride is None else f"{chosen.split}-os{output_stride}"
     kind += "-crf" * bool(crf) + (f"-{crf}" if isinstance(crf, str) else "") + "-fast" * crf_fast
-    kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta
+    kind += (f"-{window[0]}x{window[1]}" if window else "") + "-tta" * tta + more
     source, run = Path(chosen.source), Path(model)
     place = source.parent if source.name == "data.yaml" else source
     name = re.sub(r"[^\w.-]+", "_", place.stem if place.is_file() else place.name)
@@ -85,7 +88,7 @@ def _free(parent: Path, name: str, model: str, chosen: Selection) -> Path:
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Rows as the text of a CSV file."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([cell(str(value)) for value in row] for row in rows)
     return buffer.getvalue()
 
 

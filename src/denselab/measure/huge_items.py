@@ -19,7 +19,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
 from denselab.engine.enlarge import empty_labels
 from denselab.errors import DataError
-from denselab.inference.bands import BandStore, run_bands
+from denselab.inference.bands import BandStore, goes_by_rows, run_bands
 from denselab.inference.huge import huge_rows
 from denselab.inference.plan import Plan
 from denselab.measure.baselines import PIXELS
@@ -55,7 +55,7 @@ def huge_item(plan: Plan, dataset: Dataset, item: Item) -> Iterator[tuple[LabelM
     None for an item that is not huge or has to be read whole, and for a plan that needs a picture's probabilities.
     Raises DataError where the sizes of picture and label differ.
     """
-    rows = None if plan.crf or plan.samples else huge_rows(item.image)
+    rows = huge_rows(item.image) if goes_by_rows(plan) else None
     if rows is None:
         yield None
         return

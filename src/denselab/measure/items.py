@@ -1,7 +1,8 @@
 """Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from denselab.console import Progress
 from denselab.crf import refined
@@ -9,6 +10,7 @@ from denselab.crf.dense_crf import Marginals
 from denselab.data.dataset import Dataset, Item
 from denselab.engine.enlarge import arg_max
 from denselab.inference.ahead import read_ahead
+from denselab.inference.bands import goes_by_rows
 from denselab.inference.huge import huge_rows
 from denselab.inference.plan import Plan
 from denselab.inference.run import CRFStep, run
@@ -26,23 +28,26 @@ def predict_items(
     bar: Progress,
     plain: KeptLabels | None = None,
     cells: CellCounts | None = None,
+    by_item: Mapping[str, Plan] = MappingProxyType({}),
 ) -> Iterator[tuple[str, LabelMap, LabelMap]]:
     """Yield (name, truth, prediction) of each item in order, for evaluation.count_pictures.
 
     kept: where to keep the predictions.
     plain: where to keep the network's labels before the plan's CRF; the network runs once for both.
     cells: where to count the pictures for the baselines.
+    by_item: another plan for the items of these names.
     Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
     that was asked for.
     """
-    for item, reading in read_ahead(items, partial(_read, plan, dataset), threads=1):
+    for item, reading in read_ahead(items, partial(_read, plan, dataset, by_item), threads=1):
         sample = reading.result()
+        own = by_item.get(item.name, plan)
         if sample is None:
-            yield from _huge(plan, dataset, item, kept, cells)
+            yield from _huge(own, dataset, item, kept, cells)
             bar.advance()
             continue
-        step = None if plain is None else _crf_after_keeping(plan, sample, plain)
-        prediction = run(plan, sample.image, sample.name, crf_step=step)
+        step = None if plain is None else _crf_after_keeping(own, sample, plain)
+        prediction = run(own, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
         if cells is not None:
             cells.add(sample)
@@ -50,9 +55,9 @@ def predict_items(
         yield sample.name, sample.labels, prediction.labels
 
 
-def _read(plan: Plan, dataset: Dataset, item: Item) -> Sample | None:
+def _read(plan: Plan, dataset: Dataset, by_item: Mapping[str, Plan], item: Item) -> Sample | None:
     """The sample of an item; None for one that goes by rows."""
-    by_rows = not (plan.crf or plan.samples) and huge_rows(item.image) is not None
+    by_rows = goes_by_rows(by_item.get(item.name, plan)) and huge_rows(item.image) is not None
     return None if by_rows else dataset.read(item)
 
 

@@ -142,7 +142,8 @@ class ModelEntry:
     aux: whether an auxiliary head is available
     release: how the authors fed it pictures
     frozen_norm: whether the authors trained it with batch normalisation frozen at ImageNet's values
-    stages: names of the coarser networks trained before it, each starting from the previous one (FCN, section 4.2)
+    stages: names of the coarser networks trained before it, each starting from the previous one (FCN, section 4.2);
+        the network itself: it is trained on crops of single objects first (DeconvNet, section 5)
     """
 
     build: Callable[[ModelOptions], SegmentationModel]

@@ -183,6 +183,7 @@ PAPERS_OWN = ModelEntry(
     encoders=VGG,
     default_encoder="vgg16",
     release=Release((224, 224), "inside"),
+    stages=("deconvnet",),
 )
 
 ENTRIES: dict[str, ModelEntry] = {
@@ -192,6 +193,7 @@ ENTRIES: dict[str, ModelEntry] = {
         build=partial(build_deconvnet, fc_channels=1024),
         title="DeconvNet, 1024 channels in fc6 and fc7",
         paper=SEGNET,
+        stages=("deconvnet_1024",),
         year=2017,
         use="DeconvNet as SegNet's benchmark has it: a third of the weights",
     ),

@@ -47,6 +47,7 @@ from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS, FC_CHANNELS
 from denselab.errors import ConfigError
+from denselab.layers.pad import pad_corner
 from denselab.layers.upsample import enlarge_aligned
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import CAFFE_DEEPLAB, deeplab_release
@@ -135,8 +136,9 @@ class DeepLabV1(SegmentationModel):
     def fitted(self, images: Tensor) -> Tensor:
         """The pictures with zeros at the bottom and right up to 8m + 1 (pools of 3) or 8m + 2 (pools of 2), m >= 1."""
         rest = 1 if self.encoder.view.pool == 3 else 2
-        bottom, right = (STRIDE * max(-(-(side - rest) // STRIDE), 1) + rest - side for side in images.shape[-2:])
-        return images if bottom == right == 0 else F.pad(images, (0, right, 0, bottom))
+        sides = images.shape[-2:]  # rounded up without a negative number, whose division ONNX rounds the other way
+        bottom, right = (STRIDE * max((side - rest + STRIDE - 1) // STRIDE, 1) + rest - side for side in sides)
+        return pad_corner(images, bottom, right)
 
     def pretrained_stages(self) -> Stages:
         """The encoder with fc6 and fc7: everything except fc8 and the MSc branches."""

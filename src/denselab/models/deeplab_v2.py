@@ -145,10 +145,11 @@ class DeepLabV2(SegmentationModel):
         images_fitted = pad_to_aligned(images, self.multiple)
         full = (images_fitted.shape[-2], images_fitted.shape[-1])
         grid = ((full[0] - 1) // STRIDE + 1, (full[1] - 1) // STRIDE + 1)
-        rows, columns = (-(-(side - 1) // STRIDE) + 1 for side in images.shape[-2:])
+        rows, columns = ((side + STRIDE - 2) // STRIDE + 1 for side in images.shape[-2:])
         maps: list[Tensor] = []
         for scale in self.scales:
-            size = (round(scale * (full[0] - 1)) + 1, round(scale * (full[1] - 1)) + 1)
+            times, by = Fraction(scale).limit_denominator(64).as_integer_ratio()  # `multiple` leaves no rest
+            size = ((full[0] - 1) * times // by + 1, (full[1] - 1) * times // by + 1)
             scores = _interp(self._scores(_interp(images_fitted, size)), grid)
             maps.append(scores[..., :rows, :columns])
         if not self.scale_names:

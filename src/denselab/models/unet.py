@@ -244,7 +244,7 @@ class UNetEncoder(SegmentationModel):
         for up, stride in zip(self.up, self.strides[1:], strict=True):
             x = up(x, maps[stride])
         finest = self.strides[-1]
-        rows, columns = (-(-side // finest) for side in images.shape[-2:])
+        rows, columns = ((side + finest - 1) // finest for side in images.shape[-2:])
         logits: Tensor = self.score(x)
         return logits[..., :rows, :columns]
 

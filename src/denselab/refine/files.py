@@ -1,6 +1,5 @@
 """Refine probabilities from files into files: find the file for each picture, choose the label table, write results."""
 
-import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +12,12 @@ from denselab.console import progress
 from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
-from denselab.inference.collection import TABLE, refuse_replacing
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, find_sources
+from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.replacing import TABLE, refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
@@ -102,7 +102,7 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     """
     if given:
         return given
-    for folder in list(tasks[0].probs.resolve().parents)[:3]:
+    for folder in list(real_path(tasks[0].probs).parents)[:3]:
         table = _table_in(folder / TABLE)
         if table:
             logger.info(f"label table: {folder / TABLE}")
@@ -182,7 +182,7 @@ def _ids_of(task: Task, axes: Axes | None) -> Iterable[int]:
 
 def _table_in(path: Path) -> LabelSpace | None:
     try:
-        return LabelSpace.from_list(json.loads(path.read_bytes()))
+        return LabelSpace.from_list(parse_json(read_bytes(path)))
     except (OSError, ValueError, TypeError, DataError):
         return None
 
@@ -211,15 +211,16 @@ def refine_files(
                 skipped.append(Skipped(str(task.source.path), reason))
                 logger.warning(f"skipped {task.source.path}: {reason}")
             bar.advance()
+    require_written(results, out)
     return results, skipped
 
 
 def _refuse_probs(tasks: Sequence[Task], out: Path, how: Refinement) -> None:
     """Raise ConfigError where a result would replace the probabilities or label map it is made from."""
-    inputs = {task.probs.resolve() for task in tasks}
+    inputs = {real_path(task.probs) for task in tasks}
     for task in tasks:
         for target in result_paths(out, task.source.stem, how.probs, steps=how.steps).values():
-            if target.resolve() in inputs:
+            if real_path(target) in inputs:
                 raise ConfigError(
                     f"the result {target} would overwrite what it is made from; choose another `out` folder"
                 )
@@ -234,8 +235,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
         for task in tasks:
             try:
                 yield task, _refine_one(task, out, space, how)
-            except DenseLabError as error:
-                yield task, error
+            except (DenseLabError, MemoryError) as error:
+                yield task, reason_to_skip(error)
         return
     read = deque[tuple[Task, Image | DenseLabError]]()  # read ahead of the CRF, in order; unreadable ones start no job
 
@@ -243,8 +244,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
         for task in tasks:
             try:
                 image, probs = _read(task, space, how)
-            except DenseLabError as error:
-                read.append((task, error))
+            except (DenseLabError, MemoryError) as error:
+                read.append((task, reason_to_skip(error)))
                 continue
             read.append((task, image))
             yield Job(str(task.source.path), image, probs)
@@ -261,8 +262,8 @@ def _outcomes(tasks: Sequence[Task], out: Path, space: LabelSpace, how: Refineme
 
 
 def _finished(task: Task, image: Image, done: Refined, space: LabelSpace) -> Outcome:
-    if isinstance(done.error, DenseLabError):
-        return task, done.error
+    if isinstance(done.error, (DenseLabError, MemoryError)):
+        return task, reason_to_skip(done.error)
     if done.error is not None or done.marginals is None:
         raise done.error or RuntimeError("the CRF gave neither marginals nor an error")
     return task, _prediction(task, image, done.marginals, space)

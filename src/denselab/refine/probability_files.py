@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from denselab.crf.unary import probs_of_labels
 from denselab.data.read.images import read_label_pixels
+from denselab.documents import open_ordinary
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
@@ -22,7 +23,8 @@ FLOAT_TOLERANCE = 1e-2  # on the sum: half precision stays within a few thousand
 BYTE_STEP = 1 / 255  # 8 bits round each class by up to half of it
 DAMAGE = (  # what numpy, zipfile and their readers raise for files of another kind, and for truncated or corrupt ones
     *(OSError, ValueError, EOFError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError, KeyError, TypeError, OverflowError),
+    *(MemoryError, RecursionError),  # a header that claims more numbers than there can be
 )
 
 
@@ -135,7 +137,7 @@ def with_rest(scores: Scores) -> Scores:
 def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
     """The array called "probs", or the only one; with ids and names of the classes if present."""
     try:
-        with path.open("rb") as stream:  # given the path, numpy leaves a damaged file open
+        with open_ordinary(path) as stream:  # given the path, numpy leaves a damaged file open
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("one array: its name should end with .npy")
@@ -157,7 +159,8 @@ def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...
 
 def _loaded(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with open_ordinary(path) as stream:
+            return np.asarray(np.load(stream, allow_pickle=False))
     except DAMAGE as error:
         raise DataError(f"{path}: not an npy file of plain numbers ({error}); save it with numpy.save") from None
 

@@ -21,7 +21,7 @@ from denselab.evaluation.confusion import Counts, confusion_matrix
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.inference.plan import Plan
-from denselab.inference.run import probs_of
+from denselab.inference.run import planes_of
 from denselab.labels import LabelSpace
 from denselab.measure.kept import KeptLabels
 from denselab.refine.probability_cache import Cached, ProbabilityCache
@@ -208,7 +208,7 @@ def _fill(
                 logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
                 break
             sample = dataset.read(item)
-            cache.add(sample.name, sample.image, sample.labels, probs_of(plan, sample.image))
+            cache.add(sample.name, sample.image, sample.labels, planes_of(plan, sample.image))
             bar.advance()
     return (time.monotonic() - started) / len(cache.pictures)
 
@@ -296,7 +296,7 @@ def _judge(
                 logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
                 break
             image = dataset.read_image(item)
-            probs = probs_of(plan, image)
+            probs = planes_of(plan, image)
             for labels, parameters in zip(kept, (None, *candidates), strict=True):
                 marginals = probs if parameters is None else refined(image, probs, parameters)
                 labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))

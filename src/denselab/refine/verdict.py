@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.engine.folder import store_crf
-from denselab.engine.hub import is_hub_id
-from denselab.engine.torchvision_weights import is_torchvision
+from denselab.engine.hub import is_hub_id, is_torchvision
 from denselab.evaluation.paired import ENOUGH_PICTURES
 from denselab.refine.tuning import Tuning
 from denselab.run_folder import CRF_TUNE, find_model_folder, has_model

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from denselab.data.audit.findings import read_headers
 from denselab.data.dataset import Dataset, Item, require_outside
 from denselab.errors import DataError
 from denselab.files import write_bytes
@@ -44,6 +45,8 @@ def contact_sheet(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit
     """
     pictures, captions, seen = [], [], set()
     for item in choose(dataset, examples, limit):
+        if any(fault.severity == "error" for fault in read_headers(dataset, item).faults):
+            continue  # a picture that does not fit its label may be far too large to be decoded
         try:
             sample = dataset.read(item)
         except DataError:

@@ -1,13 +1,11 @@
 """What a run folder says about itself. A file that is missing or cut short leaves its part empty."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from denselab.documents import parse_json, parse_yaml, read_bytes, read_text
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT, STAGES, SUMMARY, read_metrics
 
@@ -83,12 +81,8 @@ def read_run(folder: Path) -> RunFacts:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = (
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-            if path.suffix == ".yaml"
-            else json.loads(path.read_bytes())
-        )
-    except (OSError, ValueError, yaml.YAMLError):
+        content = parse_yaml(read_text(path)) if path.suffix == ".yaml" else parse_json(read_bytes(path))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

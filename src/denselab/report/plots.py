@@ -54,7 +54,7 @@ def line_chart(
     mark: position and label of a vertical line.
     unit_range: the y axis is 0..1.
     """
-    with _figure(name, HEIGHT) as (figure, axes):
+    with drawing(name, HEIGHT) as (figure, axes):
         for line in lines:
             x, y = thin_out(np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float))
             marker = "o" if line.marks and len(x) <= 60 else ("o" if len(x) == 1 else "")
@@ -88,7 +88,7 @@ def line_chart(
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         if len(lines) > 1:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=9.5)
-        return _svg(figure, name, ", ".join(line.label for line in lines))
+        return as_svg(figure, name, ", ".join(line.label for line in lines))
 
 
 def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou: NDArray[np.float64]) -> str:
@@ -97,7 +97,7 @@ def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou
     iou: (K, validations), NaN where undefined.
     """
     row = max(0.2, 1.2 / len(classes)) if len(classes) <= 40 else 0.135
-    with _figure(name, 0.75 + row * len(classes)) as (figure, axes):
+    with drawing(name, 0.75 + row * len(classes)) as (figure, axes):
         colours = matplotlib.colormaps["magma"].with_extremes(bad=(0.5, 0.5, 0.5, 0.35))
         drawn = axes.imshow(
             np.ma.masked_invalid(iou),
@@ -117,7 +117,7 @@ def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou
         bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.5, 1])
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
-        return _svg(figure, name, "IoU of each class over the validations")
+        return as_svg(figure, name, "IoU of each class over the validations")
 
 
 def thin_out(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -131,7 +131,8 @@ def thin_out(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np
 
 
 @contextmanager
-def _figure(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
+def drawing(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one chart, in placeholder colours. name: of the chart; height: inches."""
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",  # text stays text, set in the page's own font
         "svg.hashsalt": name,  # ids within the SVG: the same each time, different between charts
@@ -156,7 +157,8 @@ def _figure(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> str:
+    """The SVG of a drawing, in the colours of the page. description: for readers who cannot see it."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # matplotlib only measures names in letters that its font lacks; the page's font draws them

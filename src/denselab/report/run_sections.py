@@ -105,6 +105,7 @@ def data_section(facts: RunFacts, space: LabelSpace) -> Html:
     pairs += [(f"{name} pictures", len(names)) for name, names in splits.items()]
     if data.get("image_sizes"):
         pairs.append(("picture sizes", _sizes(data["image_sizes"])))
+    pairs += [("warning", line) for line in data.get("warnings") or ()]
     pairs += [("remark", note) for note in data.get("notes") or ()]
     pixels: Mapping[str, Any] = data.get("class_pixels") or {}
     total = sum(int(pixels.get(name) or 0) for name in space.names)

@@ -40,6 +40,7 @@ CONTENTS = (
 )
 STOPPED = {
     "epochs": "all epochs done",
+    "steps": "all steps done",
     "time": "time budget used",
     "early stopping": "stopped early: no further gain",
     "signal": "stopped by the user",

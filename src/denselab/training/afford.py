@@ -145,7 +145,14 @@ def expected_seconds(config: TrainConfig, pictures: int, found: Estimate) -> flo
         return config.time
     if found.seconds_per_step is None:
         return None
-    return (config.epochs or 0) * steps_per_epoch(pictures, config.batch) * found.seconds_per_step
+    return batches_of(config, pictures) * found.seconds_per_step
+
+
+def batches_of(config: TrainConfig, pictures: int) -> int:
+    """How many batches a run by epochs or steps makes; 0 for one by time. pictures: number of training pictures."""
+    if config.steps is not None:
+        return config.steps * config.accumulate
+    return (config.epochs or 0) * steps_per_epoch(pictures, config.batch)
 
 
 def seconds_in_words(seconds: float) -> str:

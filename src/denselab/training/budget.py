@@ -21,7 +21,7 @@ class Budget:
     """The length of a run, in steps or in seconds.
 
     total_steps: None for a run by time.
-    seconds: None for a run by epochs.
+    seconds: None for a run by epochs or steps.
     validations: how many validations are spread over the run.
     used: seconds that earlier sessions of a resumed run took.
     validation_seconds: the latest validation, or an estimate.
@@ -84,7 +84,7 @@ def make_budget(config: TrainConfig, steps_per_epoch: int, started: float, used:
     started: time.monotonic() at the start of the command.
     used: seconds that earlier sessions took.
     """
-    total = config.epochs * steps_per_epoch if config.epochs else None
+    total = config.epochs * steps_per_epoch if config.epochs else config.steps
     return Budget(total, config.time, config.validations, used=used, started=started)
 
 

@@ -12,11 +12,12 @@ from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.engine.formats import current_config, current_weights
+from denselab.engine.stored import require_sound_config
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
-from denselab.files import read_folder, unpack_json
+from denselab.files import read_folder, read_member, unpack_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
-from denselab.tensors import unpack_tensors
+from denselab.tensors import require_finite, unpack_tensors
 
 RGB = tuple[float, float, float]
 NAMED = 3  # most tensor names that a message shows
@@ -58,15 +59,17 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         if not resuming:
             raise
         found = find_model_folder(run)
-    files = {MODEL_CONFIG: (found / MODEL_CONFIG).read_bytes()} if resuming else read_folder(found)
+    files = {MODEL_CONFIG: read_member(found, MODEL_CONFIG)} if resuming else read_folder(found)
     source = str(found / MODEL_CONFIG)
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
+    require_sound_config(config, source)
     try:
         stored, preprocessing = config["architecture"], config["preprocessing"]
         parts = {key: stored[key] for key in ("encoder", "output_stride", "aux")}
         network = make_settings({"model": stored["name"], **parts}, source)
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
+        require_finite(tensors, str(found / WEIGHTS))
         rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         origin = _origin(found, stored_origin(config["started_from"]), files.get(WEIGHTS))
         return Initial(

@@ -26,6 +26,7 @@ from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.runtime import cpu_count
+from denselab.training.data_lines import data_lines
 from denselab.training.detail import find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import freeze_as_asked
@@ -47,6 +48,7 @@ class Job:
     item_weights: how often each training picture is drawn; None: all equally often.
     pixel_weights: U-Net's border weights; None: off.
     started_from: what the network's weights are before the first step.
+    warnings: what to know of the data, one line each, beyond the data set's own.
     """
 
     run: Path
@@ -65,6 +67,7 @@ class Job:
     item_weights: NDArray[np.float64] | None
     pixel_weights: PixelWeights | None
     started_from: Origin
+    warnings: tuple[str, ...] = ()
 
     def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
         """The training loss of the main and auxiliary logits."""
@@ -110,6 +113,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         item_weights=_item_weights(config, pixels, train_items),
         pixel_weights=_pixel_weights(config, dataset),
         started_from=network.started_from,
+        warnings=tuple(data_lines(dataset, pixels, sizes, config.imgsz)),
     )
     return job, network.model
 

@@ -1,5 +1,6 @@
 """The training loop: epochs, steps, validations, saves, and the reasons to stop."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from denselab.config.settings import LENGTHS
 from denselab.console import Progress
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import Batch, train_loader
@@ -19,9 +21,11 @@ from denselab.engine.folder import save_engine
 from denselab.engine.spec import ModelSpec
 from denselab.engine.threads import heed_neighbours
 from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import TrainingDiverged
 from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, MODEL_BEST_LOSS
+from denselab.tensors import not_finite
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
@@ -40,6 +44,7 @@ class Session:
 
     average: the running mean of the weights; None: off.
     signal_number: the signal that asked the run to stop; 0: none yet.
+    saved: the step that last/ holds; None: there is no last/ yet.
     """
 
     accelerator: Accelerator
@@ -52,6 +57,7 @@ class Session:
     progress: Progress
     cache: SampleCache = field(default_factory=SampleCache)
     signal_number: int = 0
+    saved: int | None = None
 
     @property
     def judged(self) -> SegmentationModel:
@@ -62,14 +68,15 @@ class Session:
 def train(job: Job, session: Session) -> str:
     """Train until the budget is used up, early stopping or a signal; returns which. The state is saved at the end."""
     last_save = time.monotonic()
-    finished = _finished(session)
+    finished = _finished(job, session)
     while not finished:
         for batches in _steps_of_epoch(job, session):
             _step(job, session, batches)
-            finished = _validate_if_due(job, session) or _finished(session)
+            finished = _validate_if_due(job, session) or _finished(job, session)
             if finished:
                 break
-            if time.monotonic() - last_save > job.config.save_every:
+            first = session.saved is None and session.state.best_miou is not None  # no kept network without a state
+            if first or time.monotonic() - last_save > job.config.save_every:
                 save_state(session)
                 last_save = time.monotonic()
         else:
@@ -175,6 +182,7 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     )
     train_loss = state.loss_sum / max(state.loss_count, 1)
     state.loss_sum, state.loss_count = 0.0, 0
+    _require_sound(session, result.loss)
     entry = {"step": state.step, "miou": result.miou, "val_loss": result.loss}
     _record_validation(job, session, result, train_loss)
     better = state.best_miou is None or result.miou > state.best_miou["miou"]
@@ -216,6 +224,7 @@ def _record_validation(job: Job, session: Session, result: Validation, train_los
 
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
+    session.records.require_folder()
     if session.accelerator.is_main_process:
         space, origin = job.dataset.label_space, job.started_from
         spec = ModelSpec(job.architecture, space, job.preprocessing, scores, started_from=origin)
@@ -231,22 +240,44 @@ def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: boo
 
 
 def save_state(session: Session, keep_previous: bool = True) -> None:
-    """Write last/. keep_previous: keep the one before beside it; a finished run needs no second one."""
+    """Write last/. keep_previous: keep the one before beside it; a finished run needs no second one.
+
+    Raises TrainingDiverged, and then leaves the last/ of before.
+    """
+    _require_sound(session)
+    session.records.require_folder()
     state, scaler = session.state, session.accelerator.scaler
     state.seconds = session.budget.elapsed
     if session.accelerator.is_main_process:
         state.metrics_bytes = session.records.metrics_bytes()
         state.scaler = {} if scaler is None else scaler.state_dict()
         save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer, keep_previous)
+    session.saved = state.step
 
 
-def _finished(session: Session) -> str:
-    """Why the loop should end now: "signal", "time" or "epochs"; "" where it should go on."""
+def _require_sound(session: Session, loss: float = 0.0) -> None:
+    """Raise TrainingDiverged where the validation loss or a number that would be kept is NaN or infinite.
+
+    The weights may be broken by the very step whose loss was still finite. All processes hold the same numbers, so all
+    of them raise.
+    """
+    optimizer = {str(i): state for i, state in enumerate(session.stepper.optimizer.state.values())}
+    moments = {f"{i}.{k}": v for i, state in optimizer.items() for k, v in state.items() if isinstance(v, torch.Tensor)}
+    average = {} if session.average is None else session.average.state_dict()
+    for kind, tensors in (("weights", session.model.state_dict()), ("mean weights", average), ("moments", moments)):
+        if name := not_finite(tensors):
+            raise TrainingDiverged(f"the {kind} ({name}) hold NaN or infinity after step {session.state.step}")
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"the validation loss is {loss} after step {session.state.step}")
+
+
+def _finished(job: Job, session: Session) -> str:
+    """Why the loop should end now: "signal", "time", "epochs" or "steps"; "" where it should go on."""
     if _agreed(session, float(session.signal_number)):
         return "signal"
     untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
-        return "epochs" if session.budget.total_steps is not None else "time"
+        return next(key for key in LENGTHS if getattr(job.config, key) is not None)
     return ""
 
 

@@ -11,7 +11,6 @@ from pydantic_core import to_jsonable_python
 
 from denselab.config import Settings, make_settings, to_yaml
 from denselab.data.dataset import Dataset
-from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
@@ -20,6 +19,7 @@ from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
 from denselab.runtime import total_memory
 from denselab.training.afford import (
     Estimate,
+    batches_of,
     bytes_in_words,
     estimate,
     expected_seconds,
@@ -98,6 +98,8 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
     weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
     records.say(f"class weights ({job.weights.scheme}: {job.weights.reason}): {weights}")
+    for line in job.warnings:
+        records.say(line)
     memory = f"about {bytes_in_words(found.memory)}"
     if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
         memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `imgsz` or `batch`"
@@ -122,6 +124,8 @@ def require_affordable(plan: Plan) -> str:
 def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accelerator) -> None:
     """Write the files that say what the run is: config.yaml, env.json, dataset.json."""
     job = plan.job
+    for line in job.dataset.warnings:  # they were shown when the data were opened
+        records.note(line)
     write_text(records.run / CONFIG, to_yaml(job.config))
     environment = describe_environment(str(accelerator.device), accelerator.num_processes)
     start = {"started_from": asdict(job.started_from), "frozen_norm": job.architecture.frozen_norm}
@@ -135,14 +139,16 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "path": str(dataset.root.resolve()),
             "layout": dataset.layout,
             "encoding": dataset.encoding,
+            "white": dataset.white,
             "labels": space.to_list(),
-            "splits": {split: [item.name for item in dataset.of_split(split)] for split in dataset.splits},
+            "splits": {split: dataset.names_of(split) for split in dataset.splits},
             "class_pixels": {name: int(n) for name, n in zip(space.names, totals, strict=True)},
             "class_weights": {name: float(w) for name, w in zip(space.names, job.weights.weights, strict=True)},
             "image_sizes": Counter(f"{height}x{width}" for height, width in job.image_sizes),
             "class_weights_scheme": job.weights.scheme,
             "choices": [{"key": c.key, "value": to_jsonable_python(c.value), "reason": c.reason} for c in job.choices],
             "notes": list(dataset.notes),
+            "warnings": [line.removeprefix("warning: ") for line in (*dataset.warnings, *job.warnings)],
         },
     )
 
@@ -158,5 +164,5 @@ def _expected_time(job: Job, found: Estimate) -> str:
             f"at {rate:.1f} pictures/s"
         )
     seconds = expected_seconds(config, len(job.train_items), found) or 0.0
-    steps = (config.epochs or 0) * steps_per_epoch(len(job.train_items), config.batch)
+    steps = batches_of(config, len(job.train_items)) // config.accumulate
     return f"about {seconds / 60:.0f} min for {steps} steps at {rate:.1f} pictures/s, validations apart"

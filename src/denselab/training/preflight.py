@@ -13,6 +13,7 @@ from denselab.build import create_model
 from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
+from denselab.errors import is_out_of_memory
 from denselab.models.base import SegmentationModel
 from denselab.training.step import Criterion
 
@@ -75,7 +76,9 @@ def time_picture(
             took = _timed_step(trial, criterion, imgsz, device, batch)
             spent += took
             seconds = took / batch if number == 0 else min(seconds, took / batch)
-    except (torch.OutOfMemoryError, RuntimeError):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return None
     return seconds
 

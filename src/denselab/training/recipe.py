@@ -131,7 +131,7 @@ def _values(choices: list[Choice]) -> dict[str, Any]:
 
 
 def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
-    if settings.time is None:
+    if settings.time is None and settings.steps is None:
         where = "GPU" if facts.on_gpu else "CPU"
         reason = f"usual length on a {where}; `time` sets a duration instead, such as 30m"
         yield Choice("epochs", default_epochs(facts.device), reason)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import os
 import subprocess
@@ -14,9 +13,10 @@ from typing import Any
 
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
-from denselab.files import describe_os_error, unpack_json, write_json, write_text
-from denselab.run_folder import ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
+from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
+from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
+from denselab.shown import cell, shown
 from denselab.training.state import GO_ON
 
 logger = logging.getLogger(__name__)
@@ -34,17 +34,29 @@ class RunRecords:
         if active and keep:
             self._guard(lambda: run.mkdir(parents=True, exist_ok=True))
 
+    def require_folder(self) -> None:
+        """Raise ResourceError where the run folder was deleted or moved: it must not be made anew, half empty."""
+        if self.active and not (self.run / CONFIG).is_file():
+            raise ResourceError(
+                f"{self.run} is no longer there: it was deleted or moved while the run was going on; "
+                "nothing more is written, start again"
+            )
+
     def say(self, text: str) -> None:
         """Show the user a line, and add it to log.txt."""
         if self.active:
             logger.info(text)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Add a line to log.txt that the user has seen already."""
         if self.active and self.keep:
-            self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._append(LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shown(text)}\n")
 
     def metric(self, kind: str, **values: Any) -> None:
         """Add one line to metrics.jsonl."""
         if self.active:
-            self._append(METRICS, json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
+            self._append(METRICS, to_json({"kind": kind, **values}, indent=None) + "\n")
 
     def metrics_bytes(self) -> int:
         """Current length of metrics.jsonl."""
@@ -60,10 +72,11 @@ class RunRecords:
         """Write results.csv, a row per validation, from metrics.jsonl."""
         if not self.active:
             return
+        self.require_folder()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         head = ["step", "epoch", "seconds", "train_loss", "val_loss", "miou", "pixel_accuracy"]
-        writer.writerow([*head, *(f"iou {name}" for name in names)])
+        writer.writerow([*head, *(cell(f"iou {name}") for name in names)])
         for row in read_metrics(self.run, "validation"):
             writer.writerow([row[key] for key in head] + [row["class_iou"][name] for name in names])
         write_text(self.run / RESULTS, text.getvalue(), GO_ON)

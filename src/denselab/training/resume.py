@@ -3,22 +3,25 @@
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from denselab.config import Settings, merged, read_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
-from denselab.files import describe_os_error
+from denselab.files import describe_os_error, is_leftover, unpack_json
 from denselab.paths import require_path
-from denselab.run_folder import BEGUN, CONFIG, has_state
+from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
+from denselab.training.crops import CropDataset
 from denselab.training.records import RunRecords
 
 logger = logging.getLogger(__name__)
 
-LENGTHS = {"time", "epochs"}
 RESUMABLE = {"data", *LENGTHS, "patience", "validations", "workers", "device", "save_every"}
 
 
@@ -30,13 +33,13 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
     """
     _require_writable(run)
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
-    found -= set(beside)
+    found = {name for name in found - set(beside) if not is_leftover(name)}
     if CONFIG in found and has_state(run):
         raise ConfigError(f"{run} already holds a run; continue it with `resume` or choose another `out`")
     if CONFIG in found and found <= BEGUN:
-        for name in found:
-            (run / name).unlink()
-    elif found:
+        for path in (run / name for name in found):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    elif found - {LOG}:  # a log alone: killed before the settings were written; it is continued
         raise ConfigError(
             f"{run} is not empty ({', '.join(sorted(found)[:3])}): nothing in it is touched; "
             "choose a new folder with `out`"
@@ -96,7 +99,9 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
             f"{number_of(added, 'picture')} added since the run began: neither trained on nor measured, its split "
             "stays; to train on all, start a new run with `init` from this one"
         )
-    return divided(dataset, known)
+    dataset = divided(dataset, known)
+    # White was decided by the pictures of that time: brighter ones that were added would darken all.
+    return replace(dataset, white=recorded.white or dataset.white)
 
 
 def compare_data(dataset: Dataset, records: RunRecords) -> None:
@@ -104,21 +109,35 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
     recorded = read_recorded(records.run)
     if recorded is None:
         return
-    ids = [(row.get("id"), row.get("name"), row.get("role")) for row in recorded.labels]
-    if ids != [(entry.id, entry.name, entry.role) for entry in dataset.label_space.entries]:
+    # Where nothing names the labels of 0 and 255, older versions called them "class 0" and "class 255".
+    unnamed = {row.get("id") for row in recorded.labels if row.get("name") == f"class {row.get('id')}"}
+    then = [(row.get("id"), row.get("name"), row.get("role")) for row in recorded.labels]
+    now = [(e.id, f"class {e.id}" if e.id in unnamed else e.name, e.role) for e in dataset.label_space.entries]
+    if then != now:
         raise ConfigError(
             f"`resume`: the label table of {dataset.root} is not the one in {recorded.path}; "
             "correct the table, or start a new run with another `out`"
         )
-    names = {split: sorted(item.name for item in dataset.of_split(split)) for split in ("train", "val")}
+    names = {split: sorted(dataset.names_of(split)) for split in ("train", "val")}
     changed = [split for split in names if sorted(recorded.of_split(split)) != names[split]]
     if changed:
         records.say(
             f"the pictures of {' and '.join(changed)} are not those that the run began with: "
             "the run continues, but not exactly as it would have"
         )
-    if "train" not in changed:
+    if "train" not in changed and not isinstance(dataset, CropDataset):  # whose labels are cut anew
         _require_same_labels(dataset, recorded)
+
+
+def compare_processes(now: int, records: RunRecords) -> None:
+    """Before a resume: say where another number of processes goes on; sums over processes round differently."""
+    path = records.run / ENVIRONMENT
+    before = unpack_json(path.read_bytes(), str(path)).get("processes") if path.is_file() else None
+    if isinstance(before, int) and before != now:
+        records.say(
+            f"the run had {number_of(before, 'process', 'processes')} and goes on with {now}: "
+            "it continues, but not exactly as it would have"
+        )
 
 
 def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from denselab.console import progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.device import resolve_device
-from denselab.errors import ConfigError, Interrupted, ResourceError
+from denselab.errors import ConfigError, Interrupted, ResourceError, TrainingDiverged
+from denselab.lock import only_writer
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, SUMMARY, find_model_folder
 from denselab.training.budget import make_budget
@@ -26,7 +28,7 @@ from denselab.training.optim import make_optimizer
 from denselab.training.plan import Plan, plan_run, require_affordable, say_plan, write_head
 from denselab.training.recipe import default_precision
 from denselab.training.records import RunRecords
-from denselab.training.resume import clear_for_run, compare_data
+from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
 
@@ -74,21 +76,24 @@ def run_training(
     """
     started = time.monotonic() if started is None else started
     accelerator = make_accelerator(settings)
-    if resume:
-        compare_data(dataset, RunRecords(run, active=accelerator.is_main_process))
-    elif accelerator.is_main_process:
-        clear_for_run(run, beside)
-        if settings.init:
-            find_model_folder(Path(settings.init))  # so that a wrong path leaves no folder behind
-    plan = plan_run(settings, dataset, run, accelerator)
-    needs = require_affordable(plan) if must_fit and not resume else ""
-    records = RunRecords(run, active=accelerator.is_main_process)
-    say_plan(plan, needs, records, accelerator)
-    if accelerator.is_main_process:
-        write_head(plan, records, command, accelerator)
-    session = open_session(plan, accelerator, records, started, resume)
-    stopped = _train_noting_signals(plan.job, session)
-    return finish(plan, session, stopped, command)
+    with only_writer(run) if accelerator.is_main_process else nullcontext():
+        if resume:
+            records = RunRecords(run, active=accelerator.is_main_process)
+            compare_data(dataset, records)
+            compare_processes(accelerator.num_processes, records)
+        elif accelerator.is_main_process:
+            clear_for_run(run, beside)
+            if settings.init:
+                find_model_folder(Path(settings.init))  # so that a wrong path leaves no folder behind
+        plan = plan_run(settings, dataset, run, accelerator)
+        needs = require_affordable(plan) if must_fit and not resume else ""
+        records = RunRecords(run, active=accelerator.is_main_process)
+        say_plan(plan, needs, records, accelerator)
+        if accelerator.is_main_process:
+            write_head(plan, records, command, accelerator)
+        session = open_session(plan, accelerator, records, started, resume)
+        stopped = _train_noting_signals(plan.job, session)
+        return finish(plan, session, stopped, command)
 
 
 def _train_noting_signals(job: Job, session: Session) -> str:
@@ -99,10 +104,21 @@ def _train_noting_signals(job: Job, session: Session) -> str:
             with progress("training", _total_pictures(session, job), "pictures", quiet) as bar:
                 session.progress = bar
                 return train(job, session)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"{error}. {_after_divergence(session)}") from None
         except OSError as error:
             raise ResourceError(
                 f"cannot write the run {job.run}: {error}; the state of the last save is in last/"
             ) from error
+
+
+def _after_divergence(session: Session) -> str:
+    """What to do after a training that diverged, and what there is of it."""
+    best = session.state.best_miou
+    kept = "nothing was saved before it" if session.saved is None else f"last/ holds step {session.saved}, before it"
+    if best is not None:
+        kept += f"; model/ holds the best network until then, of step {best['step']}"
+    return f"Start a new run with a lower `lr`, `clip_norm` 1.0, or `precision` no; {kept}"
 
 
 def make_accelerator(settings: Settings) -> Accelerator:
@@ -135,7 +151,8 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     budget.closing_seconds = found.closing
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:
-        return Session(accelerator, model, average, stepper, state, budget, records, silent)
+        saved = state.step if resume else None
+        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved)
 
 
 def _take_up(
@@ -168,6 +185,7 @@ def finish(plan: Plan, session: Session, stopped: str, command: str) -> RunSumma
     parameters, start = plan.estimate.parameters, asdict(job.started_from)
     summary = RunSummary(job.run, state.best_miou, state.best_loss, stopped, seconds, parameters, start)
     values = {key: value for key, value in vars(summary).items() if key != "run"}
+    session.records.require_folder()
     session.records.write_json(SUMMARY, {**values, "command": command})
     session.accelerator.wait_for_everyone()
     if stopped == "signal":

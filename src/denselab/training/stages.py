@@ -1,7 +1,9 @@
-"""Stage-wise training: FCN-32s, then FCN-16s from it, then FCN-8s from that, within one budget.
+"""Stage-wise training within one budget: FCN-32s, 16s, then 8s, each from the one before; or DeconvNet on its crops.
 
 Paper: Long, Shelhamer, Darrell 2015, arXiv 1411.4038, section 4.2: each net starts from the coarser one's weights, the
-new skip's scores at zero, and the learning rate is divided by 100. The folder of a staged run:
+new skip's scores at zero, and the learning rate is divided by 100. DeconvNet (arXiv 1505.04366, section 5) is trained
+on crops around single objects, then on proposals with all classes (training/crops.py), at one learning rate. The
+folder of a staged run:
 
     RUN/stage-1-fcn32s/  RUN/stage-2-fcn16s/   runs of their own, each with its model/
     RUN/                                       the last stage: RUN serves wherever a model or run folder does
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.config import Settings, make_config, make_settings, merged, read_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
 from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
@@ -22,14 +25,17 @@ from denselab.files import unpack_json
 from denselab.migration import migrated, stamped
 from denselab.models import MODELS
 from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
+from denselab.training.crops import BOXES, STRETCH, object_crops, proposal_crops
 from denselab.training.recipe import default_epochs
 from denselab.training.records import RunRecords
-from denselab.training.resume import LENGTHS, RESUMABLE, changed, clear_for_run, resumed_settings
+from denselab.training.resume import RESUMABLE, changed, clear_for_run, resumed_settings
 from denselab.training.run import RunSummary, how_to_continue, make_accelerator, run_training
 
 FORMAT = 2  # of stages.json; 1 did not record the version that wrote it
 # The paper's three days for 32s and one day for each refinement (section 4.3).
 FIRST_SHARE, NEXT_SHARE = 3, 1
+CROP_SHARES = (1, 2)  # DeconvNet's 20,000 and 40,000 steps
+CROP_IMGSZ = (224, 224)  # where the user gives none
 # The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the
 # skip's scores, which start at zero, hardly move and never open in a short run. Measured on synthetic scenes (96x128,
 # 25 epochs in all, from scratch, a small ResNet; mIoU of 32s 0.248): 8s ends at 0.458, 0.385, 0.325, 0.265, 0.246 with
@@ -85,12 +91,13 @@ def run_stages(
 ) -> RunSummary:
     """Train the stages of settings.model into the folder `run`; returns how the last one ended.
 
-    settings: `time` or `epochs` is for all stages together.
+    settings: `time`, `epochs` or `steps` is for all stages together.
     resume: do not repeat finished stages.
     Raises the errors of run_training.
     """
     started = time.monotonic() if started is None else started
     chain = chain_of(settings.model)
+    settings = cropping(settings) if of_crops(chain) else settings
     settings = with_length(settings, len(chain))
     main = make_accelerator(settings).is_main_process
     stages = _read_stages(run) if resume else _plan(chain)
@@ -101,12 +108,35 @@ def run_stages(
         _write(records, settings, stages)
         records.say(f"stage {number + 1} of {len(stages)}: {stages[number].model}")
         began = started if number == 0 else time.monotonic()
-        summary = _run_stage(settings, dataset, run, stages, number, command, began)
+        data = stage_data(settings, dataset, run, number, quiet=not main) if of_crops(chain) else dataset
+        summary = _run_stage(settings, data, run, stages, number, command, began)
         stages[number] = _finished(stages[number], summary, run)
     _write(records, settings, stages)
     for line in stage_lines(stages):
         records.say(line)
     return _summary_of(run)
+
+
+def of_crops(chain: Sequence[str]) -> bool:
+    """Whether the stages differ in what one network sees, not in the network."""
+    return len(set(chain)) < len(chain)
+
+
+def cropping(settings: Settings) -> Settings:
+    """The settings of stages of crops, as released where the user leaves them open: crops of 224 out of 250 pixels."""
+    jitter = {"scale_min": STRETCH, "scale_max": STRETCH}
+    open_keys = {key: value for key, value in jitter.items() if getattr(settings, key) is None}
+    if "max_class_share" not in settings.model_fields_set:
+        open_keys["max_class_share"] = 1.0  # a crop of one object may be full of it
+    return merged(settings, make_settings({"imgsz": settings.imgsz or CROP_IMGSZ, **open_keys}))
+
+
+def stage_data(settings: Settings, dataset: Dataset, run: Path, number: int, quiet: bool = False) -> Dataset:
+    """The crops of a stage; number: from 0. settings: of `cropping`. Raises DataError, MissingExtra."""
+    imgsz = settings.imgsz or CROP_IMGSZ
+    if number == 0:
+        return object_crops(dataset, imgsz, quiet)
+    return proposal_crops(dataset, imgsz, settings.stage_proposals, run, quiet)
 
 
 def stage_lines(stages: Sequence[Stage]) -> list[str]:
@@ -121,33 +151,37 @@ def stage_lines(stages: Sequence[Stage]) -> list[str]:
 
 def with_length(settings: Settings, stages: int) -> Settings:
     """The settings with a length: by default the recipe's epochs. Raises ConfigError for too few epochs."""
-    if settings.time is None and settings.epochs is None:
+    if all(getattr(settings, key) is None for key in LENGTHS):
         epochs = default_epochs(resolve_device(settings.device).type)
         settings = merged(settings, Settings(epochs=epochs))
-    if settings.epochs is not None and settings.epochs < stages:
-        raise ConfigError(f"stages: {settings.epochs} epochs for {stages} stages; give at least {stages}, or a time")
+    for key in ("epochs", "steps"):
+        number = getattr(settings, key)
+        if number is not None and number < stages:
+            raise ConfigError(f"stages: {number} {key} for {stages} stages; give at least {stages}, or a time")
     return settings
 
 
 def stage_length(settings: Settings, stages: int, number: int, used: float) -> Settings:
-    """The `time` or `epochs` of one stage.
+    """The `time`, `epochs` or `steps` of one stage.
 
     number: of the stage, from 0.
     used: seconds that the finished stages took.
     """
-    shares = [FIRST_SHARE] + [NEXT_SHARE] * (stages - 1)
+    crops = of_crops(chain_of(settings.model))
+    shares = list(CROP_SHARES) if crops else [FIRST_SHARE] + [NEXT_SHARE] * (stages - 1)
     if settings.time is not None:
         left = settings.time - used
         return Settings(time=max(left * shares[number] / sum(shares[number:]), SHORTEST))
-    assert settings.epochs is not None, "with_length has given one"
-    later = max(1, round(settings.epochs * NEXT_SHARE / sum(shares)))
-    return Settings(epochs=later if number else settings.epochs - later * (stages - 1))
+    key, whole = ("epochs", settings.epochs) if settings.steps is None else ("steps", settings.steps)
+    assert whole is not None, "with_length has given one"
+    later = min(max(1, round(whole * shares[-1] / sum(shares))), whole - 1)
+    return make_settings({key: later if number else whole - later * (stages - 1)})
 
 
 def first_stage(settings: Settings) -> Settings:
     """The settings of the first stage of a run that has not begun."""
     chain = chain_of(settings.model)
-    whole = with_length(settings, len(chain))
+    whole = with_length(cropping(settings) if of_crops(chain) else settings, len(chain))
     return merged(merged(whole, Settings(model=chain[0], stages=False)), stage_length(whole, len(chain), 0, 0.0))
 
 
@@ -166,7 +200,7 @@ def _run_stage(
     going_on = has_state(folder)
     own = _machine(settings) if going_on else _fresh_settings(settings, run, stages, number)
     todo = merged(own, length)
-    beside = {STAGES, LOG, *(stage.folder for stage in stages)}
+    beside = {STAGES, LOG, BOXES, *(stage.folder for stage in stages)}
     if going_on:
         todo = resumed_settings(todo, folder)
     try:
@@ -189,7 +223,7 @@ def _run_stage(
 
 def _machine(settings: Settings) -> Settings:
     """The settings that may change when a stage resumes, except its length."""
-    return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - LENGTHS})
+    return make_settings({key: value for key, value in settings.given().items() if key in RESUMABLE - set(LENGTHS)})
 
 
 def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], number: int) -> Settings:
@@ -198,7 +232,8 @@ def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], numb
     if number == 0:
         return merged(settings, own)
     first = make_config(read_settings(run / stages[0].folder / CONFIG).given())
-    factor = settings.stage_lr_factor or LR_FACTORS[first.optimizer]
+    same = of_crops([stage.model for stage in stages])
+    factor = settings.stage_lr_factor or (1.0 if same else LR_FACTORS[first.optimizer])
     before = Settings(init=str(run / stages[number - 1].folder), pretrained="no", lr=first.lr * factor**number)
     return merged(merged(first, own), before)
 

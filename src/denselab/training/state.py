@@ -6,9 +6,10 @@ No pickle. Random numbers need no state: sample order and augmentation follow fr
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,7 +18,7 @@ from denselab.files import json_bytes, read_newest_folder, unpack_json, write_fo
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
-from denselab.tensors import pack_tensors, unpack_tensors
+from denselab.tensors import pack_tensors, require_finite, unpack_tensors
 
 FORMAT = 2  # of state.json; 1 did not record the version that wrote it
 
@@ -25,9 +26,18 @@ FORMAT = 2  # of state.json; 1 did not record the version that wrote it
 GO_ON = "continue with `resume` once it can be written"
 
 
+def _complete(best: dict[str, float]) -> dict[str, float]:
+    if not {"step", "miou", "val_loss"} <= best.keys():
+        raise ValueError("step, miou and val_loss were expected")
+    return best
+
+
+Best = Annotated[dict[str, float], AfterValidator(_complete)]
+
+
 @dataclass
 class RunState:
-    """Where a run is.
+    """Where a run is; each number is checked when it is read from a file.
 
     step: steps made.
     epoch: the current epoch, from 0.
@@ -43,20 +53,25 @@ class RunState:
     scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
-    step: int = 0
-    epoch: int = 0
-    consumed: int = 0
-    seconds: float = 0.0
-    splits: int = 1
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    step: NonNegativeInt = 0
+    epoch: NonNegativeInt = 0
+    consumed: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
+    splits: Annotated[int, Field(ge=1, le=2**16)] = 1
     loss_sum: float = 0.0
-    loss_count: int = 0
-    validations: int = 0
-    without_gain: int = 0
-    metrics_bytes: int = 0
-    validation_seconds: float = 0.0
-    best_miou: dict[str, float] | None = None
-    best_loss: dict[str, float] | None = None
+    loss_count: NonNegativeInt = 0
+    validations: NonNegativeInt = 0
+    without_gain: NonNegativeInt = 0
+    metrics_bytes: NonNegativeInt = 0
+    validation_seconds: NonNegativeFloat = 0.0
+    best_miou: Best | None = None
+    best_loss: Best | None = None
     scaler: dict[str, Any] = field(default_factory=dict)
+
+
+_RUN_STATE = TypeAdapter(RunState)
 
 
 def save_last(
@@ -91,6 +106,9 @@ def load_last(
     if not has_state(run):
         raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without `resume`")
     files, damage = read_newest_folder(folder)
+    for name in (STATE, WEIGHTS, OPTIMIZER, *((AVERAGE,) if average is not None else ())):
+        if name not in files:
+            raise CheckpointError(f"{folder} has no {name} in its manifest: it is damaged or of another kind of run")
     source = str(folder / STATE)
     record = migrated(unpack_json(files[STATE], source), {1: _from_1}, source)
     wrote = writer(record)
@@ -101,14 +119,19 @@ def load_last(
         )
     try:
         numbers = record.pop("optimizer")
-        state = RunState(**{key: value for key, value in record.items() if key != "written_by"})
-        _load_weights(model, unpack_tensors(files[WEIGHTS], str(folder)))
+        state = _RUN_STATE.validate_python({key: value for key, value in record.items() if key != "written_by"})
+        weights = unpack_tensors(files[WEIGHTS], str(folder))
+        require_finite(weights, str(folder / WEIGHTS))
+        _load_weights(model, weights)
         if average is not None:
             _load_weights(average, unpack_tensors(files[AVERAGE], str(folder)))
         tensors = unpack_tensors(files[OPTIMIZER], str(folder))
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         _unflatten_optimizer(optimizer, numbers, tensors, names)
         return state, damage
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise CheckpointError(f"{source} is damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder}, written by {wrote}, does not fit this run in {ours()}: {str(error).splitlines()[0]}"

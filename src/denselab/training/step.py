@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.spec import Preprocessing
-from denselab.errors import ResourceError, TrainingDiverged
+from denselab.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +57,14 @@ def train_step(stepper: Stepper, batches: Sequence[Batch], seed: int, step: int)
         try:
             loss = _accumulate(stepper, batches)
             break
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
         _split_further(stepper, batches)
     value = float(loss)
     if not torch.isfinite(loss):
         names = ", ".join(name for batch in batches for name in batch.names)
-        raise TrainingDiverged(
-            f"the loss is {value} at step {step}; pictures of this step: {names}. "
-            "Lower `lr`, set `clip_norm: 1.0`, or use precision `no`; last/ holds the state before this step"
-        )
+        raise TrainingDiverged(f"the loss is {value} at step {step}; pictures of this step: {names}")
     if stepper.clip_norm:
         stepper.accelerator.clip_grad_norm_(stepper.network.parameters(), stepper.clip_norm)
     stepper.optimizer.step()
@@ -106,16 +103,10 @@ def _parts(batch: Batch, splits: int) -> list[tuple[Tensor, Tensor, Tensor | Non
     return list(zip(images, labels, weights, strict=True))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return (
-        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't allocate" in str(error)
-    )
-
-
 def _split_further(stepper: Stepper, batches: Sequence[Batch]) -> None:
     largest = max(len(batch.images) for batch in batches)
     if stepper.splits >= largest or stepper.accelerator.num_processes > 1:
-        raise ResourceError(
+        raise OutOfMemory(
             f"out of memory with {largest // stepper.splits or 1} pictures at a time; "
             "use a smaller `imgsz` or `batch`, or a lighter `model`"
         )

@@ -1,5 +1,6 @@
 """Scores of the network during training, on the validation pictures at the labels' own resolution."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,17 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.loading import val_batches
 from denselab.engine.enlarge import enlarge_logits, label_maps
+from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import Preprocessing
 from denselab.engine.torch_engine import forward_images
+from denselab.errors import OutOfMemory
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
+from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
+from denselab.types import LabelMap
+
+logger = logging.getLogger(__name__)
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -71,7 +78,7 @@ def validate(
     started = time.monotonic()
     classes = dataset.label_space.num_classes
     counts = np.zeros((classes, classes), np.int64)
-    loss_sum = 0.0
+    loss_sum, at_once = 0.0, batch
     model.eval()
     with torch.inference_mode():
         batches = val_batches(
@@ -85,16 +92,52 @@ def validate(
             cache=cache,
         )
         for images, truths in ((b.images, b.labels) for b in batches):
-            logits = forward_images(model, images, preprocessing, accelerator.device)
+            logits, at_once = _logits(model, images, preprocessing, accelerator.device, at_once)
             for one, truth in zip(logits, truths, strict=True):
-                size = (truth.shape[0], truth.shape[1])
-                prediction = label_maps(one[None], size)[0]
-                counts += confusion_matrix(truth, prediction, classes, dataset.label_space.ignore_index)
-                labels = torch.from_numpy(truth.astype(np.int64))[None].to(accelerator.device)
-                loss_sum += float(loss(enlarge_logits(one[None], size), labels))
+                found, picture_loss = _measured(one, truth, dataset.label_space, loss)
+                counts += found
+                loss_sum += picture_loss
     sums = torch.tensor([*counts.ravel().tolist()], dtype=torch.int64, device=accelerator.device)
     total = accelerator.reduce(sums, reduction="sum").cpu().numpy().reshape(classes, classes)
     losses = accelerator.reduce(
         torch.tensor([loss_sum], dtype=torch.float32, device=accelerator.device), reduction="sum"
     )
     return Validation(total, float(losses) / len(items), time.monotonic() - started)
+
+
+def _logits(
+    model: SegmentationModel, images: Tensor, preprocessing: Preprocessing, device: torch.device, at_once: int
+) -> tuple[list[Tensor], int]:
+    """The logits (K, h, w) of each picture, and how many pictures fit in memory at a time: at most `at_once`.
+
+    Raises OutOfMemory where a single one does not fit.
+    """
+    while True:
+        try:
+            with memory_errors():
+                parts = [forward_images(model, part, preprocessing, device) for part in torch.split(images, at_once)]
+                return [one for part in parts for one in part], at_once
+        except MemoryError:
+            if at_once == 1:
+                raise OutOfMemory(
+                    f"out of memory in the validation with one picture of {images.shape[-2]}x{images.shape[-1]} at a "
+                    "time; use a smaller `imgsz`, or a lighter `model`"
+                ) from None
+        at_once = max(1, min(at_once, len(images)) // 2)
+        logger.info(f"out of memory in the validation: it now runs {at_once} pictures at a time; the scores stay")
+
+
+def _measured(logits: Tensor, truth: LabelMap, space: LabelSpace, loss: PixelLoss) -> tuple[NDArray[np.int64], float]:
+    """The counts (K, K) and the loss of one picture at its label's size. Raises OutOfMemory where it does not fit."""
+    size = (truth.shape[0], truth.shape[1])
+    try:
+        with memory_errors():
+            prediction = label_maps(logits[None], size)[0]
+            labels = torch.from_numpy(truth.astype(np.int64))[None].to(logits.device)
+            value = float(loss(enlarge_logits(logits[None], size), labels))
+            return confusion_matrix(truth, prediction, space.num_classes, space.ignore_index), value
+    except MemoryError:
+        raise OutOfMemory(
+            f"out of memory in the validation: a label of {size[0]}x{size[1]} is too large for this machine; cut the "
+            "validation pictures into tiles"
+        ) from None

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 
 from denselab.data import open_dataset
@@ -27,5 +29,24 @@ def test_full_release_names_codes_by_the_attribute_files(save, photo, write, tmp
         )
     data = open_dataset(tmp_path)
     assert [(e.id, e.name) for e in data.label_space.entries] == [(0, "unlabelled"), (261, "sky"), (512, "car")]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255]]
+    assert data.splits == ("train", "val")
+
+
+def test_the_release_of_2021_names_codes_by_its_json(save, photo, write, tmp_path):
+    """Masks of single objects lie beside; the json of a picture lists objects and their parts."""
+    sky, car = (10, 5, 1), (21, 0, 2)
+    for split, word in (("training", "train"), ("validation", "val")):
+        home = f"images/ADE/{split}/urban/street/ADE_{word}_00000001"
+        save(f"{home}.jpg", photo(1, 3))
+        save(f"{home}_seg.png", np.array([[sky, car, (0, 0, 0)]], np.uint8))
+        save(f"{home}_parts_1.png", np.array([[car, sky, sky]], np.uint8))
+        save(f"{home}/instance_000_ADE_{word}_00000001.png", [[255, 0, 0]])
+        things = [("sky", 261, 0), ("car, auto", 512, 0), ("wheel", 900, 1)]
+        rows = [{"id": n, "name": a, "name_ndx": i, "parts": {"part_level": p}} for n, (a, i, p) in enumerate(things)]
+        write(f"{home}.json", json.dumps({"annotation": {"filename": "x.jpg", "imsize": [1, 3, 3], "object": rows}}))
+    data = open_dataset(tmp_path)
+    assert data.layout == "ADE20K full release"
+    assert [(e.id, e.name) for e in data.label_space.entries] == [(0, "unlabelled"), (261, "sky"), (512, "car, auto")]
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255]]
     assert data.splits == ("train", "val")

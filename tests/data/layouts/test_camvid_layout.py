@@ -75,3 +75,16 @@ def test_colours_of_the_original_camvid(segnet, save):
     assert data.label_space.names[labels[0, 0]] == "Road"
     assert labels[0, 1] == 255
     assert data.label_space.names[labels[0, 2]] == "Animal"
+
+
+def test_cvats_export_without_subsets(save, photo, write, tmp_path):
+    """default/ beside defaultannot/ in colours, default.txt, label_colors.txt: no split is named."""
+    for name in ("a", "b"):
+        save(f"default/{name}.png", photo(1, 3))
+        save(f"defaultannot/{name}.png", np.array([[(0, 0, 0), (250, 50, 83), (51, 221, 255)]], np.uint8))
+    write("default.txt", "".join(f"/default/{name}.png /defaultannot/{name}.png\n" for name in ("a", "b")))
+    write("label_colors.txt", "0 0 0 background\n51 221 255 coin\n250 50 83 plank\n")
+    data = open_dataset(tmp_path)
+    assert (data.layout, data.label_space.names) == ("CamVid (SegNet)", ("background", "coin", "plank"))
+    assert sorted(item.split for item in data.items) == ["train", "val"]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 2, 1]]

@@ -307,3 +307,28 @@ def test_two_categories_with_one_id_are_refused(coco):
 def test_names_that_differ_in_capitals_are_pointed_out(two_files):
     data, _ = two_files([(1, "Rust")], [(1, "rust")])
     assert any("differ in capitals only are classes of their own: Rust and rust" in note for note in data.notes)
+
+
+def two_jobs(save, photo, write, first, second):
+    """Two json files for one picture: jobs of one task."""
+    save("images/a.jpg", photo(4, 4))
+    save("images/b.jpg", photo(4, 4))
+    for name, label_id, left in ((first, 1, 0), (second, 3, 2)):
+        shape = drawn(1, label_id, box(left, 0, left + 2, 4), 8)
+        content = {"images": [image(0, "a.jpg"), image(1, "b.jpg")], "categories": CATEGORIES, "annotations": [shape]}
+        write(name, json.dumps(content))
+
+
+def test_one_picture_in_two_files_is_one_picture(save, photo, write, tmp_path):
+    """It became two pictures with half of the labels each, which could stand in train and in val."""
+    two_jobs(save, photo, write, "annotations/job_1.json", "annotations/job_2.json")
+    data = open_dataset(tmp_path)
+    assert [item.name for item in data.items] == ["images/a", "images/b"]
+    assert data.read_labels(data.items[0]).tolist() == [[1, 1, 2, 2]] * 4
+    assert "2 pictures annotated in several places, all shapes taken: images/a, images/b" in data.notes
+
+
+def test_one_picture_in_the_files_of_two_splits_is_refused(save, photo, write, tmp_path):
+    two_jobs(save, photo, write, "annotations/instances_train.json", "annotations/instances_val.json")
+    with pytest.raises(DataError, match=r"images/a is in train and in val; keep it in one of them"):
+        open_dataset(tmp_path)

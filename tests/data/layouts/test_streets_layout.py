@@ -91,3 +91,18 @@ def test_one_split_of_mapillary_is_sent_to_the_folder_above(save, photo, write, 
         save(f"v2.0/{kind}/a.png", [[0, 1, 2]])
     with pytest.raises(DataError, match=r"one split of Mapillary Vistas; open the folder above.*config_v2\.0\.json"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["label_color.txt", "label_colors.txt"])
+def test_cvats_export_has_its_own_classes(save, photo, write, tmp_path, table):
+    """imgsFine/leftImg8bit beside gtFine; the ids count the lines of the colour table, not those of Cityscapes."""
+    for split, name in (("train", "a"), ("val", "b")):
+        save(f"imgsFine/leftImg8bit/{split}/{name}_leftImg8bit.png", photo(1, 3))
+        save(f"gtFine/{split}/{name}_gtFine_labelIds.png", [[0, 1, 2]])
+        save(f"gtFine/{split}/{name}_gtFine_color.png", photo(1, 3))
+        save(f"gtFine/{split}/{name}_gtFine_instanceIds.png", [[0, 1, 2]])
+    write(table, "0 0 0 background\n128 64 128 plank\n70 70 70 coin\n")
+    data = open_dataset(tmp_path)
+    assert (data.layout, data.label_space.names) == ("Cityscapes (CVAT)", ("background", "plank", "coin"))
+    assert [item.split for item in data.items] == ["train", "val"]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 2]]

@@ -70,3 +70,17 @@ def test_published_tables():
     assert len(ADE20K_150) == len(set(ADE20K_150)) == 150
     assert sorted(train for _, _, train, _ in CITYSCAPES if train != 255) == list(range(19))
     assert [label_id for label_id, *_ in CITYSCAPES] == list(range(34))
+
+
+def test_cvats_segmentation_mask_export(save, photo, write, tmp_path):
+    """Labels in colours, labelmap.txt, and a list default.txt, which names no split."""
+    for name in ("a", "b"):
+        save(f"JPEGImages/{name}.png", photo(1, 3))
+        save(f"SegmentationClass/{name}.png", np.array([[(0, 0, 0), (250, 50, 83), (51, 221, 255)]], np.uint8))
+        save(f"SegmentationObject/{name}.png", np.array([[(0, 0, 0), (128, 0, 0), (0, 128, 0)]], np.uint8))
+    write("ImageSets/Segmentation/default.txt", "a\nb\n")
+    write("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncoin:51,221,255::\nplank:250,50,83::\n")
+    data = open_dataset(tmp_path)
+    assert (data.layout, data.label_space.names) == ("VOC", ("background", "coin", "plank"))
+    assert data.read_labels(data.items[0]).tolist() == [[0, 2, 1]]
+    assert sorted(item.split for item in data.items) == ["train", "val"]

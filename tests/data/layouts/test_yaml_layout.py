@@ -144,7 +144,7 @@ def test_threshold_as_told(save, photo, tmp_path, write):
         ("layout: coco\n", "layout coco does not fit"),
         ("annotations: nothing.json\n", "nothing.json does not exist"),
         ('images: one\nmasks: two\npattern: {image: "q*", mask: "*"}\n', "pairs no file"),
-        ("images: one\nmasks: two\nsplits: {train: one}\n", "splits.train is a folder"),
+        ("images: one\nmasks: two\nsplits: {train: two}\n", "splits.train: no labelled picture in"),
         ("images: one\nmasks: two\nignore: [1]\n", "ignore needs `labels`"),
     ],
 )

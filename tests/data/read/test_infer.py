@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from denselab.data import open_dataset
 from denselab.data.item import NamedLabel
 from denselab.data.read.infer import infer_encoding
 from denselab.data.read.likeness import is_smeared_two_valued
@@ -211,3 +212,20 @@ def test_names_for_more_ids_than_occur_and_ids_without_name(save):
     found = infer_encoding([save("a.png", [[0, 3, 255]])], names)
     assert {e.id: e.role for e in found.table.entries} == {0: "class", 1: "class", 5: "class", 255: "ignore"}
     assert any("ids 3 occur in labels but have no name" in note for note in found.notes)
+
+
+def test_names_without_colours_beside_colours_are_asked_about(save, photo, write, tmp_path):
+    """classes.txt was passed over in silence: the classes were called #ff0000 and the like."""
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 3))
+        save(f"labels/{name}.png", np.array([[(0, 0, 0), (255, 0, 0), (0, 0, 255)]], np.uint8))
+    write("classes.txt", "ground\nroad\n")
+    with pytest.raises(DataError, match=r"coded in 3 colours, but the 2 names given have no colours") as caught:
+        open_dataset(tmp_path)
+    line = str(caught.value).split("`")[1]
+    assert line.startswith(
+        "labels: [{id: 0, name: ground, colour: [0, 0, 0]}, {id: 1, name: road, colour: [0, 0, 255]}"
+    )
+    write("data.yaml", line + "\n")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 2, 1]]

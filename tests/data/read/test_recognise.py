@@ -44,7 +44,7 @@ def test_the_one_data_set_in_a_sub_folder_is_taken(tmp_path, save, photo):
     two_pictures(save, photo, "download/data")
     data = open_dataset(tmp_path)
     assert [item.name for item in data.items] == ["images/a", "images/b"]
-    assert "the data set is in download/data" in data.notes
+    assert "the data set is in download/data; a data.yaml for it goes there" in data.notes
 
 
 def test_several_data_sets_are_listed(tmp_path, save, photo):
@@ -53,6 +53,20 @@ def test_several_data_sets_are_listed(tmp_path, save, photo):
         save(f"second/images/{name}.png", photo())
         save(f"second/labels/{name}.png", [[0, 1]])
     with pytest.raises(DataError, match=r"holds 2 data sets; open one of them: first, second"):
+        open_dataset(tmp_path)
+
+
+def test_several_data_sets_whose_ids_differ_show_their_tables(tmp_path, save, photo, write):
+    """Two sets below one folder, each with its classes.json: 1 is road here and sky there."""
+    for name, table in (("first", '["ground", "road"]'), ("second", '["ground", "sky"]')):
+        for number in range(2):
+            save(f"{name}/images/{name}{number}.png", photo())
+            save(f"{name}/labels/{name}{number}.png", [[0, 1]])
+        write(f"{name}/classes.json", table)
+    with pytest.raises(
+        DataError,
+        match=r"first, second\. Their ids mean different classes \(first: 0 ground, 1 road; second: 0 ground, 1 sky\)",
+    ):
         open_dataset(tmp_path)
 
 

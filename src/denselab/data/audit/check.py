@@ -13,6 +13,7 @@ import numpy as np
 from denselab.console import progress
 from denselab.data.audit.faults import all_faults, class_totals
 from denselab.data.audit.findings import Fault, ItemFindings, Size, read_fully, read_headers
+from denselab.data.audit.leaks import quick_leaks
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.read.tree import number_of
 from denselab.labels import LabelSpace
@@ -126,11 +127,14 @@ def check_dataset(
     seen = {item.name for item in in_full}
     rest = [item for item in headers if item.name not in seen]
     findings += _read_all(rest, partial(read_headers, dataset), threads, quiet=True)
-    return summarise(dataset, findings, complete=len(in_full) == len(dataset.items))
+    complete = len(in_full) == len(dataset.items)
+    return summarise(dataset, findings, complete, () if complete else quick_leaks(dataset))
 
 
-def summarise(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool) -> CheckReport:
-    """The report of what was read."""
+def summarise(
+    dataset: Dataset, findings: Sequence[ItemFindings], complete: bool, more: Sequence[Fault] = ()
+) -> CheckReport:
+    """The report of what was read. more: further faults."""
     names = dataset.label_space.names
     totals = class_totals(dataset, findings)
     counted = [finding.counts > 0 for finding in findings if finding.counts is not None]
@@ -152,7 +156,7 @@ def summarise(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool
         sizes=tuple(sizes.most_common()),
         examples=_examples(names, findings),
         notes=dataset.notes,
-        faults=all_faults(dataset, findings, complete),
+        faults=(*all_faults(dataset, findings, complete), *more),
     )
 
 

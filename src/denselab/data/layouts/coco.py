@@ -16,11 +16,13 @@ import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.coco_ids import CocoFile, same_ids
+from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
@@ -93,8 +95,8 @@ def _kind(file: PurePosixPath, annotations: list[dict[str, Any]]) -> str:
 def _line(files: list[CocoFile], kind: str) -> str:
     chosen = [f for f in files if f.kind == kind]
     if len(chosen) > 1 and all(f.split for f in chosen):
-        return "`annotations: {" + ", ".join(f"{f.split}: {f.file}" for f in chosen) + "}`"
-    return f"`annotations: {chosen[0].file}`"
+        return f"`annotations: {in_yaml({str(f.split): str(f.file) for f in chosen})}`"
+    return f"`annotations: {in_yaml(str(chosen[0].file))}`"
 
 
 def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
@@ -119,6 +121,8 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
             bare += not annotations
             source = _source(tree, file, image, annotations, background, void)
             items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
+    items, joined = joined_items(items)
+    notes = [*notes, *joined]
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures that {files[0].file} names is there ({first_few(missing)}); "
@@ -170,10 +174,8 @@ def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
         LabelEntry(void, _fresh("box without outline", names), (224, 224, 192), "ignore"),
     )
     painted = any(_is_painted(a) for f in files for a in f.data.get("annotations", []))
-    notes.append(
-        f"overlaps: the larger area first, so that small objects stay on top{', but brush masks last' * painted}; "
-        "`priority: [NAME, ...]` in data.yaml changes that"
-    )
+    order = f"the larger area first, so that small objects stay on top{', but brush masks last' * painted}"
+    notes.append(overlaps(order, [row.name for row in rows]))
     return LabelSpace(tuple(sorted(entries, key=lambda e: e.id))), background, void, notes
 
 
@@ -306,4 +308,4 @@ def _panoptic_source(
     folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
     place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
     segments = tuple((int(s["id"]), int(s["category_id"])) for a in annotations for s in a["segments_info"])
-    return PanopticLabels(tree.path(place), segments, void)
+    return PanopticLabels(tree.path_inside(place, tree.path(file.file)), segments, void)

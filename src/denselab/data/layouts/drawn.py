@@ -3,13 +3,16 @@
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denselab.data.item import Found
+from denselab.data.item import Found, Item
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
 STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
@@ -33,6 +36,44 @@ def in_pixels(found: Found) -> Found:
     found = _changed(found, lambda labels: tuple(_scaled(shape, labels.size) for shape in labels.shapes))
     note = "coordinates are relative (0 to 1): multiplied by the width and height of their picture"
     return replace(found, notes=(*found.notes, note))
+
+
+def overlaps(order: str, names: Sequence[str]) -> str:
+    """The note on shapes that overlap: which lies on top, and the line that puts a class on top of all others.
+
+    names: of the classes
+    """
+    if not names:
+        return f"overlaps: {order}"
+    return f"overlaps: {order}; `priority: {in_yaml([names[-1]])}` in data.yaml puts {names[-1]} on top of all others"
+
+
+def joined_items(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
+    """One item for each picture, with the shapes of all files that name it in their order; and a note.
+
+    Raises DataError where files of two splits name one picture, or where its labels cannot be joined.
+    """
+    joined: dict[Path, Item] = {}
+    twice: list[str] = []
+    for item in items:
+        before = joined.get(item.image)
+        if before is None:
+            joined[item.image] = item
+            continue
+        first, more = before.source, item.source
+        files = f"{first.path} and {more.path}" if first.path != more.path else str(first.path)
+        if before.split != item.split and before.split and item.split:
+            raise DataError(f"{files}: {item.name} is in {before.split} and in {item.split}; keep it in one of them")
+        if not isinstance(first, ShapeLabels) or not isinstance(more, ShapeLabels) or first.size != more.size:
+            raise DataError(f"{files}: {item.name} has two labels that cannot be joined; keep one of them")
+        source = replace(first, shapes=(*first.shapes, *more.shapes))
+        joined[item.image] = replace(before, source=source, split=before.split or item.split)
+        twice.append(item.name)
+    count = number_of(len(set(twice)), "picture")
+    note = (
+        [f"{count} annotated in several places, all shapes taken: {first_few(dict.fromkeys(twice))}"] if twice else []
+    )
+    return list(joined.values()), note
 
 
 def with_priority(found: Found, names: Sequence[str], source: str) -> Found:

@@ -17,6 +17,7 @@ from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
 from denselab.data.read.split_tables import find_table
 from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, split_in_name, words
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
@@ -102,7 +103,7 @@ def split_by_lists(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...
         split: path.relative_to(tree.root).as_posix() for split, path in lists_that_fit(items, find_lists(tree)).items()
     }
     if lists:
-        line = ", ".join(f"{split}: {file}" for split, file in lists.items())
+        line = dict(lists)
         named = {split: read_list(tree.path(file)) for split, file in lists.items()}
         return apply_lists(items, named, ", ".join(sorted(lists.values())), line)
     table = find_table(tree)
@@ -112,9 +113,16 @@ def split_by_lists(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...
     file = path.relative_to(tree.root).as_posix()
     items, notes = apply_lists(items, folds[0], file)
     if len(folds) > 1:
-        more = f"fold 0 of the {len(folds)} in {file}; `splits: {file}` and `fold: 1` in data.yaml take another"
+        more = (
+            f"fold 0 of the {len(folds)} in {file}; `splits: {in_yaml(file)}` and `fold: 1` in data.yaml take another"
+        )
         notes = (*notes, more)
     return items, notes
+
+
+def placed_in(file: PurePosixPath, split: str | None) -> Placed:
+    """A file whose split is known, and whose folders say nothing more."""
+    return Placed(file, "", "", split)
 
 
 def place(file: PurePosixPath) -> tuple[str | None, Placed]:
@@ -133,7 +141,7 @@ def place(file: PurePosixPath) -> tuple[str | None, Placed]:
 
 def _by_folder(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
     placed = [place(file) for file in tree.pictures]
-    images, labels = _grouped(placed, "image"), _grouped(placed, "label")
+    images, labels = _grouped(placed, "image"), _grouped([place(file) for file in tree.label_files], "label")
     if labels and not images:  # CamVid's train beside trainannot, or pictures in the root beside masks/
         images = _grouped(placed, None)
     return images, labels
@@ -208,15 +216,15 @@ def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str
 
 def _lines(pairs: Pairs) -> str:
     images, masks = ([pair[side] for pair in pairs] for side in (0, 1))
-    return f"`images: {_folders(images)}` and `masks: {_folders(masks)}`"
+    return f"`images: {in_yaml(_folders(images))}` and `masks: {in_yaml(_folders(masks))}`"
 
 
-def _folders(placed: Sequence[Placed]) -> str:
+def _folders(placed: Sequence[Placed]) -> str | dict[str, str]:
     """The folder to write in data.yaml, or one for each split, where they differ."""
     of_split = {p.split: _folder(p) for p in sorted(placed, key=lambda p: SPLITS.index(p.split or "train"))}
     if len(set(of_split.values())) == 1:
         return next(iter(of_split.values()))
-    return "{" + ", ".join(f"{split}: {folder}" for split, folder in of_split.items()) + "}"
+    return {str(split): folder for split, folder in of_split.items()}
 
 
 def _in_words(tree: Tree, pairs: Pairs) -> str:

@@ -1,19 +1,28 @@
 """Reading the JSON that annotation tools write, with one error that names the file."""
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_in_name, words
+from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
+from denselab.labels import Colour
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises DataError where it cannot be read as JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(read_bytes(path, MAX_ANNOTATIONS))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
+
+
+def hex_colour(text: Any) -> Colour | None:
+    """(R, G, B) of "#00ff7f"; None for another text."""
+    digits = str(text or "").lstrip("#")
+    if len(digits) != 6 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+        return None
+    return (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
 
 
 def is_near_root(file: PurePosixPath) -> bool:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -46,8 +47,7 @@ def find_label_studio(tree: Tree) -> Found | None:
     items = [_item(tree, image, found, ids) for image, found in sorted(masks.items())]
     notes = (
         "one mask for each picture and class (IMAGE-CLASS-NUMBER.png), joined; the rest is background",
-        f"overlaps: in the order {', '.join(names)}, the later on top; "
-        "`priority: [NAME, ...]` in data.yaml changes that",
+        overlaps(f"in the order {', '.join(names)}, the later on top", names[:1]),
     )
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
     lonely = tuple(tree.path(image) for image in images if image not in masks)

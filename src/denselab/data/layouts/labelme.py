@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
@@ -20,10 +21,6 @@ from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 
-OVERLAPS = (
-    "overlaps: in the order of the json, the later shape covers the earlier; "
-    "`priority: [NAME, ...]` in data.yaml changes that"
-)
 KINDS: dict[str, ShapeKind] = {
     "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",
     "point": "point", "points": "point", "mask": "mask",
@@ -54,7 +51,8 @@ def find_labelme(tree: Tree) -> Found | None:
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
         )
     split, more = split_by_lists(tree, unique_names(items))
-    notes += [OVERLAPS, *more]
+    drawn = sorted({name for _, data in found for s in data["shapes"] if (name := str(s.get("label")).strip("_ "))})
+    notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn), *more]
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
     taken = {item.image for item in items}

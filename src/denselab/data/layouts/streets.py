@@ -9,6 +9,7 @@ from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.tables import CITYSCAPES
 from denselab.data.read.encodings import Encoding
+from denselab.data.read.names import read_names
 from denselab.data.read.scan import scan
 from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError
@@ -21,12 +22,13 @@ CITYSCAPES_KINDS = ("labelIds", "labelTrainIds", "instanceIds")
 def find_cityscapes(tree: Tree) -> Found | None:
     """leftImg8bit beside gtFine or gtCoarse, with or without city folders; None where they are not there."""
     truth = next((folder for folder in ("gtFine", "gtCoarse") if folder in tree.top), None)
-    if "leftImg8bit" not in tree.top or truth is None:
+    home = next((h for h in ("leftImg8bit", "imgsFine/leftImg8bit") if h in tree.folders), None)  # the second: CVAT
+    if home is None or truth is None:
         return None
-    images = {_scene(f, "leftImg8bit"): f for f in tree.pictures if f.parts[0] == "leftImg8bit"}
+    images = {_scene(f.relative_to(home), "leftImg8bit"): f for f in tree.pictures if f.is_relative_to(home)}
     for kind in CITYSCAPES_KINDS:
         labels = {
-            _scene(f, f"{truth}_{kind}"): f
+            _scene(f.relative_to(truth), f"{truth}_{kind}"): f
             for f in tree.pictures
             if f.parts[0] == truth and f.stem.endswith(f"_{kind}")
         }
@@ -38,8 +40,12 @@ def find_cityscapes(tree: Tree) -> Found | None:
             f"{tree.root}: no *_{truth}_labelIds.png with the name of a picture in leftImg8bit; "
             "run createTrainIdLabelImgs"
         )
-    items = unique_names([_cityscapes_item(tree, images[s], labels[s]) for s in scenes])
+    items = unique_names([_cityscapes_item(tree, home, images[s], labels[s]) for s in scenes])
     lonely = tuple(tree.path(images[s]) for s in sorted(set(images) - set(labels)))
+    names, file = read_names(tree)
+    if names and kind == "labelIds":
+        notes = (f"labels from {kind}, classes from {file}",)
+        return Found("Cityscapes (CVAT)", items, encoding=Encoding(), names=names, notes=notes, without_label=lonely)
     note = f"labels from {kind}; the 19 classes that Cityscapes scores"
     found = Found("Cityscapes", items, notes=(note,), without_label=lonely)
     if kind == "labelTrainIds":
@@ -51,12 +57,13 @@ def find_cityscapes(tree: Tree) -> Found | None:
 
 
 def _scene(file: PurePosixPath, ending: str) -> str:
-    """Folders below the first, and the name without its ending: the part that picture and label share."""
-    return "/".join((*file.parts[1:-1], file.stem.removesuffix(f"_{ending}")))
+    """Folders, and the name without its ending: the part that picture and label share."""
+    return "/".join((*file.parts[:-1], file.stem.removesuffix(f"_{ending}")))
 
 
-def _cityscapes_item(tree: Tree, image: PurePosixPath, label: PurePosixPath) -> Item:
-    split = SPLIT_WORDS.get(image.parts[1].split("_")[0]) if len(image.parts) > 2 else None
+def _cityscapes_item(tree: Tree, home: str, image: PurePosixPath, label: PurePosixPath) -> Item:
+    below = image.relative_to(home).parts
+    split = SPLIT_WORDS.get(below[0].split("_")[0].lower()) if len(below) > 1 else None
     city = re.match(r"^(.+_\d{6})_\d{6}_leftImg8bit$", image.stem)  # city_sequence_frame
     group = city[1] if city else ""
     return Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(label)), split, group)
@@ -130,7 +137,7 @@ def find_mapillary(tree: Tree) -> Found | None:
             others = [c.name for c in configs if c != config]
             notes = [f"labels of {version or 'this release'}, table from {config.name}"]
             notes += [
-                f"{other} is another table of the same pictures; `masks` and `labels` in data.yaml take it"
+                f"{other} is another table of the same pictures; with {config.name} out of the folder it is read"
                 for other in others
             ]
             table = _mapillary_table(tree, config)

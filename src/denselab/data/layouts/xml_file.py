@@ -14,13 +14,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import pictures_by_name
+from denselab.data.layouts.json_file import hex_colour, pictures_by_name
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
-from denselab.data.read.polygons import rectangle_points, turned
+from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
+from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelSpace
 
@@ -61,7 +63,7 @@ def find_cvat(tree: Tree) -> Found | None:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {first_few(missing)}")
-    notes.append("overlaps: by z_order; `priority: [NAME, ...]` in data.yaml changes that")
+    notes.append(overlaps("by z_order", list(ids)))
     return Found(
         "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
     )
@@ -115,11 +117,8 @@ def _cvat_shape(shape: Element, label_id: int) -> Shape:
         corners = rectangle_points(number("xtl"), number("ytl"), number("xbr"), number("ybr"))
         return Shape(label_id, "rectangle", turned(corners, rotation) if rotation else corners[[0, 2]])
     if shape.tag == "ellipse":
-        turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # every 5 degrees: within 0.1 % of the radius
-        points = np.stack(
-            [number("cx") + number("rx") * np.cos(turn), number("cy") + number("ry") * np.sin(turn)], axis=1
-        )
-        return Shape(label_id, "polygon", turned(points, rotation) if rotation else points)
+        points = ellipse_points(number("cx"), number("cy"), number("rx"), number("ry"), rotation)
+        return Shape(label_id, "polygon", points)
     if rotation:
         raise ValueError(f"rotation {rotation:g} of a mask")
     box = np.array([[number("left"), number("top")], [number("width"), number("height")]])
@@ -151,7 +150,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: no picture in an image folder for {first_few(map(str, files))}; put them into Images/"
         )
-    notes = ["overlaps: the larger object first, so that small ones stay on top; `priority:` in data.yaml changes that"]
+    notes = [overlaps("the larger object first, so that small ones stay on top", list(ids))]
     bare = sum(not _has_outline(o) or not (o.findtext("name") or "").strip() for o in objects)
     if bare:
         notes.append(f"{number_of(bare, 'object')} without an outline or a name, left out")
@@ -174,8 +173,8 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
         if points:
             shapes.append(Shape(ids[name], "polygon", np.array(points)))
         elif mask:
-            folder = PurePosixPath("Masks", *file.parts[1:-1])
-            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(tree.path(folder / mask))))
+            place = tree.path_inside(PurePosixPath("Masks", *file.parts[1:-1]) / mask, path)
+            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(place)))
     shapes.sort(key=lambda shape: -int(shape.mask(size).sum()))
     return ShapeLabels(path, size, tuple(shapes))
 
@@ -202,26 +201,25 @@ def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
     """(name, colour) of the labels that CVAT's task defines, drawn or not, but those whose shapes have no area."""
     labels = []
     for label in root.iterfind("meta//labels/label"):
-        name, colour = (label.findtext("name") or "").strip(), (label.findtext("color") or "").lstrip("#")
+        name = (label.findtext("name") or "").strip()
         if name and (label.findtext("type") or "any") in ("any", *META_TYPES) and not label.findtext("parent"):
-            is_hex = len(colour) == 6 and all(c in "0123456789abcdefABCDEF" for c in colour)
-            rgb = (int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:], 16)) if is_hex else None
-            labels.append((name, rgb))
+            labels.append((name, hex_colour(label.findtext("color"))))
     return labels
 
 
 def _root_tag(path: Path) -> str:
     """The outermost tag of a file; "" where it is not XML."""
     try:
-        for _, element in ElementTree.iterparse(path, events=("start",)):
-            return str(element.tag)
-    except (ElementTree.ParseError, OSError):
+        with open_ordinary(path) as file:
+            for _, element in ElementTree.iterparse(file, events=("start",)):
+                return str(element.tag)
+    except (ElementTree.ParseError, OSError, Unreadable):
         pass
     return ""
 
 
 def _parse(path: Path) -> Element:
     try:
-        return ElementTree.parse(path).getroot()
+        return ElementTree.fromstring(read_bytes(path, MAX_ANNOTATIONS))
     except (ElementTree.ParseError, OSError) as error:
         raise DataError(f"{path}: not XML that can be read ({error}); export it again or take it out") from None

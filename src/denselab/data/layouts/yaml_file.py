@@ -6,7 +6,7 @@ images: pictures               # folder of the pictures; or {train: a, val: b}
 masks: annotations             # folder of the label files; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share; or {train: {...}, ...}
 ignore_mask: fov               # folder of masks that are 0 where no label counts (field of view); or {train: a, val: b}
-annotations: instances.json    # COCO file; or {train: a.json, val: b.json}
+annotations: instances.json    # COCO file, or csv of run lengths; or {train: a.json, val: b.json}
 splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
 fold: 0                        # of a file with several folds
 encoding: index                # index, colour, two-valued, objects, divided, ade20k
@@ -15,33 +15,47 @@ divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
 priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
+class_attribute: kind          # VIA: the attribute of a region that holds its class
+run_order: rows                # run lengths in csv: along the rows, or down the columns
+unlisted: background           # pictures that a csv does not name: without any class, or left out
+annotator: 3                   # Label Studio: whose annotations count
+transparent: ignore            # transparent pixels of label pictures: ignore, or keep (the colour below counts)
 white: 4095                    # the number for white in pictures of more than 8 bits
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from denselab.data.item import FileLabels, Found, NamedLabel
+from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.layouts.described import (
+    Folders,
+    Pattern,
+    Split,
+    by_split,
+    described_folders,
+    with_ignore_masks,
+)
 from denselab.data.layouts.drawn import with_priority
-from denselab.data.layouts.folder import Placed, found_pairs, make_item, pair_placed, place, unique_names
+from denselab.data.layouts.yolo import KEYS as YOLO_KEYS
+from denselab.data.layouts.yolo import Described, described, find_described_yolo
 from denselab.data.read.encodings import Encoding, Kind
-from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import ALL, apply_lists, read_list
 from denselab.data.read.names import named
 from denselab.data.read.split_tables import read_table
-from denselab.data.read.tree import Tree, number_of
+from denselab.data.read.tree import Choices, Tree, first_few, number_of
+from denselab.documents import parse_yaml, read_text
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 YAML_NAMES = ("data.yaml", "data.yml")
 LABELS_FORMS = "[road, car] or {0: road, 7: car} or [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]"
 LABEL_KEYS = ("id", "name", "colour", "role")
-Split = Literal["train", "val", "test"]
 Layout = Literal[
     "camvid",
     "cityscapes",
@@ -54,29 +68,16 @@ Layout = Literal[
     "labelme-xml",
     "cvat",
     "label-studio",
+    "label-studio-json",
+    "supervisely",
+    "via",
+    "bdd100k",
+    "nnunet",
+    "rle-csv",
+    "yolo",
     "objects",
     "folders",
 ]
-
-
-class SplitPattern(BaseModel):
-    """File names without suffix, with * for the part that a picture and its label share."""
-
-    model_config = ConfigDict(extra="forbid")
-    image: str = "*"
-    mask: str = "*"
-
-
-class Pattern(SplitPattern):
-    """The pattern of all files, or one for each split."""
-
-    train: SplitPattern | None = None
-    val: SplitPattern | None = None
-    test: SplitPattern | None = None
-
-    def of(self, split: str | None) -> SplitPattern:
-        """The pattern of a split."""
-        return {"train": self.train, "val": self.val, "test": self.test}.get(split or "") or self
 
 
 class Settings(BaseModel):
@@ -85,10 +86,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     path: str | None = None
     layout: Layout | None = None
-    images: str | dict[Split, str] | None = None
-    masks: str | dict[Split, str] | None = None
+    images: Folders = None
+    masks: Folders = None
     pattern: Pattern | None = None
-    annotations: str | dict[Split, str] | None = None
+    annotations: Folders = None
     splits: str | dict[Split, str | list[str]] | None = None
     fold: int = Field(default=0, ge=0)
     encoding: Kind | None = None
@@ -96,27 +97,55 @@ class Settings(BaseModel):
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
     ignore: list[int] = []
-    ignore_mask: str | dict[Split, str] | None = None
+    ignore_mask: Folders = None
     priority: list[str] | None = None
+    class_attribute: str | None = None
+    run_order: Literal["columns", "rows"] | None = None
+    unlisted: Literal["background", "left out"] | None = None
+    annotator: int | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
+    transparent: Literal["ignore", "keep"] | None = None
+
+    def choices(self) -> Choices:
+        """What it says of annotations that can be read in more than one way."""
+        return Choices(self.class_attribute, self.run_order, self.unlisted, self.annotator)
 
 
-def read_settings(path: Path) -> Settings:
-    """The settings of a data.yaml. Raises DataError naming the file, the key and the nearest valid key."""
+# Which layouts a choice is about.
+CHOSEN_IN = {
+    "class_attribute": "VIA json",
+    "run_order": "run lengths in csv",
+    "unlisted": "run lengths in csv",
+    "annotator": "Label Studio json",
+}
+
+
+def read_settings(path: Path) -> tuple[Settings, Described | None]:
+    """The settings of a data.yaml, and what it says where it is Ultralytics'.
+
+    Raises DataError naming the file, the key and the nearest valid key; further keys of Ultralytics are passed over.
+    """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not YAML that can be read: {' '.join(str(error).split())}; correct it") from None
+        data = parse_yaml(read_text(path))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not YAML that can be read: {error}; correct it") from None
     if not isinstance(data or {}, dict):
         raise DataError(f"{path}: holds {type(data).__name__}; expected keys such as images, masks, labels")
+    told = described(data, path) if data and not set(data).isdisjoint(YOLO_KEYS) else None
+    if told is not None:
+        of_pictures = not {"masks", "pattern", "layout"}.isdisjoint(data)  # then the names are those of their numbers
+        names = {"labels": dict(told.names)} if of_pictures and told.names else {}
+        data = {key: value for key, value in {**names, **data}.items() if key in Settings.model_fields}
     try:
-        return Settings.model_validate(data or {})
+        return Settings.model_validate(data or {}), told
     except ValidationError as error:
         raise DataError(f"{path}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
+    if not fault["loc"]:
+        return f"{fault['msg']}; correct it"
     if fault["loc"][0] == "labels":
         return f"labels: {LABELS_FORMS} was expected (got {fault['input']!r}); correct it"
     key = ".".join(str(part) for part in fault["loc"])
@@ -127,22 +156,27 @@ def _explain(error: ValidationError) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}")
 
 
-def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None:
-    """What images, masks, annotations or layout point to; None where data.yaml leaves that open."""
+def find_described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> Found | None:
+    """What images, masks, annotations, layout or Ultralytics' keys point to; None where data.yaml leaves that open."""
     from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
     from denselab.data.layouts.coco import find_coco_files
+    from denselab.data.layouts.rle_csv import find_rle_csv_files
 
     if settings.masks is not None or settings.pattern is not None:
-        return _described_folders(tree, settings, source)
+        return described_folders(tree, settings.images, settings.masks, settings.pattern, source)
+    if settings.images is not None and settings.layout is None and settings.annotations is None:
+        raise DataError(f"{source}: images needs `masks: FOLDER` beside it, the folder of their label pictures")
     if settings.annotations is not None:
-        files = _by_split(settings.annotations)
+        files = by_split(settings.annotations)
         for name in files.values():
             if not tree.has(name):
                 raise DataError(f"{source}: annotations: {name} does not exist below {tree.root}; correct the path")
         named_files = [(PurePosixPath(name), split) for split, name in files.items()]
+        if all(name.lower().endswith(".csv") for name in files.values()):
+            return find_rle_csv_files(tree, named_files)
         return malformed_as_data_error(lambda tree: find_coco_files(tree, named_files))(tree)
     if settings.layout is None:
-        return None
+        return None if told is None else find_described_yolo(tree, told, source)
     found = dict(RECOGNISERS)[settings.layout](tree)
     if found is None:
         raise DataError(
@@ -151,14 +185,22 @@ def find_described(tree: Tree, settings: Settings, source: Path) -> Found | None
     return found
 
 
-def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
-    """What was found, with the splits, the encoding and the table that data.yaml says."""
+def apply_settings(tree: Tree, root: Path, found: Found, settings: Settings, source: Path) -> Found:
+    """What was found, with the splits, the encoding and the table that data.yaml says.
+
+    root: where the data set was found: the tree's, or a folder below; list files may be given from either.
+    """
     if settings.ignore_mask is not None:
-        found = _with_ignore_masks(tree, found, settings, source)
+        found = with_ignore_masks(tree, found, settings.ignore_mask, source)
     if settings.splits is not None:
-        items, notes = apply_lists(found.items, _named_splits(tree, settings, source), source.name)
+        items, notes = apply_lists(
+            found.items, _named_splits(tree.root, root, found.items, settings, source), source.name
+        )
         found = replace(found, items=items, notes=(*found.notes, *notes))
-    found = replace(found, white=settings.white)
+    for key, layout in CHOSEN_IN.items():
+        if getattr(settings, key) is not None and found.layout != layout:
+            raise DataError(f"{source}: {key} goes with {layout}, but the data are {found.layout}; take it out")
+    found = replace(found, white=settings.white, transparent=settings.transparent)
     names = _names(settings, source)
     if names:
         found = _with_names(found, names)
@@ -176,103 +218,31 @@ def apply_settings(tree: Tree, found: Found, settings: Settings, source: Path) -
     return replace(found, notes=(*found.notes, f"settings from {source.name}"))
 
 
-def _by_split(value: str | dict[Split, str]) -> dict[str | None, str]:
-    return {None: value} if isinstance(value, str) else dict(value.items())
-
-
-def _described_folders(tree: Tree, settings: Settings, source: Path) -> Found:
-    masks = _files(tree, settings.masks, "masks", source)
-    taken = {placed.file for placed in masks}
-    images = [p for p in _files(tree, settings.images, "images", source) if settings.pattern or p.file not in taken]
-    if settings.pattern is None:
-        return found_pairs(tree, {"": images}, {"": masks})
-    pattern = settings.pattern
-    own = any((pattern.train, pattern.val, pattern.test))  # then equal numbers in two splits are two pictures
-    of_image = {
-        (own and p.split, key): p for p in images if (key := _middle(p.file, pattern.of(p.split).image)) is not None
-    }
-    of_mask = {
-        (own and p.split, key): p for p in masks if (key := _middle(p.file, pattern.of(p.split).mask)) is not None
-    }
-    pairs = [
-        (placed, of_mask[key])
-        for key, placed in of_image.items()
-        if key in of_mask and placed.file != of_mask[key].file
-    ]
-    if not pairs:
-        raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
-    lonely = tuple(tree.path(p.file) for key, p in of_image.items() if key not in of_mask)
-    return Found("folders", unique_names([make_item(tree, a, b) for a, b in pairs]), without_label=lonely)
-
-
-def _files(tree: Tree, folders: str | dict[Split, str] | None, key: str, source: Path) -> list[Placed]:
-    """The picture files of the folders that a key names; all of the tree where it names none."""
-    placed = []
-    for split, folder in _by_split(folders if folders is not None else ".").items():
-        name = str(PurePosixPath(folder))
-        inside = [f for f in tree.pictures if name == "." or f.is_relative_to(name)]
-        if not inside:
-            kinds = ", ".join(PICTURE_SUFFIXES[:4])
-            raise DataError(f"{source}: {key}: no picture ({kinds}, ...) in {tree.root / name}; correct the folder")
-        for file in inside:
-            where = place(file)[1]
-            # The folder itself says nothing more; what lies below it must agree on both sides.
-            below = file.parent.relative_to(name)
-            neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
-            placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
-    return placed
-
-
-def _with_ignore_masks(tree: Tree, found: Found, settings: Settings, source: Path) -> Found:
-    """Found whose label files know the mask of their picture; a picture without one counts as a whole."""
-    masks = [replace(p, neutral="") for p in _files(tree, settings.ignore_mask, "ignore_mask", source)]
-    images = [
-        Placed(PurePosixPath(item.image.relative_to(tree.root).as_posix()), "", "", item.split) for item in found.items
-    ]
-    pairs, _ = pair_placed(images, masks)
-    of_image = {tree.path(image.file): tree.path(mask.file) for image, mask in pairs}
-    if not of_image:
-        raise DataError(f"{source}: ignore_mask: no file there has the name of a picture; correct the folder")
-    if not all(isinstance(item.source, FileLabels) for item in found.items):
-        raise DataError(f"{source}: ignore_mask goes with label pictures, not with shapes; take it out")
-    items = tuple(
-        replace(item, source=replace(item.source, ignore_mask=of_image.get(item.image)))
-        if isinstance(item.source, FileLabels)
-        else item
-        for item in found.items
-    )
-    note = (
-        f"left out (ignore) where an ignore mask is 0: {len(of_image)} of {number_of(len(items), 'picture')} have one"
-    )
-    taken = {path.resolve() for path in of_image.values()}
-    unpaired = tuple(path for path in found.without_image if path.resolve() not in taken)
-    return replace(found, items=items, notes=(*found.notes, note), without_image=unpaired)
-
-
-def _middle(file: PurePosixPath, pattern: str) -> str | None:
-    """The part of a stem that the star of a pattern stands for."""
-    before, _, after = pattern.partition("*")
-    stem = file.stem
-    if len(stem) <= len(before) + len(after) or not (stem.startswith(before) and stem.endswith(after)):
-        return None
-    return stem[len(before) : len(stem) - len(after)]
-
-
-def _named_splits(tree: Tree, settings: Settings, source: Path) -> dict[str, list[str] | str]:
+def _named_splits(
+    top: Path, root: Path, items: Sequence[Item], settings: Settings, source: Path
+) -> dict[str, list[str] | str]:
+    """{split: names, or ALL}; a folder stands for the pictures in it."""
     splits = settings.splits
     if isinstance(splits, str):
-        return dict(_fold_of(tree.root / splits, settings.fold, source))
+        return dict(_fold_of(_there(top, root, splits), settings.fold, source))
     named_splits: dict[str, list[str] | str] = {}
     for split, value in (splits or {}).items():
         if isinstance(value, list) or value == ALL:
             named_splits[split] = value
-        elif (tree.root / value).is_dir():
-            raise DataError(f"{source}: splits.{split} is a folder; write it as `images: {{{split}: {value}}}`")
+        elif (top / value).is_dir():
+            inside = (top / value).resolve()
+            named_splits[split] = [item.name for item in items if item.image.resolve().is_relative_to(inside)]
+            if not named_splits[split]:
+                raise DataError(f"{source}: splits.{split}: no labelled picture in {top / value}; correct the folder")
         else:
-            named_splits[split] = read_list(tree.root / value)
+            named_splits[split] = read_list(_there(top, root, value))
     if list(named_splits.values()).count(ALL) > 1:
         raise DataError(f"{source}: splits: `all` stands twice; only one split can have the rest")
     return named_splits
+
+
+def _there(top: Path, root: Path, name: str) -> Path:
+    return top / name if (top / name).exists() or not (root / name).exists() else root / name
 
 
 def _fold_of(path: Path, fold: int, source: Path) -> dict[str, list[str]]:
@@ -327,12 +297,8 @@ def _with_names(found: Found, names: tuple[NamedLabel, ...]) -> Found:
         assert found.table is not None, "layouts of shapes know their table"
         by_id = {label.id: label for label in names}
         drawn = {entry.id for entry in found.table.entries}
-        strange = sorted(set(by_id) - drawn)
-        if strange:
-            raise DataError(
-                f"labels in data.yaml: id {strange[0]} is not drawn by the {found.layout} layout ({sorted(drawn)[:12]})"
-            )
-        entries = tuple(
+        added = tuple(e for e in table_of_names(names).entries if e.id not in drawn)
+        entries = added + tuple(
             replace(
                 e,
                 name=by_id[e.id].name,
@@ -343,7 +309,10 @@ def _with_names(found: Found, names: tuple[NamedLabel, ...]) -> Found:
             else e
             for e in found.table.entries
         )
-        return replace(found, table=LabelSpace(entries))
+        listed = first_few((f"{e.id} {e.name}" for e in added), 8)
+        more = [f"classes of data.yaml that no shape has: {listed}"] if added else []
+        table = LabelSpace(tuple(sorted(entries, key=lambda e: e.id)))
+        return replace(found, table=table, notes=(*found.notes, *more))
     return replace(found, names=names, table=None, named_fully=True)
 
 

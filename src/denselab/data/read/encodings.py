@@ -34,6 +34,7 @@ class Encoding:
     threshold: of kind two-valued
     divisor, minimum: of kind divided
     colours: ((R, G, B), id) pairs, of kind colour
+    clear: transparent pixels have no label
     """
 
     kind: Kind = "index"
@@ -41,6 +42,7 @@ class Encoding:
     divisor: int = 1000
     minimum: int = 1000
     colours: tuple[tuple[Colour, int], ...] = ()
+    clear: bool = False
 
 
 def decode(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:
@@ -95,7 +97,7 @@ def as_grey(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     if not is_grey(pixels):
         raise DataError(
             f"{path}: label is coded in colours, but the other labels of this set are grey numbers; "
-            "save all of them alike, or write `encoding: colour` in data.yaml"
+            "save all of them alike"
         )
     return pixels[..., 1]
 
@@ -163,10 +165,18 @@ def _ids_of_colours(pixels: NDArray[Any], colours: tuple[tuple[Colour, int], ...
         raise DataError(
             f"{path}: colour {tuple(int(c) for c in pixels[row, column])} at row {row}, column {column} "
             f"({count} pixels in all) "
-            "is not in the colour table; correct the file or add the colour to `labels` in data.yaml"
+            "is not in the colour table; correct the file, or add it to `labels` in data.yaml: "
+            f"`{_row(pixels[row, column], ids)}`"
         )
     small = ids.min() >= 0 and ids.max() <= 255
     return np.asarray((ids.astype(np.uint8) if small else ids)[positions])
+
+
+def _row(colour: NDArray[Any], ids: NDArray[np.int32]) -> str:
+    """A row of `labels` for a colour that is not listed, with the next free id."""
+    red, green, blue = (int(c) for c in colour)
+    label_id = int(ids[1:].max(initial=-1)) + 1
+    return f"{{id: {label_id}, name: new {label_id}, colour: [{red}, {green}, {blue}]}}"
 
 
 def _ids_of_ade20k(pixels: NDArray[Any], path: Path) -> NDArray[Any]:

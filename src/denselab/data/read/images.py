@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.depth import scale_to_8_bits
+from denselab.data.read.mat import mat_labels
 from denselab.data.read.opening import decoded, exif_orientation, open_picture, turned_upright
 from denselab.data.read.png16 import deep_png_pixels, has_deep_colour
 from denselab.data.read.pnm import pnm_header, pnm_pixels
@@ -20,6 +21,7 @@ PICTURE_SUFFIXES = (  # of the files that are taken for pictures in a folder; me
     *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".jp2"),
     *(".jfif", ".dib", ".pnm", ".avif"),
 )
+MAT_SUFFIX = ".mat"  # label maps only
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label's numbers
 
 
@@ -61,6 +63,8 @@ def read_label_pixels(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_labels(path)
+    if path.suffix.lower() == MAT_SUFFIX:
+        return mat_labels(path)
     with open_picture(path) as picture:
         pnm = pnm_header(path)
         if pnm is not None:  # Pillow stretches the ids to maxval
@@ -87,6 +91,9 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     path = Path(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return read_tags(path).size
+    if path.suffix.lower() == MAT_SUFFIX:
+        height, width = mat_labels(path).shape
+        return height, width
     with open_picture(path) as picture:
         width, height = picture.size
         turned = exif_orientation(picture) in (5, 6, 7, 8)
@@ -98,6 +105,8 @@ def picture_mode(path: str | Path) -> str:
     path = Path(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_mode(read_tags(path))
+    if path.suffix.lower() == MAT_SUFFIX:
+        return "MAT"
     with open_picture(path) as picture:
         return picture.mode
 

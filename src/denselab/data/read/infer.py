@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
@@ -21,11 +22,13 @@ from denselab.data.read.likeness import (
 )
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
+from denselab.data.read.transparent import ask
 from denselab.data.read.tree import first_few, number_of
 from denselab.errors import DataError
-from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
+from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
+ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,26 @@ class Inferred:
 
 
 def infer_encoding(
-    paths: Sequence[Path], names: Sequence[NamedLabel] = (), kind: Kind | None = None, limit: int = MAX_SCANNED
+    paths: Sequence[Path],
+    names: Sequence[NamedLabel] = (),
+    kind: Kind | None = None,
+    limit: int = MAX_SCANNED,
+    transparent: Literal["ignore", "keep"] | None = None,
 ) -> Inferred:
     """The encoding and table of label files.
 
     names: of ids, from a names file or data.yaml
     kind: the encoding, where the user gives it
     limit: how many files to read
+    transparent: what transparent pixels are; None where the user did not say
 
     Raises DataError where none is readable, or where two ways are possible.
     """
-    contents = scan(paths, limit)
+    contents = scan(paths, limit, clear=transparent == "ignore")
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
-    notes = []
+    see_through, notes = _see_through(usable, transparent)
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -69,7 +77,10 @@ def infer_encoding(
     if len(usable) < len(contents):
         faults = [c.error for c in contents if c.error]
         notes.append(f"{number_of(len(faults), 'label file')} cannot be read: {first_few(faults, 2)}")
-    notes += _nodata_notes(usable)
+    notes += _nodata_notes([c for c in usable if not c.clear])
+    usable, odd = _without_odd(usable)
+    if odd:
+        notes.append(f"{number_of(len(odd), 'label file')} unlike all others, not learnt from: {first_few(odd, 2)}")
     usable, negative = _split_negative(usable, names)
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
@@ -81,9 +92,32 @@ def infer_encoding(
         table = _ignoring_negative(table, negative)
         more = [
             *more,
-            f"ids below 0 ({first_few(negative)}) are left out (ignore); give them a name in data.yaml to keep them",
+            f"ids below 0 ({first_few(negative)}) are left out (ignore); "
+            f"{_kept(table, negative)} in data.yaml keeps them",
         ]
+    encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
+
+
+def _see_through(
+    usable: list[Contents], transparent: Literal["ignore", "keep"] | None
+) -> tuple[list[Contents], list[str]]:
+    """The contents with transparent pixels, and what is said of them. Raises DataError if the user did not say."""
+    found = [c for c in usable if c.clear]
+    if found and transparent is None:
+        raise ask(found[0].path, sum(c.clear for c in found) / len(usable))
+    ignored = found and transparent == "ignore"
+    return found, ["transparent pixels are left out (ignore)"] if ignored else []
+
+
+def _without_odd(contents: list[Contents]) -> tuple[list[Contents], list[str]]:
+    """Contents without the few that are JPEG, or in colours, where nearly all others are not; and the names of these.
+
+    What a few files are must not decide how all are read, nor hide what else is wrong: each is refused by itself.
+    """
+    lossy, coloured = [c for c in contents if c.lossy], [c for c in contents if not c.grey]
+    odd = {c.path for few in (lossy, coloured) if len(few) <= ODD_SHARE * len(contents) for c in few}
+    return [c for c in contents if c.path not in odd], sorted(path.name for path in odd)
 
 
 def _nodata_notes(contents: list[Contents]) -> list[str]:
@@ -122,7 +156,8 @@ def _of_given_kind(kind: Kind, contents: list[Contents], names: Sequence[NamedLa
     if kind == "colour":
         return _infer_colours(contents, names)
     if kind == "two-valued":
-        return Encoding("two-valued"), two_valued_table(names), "two-valued, threshold 128", _unnamed(names)
+        table = two_valued_table(names)
+        return Encoding("two-valued"), table, "two-valued, threshold 128", _unnamed(names, table)
     if kind == "objects":
         return Encoding("objects"), object_table(), "object numbers: 0 background, others object", []
     encoding = Encoding(kind)
@@ -155,12 +190,32 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     # Black first, then by colour: the same colours give the same ids whatever the order of the files.
     colours = [_rgb(code) for code in sorted(totals)]
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
+    if names:
+        _ask_colours(contents[0].path, entries, names)
     notes = [
         f"colour table inferred from the labels: {first_few((f'{e.id} {e.name}' for e in entries), 8)}; "
-        "name them by `labels: [{id: 0, name: ..., colour: [r, g, b]}, ...]` in data.yaml"
+        f"other names: {labels_line(entries, colours=True)} in data.yaml"
     ]
     encoding = _colour_encoding({entry.colour: entry.id for entry in entries})
     return encoding, LabelSpace(entries), "RGB colours, table inferred", notes
+
+
+def _ask_colours(path: Path, entries: Sequence[LabelEntry], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError: names without colours do not say which colour is which class. The line to correct has both.
+
+    The names go to the colours in their order, and further colours keep their own.
+    """
+    ordered = sorted(names, key=lambda label: label.id)
+    taken = {label.name for label in ordered}
+    rows = [
+        replace(e, name=label.name, role="ignore" if label.ignore else "background" if label.background else "class")
+        for e, label in zip(entries, ordered, strict=False)
+    ]
+    rows += [replace(e, name=e.name if e.name not in taken else f"colour {e.id}") for e in entries[len(rows) :]]
+    raise DataError(
+        f"{path}: labels are coded in {number_of(len(entries), 'colour')}, but the {number_of(len(names), 'name')} "
+        f"given have no colours; write in data.yaml which is which, such as {labels_line(rows, colours=True)}"
+    )
 
 
 def _colour_encoding(table: dict[Colour, int]) -> Encoding:
@@ -182,15 +237,13 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         note = (
             f"two-valued masks smeared{lossy}: {between:.1%} of the pixels are neither 0 nor 255; threshold 128 decides"
         )
-        return (
-            Encoding("two-valued"),
-            two_valued_table(names),
-            "two-valued 0/255, smeared: threshold 128",
-            [note, *_unnamed(names)],
-        )
+        table = two_valued_table(names)
+        text = "two-valued 0/255, smeared: threshold 128"
+        return Encoding("two-valued"), table, text, [note, *_unnamed(names, table)]
     if set(values) <= {0, 255} and 255 in values and not _named_void(names):
         note = "255 stands beside 0 only: it is a class here, not ignore"
-        return Encoding(), two_valued_table(names), "two-valued 0/255", [note, *_unnamed(names)]
+        table = two_valued_table(names)
+        return Encoding(), table, "two-valued 0/255", [note, *_unnamed(names, table)]
     if any(c.lossy for c in contents):
         lossy_file = next(c.path for c in contents if c.lossy)
         raise DataError(
@@ -242,19 +295,26 @@ def _index_table(
                 f"{void} has no name: ignore"
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
-    notes = list(_unnamed(names))
     void = _marker(values)
     entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
     if void is not None:
         entries.append(LabelEntry(void, "ignore", (224, 224, 192), "ignore"))
+    notes = _unnamed(names, LabelSpace(tuple(entries)))
+    if void is not None:
         notes.append(f"{void} stands beside small ids: it is left out (ignore)")
     return LabelSpace(tuple(entries)), notes
 
 
-def _unnamed(names: Sequence[NamedLabel]) -> list[str]:
+def _unnamed(names: Sequence[NamedLabel], table: LabelSpace) -> list[str]:
     if names:
         return []
-    return ["nothing says what the ids mean: name them by `labels: [{id: 0, name: ...}, ...]` in data.yaml"]
+    return [f"nothing says what the ids mean: name them by {labels_line(table.entries)} in data.yaml"]
+
+
+def _kept(table: LabelSpace, negative: Sequence[int]) -> str:
+    """The line of data.yaml by which negative ids are classes."""
+    rows = (replace(e, name=f"class {e.id}", role="class") if e.id in negative else e for e in table.entries)
+    return labels_line(rows)
 
 
 def _marker(values: list[int]) -> int | None:

@@ -35,11 +35,12 @@ def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | Non
 def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
     """0 and 255 as two classes; two names without ids 0 and 255 are taken in their order.
 
-    A single name is that of 255, unless it is background. Raises DataError for more than two names.
+    Without names 0 is background and 255 foreground. A single name is that of 255, unless it is background. Raises
+    DataError for more than two names.
     """
     labels = sorted((label for label in names if not label.ignore), key=lambda label: label.id)
     if not labels:
-        labels = [NamedLabel(0, "class 0", (0, 0, 0)), NamedLabel(255, "class 255", (255, 255, 255))]
+        labels = [NamedLabel(0, "background", (0, 0, 0)), NamedLabel(255, "foreground", (255, 255, 255))]
     if len(labels) == 1 and labels[0].background:
         labels.append(NamedLabel(255, "foreground"))
     if len(labels) == 1:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import LEFT_OUT, Item
+from denselab.data.item import LEFT_OUT, FileLabels, Item
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
+from denselab.data.read.yaml_text import in_yaml
+from denselab.documents import read_text
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
@@ -22,7 +24,14 @@ LIST_WORDS = frozenset((
 HEADER_WORDS = LIST_WORDS | {
     "label", "labels", "mask", "masks", "annotation", "path", "image_id", "imageid", "image_path", "gt",
 }  # fmt: skip
-OTHER_COLUMNS = ("encodedpixels", "rle", "class", "classid")  # a csv of run lengths or of classes is no list
+LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python's own limit is 2**17
+OTHER_COLUMNS = (
+    "encodedpixels",
+    "rle",
+    "rle_mask",
+    "class",
+    "classid",
+)  # a csv of run lengths or of classes is no list
 ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
@@ -57,10 +66,10 @@ def _split_of_list(stem: str) -> tuple[int, str] | None:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones and comments (#). Raises DataError where it is not text."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); correct the name of the list") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save the list as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
@@ -84,7 +93,13 @@ def read_list(path: Path) -> list[str]:
 def csv_rows(lines: Sequence[str]) -> list[list[str]]:
     """The cells of a csv whose columns are parted by the commonest of comma, semicolon and tab in its first line."""
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    try:
+        return [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise DataError(
+            f"{first_few(lines, 1)[:60]!r} begins no table that can be read: {error}; save it again"
+        ) from None
 
 
 def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
@@ -104,14 +119,14 @@ def _share_known(names: Sequence[str], by_key: dict[str, set[int]]) -> float:
 
 
 def apply_lists(
-    items: Iterable[Item], named: Mapping[str, Sequence[str] | str], where: str, line: str = ""
+    items: Iterable[Item], named: Mapping[str, Sequence[str] | str], where: str, line: Mapping[str, str] | None = None
 ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Items with their splits, and notes.
 
     items: of the data set
     named: {split: names}; a name may have folders and suffix, or be a bare stem; ALL means the rest
     where: the file to name in messages
-    line: what to write under `splits` in data.yaml for the same split; "" if nothing does
+    line: {split: file} as `splits` in data.yaml would name them; None if nothing does
 
     If a list says which pictures train, pictures in no list are left out; otherwise they stay open, to be trained on.
     Raises DataError if a name is in two lists or no name is known.
@@ -134,11 +149,8 @@ def apply_lists(
     if for_all is not None:
         split_of.update(dict.fromkeys(rest, for_all))
     elif rest and "train" in named:
-        takes = (
-            ""
-            if not line
-            else f"; `splits: {{{line}, {'test' if 'val' in named else 'val'}: all}}` in data.yaml takes them"
-        )
+        other = next((split for split in ("val", "test") if split not in named), None)
+        takes = f"; `splits: {in_yaml({**line, other: ALL})}` in data.yaml takes them" if line and other else ""
         names = first_few(items[position].name for position in rest)
         notes.append(f"{number_of(len(rest), 'picture')} in no list, left out: {names}{takes}")
         split_of.update(dict.fromkeys(rest, LEFT_OUT))
@@ -179,6 +191,8 @@ def _keys(item: Item) -> set[str]:
     keys = {item.name, stem, bare_stem(stem)}
     parts = PurePosixPath(item.name).parts
     keys.update("/".join(parts[start:]) for start in range(len(parts)))
+    if isinstance(item.source, FileLabels):  # nnU-Net's folds name the case, as the label does: the picture has _0000
+        keys.add(item.source.path.stem)
     return keys - {""}
 
 

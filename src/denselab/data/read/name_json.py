@@ -1,11 +1,11 @@
 """Names in JSON: nnU-Net's and MONAI's dataset.json, transformers' id2label, label_to_id, and lists of classes."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 
 JSON_FILES = ("id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "dataset.json")
@@ -15,7 +15,7 @@ KEYS = ("id2label", "label2id", "label_to_id", "label_map", "labels", "classes",
 def names_of_json(path: Path) -> dict[int, str]:
     """{id: name} of a JSON file; {} where it holds no such table. Raises DataError for one id with two names."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}); correct it or take it out") from None
     names: dict[int, set[str]] = defaultdict(set)

@@ -1,20 +1,22 @@
 """Names files: the tables of ids, names and colours that annotation tools write beside the labels."""
 
 import csv
-import json
+import io
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_json
 from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour
 
 NAME_FILES = ("class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names")
-COLOUR_FILES = ("labelmap.txt", "label_colors.txt", "label_colours.txt")
+COLOUR_FILES = ("labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt")
 TABLE_FILES = ("class_dict.csv", "classes.csv", "labels.csv")
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
@@ -23,18 +25,34 @@ IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelle
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
+class BadNames(DataError):
+    """A names file cannot be used; `labels` in data.yaml stands above it."""
+
+
+def without_names(tree: Tree) -> Tree:
+    """The tree as if it had no names file."""
+    return replace(tree, files=tuple(f for f in tree.files if f.name.lower() not in ALL_FILES))
+
+
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The labels of the first names file directly in the folder, and its name; () and "" where there is none.
 
     Without one, those of the folders that hold a split, pictures or labels (train/_classes.csv). Raises DataError
     where these differ in what an id means.
     """
-    labels, file = _read_first(tree)
-    if not labels:
-        labels, file = _read_below(tree)
-    for label in labels:
-        if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
-            raise DataError(f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255")
+    try:
+        labels, file = _read_first(tree)
+        if not labels:
+            labels, file = _read_below(tree)
+        for label in labels:
+            if label.colour is not None and not all(0 <= part <= 255 for part in label.colour):
+                raise DataError(
+                    f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255"
+                )
+    except DataError as error:
+        raise BadNames(
+            f"{error}; or write `labels: {{0: NAME, 1: NAME}}` in data.yaml with a name for each id"
+        ) from None
     return labels, file
 
 
@@ -115,20 +133,26 @@ def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
 
 def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
     """class_dict.csv: a header with name, r, g, b."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [{key.strip().lower(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+    head, *body = _table_rows(path) or [[]]
+    rows = [dict(zip([key.lower() for key in head], row, strict=False)) for row in body]
     try:
         return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise DataError(
-            f"{path}: expected the columns name, r, g, b; correct the file or write `labels` in data.yaml"
-        ) from None
+        raise DataError(f"{path}: expected the columns name, r, g, b; correct the file") from None
+
+
+def _table_rows(path: Path) -> list[list[str]]:
+    """The rows of a csv, its cells without spaces around them."""
+    try:
+        file = io.StringIO(read_text(path, encoding="utf-8-sig"), newline="")
+        return [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); save it again as UTF-8") from None
 
 
 def _value_table(path: Path) -> tuple[NamedLabel, ...]:
     """Roboflow's _classes.csv of semantic masks: "Pixel Value, Class"; () where it is that of another task."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    rows = _table_rows(path)
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         return ()
     try:
@@ -144,10 +168,10 @@ def _value_table(path: Path) -> tuple[NamedLabel, ...]:
 def _dataset_meta(path: Path) -> tuple[NamedLabel, ...]:
     """dataset_meta.json: {label_map: {id: name}, segmentation_colors: [[r, g, b]], background_label: id}."""
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = parse_json(read_text(path))
         label_map = {int(key): str(name) for key, name in meta["label_map"].items()}
         colours = [tuple(int(c) for c in colour) for colour in meta.get("segmentation_colors", [])]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a table of labels ({error!r}); expected label_map: {{id: name}}") from None
     if colours and (len(colours) < len(label_map) or any(len(colour) != 3 for colour in colours)):
         raise DataError(f"{path}: {len(colours)} colours for {len(label_map)} labels; give each label [r, g, b]")

@@ -1,5 +1,6 @@
 """Opens picture files with Pillow. Whatever is wrong raises DataError with the file and the remedy."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from denselab.errors import DataError
+from denselab.documents import Unreadable, open_ordinary
+from denselab.errors import DataError, OutOfMemory
 
 MAX_PIXELS = 400_000_000  # 20,000 x 20,000: one RGB copy is 1.2 GB; a header that claims more is taken for a bomb
 EXIF_ORIENTATION = 0x0112
+ANIMATED = ("GIF", "WEBP", "PNG")  # formats that may hold several frames of equal size
 
 # Pillow's own limit (89 million pixels) would warn about pictures that are merely large; ours is checked below.
 PillowImage.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -30,10 +33,14 @@ def open_picture(path: Path) -> PillowImage.Image:
         raise DataError(f"{path}: not a picture that can be read; save it as PNG or JPEG, or take it out") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path}: cannot be opened ({error}); replace the file or take it out") from None
-    refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)
-    frames = getattr(picture, "n_frames", 1) if picture.format == "GIF" else 1
-    if frames > 1:
-        raise DataError(f"{path}: an animation of {frames} frames; save each frame as a picture of its own")
+    try:
+        refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)
+        frames = getattr(picture, "n_frames", 1) if picture.format in ANIMATED else 1
+        if frames > 1:
+            raise DataError(f"{path}: an animation of {frames} frames; save each frame as a picture of its own")
+    except DataError:
+        picture.close()
+        raise
     return picture
 
 
@@ -44,7 +51,11 @@ def exif_orientation(picture: PillowImage.Image) -> int:
     """
     if picture.format == "PNG" and "exif" not in picture.info:
         return 1
-    return int(picture.getexif().get(EXIF_ORIENTATION, 1))
+    try:
+        value = picture.getexif().get(EXIF_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, UserWarning):  # damaged tags say nothing
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upright: bool = False) -> NDArray[Any]:
@@ -53,7 +64,10 @@ def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upr
         if upright and exif_orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
         return np.array(picture if mode in (None, picture.mode) else picture.convert(mode))
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError) as error:
+    except MemoryError:
+        size = f"{picture.size[0]} x {picture.size[1]}"
+        raise OutOfMemory(f"{path}: {size} pixels do not fit in memory; cut the picture into tiles") from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         raise DataError(
             f"{path}: damaged or truncated ({error}); copy it again from its source or take it out"
         ) from None
@@ -69,10 +83,16 @@ def turned_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def refuse_empty(path: Path) -> None:
-    """Raise DataError where the file is missing or has no byte."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the name, or take it out of the lists")
-    if path.stat().st_size == 0:
+    """Raise DataError where the file is missing, has no byte, or is no ordinary file: a pipe would never answer."""
+    try:
+        with open_ordinary(path) as file:
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the name, or take it out of the lists") from None
+    except (OSError, Unreadable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be opened ({reason}); replace the file or take it out") from None
+    if size == 0:
         raise DataError(f"{path}: the file is empty; copy it again from its source or take it out")
 
 

@@ -1,6 +1,7 @@
 """Which label belongs to which picture: equal stems, or one rule that makes all stems equal."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class Pairing:
 def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
     """Match pictures with labels by the first rule that matches the most; a rule that makes two files equal is dropped.
 
-    Rules: equal stems; equal but for capitals; equal without words such as img, image, gt, mask; equal after cutting
-    off the prefix and suffix that all pictures, or all labels, share. Without any match there are no pairs.
+    Rules: equal stems; equal but for the coding of accents; equal but for capitals; equal without words such as
+    img, image, gt, mask; equal after cutting off the prefix and suffix that all pictures, or all labels, share. Without
+    any match there are no pairs.
     """
     rules: list[tuple[str, Callable[[Stem], Stem], Callable[[Stem], Stem]]] = [
         ("", _same, _same),
+        ("letters with accents are equal however they are coded", _composed, _composed),
         ("capitals do not count", _folded, _folded),
         ("words such as image, img, label, mask, gt do not count", _bare, _bare),
         ("the prefix and suffix that all share do not count", _core(images), _core(labels)),
@@ -57,8 +60,14 @@ def _same(stem: Stem) -> Stem:
     return stem
 
 
+def _composed(stem: Stem) -> Stem:
+    """macOS stores the letter and its accent as two characters, most others as one."""
+    return (unicodedata.normalize("NFC", stem[0]), unicodedata.normalize("NFC", stem[1]))
+
+
 def _folded(stem: Stem) -> Stem:
-    return (stem[0].casefold(), stem[1].casefold())
+    where, name = _composed(stem)
+    return (where.casefold(), name.casefold())
 
 
 def _bare(stem: Stem) -> Stem:

@@ -7,7 +7,9 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
-from denselab.data.layouts.yaml_file import YAML_NAMES, apply_settings, find_described, read_settings
+from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
+from denselab.data.layouts.yolo import Described
+from denselab.data.read.names import BadNames, without_names
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
@@ -21,18 +23,35 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        below, recognised = _recognise_tree(read_tree(path))
-        return below, in_pixels(recognised)
-    settings = read_settings(settings_file)
+        tree = read_tree(path)
+        below, recognised = _recognise_tree(tree)
+        return below, _noting_passed_over(tree, in_pixels(recognised))
+    settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
+    if not folder.is_dir() and told is not None:  # Ultralytics means a folder of its own settings
+        folder = settings_file.parent
     if not folder.is_dir():
         raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
-    tree = read_tree(folder)
-    found = find_described(tree, settings, settings_file)
-    root = tree.root
-    if found is None:
-        root, found = _recognise_tree(tree)
-    return root, apply_settings(tree, in_pixels(found), settings, settings_file)
+    tree = replace(read_tree(folder), choices=settings.choices())
+    try:
+        root, found = _described(tree, settings, told, settings_file)
+    except BadNames:
+        if not settings.labels:
+            raise
+        root, found = _described(without_names(tree), settings, told, settings_file)
+    found = _noting_passed_over(tree, in_pixels(found))
+    return root, apply_settings(tree, root, found, settings, settings_file)
+
+
+def _described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> tuple[Path, Found]:
+    """What data.yaml points to, else what is recognised in its folder."""
+    found = find_described(tree, settings, told, source)
+    return (tree.root, found) if found is not None else _recognise_tree(tree)
+
+
+def _noting_passed_over(tree: Tree, found: Found) -> Found:
+    """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in."""
+    return replace(found, passed_over=tuple((tree.path(file), why) for file, why in tree.passed_over))
 
 
 def _settings_file(path: Path) -> Path | None:
@@ -56,7 +75,7 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     try:
         found = find_folder(tree)
-    except SeveralLabelFolders:  # a sub-folder would answer the question for a part of the data
+    except (SeveralLabelFolders, BadNames):  # a sub-folder would answer the question for a part of the data
         raise
     except DataError:
         below = _recognise_below(tree) if telling else None
@@ -77,7 +96,16 @@ def _particular(tree: Tree) -> Found | None:
         found = find(tree)
         if found is None:
             continue
-        if name in ("coco", "labelme", "cvat") and not isinstance(found.items[0].source, FileLabels):
+        if name in (
+            "coco",
+            "labelme",
+            "cvat",
+            "supervisely",
+            "via",
+            "label-studio-json",
+            "rle-csv",
+            "yolo",
+        ) and not isinstance(found.items[0].source, FileLabels):
             _refuse_label_pictures(tree, found, name)
         return found
     return None
@@ -104,19 +132,20 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     fits, refusals = _try_below(tree, depth=2)
     if not fits:
         if refusals:
-            raise DataError(
+            message = (
                 refusals[0]
                 if len(refusals) == 1
                 else f"{tree.root}: no data set to train on: {'; '.join(refusals[:4])}"
             )
+            raise DataError(message)
         return None
     if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
-        raise SeveralDataSets(message, [below.root for below, _ in fits])
+        raise SeveralDataSets(message + _differing_tables(tree, fits), [below.root for below, _ in fits])
     below, found = fits[0]
     name = below.root.relative_to(tree.root).as_posix()
-    notes = [f"the data set is in {name}"]
+    notes = [f"the data set is in {name}; a data.yaml for it goes there"]
     if len(fits) > 1:
         others = [other.root.relative_to(tree.root).as_posix() for other, _ in fits[1:]]
         notes = [
@@ -132,11 +161,16 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
     for folder in tree.top:
         below = tree.below(folder)
         try:
+            if any(below.has(name) for name in YAML_NAMES):
+                root, described = recognise(below.root)
+                fits.append((Tree(root, ()), described))
+                continue
             found = _particular(below)
             if found is None and any(folder_role(name) == "label" for name in below.top):
                 found = find_folder(below)
         except DataError as error:
-            refusals.append(str(error))
+            where = f" (data.yaml goes into {below.root})" if "data.yaml" in str(error) else ""
+            refusals.append(f"{error}{where}")
             continue
         if found is not None:
             fits.append((below, found))
@@ -146,6 +180,23 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
             refusals += more
     fits.sort(key=lambda fit: (_is_drawn(fit[1]), fit[0].root.as_posix()))
     return fits, refusals
+
+
+def _differing_tables(tree: Tree, fits: list[tuple[Tree, Found]]) -> str:
+    """The label tables of several data sets where they differ, for the message; "" where they agree."""
+    tables = {
+        below.root.relative_to(tree.root).as_posix(): {e.id: e.name for e in found.table.entries}
+        if found.table is not None
+        else {label.id: label.name for label in found.names}
+        for below, found in fits
+    }
+    if all(table == next(iter(tables.values())) for table in tables.values()):
+        return ""
+    listed = "; ".join(
+        f"{name}: {first_few((f'{i} {text}' for i, text in sorted(table.items())), 8) or 'no names'}"
+        for name, table in list(tables.items())[:6]
+    )
+    return f". Their ids mean different classes ({listed})"
 
 
 def _is_drawn(found: Found) -> bool:

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
 from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, read_label_pixels
+from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
 from denselab.runtime import cpu_count
 
@@ -28,6 +30,7 @@ class Contents:
     bits: 1, 8, 16 or 32 per number
     counts: {number, or colour code if `coloured`: pixels}
     missing: pixels that the file declares to have no data
+    clear: the share of fully transparent pixels, which are in `counts` unless they were asked to be left out
     error: why the file could not be read, or ""
     """
 
@@ -38,6 +41,7 @@ class Contents:
     bits: int = 8
     counts: dict[int, int] = field(default_factory=dict)
     missing: int = 0
+    clear: float = 0.0
     error: str = ""
 
     @property
@@ -55,19 +59,24 @@ class Contents:
         return dict(merged)
 
 
-def scan(paths: Sequence[Path], limit: int = MAX_SCANNED) -> list[Contents]:
-    """The contents of label files, in their order; evenly spaced ones where there are more than `limit`."""
+def scan(paths: Sequence[Path], limit: int = MAX_SCANNED, clear: bool = False) -> list[Contents]:
+    """The contents of label files, in their order; evenly spaced ones where there are more than `limit`.
+
+    clear: leave transparent pixels out
+    """
     if len(paths) > limit:
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
     with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        return list(pool.map(read_contents, paths))
+        return list(pool.map(partial(read_contents, clear=clear), paths))
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path, clear: bool = False) -> Contents:
     """The contents of one label file; an unreadable one gives its error instead of raising."""
     try:
         mode = picture_mode(path)
         pixels = read_label_pixels(path)
+        gone = transparent(path, mode)
+        pixels = cleared(pixels, gone if clear else None)
     except DataError as error:
         return Contents(path, error=str(error))
     if np.issubdtype(pixels.dtype, np.floating):
@@ -81,7 +90,16 @@ def read_contents(path: Path) -> Contents:
     coloured = pixels.ndim == 3
     counts = count_values(pixels)
     missing = pixels.size // (3 if coloured else 1) - sum(counts.values())
-    return Contents(path, mode, coloured, not coloured or is_grey(pixels), bits, counts, missing)
+    return Contents(
+        path,
+        mode,
+        coloured,
+        not coloured or is_grey(pixels),
+        bits,
+        counts,
+        missing,
+        0.0 if gone is None else float(gone.mean()),
+    )
 
 
 def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:

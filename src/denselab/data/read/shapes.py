@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from denselab.data.read.brush import brush_mask
 from denselab.data.read.images import read_label_pixels
-from denselab.data.read.opening import MAX_PIXELS
+from denselab.data.read.opening import MAX_PIXELS, decoded, open_picture
 from denselab.data.read.polygons import (
     Points,
     Size,
@@ -25,13 +26,17 @@ from denselab.data.read.polygons import (
     rectangle_points,
     runs_mask,
     runs_of_text,
+    starts_mask,
 )
 from denselab.errors import DataError
 
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
 POINT_RADIUS = 5.0  # and points with this radius
 
-ShapeKind = Literal["polygon", "rectangle", "circle", "line", "point", "mask", "coco", "rows", "alpha", "file"]
+ShapeKind = Literal[
+    "polygon", "rings", "rectangle", "circle", "line", "point", "mask", "patch", "coco", "rows", "starts", "brush",
+    "alpha", "file",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +48,13 @@ class Shape:
     points: (N, 2) x, y in pixels
     data: depends on the kind, None for the others:
 
+    - rings: an outer ring and its holes, each a list of [x, y]
     - mask: base64 PNG, placed at points[0]
+    - patch: (h, w) bool, placed at points[0]
     - coco: its segmentation
     - rows: CVAT's run lengths in the box points[0], points[1]
+    - starts: run lengths "start length ...", and their order (columns or rows)
+    - brush: Label Studio's packed RGBA
     - alpha: path of a PNG whose alpha is the mask
     - file: path of a two-valued mask
     """
@@ -60,6 +69,8 @@ class Shape:
         match self.kind:
             case "polygon":
                 return polygon_mask(self.points, size)
+            case "rings":
+                return _rings_mask(self.data, size)
             case "rectangle":
                 return polygon_mask(_corners(self.points), size)
             case "circle":
@@ -71,10 +82,16 @@ class Shape:
                 return disc_mask(self.points[0, 0], self.points[0, 1], POINT_RADIUS, size)
             case "mask":
                 return _pasted(_decoded_png(self.data), self.points, size)
+            case "patch":
+                return _pasted(self.data, self.points, size)
+            case "starts":
+                return starts_mask(self.data[0], size, self.data[1])
+            case "brush":
+                return brush_mask(self.data, size)
             case "rows":
                 return _pasted(_rows_of_runs(self.data, self.points), self.points, size)
             case "alpha":
-                return _alpha(Path(self.data))
+                return _alpha(Path(self.data), size)
             case "file":
                 return _two_valued(Path(self.data), size)
         return coco_mask(self.data, size)
@@ -84,6 +101,10 @@ class Shape:
         if self.kind == "coco" and isinstance(self.data, dict):
             counts = self.data["counts"]
             return float(sum((runs_of_text(counts) if isinstance(counts, str) else counts)[1::2]))
+        if self.kind == "starts":
+            return float(sum(map(int, self.data[0].split()[1::2])))
+        if self.kind == "patch":
+            return float(self.data.sum())
         if self.kind == "coco":
             return float(sum(_box_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in self.data))
         return _box_area(self.points) if len(self.points) else float(size[0] * size[1])
@@ -233,11 +254,21 @@ def _box_area(points: Points) -> float:
     return float(np.prod(points.max(axis=0) - points.min(axis=0))) if len(points) else 0.0
 
 
+def _rings_mask(rings: list[Any], size: Size) -> NDArray[np.bool_]:
+    """(H, W) mask of a polygon with holes."""
+    outer, *holes = (polygon_mask(np.asarray(ring, dtype=np.float64).reshape(-1, 2), size) for ring in rings)
+    for hole in holes:
+        outer &= ~hole
+    return outer
+
+
 def _decoded_png(text: str) -> NDArray[np.bool_]:
     try:
         with PillowImage.open(io.BytesIO(base64.b64decode(text))) as picture:
+            if picture.size[0] * picture.size[1] > MAX_PIXELS:
+                raise ValueError(f"it claims {picture.size[0]} x {picture.size[1]} pixels")
             return np.array(picture.convert("L")) > 0
-    except (OSError, binascii.Error, ValueError) as error:
+    except (OSError, binascii.Error, ValueError, PillowImage.DecompressionBombError) as error:
         raise DataError(f"a mask shape holds no PNG ({error})") from None
 
 
@@ -264,12 +295,14 @@ def _corners(points: Points) -> Points:
 def _rows_of_runs(runs: list[int], points: Points) -> NDArray[np.bool_]:
     """CVAT's run lengths, along the rows of the box (points[1] is width, height)."""
     width, height = (int(n) for n in points[1])
+    if width * height > MAX_PIXELS or max(runs, default=0) > MAX_PIXELS:
+        raise DataError(f"a mask of {width} x {height} pixels and runs up to {max(runs, default=0)} is no picture's")
     return runs_mask(runs, (width, height)).T
 
 
-def _alpha(path: Path) -> NDArray[np.bool_]:
-    try:
-        with PillowImage.open(path) as picture:
-            return np.array(picture.convert("RGBA"))[..., 3] >= 128
-    except OSError as error:
-        raise DataError(f"mask {path} cannot be read ({error})") from None
+def _alpha(path: Path, size: Size) -> NDArray[np.bool_]:
+    with open_picture(path) as picture:
+        width, height = picture.size
+        if (height, width) != tuple(size):
+            raise DataError(f"mask {path.name} has {height}x{width}, but the picture {size[0]}x{size[1]}")
+        return np.asarray(decoded(picture, path, "RGBA")[..., 3] >= 128)

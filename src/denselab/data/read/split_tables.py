@@ -1,12 +1,12 @@
 """One file that gives all splits: a csv with a column for them, a json, or folds (nnU-Net's splits_final.json)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from denselab.data.read.lists import LIST_FOLDERS, csv_rows, read_lines
 from denselab.data.read.tree import SPLIT_WORDS, Tree, words
+from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "usage", "set")
@@ -37,7 +37,7 @@ def read_table(path: Path) -> list[Names]:
     if path.suffix.lower() == ".csv":
         return _of_columns(csv_rows(read_lines(path)))
     try:
-        return _of_json(json.loads(path.read_bytes()))
+        return _of_json(parse_json(read_bytes(path, MAX_ANNOTATIONS)))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
 

@@ -6,6 +6,7 @@ Pillow would cut those to 8.
 """
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,11 +75,22 @@ def tiff_mode(tags: TiffTags) -> str:
 def tiff_picture(path: Path) -> NDArray[Any]:
     """(H, W) or (H, W, 3), black to white as a viewer shows it, at the file's depth; pixels without data are 0."""
     tags, stored = _upright(path)
-    return picture_numbers(stored, tags)[0]
+    try:
+        return picture_numbers(stored, tags)[0]
+    except IndexError:
+        raise lacks_colours(path) from None
+
+
+def lacks_colours(path: Path) -> DataError:
+    """The error for pixels without a colour."""
+    return DataError(f"{path}: its pixels name colours that its palette lacks; save it again")
 
 
 def picture_numbers(stored: NDArray[Any], tags: TiffTags) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Stored pixels (H, W) or (H, W, C) as `tiff_picture` gives them; and where no data are, or None."""
+    """Stored pixels (H, W) or (H, W, C) as `tiff_picture` gives them; and where no data are, or None.
+
+    Raises IndexError for a pixel without a colour in the palette.
+    """
     missing = missing_pixels(stored, tags)
     pixels = shown_pixels(stored, tags)
     if missing is not None and pixels.dtype != np.uint8:  # 8 bits are not scaled, so no marker can darken the rest
@@ -186,6 +198,8 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
                 return tags, None
             if tags.photometric != YCBCR:
                 pixels = series.asarray()
+                if 0 in pixels.shape:
+                    raise ValueError("it holds no pixels")
                 return tags, np.moveaxis(pixels, 0, -1) if series.axes.endswith("YX") and pixels.ndim == 3 else pixels
             failure: Exception = ValueError("YCbCr")
     except DataError:
@@ -197,9 +211,10 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
 
 def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
     shape = tuple(series.shape)
-    refuse_huge(int(np.prod(shape)), " x ".join(map(str, shape)), path)
     planar = "S" in series.axes and series.axes.endswith("YX")
     samples = series.axes[-1] == "S" or planar
+    per_pixel = (shape[0] if planar else shape[-1]) if samples else 1
+    refuse_huge(math.prod(shape) // max(per_pixel, 1), " x ".join(map(str, shape)), path)
     if len(shape) != (3 if samples else 2):
         raise DataError(
             f"{path}: a stack of shape {' x '.join(map(str, shape))}; pictures here are 2-D: "

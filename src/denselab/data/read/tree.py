@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
 from denselab.errors import DataError
 from denselab.paths import require_path
 
@@ -23,7 +23,7 @@ LABEL_WORDS = frozenset((
     "label", "labels", "lbl", "lbls", "lab", "mask", "masks", "msk", "annotation", "annotations", "annot", "annots",
     "anno", "annos", "ann", "gt", "gts", "groundtruth", "truth", "target", "targets", "seg", "segs", "segmentation",
     "segmentations", "segmentationclass", "semantic", "semantics", "manual", "labelmap", "labelmaps", "trainid",
-    "trainids", "labelid", "labelids",
+    "trainids", "labelid", "labelids", "cls",
 ))  # fmt: skip
 OTHER_WORDS = frozenset((
     "prediction", "predictions", "pred", "preds", "result", "results", "output", "outputs", "overlay", "overlays",
@@ -42,16 +42,43 @@ FolderRole = Literal["image", "label", "other"]
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What data.yaml says of annotations that can be read in more than one way; None where it does not say.
+
+    class_attribute: the attribute of a region that holds its class (VIA).
+    run_order: whether run lengths go down the columns or along the rows (csv).
+    unlisted: what pictures are that the annotations do not name (csv).
+    annotator: whose annotations count where a picture has several (Label Studio).
+    """
+
+    class_attribute: str | None = None
+    run_order: Literal["columns", "rows"] | None = None
+    unlisted: Literal["background", "left out"] | None = None
+    annotator: int | None = None
+
+
+@dataclass(frozen=True)
 class Tree:
-    """A folder and all files below it (hidden ones left out), as sorted relative posix paths."""
+    """A folder and all files below it (hidden ones left out), as sorted relative posix paths.
+
+    choices: what data.yaml says of the annotations.
+    passed_over: what could not be listed or is no file, and why.
+    """
 
     root: Path
     files: tuple[PurePosixPath, ...]
+    choices: Choices = Choices()
+    passed_over: tuple[tuple[PurePosixPath, str], ...] = ()
 
     @cached_property
     def pictures(self) -> tuple[PurePosixPath, ...]:
         """Files whose suffix is that of a picture."""
         return tuple(f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES)
+
+    @cached_property
+    def label_files(self) -> tuple[PurePosixPath, ...]:
+        """Pictures, and MATLAB's files, which hold label maps only."""
+        return tuple(f for f in self.files if f.suffix.lower() in (*PICTURE_SUFFIXES, MAT_SUFFIX))
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -67,6 +94,13 @@ class Tree:
         """The real path of a relative one."""
         return self.root / relative
 
+    def path_inside(self, relative: PurePosixPath | str, source: Path) -> Path:
+        """The real path of one that an annotation names. Raises DataError, naming `source`, for one that leads out."""
+        where = os.path.normpath(relative)
+        if os.path.isabs(where) or where.split(os.sep)[0] == os.pardir:
+            raise DataError(f"{source}: names {str(relative)!r}, which is outside {self.root}; correct the annotation")
+        return self.root / where
+
     def has(self, relative: str) -> bool:
         """Whether a file or folder of this relative path exists."""
         return relative in self.folders or PurePosixPath(relative) in self._set
@@ -78,7 +112,7 @@ class Tree:
     def below(self, folder: str) -> "Tree":
         """The tree of a sub-folder."""
         inside = tuple(f.relative_to(folder) for f in self.files if f.is_relative_to(folder))
-        return Tree(self.root / folder, inside)
+        return Tree(self.root / folder, inside, self.choices)
 
     def with_suffix(self, *suffixes: str) -> tuple[PurePosixPath, ...]:
         """Files with one of these suffixes (lower case, with dot)."""
@@ -90,13 +124,44 @@ def read_tree(root: Path) -> Tree:
     if not require_path(root, DATA).is_dir():
         raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found.extend(relative / name for name in names if not name.startswith("."))
+    passed_over: list[tuple[PurePosixPath, str]] = []
+    waiting = [PurePosixPath(".")]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+        except OSError as error:
+            if str(folder) == ".":
+                raise DataError(f"{root} cannot be listed ({error.strerror}); give a folder that can be read") from None
+            passed_over.append((folder, f"the folder cannot be listed ({error.strerror})"))
+            continue
+        for entry in listed:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(folder / entry.name)
+            elif _is_file(entry):
+                found.append(folder / entry.name)
+            elif not entry.is_symlink() or not _is_folder(entry):  # links to folders are left alone
+                passed_over.append(
+                    (folder / entry.name, "neither a file nor a folder: a pipe, a device, or a lost link")
+                )
         if len(found) > MAX_FILES:
             raise DataError(f"{root}: more than {MAX_FILES:,} files; give the folder of one data set")
-    return Tree(root, tuple(sorted(found)))
+    return Tree(root, tuple(sorted(found)), passed_over=tuple(sorted(passed_over)))
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that points at itself
+        return False
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=100_000)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.documents import Unreadable, open_ordinary
 from denselab.errors import CheckpointError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 (groups) are not used by the files read here
@@ -35,10 +36,12 @@ def refused(path: Path, kind: str, error: Exception) -> CheckpointError:
 def map_file(path: Path) -> memoryview:
     """The bytes of a file, mapped. Raises CheckpointError for a missing or empty file."""
     try:
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check the path") from None
+    except Unreadable as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; give a file") from None
     except ValueError:
         raise CheckpointError(f"{path} is empty; download it again") from None
 

@@ -1,0 +1,102 @@
+"""Every network of `denselab models`, at thin width, exported to ONNX and run by two runtimes beside torch.
+
+One graph for each, traced at 67x83, then run at four sizes and batches of 1 to 3, so that the dynamic axes are proved
+too. Printed are the largest differences of two logits, in standard deviations of the network's. The thin networks are
+those of the tests' contract (tests/models/test_contract.py): they differ from the full ones in channels only. Ends
+with 1 where a network failed.
+
+    python benchmarks/export_every_network.py [--networks NAMES] [--skip-openvino]
+"""
+
+import argparse
+import importlib.util
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from denselab.engine.engine import Engine
+from denselab.engine.onnx_engine import onnx_engine
+from denselab.engine.openvino_engine import openvino_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
+from denselab.export.onnx_graph import onnx_model
+from denselab.export.program import exported_program
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.models.base import SegmentationModel
+
+SHAPES = ((2, 67, 83), (1, 64, 96), (3, 75, 53), (1, 128, 160))  # batch, height, width
+ALLOWED = 1e-3  # standard deviations of the logits
+
+
+def main() -> int:
+    """Print a row for each network. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default="", help="comma-separated; all without it")
+    parser.add_argument("--skip-openvino", action="store_true")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    cases: dict[str, Callable[[], SegmentationModel]] = contract().CASES
+    names = options.networks.split(",") if options.networks else list(cases)
+    print("| network | nodes | ONNX Runtime | OpenVINO | seconds |\n|---|---|---|---|---|")
+    failures = 0
+    for name in names:
+        started = time.perf_counter()
+        try:
+            row = compare(cases[name], options.skip_openvino)
+        except Exception as error:
+            row = f"FAILED: {type(error).__name__}: {str(error).strip().splitlines()[-1][:200]} | | "
+            failures += 1
+        print(f"| {name} | {row} | {time.perf_counter() - started:.0f} |", flush=True)
+    return int(failures > 0)
+
+
+def contract() -> ModuleType:
+    """The tests' module with the thin networks."""
+    path = Path(__file__).resolve().parent.parent / "tests" / "models" / "test_contract.py"
+    spec = importlib.util.spec_from_file_location("contract", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compare(build: Callable[[], SegmentationModel], skip_openvino: bool) -> str:
+    """The cells of a network's row. Raises AssertionError where a runtime computes something else."""
+    torch.manual_seed(0)
+    network = build().eval()
+    for parameter in network.parameters():  # score layers start at zero and would hide the rest
+        if parameter.requires_grad and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (i, 0, 0)) for i in range(network.num_classes)))
+    preprocessing = Preprocessing((64, 64), (0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
+    spec = ModelSpec(Architecture("thin", network.num_classes), space, preprocessing)
+    engine = TorchEngine(spec, network, torch.device("cpu"))
+    model = onnx_model(exported_program(engine), spec)
+    document = model.SerializeToString()
+    cells = [str(len(model.graph.node)), difference(engine, onnx_engine(document, spec, "graph", "cpu"))]
+    if skip_openvino:
+        return " | ".join([*cells, ""])
+    return " | ".join([*cells, difference(engine, openvino_engine(document, None, spec, "graph", "cpu"))])
+
+
+def difference(expected: Engine, found: Engine) -> str:
+    """The largest difference over all shapes. Raises AssertionError above what is allowed."""
+    largest = 0.0
+    for shape in SHAPES:
+        pictures = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        ours, theirs = expected.logits(pictures).numpy(), found.logits(pictures)
+        assert ours.shape == theirs.shape, f"logits {theirs.shape} instead of {ours.shape}"
+        largest = max(largest, float(np.abs(ours - theirs).max() / ours.std()))
+    assert largest <= ALLOWED, f"logits differ by {largest:.2g} deviations at {shape}"
+    return f"{largest:.1e}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""`denselab compare`: several networks under one budget, and which of them to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from denselab.cli import train_options
+from denselab.cli.options import AsJson, Data, out_option, size_option, switch
+from denselab.config import read_duration, read_words
+from denselab.console import remark, stdout
+from denselab.errors import ConfigError, SkippedInputs
+
+if TYPE_CHECKING:
+    from denselab.comparison.plan import Plan
+    from denselab.comparison.result import Comparison
+
+Models = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Networks to train, as NAME or NAME:ENCODER; `denselab models` lists them.",
+        show_default="deeplabv3plus,unet,segnet,fcn8s",
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Time of each run, with its unit: 30m; short for --budget time.",
+                 show_default="10m"),
+]  # fmt: skip
+Budget = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="time|steps|epochs N", help="Length of each run: time 30m, steps 2000 or epochs 40.",
+                 show_default="time 10m"),
+]  # fmt: skip
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="MODEL", help="A trained model that takes part; may be given several times.",
+                 show_default="none"),
+]  # fmt: skip
+Folds = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="K folds: every picture is held out once, sequences stay together.",
+                 show_default="the data's own split"),
+]  # fmt: skip
+Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every network with each of these seeds.",
+                                           show_default="0")]  # fmt: skip
+Split = Annotated[Literal["val", "test"], typer.Option(help="Pictures that are measured.")]
+Ways = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="How to measure: plain; views, sizes and mirrored; crf.",
+                 show_default="plain,views,crf"),
+]  # fmt: skip
+Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
+Imgsz = Annotated[str | None, size_option("chosen once for all", "Size that all train at")]
+Device = Annotated[
+    str, typer.Option(metavar="NAME,...", help="Device, or several on which runs train side by side: cuda:0,cuda:1.",
+                      show_default="auto: every GPU")
+]  # fmt: skip
+Resume = Annotated[bool, switch("--resume", "Go on with the comparison in --out; --models may name further networks.")]
+DryRun = Annotated[
+    bool, switch("--dry-run", "Check the data, show what would be trained and for how long, train nothing.")
+]
+
+
+def compare(
+    data: Data,
+    words: train_options.Words = None,
+    models: Models = None,
+    time: Time = None,
+    budget: Budget = None,
+    with_: With = None,
+    folds: Folds = None,
+    seeds: Seeds = None,
+    split: Split = "val",
+    ways: Ways = None,
+    imgsz: Imgsz = None,
+    out: Out = None,
+    device: Device = "auto",
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train several networks under one budget, measure them alike, and say which one to take.
+
+    The answer is report.html in the comparison's folder. KEY=VALUE sets a key of config.yaml for all of them.
+    """
+    from denselab.comparison import compare as work  # here: `denselab --help` needs no torch
+    from denselab.comparison.ways import WAYS
+
+    if resume:
+        if out is None:
+            raise ConfigError("`resume` needs `out`: the folder of the comparison to continue")
+        plan = work.resumed_plan(out, data, models, with_ or ())
+    else:
+        plan = work.make_plan(
+            data,
+            models=models,
+            budget=_budget(time, budget),
+            with_=with_ or (),
+            folds=folds or 0,
+            seeds=_numbers(seeds),
+            split=split,
+            ways=tuple(ways.split(",")) if ways else tuple(WAYS),
+            imgsz=imgsz,
+            settings=read_words(words or ()),
+        )
+    folder = out or _free_folder(data)
+    if not resume:
+        work.require_new(folder)
+    if dry_run:
+        _show_plan(plan, folder, device)
+        return
+    comparison = work.run_plan(plan, folder, device)
+    _show(comparison, as_json)
+
+
+def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, float] | None:
+    """(key, number) of --time or --budget. Raises ConfigError."""
+    if time is not None and budget is not None:
+        raise ConfigError("--time and --budget both say how long a run is; give one of them")
+    if budget is None:
+        return None if time is None else ("time", read_duration(time))
+    key, number = budget
+    if key == "time":
+        return key, read_duration(number)
+    if key not in ("steps", "epochs") or not number.isdigit() or int(number) < 1:
+        raise ConfigError(f"--budget {key} {number}; write time 30m, steps 2000 or epochs 40")
+    return key, float(number)
+
+
+def _numbers(seeds: str | None) -> tuple[int, ...]:
+    words = (seeds or "0").split(",")
+    if not all(word.strip().isdigit() for word in words):
+        raise ConfigError(f"--seeds {seeds}; write whole numbers, such as 0,1,2")
+    return tuple(int(word) for word in words)
+
+
+def _free_folder(data: str) -> Path:
+    """compare/DATA, with a number behind it if it exists; never inside the data set."""
+    source = Path(data).resolve()
+    root = source.parent if source.suffix in (".yaml", ".yml") else source
+    place = root.parent if Path.cwd().is_relative_to(root) else Path()
+    base = place / "compare" / (root.name.replace(":", "-") or "data")
+    number, folder = 1, base
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _show_plan(plan: Plan, folder: Path, device: str) -> None:
+    """What would be trained: a row for each network, and how long everything takes."""
+    from denselab.comparison.forecast import forecast
+
+    told = forecast(plan, folder, device)
+    stdout.print(told.table())
+    for line in told.lines():
+        stdout.print(line, markup=False, soft_wrap=True)
+    remark(f"nothing was trained; the comparison would go to {folder}")
+
+
+def _show(comparison: Comparison, as_json: bool) -> None:
+    from denselab.comparison.compare import result_text
+    from denselab.comparison.console import console_table
+
+    if as_json:
+        print(result_text(comparison))
+    else:
+        stdout.print(console_table(comparison))
+        for verdict in comparison.verdicts:
+            stdout.print(f"{verdict.sentence}.", markup=False, soft_wrap=True)
+        stdout.print(comparison.sentence, style="bold", markup=False, soft_wrap=True)
+        stdout.print(f"report: {(comparison.out / 'report.html').resolve()}", markup=False, soft_wrap=True)
+    if comparison.failed:
+        name, reason = comparison.failed[0]
+        more = f" (and {len(comparison.failed) - 1} more)" if len(comparison.failed) > 1 else ""
+        raise SkippedInputs(f"{name} could not be trained: {reason}{more}; --resume tries again")

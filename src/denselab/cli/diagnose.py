@@ -1,0 +1,69 @@
+"""`denselab diagnose`: where predictions go wrong, which labels are doubtful, whether probabilities can be believed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from denselab.cli.options import MODEL_FORMS, AsJson, Data, Device, Split, Tta, Window, out_option, switch, window_size
+from denselab.console import remark, stdout
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...", help=f"{MODEL_FORMS}; several: runs that held out different pictures, as folds."
+    ),
+]
+Calibrate = Annotated[
+    bool, switch("--calibrate", "Store the fitted temperature in the model, where it helps; labels stay as they are.")
+]
+Out = Annotated[Path | None, out_option("Folder for the page.", "RUN/diagnosis-SPLIT")]
+
+
+def diagnose(
+    models: Models,
+    data: Data,
+    split: Split = "val",
+    window: Window = None,
+    tta: Tta = False,
+    calibrate: Calibrate = False,
+    out: Out = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show where predictions go wrong: doubtful labels, calibration, borders, sizes, lost IoU, confusions.
+
+    The page is diagnosis.html; label_errors.csv lists the doubtful regions.
+    """
+    from denselab.measure.diagnose import diagnose as work  # here: `denselab --help` needs no torch
+    from denselab.report.diagnosis_page import document, write_diagnosis
+
+    extent = window_size(window)
+    found = work(models, data, split, window=extent, tta=tta, device=device, store=calibrate, quiet=as_json)
+    page = write_diagnosis(found, out or default_folder(models, split))
+    if as_json:
+        print(json.dumps(document(found), indent=1, ensure_ascii=False))
+        return
+    stdout.print(f"mIoU {found.miou:.4f} on {len(found.items)} pictures")
+    if found.calibration is not None:
+        before, after = found.calibration.before.error, found.calibration.after.error
+        told = f"calibration error {before:.4f}, {after:.4f} with temperature {found.calibration.temperature:.3f}"
+        stdout.print(told, markup=False)
+    stdout.print(f"{len(found.suspects)} regions where the label is doubtful: label_errors.csv", markup=False)
+    remark(f"written to {page.parent}: {page.name}")
+
+
+def default_folder(models: list[str], split: str) -> Path:
+    """RUN/diagnosis-SPLIT; for several models, or one that is no run here, ./denselab-diagnosis/NAME-SPLIT."""
+    from denselab.run_folder import has_model
+
+    first = Path(models[0])
+    if len(models) == 1 and has_model(first):
+        return first / f"diagnosis-{split}"
+    return (
+        Path("denselab-diagnosis")
+        / f"{first.resolve().name}{f'-and-{len(models) - 1}-more' * (len(models) > 1)}-{split}"
+    )

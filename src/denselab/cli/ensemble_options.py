@@ -1,0 +1,104 @@
+"""The options of `denselab eval` for several models, and what it prints of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from denselab.cli.options import switch
+from denselab.console import remark, stdout
+from denselab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from denselab.measure.ensembles import MeasuredEnsemble
+
+EnsembleJoin = Annotated[
+    Literal["mean", "product", "release", "fit", "edeconvnet", "edeconvnet+crf"] | None,
+    typer.Option(
+        "--ensemble",
+        help="Several models: how they are joined. fit: a mean with weights fitted on val. edeconvnet: DeconvNet on "
+        "boxes with another network, as released.",
+        show_default="mean",
+    ),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        "--save",
+        metavar="FOLDER",
+        help="Also store the ensemble as a model folder, for predict.",
+        show_default="not stored",
+    ),
+]
+NoCache = Annotated[
+    bool, switch("--no-cache", "Several models: keep no scores on disk; each network then runs more than once.")
+]
+MoreModels = Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)]
+
+
+def models_and_data(model: str, data: str, more: list[str] | None) -> tuple[list[str], str]:
+    """MODEL... DATA as models and data: the last of them is the data."""
+    places = [model, data, *(more or [])]
+    return places[:-1], places[-1]
+
+
+def refuse_for_one(models: list[str], join: str | None, save: Path | None, no_cache: bool) -> None:
+    """Raise ConfigError where an option of several models was given with one."""
+    given = {"--ensemble": join, "--save": save, "--no-cache": no_cache}
+    for flag, value in given.items():
+        if value and len(models) == 1:
+            raise ConfigError(f"{flag} with one model; give two or more: denselab eval MODEL MODEL DATA {flag}")
+
+
+def evaluate_several(
+    models: list[str],
+    data: str,
+    split: str,
+    join: str,
+    save: Path | None,
+    out: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Measure the ensemble and each model, write and print it. options: further arguments of evaluate_ensemble."""
+    from denselab.measure.ensembles import evaluate_ensemble
+    from denselab.run_folder import MODEL_CONFIG
+
+    if save and (save / MODEL_CONFIG).exists():
+        from denselab.engine.ensemble_folder import is_ensemble
+
+        if not is_ensemble(save):
+            raise ConfigError(f"{save} already holds a model; choose another folder for the ensemble")
+    result = evaluate_ensemble(models, data, join, split, quiet=as_json, **options)
+    folder = out or _folder(models, data, split, join)
+    document = result.measured.save(folder, {"ensemble": result.facts()})
+    if as_json:
+        print(document, end="")
+    else:
+        _show(result)
+        remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
+    if save:
+        result.joint.save(save)
+        remark(f"the ensemble is stored in {save}: denselab predict {save} PICTURES --out out/")
+
+
+def _folder(models: list[str], data: str, split: str, join: str) -> Path:
+    """./denselab-eval/ensemble-JOIN-MODELS-DATA-SPLIT."""
+    names = "+".join(Path(model).resolve().name for model in models)[:80]
+    return Path("denselab-eval") / f"ensemble-{join}-{names}-{Path(data).resolve().name}-{split}"
+
+
+def _show(result: MeasuredEnsemble) -> None:
+    from denselab.evaluation.tables import console_table
+
+    measured = result.measured
+    stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
+    stdout.print(console_table(measured.evaluation))
+    stdout.print(result.table())
+    if result.fitted:
+        stdout.print(result.fitted, markup=False, soft_wrap=True)
+    stdout.print(result.sentence(), markup=False, soft_wrap=True)
+    if measured.paired:
+        stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)

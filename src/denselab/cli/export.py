@@ -1,0 +1,65 @@
+"""`denselab export`: a trained model for another runtime, measured against what it came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from denselab.cli.options import AsJson, Model, out_option, switch
+from denselab.console import stdout
+
+To = Annotated[
+    Literal["onnx", "openvino", "torch"], typer.Option("--to", help="What for: torch writes torch.export's model.pt2.")
+]
+Out = Annotated[Path, out_option("Model folder to write.")]
+Int8 = Annotated[
+    bool,
+    switch("--int8", "Eight-bit integers, calibrated on training pictures; refused if they lose half a point of mIoU."),
+]
+Labels = Annotated[
+    bool, switch("--labels", "Also a graph with the resizing inside: an RGB picture of any size in, its label ids out.")
+]
+Opset = Annotated[int | None, typer.Option(metavar="N", help="ONNX's operator set.", show_default="18")]
+Check = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Data set to measure on, and to calibrate int8 with.",
+        show_default="the run's own data, else the demo's scenes",
+    ),
+]
+
+
+def export(
+    model: Model,
+    out: Out,
+    to: To = "onnx",
+    int8: Int8 = False,
+    labels: Labels = False,
+    opset: Opset = None,
+    check: Check = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a model to ONNX, OpenVINO or torch.export, and measure on real pictures that it is still the same.
+
+    The folder is a model folder: predict and eval take it. What is not the same model ends with exit code 7 and leaves
+    nothing behind.
+    """
+    from denselab.export.deploy import export as export_model  # here: `denselab --help` needs no torch
+
+    done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check)
+    if as_json:
+        print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
+        return
+    lines = [done.parity.told()]
+    if done.labels_parity:
+        lines.append(f"labels: {done.labels_parity.told()}")
+    if done.kept_float:
+        lines.append(f"left in float32, since int8 hurt there: {', '.join(done.kept_float)}")
+    sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in done.files.items())
+    lines.append(f"written to {out}: {sizes}")
+    for line in lines:
+        stdout.print(line, markup=False, soft_wrap=True)

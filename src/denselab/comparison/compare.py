@@ -1,0 +1,195 @@
+"""`denselab.compare`: plan, train, measure, tell. What is done already is never done again."""
+
+import json
+import logging
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from denselab.comparison import page, paper_tables
+from denselab.comparison.data import Data, common_size, open_data, write_folds
+from denselab.comparison.document import document
+from denselab.comparison.measuring import measure_all
+from denselab.comparison.members import devices_of, train_members
+from denselab.comparison.pictures import shown_pictures
+from denselab.comparison.plan import (
+    DEFAULT_MODELS,
+    DEFAULT_TIME,
+    OWN_KEYS,
+    PLAN,
+    Plan,
+    Split,
+    parse_candidates,
+    read_plan,
+    write_plan,
+)
+from denselab.comparison.result import Comparison, gather
+from denselab.comparison.ways import WAYS
+from denselab.config import make_settings
+from denselab.data.dataset import require_outside
+from denselab.errors import ConfigError
+from denselab.files import write_json, write_text
+from denselab.inspection.subject import find_subject
+from denselab.run_folder import REPORT, find_model_folder
+
+logger = logging.getLogger(__name__)
+
+RESULT, TABLE = "comparison.json", "table"
+
+
+def make_plan(
+    data: str | Path,
+    *,
+    models: str | Sequence[str] | None = None,
+    budget: tuple[str, float] | None = None,
+    with_: Sequence[str | Path] = (),
+    folds: int = 0,
+    seeds: Sequence[int] = (0,),
+    split: Split = "val",
+    ways: Sequence[str] = tuple(WAYS),
+    imgsz: str | int | tuple[int, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What these arguments of `compare` ask for, checked without reading the data. Raises ConfigError, NoSuchPath."""
+    given = dict(settings or {})
+    for key in given:
+        if key in OWN_KEYS or key == "imgsz":
+            raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
+    checked = make_settings({**given, "imgsz": imgsz}, "options")
+    words = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
+    for run in with_:
+        if Path(run).exists() or "/" not in str(run):
+            find_model_folder(Path(run))
+    key, number = budget or ("time", DEFAULT_TIME)
+    make_settings({key: number}, "`budget`")
+    shared = checked.model_dump(mode="json", include=checked.model_fields_set - {"imgsz"})
+    size = (checked.imgsz[0], checked.imgsz[1]) if checked.imgsz else None
+    plan = Plan(
+        str(data),
+        parse_candidates(words),
+        (key, float(number)),
+        tuple(seeds),
+        folds,
+        split,
+        tuple(ways),
+        size,
+        shared,
+        tuple(map(str, with_)),
+    )
+    for member in plan.members():
+        plan.settings(member)
+    return plan
+
+
+def compare(
+    data: str | Path,
+    *,
+    out: str | Path,
+    models: str | Sequence[str] | None = None,
+    budget: tuple[str, float] | None = None,
+    with_: Sequence[str | Path] = (),
+    folds: int = 0,
+    seeds: Sequence[int] = (0,),
+    split: Split = "val",
+    ways: Sequence[str] = tuple(WAYS),
+    imgsz: str | int | tuple[int, int] | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Comparison:
+    """Train several networks under one budget, measure them alike, and write one report that says which to take.
+
+    data: a data folder, or a data.yaml.
+    out: the folder of the comparison.
+    models: names of networks, "fcn8s,unet:resnet34" or a list; NAME:ENCODER chooses an encoder.
+    budget: ("time", seconds), ("epochs", n) or ("steps", n) for each run; ten minutes by default.
+    with_: folders or hub ids of trained models that take part.
+    folds: k folds, stratified by class pixels, sequences kept together; 0: the data's own split.
+    seeds: every network is trained once with each.
+    split: "val" or "test": the pictures that are measured.
+    ways: how they are measured: "plain", "views" (sizes and mirrored), "crf".
+    imgsz: (height, width) that all train at; by default the recipe's, once for all.
+    device: "auto" (every GPU), "cpu", "cuda:0,cuda:1"; several train at the same time.
+    settings: further keys of denselab.config.Settings for all runs.
+    resume: go on with the comparison in `out`.
+    Raises ConfigError, DataError, ResourceError, Interrupted (after saving); call again with resume.
+    """
+    folder = Path(out)
+    if resume:
+        return run_plan(resumed_plan(folder, data, models, with_), folder, device)
+    plan = make_plan(
+        data, models=models, budget=budget, with_=with_, folds=folds, seeds=seeds, split=split, ways=ways,
+        imgsz=imgsz, settings=settings,
+    )  # fmt: skip
+    require_new(folder)
+    return run_plan(plan, folder, device)
+
+
+def require_new(out: Path) -> None:
+    """Raise ConfigError where a folder holds a comparison, or anything else."""
+    if (out / PLAN).is_file():
+        raise ConfigError(f"{out} already holds a comparison; continue it with `resume` or choose another `out`")
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out} is not empty and holds no comparison: nothing in it is touched; choose another `out`")
+
+
+def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None, with_: Sequence[str | Path]) -> Plan:
+    """The stored plan; models that are given take the place of the stored ones, so that some can be added.
+
+    Raises ConfigError where there is no comparison, or one of other data.
+    """
+    plan = read_plan(out)
+    if Path(plan.data).resolve() != Path(data).resolve():
+        raise ConfigError(f"{out} compares on {plan.data}, not on {data}; give the same data, or another `out`")
+    if models is not None:
+        words = models if isinstance(models, str) else ",".join(models)
+        plan = replace(plan, candidates=parse_candidates(words))
+    return replace(plan, existing=tuple(map(str, with_))) if with_ else plan
+
+
+def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
+    """The plan with the size that all train at, and its data, opened and checked; writes nothing.
+
+    Raises ConfigError where a network does not take its encoder; DataError.
+    """
+    for candidate in plan.candidates:
+        find_subject(candidate.model, encoder=candidate.encoder)
+    data = open_data(plan, out)
+    require_outside(data.dataset, out)
+    if plan.imgsz is None and plan.candidates:
+        plan = replace(plan, imgsz=common_size(data.of(plan.members()[0]), device))
+    return plan, data
+
+
+def run_plan(plan: Plan, out: Path, device: str = "auto") -> Comparison:
+    """Train, measure and tell what a plan says, into the folder `out`."""
+    devices = devices_of(device)
+    started = clock.monotonic()
+    plan, data = prepare(plan, out, devices[0])
+    write_plan(out, plan)
+    write_folds(data, out)
+    train_members(plan, data, out, devices, plan.command())
+    measure_all(plan, data, out, devices[0])
+    comparison = gather(plan, data, out)
+    write_result(comparison, data)
+    logger.info(f"report: {out / REPORT} after {clock.monotonic() - started:.0f} s")
+    return comparison
+
+
+def write_result(comparison: Comparison, data: Data) -> None:
+    """Write report.html, comparison.json and the tables into the comparison's folder."""
+    usual, disputed = shown_pictures(comparison, data.dataset)
+    paper = paper_tables.paper_table(comparison)
+    out = comparison.out
+    write_text(out / f"{TABLE}.md", paper_tables.markdown(paper))
+    write_text(out / f"{TABLE}.tex", paper_tables.latex(paper))
+    write_text(out / f"{TABLE}.csv", paper_tables.comma_separated(paper))
+    write_json(out / RESULT, document(comparison))
+    write_text(out / REPORT, page.compose(comparison, data.dataset.label_space, usual, disputed, paper))
+
+
+def result_text(comparison: Comparison) -> str:
+    """The JSON document of a comparison."""
+    return json.dumps(document(comparison), indent=1, ensure_ascii=False)

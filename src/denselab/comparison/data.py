@@ -1,0 +1,102 @@
+"""The data of a comparison: opened once, checked once, with the folds that all members share."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from denselab.api import open_for_training
+from denselab.comparison.plan import Member, Plan
+from denselab.config import make_settings
+from denselab.data import Dataset, open_dataset
+from denselab.data.folds import folds_of, held_out
+from denselab.data.item import Item
+from denselab.engine.device import resolve_device
+from denselab.errors import CheckpointError, DataError
+from denselab.files import write_text
+from denselab.runtime import cpu_count
+from denselab.training.detail import find_detail
+from denselab.training.preflight import median_size, picture_sizes
+from denselab.training.recipe import Facts, choose_recipe
+
+FOLDS = "folds.csv"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a comparison. fold_of: the fold of each picture; {} without folds."""
+
+    dataset: Dataset
+    fold_of: Mapping[str, int]
+
+    def of(self, member: Member) -> Dataset:
+        """As one run sees them: divided by its fold."""
+        return self.dataset if member.fold is None else held_out(self.dataset, self.fold_of, member.fold)
+
+
+def open_data(plan: Plan, out: Path) -> Data:
+    """The data of a plan; folds that the comparison's folder holds already are taken from there.
+
+    Raises DataError where nothing can be trained or measured, ConfigError.
+    """
+    settings = make_settings({**plan.given, "data": plan.data, "seed": plan.seeds[0]})
+    if plan.candidates:
+        dataset = open_for_training(settings)
+    else:  # nothing is trained: the data need no training pictures
+        dataset = open_dataset(plan.data, val_fraction=settings.val_fraction, seed=settings.seed)
+    if not plan.folds:
+        if not dataset.of_split(plan.split):
+            raise DataError(f"{dataset.root} has no picture in {plan.split}; it has {', '.join(dataset.splits)}")
+        return Data(dataset, {})
+    stored = out / FOLDS
+    return Data(dataset, _read(stored) if stored.is_file() else folds_of(dataset, plan.folds, plan.seeds[0]))
+
+
+def write_folds(data: Data, out: Path) -> None:
+    """Store the fold of each picture, numbered from 1, as data.yaml reads it (`splits: folds.csv`, `fold: N`)."""
+    if not data.fold_of:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "fold"])
+    writer.writerows((name, fold + 1) for name, fold in sorted(data.fold_of.items()))
+    write_text(out / FOLDS, text.getvalue())
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["image"]: int(row["fold"]) - 1 for row in csv.DictReader(file)}
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a table of folds: {error!r}") from None
+
+
+def measured_items(plan: Plan, data: Data) -> list[Item]:
+    """The pictures that every model is measured on, sorted by name."""
+    chosen = [i for i in data.dataset.items if (i.name in data.fold_of if plan.folds else i.split == plan.split)]
+    return sorted(chosen, key=lambda item: item.name)
+
+
+def as_val(dataset: Dataset, names: set[str]) -> Dataset:
+    """The data set with only these pictures, all of them val."""
+    items = tuple(replace(item, split="val") for item in dataset.items if item.name in names)
+    return replace(dataset, items=items)
+
+
+def common_size(dataset: Dataset, device: str) -> tuple[int, int]:
+    """(height, width) that all models train at: the recipe's for a run of any length, whatever the network."""
+    items = dataset.of_split("train")
+    kind = resolve_device(device).type
+    facts = Facts(
+        pictures=len(items),
+        size=median_size(picture_sizes(items)),
+        num_classes=dataset.label_space.num_classes,
+        device=kind,
+        cores=cpu_count(),
+        normalised=True,
+        score_inputs=0,
+        detail=find_detail(dataset, items) if kind == "cpu" else None,
+    )
+    height, width = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0].imgsz
+    return height, width

@@ -1,0 +1,191 @@
+"""Every model measured in every way: counts, label maps and costs, kept on disk so that nothing is measured twice."""
+
+import io
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denselab.comparison.data import Data, as_val, measured_items
+from denselab.comparison.members import is_finished, run_folder
+from denselab.comparison.plan import MEASURED, Plan
+from denselab.comparison.ways import WAYS
+from denselab.data import Dataset, Item
+from denselab.errors import CheckpointError, DataError
+from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.tables import evaluation_json
+from denselab.files import unpack_json, write_bytes, write_json, write_text
+from denselab.inference.predictor import Predictor, load
+from denselab.inspection.subject import find_subject
+from denselab.inspection.summary import summarise
+from denselab.measure.evaluate import evaluate
+from denselab.types import LabelMap
+
+logger = logging.getLogger(__name__)
+
+LABELS, COST = "labels.npz", "cost.json"
+TIMED_PICTURES, TIMED_SECONDS = 8, 20.0  # at most so many pictures, and no further one after so long
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model takes here.
+
+    parameters: learnable.
+    multiply_adds: for one picture at the size it works at.
+    memory_predict, memory_train: bytes, estimated, at batch 1.
+    seconds: for one picture on this machine, read already; the median of a few.
+    device: what it ran on.
+    started_from: what its training started from, in words; "" if unknown.
+    imgsz: (height, width) it works at.
+    """
+
+    parameters: int
+    multiply_adds: int
+    memory_predict: int
+    memory_train: int
+    seconds: float
+    device: str
+    started_from: str
+    imgsz: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model in one way on its pictures.
+
+    facts: no_better_than, trained_on and the baselines, as in evaluation.json.
+    """
+
+    evaluation: Evaluation
+    facts: dict[str, Any]
+
+
+def existing_key(position: int, run: str) -> str:
+    """The folder name of a model that was trained before."""
+    return f"with-{position + 1}-{Path(run).resolve().name}"
+
+
+def measure_all(plan: Plan, data: Data, out: Path, device: str) -> None:
+    """Measure every finished member and every existing model in every way of the plan, unless that is done already."""
+    for member in plan.members():
+        if is_finished(out, member):
+            divided = data.of(member)
+            _measure(plan, str(run_folder(out, member)), member.key, divided, plan.split, out, device)
+    names = {item.name for item in measured_items(plan, data)}
+    whole = as_val(data.dataset, names)
+    for position, run in enumerate(plan.existing):
+        _measure(plan, run, existing_key(position, run), whole, "val", out, device)
+
+
+def _measure(plan: Plan, model: str, key: str, dataset: Dataset, split: str, out: Path, device: str) -> None:
+    folder = out / MEASURED / key
+    missing = [way for way in plan.ways if not (folder / f"{way}.json").is_file()]
+    if not missing and (folder / COST).is_file():
+        return
+    predictor = load(model, device)
+    for way in missing:
+        logger.info(f"measuring {key}, {WAYS[way].heading}")
+        measured = evaluate(predictor, dataset, split, **WAYS[way].options)
+        if way == "plain":
+            maps = {item.name: measured.kept[item.name] for item in measured.items}
+            write_bytes(folder / LABELS, _packed(maps))
+        write_text(folder / f"{way}.json", evaluation_json(measured.evaluation, measured.facts()))
+    items = sorted(dataset.of_split(split), key=lambda item: item.name)
+    write_json(folder / COST, asdict(cost_of(predictor, dataset, items)))
+
+
+def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:
+    """What a model takes, timed on some of the pictures."""
+    spec = predictor.spec
+    folder = predictor.folder
+    subject = find_subject(str(folder)) if folder is not None and folder.exists() else None
+    summary = summarise(subject.model, subject.trace()) if subject else None
+    origin = spec.started_from
+    return Cost(
+        summary.learnable if summary else 0,
+        summary.multiply_adds if summary else 0,
+        summary.memory_forward if summary else 0,
+        summary.memory_training if summary else 0,
+        seconds_per_picture(predictor, dataset, items),
+        str(predictor.device),
+        "" if origin is None else origin.source,
+        spec.preprocessing.imgsz,
+    )
+
+
+def seconds_per_picture(predictor: Predictor, dataset: Dataset, items: list[Item]) -> float:
+    """Median seconds from a picture in memory to its label map; a first run, which pays for set-up, does not count."""
+    chosen = [items[i] for i in np.linspace(0, len(items) - 1, min(TIMED_PICTURES, len(items))).round().astype(int)]
+    images = [dataset.read_image(item) for item in chosen]
+    predictor.labels(images[0])
+    times: list[float] = []
+    while len(times) < len(images) and sum(times) < TIMED_SECONDS:
+        started = time.perf_counter()
+        predictor.labels(images[len(times)])
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+def read_counted(out: Path, key: str, way: str) -> Counted | None:
+    """What was counted of a model in one way; None where it was not measured. Raises CheckpointError."""
+    path = out / MEASURED / key / f"{way}.json"
+    if not path.is_file():
+        return None
+    stored = unpack_json(path.read_bytes(), str(path))
+    try:
+        evaluation = Evaluation.from_dict(stored["exact"])
+    except (KeyError, DataError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); remove it, then `resume` measures again") from None
+    kept = ("no_better_than", "trained_on", "baselines")
+    return Counted(evaluation, {name: stored[name] for name in kept if name in stored})
+
+
+def read_cost(out: Path, key: str) -> Cost | None:
+    """What a model takes; None where it was not measured."""
+    path = out / MEASURED / key / COST
+    if not path.is_file():
+        return None
+    stored = unpack_json(path.read_bytes(), str(path))
+    return Cost(**{**stored, "imgsz": tuple(stored["imgsz"])})
+
+
+class StoredLabels:
+    """The label maps of a model, plain, by picture, read from disk when they are asked for.
+
+    keys: its folders below measured/; with folds each has its own pictures.
+    Raises CheckpointError where one is missing or damaged.
+    """
+
+    def __init__(self, out: Path, keys: Sequence[str]) -> None:
+        self._places: dict[str, tuple[Any, str]] = {}
+        for key in keys:
+            path = out / MEASURED / key / LABELS
+            try:
+                stored = np.load(path, allow_pickle=False)
+                self._places |= {str(name): (stored, f"map{i}") for i, name in enumerate(stored["names"])}
+            except (OSError, ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"{path} cannot be read ({error}); remove {path.parent}, then `resume` measures again"
+                ) from None
+
+    def __getitem__(self, name: str) -> LabelMap:
+        stored, key = self._places[name]
+        labels: LabelMap = stored[key]
+        return labels
+
+    def close(self) -> None:
+        """Close the files."""
+        for stored in {id(stored): stored for stored, _ in self._places.values()}.values():
+            stored.close()
+
+
+def _packed(maps: dict[str, LabelMap]) -> bytes:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {f"map{i}": labels for i, labels in enumerate(maps.values())}
+    np.savez_compressed(buffer, names=np.array(list(maps)), **arrays)
+    return buffer.getvalue()

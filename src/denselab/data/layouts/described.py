@@ -1,0 +1,124 @@
+"""The folders and name patterns that data.yaml names, to pairs of pictures and labels."""
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from denselab.data.item import FileLabels, Found
+from denselab.data.layouts.folder import Placed, found_pairs, make_item, pair_placed, place, unique_names
+from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.tree import Tree, number_of
+from denselab.errors import DataError
+
+Split = Literal["train", "val", "test"]
+Folders = str | dict[Split, str] | None
+"""A folder, or one for each split; None for all."""
+
+
+class SplitPattern(BaseModel):
+    """File names without suffix, with * for the part that a picture and its label share."""
+
+    model_config = ConfigDict(extra="forbid")
+    image: str = "*"
+    mask: str = "*"
+
+
+class Pattern(SplitPattern):
+    """The pattern of all files, or one for each split."""
+
+    train: SplitPattern | None = None
+    val: SplitPattern | None = None
+    test: SplitPattern | None = None
+
+    def of(self, split: str | None) -> SplitPattern:
+        """The pattern of a split."""
+        return {"train": self.train, "val": self.val, "test": self.test}.get(split or "") or self
+
+
+def by_split(value: str | dict[Split, str]) -> dict[str | None, str]:
+    """{split: folder or file}; None stands for all splits."""
+    return {None: value} if isinstance(value, str) else dict(value.items())
+
+
+def described_folders(tree: Tree, images: Folders, masks: Folders, pattern: Pattern | None, source: Path) -> Found:
+    """The pairs of the folders `images` and `masks` (of the whole tree where they name none), matched by `pattern`.
+
+    source: the data.yaml, for messages. Raises DataError where a folder has no picture or nothing pairs.
+    """
+    labels = _files(tree, masks, "masks", source)
+    taken = {placed.file for placed in labels}
+    pictures = [p for p in _files(tree, images, "images", source) if pattern or p.file not in taken]
+    if pattern is None:
+        return found_pairs(tree, {"": pictures}, {"": labels})
+    own = any((pattern.train, pattern.val, pattern.test))  # then equal numbers in two splits are two pictures
+    of_image = {
+        (own and p.split, key): p for p in pictures if (key := _middle(p.file, pattern.of(p.split).image)) is not None
+    }
+    of_mask = {
+        (own and p.split, key): p for p in labels if (key := _middle(p.file, pattern.of(p.split).mask)) is not None
+    }
+    pairs = [
+        (placed, of_mask[key])
+        for key, placed in of_image.items()
+        if key in of_mask and placed.file != of_mask[key].file
+    ]
+    if not pairs:
+        raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
+    lonely = tuple(tree.path(p.file) for key, p in of_image.items() if key not in of_mask)
+    return Found("folders", unique_names([make_item(tree, a, b) for a, b in pairs]), without_label=lonely)
+
+
+def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]:
+    """The picture files of the folders that a key names; all of the tree where it names none."""
+    placed = []
+    for split, folder in by_split(folders if folders is not None else ".").items():
+        name = str(PurePosixPath(folder))
+        files = tree.pictures if key == "images" else tree.label_files
+        inside = [f for f in files if name == "." or f.is_relative_to(name)]
+        if not inside:
+            kinds = ", ".join(PICTURE_SUFFIXES[:4])
+            raise DataError(f"{source}: {key}: no picture ({kinds}, ...) in {tree.root / name}; correct the folder")
+        for file in inside:
+            where = place(file)[1]
+            # The folder itself says nothing more; what lies below it must agree on both sides.
+            below = file.parent.relative_to(name)
+            neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
+            placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
+    return placed
+
+
+def with_ignore_masks(tree: Tree, found: Found, folders: Folders, source: Path) -> Found:
+    """Found whose label files know the mask of their picture; a picture without one counts as a whole."""
+    masks = [replace(p, neutral="") for p in _files(tree, folders, "ignore_mask", source)]
+    images = [
+        Placed(PurePosixPath(item.image.relative_to(tree.root).as_posix()), "", "", item.split) for item in found.items
+    ]
+    pairs, _ = pair_placed(images, masks)
+    of_image = {tree.path(image.file): tree.path(mask.file) for image, mask in pairs}
+    if not of_image:
+        raise DataError(f"{source}: ignore_mask: no file there has the name of a picture; correct the folder")
+    if not all(isinstance(item.source, FileLabels) for item in found.items):
+        raise DataError(f"{source}: ignore_mask goes with label pictures, not with shapes; take it out")
+    items = tuple(
+        replace(item, source=replace(item.source, ignore_mask=of_image.get(item.image)))
+        if isinstance(item.source, FileLabels)
+        else item
+        for item in found.items
+    )
+    note = (
+        f"left out (ignore) where an ignore mask is 0: {len(of_image)} of {number_of(len(items), 'picture')} have one"
+    )
+    taken = {path.resolve() for path in of_image.values()}
+    unpaired = tuple(path for path in found.without_image if path.resolve() not in taken)
+    return replace(found, items=items, notes=(*found.notes, note), without_image=unpaired)
+
+
+def _middle(file: PurePosixPath, pattern: str) -> str | None:
+    """The part of a stem that the star of a pattern stands for."""
+    before, _, after = pattern.partition("*")
+    stem = file.stem
+    if len(stem) <= len(before) + len(after) or not (stem.startswith(before) and stem.endswith(after)):
+        return None
+    return stem[len(before) : len(stem) - len(after)]

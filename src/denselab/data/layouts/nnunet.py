@@ -1,0 +1,90 @@
+"""nnU-Net's folders: imagesTr with CASE_0000.png, labelsTr with CASE.png, dataset.json; imagesTs and labelsTs are test.
+
+One file for each case and channel; the names of the ids stand in dataset.json (`labels`).
+https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md
+"""
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from denselab.data.item import Found, NamedLabel
+from denselab.data.layouts.folder import make_item, placed_in, split_by_lists, unique_names
+from denselab.data.layouts.json_file import read_json
+from denselab.data.read.names import named, read_names
+from denselab.data.read.tree import Tree, first_few
+from denselab.data.read.yaml_text import in_yaml
+from denselab.errors import DataError
+
+CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+VOLUMES = (".nii", ".gz", ".nrrd", ".mha", ".mhd")
+PARTS = (("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test"))
+
+
+def find_nnunet(tree: Tree) -> Found | None:
+    """The cases that have a label; None where there is no labelsTr beside a dataset.json.
+
+    Raises DataError for volumes, and for several channels of a case.
+    """
+    if "labelsTr" not in tree.top or "imagesTr" not in tree.top or not tree.has("dataset.json"):
+        return None
+    _refuse_volumes(tree)
+    items, lonely = [], []
+    for images, masks, split in PARTS:
+        pictures = {_case(f): f for f in _channel(tree, images)}
+        labels = {f.stem: f for f in tree.pictures if str(f.parent) == masks}
+        known = split if masks == "labelsTs" else None  # what is in Tr may be divided by folds
+        for case, picture in sorted(pictures.items()):
+            if case in labels:
+                items.append(make_item(tree, placed_in(picture, known), placed_in(labels[case], known)))
+            elif split == "train":
+                lonely.append(tree.path(picture))
+    if not items:
+        raise DataError(f"{tree.root}: no case of imagesTr (CASE_0000) has a label of its name in labelsTr")
+    names, notes = _names(tree)
+    found, more = split_by_lists(tree, unique_names(items))
+    return Found("nnU-Net", found, names=names, notes=(*notes, *more), without_label=tuple(lonely))
+
+
+def _refuse_volumes(tree: Tree) -> None:
+    volumes = [f for f in tree.files if f.parts[0] in ("imagesTr", "labelsTr") and f.suffix.lower() in VOLUMES]
+    if volumes:
+        raise DataError(
+            f"{tree.root}: nnU-Net with volumes ({volumes[0]}), which are not read; "
+            "save their slices as PNG or TIFF: imagesTr/CASE_SLICE_0000.png and labelsTr/CASE_SLICE.png"
+        )
+
+
+def _case(file: PurePosixPath) -> str:
+    match = CHANNEL.match(file.stem)
+    return match["case"] if match else file.stem
+
+
+def _channel(tree: Tree, folder: str) -> list[PurePosixPath]:
+    """The pictures of the only channel. Raises DataError for several, with the lines that take one of them."""
+    files = [f for f in tree.pictures if str(f.parent) == folder]
+    channels = sorted({match["channel"] for f in files if (match := CHANNEL.match(f.stem))})
+    if len(channels) < 2:
+        return files
+    lines = " or ".join(
+        f"`images: {folder}` and `masks: labelsTr` and `pattern: {in_yaml({'image': f'*_{channel}', 'mask': '*'})}`"
+        for channel in channels
+    )
+    raise DataError(
+        f"{tree.root}: nnU-Net with {len(channels)} channels in files of their own, of which one is read: "
+        f"write in data.yaml {lines}, or join them into RGB pictures CASE_0000.png"
+    )
+
+
+def _names(tree: Tree) -> tuple[tuple[NamedLabel, ...], list[str]]:
+    """The names of dataset.json. Regions (a name with several ids) overlap: their ids are classes of their own."""
+    names, file = read_names(tree)
+    table: Any = read_json(tree.path("dataset.json")).get("labels")
+    if names or not isinstance(table, dict):
+        return names, [f"class names from {file}"] if file else []
+    single = {ids: name for name, ids in table.items() if isinstance(ids, int)}
+    regions = {name: ids for name, ids in table.items() if isinstance(ids, list)}
+    known = {*single, *(i for ids in regions.values() for i in ids)}
+    labels = tuple(named(i, single.get(i, f"class {i}")) for i in sorted(known))
+    note = f"regions of several ids ({first_few(regions)}) overlap: each id is a class of its own"
+    return labels, ["class names from dataset.json", note]

@@ -1,0 +1,223 @@
+"""Run lengths in a csv, as contests have them: ImageId, EncodedPixels, and a column for the class.
+
+The class stands in a column of its own (ClassId), or behind the picture's name (ImageId_ClassId, Image_Label). Pixels
+are numbered from 1, down the columns unless data.yaml says `run_order: rows`. https://www.kaggle.com
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.item import Found, Item
+from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.read.images import picture_size
+from denselab.data.read.label_table import table_of_names
+from denselab.data.read.lists import csv_rows, read_lines
+from denselab.data.read.names import named, read_names
+from denselab.data.read.polygons import starts_mask
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.yaml_text import in_yaml
+from denselab.errors import DataError
+
+RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "encoding", "segmentation", "annotation")
+CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
+JOINED = ("imageid_classid", "image_label", "image_class")
+RUN = re.compile(r"^\s*\d+( \d+)+\s*$")
+NONE = ("", "-1", "nan")  # of a picture without the class
+PROBED = 8  # pictures of which both orders are drawn
+SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
+NO_POINTS = np.zeros((0, 2))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: the picture's name, the class in its words ("" where the table has none), the runs."""
+
+    name: str
+    label: str
+    runs: str
+
+
+Tables = Sequence[tuple[PurePosixPath, Sequence[Row]]]
+"""Csv files with their rows."""
+
+
+def find_rle_csv(tree: Tree) -> Found | None:
+    """The pictures that a csv of run lengths names; None where there is none.
+
+    Raises DataError where several tables give labels, and where the other order of pixels fits the pictures better.
+    """
+    tables = [
+        (f, rows) for f in tree.with_suffix(".csv") if "submission" not in f.name.lower() and (rows := _rows(tree, f))
+    ]
+    return found_rle_csv(tree, tables) if tables else None
+
+
+def find_rle_csv_files(tree: Tree, files: Sequence[tuple[PurePosixPath, str | None]]) -> Found:
+    """The data set of the tables that data.yaml names, with their splits. Raises DataError."""
+    tables = [(file, _rows(tree, file)) for file, _ in files]
+    for file, rows in tables:
+        if not rows:
+            raise DataError(f"{tree.path(file)}: no column of run lengths (EncodedPixels); name another file")
+    return found_rle_csv(tree, tables, dict(files))
+
+
+def found_rle_csv(
+    tree: Tree,
+    tables: Tables,
+    splits: Mapping[PurePosixPath, str | None] | None = None,
+) -> Found:
+    """The data set of tables. splits: of each table; None takes those of the names (train.csv, val.csv)."""
+    known = splits or {file: split_in_name(file.stem) for file, _ in tables}
+    if len(tables) > 1 and len(set(known.values()) - {None}) < len(tables):
+        lines = " or ".join(f"`annotations: {in_yaml(str(file))}`" for file, _ in tables)
+        raise DataError(f"{tree.root}: {len(tables)} tables of run lengths; write in data.yaml {lines}")
+    ids, notes = _class_ids(tree, [row.label for _, rows in tables for row in rows])
+    items, missing, lonely = _items(tree, tables, known if len(tables) > 1 or splits else {}, ids)
+    if not items:
+        raise DataError(
+            f"{tree.root}: none of the pictures of {tables[0][0]} is there ({first_few(missing)}); put them beside it"
+        )
+    if tree.choices.run_order is None:
+        _ask_order(tree, items)
+        notes.append(
+            "run lengths go down the columns, from pixel 1; `run_order: rows` in data.yaml reads along the rows"
+        )
+    found, more = split_by_lists(tree, unique_names(items))
+    notes = [f"labels from {first_few(str(file) for file, _ in tables)}; the rest is background", *notes, *more]
+    if missing:
+        notes.append(f"{number_of(len(missing), 'row')} without their picture: {first_few(missing)}")
+    if lonely:
+        notes.append(
+            f"{number_of(len(lonely), 'picture')} without a row, left out; "
+            "`unlisted: background` in data.yaml takes them as pictures without any of the classes"
+        )
+    table = table_of_names([named(0, "background"), *(named(label_id, name) for name, label_id in _names(tree, ids))])
+    text = "shapes: run lengths"
+    return Found(
+        "run lengths in csv", found, table, encoding_text=text, notes=tuple(notes), without_label=tuple(lonely)
+    )
+
+
+def _items(
+    tree: Tree, tables: Tables, splits: Mapping[PurePosixPath, str | None], ids: Mapping[str, int]
+) -> tuple[list[Item], list[str], list[Path]]:
+    """The pictures with rows, the names without a picture, and the pictures without a row in the same folders."""
+    items: list[Item] = []
+    missing: list[str] = []
+    lonely: list[Path] = []
+    pictures, order = _Pictures(tree), tree.choices.run_order or "columns"
+    for file, rows in tables:
+        by_picture: dict[PurePosixPath, list[Row]] = defaultdict(list)
+        for row in rows:
+            image = pictures.of(file, row.name)
+            if image is None:
+                missing.append(row.name)
+            else:
+                by_picture[image].append(row)
+        homes = {image.parent for image in by_picture}
+        unlisted = [f for f in pictures.files if f.parent in homes and f not in by_picture]
+        if tree.choices.unlisted == "background":
+            by_picture.update({image: [] for image in unlisted})
+        else:
+            lonely += [tree.path(image) for image in unlisted]
+        for image, its in sorted(by_picture.items()):
+            shapes = [Shape(ids[r.label], "starts", NO_POINTS, (r.runs, order)) for r in its if r.runs not in NONE]
+            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes))
+            split = splits.get(file) or _split_of(image)
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+    return items, missing, lonely
+
+
+def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
+    """The rows of a table of run lengths; [] where a csv is another table."""
+    with tree.path(file).open("rb") as stream:
+        head = stream.readline(2**16).lower()
+    if not any(name.encode() in head for name in RUNS):  # another table, of any size
+        return []
+    table = csv_rows(read_lines(tree.path(file)))
+    header = [cell.strip().lower() for cell in table[0]] if table else []
+    runs = next((header.index(name) for name in RUNS if name in header), None)
+    if runs is None or len(header) < 2:
+        return []
+    body = [[cell.strip() for cell in row] for row in table[1:] if len(row) == len(header)]
+    first = next((row[runs] for row in body if row[runs] not in NONE), "")
+    if not RUN.match(first):
+        return []
+    label = next((header.index(name) for name in CLASSES if name in header and header.index(name) != runs), None)
+    joined = next((header.index(name) for name in JOINED if name in header), None)
+    if joined is not None:
+        cells = [(row[joined].rpartition("_"), row[runs]) for row in body]
+        return [Row(name, text, run) for (name, _, text), run in cells]
+    picture = 0 if runs != 0 else 1
+    return [Row(row[picture], "" if label is None else row[label], row[runs]) for row in body]
+
+
+class _Pictures:
+    """Finds pictures by the name or the stem that a table gives; those in label folders are none."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.files = [f for f in tree.pictures if not any(folder_role(p) in ("label", "other") for p in f.parts[:-1])]
+        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for file in self.files:
+            for key in {file.name, file.stem}:
+                self._by_name[key].append(file)
+
+    def of(self, table: PurePosixPath, name: str) -> PurePosixPath | None:
+        found = self._by_name.get(PurePosixPath(name).name, [])
+        if len(found) > 1:
+            split = split_in_name(table.stem)
+            found = [f for f in found if split and _split_of(f) == split] or found
+        if len(found) > 1:
+            raise DataError(f"{table}: {name} may be {first_few(map(str, found))}; take one of them out")
+        return found[0] if found else None
+
+
+def _split_of(image: PurePosixPath) -> str | None:
+    return next((split for part in reversed(image.parts[:-1]) if (split := split_in_name(part))), None)
+
+
+def _class_ids(tree: Tree, labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """{class in the table's words: id}, and notes. Numbers keep their value, unless 0 is one of them."""
+    distinct = sorted(set(labels))
+    if all(label.isdigit() for label in distinct):
+        shift = int(any(int(label) == 0 for label in distinct))
+        note = ["the classes of the table count from 0: each id is one higher, since 0 is background"]
+        return {label: int(label) + shift for label in distinct}, note * shift
+    return {label: number for number, label in enumerate(distinct, start=1)}, []
+
+
+def _names(tree: Tree, ids: Mapping[str, int]) -> list[tuple[str, int]]:
+    """(name, id) of each class: from a names file where it has the id, else in the table's words."""
+    listed = {label.id: label.name for label in read_names(tree)[0]}
+    return [
+        (listed.get(label_id) or (f"class {label}" if label.isdigit() else label or "object"), label_id)
+        for label, label_id in sorted(ids.items(), key=lambda pair: pair[1])
+    ]
+
+
+def _ask_order(tree: Tree, items: Sequence[Item]) -> None:
+    """Raise DataError where the masks are in pieces down the columns and whole along the rows."""
+    columns = rows = 0
+    sources = [item.source for item in items if isinstance(item.source, ShapeLabels) and item.source.shapes]
+    for source in [s for s in sources if s.size[0] != s.size[1]][:PROBED]:
+        try:
+            columns += sum(_border(starts_mask(s.data[0], source.size, "columns")) for s in source.shapes)
+            rows += sum(_border(starts_mask(s.data[0], source.size, "rows")) for s in source.shapes)
+        except DataError:  # `check` names the row
+            continue
+    if rows < SMOOTHER * columns:
+        raise DataError(
+            f"{tree.root}: along the rows the run lengths give whole shapes, down the columns pieces; "
+            "write in data.yaml `run_order: rows`, or `run_order: columns` where the pieces are meant"
+        )
+
+
+def _border(mask: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1]))

@@ -1,0 +1,170 @@
+"""VGG Image Annotator, versions 1 and 2: polygons, boxes, circles, ellipses and lines in one json for each folder.
+
+A project file (_via_img_metadata), or the exported annotations alone. Regions are a list (version 2) or a dict
+numbered from "0" (version 1). The class is one of a region's attributes. https://www.robots.ox.ac.uk/~vgg/software/via
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.read.images import picture_size
+from denselab.data.read.label_table import table_of_names
+from denselab.data.read.names import named
+from denselab.data.read.polygons import Points, ellipse_points, rectangle_points
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.yaml_text import in_yaml
+from denselab.errors import DataError
+
+CLASS_WORDS = ("class", "label", "name", "category", "type", "object")  # attributes that hold a class
+NO_CLASS = "object"  # of a region without an attribute
+Region = Mapping[str, Any]
+
+
+def find_via(tree: Tree) -> Found | None:
+    """The pictures of VIA's json files; None where there are none.
+
+    Raises DataError where two attributes may hold the class, and for version 3, which is not read.
+    """
+    files = [(f, data) for f in tree.with_suffix(".json") if is_near_root(f) and (data := _entries(tree, f))]
+    if not files:
+        return None
+    regions = [region for _, data in files for entry in data for region in _regions(entry)]
+    attribute = _class_attribute(tree, regions)
+    names = sorted({_class_of(region, attribute) for region in regions})
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    pictures = pictures_by_name(tree)
+    items: list[Item] = []
+    missing: list[str] = []
+    for file, data in files:
+        for entry in data:
+            image = _picture_of(file, str(entry["filename"]), pictures)
+            if image is None:
+                missing.append(str(entry["filename"]))
+                continue
+            shapes = [s for r in _regions(entry) if (s := _shape(tree, file, r, ids[_class_of(r, attribute)]))]
+            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes))
+            split = split_in_path(file) or split_in_path(image.parent)
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+    if not items:
+        raise DataError(
+            f"{tree.root}: none of the pictures of {first_few(str(f) for f, _ in files)} is there "
+            f"({first_few(missing)}); put them beside it"
+        )
+    found, more = split_by_lists(tree, unique_names(items))
+    notes = [
+        f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
+        *_notes(regions, attribute, names, missing),
+        *more,
+    ]
+    taken = {item.image for item in items}
+    lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
+    table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
+    return Found("VIA json", found, table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely)
+
+
+def _entries(tree: Tree, file: PurePosixPath) -> list[dict[str, Any]]:
+    """The pictures of a VIA file; [] where it is another file."""
+    data = read_json(tree.path(file))
+    if isinstance(data, dict) and {"project", "config", "attribute", "metadata"} <= data.keys():
+        raise DataError(
+            f"{tree.path(file)}: a project of VIA 3, which is not read; export it as COCO, or annotate with VIA 2"
+        )
+    if isinstance(data, dict) and "_via_img_metadata" in data:
+        data = data["_via_img_metadata"]
+    rows = list(data.values()) if isinstance(data, dict) else data if isinstance(data, list) else []
+    is_via = all(isinstance(row, dict) and "filename" in row and "regions" in row for row in rows)
+    return rows if is_via else []
+
+
+def _regions(entry: Mapping[str, Any]) -> list[Region]:
+    regions = entry["regions"]
+    return list(regions.values() if isinstance(regions, dict) else regions)
+
+
+def _class_attribute(tree: Tree, regions: Sequence[Region]) -> str | None:
+    """The attribute that holds the class; None where no region has an attribute. Raises DataError for two of them."""
+    often = Counter(key for region in regions for key, value in _attributes(region).items() if value)
+    chosen = tree.choices.class_attribute
+    if chosen is not None:
+        if chosen not in often:
+            raise DataError(f"{tree.root}: class_attribute {chosen!r}; the regions have {', '.join(often) or 'none'}")
+        return chosen
+    telling = [key for key in often if key.lower() in CLASS_WORDS]
+    if len(often) <= 1 or len(telling) == 1:
+        return next(iter(telling or often), None)
+    lines = " or ".join(f"`class_attribute: {in_yaml(key)}`" for key in telling or often)
+    raise DataError(f"{tree.root}: the regions have {len(often)} attributes; write in data.yaml {lines}")
+
+
+def _attributes(region: Region) -> dict[str, Any]:
+    return region.get("region_attributes") or {}
+
+
+def _class_of(region: Region, attribute: str | None) -> str:
+    """The class of a region: its attribute's text, or the boxes that are ticked, joined."""
+    value = _attributes(region).get(attribute) if attribute is not None else None
+    if isinstance(value, dict):
+        value = " and ".join(sorted(key for key, ticked in value.items() if ticked))
+    return str(value).strip() if value else NO_CLASS
+
+
+def _picture_of(file: PurePosixPath, name: str, pictures: Mapping[str, list[PurePosixPath]]) -> PurePosixPath | None:
+    """The picture of a name: beside the json, in a folder beside it, or the only one of that name."""
+    found = pictures.get(PurePosixPath(name.replace("\\", "/")).name, [])
+    near = [path for path in found if path.is_relative_to(file.parent)]
+    if len(near) > 1:
+        near = [path for path in near if path.parent == file.parent] or near
+    if len(near) > 1 or (not near and len(found) > 1):
+        raise DataError(f"{file}: {name} may be {first_few(map(str, near or found))}; give each its own name")
+    return next(iter(near or found), None)
+
+
+def _shape(tree: Tree, file: PurePosixPath, region: Region, label_id: int) -> Shape | None:
+    """A region as a shape; None for a single point."""
+    outline = region["shape_attributes"]
+    kind = str(outline["name"])
+    if kind in ("polygon", "polyline"):
+        points = np.stack([outline["all_points_x"], outline["all_points_y"]], axis=1).astype(np.float64)
+        return Shape(label_id, "polygon" if kind == "polygon" else "line", points)
+    if kind == "rect":
+        x, y = float(outline["x"]), float(outline["y"])
+        return Shape(label_id, "polygon", rectangle_points(x, y, x + outline["width"], y + outline["height"]))
+    if kind in ("circle", "ellipse"):
+        return Shape(label_id, "polygon", _round(outline))
+    if kind == "point":
+        return None
+    raise DataError(f"{tree.path(file)}: a region {kind!r}; redraw it as a polygon or remove it")
+
+
+def _round(outline: Mapping[str, Any]) -> Points:
+    """The outline of a circle (r) or of an ellipse (rx, ry, turned by theta in radians)."""
+    rx, ry = (float(outline.get(key, outline.get("r", 0.0))) for key in ("rx", "ry"))
+    turn = float(np.rad2deg(float(outline.get("theta", 0.0))))
+    return ellipse_points(float(outline["cx"]), float(outline["cy"]), rx, ry, turn)
+
+
+def _notes(regions: Sequence[Region], attribute: str | None, names: Sequence[str], missing: Sequence[str]) -> list[str]:
+    notes = [
+        f"class from the attribute {attribute!r}"
+        if attribute
+        else "the regions have no attribute: one class, 'object'",
+        overlaps("in the order of the json, the later region covers the earlier", names),
+    ]
+    bare = sum(_class_of(region, attribute) == NO_CLASS for region in regions) if attribute else 0
+    if bare:
+        notes.append(f"{number_of(bare, 'region')} without {attribute!r}: of the class {NO_CLASS!r}")
+    points = sum(region["shape_attributes"]["name"] == "point" for region in regions)
+    if points:
+        notes.append(f"{number_of(points, 'point')} without an area, left out")
+    if missing:
+        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
+    return notes

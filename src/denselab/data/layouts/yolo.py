@@ -1,0 +1,257 @@
+"""Ultralytics: data.yaml with path, train, val, test and names; pictures in images/, outlines in labels/*.txt.
+
+A line of a label file is a class and the x and y of an outline's points from 0 to 1. With `masks_dir`, or where
+masks/ stands in the place of labels/, the labels are pictures whose numbers are the classes. A picture without a label
+file has none of the classes. https://docs.ultralytics.com/datasets/segment
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.folder import unique_names
+from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
+from denselab.data.read.label_table import table_of_names
+from denselab.data.read.lists import read_lines
+from denselab.data.read.names import named, read_names
+from denselab.data.read.polygons import rectangle_points
+from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace
+
+KEYS = ("train", "val", "test", "names", "nc", "masks_dir")  # one of them tells that data.yaml is Ultralytics'
+BOX = 255  # the id of boxes without an outline
+
+
+@dataclass(frozen=True)
+class Described:
+    """What Ultralytics' data.yaml says.
+
+    folders: {split: folders, list files or pictures}.
+    names: {class: name}.
+    masks: the folder of label pictures, or "".
+    """
+
+    folders: Mapping[str, tuple[str, ...]]
+    names: Mapping[int, str]
+    masks: str
+
+
+def described(data: Mapping[str, Any], source: Path) -> Described:
+    """The content of a data.yaml as Ultralytics reads it. Raises DataError where a key has another form."""
+    folders: dict[str, tuple[str, ...]] = {}
+    for split in ("train", "val", "test"):
+        value = data.get(split) or []
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{source}: {split}: {value!r}; a folder, a list file or a list of them was expected")
+        folders[split] = tuple(texts)
+    names = data.get("names") or {}
+    table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list) else None
+    if table is None or not all(isinstance(key, int) for key in table):
+        raise DataError(f"{source}: names: {names!r}; [road, car] or {{0: road, 1: car}} was expected")
+    if data.get("kpt_shape"):
+        raise DataError(f"{source}: kpt_shape: key points have no area; segmentation needs outlines of the objects")
+    return Described(folders, {int(key): str(name) for key, name in table.items()}, str(data.get("masks_dir") or ""))
+
+
+def find_described_yolo(tree: Tree, told: Described, source: Path) -> Found:
+    """The data set of Ultralytics' data.yaml in this tree. Raises DataError where its folders have no picture."""
+    of_split = {split: _pictures(tree, texts, source) for split, texts in told.folders.items()}
+    placed, note = _placed(of_split, source)
+    if not placed:
+        listed = ", ".join(f"{split}: {first_few(texts)}" for split, texts in told.folders.items() if texts)
+        raise DataError(
+            f"{source}: no picture in {listed or 'train, val and test, which are empty'}; "
+            f"give the folders as seen from {tree.root}"
+        )
+    found = _found(tree, placed, told.names, told.masks)
+    return replace(found, notes=(*found.notes, *note))
+
+
+def _placed(
+    of_split: Mapping[str, Sequence[PurePosixPath]], source: Path
+) -> tuple[dict[PurePosixPath, str | None], list[str]]:
+    """{picture: split}, and a note. Where train and val name the same pictures, as in Ultralytics' samples: open.
+
+    Raises DataError for a picture in two splits that differ.
+    """
+    placed: dict[PurePosixPath, str | None] = {}
+    same = set(of_split["train"]) == set(of_split["val"])
+    for split, images in of_split.items():
+        for image in images:
+            if placed.setdefault(image, split) != split and not same:
+                raise DataError(f"{source}: {image} is in {placed[image]} and in {split}; keep it in one of them")
+    if not same or not placed:
+        return placed, []
+    open_ones = {image: None if split == "train" else split for image, split in placed.items()}
+    return open_ones, ["train and val name the same pictures: val is drawn from them"]
+
+
+def find_yolo(tree: Tree) -> Found | None:
+    """images/ beside labels/ with outlines in txt files, without a data.yaml; None where there are none."""
+    texts = {f for f in tree.with_suffix(".txt") if "labels" in f.parts[:-1]}
+    placed = {image: _split(image) for image in tree.pictures if _swapped(image, "labels", ".txt") in texts}
+    if not placed or not any(_is_outline_file(tree, _swapped(image, "labels", ".txt")) for image in list(placed)[:24]):
+        return None
+    beside = {image.parent for image in placed}
+    placed |= {image: _split(image) for image in tree.pictures if image.parent in beside}
+    names, _ = read_names(tree)
+    return _found(tree, placed, {label.id: label.name for label in names}, "")
+
+
+def _is_outline_file(tree: Tree, file: PurePosixPath) -> bool:
+    try:
+        lines = [line.split() for line in read_lines(tree.path(file))]
+        numbers = [[float(cell) for cell in line] for line in lines]
+    except (DataError, ValueError):
+        return False
+    return any(len(line) >= 5 and line[0] >= 0 for line in numbers)
+
+
+def _split(image: PurePosixPath) -> str | None:
+    return next((split for part in reversed(image.parts[:-1]) if (split := split_in_name(part))), None)
+
+
+def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mapping[int, str], masks: str) -> Found:
+    texts = {image: file for image in placed if tree.has(str(file := _swapped(image, "labels", ".txt")))}
+    pictures = {image: mask for image in placed if (mask := _mask_of(tree, image, masks)) is not None}
+    if masks or (pictures and not texts):
+        return _of_masks(tree, placed, pictures, names, masks)
+    if not texts:
+        raise DataError(
+            f"{tree.root}: none of {number_of(len(placed), 'picture')} has a label file "
+            f"({_swapped(next(iter(placed)), 'labels', '.txt')}); put them there, or name their folder as `masks_dir`"
+        )
+    drawn = {image: _lines(tree, file) for image, file in texts.items()}
+    if not any(len(numbers) > 5 for rows in drawn.values() for _, numbers in rows):
+        raise DataError(f"{tree.root}: the label files hold boxes only; segmentation needs outlines of the objects")
+    classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
+    void = max(BOX, max(classes) + 2)
+    items, boxes = [], 0
+    for image, split in sorted(placed.items()):
+        shapes, more = _shapes(drawn.get(image, []), size := picture_size(tree.path(image)), void)
+        boxes += more
+        path = tree.path(texts.get(image, _swapped(image, "labels", ".txt")))
+        source: LabelSource = ShapeLabels(path, size, tuple(shapes))
+        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+    entries = _table(classes, names).entries
+    if boxes:
+        entries = (*entries, LabelEntry(void, "box without outline", (224, 224, 192), "ignore"))
+    notes = _notes([e.name for e in entries if e.role == "class"], len(placed) - len(texts), boxes)
+    text = "shapes: outlines of YOLO"
+    return Found("Ultralytics", unique_names(items), LabelSpace(entries), encoding_text=text, notes=notes)
+
+
+def _table(classes: Sequence[int], names: Mapping[int, str]) -> LabelSpace:
+    """0 is background; each class has its number plus one."""
+    labels = [named(c + 1, names.get(c, f"class {c}")) for c in classes]
+    taken = any(label.name == "background" for label in labels)
+    return table_of_names([named(0, "background" if not taken else "nothing"), *labels])
+
+
+def _notes(names: Sequence[str], bare: int, boxes: int) -> tuple[str, ...]:
+    notes = [
+        "classes count from 0 in the label files; each id here is one higher, since 0 is background",
+        overlaps("in the order of the lines, the later covers the earlier", names),
+    ]
+    if bare:
+        notes.append(f"{number_of(bare, 'picture')} without a label file: all of their pixels are background")
+    if boxes:
+        noun = "box" if boxes == 1 else "boxes"
+        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+    return tuple(notes)
+
+
+def _pictures(tree: Tree, texts: Sequence[str], source: Path) -> list[PurePosixPath]:
+    """The pictures below folders, or named in list files; a path may start above the data set (../train/images)."""
+    found: list[PurePosixPath] = []
+    for text in texts:
+        name = _inside(tree, text)
+        if name is None:
+            raise DataError(f"{source}: {text} does not exist below {tree.root}; correct the path")
+        if name.endswith(".txt"):
+            lines = (_inside(tree, line) for line in read_lines(tree.path(name)))
+            found += [PurePosixPath(line) for line in lines if line is not None]
+        else:
+            found += [f for f in tree.pictures if name == "." or f.is_relative_to(name)]
+    return found
+
+
+def _inside(tree: Tree, text: str) -> str | None:
+    """A path below the root: as it stands, or without its first parts, which are of another machine."""
+    parts = [part for part in PurePosixPath(text.replace("\\", "/").strip("/")).parts if part not in ("..", ".")]
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if tree.has(end)), "." if not parts else None)
+
+
+def _swapped(image: PurePosixPath, folder: str, suffix: str) -> PurePosixPath:
+    """The label file of a picture: the last folder `images` of its path replaced, as Ultralytics does."""
+    parts = list(image.parts[:-1])
+    at = next((n for n in range(len(parts) - 1, -1, -1) if parts[n] == "images"), None)
+    if at is not None:
+        parts[at] = folder
+    return PurePosixPath(*parts, image.stem + suffix)
+
+
+def _mask_of(tree: Tree, image: PurePosixPath, folder: str) -> PurePosixPath | None:
+    """The label picture of a picture: folder in the place of images, or images/a.jpg as FOLDER/a.png."""
+    folder = folder.strip("./") or "masks"
+    below = image.parts[image.parts.index("images") + 1 : -1] if "images" in image.parts else image.parts[:-1]
+    bases = (_swapped(image, folder, ""), PurePosixPath(folder, *below, image.stem))
+    names = [f"{base}{suffix}" for base in bases for suffix in (".png", *PICTURE_SUFFIXES)]
+    return next((PurePosixPath(name) for name in names if tree.has(name) and PurePosixPath(name) != image), None)
+
+
+def _of_masks(
+    tree: Tree,
+    placed: Mapping[PurePosixPath, str | None],
+    masks: Mapping[PurePosixPath, PurePosixPath],
+    names: Mapping[int, str],
+    folder: str,
+) -> Found:
+    if not masks:
+        raise DataError(f"{tree.root}: masks_dir: no label picture in {folder} has the name of a picture")
+    items = [
+        Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(masks[image])), split)
+        for image, split in sorted(placed.items())
+        if image in masks
+    ]
+    lonely = tuple(tree.path(image) for image in placed if image not in masks)
+    labels = tuple(named(number, name) for number, name in sorted(names.items()))
+    note = "labels from pictures: their numbers are the classes"
+    return Found("Ultralytics masks", unique_names(items), names=labels, notes=(note,), without_label=lonely)
+
+
+def _lines(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float]]]:
+    """(class, numbers) of the lines of a label file. Raises DataError for a line that is neither outline nor box."""
+    rows = []
+    for line in read_lines(tree.path(file)):
+        try:
+            label, *numbers = (float(cell) for cell in line.split())
+        except ValueError:
+            raise DataError(f"{tree.path(file)}: line {line[:40]!r} is not a class and numbers; correct it") from None
+        if label < 0 or label % 1 or (len(numbers) not in (4, 5) and (len(numbers) < 6 or len(numbers) % 2)):
+            raise DataError(
+                f"{tree.path(file)}: line {line[:40]!r}: a class, then x and y of three points or more, were expected"
+            )
+        rows.append((int(label), numbers))
+    return rows
+
+
+def _shapes(rows: Sequence[tuple[int, list[float]]], size: tuple[int, int], void: int) -> tuple[list[Shape], int]:
+    """Outlines in pixels, after the boxes (x, y of the centre, width, height), which get the id void; their number."""
+    boxes = [numbers for _, numbers in rows if len(numbers) in (4, 5)]
+    by = np.array([size[1], size[0]], dtype=np.float64)
+    shapes = []
+    for x, y, width, height, *_ in boxes:
+        corners = rectangle_points(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        shapes.append(Shape(void, "polygon", corners * by))
+    outlines = [(label, np.array(numbers).reshape(-1, 2) * by) for label, numbers in rows if len(numbers) > 5]
+    return shapes + [Shape(label + 1, "polygon", points) for label, points in outlines], len(boxes)

@@ -1,0 +1,43 @@
+"""Transparent pixels in label pictures: without a label, or the colour below counts. Which is meant is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.read.opening import decoded, open_picture
+from denselab.data.read.tiff import TIFF_SUFFIXES
+from denselab.errors import DataError
+from denselab.labels import NODATA
+
+MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def transparent(path: Path, mode: str) -> NDArray[np.bool_] | None:
+    """(H, W) where a label picture of this Pillow mode is fully transparent; None where it is nowhere or has no alpha.
+
+    A TIFF says otherwise which pixels have no label: by its NODATA.
+    """
+    if mode not in MODES or path.suffix.lower() in TIFF_SUFFIXES:
+        return None
+    with open_picture(path) as picture:
+        clear = decoded(picture, path, "RGBA")[..., 3] == 0
+    return clear if clear.any() else None
+
+
+def cleared(pixels: NDArray[Any], clear: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Label pixels (H, W) or (H, W, 3), NODATA where they are transparent."""
+    if clear is None:
+        return pixels
+    wide = pixels.astype(np.int32)
+    wide[clear] = NODATA
+    return wide
+
+
+def ask(path: Path, share: float) -> DataError:
+    """The question about transparent pixels, with the lines for data.yaml."""
+    return DataError(
+        f"{path}: {share:.1%} of the pixels are transparent. Either they have no label (write `transparent: ignore` in "
+        "data.yaml) or the colour below counts (write `transparent: keep`)"
+    )

@@ -1,0 +1,85 @@
+"""The engine in ONNX Runtime: an exported graph, run without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.engine.engine import Pictures
+from denselab.engine.graph_engine import LOGITS, PICTURES, WithoutDropout, fits_in_memory, thread_count
+from denselab.engine.onnx_file import refuse_external_data
+from denselab.engine.out_of_memory import memory_errors
+from denselab.engine.spec import ModelSpec
+from denselab.errors import CheckpointError, ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True)
+class OnnxEngine(WithoutDropout):
+    """See engine.Engine. session: an onnxruntime.InferenceSession of a graph with preprocessing inside."""
+
+    spec: ModelSpec
+    session: InferenceSession
+    device: str
+
+    def logits(self, pictures: Pictures) -> NDArray[np.float32]:
+        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
+        with memory_errors():
+            found: NDArray[np.float32] = self.session.run([LOGITS], {PICTURES: pictures})[0]
+            return found
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether a run over one picture of (height, width) is expected to fit in memory."""
+        return fits_in_memory(size)
+
+
+def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "auto") -> OnnxEngine:
+    """The engine of an ONNX document.
+
+    content: the document, complete in itself.
+    source: the file it comes from, for messages.
+    device: "auto", "cpu", or "cuda" with ONNX Runtime for GPUs.
+    Raises CheckpointError, ConfigError for a device that is not there, MissingExtra.
+    """
+    refuse_external_data(content, source)
+    session, used = onnx_session(content, source, device)
+    names = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
+    if names != ([PICTURES], [LOGITS]):
+        raise CheckpointError(
+            f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`"
+        )
+    return OnnxEngine(spec, session, used)
+
+
+def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[InferenceSession, str]:
+    """The session of an ONNX document that was checked, and its device. Raises as `onnx_engine`."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtra("ONNX files are run by onnxruntime, which is missing: pip install onnxruntime") from None
+    kind = _device(device, onnxruntime.get_available_providers())
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count()
+    options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[kind]])
+    except Exception as error:  # its own kinds, which share no base
+        raise CheckpointError(f"{source} is not taken by ONNX Runtime: {str(error).strip().splitlines()[0]}") from None
+    return session, kind
+
+
+def _device(name: str, providers: list[str]) -> str:
+    kind = name.partition(":")[0]
+    if kind == "auto":
+        return next((k for k in ("cuda", "cpu") if PROVIDERS[k] in providers), "cpu")
+    if PROVIDERS.get(kind) not in providers:
+        known = [k for k, provider in PROVIDERS.items() if provider in providers]
+        raise ConfigError(f"device {name!r}: ONNX Runtime has {', '.join(known)} here; use device auto")
+    return kind

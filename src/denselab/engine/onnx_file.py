@@ -1,0 +1,82 @@
+"""What an ONNX file may hold: its own numbers, and nothing that is read from another place or run.
+
+The file is walked field by field (onnx.proto), without the onnx package.
+"""
+
+from collections.abc import Iterator
+
+from denselab.errors import CheckpointError
+from denselab.wire import BYTES, VARINT, Damaged, fields, text
+
+# field numbers in onnx.proto
+MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
+FUNCTION_NODE, NODE_ATTRIBUTE = 7, 5
+ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES = (
+    *(5, 6, 10, 11),
+    *(22, 23),
+)
+SPARSE_VALUES, SPARSE_INDICES = 1, 2
+TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
+
+INSIDE: dict[str, dict[int, str]] = {
+    "model": {MODEL_GRAPH: "graph", MODEL_FUNCTIONS: "function"},
+    "graph": {GRAPH_NODE: "node", GRAPH_INITIALIZER: "tensor", GRAPH_SPARSE: "sparse"},
+    "function": {FUNCTION_NODE: "node"},
+    "node": {NODE_ATTRIBUTE: "attribute"},
+    "attribute": {
+        ATTRIBUTE_TENSOR: "tensor",
+        ATTRIBUTE_TENSORS: "tensor",
+        ATTRIBUTE_GRAPH: "graph",
+        ATTRIBUTE_GRAPHS: "graph",
+        ATTRIBUTE_SPARSE: "sparse",
+        ATTRIBUTE_SPARSES: "sparse",
+    },
+    "sparse": {SPARSE_VALUES: "tensor", SPARSE_INDICES: "tensor"},
+}
+"""Which kinds of message lie in which fields of a message."""
+
+
+def refuse_external_data(content: bytes, source: str) -> None:
+    """Raise CheckpointError, naming `source`, where a tensor of the ONNX document lies in another file.
+
+    A runtime would read that file, which may be any file of this machine. DenseLab writes no such documents. Damaged
+    ones are refused too.
+    """
+    try:
+        for name, place in external_tensors(content):
+            raise CheckpointError(
+                f"{source}: the numbers of {name or 'a tensor'} lie in another file ({place}); only documents with "
+                "all of them inside are read: save it as one file (onnx.save with save_as_external_data=False)"
+            )
+    except Damaged as error:
+        raise CheckpointError(f"{source} is not an ONNX file, or is damaged: {error}") from None
+
+
+def external_tensors(content: bytes) -> Iterator[tuple[str, str]]:
+    """(name, location) of the tensors of an ONNX document whose numbers are elsewhere. Raises Damaged."""
+    waiting = [("model", memoryview(content))]
+    while waiting:
+        kind, message = waiting.pop()
+        if kind == "tensor":
+            name, place, elsewhere = _tensor(message)
+            if elsewhere:
+                yield name, place
+            continue
+        for number, wire, _, inner in fields(message):
+            if wire == BYTES and number in INSIDE[kind]:
+                waiting.append((INSIDE[kind][number], inner))
+
+
+def _tensor(message: memoryview) -> tuple[str, str, bool]:
+    """Name, location, and whether the numbers are elsewhere."""
+    name, place, elsewhere = "", "", False
+    for number, wire, value, inner in fields(message):
+        if number == TENSOR_NAME and wire == BYTES:
+            name = text(inner)
+        elif number == TENSOR_EXTERNAL:
+            entry = {key: text(word) for key, kind, _, word in fields(inner) if kind == BYTES}
+            place, elsewhere = (entry.get(2, "") if entry.get(1) == "location" else place), True
+        elif number == TENSOR_LOCATION and wire == VARINT:
+            elsewhere = elsewhere or value != 0
+    return name, place, elsewhere

@@ -1,0 +1,292 @@
+"""`denselab.export`: from a model folder to a folder that another runtime takes, kept only if it is the same model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.engine.engine import Engine
+from denselab.engine.folder import config_bytes
+from denselab.engine.graph_engine import LABELS
+from denselab.engine.onnx_engine import onnx_engine, onnx_session
+from denselab.engine.open import open_model
+from denselab.engine.openvino_engine import compile_graph, openvino_engine
+from denselab.engine.spec import ModelSpec
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import ConfigError
+from denselab.export.card import export_card
+from denselab.export.int8 import CALIBRATION_PICTURES, quantised
+from denselab.export.labels_graph import RGB, labels_model
+from denselab.export.onnx_graph import OPSET, check_opset, metadata, onnx_model, require_onnx
+from denselab.export.openvino_graph import openvino_files, require_openvino
+from denselab.export.parity import (
+    FLOAT_PICTURES,
+    INT8_MIOU,
+    INT8_PICTURES,
+    LABELS_GRAPH,
+    Parity,
+    labels_parity,
+    parity,
+    require_float,
+)
+from denselab.export.pictures import CheckPictures, check_pictures
+from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program_engine import program_bytes, program_engine
+from denselab.files import json_bytes, write_folder
+from denselab.inference.prediction import file_table
+from denselab.run_folder import (
+    CARD,
+    EXPORT,
+    IR_GRAPH,
+    IR_WEIGHTS,
+    LABELS_IR,
+    LABELS_IR_WEIGHTS,
+    LABELS_ONNX,
+    MODEL_CONFIG,
+    ONNX_GRAPH,
+    PROGRAM,
+    WEIGHTS,
+)
+from denselab.types import Image, LabelMap
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+logger = logging.getLogger(__name__)
+
+Target = Literal["onnx", "openvino", "torch"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that was exported.
+
+    folder: the model folder that was written.
+    target: what for. int8: whether it computes in integers.
+    parity: what it loses; labels_parity: the same of labels.onnx, if there is one.
+    kept_float: convolutions that int8 hurt too much, left in float32. layers: how many convolutions there are.
+    files: name to bytes.
+    """
+
+    folder: Path
+    target: Target
+    int8: bool
+    opset: int | None
+    parity: Parity
+    labels_parity: Parity | None
+    kept_float: tuple[str, ...]
+    layers: int
+    files: Mapping[str, int]
+
+    def facts(self) -> dict[str, Any]:
+        """The content of export.json."""
+        return {
+            "target": self.target,
+            "opset": self.opset,
+            "int8": self.int8,
+            "parity": self.parity.facts(),
+            "labels_parity": self.labels_parity.facts() if self.labels_parity else None,
+            "layers": self.layers,
+            "layers_left_in_float": list(self.kept_float),
+            "files": dict(self.files),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions_of("denselab", "torch", "onnx", "onnxruntime", "openvino"),
+            "machine": platform.machine(),
+        }
+
+
+@dataclass
+class Draft:
+    """What is being put together: file name to content, and what was measured."""
+
+    files: dict[str, bytes]
+    parity: Parity
+    labels_parity: Parity | None = None
+    kept_float: tuple[str, ...] = ()
+    layers: int = 0
+    document: bytes = field(default=b"", repr=False)
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    to: Target = "onnx",
+    *,
+    int8: bool = False,
+    labels: bool = False,
+    opset: int | None = None,
+    check: str | Path | None = None,
+) -> Exported:
+    """Export a model and measure that it is still the same; `out` is then a model folder for predict, eval and load.
+
+    model: a model folder, run folder, hub id or torchvision's weights.
+    out: the folder to write, all or nothing.
+    to: "onnx", "openvino" or "torch" (torch.export's file beside the weights).
+    int8: eight-bit integers, calibrated on training pictures; kept only if they cost less than half a point of mIoU.
+    labels: also write the graph that takes an RGB picture of any size and gives label ids.
+    opset: of ONNX; None: 18.
+    check: the data to measure on; None: the data of the run that the model is from, else the demo's scenes.
+    Raises ParityError where the export is not the same model, ConfigError, DataError, CheckpointError, MissingExtra.
+    """
+    _check_options(to, int8, labels, opset)
+    found, folder = open_model(str(model), "cpu", engine="torch")
+    assert isinstance(found, TorchEngine)
+    refuse_crf_layer(found.spec)
+    _refuse_own_folder(folder, Path(out))
+    data = None if check is None else str(check)
+    with check_pictures(found.spec, str(model), data, real=int8) as pictures:
+        logger.info(f"tracing {found.spec.architecture.name}")
+        draft = (
+            _torch_draft(found, pictures) if to == "torch" else _graph_draft(found, pictures, to, int8, opset or OPSET)
+        )
+        if labels:
+            _add_labels(draft, found, pictures, to)
+    sizes = {name: len(content) for name, content in draft.files.items()}
+    done = Exported(
+        Path(out),
+        to,
+        int8,
+        None if to == "torch" else opset or OPSET,
+        draft.parity,
+        draft.labels_parity,
+        draft.kept_float,
+        draft.layers,
+        sizes,
+    )
+    config = {MODEL_CONFIG: config_bytes(found.spec), CARD: export_card(found.spec, done.facts()).encode()}
+    write_folder(Path(out), {**draft.files, **config, EXPORT: json_bytes(done.facts())})
+    return done
+
+
+def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None:
+    """Raise ConfigError or MissingExtra before anything is loaded."""
+    if to not in get_args(Target):
+        raise ConfigError(f"to {to!r} is unknown; use {', '.join(get_args(Target))}")
+    if to == "torch":
+        for name, given in {"int8": int8, "labels": labels, "opset": opset is not None}.items():
+            if given:
+                raise ConfigError(f"`{name}` belongs to ONNX and OpenVINO; leave it out for torch")
+        return
+    require_onnx()
+    if to == "openvino":
+        require_openvino()
+    if opset is not None:
+        check_opset(opset)
+
+
+def _refuse_own_folder(folder: Path | None, out: Path) -> None:
+    if folder is not None and out.exists() and folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(f"`out` {out} is the model's own folder, which stays as it is; name another one")
+
+
+def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
+    from denselab.tensors import pack_tensors
+
+    content = program_bytes(exported_program(engine), metadata(engine.spec))
+    found = parity(engine, program_engine(content, engine.spec), pictures, FLOAT_PICTURES)
+    require_float(found, PROGRAM)
+    return Draft({PROGRAM: content, WEIGHTS: pack_tensors(engine.network.state_dict())}, found)
+
+
+def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, opset: int) -> Draft:
+    """The graph in the target's form, measured in the target's runtime."""
+    spec = engine.spec
+    model = onnx_model(exported_program(engine), spec, opset)
+    document = model.SerializeToString()
+    found = parity(engine, _runtime(document, spec, to), pictures, FLOAT_PICTURES)
+    require_float(found, "the exported graph")
+    logger.info(f"float32: {found.told()}")
+    draft = Draft({}, found, document=document)
+    if int8:
+        done = quantised(
+            model,
+            pictures.calibration(CALIBRATION_PICTURES),
+            lambda content: parity(engine, _runtime(content, spec, to), pictures, INT8_PICTURES),
+            lambda content, seen: _logits(content, spec, seen),
+        )
+        draft = Draft({}, done.parity, None, done.kept_float, done.layers, done.document)
+    draft.files = _files(draft.document, spec, to, (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS))
+    return draft
+
+
+def _runtime(document: bytes, spec: ModelSpec, to: Target) -> Engine:
+    """The engine of an ONNX document in the target's runtime; OpenVINO's from the files that it will be."""
+    if to == "onnx":
+        return onnx_engine(document, spec, "the exported graph", "cpu")
+    graph, weights = openvino_files(document, metadata(spec))
+    return openvino_engine(graph, weights, spec, "the exported graph", "cpu")
+
+
+def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, str]) -> dict[str, bytes]:
+    """The files of an ONNX document for a target. names: of the ONNX file, and of OpenVINO's two."""
+    if to == "onnx":
+        return {names[0]: document}
+    return dict(zip(names[1:], openvino_files(document, metadata(spec)), strict=True))
+
+
+def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    engine = onnx_engine(document, spec, "the exported graph", "cpu")
+    return [engine.logits(picture) for picture in seen]
+
+
+def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: Target) -> None:
+    """Add the graph from an RGB picture to label ids, measured too."""
+    import onnx
+
+    spec = engine.spec
+    model: ModelProto = onnx.load_from_string(draft.document)
+    document = labels_model(model, spec, antialias=to == "onnx").SerializeToString()  # OpenVINO's Resize does not
+    run = _labels_runtime(document, spec, to)
+    names = np.full(int(file_table(spec.label_space).max()) + 1, spec.label_space.ignore_index, np.int64)
+    table = file_table(spec.label_space)[: spec.label_space.num_classes]
+    names[table] = np.arange(len(table))
+
+    def labels_of(image: Image) -> LabelMap:
+        found: LabelMap = names[run(image[None])[0]].astype(spec.label_space.dtype)
+        return found
+
+    draft.labels_parity = labels_parity(engine, labels_of, pictures, INT8_PICTURES if draft.layers else FLOAT_PICTURES)
+    if draft.layers:  # int8 has its own measure
+        allowed = draft.parity.other_labels + LABELS_GRAPH
+        require_float(draft.labels_parity, LABELS_ONNX, max(allowed, INT8_MIOU))
+    else:
+        require_float(draft.labels_parity, LABELS_ONNX, LABELS_GRAPH)
+    draft.files |= _files(document, spec, to, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
+
+
+def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+    if to == "onnx":
+        session, _ = onnx_session(document, LABELS_ONNX)
+        return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
+    compiled = compile_graph(*openvino_files(document, metadata(spec)), LABELS_IR)
+    return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
+
+
+def versions_of(*names: str) -> dict[str, str]:
+    """Versions of the packages among these that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = packages.version(name)
+        except packages.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """The export.json of an exported model folder; {} where there is none."""
+    try:
+        facts = json.loads((folder / EXPORT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

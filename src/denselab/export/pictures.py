@@ -1,0 +1,112 @@
+"""The real pictures that an export is measured on, and those that int8 is calibrated with."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data import Dataset, Item
+from denselab.data.dataset import open_as_named
+from denselab.data.draw.synthetic import write_synthetic
+from denselab.data.feed.resample import resize_image
+from denselab.data.recorded import read_recorded
+from denselab.engine.spec import ModelSpec
+from denselab.errors import DataError
+from denselab.measure.data import run_of, select
+from denselab.types import Image, LabelMap
+
+logger = logging.getLogger(__name__)
+
+SCENES, SCENE_SIZE = (32, 16), (96, 128)  # the demo's: (train, val), (height, width)
+
+
+@dataclass(frozen=True)
+class CheckPictures:
+    """What an export is measured on.
+
+    source: in words.
+    labelled: whether the labels are of the model's classes; without them there is no mIoU.
+    """
+
+    dataset: Dataset
+    items: Sequence[Item]
+    training: Sequence[Item]
+    spec: ModelSpec
+    source: str
+    labelled: bool
+
+    def measured(self, most: int) -> Iterator[tuple[str, Image, LabelMap | None]]:
+        """(name, picture, class indices or None) of up to `most` of the items, evenly spread."""
+        for item in spread(self.items, most):
+            if self.labelled:
+                sample = self.dataset.read(item)
+                yield item.name, sample.image, sample.labels
+            else:
+                yield item.name, self.dataset.read_image(item), None
+
+    def calibration(self, most: int) -> list[NDArray[np.uint8]]:
+        """Up to `most` training pictures as the network sees them, each (1, h, w, 3) uint8."""
+        working = self.spec.preprocessing.working_size
+        images = (self.dataset.read_image(item) for item in spread(self.training or self.items, most))
+        return [resize_image(image, working((image.shape[0], image.shape[1])))[None] for image in images]
+
+
+@contextmanager
+def check_pictures(spec: ModelSpec, model: str, data: str | None, *, real: bool = False) -> Iterator[CheckPictures]:
+    """The pictures of a data set, or the demo's scenes where none is given.
+
+    model: the model's name; its run's own split holds.
+    data: the data set; None: the demo's scenes, drawn into a folder that is removed.
+    real: whether scenes will not do, unless the model is for them.
+    Raises DataError where the labels do not fit the model, or scenes will not do.
+    """
+    if data is not None:
+        yield _selected(data, spec, model)
+        return
+    if (own := _data_of_run(model)) is not None:
+        logger.info(f"measured on the data that the model was trained on: {own}")
+        yield _selected(own, spec, model)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        root = write_synthetic(Path(scratch) / "scenes", train=SCENES[0], val=SCENES[1], size=SCENE_SIZE)
+        try:
+            yield _selected(str(root), spec, None, "the demo's scenes")
+        except DataError:
+            if real:
+                raise DataError(
+                    "int8 is calibrated with pictures of the training, and the model is not for the demo's scenes: "
+                    "give `check` a data set with the model's classes"
+                ) from None
+            dataset = open_as_named(root)
+            val, train = dataset.of_split("val"), dataset.of_split("train")
+            yield CheckPictures(dataset, val, train, spec, "the demo's scenes, whose labels are not the model's", False)
+
+
+def _selected(data: str, spec: ModelSpec, model: str | None, source: str | None = None) -> CheckPictures:
+    chosen = select(data, "val", spec, model)
+    training = chosen.dataset.of_split("train")
+    return CheckPictures(chosen.dataset, chosen.items, training, spec, source or chosen.told(), True)
+
+
+def _data_of_run(model: str) -> str | None:
+    """The data that a run was trained on, where they are still in their place."""
+    from denselab.config import read_settings
+    from denselab.run_folder import CONFIG
+
+    run = run_of(model)
+    if run is None or read_recorded(run) is None:
+        return None
+    data = read_settings(run / CONFIG).data
+    return data if data is not None and Path(data).exists() else None
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Up to `most` of the items, evenly spread over them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, most)]

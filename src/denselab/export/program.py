@@ -1,0 +1,56 @@
+"""The network with everything before it as one graph: picture bytes in, logits at their size out."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from denselab.engine.spec import ModelSpec
+from denselab.engine.torch_engine import TorchEngine, forward_images
+from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
+
+TRACED = (2, 67, 83)  # batch, height, width: no multiple of a stride, so that the general way of each network is traced
+
+
+class Deployed(nn.Module):
+    """A network behind its own preprocessing: (B, H, W, 3) uint8 RGB pictures to (B, K, H, W) float32 logits."""
+
+    def __init__(self, network: SegmentationModel, spec: ModelSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = spec.preprocessing
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return forward_images(self.network, pictures.permute(0, 3, 1, 2), self.preprocessing, pictures.device)
+
+
+def exported_program(engine: TorchEngine) -> torch.export.ExportedProgram:
+    """The engine's network as torch.export's graph, for any batch, height and width.
+
+    Raises ConfigError, in words, for a network that cannot leave torch.
+    """
+    refuse_crf_layer(engine.spec)
+    module = Deployed(engine.network, engine.spec).cpu().eval()
+    dynamic = torch.export.Dim.DYNAMIC
+    example = torch.zeros((*TRACED, 3), dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.export.export(module, (example,), dynamic_shapes=({0: dynamic, 1: dynamic, 2: dynamic},))
+        except Exception as error:  # of several kinds without a common base, for a network that others wrote
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"{engine.spec.architecture.name} cannot be traced for pictures of any size: {reason}. Its forward may "
+                "not turn sizes into numbers, nor decide by what a tensor holds"
+            ) from error
+
+
+def refuse_crf_layer(spec: ModelSpec) -> None:
+    """Raise ConfigError for a network with a CRF layer."""
+    if spec.architecture.crf_layer is not None:
+        raise ConfigError(
+            "the model has a CRF layer, whose lattice is built anew from the colours of each picture: no operators of "
+            "ONNX, OpenVINO or torch.export describe it. Train without `crf_layer`, export that, and refine its "
+            "probabilities with `denselab refine`"
+        )

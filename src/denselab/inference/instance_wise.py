@@ -1,0 +1,157 @@
+"""The boxes of a picture through the network, and their scores joined in bands of rows.
+
+Boxes are run from the top of the picture down. The scores of a box stay at the network's size, or at the box's own
+where that is smaller, and are dropped when the bands have passed it: memory holds the boxes that one band meets and the
+band itself, whatever the size of the picture.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denselab.data.feed.fit import Size
+from denselab.data.feed.resample import resize_image
+from denselab.engine.engine import Engine
+from denselab.engine.enlarge import enlarged_rows, row_bands
+from denselab.inference.instances import InstanceWise
+from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
+from denselab.proposals.sources import source_named
+from denselab.types import Image
+
+FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
+BANDS = 3  # planes of a band that are alive at once for each class: joined, of one box, and its softmax
+
+Scored = tuple[tuple[int, int, int, int], Tensor]
+"""A box, and its scores (K, h, w) at the network's size or, along a side where the box is smaller, at the box's."""
+
+
+def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
+    """The boxes that are run, the best first, enlarged; the whole picture is the last.
+
+    image: (H, W, 3) uint8.
+    shape: (height, width) of the network's input.
+    """
+    size = (image.shape[0], image.shape[1])
+    if callable(how.proposals):
+        found = checked(how.proposals(image))
+    else:
+        fixed = how.proposals == "windows"  # they have their context already, and none is too small to take
+        found = source_named(how.proposals)(image, how.boxes if fixed else how.boxes * FOUND, shape)
+        found = found if fixed else enlarged(found, how.enlarge)
+    meets = (found[:, 0] < size[0]) & (found[:, 1] < size[1]) & (found[:, 2] > 0) & (found[:, 3] > 0)
+    taken = found[meets & (sides(found).min(axis=1, initial=2**40) >= how.smallest)][: how.boxes]
+    everything = np.array([[0, 0, *size]], np.int64)
+    return np.concatenate([taken, everything]) if how.whole else taken
+
+
+def joined_bands(engine: Engine, how: InstanceWise, image: Image, boxes: Boxes) -> Iterator[tuple[int, Tensor]]:
+    """Yield (top, (K, rows, W)) of a picture: joined raw scores, or for "probs" joined probabilities of sum 1.
+
+    boxes: in any order; the result does not depend on it.
+    """
+    size = (image.shape[0], image.shape[1])
+    classes = engine.spec.label_space.num_classes
+    order = np.lexsort(boxes.T[::-1])  # by top, then left: sums in floating point depend on the order
+    coming = _scored(engine, how, image, boxes[order])
+    following = next(coming, None)
+    active: list[Scored] = []
+    for top, bottom in row_bands(BANDS * classes, size):
+        while following is not None and following[0][0] + how.shift < bottom:
+            active.append(following)
+            following = next(coming, None)
+        band = torch.full((classes, bottom - top, size[1]), how.floor or 0.0, device=engine.device)
+        yield top, _joined(how, band, active, top)
+        active = [scored for scored in active if scored[0][2] + how.shift > bottom]
+
+
+def growing(
+    engine: Engine, how: InstanceWise, image: Image, counts: Sequence[int]
+) -> list[tuple[Boxes, NDArray[np.float32]]]:
+    """What a picture's boxes say as they are added by decreasing size (DeconvNet, figure 6); each is run once.
+
+    counts: how many boxes.
+    Returns for each count the boxes and the (K, H, W) joined values, as `joined_bands` gives them. Needs memory for all
+    boxes' scores.
+    """
+    boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
+    scored = list(_scored(engine, how, image, boxes[np.argsort(-areas(boxes), kind="stable")]))
+    found = []
+    for count in counts:
+        taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
+        blank = torch.full((engine.spec.label_space.num_classes, *image.shape[:2]), how.floor or 0.0)
+        values = _joined(how, blank.to(engine.device), taken, 0).float().cpu().numpy()
+        found.append((np.array([box for box, _ in taken], np.int64).reshape(-1, 4), values))
+    return found
+
+
+def _joined(how: InstanceWise, band: Tensor, active: Sequence[Scored], top: int) -> Tensor:
+    """The band with the scores of all boxes that meet it. band: (K, rows, W), filled with the floor; it is changed."""
+    rows, width = band.shape[1:]
+    count = torch.zeros((rows, width), device=band.device)
+    for box, scores in active:
+        first, last = max(box[0] + how.shift, top), min(box[2] + how.shift, top + rows)
+        left, right = max(box[1] + how.shift, 0), min(box[3] + how.shift, width)
+        if first >= last or left >= right:
+            continue
+        start = box[0] + how.shift
+        whole = enlarged_rows(scores[None], (box[2] - box[0], box[3] - box[1]), first - start, last - start)[0]
+        values = whole[:, :, left - box[1] - how.shift : right - box[1] - how.shift]
+        values = values.softmax(dim=0) if how.scores == "probs" else values
+        place = (slice(first - top, last - top), slice(left, right))
+        _add(how, band[:, *place], values, count[place])
+    if how.aggregate == "mean":
+        band = torch.where(count > 0, band / count.clamp(min=1), band)
+    return band if how.scores == "logits" else _sums_to_one(band)
+
+
+def _add(how: InstanceWise, target: Tensor, values: Tensor, count: Tensor) -> None:
+    """Join a box's values (K, h, w) with what is there; count: (h, w) boxes so far. Changes target and count."""
+    if how.aggregate == "mean":
+        target.copy_(torch.where(count > 0, target + values, values))
+    else:
+        before = target if how.floor is not None else torch.where(count > 0, target, -torch.inf)
+        target.copy_(torch.maximum(before, values))
+    count += 1
+
+
+def _sums_to_one(band: Tensor) -> Tensor:
+    """Joined probabilities divided by their sum; equal shares where no box was."""
+    total = band.sum(dim=0, keepdim=True)
+    return torch.where(total > 0, band / total.clamp(min=1e-12), 1 / len(band))
+
+
+def _scored(engine: Engine, how: InstanceWise, image: Image, boxes: Boxes) -> Iterator[Scored]:
+    """The scores of each box, in order, `batch` at a time."""
+    shape = engine.spec.preprocessing.imgsz
+    for first in range(0, len(boxes), how.batch):
+        part = boxes[first : first + how.batch]
+        pictures = np.stack([resize_image(cut(image, box), shape) for box in part])
+        for box, logits in zip(part.tolist(), torch.as_tensor(engine.logits(pictures)), strict=True):
+            yield (box[0], box[1], box[2], box[3]), _reduced(logits, (box[2] - box[0], box[3] - box[1]))
+
+
+def _reduced(logits: Tensor, size: Size) -> Tensor:
+    """(K, h, w) reduced to the box's (height, width) along each side that is larger: antialiased, as MATLAB reduces."""
+    target = (min(logits.shape[1], size[0]), min(logits.shape[2], size[1]))
+    if target == tuple(logits.shape[1:]):
+        return logits.clone()  # not a view of the whole batch, which would stay in memory with it
+    planes = logits[None].contiguous()  # torch reduces channels_last maps to a width of 1 wrongly
+    return F.interpolate(planes, size=target, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def cut(image: Image, box: Sequence[int]) -> Image:
+    """The part of a picture (H, W, 3) in a box (top, left, bottom, right); black where the box leaves the picture."""
+    top, left, bottom, right = (int(side) for side in box)
+    height, width = image.shape[:2]
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        return image[top:bottom, left:right]
+    part = np.zeros((bottom - top, right - left, 3), np.uint8)
+    rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
+    inside = image[rows, columns]
+    first, start = rows.start - top, columns.start - left
+    part[first : first + inside.shape[0], start : start + inside.shape[1]] = inside
+    return part

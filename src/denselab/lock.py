@@ -1,0 +1,137 @@
+"""One folder, one writer: a lock that says who holds it, and that nobody has to remove after a crash.
+
+The file `.lock` names process, machine and time. On one machine the system frees the lock of a dead process at once
+(flock); where a file system has no such locks, a process that is gone, or whose number another now has, is recognised.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from denselab.documents import parse_json
+from denselab.errors import ResourceError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+TRIES = 10  # how often the file may be replaced under our hands
+LARGEST = 4096  # bytes of a lock file
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made where it is missing, and removed again if it stays empty.
+
+    Raises ResourceError where another process holds it, naming that process, or where the folder cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _taken(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {folder}: {error.strerror or error}; choose another `out`") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if _is_still(handle, path):  # the folder may have been moved, and another may hold a lock there
+                path.unlink()
+        os.close(handle)
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+
+
+def _taken(path: Path) -> int:
+    """An open handle of the lock file, locked and with our name in it. Raises ResourceError, OSError."""
+    for _ in range(TRIES):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        holder = _holder(handle)
+        if not _free(handle, holder):
+            os.close(handle)
+            raise ResourceError(_in_use(path, holder))
+        if _is_still(handle, path):  # else the holder before us has just removed it
+            _sign(handle)
+            return handle
+        os.close(handle)
+    raise ResourceError(f"{path} is replaced all the time: several processes start in {path.parent}; start one of them")
+
+
+def _free(handle: int, holder: dict[str, Any]) -> bool:
+    """Whether the lock may be taken; it then is, as far as the system has locks."""
+    elsewhere = bool(holder) and holder.get("host") != socket.gethostname()
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # no locks on this file system
+            return not elsewhere and not _is_running(holder)
+        return not elsewhere
+    return not elsewhere and not _is_running(holder)
+
+
+def _in_use(path: Path, holder: dict[str, Any]) -> str:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} since {holder.get('since', '?')}"
+    return (
+        f"{path.parent} is being written by {who}: wait until it ends or stop it; "
+        f"if that machine is switched off, remove {path}"
+    )
+
+
+def _sign(handle: int) -> None:
+    pid = os.getpid()
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    us = {"pid": pid, "host": socket.gethostname(), "since": since, "started": _start_of(pid)}
+    os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, (json.dumps(us) + "\n").encode())
+
+
+def _holder(handle: int) -> dict[str, Any]:
+    """Who wrote the lock file; {} for an empty or damaged one."""
+    try:
+        content = parse_json(os.pread(handle, LARGEST, 0) if hasattr(os, "pread") else os.read(handle, LARGEST))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_still(handle: int, path: Path) -> bool:
+    """Whether the path still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _is_running(holder: dict[str, Any]) -> bool:
+    """Whether the holder, of this machine, is alive and still the process that wrote the lock."""
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        if os.name != "nt":  # there, signal 0 would be Ctrl-C
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        pass
+    return holder.get("started") in (None, _start_of(pid))
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process began, in ticks since the system did; None where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

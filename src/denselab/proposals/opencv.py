@@ -1,0 +1,77 @@
+"""Edge boxes and selective search of opencv-contrib, on our own edge maps; the extra `proposals` installs it."""
+
+from types import ModuleType
+
+import numpy as np
+
+from denselab.data.feed.resample import resize_image
+from denselab.errors import MissingExtra
+from denselab.proposals.boxes import NONE, Boxes, areas
+from denselab.proposals.edges import edge_map, thinned
+from denselab.types import Image
+
+# edgeBoxes.m of the authors' release: their defaults, except the suppression, which their paper sets by the overlap
+# that counts; 0.75 is for an overlap of 0.7.
+ALPHA, BETA = 0.65, 0.75
+MIN_AREA = 1000  # pixels
+SEARCHED_SIDE = 500  # pixels: selective search takes seconds for larger pictures, and its authors' had this size
+LEAST_SIDE = 8  # pixels: smaller segments are no objects
+TINY = 16  # pixels: OpenCV's search ends the process on thinner pictures
+
+
+def edge_boxes(image: Image, most: int) -> Boxes:
+    """The `most` best edge boxes (Zitnick, Dollar, ECCV 2014) of a picture (H, W, 3) uint8, the best first.
+
+    Raises MissingExtra.
+    """
+    cv2 = _opencv("edgeboxes")
+    if min(image.shape[:2]) < TINY:
+        return NONE
+    magnitude, orientation = edge_map(image)
+    area = min(MIN_AREA, image.shape[0] * image.shape[1] // 16)  # of a small picture's objects
+    finder = cv2.ximgproc.createEdgeBoxes(alpha=ALPHA, beta=BETA, maxBoxes=most, minBoxArea=float(area))
+    found, scores = finder.getBoundingBoxes(thinned(magnitude, orientation), orientation)
+    if len(found) == 0:
+        return NONE
+    order = np.argsort(-np.asarray(scores).ravel(), kind="stable")[:most]
+    return _corners(np.asarray(found, np.int64)[order])
+
+
+def selective_search(image: Image, most: int) -> Boxes:
+    """The `most` first boxes of selective search, fast mode (Uijlings et al., IJCV 2013), of a picture (H, W, 3) uint8.
+
+    It ranks nothing: boxes come from the largest, the last merged, to the smallest, as the paper's figure 6 adds them.
+    Raises MissingExtra.
+    """
+    cv2 = _opencv("selective")
+    height, width = image.shape[:2]
+    if min(height, width) < TINY:
+        return NONE
+    factor = min(SEARCHED_SIDE / max(height, width), 1.0)
+    size = (max(round(height * factor), TINY), max(round(width * factor), TINY))
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search.setBaseImage(np.ascontiguousarray(resize_image(image, size)[..., ::-1]))
+    search.switchToSelectiveSearchFast()
+    boxes = _corners(np.asarray(search.process(), np.int64).reshape(-1, 4))
+    scale = np.array([height / size[0], width / size[1]] * 2)
+    boxes = np.unique(np.rint(boxes * scale).astype(np.int64), axis=0)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= LEAST_SIDE).all(axis=1)]
+    return np.asarray(boxes[np.argsort(-areas(boxes), kind="stable")][:most])
+
+
+def _corners(found: Boxes) -> Boxes:
+    """(top, left, bottom, right) of OpenCV's (x, y, width, height)."""
+    left, top, width, height = found.T
+    return np.stack([top, left, top + height, left + width], axis=1)
+
+
+def _opencv(source: str) -> ModuleType:
+    try:
+        import cv2  # in the extra `proposals`
+        import cv2.ximgproc
+    except ImportError:
+        raise MissingExtra(
+            f"proposals {source!r} need OpenCV with its contributed modules; install it: "
+            "pip install 'denselab[proposals]', or use proposals 'windows', which need nothing"
+        ) from None
+    return cv2

@@ -1,0 +1,224 @@
+"""Crops of a data set as a data set of their own: DeconvNet's two stages, for the training loop as it is.
+
+Noh, Hong, Han, ICCV 2015, arXiv 1505.04366, section 5, as its release's data layer cuts them. Stage 1: a box around
+each object, 1.2 times as large; the labels are the object's class, and background for all else. Stage 2: proposals that
+overlap an object, 1.2 times as large, with all classes. Where a crop leaves the picture it is black and not labelled.
+Rare classes are balanced by repetition. A crop is stretched to 250/224 of the network's input, from which the
+augmentation cuts the input at random.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.console import progress
+from denselab.data.dataset import Dataset, Item
+from denselab.data.feed.resample import resize_image, resize_labels
+from denselab.data.objects import read_objects, source_of
+from denselab.errors import CheckpointError, DataError
+from denselab.files import unpack_json, write_json
+from denselab.inference.instance_wise import cut
+from denselab.proposals.boxes import Boxes, enlarged, overlaps
+from denselab.proposals.sources import source_named
+from denselab.types import Image, LabelMap, Sample
+
+logger = logging.getLogger(__name__)
+
+ENLARGE = 1.2
+STRETCH = 250 / 224  # the release resizes a crop to 250 and cuts 224 at random
+OVERLAP = 0.5  # IoU with an object from which a proposal is trained on; the authors' is not known
+PROPOSED, TAKEN = 400, 20  # proposals looked at in a picture, and taken at most: the best by overlap
+MOST_REPEATS = 10  # of a crop, however rare its class
+BOXES = "proposals.json"  # beside the run
+
+
+@dataclass(frozen=True)
+class CropItem(Item):
+    """A crop of a picture.
+
+    of: the picture.
+    box: top, left, bottom, right; it may leave the picture.
+    number: of the object whose class alone is labelled (stage 1); 0: all classes (stage 2).
+    index: class of the object that it shows.
+    """
+
+    of: Item | None = None
+    box: tuple[int, int, int, int] = (0, 0, 1, 1)
+    number: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class CropDataset(Dataset):
+    """A data set whose items are crops. size: (height, width) that each is stretched to."""
+
+    size: tuple[int, int] = (250, 250)
+    whole: Dataset | None = field(default=None, repr=False)
+
+    def names_of(self, split: str) -> list[str]:
+        """The names of the pictures that a split's crops are from: a run's split is one of pictures."""
+        return list(dict.fromkeys(_picture(item).name for item in self.of_split(split)))
+
+    def read_image(self, item: Item) -> Image:
+        """(h, w, 3) uint8 of a crop, stretched."""
+        return resize_image(cut(self._whole.read_image(_picture(item)), _crop(item).box), self.size)
+
+    def read_labels(self, item: Item) -> LabelMap:
+        """(h, w) class indices of a crop, stretched."""
+        crop = _crop(item)
+        if crop.number:
+            objects = read_objects(self._whole, _picture(item))
+            labels = self._whole.read_labels(_picture(item))
+            labels = only(labels, objects.numbers == crop.number, self._background, self.label_space.ignore_index)
+        else:
+            labels = self._whole.read_labels(_picture(item))
+        return resize_labels(cut_labels(labels, crop.box, self.label_space.ignore_index), self.size)
+
+    def read(self, item: Item) -> Sample:
+        """A crop and its labels."""
+        return Sample(item.name, self.read_image(item), self.read_labels(item))
+
+    @property
+    def _whole(self) -> Dataset:
+        assert self.whole is not None, "crops are cut from a data set"
+        return self.whole
+
+    @property
+    def _background(self) -> int:
+        roles = [entry.role for entry in self.label_space.classes]
+        return roles.index("background") if "background" in roles else self.label_space.ignore_index
+
+
+def object_crops(dataset: Dataset, imgsz: tuple[int, int], quiet: bool = False) -> CropDataset:
+    """Stage 1: a crop around each object of train and val. Raises DataError where a split has none."""
+    items: list[CropItem] = []
+    with progress("objects", len(dataset.items), "pictures", quiet) as bar:
+        for item in dataset.items:
+            if item.split in ("train", "val"):
+                objects = read_objects(dataset, item)
+                boxes = enlarged(objects.boxes, ENLARGE)
+                for (number, index), box in zip(objects.classes.items(), boxes.tolist(), strict=True):
+                    items.append(_item(item, number, index, box, number))
+            bar.advance()
+    logger.info(f"stage 1: {len(items)} objects, from {source_of(dataset.items[0])}")
+    return _finished(dataset, items, imgsz)
+
+
+def proposal_crops(
+    dataset: Dataset, imgsz: tuple[int, int], source: str, run: Path | None = None, quiet: bool = False
+) -> CropDataset:
+    """Stage 2: the proposals of train and val that overlap an object by OVERLAP, 1.2 times as large.
+
+    source: of the proposals, see proposals.sources.
+    run: where the boxes are kept, in BOXES, and read again; None: nowhere.
+    Raises DataError where a split has none, MissingExtra, CheckpointError for a damaged file of boxes.
+    """
+    kept = _stored(run, source) if run else {}
+    items: list[CropItem] = []
+    fresh: dict[str, Any] = {}
+    with progress("proposals", len(dataset.items), "pictures", quiet) as bar:
+        for item in dataset.items:
+            if item.split in ("train", "val"):
+                rows = kept[item.name] if item.name in kept else _proposals(dataset, item, imgsz, source)
+                fresh[item.name] = rows
+                items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
+            bar.advance()
+    if run and fresh != kept:
+        write_json(run / BOXES, {"source": source, "overlap": OVERLAP, "boxes": fresh})
+    logger.info(f"stage 2: {len(items)} proposals from {source} that overlap an object by {OVERLAP:g} or more")
+    return _finished(dataset, items, imgsz)
+
+
+def _proposals(dataset: Dataset, item: Item, imgsz: tuple[int, int], source: str) -> list[list[int]]:
+    """[class of the object overlapped most, top, left, bottom, right] of each proposal taken, the best first."""
+    objects = read_objects(dataset, item)
+    found: Boxes = source_named(source)(dataset.read_image(item), PROPOSED, imgsz)
+    if not objects.classes or not len(found):
+        return []
+    shared = overlaps(found, objects.boxes)
+    best = shared.max(axis=1)
+    order = [i for i in np.argsort(-best, kind="stable")[:TAKEN] if best[i] >= OVERLAP]
+    classes = list(objects.classes.values())
+    boxes = enlarged(found, ENLARGE)
+    return [[classes[int(shared[i].argmax())], *boxes[i].tolist()] for i in order]
+
+
+def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
+    """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
+    path = run / BOXES
+    try:
+        record = unpack_json(path.read_bytes(), str(path))
+    except OSError:
+        return {}
+    boxes = record.get("boxes")
+    if record.get("source") != source or record.get("overlap") != OVERLAP:
+        return {}
+    if not isinstance(boxes, dict):
+        raise CheckpointError(f"{path} holds no boxes; remove it")
+    return boxes
+
+
+def only(labels: LabelMap, mask: NDArray[np.bool_], background: int, ignore: int) -> LabelMap:
+    """The labels of one object; all else is background, and what was ignored stays so."""
+    kept = labels.copy()
+    kept[~mask & (labels != ignore)] = background
+    return kept
+
+
+def cut_labels(labels: LabelMap, box: Sequence[int], ignore: int) -> LabelMap:
+    """The labels in a box (top, left, bottom, right); ignored where the box leaves the picture."""
+    top, left, bottom, right = box
+    part: LabelMap = np.full((bottom - top, right - left), ignore, labels.dtype)
+    rows = slice(max(top, 0), max(min(bottom, labels.shape[0]), 0))
+    columns = slice(max(left, 0), max(min(right, labels.shape[1]), 0))
+    inside = labels[rows, columns]
+    part[rows.start - top : rows.start - top + inside.shape[0], columns.start - left :][:, : inside.shape[1]] = inside
+    return part
+
+
+def _item(of: Item, place: int, index: int, box: Sequence[int], number: int) -> CropItem:
+    top, left, bottom, right = (int(side) for side in box)
+    name = f"{of.name}#{place}"
+    return CropItem(name, of.image, of.source, of.split, of.group, of, (top, left, bottom, right), number, index)
+
+
+def balanced(items: Sequence[CropItem]) -> list[CropItem]:
+    """The items, those of rare classes repeated until each class has about as many as the commonest."""
+    count = Counter(item.index for item in items)
+    most = max(count.values(), default=0)
+    result: list[CropItem] = []
+    for item in items:
+        times = min(round(most / count[item.index]), MOST_REPEATS)
+        result += [item if i == 0 else replace(item, name=f"{item.name}x{i + 1}") for i in range(times)]
+    return result
+
+
+def _finished(dataset: Dataset, items: Sequence[CropItem], imgsz: tuple[int, int]) -> CropDataset:
+    train = [item for item in items if item.split == "train"]
+    val = [item for item in items if item.split == "val"]
+    for split, found in (("train", train), ("val", val)):
+        if not found:
+            raise DataError(
+                f"{dataset.root}: no object in {split} to train stages on; "
+                "use other proposals (stage_proposals=edgeboxes), more pictures, or train without `stages`"
+            )
+    size = (round(imgsz[0] * STRETCH), round(imgsz[1] * STRETCH))
+    values = {name: getattr(dataset, name) for name in Dataset.__dataclass_fields__ if name != "items"}
+    return CropDataset(items=(*balanced(train), *val), size=size, whole=dataset, **values)
+
+
+def _crop(item: Item) -> CropItem:
+    assert isinstance(item, CropItem), "a data set of crops holds crops"
+    return item
+
+
+def _picture(item: Item) -> Item:
+    of = _crop(item).of
+    assert of is not None, "a crop is cut from a picture"
+    return of

@@ -1,0 +1,80 @@
+"""What a run says of its data beyond `check`: classes that are not learnt or not measured, and what the size costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.counting import COUNTED, count_class_pixels, spread
+from denselab.data.dataset import Dataset, Item
+from denselab.data.feed.fit import fit_size
+from denselab.data.feed.resample import resize_labels
+from denselab.data.read.tree import first_few, number_of
+from denselab.errors import DataError
+
+RESIZED = 32  # label maps that are reduced to see which classes vanish
+REDUCED = 0.8  # of the pictures' size; nearer to 1 is not worth a line
+LISTED = 6  # names in a line
+
+
+def data_lines(
+    dataset: Dataset, train_pixels: NDArray[np.int64], sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]
+) -> list[str]:
+    """One line for each thing that is worth knowing; [] where there is none.
+
+    train_pixels: (n, K) of up to COUNTED training pictures
+    sizes: (height, width) of a sample of them
+    imgsz: (height, width) of the training
+    """
+    return [*_absent(dataset, train_pixels), *_resampling(dataset, sizes, imgsz)]
+
+
+def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:
+    """Classes that one split lacks and the other has; silent where a split is larger than what was counted."""
+    train, val = dataset.of_split("train"), dataset.of_split("val")
+    if max(len(train), len(val)) > COUNTED:
+        return []
+    try:
+        in_train, in_val = train_pixels.sum(axis=0) > 0, count_class_pixels(dataset, val).sum(axis=0) > 0
+    except DataError:  # `check` names the file
+        return []
+    names = np.array(dataset.label_space.names)
+    lines = []
+    for split, lacks, use in (
+        ("train", in_val & ~in_train, "never learnt"),
+        ("val", in_train & ~in_val, "not measured"),
+    ):
+        if lacks.any():
+            lines.append(f"warning: {split} has no pixel of {first_few(names[lacks], LISTED)}: {use}")
+    return lines
+
+
+def _resampling(dataset: Dataset, sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> list[str]:
+    """By how much pictures are reduced, and how many label maps lose a class by it."""
+    scales = [fit_size(size, imgsz)[1] / size[1] for size in sizes]
+    scale = float(np.median(scales)) if scales else 1.0
+    if scale >= REDUCED:
+        return []
+    height, width = sizes[len(sizes) // 2]
+    line = f"pictures are reduced to {scale:.2f} of their size ({height}x{width} to {imgsz[0]}x{imgsz[1]})"
+    items = spread(dataset.of_split("train"), RESIZED)
+    lost = _vanished(dataset, items, imgsz)
+    if not lost:
+        return [line]
+    told = ", ".join(f"{name} in {count}" for name, count in lost.items())
+    return [f"warning: {line}; of {number_of(len(items), 'label')} looked at, whole classes vanish: {told}"]
+
+
+def _vanished(dataset: Dataset, items: Sequence[Item], imgsz: tuple[int, int]) -> dict[str, int]:
+    """{class: label maps that show it, but no longer at the size of the training}."""
+    counts = np.zeros(dataset.label_space.num_classes, np.int64)
+    for item in items:
+        try:
+            labels = dataset.read_labels(item)
+        except DataError:  # `check` names the file
+            continue
+        small = resize_labels(labels, fit_size((labels.shape[0], labels.shape[1]), imgsz))
+        for index in np.setdiff1d(np.unique(labels), np.unique(small)):
+            if index < len(counts):
+                counts[index] += 1
+    return {name: int(n) for name, n in zip(dataset.label_space.names, counts, strict=True) if n}

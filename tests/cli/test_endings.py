@@ -1,0 +1,60 @@
+"""How the command line ends where no part of DenseLab expected the error."""
+
+import signal
+
+import pytest
+
+from denselab.cli import main as module
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> object:
+    """`main` sets the handler of SIGTERM; the tests' own comes back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def ending(error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    def app(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "app", app)
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_out_of_memory_is_exit_5_in_words(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the CPU it was "a fault of ours: RuntimeError: could not create a primitive"."""
+    code, told = ending(error, monkeypatch, capsys)
+    assert code == 5
+    assert told.startswith("denselab: out of memory; use a smaller --imgsz")
+
+
+def test_a_fault_of_ours_stays_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(RuntimeError("x"), monkeypatch, capsys)[0] == 1
+
+
+def test_a_broken_installation_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without tifffile every command ended in a traceback, before `main` had begun."""
+    monkeypatch.setattr(module, "_missing", [ModuleNotFoundError("No module named 'tifffile'")])
+    code, told = ending(RuntimeError("not reached"), monkeypatch, capsys)
+    assert code == 1
+    assert told == (
+        "denselab: the installation is not complete: No module named 'tifffile'; "
+        "install it again: pip install --force-reinstall denselab\n"
+    )

@@ -1,0 +1,207 @@
+"""A whole comparison on a tiny data set: trained once, measured once, told in every form; and how it goes on."""
+
+import csv
+import json
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denselab.comparison import compare as work
+from denselab.comparison import members
+from denselab.comparison.compare import compare, make_plan, resumed_plan
+from denselab.comparison.data import open_data
+from denselab.comparison.members import failure, is_finished
+from denselab.comparison.plan import Candidate, Plan, read_plan, write_plan
+from denselab.comparison.result import Comparison, gather
+from denselab.data import Dataset
+from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath
+from denselab.measure.evaluate import evaluate
+
+SHARED = {"pretrained": "no", "batch": 4, "workers": 0, "validations": 2, "ema": 0.9}
+MODELS = "unet_small,deeplabv3plus:mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="module")
+def done(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return compare(
+        tiny_data.root,
+        out=tmp_path_factory.mktemp("compare") / "out",
+        models=MODELS,
+        budget=("steps", 2),
+        folds=2,
+        ways=("plain", "views"),
+        imgsz=(32, 48),
+        device="cpu",
+        settings=SHARED,
+    )
+
+
+def test_every_picture_is_measured_once_by_every_model(done: Comparison, tiny_data: Dataset) -> None:
+    names = tuple(sorted(item.name for item in tiny_data.items))
+    assert [row.entrant.evaluations[0].names for row in done.rows] == [names, names]
+    assert done.rows[0].miou >= done.rows[1].miou
+
+
+def test_a_fold_s_counts_are_those_of_evaluate(done: Comparison, tiny_data: Dataset) -> None:
+    """dl.evaluate on the run's own held-out pictures gives what the comparison added up."""
+    row = next(row for row in done.rows if row.name == "unet_small")
+    parts = [evaluate(run, tiny_data.root, device="cpu", quiet=True).evaluation for run in row.runs]
+    merged = parts[0].merge(parts[1])
+    assert (merged.counts == row.entrant.evaluations[0].counts).all()
+    assert (merged.areas == row.entrant.evaluations[0].areas).all()
+
+
+def test_all_train_alike(done: Comparison) -> None:
+    steps = {(run / "metrics.jsonl").read_text().strip().splitlines()[-1] for row in done.rows for run in row.runs}
+    assert {json.loads(line)["step"] for line in steps} == {2}
+    stopped = {json.loads((run / "summary.json").read_text())["stopped"] for row in done.rows for run in row.runs}
+    assert stopped == {"steps"}
+
+
+def test_the_folder_tells_it_in_every_form(done: Comparison) -> None:
+    out = done.out
+    told = json.loads((out / "comparison.json").read_text())
+    assert [model["name"] for model in told["models"]] == [row.name for row in done.rows]
+    assert told["models"][0]["miou"] == pytest.approx(done.rows[0].miou, abs=1e-4)
+    page = (out / "report.html").read_text()
+    for anchor in re.findall(r'href="#([\w-]+)"', page):
+        assert f'id="{anchor}"' in page
+    for link in re.findall(r'href="(runs/[^"]+)"', page):
+        assert (out / link).is_file()
+    with (out / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == [row.name for row in reversed(done.rows)]
+    assert float(rows[-1]["mean"]) == pytest.approx(100 * done.rows[0].miou, abs=0.01)
+    assert r"\toprule" in (out / "table.tex").read_text()
+    assert done.rows[0].name in (out / "table.md").read_text()
+
+
+def test_nothing_is_done_twice(done: Comparison, tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **options: Any) -> None:
+        raise AssertionError("trained or measured again")
+
+    monkeypatch.setattr(members, "train_run", never)
+    monkeypatch.setattr("denselab.comparison.measuring.evaluate", never)
+    again = compare(tiny_data.root, out=done.out, resume=True, device="cpu")
+    assert [row.miou for row in again.rows] == [row.miou for row in done.rows]
+
+
+def test_a_second_start_is_refused(done: Comparison, tiny_data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="already holds a comparison; continue it with `resume`"):
+        compare(tiny_data.root, out=done.out, models=MODELS)
+    with pytest.raises(ConfigError, match="compares on"):
+        resumed_plan(done.out, tmp_path, None, ())
+
+
+def test_existing_models_take_part_and_those_that_saw_the_pictures_are_named(
+    done: Comparison, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    runs = [row.runs[0] for row in done.rows]
+    plan = make_plan(tiny_data.root, models="", with_=runs, ways=("plain",))
+    found = work.run_plan(plan, tmp_path / "out", "cpu")
+    assert {row.name for row in found.rows} == {run.name for run in runs}
+    assert all(row.trained_on > 0 for row in found.rows)  # the fold's training pictures are val here
+    assert found.recommended is None
+    assert "has seen" in found.sentence
+
+
+def test_one_that_fails_leaves_its_reason_and_the_others_go_on(
+    done: Comparison, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(settings: Any, run: Path, **options: Any) -> None:
+        raise DataError("this one cannot")
+
+    monkeypatch.setattr(members, "train_run", failing)
+    plan = make_plan(
+        tiny_data.root, models="unet_small", with_=[done.rows[0].runs[0]], ways=("plain",), settings=SHARED
+    )
+    found = work.run_plan(plan, tmp_path / "out", "cpu")
+    assert [row.name for row in found.rows] == [done.rows[0].runs[0].name]
+    assert found.failed == (("unet_small-seed0", "this one cannot"),)
+
+
+def test_a_stop_passes_through(tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(settings: Any, run: Path, **options: Any) -> None:
+        raise Interrupted("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr(members, "train_run", stopped)
+    with pytest.raises(
+        Interrupted,
+        match="stopped in unet_small-seed0; what was trained is saved; `denselab compare .* --resume` continues",
+    ):
+        compare(tiny_data.root, out=tmp_path / "out", models="unet_small,segnet", device="cpu", imgsz=(32, 48))
+    assert read_plan(tmp_path / "out").candidates == (Candidate("unet_small"), Candidate("segnet"))
+
+
+def test_side_by_side_in_processes_of_their_own(tiny_data: Dataset, tmp_path: Path) -> None:
+    """Two devices, both the CPU: each run in its own process; one whose process fails is told with its last line."""
+    plan = make_plan(tiny_data.root, models=MODELS, budget=("steps", 1), imgsz=(32, 48), settings=SHARED)
+    plan = replace(plan, given={**plan.given, "validations": 1})
+    write_plan(tmp_path, plan)
+    first, second = plan.members()
+    members._side_by_side(plan, [first], tmp_path, ["cpu", "cpu"])
+    assert is_finished(tmp_path, first), (tmp_path / "runs" / f"{first.key}.txt").read_text()
+    (tmp_path / "plan.json").write_text("damaged")
+    members._side_by_side(plan, [second], tmp_path, ["cpu", "cpu"])
+    assert "plan.json is not JSON" in failure(tmp_path, second)
+
+
+def test_plans_survive_the_disk(tmp_path: Path) -> None:
+    plan = Plan("data", (Candidate("unet"), Candidate("fcn8s", "vgg16")), ("steps", 7.0), (0, 3), 5, "val",
+                ("plain", "crf"), (96, 128), {"lr": 0.1, "flip": False}, ("runs/a",))  # fmt: skip
+    write_plan(tmp_path, plan)
+    assert read_plan(tmp_path) == plan
+    assert plan.command() == (
+        "denselab compare data lr=0.1 flip=no --models unet,fcn8s:vgg16 --budget steps 7 --with runs/a --folds 5 "
+        "--seeds 0,3 --ways plain,crf --imgsz 96x128 --out compare/again"
+    )
+    assert [m.key for m in plan.members()][:3] == ["unet-fold1-seed0", "fcn8s-vgg16-fold1-seed0", "unet-fold2-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"models": "unet"}, "two models at least"),
+        ({"models": "unet,unte"}, "unte"),
+        ({"models": "unet,unet"}, "given twice"),
+        ({"models": "unet,segnet", "folds": 1}, "use 2 or more"),
+        ({"models": "unet,segnet", "folds": 3, "split": "test"}, "leave one of the two out"),
+        ({"models": "unet,segnet", "ways": ("crf",)}, "`ways` crf; plain"),
+        ({"models": "unet,segnet", "settings": {"seed": 3}}, "the comparison itself sets it"),
+        ({"models": "unet,segnet", "settings": {"lr": -1}}, "lr"),
+        ({"models": "unet,segnet", "budget": ("steps", -1)}, "steps"),
+        ({"models": "unet", "with_": ["nowhere-at-all"]}, "nowhere-at-all"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_the_data_are_read(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises((ConfigError, NoSuchPath), match=told):
+        make_plan("nowhere", **arguments)
+
+
+def test_accelerate_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="accelerate launch"):
+        members.devices_of("auto")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert members.devices_of("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
+
+
+def test_the_folds_on_disk_are_read_as_data_yaml_reads_them(done: Comparison, tiny_data: Dataset) -> None:
+    from denselab.data.read.split_tables import read_table
+
+    table = read_table(done.out / "folds.csv")
+    data = open_data(done.plan, done.out)
+    first = {item.name for item in data.of(done.plan.members()[0]).of_split("val")}
+    assert set(table[0]["val"]) == first
+    assert len(table) == 2
+
+
+def test_the_answer_is_the_same_when_it_is_gathered_again(done: Comparison, tiny_data: Dataset) -> None:
+    again = gather(done.plan, open_data(done.plan, done.out), done.out)
+    assert again.sentence == done.sentence
+    assert np.isclose([row.miou for row in again.rows], [row.miou for row in done.rows]).all()

@@ -1,0 +1,114 @@
+"""Ultralytics' data.yaml with outlines in txt files or label pictures."""
+
+import numpy as np
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+UPPER = "0.25 0.0 0.75 0.0 0.75 0.5 0.25 0.5"  # of 6 x 8: rows 0..2, columns 2..5
+
+
+@pytest.fixture
+def outlines(save, photo, write):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "c")):
+        save(f"images/{split}/{name}.jpg", photo())
+    write("labels/train/a.txt", f"1 {UPPER}\n")
+    write("labels/val/c.txt", f"0 {UPPER}\n1 0.5 0.75 0.5 0.5\n")
+
+
+def expected(label_id):
+    labels = np.zeros((6, 8), int)
+    labels[0:3, 2:6] = label_id
+    return labels
+
+
+@pytest.mark.parametrize("names", ["[rust, tar]", "{0: rust, 1: tar}", "\n  0: rust\n  1: tar"])
+def test_outlines(outlines, write, tmp_path, names):
+    write("data.yaml", f"path: ../datasets/mine\ntrain: images/train\nval: images/val\nnc: 2\nnames: {names}\n")
+    data = open_dataset(tmp_path)
+    assert data.layout == "Ultralytics"
+    assert [(e.id, e.name) for e in data.label_space.entries][:3] == [(0, "background"), (1, "rust"), (2, "tar")]
+    assert [(item.name[-1], item.split) for item in data.items] == [("a", "train"), ("b", "train"), ("c", "val")]
+    assert data.items[0].source.ids().tolist() == expected(2).tolist()
+    assert not data.items[1].source.ids().any()  # no label file: none of the classes
+    assert any("1 picture without a label file" in note for note in data.notes)
+
+
+def test_a_box_alone_is_ignored(outlines, write, tmp_path):
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    data = open_dataset(tmp_path)
+    labels = data.read_labels(data.items[2])
+    assert labels[0:3, 2:6].tolist() == expected(1)[0:3, 2:6].tolist()
+    assert (labels[3:6, 2:6] == data.label_space.ignore_index).all()  # centre (4, 4.5), 4 wide and 3 high
+    assert "1 box without outline: left out (ignore), since only a part of it is the object" in data.notes
+
+
+def test_roboflow_writes_paths_from_elsewhere(save, photo, write, tmp_path):
+    for split in ("train", "valid"):
+        save(f"{split}/images/a.jpg", photo())
+        write(f"{split}/labels/a.txt", f"0 {UPPER}\n")
+    write("data.yaml", "train: ../train/images\nval: ../valid/images\nnc: 1\nnames: ['rust']\nroboflow: {version: 1}\n")
+    data = open_dataset(tmp_path)
+    assert [(item.name, item.split) for item in data.items] == [("train/images/a", "train"), ("valid/images/a", "val")]
+
+
+def test_list_files_and_the_same_pictures_twice(outlines, write, tmp_path):
+    write("some.txt", "./images/train/a.jpg\n/elsewhere/images/train/b.jpg\n")
+    write("data.yaml", "train: some.txt\nval: some.txt\nnames: [rust, tar]\n")
+    data = open_dataset(tmp_path)
+    assert sorted(item.split for item in data.items) == ["train", "val"]
+    assert "train and val name the same pictures: val is drawn from them" in data.notes
+    write("data.yaml", "train: [images/train, images/val]\nval: images/val\nnames: [rust, tar]\n")
+    with pytest.raises(DataError, match=r"c\.jpg is in train and in val"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["masks_dir: masks\n", "masks_dir: /masks\n", ""])
+def test_label_pictures(save, photo, write, tmp_path, key):
+    for split in ("train", "val"):
+        save(f"images/{split}/a.jpg", photo())
+        save(f"masks/{split}/a.png", np.arange(48).reshape(6, 8) % 2)
+    write("data.yaml", f"train: images/train\nval: images/val\n{key}names: [rust, tar]\n")
+    data = open_dataset(tmp_path)
+    assert (data.layout, data.label_space.names) == ("Ultralytics masks", ("rust", "tar"))
+    assert data.read_labels(data.items[0])[0].tolist() == [0, 1] * 4
+
+
+def test_without_a_data_yaml(outlines, write, tmp_path):
+    write("classes.txt", "rust\ntar\n")
+    data = open_dataset(tmp_path)
+    assert [e.name for e in data.label_space.entries][:3] == ["background", "rust", "tar"]
+    assert len(data) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("0 0.1 0.2 x 0.4", "is not a class and numbers"), ("0 0.1 0.2 0.3 0.4 0.5 0.6 0.7", "x and y of three points")],
+)
+def test_wrong_lines_are_named(outlines, write, tmp_path, line, message):
+    write("labels/train/a.txt", line + "\n")
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
+
+
+def test_boxes_alone_and_key_points_are_refused(outlines, write, tmp_path):
+    for file in ("labels/train/a.txt", "labels/val/c.txt"):
+        write(file, "0 0.5 0.5 0.2 0.2\n")
+    text = "train: images/train\nval: images/val\nnames: [rust]\n"
+    write("data.yaml", text)
+    with pytest.raises(DataError, match="boxes only; segmentation needs outlines"):
+        open_dataset(tmp_path)
+    write("data.yaml", text + "kpt_shape: [17, 3]\n")
+    with pytest.raises(DataError, match="key points have no area"):
+        open_dataset(tmp_path)
+
+
+def test_wrong_keys_are_named(outlines, write, tmp_path):
+    write("data.yaml", "train: pictures/train\nval: images/val\nnames: [rust]\n")
+    with pytest.raises(DataError, match=r"pictures/train does not exist below"):
+        open_dataset(tmp_path)
+    write("data.yaml", "train: images/train\nval: images/val\nnames: rust\n")
+    with pytest.raises(DataError, match=r"names: 'rust'; \[road, car\]"):
+        open_dataset(tmp_path)

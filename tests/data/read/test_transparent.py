@@ -1,0 +1,52 @@
+"""Transparent pixels of label pictures: asked about, then ignored or read as the colour below."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+IDS = np.array([[0, 1, 1, 0]], np.uint8)
+ALPHA = np.array([[255, 255, 255, 0]], np.uint8)
+
+
+@pytest.fixture
+def coloured(save, photo):
+    """Black and red, the last pixel transparent."""
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 4))
+        save(f"labels/{name}.png", np.dstack([IDS * 255, IDS * 0, IDS * 0, ALPHA]))
+
+
+def test_it_is_asked(coloured, tmp_path, write):
+    """The colour below counted: what nobody had labelled became background without a word."""
+    with pytest.raises(
+        DataError, match=r"25.0% of the pixels are transparent.*`transparent: ignore`.*`transparent: keep`"
+    ):
+        open_dataset(tmp_path)
+    write("data.yaml", "transparent: ignore\n")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1, 255]]
+    assert "transparent pixels are left out (ignore)" in data.notes
+    write("data.yaml", "transparent: keep\n")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1, 0]]
+
+
+def test_grey_with_alpha(save, photo, tmp_path, write):
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 4))
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        Image.merge("LA", [Image.fromarray(IDS), Image.fromarray(ALPHA)]).save(tmp_path / f"labels/{name}.png")
+    write("data.yaml", "transparent: ignore\n")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[1]).tolist() == [[0, 1, 1, 255]]
+
+
+def test_an_opaque_alpha_channel_asks_nothing(save, photo, tmp_path):
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 4))
+        save(f"labels/{name}.png", np.dstack([IDS * 255, IDS * 0, IDS * 0, ALPHA * 0 + 7]))
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1, 0]]

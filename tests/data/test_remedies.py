@@ -1,0 +1,415 @@
+"""Every line for data.yaml that a refusal or a note prints is pasted as it stands, and `denselab check` then succeeds."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from denselab.cli.check import check
+from denselab.cli.main import app as main_app
+from denselab.data import open_dataset
+from denselab.data.audit.check import check_dataset
+from denselab.data.layouts.yaml_file import Settings
+from denselab.errors import DataError, SeveralDataSets
+
+app = typer.Typer()
+app.command()(check)
+TICKED = re.compile(r"`([^`]*)`")
+GREY = np.zeros((12, 16, 3), np.uint8)
+HALF = np.where(np.arange(16) < 8, 0, 1) * np.ones((12, 1), int)
+
+
+class Folder:
+    """A data set under construction."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.seed = 0
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text, encoding="utf-8")
+
+    def label(self, name: str, pixels: Any, **options: Any) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels).astype(np.uint8)).save(self.root / name, **options)
+
+    def photo(self, name: str, size: tuple[int, int] = (12, 16)) -> None:
+        self.seed += 1
+        self.label(name, np.random.default_rng(self.seed).integers(0, 256, (*size, 3)))
+
+    def pairs(self, pixels: Any = HALF, names: str = "abcd", masks: str = "masks", images: str = "images") -> None:
+        for name in names:
+            if not (self.root / f"{images}/{name}.png").exists():
+                self.photo(f"{images}/{name}.png")
+            self.label(f"{masks}/{name}.png", pixels)
+
+
+def coco(*files: str, category: str = "rust", segmented: bool = True) -> str:
+    outline = {"segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]} if segmented else {"bbox": [2, 2, 7, 7]}
+    return json.dumps({
+        "images": [{"id": n, "file_name": f, "height": 12, "width": 16} for n, f in enumerate(files)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, **outline} for n, _ in enumerate(files)],
+        "categories": [{"id": 1, "name": category}],
+    })  # fmt: skip
+
+
+def drive(d: Folder) -> None:
+    for split, n in (("training", 21), ("test", 1)):
+        for number in (n, n + 1):
+            d.photo(f"{split}/images/{number:02}_{split}.png")
+            d.label(f"{split}/1st_manual/{number:02}_manual1.png", HALF * 255)
+            d.label(f"{split}/mask/{number:02}_{split}_mask.png", np.where(np.arange(16) < 15, 255, HALF * 0))
+
+
+def odd_folder_names(d: Folder) -> None:
+    for masks in ("masks: 1", "masks [new]"):
+        d.pairs(masks=masks)
+
+
+def held_out_only(d: Folder) -> None:
+    d.pairs(images="test/images", masks="test/masks")
+    d.write("classes.txt", "ground\nroad\n")
+
+
+def shapes_beside_pictures(d: Folder) -> None:
+    d.pairs()
+    d.write("annotations.json", coco("a.png", "b.png", "c.png"))
+
+
+def instances_and_stuff(d: Folder) -> None:
+    for name in "abc":
+        d.photo(f"images/{name}.png")
+    d.write("annotations/instances_x.json", coco("a.png", "b.png", "c.png"))
+    d.write("annotations/stuff_x.json", coco("a.png", "b.png", "c.png", category="sky"))
+
+
+def instances_and_stuff_of_splits(d: Folder) -> None:
+    for split in ("train", "val"):
+        for name in "ab":
+            d.photo(f"{split}/{split}{name}.png")
+        files = [f"{split}{name}.png" for name in "ab"]
+        d.write(f"annotations/instances_{split}.json", coco(*files))
+        d.write(f"annotations/stuff_{split}.json", coco(*files, category="sky"))
+
+
+def panoptic_or_key_points(d: Folder) -> None:
+    for name in "abc":
+        d.photo(f"images/{name}.png")
+    d.write("annotations/instances_x.json", coco("a.png", "b.png", "c.png"))
+    d.write("annotations/person_keypoints_x.json", coco("a.png", "b.png", "c.png", category="person"))
+
+
+def grey_levels(d: Folder) -> None:
+    d.pairs(np.repeat([[0, 128, 255, 0]], 12, axis=0).repeat(4, axis=1))
+
+
+def nearly_all_grey_values(d: Folder) -> None:
+    d.pairs(np.random.default_rng(1).integers(0, 256, (12, 16)))
+
+
+def numbers_in_pieces(d: Folder) -> None:
+    d.pairs(np.arange(24).repeat(8).reshape(12, 16))
+
+
+def sixteen_bit_objects(d: Folder) -> None:
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+        (d.root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.arange(0, 24).repeat(8).reshape(12, 16).astype(np.uint16)).save(d.root / f"masks/{name}.png")
+
+
+def unnamed(d: Folder) -> None:
+    d.pairs(HALF + 2)
+
+
+def unnamed_two_valued(d: Folder) -> None:
+    d.pairs(HALF * 255)
+
+
+def unnamed_with_255(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 255, HALF))
+
+
+def colours(d: Folder) -> None:
+    d.pairs(np.where(HALF[..., None] == 1, np.array([255, 0, 0]), 0))
+
+
+def negative(d: Folder) -> None:
+    import tifffile
+
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+        (d.root / "masks").mkdir(exist_ok=True)
+        tifffile.imwrite(d.root / f"masks/{name}.tif", (HALF * np.where(np.arange(16) < 12, 1, -1)).astype(np.int16))
+
+
+def unknown_id(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 7, HALF))
+    d.write("classes.txt", "ground\nroad\n")
+
+
+def list_without_all(d: Folder) -> None:
+    d.pairs()
+    d.write("train.txt", "a\nb\n")
+
+
+def list_and_val(d: Folder) -> None:
+    d.pairs()
+    d.write("splits/train list.txt", "a\n")
+    d.write("splits/val.txt", "b\n")
+
+
+def folds(d: Folder) -> None:
+    d.pairs()
+    d.write(
+        "splits_final.json",
+        json.dumps([{"train": ["a", "b", "c"], "val": ["d"]}, {"train": ["d"], "val": ["a", "b", "c"]}]),
+    )
+
+
+def deep(d: Folder) -> None:
+    for name in "abcd":
+        (d.root / "images").mkdir(exist_ok=True)
+        values = np.random.default_rng(ord(name)).integers(0, 4000, (12, 16)).astype(np.uint16)
+        Image.fromarray(values).save(d.root / f"images/{name}.png")
+        d.label(f"masks/{name}.png", HALF)
+
+
+def labelme(d: Folder, *labels: str) -> None:
+    square = [[2, 2], [9, 2], [9, 9], [2, 9]]
+    for name in "abc":
+        d.photo(f"{name}.png")
+        shapes = [
+            {"label": label, "points": square, "shape_type": "polygon"} for label in labels or ("rust", "a, b: c")
+        ]
+        d.write(
+            f"{name}.json",
+            json.dumps({"shapes": shapes, "imagePath": f"{name}.png", "imageHeight": 12, "imageWidth": 16}),
+        )
+
+
+def bad_names_file(d: Folder) -> None:
+    d.pairs()
+    d.write("class_dict.csv", "a,b,c\n1,2,3\n")
+
+
+def names_that_disagree(d: Folder) -> None:
+    for split, names in (("train", "ground,road"), ("valid", "road,ground")):
+        d.pairs(images=f"{split}/images", masks=f"{split}/masks")
+        d.write(f"{split}/classes.txt", names.replace(",", "\n") + "\n")
+
+
+def via_attributes(d: Folder) -> None:
+    shape = {"name": "rect", "x": 2, "y": 2, "width": 7, "height": 6}
+    region = {"shape_attributes": shape, "region_attributes": {"the kind": "rust", "how: old": "new"}}
+    for name in "abc":
+        d.photo(f"{name}.png")
+    d.write("via.json", json.dumps({n: {"filename": f"{n}.png", "size": 1, "regions": [region]} for n in "abc"}))
+
+
+def annotators(d: Folder) -> None:
+    value = {"x": 10, "y": 10, "width": 50, "height": 50, "rectanglelabels": ["rust"]}
+    result = [
+        {"original_width": 16, "original_height": 12, "image_rotation": 0, "type": "rectanglelabels", "value": value}
+    ]
+    done = [{"result": result, "completed_by": person} for person in (3, 8)]
+    for name in "abc":
+        d.photo(f"images/{name}.png")
+    tasks = [{"id": n, "data": {"image": f"{name}.png"}, "annotations": done} for n, name in enumerate("abc")]
+    d.write("export.json", json.dumps(tasks))
+
+
+def runs(d: Folder, rows: bool = False) -> None:
+    """A disc in pictures of 12 x 16, numbered down the columns or along the rows; a fourth picture without a row."""
+    grid = np.indices((12, 16))
+    disc = (grid[0] - 6) ** 2 + (grid[1] - 8) ** 2 <= 16
+    numbers = np.flatnonzero(disc.ravel() if rows else disc.T.ravel()) + 1
+    text = " ".join(f"{n} 1" for n in numbers)
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+    d.write("train.csv", "ImageId,EncodedPixels\n" + "".join(f"{name}.png,{text}\n" for name in "abc"))
+
+
+def runs_along_rows(d: Folder) -> None:
+    runs(d, rows=True)
+
+
+def two_tables_of_runs(d: Folder) -> None:
+    runs(d)
+    d.write("new: 2.csv", (d.root / "train.csv").read_text(encoding="utf-8"))
+
+
+def channels(d: Folder) -> None:
+    d.write("dataset.json", json.dumps({"labels": {"background": 0, "road": 1}}))
+    for case in ("x_001", "x_002", "x_003"):
+        for channel in (0, 1):
+            d.photo(f"imagesTr/{case}_000{channel}.png")
+        d.label(f"labelsTr/{case}.png", HALF)
+
+
+def bdd(d: Folder) -> None:
+    for task, size in (("sem_seg", "10k"), ("drivable", "100k")):
+        for split in ("train", "val"):
+            for name in "ab":
+                d.photo(f"images/{size}/{split}/{split}{name}{size}.jpg")
+                d.label(f"labels/{task}/masks/{split}/{split}{name}{size}.png", HALF)
+
+
+def ignored(d: Folder) -> None:
+    d.pairs()
+    d.write("classes.txt", "void\nunlabelled\n")
+    d.write("data.yaml", "labels: [{id: 0, name: x, role: ignore}, {id: 1, name: y, role: ignore}, {id: 2, name: z}]\n")
+
+
+def covered(d: Folder) -> None:
+    labelme(d, "small, red", "above")
+
+
+# Each case with the number of ways that its messages print.
+CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
+    (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
+    (instances_and_stuff_of_splits, 2), (panoptic_or_key_points, 2), (grey_levels, 2), (nearly_all_grey_values, 2),
+    (numbers_in_pieces, 2), (sixteen_bit_objects, 1), (unnamed, 1), (unnamed_two_valued, 1), (unnamed_with_255, 1),
+    (colours, 1), (negative, 2), (unknown_id, 1), (list_without_all, 2), (list_and_val, 2), (folds, 2), (deep, 2),
+    (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
+    (channels, 2), (bdd, 2), (ignored, 1), (covered, 1),
+)  # fmt: skip
+
+
+def told(root: Path) -> list[str]:
+    """All that is said about a folder: the refusal, or the notes and faults."""
+    try:
+        dataset = open_dataset(root)
+    except DataError as error:
+        return [str(error)]
+    faults = check_dataset(dataset, quiet=True).faults
+    return [*dataset.notes, *(f"{fault.message}; {fault.fix}" for fault in faults)]
+
+
+def ways(text: str) -> list[str]:
+    """The contents of data.yaml that a message offers: ticked lines, those joined by "and" together."""
+    found: list[list[str]] = []
+    last = 0
+    for match in TICKED.finditer(text):
+        line, between = match[1], re.sub(r"\([^()]*\)", "", text[last : match.start()]).strip()
+        last = match.end()
+        try:
+            keys = yaml.safe_load(line)
+        except yaml.YAMLError:
+            continue
+        if (
+            not isinstance(keys, dict)
+            or not set(keys) <= set(Settings.model_fields)
+            or re.search(r"\b(FOLDER|NAME|FILE)\b", line)
+        ):
+            continue
+        if found and between == "and":
+            found[-1].append(line)
+        else:
+            found.append([line])
+    return ["\n".join(lines) + "\n" for lines in found]
+
+
+def offered(root: Path) -> list[str]:
+    return list(dict.fromkeys(way for text in told(root) for way in ways(text)))
+
+
+@pytest.mark.parametrize(("build", "count"), CASES, ids=[build.__name__ for build, _ in CASES])
+def test_what_is_printed_works_when_it_is_pasted(build, count, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    root.mkdir()
+    build(Folder(root))
+    monkeypatch.chdir(tmp_path)
+    lines = offered(root)
+    assert len(lines) == count, lines
+    for way in lines:
+        (root / "data.yaml").write_text(way, encoding="utf-8")
+        result = CliRunner().invoke(app, [str(root), "--workers", "1"])
+        assert result.exit_code == 0, f"{way}\n{result.output}\n{result.exception}"
+
+
+TEMPLATES: tuple[tuple[Callable[[Folder], None], str, str], ...] = (
+    (lambda d: d.pairs(masks="drawn"), "write `images: FOLDER` and `masks: FOLDER`", "images: images\nmasks: drawn\n"),
+    (lambda d: _renamed(d), "`pattern: {image: 'A*', mask: 'B*'}`", "pattern: {image: 'cam*', mask: 'gt*x'}\n"),
+    (drive, "`ignore_mask: FOLDER`", "masks: {train: training/1st_manual, test: test/1st_manual}\n"
+     "images: {train: training/images, test: test/images}\nignore_mask: {train: training/mask, test: test/mask}\n"),
+    (bad_names_file, "`labels: {0: NAME, 1: NAME}`", "labels: {0: ground, 1: road}\n"),
+    (names_that_disagree, "`labels: {0: NAME, 1: NAME}`", "labels: {0: ground, 1: road}\n"),
+    (lambda d: _unlisted_colour(d), "{id: 1, name: new 1, colour: [255, 0, 0]}",
+     "labels: [{id: 0, name: ground, colour: [0, 0, 0]}, {id: 1, name: new 1, colour: [255, 0, 0]}]\n"),
+)  # fmt: skip
+
+
+def _renamed(d: Folder) -> None:
+    for number in range(4):
+        d.photo(f"images/cam{number}.png")
+        d.label(f"masks/gt{number}x.png", HALF)
+    d.label("masks/other.png", HALF)
+
+
+def _unlisted_colour(d: Folder) -> None:
+    colours(d)
+    d.write("data.yaml", "labels: [{id: 0, name: ground, colour: [0, 0, 0]}]\n")
+
+
+@pytest.mark.parametrize(("build", "printed", "pasted"), TEMPLATES)
+def test_a_template_works_when_its_capitals_are_filled_in(build, printed, pasted, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    root.mkdir()
+    build(Folder(root))
+    monkeypatch.chdir(tmp_path)
+    assert any(printed in text for text in told(root)), told(root)
+    (root / "data.yaml").write_text(pasted, encoding="utf-8")
+    result = CliRunner().invoke(app, [str(root), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_line_goes_into_the_folder_that_holds_the_data(tmp_path):
+    """The refusal came from a sub-folder: its line did not fit into the folder that was given, and was not read below."""
+    root = tmp_path / "download" / "set"
+    root.mkdir(parents=True)
+    instances_and_stuff(Folder(root))
+    with pytest.raises(DataError, match=r"\(data\.yaml goes into .*download/set\)"):
+        open_dataset(tmp_path)
+    line = offered(root)[0]
+    (root / "data.yaml").write_text(line, encoding="utf-8")
+    assert len(open_dataset(tmp_path)) == 3
+    (root / "data.yaml").unlink()
+    (tmp_path / "data.yaml").write_text("path: download/set\n" + line, encoding="utf-8")
+    assert len(open_dataset(tmp_path)) == 3
+
+
+def test_the_lines_fit_the_folder_that_was_given(tmp_path):
+    root = tmp_path / "download" / "DRIVE"
+    root.mkdir(parents=True)
+    drive(Folder(root))
+    (tmp_path / "data.yaml").write_text(offered(tmp_path)[0], encoding="utf-8")
+    assert len(open_dataset(tmp_path)) == 4
+
+
+def test_a_question_is_answered_and_a_run_is_planned(tmp_path):
+    drive(Folder(tmp_path))
+    (tmp_path / "data.yaml").write_text(offered(tmp_path)[0], encoding="utf-8")
+    result = CliRunner().invoke(
+        main_app, ["train", str(tmp_path), "--out", str(tmp_path.parent / "run"), "--epochs", "1", "--model", "unet_small",
+                   "--imgsz", "32x32", "--device", "cpu", "--dry-run"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+
+
+def test_each_of_several_data_sets_opens(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        Folder(tmp_path / name).pairs(names="abcd" if name == "first" else "efgh")
+    with pytest.raises(SeveralDataSets, match="open one of them: first, second") as caught:
+        open_dataset(tmp_path)
+    assert [len(open_dataset(folder)) for folder in caught.value.folders] == [4, 4]

@@ -1,0 +1,154 @@
+"""Exported graphs run as engines: the same logits and labels as torch, without torch; what is unsafe is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import denselab
+from denselab.engine.folder import load_engine
+from denselab.engine.onnx_engine import OnnxEngine, onnx_engine
+from denselab.engine.onnx_file import refuse_external_data
+from denselab.engine.open import open_folder, open_model
+from denselab.engine.openvino_engine import OpenVINOEngine, openvino_engine
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import CheckpointError, ConfigError
+from denselab.inference import Predictor
+from denselab.run_folder import WEIGHTS, stored_files
+
+PICTURE = np.random.default_rng(1).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("onnx", OnnxEngine), ("openvino", OpenVINOEngine)])
+def test_an_exported_folder_is_a_model_folder(
+    name: Any, kind: type, exported_folder: Path, engine: TorchEngine
+) -> None:
+    """Labels, probabilities, views and windows come out as those of torch."""
+    ours, theirs = Predictor(engine), denselab.load(exported_folder, engine=name)
+    assert isinstance(theirs.engine, kind)
+    assert theirs.spec == ours.spec
+    for options in ({}, {"tta": True}, {"window": (16, 16)}):
+        expected, found = ours(PICTURE, **options), theirs(PICTURE, **options)
+        assert (expected.labels != found.labels).mean() < 0.002
+        np.testing.assert_allclose(found.probs, expected.probs, atol=1e-5)
+
+
+def test_auto_takes_what_the_folder_holds(exported_folder: Path) -> None:
+    assert isinstance(open_folder(exported_folder), OnnxEngine)
+    assert stored_files(exported_folder) >= {"model.onnx", "config.json", "manifest.json"}
+
+
+def test_an_engine_without_its_file_says_what_to_do(exported_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds model.onnx, and the engine torch runs model.safetensors"):
+        open_folder(exported_folder, engine="torch")
+    (tmp_path / "weights").mkdir()
+    for name in (WEIGHTS, "config.json"):
+        (tmp_path / "weights" / name).write_bytes(b"{}")
+    with pytest.raises(ConfigError, match=r"`denselab export .*weights --to openvino --out exported`"):
+        open_model(str(tmp_path / "weights"), engine="openvino")
+    with pytest.raises(ConfigError, match=r"'tensorrt' is unknown; use auto, torch, onnx, openvino"):
+        open_model(str(exported_folder), engine="tensorrt")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`denselab export torchvision:fcn_resnet50 --to onnx"):
+        open_model("torchvision:fcn_resnet50", engine="onnx")
+
+
+def test_what_an_exported_model_cannot_do_is_said(exported_folder: Path) -> None:
+    predictor = denselab.load(exported_folder)
+    with pytest.raises(ConfigError, match="no dropout"):
+        predictor(PICTURE, uncertainty=True)
+    with pytest.raises(ConfigError, match="keeps the one it was exported with"):
+        denselab.load(exported_folder, output_stride=8)
+    with pytest.raises(CheckpointError, match=r"holds an exported model \(model.onnx\) without model.safetensors"):
+        load_engine(exported_folder)
+    with pytest.raises(ConfigError, match=r"device 'mps'"):
+        denselab.load(exported_folder, device="mps")
+
+
+def test_copies_of_an_exported_model_run(exported_folder: Path, tmp_path: Path) -> None:
+    copy = denselab.load(exported_folder).save_pretrained(tmp_path / "copy")
+    assert np.array_equal(denselab.load(copy)(PICTURE).labels, denselab.load(exported_folder)(PICTURE).labels)
+
+
+def test_no_torch_is_imported(exported_folder: Path, tmp_path: Path) -> None:
+    """An exported model predicts where torch is not installed, and OpenVINO, imported, tells its makers nothing."""
+    lines = [
+        "import sys",
+        "sys.modules['torch'] = sys.modules['torchvision'] = sys.modules['timm'] = None",
+        "from denselab.cli.main import app",
+        f"line = ['predict', {str(exported_folder)!r}, {str(tmp_path / 'a.png')!r}, '--out', {str(tmp_path / 'out')!r}]",
+        "app(line, standalone_mode=False)",
+        "app([*line, '--engine', 'openvino'], standalone_mode=False)",
+        "told = [name for name in sys.modules if 'openvino_telemetry' in name]",
+        "assert 'openvino' in sys.modules and not told, told",
+    ]
+    from PIL import Image
+
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "labels" / "a.png").is_file()
+
+
+def damaged(graph: Any, place: str) -> bytes:
+    """The document with one tensor that lies in another file, in one of the places where tensors can be."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    node = model.graph.node[0]
+    inner = {
+        "initializer": lambda: model.graph.initializer[0],
+        "attribute": lambda: node.attribute[0].t,
+        "list": lambda: node.attribute.add(name="more").tensors.add(),
+        "subgraph": lambda: node.attribute.add(name="body").g.initializer.add(),
+        "function": lambda: model.functions.add().node.add().attribute.add().t,
+        "sparse": lambda: model.graph.sparse_initializer.add().values,
+    }
+    tensor = inner[place]()
+    tensor.name, tensor.data_location = "secret", onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute", "list", "subgraph", "function", "sparse"])
+def test_numbers_in_other_files_are_refused(place: str, nearest_graph: Any, engine: TorchEngine) -> None:
+    """A file from elsewhere would read any file of this machine into the network."""
+    content = damaged(nearest_graph, place)
+    for refuse in (
+        lambda: refuse_external_data(content, "model.onnx"),
+        lambda: onnx_engine(content, engine.spec, "model.onnx"),
+        lambda: openvino_engine(content, None, engine.spec, "model.onnx"),
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"model.onnx: the numbers of secret lie in another file \(\.\./\.\./etc"
+        ):
+            refuse()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"not a graph", b"\x3a\x05\x0a"])
+def test_what_is_no_graph_is_refused(content: bytes, engine: TorchEngine) -> None:
+    with pytest.raises(CheckpointError, match="model.onnx"):
+        onnx_engine(content, engine.spec, "model.onnx")
+    with pytest.raises(CheckpointError, match="model.xml"):
+        openvino_engine(content, b"", engine.spec, "model.xml")
+
+
+def test_graphs_of_others_are_refused(nearest_graph: Any, engine: TorchEngine) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(nearest_graph)
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "scores"
+    for found in (
+        lambda: onnx_engine(model.SerializeToString(), engine.spec, "model.onnx"),
+        lambda: openvino_engine(model.SerializeToString(), None, engine.spec, "model.onnx"),
+    ):
+        with pytest.raises(CheckpointError, match="not written by `denselab export`"):
+            found()
+
+
+def test_a_damaged_exported_folder_is_refused(exported_folder: Path) -> None:
+    (exported_folder / "model.onnx").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="damaged"):
+        denselab.load(exported_folder)

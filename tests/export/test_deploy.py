@@ -1,0 +1,173 @@
+"""The whole export: measured, kept or refused, and a model folder at the end."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import denselab
+from denselab.engine.onnx_engine import onnx_engine
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import ConfigError, DataError, ParityError
+from denselab.export import deploy
+from denselab.export.deploy import export, read_export
+from denselab.export.int8 import INT8_MIOU, quantised
+from denselab.export.parity import Parity, parity, require_float
+from denselab.export.pictures import check_pictures, spread
+
+PERFECT = Parity("pictures", 3, 0.0, 1.0, 0.0, 0.5, 0.5, 1.0)
+
+
+@pytest.fixture
+def traced(graph: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of the network take the graph that was traced before."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    monkeypatch.setattr(deploy, "exported_program", lambda engine: program)
+    monkeypatch.setattr(deploy, "onnx_model", lambda program, spec, opset: copy)
+
+
+@pytest.mark.usefixtures("traced")
+def test_export_ends_in_a_model_folder(model_folder: Path, scenes: Path, tmp_path: Path) -> None:
+    done = export(model_folder, tmp_path / "out", labels=True, check=scenes)
+    assert done.parity.other_labels < 0.001
+    assert done.parity.miou_before == pytest.approx(done.parity.miou_after, abs=1e-3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["README.md", "config.json", "export.json", "labels.onnx", "manifest.json", "model.onnx"]
+    )
+    assert read_export(tmp_path / "out") == json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "## Exported" in card
+    assert "| share of other labels |" in card
+    measured = denselab.evaluate(tmp_path / "out", scenes, quiet=True)
+    assert measured.miou == pytest.approx(denselab.evaluate(model_folder, scenes, quiet=True).miou, abs=1e-3)
+
+
+@pytest.mark.usefixtures("traced")
+def test_for_openvino_in_int8(
+    model_folder: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denselab.export.int8.INT8_MIOU", 1.0)  # random weights lose whatever they have
+    done = export(model_folder, tmp_path / "out", "openvino", int8=True, check=scenes)
+    assert done.int8
+    assert done.layers == 7
+    assert {"model.xml", "model.bin"} <= done.files.keys()
+    assert b"FakeQuantize" in (tmp_path / "out" / "model.xml").read_bytes()
+    assert denselab.load(tmp_path / "out")(np.zeros((20, 30, 3), np.uint8)).labels.shape == (20, 30)
+
+
+@pytest.mark.usefixtures("traced")
+def test_for_torch(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without data the demo's scenes are drawn, and their labels are the model's here."""
+    monkeypatch.setattr("denselab.export.pictures.SCENES", (2, 2))
+    done = export(model_folder, tmp_path / "out", "torch")
+    assert {"model.pt2", "model.safetensors"} == done.files.keys()
+    assert done.parity.source == "the demo's scenes"
+    assert denselab.load(tmp_path / "out", "cpu").spec == denselab.load(model_folder, "cpu").spec
+
+
+@pytest.mark.usefixtures("traced")
+def test_another_network_is_refused_and_leaves_nothing(model_folder: Path, scenes: Path, tmp_path: Path) -> None:
+    """A graph with one weight changed; the exit code is its own, and the folder that was there stays."""
+    document = deploy.onnx_model(None, None, 18)  # type: ignore[arg-type]
+    weight = next(t for t in document.graph.initializer if len(t.dims) == 4)
+    weight.raw_data = (1.1 * np.frombuffer(weight.raw_data, np.float32)).astype(np.float32).tobytes()
+    with pytest.raises(ParityError, match=r"is not the model: logits differ by up to .* Nothing was written") as caught:
+        export(model_folder, tmp_path / "out", check=scenes)
+    assert caught.value.exit_code == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_do_not_go_together(model_folder: Path, tmp_path: Path) -> None:
+    for options, told in (
+        ({"to": "tflite"}, "'tflite' is unknown; use onnx, openvino, torch"),
+        ({"to": "torch", "int8": True}, "`int8` belongs to ONNX and OpenVINO"),
+        ({"opset": 12}, "opset 12; use 18 to"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            export(model_folder, tmp_path / "out", **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the model's own folder"):
+        export(model_folder, model_folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"logits": 0.02}, "logits differ by up to 0.02, 0.01 is allowed"),
+        ({"logits": float("inf")}, "logits differ by up to inf"),
+        ({"other_labels": 0.002}, r"0.20 % of the labels differ, 0.10 % are allowed"),
+        ({"other_labels": float("nan")}, "labels differ"),
+        ({"miou_after": 0.45}, r"mIoU falls from 0.5000 to 0.4500"),
+    ],
+)
+def test_each_measure_can_refuse(change: dict[str, float], told: str) -> None:
+    require_float(PERFECT, "the graph")
+    with pytest.raises(ParityError, match=told):
+        require_float(dataclasses.replace(PERFECT, **change), "the graph")
+
+
+def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
+    """Against an engine that adds one to the logits of the first class."""
+
+    class Shifted:
+        spec = pixelwise.spec
+
+        def logits(self, pictures: Any) -> Any:
+            logits = pixelwise.logits(pictures).clone()
+            logits[:, 0] += 100
+            return logits
+
+    with check_pictures(pixelwise.spec, "nowhere", str(scenes)) as pictures:
+        found = parity(pixelwise, Shifted(), pictures, 2)  # type: ignore[arg-type]
+        same = parity(pixelwise, pixelwise, pictures, 2)
+    assert found.pictures == 2
+    assert found.logits == pytest.approx(100)
+    assert found.other_labels > 0.5
+    assert found.miou_after is not None
+    assert found.miou_after < 0.1
+    assert (same.logits, same.other_labels, same.agreement, same.loss) == (0, 0, 1, 0)
+
+
+def test_pictures_without_the_models_labels(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's scenes show whether the graph is the same; int8 needs the model's own pictures."""
+    monkeypatch.setattr("denselab.export.pictures.SCENES", (2, 2))
+    with check_pictures(engine.spec, "nowhere", None) as pictures:
+        assert not pictures.labelled
+        assert parity(engine, engine, pictures, 2).miou_before is None
+    with (
+        pytest.raises(DataError, match="give `check` a data set"),
+        check_pictures(engine.spec, "nowhere", None, real=True),
+    ):
+        pass
+
+
+def test_spread_takes_first_and_last() -> None:
+    assert spread(list(range(11)), 3) == [0, 5, 10]  # type: ignore[arg-type]
+    assert spread([1, 2], 3) == [1, 2]  # type: ignore[arg-type]
+
+
+def test_layers_that_hurt_stay_in_float_and_are_named(graph: Any, pixelwise: TorchEngine) -> None:
+    """The measure here lets pass what leaves the layer in float whose error alone is largest."""
+    names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    seen = [np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3), dtype=np.uint8)]
+    asked: list[bytes] = []
+
+    def measure(document: bytes) -> Parity:
+        asked.append(document)
+        return dataclasses.replace(PERFECT, miou_after=0.5 if len(asked) == 2 else 0.5 - 2 * INT8_MIOU)
+
+    def logits(document: bytes, pictures: Any) -> list[Any]:
+        return [onnx_engine(document, pixelwise.spec, "graph").logits(picture) for picture in pictures]
+
+    done = quantised(graph, seen, measure, logits)
+    assert len(done.kept_float) == 1
+    assert done.kept_float[0] in names
+    exact = logits(graph.SerializeToString(), seen)[0]
+    both = [float(np.abs(logits(document, seen)[0] - exact).mean()) for document in asked]
+    assert 0 < both[1] < both[0], "with its worst layer in float the graph is nearer"
+    with pytest.raises(ParityError, match=r"int8 loses 1.00 points of mIoU even with 2 of 7 layers"):
+        quantised(graph, seen, lambda document: dataclasses.replace(PERFECT, miou_after=0.49), logits)

@@ -1,0 +1,120 @@
+"""What is in the exported graphs: any batch and size, preprocessing, metadata, resizing and label ids."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from denselab.data.feed.resample import resize_image
+from denselab.engine.engine import Engine
+from denselab.engine.enlarge import label_maps
+from denselab.engine.onnx_engine import onnx_engine
+from denselab.engine.openvino_engine import compile_graph, openvino_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import ConfigError
+from denselab.export.labels_graph import front_text, labels_model
+from denselab.export.onnx_graph import check_opset
+from denselab.export.openvino_graph import openvino_files
+from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program_engine import program_bytes, program_engine
+from denselab.inference.prediction import file_table
+
+SHAPES = ((1, 36, 48), (2, 67, 83), (3, 33, 5), (1, 1, 1))  # the last is padded to 2x2, which no traced picture was
+
+
+def pictures(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def engines(found: TorchEngine, program: Any, graph: Any) -> dict[str, Engine]:
+    document = graph.SerializeToString()
+    return {
+        "onnx": onnx_engine(document, found.spec, "graph"),
+        "openvino": openvino_engine(*openvino_files(document, {}), found.spec, "graph"),
+        "torch": program_engine(program_bytes(program, {}), found.spec),
+    }
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "torch"])
+def test_any_batch_and_size_gives_the_same_logits(kind: str, pixelwise: TorchEngine, program: Any, graph: Any) -> None:
+    engine = engines(pixelwise, program, graph)[kind]
+    for shape in SHAPES:
+        expected = pixelwise.logits(pictures(*shape)).numpy()
+        np.testing.assert_allclose(np.asarray(engine.logits(pictures(*shape))), expected, atol=1e-4)
+
+
+def test_the_file_says_what_it_is_and_nothing_of_the_machine(pixelwise: TorchEngine, graph: Any) -> None:
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert told["denselab.names"] == list(pixelwise.spec.label_space.names)
+    assert told["denselab.labels"] == pixelwise.spec.label_space.to_list()
+    assert told["denselab.preprocessing"]["imgsz"] == [36, 48]
+    assert b"site-packages" not in graph.SerializeToString()
+    assert [axis.dim_param for axis in graph.graph.input[0].type.tensor_type.shape.dim][:3] == ["B", "H", "W"]
+
+
+@pytest.mark.parametrize("fit", ["inside", "shrink", "shorter"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_the_graph_resizes_as_prediction_does(fit: Any, antialias: bool) -> None:
+    preprocessing = Preprocessing((30, 40), (0.0,) * 3, (1.0,) * 3, fit=fit)
+    names = {"ir": 8, "opset": 18, "logits": "logits", "labels": "labels"}
+    model = onnx.parser.parse_model(front_text(preprocessing, names, antialias))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in ((60, 80), (49, 67), (17, 101), (15, 20), (29, 40), (1, 3)):
+        (picture,) = pictures(1, *size)
+        found, extent = session.run(None, {"rgb": picture[None]})
+        expected = resize_image(picture, preprocessing.working_size(size)).astype(int)
+        assert found[0].shape == expected.shape
+        assert np.abs(found[0] - expected).max() <= 1  # a sum that ends in .5 is rounded by its last bit
+        assert (found[0] != expected).mean() < 0.02
+        assert extent.tolist() == list(size)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_picture_of_any_size_becomes_label_ids(runtime: str, pixelwise: TorchEngine, graph: Any) -> None:
+    space = pixelwise.spec.label_space
+    moved = dataclasses.replace(space, entries=tuple(dataclasses.replace(e, id=3 * e.id + 7) for e in space.entries))
+    spec = dataclasses.replace(pixelwise.spec, label_space=moved)
+    document = labels_model(graph, spec, antialias=runtime == "onnx").SerializeToString()
+    for size in ((96, 128), (50, 31)):
+        (picture,) = pictures(1, *size)
+        if runtime == "onnx":
+            session = onnxruntime.InferenceSession(document, providers=["CPUExecutionProvider"])
+            found = session.run(["labels"], {"rgb": picture[None]})[0]
+        else:
+            found = compile_graph(*openvino_files(document, {}), "graph")({"rgb": picture[None]})["labels"]
+        seen = resize_image(picture, spec.preprocessing.working_size(size))[None]
+        expected = file_table(moved)[label_maps(pixelwise.logits(seen), size)[0]]
+        assert found.dtype == expected.dtype == np.uint8
+        assert (found[0] != expected).mean() < 0.02  # this network tells classes by single grey values
+
+
+def test_a_crf_layer_is_refused_in_words(pixelwise: TorchEngine) -> None:
+    from denselab.crf_layer.crf_rnn import CRFSettings
+
+    architecture = Architecture("pixelwise", 3, crf_layer=CRFSettings())
+    spec = ModelSpec(architecture, pixelwise.spec.label_space, pixelwise.spec.preprocessing)
+    with pytest.raises(ConfigError, match=r"CRF layer, whose lattice is built anew .* `denselab refine`"):
+        refuse_crf_layer(spec)
+    with pytest.raises(ConfigError, match="CRF layer"):
+        exported_program(dataclasses.replace(pixelwise, spec=spec))
+
+
+def test_padding_is_inside(pixelwise: TorchEngine) -> None:
+    """A canvas larger than some pictures and smaller than others."""
+    preprocessing = dataclasses.replace(pixelwise.spec.preprocessing, pad_to=(40, 60))
+    engine = dataclasses.replace(pixelwise, spec=dataclasses.replace(pixelwise.spec, preprocessing=preprocessing))
+    run = program_engine(program_bytes(exported_program(engine), {}), engine.spec)
+    for shape in ((1, 20, 30), (1, 50, 30), (2, 41, 61)):
+        np.testing.assert_allclose(run.logits(pictures(*shape)), engine.logits(pictures(*shape)), atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [17, 99])
+def test_opsets_that_cannot_be_written(opset: int) -> None:
+    with pytest.raises(ConfigError, match=f"opset {opset}; use 18 to"):
+        check_opset(opset)

@@ -1,0 +1,190 @@
+"""Ensembles: one model is itself, classes go by name, folders are whole, and no network runs twice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import NearestColour
+
+import denselab as dl
+from denselab.crf import PRESETS as CRF_PRESETS
+from denselab.engine.ensemble_folder import is_ensemble
+from denselab.engine.folder import load_engine
+from denselab.engine.spec import Architecture
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import CheckpointError, ConfigError
+from denselab.inference.ensembles import Model, edeconvnet, ensemble_of
+from denselab.inference.instances import PRESETS, InstanceWise
+from denselab.inference.joint import joint_of
+from denselab.inference.plan import joint_plan, plan_for
+from denselab.inference.run import labels_of, probs_of
+from denselab.inference.score_cache import ScoreCache
+from denselab.labels import LabelSpace
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def sharper(engine: TorchEngine, factor: float) -> TorchEngine:
+    """Another network: scores times a factor, with the first class favoured."""
+    network = NearestColour().eval()
+    plain = network.coarse_logits
+    network.register_buffer("factor", torch.tensor(factor))  # so that its content differs
+    bias = torch.tensor([0.5, 0, 0, 0]).view(1, 4, 1, 1)
+    network.coarse_logits = lambda images: plain(images) * factor + bias  # type: ignore[method-assign]
+    return replace(engine, network=network)
+
+
+@pytest.mark.parametrize("join", ["mean", "product", "release"])
+@pytest.mark.parametrize("options", [{}, {"tta": True}, {"window": (16, 16)}])
+def test_an_ensemble_of_one_is_the_model(engine: TorchEngine, join: str, options: dict, tmp_path: Path) -> None:
+    image = picture()
+    one = joint_plan(ensemble_of([Model(engine, **options)], join, (), ScoreCache(tmp_path)))  # type: ignore[arg-type]
+    plain = plan_for(engine, **options)
+    assert np.array_equal(labels_of(one, image), labels_of(plain, image))
+    assert probs_of(one, image) == pytest.approx(probs_of(plain, image), abs=1e-6)
+
+
+def test_the_mean_of_two_is_the_mean_of_their_probabilities(engine: TorchEngine) -> None:
+    other, image = sharper(engine, 5.0), picture()
+    both = probs_of(joint_plan(ensemble_of([Model(engine), Model(other)])), image)
+    expected = (probs_of(plan_for(engine), image) + probs_of(plan_for(other), image)) / 2
+    assert both == pytest.approx(expected, abs=1e-6)
+    weighted = probs_of(joint_plan(ensemble_of([Model(engine), Model(other)], "mean", (3, 1))), image)
+    assert weighted == pytest.approx(
+        0.75 * probs_of(plan_for(engine), image) + 0.25 * probs_of(plan_for(other), image), abs=1e-6
+    )
+
+
+def test_classes_go_by_name(engine: TorchEngine) -> None:
+    """A second model that lists the same classes in another order gives the same answer."""
+    entries = engine.spec.label_space.classes
+    turned = LabelSpace(tuple(replace(entries[i], id=place) for place, i in enumerate((2, 0, 3, 1))))
+    network = NearestColour().eval()
+    network.colours = network.colours[[2, 0, 3, 1]]
+    other = replace(engine, spec=replace(engine.spec, label_space=turned), network=network)
+    plan, image = joint_plan(ensemble_of([Model(engine), Model(other)])), picture()
+    assert probs_of(plan, image) == pytest.approx(probs_of(plan_for(engine), image), abs=1e-6)
+    strange = LabelSpace((replace(entries[0], name="sky"), *entries[1:]))
+    with pytest.raises(ConfigError, match="model 2 of the ensemble knows the classes sky"):
+        ensemble_of([Model(engine), Model(replace(engine, spec=replace(engine.spec, label_space=strange)))])
+
+
+def test_no_network_runs_twice(engine: TorchEngine, tmp_path: Path) -> None:
+    other, image = sharper(engine, 2.0), picture()
+    joint = joint_of([(engine, None), (other, None)], "mean", cache=ScoreCache(tmp_path))
+    for _ in range(2):
+        labels_of(joint.plan(), image)
+        probs_of(joint.plan(), image)
+        labels_of(joint.alone(1), image)
+    assert len(engine.network.runs) == len(other.network.runs) == 1
+    labels_of(joint.plan(), picture(1))
+    labels_of(joint.plan(tta=True), image)
+    assert len(engine.network.runs) == 2 + 6, "another picture, and other views, are other scores"
+    changed = NearestColour().eval()
+    changed.register_buffer("more", torch.ones(1))
+    fresh = replace(engine, network=changed)
+    labels_of(joint_of([(fresh, None), (other, None)], "mean", cache=ScoreCache(tmp_path)).plan(), image)
+    assert len(changed.runs) == 1, "other weights are another model"
+
+
+def test_without_a_cache_nothing_is_written(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    labels_of(joint_of([(engine, None), (engine, None)], "mean", cache=False).plan(), picture())
+    assert list(tmp_path.iterdir()) == []
+
+
+def named(engine: TorchEngine, name: str) -> TorchEngine:
+    return replace(engine, spec=replace(engine.spec, architecture=Architecture(name, 4)))
+
+
+def test_edeconvnet_runs_deconvnet_on_boxes_and_the_other_whole(engine: TorchEngine) -> None:
+    deconvnet, fcn = Model(named(engine, "deconvnet")), Model(named(engine, "fcn8s"))
+    first, second = edeconvnet([deconvnet, fcn])
+    assert (first.instances, second.instances) == (PRESETS["release"], None)
+    assert edeconvnet([fcn, deconvnet])[1].instances == PRESETS["release"]
+    joint = joint_of([(deconvnet.engine, None), (fcn.engine, None)], "edeconvnet+crf", cache=False)
+    assert (joint.join, joint.crf) == ("release", CRF_PRESETS["deconvnet"])
+    for wrong in ([fcn, fcn], [deconvnet], [deconvnet, deconvnet]):
+        with pytest.raises(ConfigError, match="a deconvnet, run on boxes, and another"):
+            edeconvnet(wrong)
+
+
+def test_a_saved_ensemble_predicts_the_same(models: tuple[Path, Path], tmp_path: Path) -> None:
+    pair = dl.Predictor.ensemble(models, "mean", (0.25, 0.75), device="cpu", cache=False)
+    image, folder = picture(), pair.save_pretrained(tmp_path / "both")
+    assert is_ensemble(folder)
+    again = dl.load(folder, "cpu")
+    assert np.array_equal(again(image).labels, pair(image).labels)
+    assert again(image).probs == pytest.approx(pair(image).probs)
+    assert repr(again) == repr(pair)
+    copy = again.save_pretrained(tmp_path / "copy")
+    assert np.array_equal(dl.load(copy, "cpu")(image).labels, pair(image).labels)
+    member = next((folder / "members").iterdir())
+    assert load_engine(member, "cpu").spec.architecture.name == "deeplabv3plus", "a member is a model of its own"
+    with pytest.raises(CheckpointError, match="is an ensemble; give one of its models"):
+        load_engine(folder, "cpu")
+    with pytest.raises(ConfigError, match="an ensemble has no `uncertainty`"):
+        again(image, uncertainty=True)
+
+
+def test_saving_over_an_ensemble_replaces_it_and_over_a_model_is_refused(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = dl.Predictor.ensemble(models, device="cpu", cache=False)
+    first.save_pretrained(tmp_path / "both")
+    before = {path.name for path in (tmp_path / "both" / "members").iterdir()}
+    dl.Predictor.ensemble(models[::-1], device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    after = {path.name for path in (tmp_path / "both" / "members").iterdir()}
+    assert len(before) == len(after) == 2
+    assert not before & after
+    model = dl.load(models[0], "cpu").save_pretrained(tmp_path / "model")
+    with pytest.raises(ConfigError, match="already holds a model"):
+        first.save_pretrained(model)
+
+
+def test_how_each_model_runs_is_stored(models: tuple[Path, Path], tmp_path: Path) -> None:
+    how = InstanceWise(boxes=3, aggregate="max", scores="logits", floor=0.0)
+    engines = [(load_engine(folder, "cpu"), folder) for folder in models]
+    joint = joint_of(engines, "release", instances=how, cache=False)
+    joint.save(tmp_path / "both")
+    loaded = dl.load(tmp_path / "both", "cpu")
+    assert loaded.joint is not None
+    assert [model.instances for model in loaded.joint.models] == [how, how]
+    assert np.array_equal(labels_of(loaded.plan(), picture()), labels_of(joint.plan(), picture()))
+
+
+@pytest.mark.parametrize("wrong", ["../../elsewhere", "members/../x/y", "/etc", "members"])
+def test_a_member_outside_the_folder_is_refused(models: tuple[Path, Path], tmp_path: Path, wrong: str) -> None:
+    import json
+
+    from denselab.files import write_folder
+
+    folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    config = json.loads((folder / "config.json").read_bytes())
+    config["ensemble"]["members"][0]["folder"] = wrong
+    write_folder(folder, {"config.json": json.dumps(config).encode(), "README.md": b""})
+    with pytest.raises(CheckpointError, match="is not the config of an ensemble"):
+        dl.load(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("join", "weights", "message"),
+    [
+        ("sum", (), "`ensemble` 'sum'"),
+        ("mean", (1,), "weights .* of 2 models"),
+        ("mean", (-1, 2), "weights .* of 2 models"),
+        ("mean", (0, 0), "weights .* of 2 models"),
+        ("release", (1, 1), "'release' takes no weights"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(engine: TorchEngine, join: str, weights: tuple, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ensemble_of([Model(engine), Model(engine)], join, weights)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="an ensemble of no models"):
+        ensemble_of([])

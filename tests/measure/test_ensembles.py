@@ -1,0 +1,70 @@
+"""`denselab eval` of several models: the table, the weights, the stored folder."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import denselab as dl
+from denselab.cli.evaluate import evaluate
+from denselab.data import open_dataset
+from denselab.errors import ConfigError
+from denselab.measure.ensembles import evaluate_ensemble
+from denselab.measure.evaluate import evaluate as evaluate_one
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_each_model_stands_beside_the_ensemble(models: tuple[Path, Path], scenes: Path, cache: Path) -> None:
+    result = evaluate_ensemble(models, scenes, "mean", device="cpu", quiet=True)
+    for (name, one), folder in zip(result.alone.items(), models, strict=True):
+        assert name == str(folder)
+        assert one.miou == evaluate_one(folder, scenes, device="cpu", quiet=True).miou
+    assert result.gain.difference == pytest.approx(
+        result.measured.miou - max(one.miou for one in result.alone.values())
+    )
+    assert len(list((cache / "denselab" / "scores").glob("*.npy"))) == 8
+    facts = result.facts()
+    assert facts["best_model"] == result.best
+    assert [row["model"] for row in facts["models"]] == [str(folder) for folder in models]
+
+
+def test_fit_stores_what_predict_takes(
+    models: tuple[Path, Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, save = tmp_path / "out", tmp_path / "both"
+    places = [str(models[0]), str(models[1]), [str(scenes)]]
+    evaluate(*places, ensemble="fit", save=save, out=out, device="cpu")
+    printed = capsys.readouterr()
+    assert "judged on these very pictures, which are all of one sequence or group" in printed.out.replace("\n", " ")
+    assert f"denselab predict {save}" in printed.err
+    stored = json.loads((out / "evaluation.json").read_bytes())["ensemble"]
+    assert sum(stored["weights"]) == pytest.approx(1)
+    joint = dl.load(save, "cpu").joint
+    assert joint is not None
+    assert list(joint.weights) == pytest.approx(stored["weights"])
+
+
+def test_on_val_each_half_is_judged_with_the_weights_of_the_other(models: tuple[Path, Path], scenes: Path) -> None:
+    dataset = open_dataset(scenes)
+    single = replace(dataset, items=tuple(replace(item, group="") for item in dataset.items))
+    result = evaluate_ensemble(models, single, "fit", device="cpu", quiet=True)
+    assert "each half of these pictures was judged with the weights of the other half" in result.fitted
+    assert len(result.measured.items) == 4
+    assert sum(result.joint.weights) == pytest.approx(1)
+
+
+def test_options_of_several_models_are_refused_for_one(models: tuple[Path, Path], scenes: Path) -> None:
+    with pytest.raises(ConfigError, match="--ensemble with one model"):
+        evaluate(str(models[0]), str(scenes), ensemble="mean")
+
+
+def test_the_crf_behind_an_ensemble(models: tuple[Path, Path], scenes: Path) -> None:
+    result = evaluate_ensemble(models, scenes, "product", crf=True, device="cpu", cache=False, quiet=True)
+    assert result.measured.paired is not None
+    assert result.measured.paired.after.miou == result.measured.miou

@@ -1,0 +1,137 @@
+"""DeconvNet's crops: what each stage sees, by hand; and a staged run from end to end."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denselab.config import make_settings
+from denselab.data import Dataset, Item
+from denselab.errors import DataError
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.models import MODELS
+from denselab.training.crops import BOXES, CropItem, balanced, cut_labels, object_crops, only, proposal_crops
+from denselab.training.stages import chain_of, cropping, of_crops, run_stages, stage_length
+
+SPACE = LabelSpace(
+    (
+        LabelEntry(0, "background", (0, 0, 0), "background"),
+        LabelEntry(1, "cat", (9, 0, 0)),
+        LabelEntry(2, "dog", (0, 9, 0)),
+    )
+)
+
+
+class Source:
+    """Labels in memory."""
+
+    path = Path("labels")
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+
+    def ids(self) -> np.ndarray:
+        return self.labels
+
+    def summary(self) -> dict[int, int]:
+        return {}
+
+
+def scene() -> np.ndarray:
+    """40x40: a cat of rows 0 to 19 and columns 0 to 19, and a dog that touches it, columns 20 to 29."""
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:20, :20], labels[:20, 20:30] = 1, 2
+    return labels
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    from PIL import Image as PILImage
+
+    path = tmp_path / "p.png"
+    PILImage.fromarray(np.repeat(scene()[..., None] * 100 + 20, 3, axis=2).astype(np.uint8)).save(path)
+    items = [Item(name, path, Source(scene()), split) for name, split in (("a", "train"), ("b", "val"))]
+    return Dataset(tmp_path, "test", "index", SPACE, tuple(items))
+
+
+def test_stage_one_labels_the_object_of_its_box_alone(dataset: Dataset) -> None:
+    """The cat's box is enlarged to rows -2 to 21: there is black and unlabelled, and the dog is background."""
+    crops = object_crops(dataset, (224, 224), quiet=True)
+    cat = next(item for item in crops.items if isinstance(item, CropItem) and item.index == 1)
+    assert cat.box == (-2, -2, 22, 22)
+    sample = crops.read(cat)
+    assert sample.image.shape == (250, 250, 3)
+    assert sample.labels.shape == (250, 250)
+    assert set(np.unique(sample.labels)) == {0, 1, 255}
+    assert sample.labels[125, 125] == 1
+    assert sample.labels[5, 125] == 255
+    assert sample.image[5, 125].tolist() == [0, 0, 0]
+    assert sample.labels[125, 240] == 0, "the dog"
+    assert crops.names_of("train") == ["a"]
+
+
+def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
+    crops = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
+    seen = [set(np.unique(crops.read_labels(item))) for item in crops.of_split("train")]
+    assert any({1, 2} <= classes for classes in seen)
+    stored = json.loads((tmp_path / BOXES).read_bytes())
+    assert stored["source"] == "windows"
+    assert len(stored["boxes"]["a"]) == len(crops.of_split("val"))
+    again = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
+    assert [item.name for item in again.items] == [item.name for item in crops.items]
+
+
+def test_rare_classes_are_repeated_under_names_of_their_own() -> None:
+    def crop(name: str, index: int) -> CropItem:
+        return CropItem(name, Path("x"), Source(scene()), "train", index=index)
+
+    found = balanced([crop("a", 1), crop("b", 1), crop("c", 1), crop("d", 2)])
+    assert [item.name for item in found] == ["a", "b", "c", "d", "dx2", "dx3"]
+    many = balanced([*(crop(f"m{i}", 1) for i in range(50)), crop("r", 2)])
+    assert len(many) == 60, "at most ten of one"
+
+
+def test_cut_and_only_by_hand() -> None:
+    labels = np.array([[1, 2], [255, 0]], np.uint8)
+    assert cut_labels(labels, (-1, 1, 2, 3), 255).tolist() == [[255, 255], [2, 255], [0, 255]]
+    assert only(labels, labels == 2, 0, 255).tolist() == [[0, 2], [255, 0]]
+
+
+def test_a_split_without_an_object_is_an_error_with_a_remedy(dataset: Dataset) -> None:
+    empty = replace(
+        dataset, items=tuple(replace(item, source=Source(np.zeros((40, 40), np.uint8))) for item in dataset.items)
+    )
+    with pytest.raises(DataError, match="no object in train to train stages on"):
+        object_crops(empty, (64, 64), quiet=True)
+
+
+def test_deconvnet_s_stages_are_of_crops() -> None:
+    assert chain_of("deconvnet") == ("deconvnet", "deconvnet")
+    assert of_crops(chain_of("deconvnet_1024"))
+    assert not of_crops(chain_of("fcn8s"))
+    settings = cropping(make_settings({"model": "deconvnet", "epochs": 3, "scale_max": 1.5}))
+    assert (settings.imgsz, settings.scale_max, settings.max_class_share) == ((224, 224), 1.5, 1.0)
+    assert settings.scale_min == pytest.approx(250 / 224)
+    assert [stage_length(settings, 2, number, 0).epochs for number in (0, 1)] == [1, 2]
+
+
+def test_a_staged_run_from_end_to_end(
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the one loop, the second from the first's weights; the folder names pictures, not crops.
+
+    DeconvNet itself has too many weights for a test; a small network is trained in its stages.
+    """
+    name = tiny["model"]
+    monkeypatch.setitem(MODELS, name, replace(MODELS[name], stages=(name,)))
+    run = tmp_path / "run"
+    run_stages(make_settings({**tiny, "stages": True}), tiny_data, run, command="denselab train tiny --stages")
+    stages = json.loads((run / "stages.json").read_bytes())["stages"]
+    assert [stage["model"] for stage in stages] == [name] * 2
+    assert stages[0]["lr"] == stages[1]["lr"]
+    recorded = json.loads((run / "dataset.json").read_bytes())
+    assert recorded["splits"]["val"] == [item.name for item in tiny_data.of_split("val")]
+    assert json.loads((run / BOXES).read_bytes())["source"] == "windows"

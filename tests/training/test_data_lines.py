@@ -1,0 +1,45 @@
+"""What a run says of its data: classes that a split lacks, and what a smaller size takes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from denselab.data import Dataset, open_dataset
+from denselab.data.counting import count_class_pixels
+from denselab.training.data_lines import data_lines
+
+
+@pytest.fixture
+def thin(tmp_path: Path) -> Dataset:
+    """Three training pictures of 64x64 with a line one pixel wide (class 1), and one of val with class 2 in its place."""
+    for split, names in (("train", "abc"), ("val", "d")):
+        for name in names:
+            ids = np.zeros((64, 64), np.uint8)
+            ids[:, 32] = 1 if split == "train" else 2
+            for kind, pixels in (("images", np.repeat(ids[..., None], 3, axis=2)), ("labels", ids)):
+                (tmp_path / kind / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(tmp_path / kind / split / f"{name}.png")
+    return open_dataset(tmp_path)
+
+
+def lines(data: Dataset, imgsz: tuple[int, int]) -> list[str]:
+    return data_lines(data, count_class_pixels(data, data.of_split("train")), [(64, 64)] * 3, imgsz)
+
+
+def test_classes_that_one_split_lacks(thin: Dataset) -> None:
+    assert lines(thin, (64, 64)) == [
+        "warning: train has no pixel of class 2: never learnt",
+        "warning: val has no pixel of class 1: not measured",
+    ]
+
+
+def test_what_a_smaller_size_takes(thin: Dataset) -> None:
+    """Nearest neighbours at 16 of 64: every fourth column is kept, and column 32 lies between two of them."""
+    told = lines(thin, (16, 16))[-1]
+    assert told == (
+        "warning: pictures are reduced to 0.25 of their size (64x64 to 16x16); of 3 labels looked at, "
+        "whole classes vanish: class 1 in 3"
+    )
+    assert "vanish" not in lines(thin, (56, 56))[-1]
