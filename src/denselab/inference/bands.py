@@ -170,7 +170,7 @@ Done = Callable[[int], None]
 
 
 def goes_by_rows(plan: Plan) -> bool:
-    """Whether a plan needs no more of a picture at once than its rows: it asks for labels of windows or of the whole."""
+    """Whether a plan needs no more of a picture at once than its rows: labels alone, of windows or of the whole."""
     return not (plan.crf or plan.samples or plan.instances or plan.ensemble)
 
 

@@ -56,7 +56,8 @@ class Claims:
         self._let_go(self._path(name))
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]}.claim"
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+        return self.folder / f"{digest[:32]}.claim"
 
     def _create(self, path: Path) -> bool:
         for _ in range(2):
