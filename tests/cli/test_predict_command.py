@@ -201,7 +201,7 @@ def test_predict_again_passes_over_what_is_done(run: Path, tmp_path: Path, capsy
         (["in", "a.mp4"], {}, r"a\.mp4 is a film, in is none"),
         (["a.mp4"], {"shard": "1/2"}, "--shard is for pictures"),
         (["in"], {"smooth": "mean", "probs": "png"}, "--probs is for pictures"),
-        (["in"], {"ray": "auto", "steps": True, "crf": True}, "--ray with --probs, --steps or --polygons"),
+        (["in"], {"ray": "auto", "steps": True, "crf": True}, "--ray with --probs, --steps, --polygons or --format"),
         (["s3://a/b", "in"], {}, "a store as the only input"),
     ],
 )

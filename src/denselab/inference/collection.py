@@ -112,10 +112,7 @@ def predict_files(
         worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
         worker.telling = each is None
         worker.work(sources if known is None else known)
-    worker.conclude()
-    if manifest:
-        job.place.fetch(job.out / RECORDS)
-        write_manifest(job.out, manifest, plan.spec.label_space.names)
+    worker.conclude(manifest)
     return kept, worker.skipped
 
 
@@ -194,7 +191,7 @@ class Worker:
             return Opened("taken")
         try:
             if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
-                refuse_existing(self.job.targets(source.stem).values(), self.job.out)
+                refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
             with source.local() as path:
                 mark = self.job.mark(path) if path.is_file() else ""
                 if self.job.is_done(source.stem, mark):
@@ -315,8 +312,11 @@ class Worker:
         if size and reduction(self.job.plan, size) >= REDUCED:
             self.small[source.path.name] = size
 
-    def conclude(self) -> None:
+    def conclude(self, manifest: Path | None) -> None:
         """What is said and written when all pictures are through. Raises ResourceError where results are gone."""
+        if manifest:
+            self.job.place.fetch(self.job.out / RECORDS)
+            write_manifest(self.job.out, manifest, self.job.plan.spec.label_space.names)
         warn_of_reduction(self.job.plan, self.small)
         if type(self.job.place) is LocalPlace:
             every = ((stem, list(self.job.targets(stem).values())) for stem in self.stems)

@@ -43,7 +43,7 @@ def _correction(moved: Plane, now: Plane) -> Flow:
     """(2, h, w): the further motion that explains `now - moved`."""
     gy, gx = np.gradient((moved + now) / 2)
     rest = now - moved
-    yy, xx, yx, yt, xt = (_window(a * b) for a, b in ((gy, gy), (gx, gx), (gy, gx), (gy, rest), (gx, rest)))
+    yy, xx, yx, yt, xt = (_window(np.asarray(a * b)) for a, b in ((gy, gy), (gx, gx), (gy, gx), (gy, rest), (gx, rest)))
     yy, xx = yy + STIFFNESS, xx + STIFFNESS
     determinant = yy * xx - yx * yx
     step = np.stack([xx * yt - yx * xt, yy * xt - yx * yt]) / determinant

@@ -27,10 +27,10 @@ def refuse_replacing(
         refuse_existing([out / TABLE, *targets], out)
 
 
-def refuse_existing(targets: Iterable[Path], out: Path) -> None:
-    """Raise ConfigError where one of the files exists, and no label table says that they are ours."""
+def refuse_existing(targets: Iterable[Path], out: Path, begun: bool = True) -> None:
+    """Raise ConfigError where one of the files exists. begun: a label table says that they are of another process."""
     for target in targets:
-        if target.exists() and not is_label_table(out / TABLE):  # another process may just have begun
+        if target.exists() and not (begun and is_label_table(out / TABLE)):
             raise ConfigError(
                 f"{target} is there already, and is no result of predict (it has no label table {out / TABLE}): "
                 "nothing is replaced; choose another `out` folder"
