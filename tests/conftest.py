@@ -1,12 +1,16 @@
 """Fixtures that several parts share: the real test pictures, a tiny data set, a run that takes a second, a network whose answer is known."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import settings
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from denselab.data import Dataset, open_dataset
@@ -63,6 +67,52 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def tiny(tiny_data: Dataset) -> dict[str, Any]:
     """Settings of a short run; copy and change what a test is about."""
     return {"data": str(tiny_data.root), **TINY}
+
+
+Numbers = Callable[..., NDArray[Any]]
+Stack = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def band_numbers() -> Numbers:
+    """band_numbers(bands, dtype, seed, size): (H, W, bands); band b lies around 1000 (b + 1), or 20 (b + 1) for bytes."""
+
+    def make(bands: int, dtype: Any = np.uint16, seed: int = 0, size: tuple[int, int] = (6, 8)) -> NDArray[Any]:
+        unit = 20 if np.dtype(dtype) == np.uint8 else 1000
+        noise = np.random.default_rng(seed).integers(0, unit, (*size, bands))
+        return (noise + unit * np.arange(1, bands + 1)).astype(dtype)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_stack() -> Stack:
+    """write_stack(path, pixels, **options): a TIFF of (H, W, C), or a npy file; the folders are made."""
+
+    def write(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npy":
+            np.save(path, pixels)
+        else:
+            planar = {"planarconfig": "contig"} if pixels.ndim == 3 else {}
+            tifffile.imwrite(path, pixels, **{"photometric": "minisblack", **planar, **options})
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def half_and_half() -> Stack:
+    """half_and_half(path, size): a label PNG, 0 on the left and 1 on the right."""
+
+    def write(path: Path, size: tuple[int, int] = (6, 8)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.zeros(size, np.uint8)
+        values[:, size[1] // 2 :] = 1
+        Image.fromarray(values).save(path)
+        return path
+
+    return write
 
 
 COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))

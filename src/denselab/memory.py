@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from denselab.crf_layer.crf_rnn import CRFRNN
-from denselab.models.base import SegmentationModel
+from denselab.models.base import SegmentationModel, input_channels
 
 OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4}  # weight, gradient, and the optimiser's one or two moments
 PICTURES = 2  # batch normalisation needs two where a feature map is one pixel
@@ -39,7 +39,7 @@ def map_bytes(model: nn.Module, imgsz: tuple[int, int]) -> int:
         if isinstance(module, CRFRNN):
             module.register_forward_hook(counter.add_mean_field)
     with torch.no_grad(), counter:
-        forward(torch.empty(PICTURES, 3, *imgsz, device="meta"))
+        forward(torch.empty(PICTURES, input_channels(model), *imgsz, device="meta"))
     return sum(counter.sizes.values()) // PICTURES
 
 

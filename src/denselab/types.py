@@ -1,13 +1,16 @@
 """What passes from the data to the network: pictures, label maps, and how a picture is fitted to a working size."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB, 0..255."""
+
+Pixels = NDArray[Any]
+"""(H, W, C): an Image, or a picture of other bands (data.read.spectral): uint8, or float32 in the files' own units."""
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W) class indices 0..K-1 of a LabelSpace; ignored pixels hold its ignore_index."""
@@ -33,10 +36,10 @@ class Sample:
     """One picture and its labels, at their own resolution.
 
     name: unique within the data set; the picture's path below the root, without suffix
-    image: (H, W, 3) uint8 RGB
+    image: (H, W, 3) uint8 RGB, or other bands, see Pixels
     labels: (H, W) class indices (see LabelSpace.encode), same H and W
     """
 
     name: str
-    image: Image
+    image: Pixels
     labels: LabelMap

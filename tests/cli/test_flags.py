@@ -6,7 +6,7 @@ from denselab.cli.main import app
 
 CONTRACT = {
     "demo": {"--out", "--seed"},
-    "check": {"--out", "--workers", "--seed", "--json"},
+    "check": {"--out", "--workers", "--seed", "--json", "--display-bands"},
     "train": {
         *("--out", "--model", "--encoder", "--time", "--epochs", "--imgsz", "--batch", "--pretrained", "--device"),
         *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer"),
@@ -26,6 +26,7 @@ CONTRACT = {
         "--device",
         "--seed",
         "--val-fraction",
+        "--display-bands",
         "--json",
     },
     "compare": {
@@ -48,6 +49,7 @@ CONTRACT = {
         "--crf-preset",
         "--crf-fast",
         "--steps",
+        "--display-bands",
         "--engine",
         "--device",
         "--json",

@@ -103,7 +103,7 @@ def test_predict_never_writes_over_the_labels_of_a_data_set(run: Path, data: Pat
     """`predict RUN data/images --out data` wrote its guesses over data/labels, the truth somebody had drawn."""
     place = shutil.copytree(data, tmp_path / "data")
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=r"labels/.*\.png is there already, and is no result of predict"):
+    with pytest.raises(ConfigError, match=r"lies inside the data set .*, which stays untouched"):
         predict(str(run), [str(place / "images")], place, device="cpu")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels.json").write_text('{"mine": 1}')

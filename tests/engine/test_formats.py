@@ -31,7 +31,7 @@ NEWEST = {
     "written_by": None,
     "architecture": {**NETWORK, "crf_layer": None, "frozen_norm": False},
     "labels": LABELS,
-    "preprocessing": {**SEEN, "fit": "inside", "pad_to": None, "white": None},
+    "preprocessing": {**SEEN, "fit": "inside", "pad_to": None, "white": None, "bands": None},
     "scores": {},
     "crf": None,
     "started_from": None,
@@ -54,6 +54,7 @@ def test_what_the_later_ones_of_format_1_say_stays() -> None:
     }
     assert {**current_config(later, "config.json"), "format": 1} == {
         **later,
+        "preprocessing": {**later["preprocessing"], "bands": None},  # type: ignore[dict-item]
         "written_by": None,
         "started_from": None,
     }
@@ -61,8 +62,18 @@ def test_what_the_later_ones_of_format_1_say_stays() -> None:
 
 def test_the_newest_is_read_as_it_is_written() -> None:
     written = stamped_config({key: value for key, value in NEWEST.items() if key != "written_by"})
-    assert (written["format"], written["written_by"]) == (FORMAT, __version__)
+    assert (written["format"], written["written_by"]) == (FORMAT - 1, __version__)
     assert current_config(written, "config.json") == {**NEWEST, "written_by": __version__}
+
+
+def test_bands_ask_for_the_newest_version_and_rgb_does_not() -> None:
+    """An earlier version would read a picture of other bands as RGB, without a word."""
+    preprocessing = {**SEEN, "fit": "inside", "pad_to": None, "white": None, "bands": {"names": ["nir"]}}
+    config = {**NEWEST, "preprocessing": preprocessing, "written_by": __version__}
+    written = stamped_config(config)
+    assert written["format"] == FORMAT
+    assert current_config(written, "config.json") == config
+    assert "bands" not in stamped_config(NEWEST)["preprocessing"]
 
 
 def test_unet_release_of_format_1_is_turned_as_it_is_read() -> None:

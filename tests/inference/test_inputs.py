@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
+from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DataError, ShapeError
 from denselab.inference.inputs import Source, find_sources, refuse_overwriting
 from denselab.inference.pictures import as_image
@@ -148,4 +149,4 @@ def test_a_link_that_points_at_itself_is_one_bad_input(tmp_path: Path) -> None:
     assert not skipped
     refuse_overwriting([tmp_path / "out" / "a.png"], sources)
     with pytest.raises(DataError, match="cannot be opened"):
-        sources[1].read()
+        sources[1].read(Preprocessing((4, 4), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))

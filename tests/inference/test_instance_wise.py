@@ -151,13 +151,10 @@ def by_loop(engine: TorchEngine, how: InstanceWise, boxes: list[tuple[int, ...]]
         from denselab.data.feed.resample import resize_image
 
         logits = engine.logits(resize_image(crop, engine.spec.preprocessing.imgsz)[None])
+        # In one go, and of a map in channels_last: torch reduces a contiguous one to a width of 1 wrongly.
+        stored = logits.contiguous(memory_format=torch.channels_last)
         back = torch.nn.functional.interpolate(
-            # contiguous: torch reduces channels_last maps to a width of 1 wrongly
-            logits.contiguous(),
-            size=crop.shape[:2],
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
+            stored, size=crop.shape[:2], mode="bilinear", align_corners=False, antialias=True
         )[0].numpy()
         layer = np.full((3, height, width), np.nan)
         for y in range(max(top, 0), min(bottom, height)):

@@ -69,8 +69,10 @@ TABLE = {
     "unet_small": Facts(UNET),
     "unet_paper": Facts(UNET),
     "unet_release": Facts(UNET),
-    "deconvnet": Facts(DECONVNET, 6, VGG + NORMS),
-    "deconvnet_1024": Facts(DECONVNET, 5, TRUNK + NORMS),  # fc6 and fc7 do not have ImageNet's size
+    "deconvnet": Facts(DECONVNET, 6, VGG + NORMS, before=("deconvnet",)),  # on crops of objects first
+    "deconvnet_1024": Facts(
+        DECONVNET, 5, TRUNK + NORMS, before=("deconvnet_1024",)
+    ),  # fc6, fc7: not of ImageNet's size
     "segnet": Facts(SEGNET, 5, TRUNK + NORMS),
     "segnet_basic": Facts(SEGNET),
     "bayesian_segnet": Facts(SEGNET, 5, TRUNK + NORMS),

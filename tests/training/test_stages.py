@@ -188,15 +188,15 @@ def test_chains_end_in_their_own_name() -> None:
 
 def test_the_budget_is_shared_three_to_one() -> None:
     """32s takes three days and each refinement one (paper, section 4.3); what a stage leaves is the next ones'."""
-    time = Settings(time=100)
+    time = Settings(model="fcn8s", time=100)
     assert stage_length(time, 3, 0, 0.0).given() == {"time": pytest.approx(60)}
     assert stage_length(time, 3, 1, 50.0).given() == {"time": pytest.approx(25)}
     assert stage_length(time, 3, 2, 80.0).given() == {"time": pytest.approx(20)}
     assert (stage_length(time, 3, 2, 200.0).time or 0) > 0
     for epochs, expected in ((3, [1, 1, 1]), (10, [6, 2, 2]), (41, [25, 8, 8])):
-        assert [stage_length(Settings(epochs=epochs), 3, n, 0.0).epochs for n in range(3)] == expected
-    assert [stage_length(Settings(epochs=8), 2, n, 0.0).epochs for n in range(2)] == [6, 2]
-    assert [stage_length(Settings(steps=100), 3, n, 0.0).given() for n in range(3)] == [
+        assert [stage_length(Settings(model="fcn8s", epochs=epochs), 3, n, 0.0).epochs for n in range(3)] == expected
+    assert [stage_length(Settings(model="fcn16s", epochs=8), 2, n, 0.0).epochs for n in range(2)] == [6, 2]
+    assert [stage_length(Settings(model="fcn8s", steps=100), 3, n, 0.0).given() for n in range(3)] == [
         {"steps": 60}, {"steps": 20}, {"steps": 20}]  # fmt: skip
     assert with_length(Settings(device="cpu"), 3).epochs == 40, "the default recipe's"
     with pytest.raises(ConfigError, match="2 epochs for 3 stages; give at least 3"):

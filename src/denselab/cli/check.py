@@ -1,5 +1,6 @@
 """`denselab check DATA`: what is in a data set and what is wrong with it."""
 
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from denselab.cli.options import AsJson, Data, Seed, out_option
+from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, out_option
 from denselab.console import remark, stdout
 from denselab.data.audit.check import CheckReport, check_dataset
 from denselab.data.audit.findings import Fault
 from denselab.data.dataset import open_dataset
+from denselab.data.read.spectral import with_display
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.files import to_json
@@ -36,26 +38,29 @@ def check(
     json_: AsJson = False,
     workers: Workers = None,
     seed: Seed = 0,
+    display_bands: DisplayBands = None,
 ) -> None:
     """Read every picture and label; show layout, encoding, classes, balance, faults and how to fix them.
 
     Nothing is written to DATA; a contact sheet of overlays goes to --out. The exit code is 3 if training would fail.
     """
     try:
-        _check_one(data, out, json_, workers, seed)
+        _check_one(data, out, json_, workers, seed, band_names(display_bands))
     except SeveralDataSets as several:
         if json_:
             raise
-        _check_each(several, out, workers, seed)
+        _check_each(several, out, workers, seed, band_names(display_bands))
 
 
-def _check_each(several: SeveralDataSets, out: Path | None, workers: int | None, seed: int) -> None:
+def _check_each(
+    several: SeveralDataSets, out: Path | None, workers: int | None, seed: int, display: tuple[str, ...]
+) -> None:
     """Check every data set in a folder that holds several; name those that would not train at the end."""
     failed = []
     for folder in several.folders:
         stdout.print(Text(f"\n{folder}", style="bold"), soft_wrap=True)
         try:
-            _check_one(str(folder), None if out is None else out / folder.name, False, workers, seed)
+            _check_one(str(folder), None if out is None else out / folder.name, False, workers, seed, display)
         except DataError as error:
             remark(str(error))
             failed.append(folder.name)
@@ -64,8 +69,11 @@ def _check_each(several: SeveralDataSets, out: Path | None, workers: int | None,
         raise DataError(f"{count} would not train ({', '.join(failed)}); the reasons stand above")
 
 
-def _check_one(data: str, out: Path | None, json_: bool, workers: int | None, seed: int) -> None:
+def _check_one(
+    data: str, out: Path | None, json_: bool, workers: int | None, seed: int, display: tuple[str, ...]
+) -> None:
     dataset = open_dataset(data, seed=seed)
+    dataset = replace(dataset, bands=with_display(dataset.bands, display))
     report = check_dataset(dataset, workers=workers, seed=seed)
     sheet, unwritten = None, None
     try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from denselab.cli.collection_options import counting, inputs_of
 from denselab.cli.crf_options import parameters_of
-from denselab.cli.outcome import Counted
-from denselab.errors import ConfigError
+from denselab.cli.outcome import Counted, told
+from denselab.console import remark
+from denselab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from denselab.data.read.spectral import SpectralBands
     from denselab.engine.open import EngineName
     from denselab.inference.inputs import Skipped, Source
     from denselab.inference.job import Job
@@ -126,6 +128,7 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
     preset = chosen.crf if isinstance(chosen.crf, str) else None
     parameters = parameters_of(chosen.crf is not None, preset, predictor.spec.crf)
     plan = predictor.plan(crf=parameters, **chosen.options)
+    task = whole_pictures(task, predictor.spec.preprocessing.bands)
     more, counted = task.more, Counted()
     with place_of(task.out) as place:
         job = Job(plan, place, redo=more.redo, model=model_key(predictor.folder, plan))
@@ -148,6 +151,23 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
             quiet=more.as_json,
         )
     return (kept if more.as_json else counted), [*task.skipped, *unreadable]
+
+
+def whole_pictures(task: Task, bands: SpectralBands | None) -> Task:
+    """One source for each picture of several files; the files of no band are skipped, and printed.
+
+    Raises DataError if no picture is left.
+    """
+    from denselab.inference.inputs import by_picture
+
+    if bands is None or not bands.files or task.films:
+        return task
+    pictures, skipped = by_picture(list(task.sources), bands)
+    for entry in skipped:
+        remark(f"skipped {entry.path}: {entry.reason}")
+    if not pictures:
+        raise DataError(f"nothing to predict: {told(skipped)}")
+    return replace(task, sources=pictures, skipped=[*task.skipped, *skipped], count=None)
 
 
 def _film_or_frames(task: Task, job: Job) -> tuple[Sequence[Result], list[Skipped]]:

@@ -30,12 +30,15 @@ from denselab.cli.options import (
     AsJson,
     Data,
     Device,
+    DisplayBands,
     EngineOption,
     OutputStride,
     Split,
     Tta,
     Window,
+    band_names,
     out_option,
+    refuse_display_of_several,
     seed_option,
     window_size,
 )
@@ -76,6 +79,7 @@ def evaluate(
     aggregate: Aggregate = None,
     boxes: BoxCount = None,
     instance_wise: InstancePreset = None,
+    display_bands: DisplayBands = None,
     out: Out = None,
     device: Device = "auto",
     engine: EngineOption = "auto",
@@ -87,12 +91,10 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
-    from denselab.data.read.inside import refuse_inside_data
-
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     models, place = models_and_data(model, data, more)
     refuse_for_one(models, ensemble, save, no_cache)
-    refuse_inside_data(out)
+    refuse_own_data(out)
     ways: dict[str, Any] = {
         "window": window_size(window),
         "tta": tta,
@@ -103,11 +105,19 @@ def evaluate(
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
     if len(models) > 1:
+        refuse_display_of_several(display_bands)
         join, options["cache"] = ensemble or "mean", not no_cache
         evaluate_several(models, place, split, join, save, out, as_json, options)
         return
-    options["engine"] = engine
+    options |= {"engine": engine, "display_bands": band_names(display_bands)}
     _evaluate_one(model, place, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+
+
+def refuse_own_data(out: Path | None) -> None:
+    """Refuse a folder inside a data set. Raises ConfigError."""
+    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
+
+    refuse_inside_data(out)
 
 
 def _evaluate_one(

@@ -64,7 +64,6 @@ def explain(
     The name of a network in place of a trained model shows it untrained: what the design does by itself. With
     --proposals or --against also boxes.html: the boxes, the prediction as they are added, class maps of both models.
     """
-    from denselab.data.read.images import read_image
     from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.report.boxes_page import write_boxes
@@ -73,11 +72,13 @@ def explain(
     at = _pixel(pixel)
     require_path(image, "a picture file")
     engine, random = _engine(model, device)
-    picture = read_image(image, engine.spec.preprocessing.white)
+    picture = engine.spec.preprocessing.read(image)
     refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, image.name)
     instances = instances_of(None, proposals, aggregate, boxes)
+    if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
+        raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
     if instances or against:
         other = None if against is None else _engine(against, device)[0]
         written += write_boxes(explanation, instances, other, out, image.name)

@@ -73,6 +73,14 @@ Window = Annotated[
     ),
 ]
 Tta = Annotated[bool, switch("--tta", "Average over sizes and mirrored views: slower, a little better.")]
+DisplayBands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BANDS",
+        help="Pictures of other bands than RGB: one band, or three, to show, by name or number: nir,red,green.",
+        show_default="as in the training data",
+    ),
+]
 OutputStride = Annotated[
     int | None,
     typer.Option(
@@ -96,6 +104,17 @@ EngineOption = Annotated[
 ]
 Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
+
+
+def refuse_display_of_several(bands: str | None) -> None:
+    """Raise ConfigError for `--display-bands` beside several models, which are shown as the first one's data are."""
+    if bands:
+        raise ConfigError("--display-bands is for one model; leave it out for an ensemble")
+
+
+def band_names(bands: str | None) -> tuple[str, ...]:
+    """The bands of "nir,red,green"; () where none are given."""
+    return tuple(band.strip() for band in (bands or "").split(",") if band.strip())
 
 
 def read_size(imgsz: str | None) -> tuple[int, int] | None:

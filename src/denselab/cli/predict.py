@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,11 +15,13 @@ from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, P
 from denselab.cli.options import (
     AsJson,
     Device,
+    DisplayBands,
     EngineOption,
     Model,
     OutputStride,
     Tta,
     Window,
+    band_names,
     out_option,
     read_size,
     size_option,
@@ -76,6 +78,7 @@ def predict(
     crf_preset: CrfPreset = None,
     crf_fast: CrfFast = False,
     steps: Steps = False,
+    display_bands: DisplayBands = None,
     format_: Format = None,
     imgsz: Imgsz = None,
     proposals: Proposals = None,
@@ -103,8 +106,9 @@ def predict(
     refuse_together(crf, crf_preset, crf_fast, steps, runs)
     submission = submission_of(format_, imgsz)
     more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, submission, as_json)
-    options = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    options: dict[str, Any] = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
     options["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
+    options["display_bands"] = band_names(display_bands)
     chosen = Chosen(model, device, output_stride, engine, options, (crf_preset or True) if crf else None)
     task = task_of(inputs, str(out), more, ray)
     results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)

@@ -61,7 +61,7 @@ def shown_pictures(comparison: Comparison, dataset: Dataset) -> tuple[list[Shown
 
 def _shown(comparison: Comparison, dataset: Dataset, stores: Sequence[StoredLabels], position: int, told: str) -> Shown:
     item, space = comparison.items[position], dataset.label_space
-    sample = dataset.read(item)
+    sample = dataset.read_shown(item)
     panels: list[Panel] = [
         ("picture", fit_panel(sample.image), False),
         ("truth", map_panel(sample.labels, space), True),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from denselab.crf.memory import predicted_bytes
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.refinement import refined_alone
-from denselab.errors import ConfigError, ResourceError
+from denselab.errors import ConfigError, OutOfMemory
 from denselab.runtime import cpu_count, total_memory
 
 MEMORY_SHARE = 0.5  # of the machine's memory, if the caller sets no limit
@@ -108,7 +108,7 @@ def _refusal(job: Job, need: int, allowed: int) -> Future[NDArray[np.float32]] |
     classes, height, width = np.shape(job.probabilities)
     refused = Future[NDArray[np.float32]]()
     refused.set_exception(
-        ResourceError(
+        OutOfMemory(
             f"{job.name}: the CRF of {height}x{width} pixels and {classes} classes needs about {need / 2**20:.0f} MiB, "
             f"allowed are {allowed / 2**20:.0f} MiB; refine parts of the picture, or take a machine with more memory "
             "(from Python, memory= says how much may be used)"

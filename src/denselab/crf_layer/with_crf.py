@@ -80,8 +80,8 @@ class WithCRF(SegmentationModel):
         """Freeze the network's batch normalisation."""
         self.network.freeze_norm()
 
-    def set_normalisation(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
-        """Set the mean and deviation that pictures will be normalised with."""
+    def set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Set the mean and deviation of RGB that pictures will be normalised with."""
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 

@@ -18,12 +18,14 @@ from denselab.data.read.infer import Inferred, infer_encoding
 from denselab.data.read.label_table import alike as alike_names
 from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
+from denselab.data.read.spectral import SpectralBands, read_spectral, shown_as_rgb
+from denselab.data.read.spectral_survey import spectral_of
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.white import white_of
 from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap, Sample
+from denselab.types import Image, LabelMap, Pixels, Sample
 
 __all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "require_outside", "require_trainable"]
 
@@ -40,6 +42,7 @@ class Dataset:
     notes: everything that was inferred, one line each, for the user.
     without_label, without_image: files without a partner.
     white: the number that is white in pictures of more than 8 bits, the same for all; None where they have 8.
+    bands: of pictures that are not RGB or grey of 8 bits; None where they are, or are scaled to it by `white`.
     warnings: what `check` warns of, one line each; filled before a training, for its log and report.
     passed_over: what could not be listed or is no file, and why.
     """
@@ -53,6 +56,7 @@ class Dataset:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    bands: SpectralBands | None = None
     warnings: tuple[str, ...] = ()
     passed_over: tuple[tuple[Path, str], ...] = ()
 
@@ -81,9 +85,18 @@ class Dataset:
         """The names of a split's pictures, in order."""
         return [item.name for item in self.of_split(split)]
 
-    def read_image(self, item: Item) -> Image:
-        """(H, W, 3) uint8 RGB. Raises DataError naming the file."""
-        return read_image(item.image, self.white)
+    def read_image(self, item: Item) -> Pixels:
+        """(H, W, 3) uint8 RGB, or the picture's `bands`. Raises DataError naming the file."""
+        return read_image(item.image, self.white) if self.bands is None else read_spectral(item.image, self.bands)
+
+    def read_shown(self, item: Item) -> Sample:
+        """`read`, with the picture as people see it: (H, W, 3) uint8."""
+        sample = self.read(item)
+        return sample if self.bands is None else replace(sample, image=shown_as_rgb(sample.image, self.bands))
+
+    def shown(self, image: Pixels) -> Image:
+        """(H, W, 3) uint8: a picture of this data set as people see it."""
+        return shown_as_rgb(image, self.bands)
 
     def read_labels(self, item: Item) -> LabelMap:
         """(H, W) class indices with ignore_index. Raises DataError naming the file, also for an id not in the table."""
@@ -200,9 +213,13 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     assert table is not None, "a layout without a table has label files, from which one was inferred"
     items = tuple(_with_encoding(item, encoding) for item in items)
     items, more = divide(items, _Summaries(items, encoding, inferred))
-    white, depth_note = white_of([item.image for item in items], found.white)
+    bands, depth_note = spectral_of([item.image for item in _trained_on(items)], found.bands)
+    white: int | None = None
+    if bands is None:
+        white, depth_note = white_of([item.image for item in items], found.white)
+    modes = _mode_notes(items) if bands is None else []
     notes += alike_names([entry.name for entry in table.entries])
-    notes += [*more, *_partner_notes(found), *_mode_notes(items), *([depth_note] if depth_note else [])]
+    notes += [*more, *_partner_notes(found), *modes, *([depth_note] if depth_note else [])]
     description = found.encoding_text or (inferred.description if inferred else encoding.kind)
     return Dataset(
         root,
@@ -214,8 +231,14 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
         found.without_label,
         found.without_image,
         white,
+        bands,
         passed_over=found.passed_over,
     )
+
+
+def _trained_on(items: Sequence[Item]) -> Sequence[Item]:
+    """The training pictures, whose numbers are measured; all where there are none."""
+    return [item for item in items if item.split == "train"] or items
 
 
 def _with_encoding(item: Item, encoding: Encoding) -> Item:

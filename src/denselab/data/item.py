@@ -12,6 +12,7 @@ from denselab.data.read.encodings import Encoding, Kind, decode
 from denselab.data.read.images import picture_mode, read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.data.read.shapes import two_valued_mask
+from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
 from denselab.labels import NODATA, LabelSpace
@@ -104,6 +105,7 @@ class Found:
     named_fully: the names are complete, so that a look into a few label files is enough.
     without_label, without_image: files without a partner.
     white: the number for white in deep pictures, where the user gave it.
+    bands: what data.yaml and the files' names say of the pictures' bands.
     transparent: what transparent pixels of label pictures are, where the user said it.
     passed_over: what could not be listed or is no file, and why.
     """
@@ -120,5 +122,6 @@ class Found:
     without_label: tuple[Path, ...] = ()
     without_image: tuple[Path, ...] = ()
     white: int | None = None
+    bands: GivenBands = field(default_factory=GivenBands)
     transparent: Literal["ignore", "keep"] | None = None
     passed_over: tuple[tuple[Path, str], ...] = ()

@@ -11,13 +11,14 @@ def model_card(spec: ModelSpec) -> str:
     encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     encoder += " with a CRF layer" if architecture.crf_layer else ""
     started = f" Its training started from {spec.started_from}." if spec.started_from else ""
+    seen = f"{_bands(spec.preprocessing)}are {_fitted(spec.preprocessing)}"
     return f"""---
 library_name: denselab
 pipeline_tag: image-segmentation
 ---
 # {architecture.name}{encoder}, {space.num_classes} classes
 
-A semantic segmentation network trained with DenseLab. Pictures are {_fitted(spec.preprocessing)}.{started}
+A semantic segmentation network trained with DenseLab. Pictures {seen}.{started}
 
 ```python
 import denselab as dl
@@ -33,6 +34,11 @@ result.save("out/")
 |---|---|---|---|
 {rows}
 """
+
+
+def _bands(preprocessing: Preprocessing) -> str:
+    """Which bands they have, where they are not RGB."""
+    return "" if preprocessing.bands is None else f"have {preprocessing.bands.told()} and "
 
 
 def _fitted(preprocessing: Preprocessing) -> str:

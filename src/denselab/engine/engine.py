@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from denselab.engine.enlarge import Scores
 from denselab.engine.spec import ModelSpec
 
-Pictures = NDArray[np.uint8]
-"""(B, h, w, 3) uint8 RGB, pictures of one size, already resized to what the network is to see."""
+Pictures = NDArray[Any]
+"""(B, h, w, 3) uint8 RGB, or other bands (types.Pixels): of one size, already resized to what the network is to see."""
 
 
 class Engine(Protocol):

@@ -4,6 +4,8 @@
    `crf_layer` and `frozen_norm`, the dense CRF's parameters `crf`
 2  all of those are present, as are `written_by` and `started_from`: what the training started from, null if unknown;
    unet_release joins the up-convolved map first, as its authors did. `temperature` is there only where one was fitted
+3  preprocessing's `bands`: of pictures that are not RGB of 8 bits, null where they are. Models of RGB are still written
+   in format 2, so that earlier versions read them
 """
 
 from __future__ import annotations
@@ -16,18 +18,22 @@ from denselab.migration import Record, migrated, ours, stamped, writer
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 SKIP_FIRST = "skip_first"  # marks a config migrated from format 1, whose weights of unet_release are in the old order
 
 
 def current_config(config: Mapping[str, Any], source: str) -> Record:
     """The config of a model folder in the newest format. Raises CheckpointError naming `source`."""
-    return migrated(config, {1: _from_1}, source)
+    return migrated(config, {1: _from_1, 2: _from_2}, source)
 
 
 def stamped_config(config: Mapping[str, Any]) -> Record:
     """The config of a model folder as it is written."""
-    return stamped(config, FORMAT)
+    seen = config["preprocessing"]
+    if seen["bands"] is not None:
+        return stamped(config, FORMAT)
+    without = {key: value for key, value in seen.items() if key != "bands"}
+    return stamped({**config, "preprocessing": without}, FORMAT - 1)
 
 
 def _from_1(config: Record) -> Record:
@@ -43,6 +49,10 @@ def _from_1(config: Record) -> Record:
         "architecture": architecture,
         "preprocessing": preprocessing,
     }
+
+
+def _from_2(config: Record) -> Record:
+    return {**config, "preprocessing": {**config["preprocessing"], "bands": None}}
 
 
 def current_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from denselab.crf import Parameters
 from denselab.data.feed.fit import fit_size
+from denselab.data.read.images import read_image
+from denselab.data.read.spectral import SpectralBands, read_spectral
 from denselab.encoders.origin import Origin
 from denselab.errors import ConfigError
 from denselab.labels import LabelSpace
-from denselab.types import Fit
+from denselab.types import Fit, Pixels
 
 if TYPE_CHECKING:
     from denselab.crf_layer.crf_rnn import CRFSettings
     from denselab.encoders.weights import Weights
     from denselab.models.base import SegmentationModel
-
-RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Preprocessing:
     """What happens to a picture before the network.
 
     imgsz: (height, width) in pixels that a picture is fitted into, aspect ratio kept; see fit.
-    mean, std: RGB, of pictures in 0..1.
+    mean, std: RGB, of pictures in 0..1; per band for other pictures, see `bands`.
     train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
     fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. For weights by
         others: "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side
@@ -79,19 +80,25 @@ class Preprocessing:
         the picture again. Windows and test-time views are padded separately: at other scales they get the same canvas,
         as small crops did in training.
     white: the number that is white in files of more than 8 bits, as in the training data; None: found for each file.
+    bands: of pictures that are not RGB of 8 bits; None where they are.
     """
 
     imgsz: tuple[int, int]
-    mean: RGB
-    std: RGB
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     train_scale: float = 1.0
     fit: Fit = "inside"
     pad_to: tuple[int, int] | None = None
     white: int | None = None
+    bands: SpectralBands | None = None
 
     def __post_init__(self) -> None:
         if self.fit not in get_args(Fit):
             raise ConfigError(f"preprocessing: fit {self.fit!r}; use one of {', '.join(get_args(Fit))}")
+
+    def read(self, path: Path) -> Pixels:
+        """A picture file as the model takes it. Raises DataError naming the file, also for other bands."""
+        return read_image(path, self.white) if self.bands is None else read_spectral(path, self.bands)
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) at which the network sees a picture of `size`, at least 1x1."""

@@ -38,6 +38,41 @@ class _Architecture(_Part):
     crf_layer: _Crf | None = None
 
 
+PerBand = Annotated[list[float], Field(max_length=MAX_CHANNELS)]
+Place = Annotated[int, Field(ge=0, lt=MAX_CHANNELS)]
+Three = Annotated[list[Place], Field(min_length=3, max_length=3)]
+
+
+class _Bands(_Part):
+    names: Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=MAX_CHANNELS)]
+    real: bool
+    low: PerBand
+    high: PerBand
+    black: PerBand
+    white: PerBand
+    mean: PerBand
+    std: PerBand
+    display: Three
+    rgb: Three | None
+    take: list[Place]
+    stored: Place
+    files: list[Annotated[str, Field(max_length=1000)]]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        count = len(self.names)
+        lists = (self.low, self.high, self.black, self.white, self.mean, self.std)
+        if any(len(numbers) != count for numbers in lists):
+            raise ValueError(f"{count} bands, but other numbers of their limits and statistics")
+        if max(*self.display, *(self.rgb or ())) >= count or max(self.take, default=0) >= max(self.stored, 1):
+            raise ValueError(f"a position beyond the {count} bands")
+        if any(given and len(given) != count for given in (self.take, self.files)):
+            raise ValueError(f"{count} bands, but other numbers of positions or files")
+        if any(name.count("*") != 1 or ".." in name.split("/") or name.startswith("/") for name in self.files):
+            raise ValueError("a name of files without one *, or outside the picture's folders")
+        return self
+
+
 class _Preprocessing(_Part):
     imgsz: Size
     mean: Annotated[list[float], Field(max_length=MAX_CHANNELS)]
@@ -46,6 +81,7 @@ class _Preprocessing(_Part):
     fit: str
     pad_to: Size | None = None
     white: int | None = None
+    bands: _Bands | None = None
 
 
 class _Config(_Part):
@@ -60,6 +96,9 @@ class _Config(_Part):
         channels, mean, std = self.architecture.in_channels, len(self.preprocessing.mean), len(self.preprocessing.std)
         if (mean, std) not in ((channels, channels), (3, 3)):
             raise ValueError(f"mean has {mean} and std {std} numbers, the network {channels} channels")
+        bands = self.preprocessing.bands
+        if bands is not None and len(bands.names) != channels:
+            raise ValueError(f"{len(bands.names)} bands, the network {channels} channels")
         return self
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.crf import Parameters
+from denselab.data.read.spectral import bands_from_record
 from denselab.encoders.origin import stored_origin
 from denselab.engine.formats import current_config
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
@@ -35,6 +36,7 @@ def spec_of(config: Mapping[str, Any], source: str) -> ModelSpec:
             fields["fit"],
             tuple(fields["pad_to"]) if fields["pad_to"] else None,
             fields["white"],
+            bands_from_record(fields["bands"]) if fields["bands"] else None,
         )
         spec = ModelSpec(
             Architecture(**config["architecture"]),

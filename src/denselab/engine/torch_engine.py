@@ -55,6 +55,8 @@ def forward_images(
 ) -> Tensor:
     """(B, K, h, w) float32 logits at the size of `images`, (B, 3, h, w) uint8, which travel to the device as bytes.
 
+    Pictures of other bands are (B, C, h, w), uint8 or float32.
+
     Validation during training and every prediction go through here, so the scores apply to the saved model.
     """
     height, width = images.shape[-2:]

@@ -142,6 +142,7 @@ def export(
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
+    _refuse_labels_of_bands(found.spec, labels)
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)
     with check_pictures(found.spec, str(model), data, real=int8) as pictures:
@@ -182,6 +183,11 @@ def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None
         require_openvino()
     if opset is not None:
         check_opset(opset)
+
+
+def _refuse_labels_of_bands(spec: ModelSpec, labels: bool) -> None:
+    if labels and (bands := spec.preprocessing.bands) is not None:
+        raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
 
 
 def _refuse_own_folder(folder: Path | None, out: Path) -> None:

@@ -72,6 +72,8 @@ def check_pictures(spec: ModelSpec, model: str, data: str | None, *, real: bool 
         logger.info(f"measured on the data that the model was trained on: {own}")
         yield _selected(own, spec, model)
         return
+    if (bands := spec.preprocessing.bands) is not None:
+        raise DataError(f"the model takes {bands.told()}, the demo's scenes are RGB: give `check` data of these bands")
     with tempfile.TemporaryDirectory() as scratch:
         root = write_synthetic(Path(scratch) / "scenes", train=SCENES[0], val=SCENES[1], size=SCENE_SIZE)
         try:

@@ -14,7 +14,10 @@ TRACED = (2, 67, 83)  # batch, height, width: no multiple of a stride, so that t
 
 
 class Deployed(nn.Module):
-    """A network behind its own preprocessing: (B, H, W, 3) uint8 RGB pictures to (B, K, H, W) float32 logits."""
+    """A network behind its own preprocessing: (B, H, W, 3) uint8 RGB pictures to (B, K, H, W) float32 logits.
+
+    Pictures of other bands are (B, H, W, C), uint8 or float32 (types.Pixels).
+    """
 
     def __init__(self, network: SegmentationModel, spec: ModelSpec) -> None:
         super().__init__()
@@ -33,7 +36,9 @@ def exported_program(engine: TorchEngine) -> torch.export.ExportedProgram:
     refuse_crf_layer(engine.spec)
     module = Deployed(engine.network, engine.spec).cpu().eval()
     dynamic = torch.export.Dim.DYNAMIC
-    example = torch.zeros((*TRACED, 3), dtype=torch.uint8)
+    bands = engine.spec.preprocessing.bands
+    dtype = torch.float32 if bands is not None and bands.real else torch.uint8
+    example = torch.zeros((*TRACED, engine.spec.architecture.in_channels), dtype=dtype)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -171,7 +171,7 @@ Done = Callable[[int], None]
 
 def goes_by_rows(plan: Plan) -> bool:
     """Whether a plan needs no more of a picture at once than its rows: labels alone, of windows or of the whole."""
-    return not (plan.crf or plan.samples or plan.instances or plan.ensemble)
+    return not (plan.crf or plan.samples or plan.instances or plan.ensemble or plan.spec.preprocessing.bands)
 
 
 def run_bands(plan: Plan, picture: RowWindow, store: BandStore, done: Done = lambda rows: None) -> None:

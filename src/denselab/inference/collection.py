@@ -43,7 +43,7 @@ from denselab.inference.run import CRFStep, run
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Opened:
 
     state: State
     mark: str = ""
-    picture: Image | Rows | None = None
+    picture: Pixels | Rows | None = None
 
 
 def predict_files(
@@ -196,9 +196,8 @@ class Worker:
                 mark = self.job.mark(path) if path.is_file() else ""
                 if self.job.is_done(source.stem, mark):
                     return Opened("done", mark)
-                white = self.job.plan.spec.preprocessing.white
                 rows = huge_rows(path) if self.job.by_rows and path is source.path else None
-                return Opened("read", mark, source.read(white) if rows is None else rows)
+                return Opened("read", mark, source.read(self.job.plan.spec.preprocessing) if rows is None else rows)
         except BaseException:
             self._release(source)
             raise
@@ -224,7 +223,7 @@ class Worker:
         geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
         return result, partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
 
-    def _run(self, source: Source, image: Image) -> Prediction:
+    def _run(self, source: Source, image: Pixels) -> Prediction:
         """The prediction of one file; probabilities that will be saved are computed at once."""
         step: CRFStep | None = None
         if self.job.steps and (parameters := self.job.plan.crf):

@@ -74,6 +74,7 @@ def ensemble_of(
     if join == "mean" and given and sum(given) > 0:
         given = tuple(weight / sum(given) for weight in given)
     space = models[0].engine.spec.label_space if models else None
+    _require_same_bands(models)
     members = [
         Member(
             plan_for(model.engine, window=model.window, tta=model.tta, instances=model.instances),
@@ -181,6 +182,19 @@ def _digest(model: Model) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest() + architecture + repr(model.engine.spec.preprocessing)
+
+
+def _require_same_bands(models: Sequence[Model]) -> None:
+    """Raise ConfigError unless all models take pictures of the same bands: each picture is read once for all."""
+    seen = [model.engine.spec.preprocessing.bands for model in models]
+    kinds = [None if bands is None else (bands.names, bands.real, bands.take, bands.files) for bands in seen]
+    for number, kind in enumerate(kinds, 1):
+        if kind != kinds[0]:
+            own, first = ("RGB" if bands is None else bands.told() for bands in (seen[number - 1], seen[0]))
+            raise ConfigError(
+                f"model {number} of the ensemble takes pictures of {own}, the first model {first}; an ensemble joins "
+                "models of the same bands"
+            )
 
 
 def _order(first: LabelSpace, own: LabelSpace, number: int) -> tuple[int, ...]:

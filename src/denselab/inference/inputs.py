@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.read.images import PICTURE_SUFFIXES, read_image
+from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.spectral import SpectralBands, shared_part
+from denselab.data.read.stored_bands import NPY
+from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
-from denselab.types import Image
+from denselab.types import Pixels
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
@@ -35,10 +38,10 @@ class Source:
         """The picture as a file on this machine."""
         yield self.path
 
-    def read(self, white: int | None = None) -> Image:
-        """Read (H, W, 3) uint8 RGB. white: as for read_image. Raises DataError naming the file."""
+    def read(self, preprocessing: Preprocessing) -> Pixels:
+        """Read the picture as a model takes it. Raises DataError naming the file."""
         with self.local() as path:
-            return read_image(path, white)
+            return preprocessing.read(path)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def _stem(path: Path) -> PurePosixPath:
 
 
 def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
-    named = (p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY) and not p.is_dir()]
+    pictured = {p.parent for p in files if p.suffix.lower() != NPY}  # an array beside pictures is none itself
+    named = (p for p in files if p.suffix.lower() != NPY or p.parent not in pictured)
     paths = (p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     if out is None or folder.resolve().is_relative_to(out.resolve()):  # inside `out` everything would count as a result
         return sorted(paths)
@@ -123,7 +128,38 @@ def _matches(pattern: str, out: Path | None) -> list[Source]:
     below = str(Path(glob.escape(str(base)), *parts[leading:]))
     found = [Path(p) for p in sorted(glob.glob(below, recursive=True))]
     files = [p for p in found if p.is_file()] + [p for f in found if f.is_dir() for p in _pictures_below(f, out)]
-    return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
+    return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
+
+
+def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:
+    """One source for each picture whose bands lie in one file each, and the files that are of no band.
+
+    The file of the first band stands for the picture; its results are named by what the files share. For any other
+    model the sources stay as they are.
+    """
+    if bands is None or not bands.files:
+        return list(sources), []
+    firsts: list[Source] = []
+    others: list[tuple[Source, tuple[str, str]]] = []
+    skipped: list[Skipped] = []
+    for source in sources:
+        matches = [shared_part(source.path.as_posix(), pattern) for pattern in bands.files]
+        match = next((match for match in matches if match is not None), None)
+        if matches[0] is not None:
+            firsts.append(replace(source, stem=source.stem.with_name(matches[0][1].rstrip("_-.") or source.stem.name)))
+        elif match is not None:
+            others.append((source, match))
+        else:
+            names = ", ".join(bands.files[:4])
+            skipped.append(Skipped(str(source.path), f"is the file of no band; the model takes {names}"))
+    found = {shared_part(source.path.as_posix(), bands.files[0]) for source in firsts}
+    for source, match in others:
+        if match not in found:
+            skipped.append(
+                Skipped(str(source.path), f"has no file of band {bands.names[0]} ({bands.files[0]}) beside it")
+            )
+            found.add(match)
+    return distinct(firsts), skipped
 
 
 def distinct(sources: Iterable[Source]) -> list[Source]:

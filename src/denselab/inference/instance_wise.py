@@ -15,12 +15,13 @@ from torch import Tensor
 
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
+from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import enlarged_rows, row_bands
 from denselab.inference.instances import InstanceWise
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
-from denselab.types import Image
+from denselab.types import Image, Pixels
 
 FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
 BANDS = 3  # planes of a band that are alive at once for each class: joined, of one box, and its softmax
@@ -48,7 +49,7 @@ def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
     return np.concatenate([taken, everything]) if how.whole else taken
 
 
-def joined_bands(engine: Engine, how: InstanceWise, image: Image, boxes: Boxes) -> Iterator[tuple[int, Tensor]]:
+def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[tuple[int, Tensor]]:
     """Yield (top, (K, rows, W)) of a picture: joined raw scores, or for "probs" joined probabilities of sum 1.
 
     boxes: in any order; the result does not depend on it.
@@ -124,12 +125,17 @@ def _sums_to_one(band: Tensor) -> Tensor:
     return torch.where(total > 0, band / total.clamp(min=1e-12), 1 / len(band))
 
 
-def _scored(engine: Engine, how: InstanceWise, image: Image, boxes: Boxes) -> Iterator[Scored]:
+def around(bands: SpectralBands | None) -> Sequence[float]:
+    """What lies around a picture that is cut: black, or the mean of bands that have numbers of their own."""
+    return bands.mean if bands is not None and bands.real else (0,)
+
+
+def _scored(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[Scored]:
     """The scores of each box, in order, `batch` at a time."""
-    shape = engine.spec.preprocessing.imgsz
+    shape, fill = engine.spec.preprocessing.imgsz, around(engine.spec.preprocessing.bands)
     for first in range(0, len(boxes), how.batch):
         part = boxes[first : first + how.batch]
-        pictures = np.stack([resize_image(cut(image, box), shape) for box in part])
+        pictures = np.stack([resize_image(cut(image, box, fill), shape) for box in part])
         for box, logits in zip(part.tolist(), torch.as_tensor(engine.logits(pictures)), strict=True):
             yield (box[0], box[1], box[2], box[3]), _reduced(logits, (box[2] - box[0], box[3] - box[1]))
 
@@ -139,17 +145,26 @@ def _reduced(logits: Tensor, size: Size) -> Tensor:
     target = (min(logits.shape[1], size[0]), min(logits.shape[2], size[1]))
     if target == tuple(logits.shape[1:]):
         return logits.clone()  # not a view of the whole batch, which would stay in memory with it
-    planes = logits[None].contiguous()  # torch reduces channels_last maps to a width of 1 wrongly
-    return F.interpolate(planes, size=target, mode="bilinear", align_corners=False, antialias=True)[0]
+    return _columns(_columns(logits, target[1]).transpose(1, 2), target[0]).transpose(1, 2)
 
 
-def cut(image: Image, box: Sequence[int]) -> Image:
-    """The part of a picture (H, W, 3) in a box (top, left, bottom, right); black where the box leaves the picture."""
+def _columns(planes: Tensor, width: int) -> Tensor:
+    """(K, h, width) of planes (K, h, w): one side at a time, since torch gets maps that end with a width of 1 wrong."""
+    size = (planes.shape[1], width)
+    return F.interpolate(planes[None].contiguous(), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixels:
+    """The part of a picture (H, W, C) in a box (top, left, bottom, right).
+
+    fill: one number, or one for each band, where the box leaves the picture; see `around`.
+    """
     top, left, bottom, right = (int(side) for side in box)
     height, width = image.shape[:2]
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return image[top:bottom, left:right]
-    part = np.zeros((bottom - top, right - left, 3), np.uint8)
+    part = np.empty((bottom - top, right - left, image.shape[2]), image.dtype)
+    part[:] = fill
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
     inside = image[rows, columns]
     first, start = rows.start - top, columns.start - left

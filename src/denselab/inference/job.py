@@ -92,6 +92,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "samples": plan.samples,
         "crf": asdict(plan.crf) if plan.crf else None,
         "fast": plan.crf_fast,
+        "display": plan.display_bands,
         "instances": plan.instances.facts() if plan.instances else None,
         "ensemble": [joint.join, joint.weights, members] if joint else None,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.stored_bands import NPY
 from denselab.errors import ConfigError
 from denselab.inference.inputs import Source, distinct
 
@@ -66,8 +67,10 @@ def _walk(folder: Path, below: PurePosixPath, results: Path) -> Iterator[Source]
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-            elif not entry.is_dir() and Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
+            elif not entry.is_dir() and Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY):
                 files.append(entry.name)
+    if any(Path(name).suffix.lower() != NPY for name in files):  # an array beside pictures is none itself
+        files = [name for name in files if Path(name).suffix.lower() != NPY]
     here = [Source(folder / name, below / Path(name).with_suffix("").name) for name in sorted(files)]
     yield from distinct(here)
     for name in sorted(folders):

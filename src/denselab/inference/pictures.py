@@ -14,10 +14,12 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from denselab.data.read.images import read_image
+from denselab.data.read.spectral import array_as_bands
+from denselab.engine.spec import Preprocessing
 from denselab.errors import DataError, ShapeError
 from denselab.inference.inputs import Source, find_sources
 from denselab.paths import require_path
-from denselab.types import Image
+from denselab.types import Image, Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +64,32 @@ def named(pictures: Sequence[Picture], name: str = "") -> Iterator[tuple[str, Pi
 def name_of(picture: Picture) -> str:
     """A path's name without suffix, else "picture"."""
     return Path(picture).stem if isinstance(picture, str | Path) else "picture"
+
+
+def as_pixels(picture: Picture, preprocessing: Preprocessing) -> Pixels:
+    """Anything a Predictor takes, as its model takes it.
+
+    picture: as for `as_image`; for a model of other bands than RGB a path, an array (H, W, C) or a tensor (C, H, W) of
+        these bands, in the numbers of the training files.
+    Raises as `as_image`, also for other bands.
+    """
+    bands = preprocessing.bands
+    if bands is None:
+        return as_image(picture, preprocessing.white)
+    if isinstance(picture, str | Path):
+        return preprocessing.read(require_path(Path(picture), "a picture file"))
+    if isinstance(picture, np.ndarray):
+        return array_as_bands(picture, bands)
+    if _is_tensor(picture):
+        array = picture.detach().cpu().numpy()
+        if array.ndim != 3 or array.shape[0] != bands.count:
+            raise ShapeError(f"a picture tensor of shape {array.shape}; the model takes (C, H, W) of {bands.told()}")
+        return array_as_bands(array.transpose(1, 2, 0), bands)
+    if isinstance(picture, PILImage.Image):
+        return array_as_bands(np.asarray(picture), bands)
+    raise ShapeError(
+        f"a picture came as {type(picture).__name__}; pass a path, an (H, W, C) array or a (C, H, W) tensor"
+    )
 
 
 def as_image(picture: Picture, white: int | None = None) -> Image:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from denselab.crf import Parameters
 from denselab.crf.parameters import Choice, parameters_for
+from denselab.data.read.spectral import shown_as_rgb, with_display
 from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise, refuse_with
 from denselab.inference.joining import Join
 from denselab.inference.score_cache import ScoreCache
+from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
 SAMPLES = (
@@ -35,6 +38,7 @@ class Plan:
     crf_fast: run the CRF at half the resolution, with the error stated in crf/fast.py.
     instances: run boxes of the picture instead of the whole; None: the whole, or windows.
     ensemble: several models, each run by its own plan, whose scores are joined; None: one model.
+    display_bands: for pictures of other bands than RGB: which are shown and compared by the CRF; (): the model's.
     """
 
     engines: tuple[Engine, ...]
@@ -46,6 +50,7 @@ class Plan:
     crf_fast: bool = False
     instances: InstanceWise | None = None
     ensemble: Ensemble | None = None
+    display_bands: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.ensemble is None and len(self.engines) != 1:
@@ -56,6 +61,7 @@ class Plan:
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples != 0:
             check_samples(self.samples)
+        with_display(self.spec.preprocessing.bands, self.display_bands)  # raises ConfigError
         refuse_with(self.instances, self.window, self.flip or self.scales != (1.0,), self.samples)
         if self.ensemble and (self.samples or self.instances):
             raise ConfigError("an ensemble has no `uncertainty`, and boxes are chosen for each of its models")
@@ -69,6 +75,10 @@ class Plan:
     def spec(self) -> ModelSpec:
         """What the model is."""
         return self.engine.spec
+
+    def shown(self, image: Pixels) -> Image:
+        """(H, W, 3) uint8: a picture as people see it; RGB as it is."""
+        return shown_as_rgb(image, with_display(self.spec.preprocessing.bands, self.display_bands))
 
     def without_crf(self) -> Plan:
         """The same plan without its CRF, which ends with the network's own probabilities."""
@@ -137,6 +147,7 @@ def plan_for(
     crf: Choice = None,
     crf_fast: bool = False,
     instances: InstanceWise | None = None,
+    display_bands: Sequence[str | int] = (),
 ) -> Plan:
     """The plan for a caller's options; Plan and Predictor.__call__ explain them.
 
@@ -145,7 +156,8 @@ def plan_for(
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
     fast = crf_fast and parameters is not None
-    plan = Plan((engine,), window, scales, tta, samples, parameters, fast, instances)
+    shown = tuple(display_bands)
+    plan = Plan((engine,), window, scales, tta, samples, parameters, fast, instances, display_bands=shown)
     if samples:
         engine.require_sampling()
     return plan

@@ -21,15 +21,15 @@ from denselab.engine.engine import Engine
 from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
-from denselab.inference.inputs import Source
+from denselab.inference.inputs import Source, by_picture
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Join
-from denselab.inference.pictures import Picture, as_image, files_of, name_of, named, several
+from denselab.inference.pictures import Picture, as_pixels, files_of, name_of, named, several
 from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
 from denselab.inference.run import labels_of, probs_of, run
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap
+from denselab.types import LabelMap, Pixels
 
 if TYPE_CHECKING:
     from denselab.inference.joint import Joint
@@ -81,20 +81,20 @@ class Predictor:
         crf_fast: bool = False,
         instances: InstanceWise | None = None,
         name: str = "",
+        display_bands: Sequence[str | int] = (),
     ) -> Any:
         """Predict one picture or many; the return type follows from the input.
 
         picture:
             one picture (a path, a PIL picture, a (H, W, 3) or (H, W) uint8 array, a (3, H, W) tensor): its Prediction;
+            for a model of other bands a path, (H, W, C) array or (C, H, W) tensor, in the files' numbers;
             a list or tuple of pictures, a batch (B, H, W, 3) uint8 or a tensor (B, 3, H, W): a list, in the same order;
             a folder, searched with its subfolders, or a pattern such as "in/*.jpg": an iterator over its pictures,
             sorted by path. It reads and predicts as you go, so any number of pictures fits in memory; list() collects
             all.
         tta: average over sizes and mirrored views.
-        window: slide a window of (height, width) network pixels over the picture at the training scale, for pictures
-            much larger than those of the training.
-        uncertainty: run the network `samples` times with dropout on; the prediction is the mean, and
-            `Prediction.uncertainty` the variance.
+        window: (height, width) network pixels, slid over the picture at the training scale, for much larger pictures.
+        uncertainty: run the network `samples` times with dropout on; the prediction is the mean.
         samples: number of those runs, at least 2.
         crf: refine the probabilities with the dense CRF. True: with the parameters tuned for the model, else the preset
             "deeplab_v2"; or a preset's name or denselab.crf.Parameters. `Prediction.probs` then holds the marginals.
@@ -103,17 +103,20 @@ class Predictor:
             PRESETS["release"] of inference.instances.
         name: the prediction's name, also used for its files. Default: the file's own, relative to the folder that was
             given, or "picture". If several share a name, their positions are appended.
+        display_bands: for a model of other bands than RGB: the band, or the three, that the pictures show and the CRF
+            compares, by name or by number from 1. Default: those of the training data.
         Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
         runs = check_samples(samples) if uncertainty else 0
-        plan = self.plan(tta=tta, window=window, samples=runs, crf=crf, crf_fast=crf_fast, instances=instances)
-        white = self.spec.preprocessing.white
+        of_crf: dict[str, Any] = {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
+        plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
+        preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
-            return _predictions(plan, sources)
+            return _predictions(plan, by_picture(sources, preprocessing.bands)[0])
         if (pictures := several(picture)) is not None:
-            return [run(plan, as_image(one, white), own) for own, one in named(pictures, name)]
-        return run(plan, as_image(one := cast(Picture, picture), white), name or name_of(one))
+            return [run(plan, as_pixels(one, preprocessing), own) for own, one in named(pictures, name)]
+        return run(plan, as_pixels(one := cast(Picture, picture), preprocessing), name or name_of(one))
 
     def plan(
         self,
@@ -124,25 +127,34 @@ class Predictor:
         crf: Choice = None,
         crf_fast: bool = False,
         instances: InstanceWise | None = None,
+        display_bands: Sequence[str | int] = (),
     ) -> Plan:
         """These options as one checked value, for `labels` and `probs`.
 
         samples: 0 for no uncertainty.
         """
         if self.joint:
-            return self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+            joint = self.joint.plan(window, tta, samples, crf, crf_fast, instances)
+            return replace(joint, display_bands=tuple(display_bands))
         return plan_for(
-            self.engine, window=window, tta=tta, samples=samples, crf=crf, crf_fast=crf_fast, instances=instances
+            self.engine,
+            window=window,
+            tta=tta,
+            samples=samples,
+            crf=crf,
+            crf_fast=crf_fast,
+            instances=instances,
+            display_bands=display_bands,
         )
 
-    def labels(self, image: Image, plan: Plan | None = None) -> LabelMap:
+    def labels(self, image: Pixels, plan: Plan | None = None) -> LabelMap:
         """(H, W) class indices of a (H, W, 3) uint8 picture.
 
         Without a CRF memory is bounded, whatever the number of classes.
         """
         return labels_of(plan or self.plan(), image)
 
-    def probs(self, image: Image, plan: Plan | None = None) -> NDArray[np.float32]:
+    def probs(self, image: Pixels, plan: Plan | None = None) -> NDArray[np.float32]:
         """(K, H, W) float32 probabilities of a (H, W, 3) uint8 picture.
 
         Raises ResourceError if they do not fit in memory.
@@ -257,6 +269,6 @@ def load(
 
 
 def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:
-    white = plan.spec.preprocessing.white
-    for source, reading in read_ahead(sources, lambda source: source.read(white)):
+    preprocessing = plan.spec.preprocessing
+    for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
         yield run(plan, reading.result(), str(source.stem))

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +42,14 @@ CRFStep = Callable[[Image, Marginals], Marginals]
 
 def run(
     plan: Plan,
-    image: Image,
+    image: Pixels,
     name: str = "picture",
     *,
     keep_probs: bool = False,
     crf_step: CRFStep | None = None,
     note: Note | None = None,
 ) -> Prediction:
-    """The prediction for one picture (H, W, 3) uint8.
+    """The prediction for one picture (H, W, 3) uint8, or of the model's bands (types.Pixels).
 
     keep_probs: compute the probabilities in the same run; otherwise they cost a second run when asked for. A CRF and
         samples need them anyway.
@@ -69,13 +68,13 @@ def run(
 
 
 def _run(
-    plan: Plan, image: Image, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
+    plan: Plan, image: Pixels, name: str, keep_probs: bool, crf_step: CRFStep | None, note: Note | None
 ) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
         sink = _label_sink(plan, image)
-        sure = sink.confidence.mean
-        return Prediction(name, image, sink.labels, space, lambda: probs_of(plan, image), confidence=sure)
+        shown, sure = plan.shown(image), sink.confidence.mean
+        return Prediction(name, shown, sink.labels, space, lambda: probs_of(plan, image), confidence=sure)
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
@@ -83,24 +82,24 @@ def _run(
     variance = planes[space.num_classes] if plan.samples else None
     confidence = Confidence()
     confidence.add(probs)
-    return Prediction(name, image, labels, space, lambda: probs, variance, confidence.mean)
+    return Prediction(name, plan.shown(image), labels, space, lambda: probs, variance, confidence.mean)
 
 
-def labels_of(plan: Plan, image: Image) -> LabelMap:
-    """(H, W) class indices of a picture (H, W, 3) uint8; in bounded memory, unless the plan has a CRF or samples."""
+def labels_of(plan: Plan, image: Pixels) -> LabelMap:
+    """(H, W) class indices of a picture; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
         return arg_max(_untempered(plan, image))
     return _label_sink(plan, image).labels
 
 
-def _label_sink(plan: Plan, image: Image) -> LabelSink:
+def _label_sink(plan: Plan, image: Pixels) -> LabelSink:
     sink = LabelSink(plan.spec.label_space.num_classes, _size(image), plan.spec.temperature)
     _stream(plan, image, sink)
     return sink
 
 
-def probs_of(plan: Plan, image: Image) -> Marginals:
-    """(K, H, W) float32 probabilities of a picture (H, W, 3) uint8. Raises OutOfMemory if memory is too small.
+def probs_of(plan: Plan, image: Pixels) -> Marginals:
+    """(K, H, W) float32 probabilities of a picture. Raises OutOfMemory if memory is too small.
 
     The model's temperature is applied last, and not to the marginals of a CRF, which it was not fitted on.
     """
@@ -108,7 +107,7 @@ def probs_of(plan: Plan, image: Image) -> Marginals:
     return probs if plan.crf else tempered(probs, plan.spec.temperature)
 
 
-def _untempered(plan: Plan, image: Image) -> Marginals:
+def _untempered(plan: Plan, image: Pixels) -> Marginals:
     return _refined(plan, image, planes_of(plan, image)[: plan.spec.label_space.num_classes])
 
 
@@ -127,7 +126,7 @@ def tempered(probs: Marginals, temperature: float) -> Marginals:
     return probs
 
 
-def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.float32]:
+def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np.float32]:
     """(K, H, W) float32 probabilities before any CRF and temperature; with samples one more plane, their variance.
 
     Raises OutOfMemory if they do not fit in memory.
@@ -145,13 +144,13 @@ def planes_of(plan: Plan, image: Image, note: Note | None = None) -> NDArray[np.
     return sink.planes
 
 
-def _refined(plan: Plan, image: Image, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
+def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
     if crf_step:
-        return crf_step(image, probs)
-    return refined(image, probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
+        return crf_step(plan.shown(image), probs)
+    return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
 
 
-def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> bool:
+def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> bool:
     """Feed all blocks of the picture's planes to the sink: the whole picture if it fits in memory, else windows.
 
     Returns whether they are raw scores, which a sink gets that takes logits.
@@ -173,7 +172,7 @@ def _stream(plan: Plan, image: Image, sink: Sink, note: Note | None = None) -> b
     raise AssertionError("a picture has one way at least")
 
 
-def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
+def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
     """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
@@ -186,11 +185,11 @@ def _blocks(plan: Plan, image: Image, windows: Windows | None, sink: Sink, note:
     return seen.logits and sink.wants_logits
 
 
-def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) -> bool:
+def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
     from denselab.inference.instance_wise import boxes_of, joined_bands  # here: they need torch
 
-    boxes = boxes_of(how, image, plan.spec.preprocessing.imgsz)
+    boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
     with memory_errors():
         for top, band in joined_bands(plan.engine, how, image, boxes):
             logits = how.scores == "logits" and not sink.wants_logits
@@ -198,7 +197,7 @@ def _instance_blocks(plan: Plan, how: InstanceWise, image: Image, sink: Sink) ->
     return how.scores == "logits" and sink.wants_logits
 
 
-def _joint_blocks(ensemble: Ensemble, image: Image, sink: Sink) -> bool:
+def _joint_blocks(ensemble: Ensemble, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of an ensemble to the sink, a band of rows at a time; returns as `_stream`."""
     scores = member_scores(ensemble, image)
     logits = False
@@ -209,12 +208,12 @@ def _joint_blocks(ensemble: Ensemble, image: Image, sink: Sink) -> bool:
     return logits
 
 
-def member_scores(ensemble: Ensemble, image: Image) -> list[Scores]:
+def member_scores(ensemble: Ensemble, image: Pixels) -> list[Scores]:
     """The scores of each model of an ensemble for a picture (H, W, 3) uint8, in the ensemble's order of classes."""
     return [_in_order(_member_scores(member, image, ensemble.cache), member.order) for member in ensemble.members]
 
 
-def _member_scores(member: Member, image: Image, cache: ScoreCache | None) -> Scores:
+def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> Scores:
     plan = member.plan
     shape = (plan.spec.label_space.num_classes, *_size(image))
 
@@ -227,7 +226,7 @@ def _member_scores(member: Member, image: Image, cache: ScoreCache | None) -> Sc
     if plan.instances:
         from denselab.inference.instance_wise import boxes_of  # here: it needs torch
 
-        how += [plan.instances.facts(), boxes_of(plan.instances, image, plan.spec.preprocessing.imgsz)]
+        how += [plan.instances.facts(), boxes_of(plan.instances, plan.shown(image), plan.spec.preprocessing.imgsz)]
     return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
 
 
@@ -235,10 +234,10 @@ def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:
     return scores if order == tuple(range(len(order))) else Scores(scores.planes[list(order)], scores.logits)
 
 
-def window_probs(plan: Plan, part: Image, windows: Windows, note: Note | None = None) -> NDArray[np.float32]:
-    """(K, h, w) float32 of a window (h, w, 3), at its own size; with samples one more plane."""
+def window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, h, w) float32 of a window (h, w, C), at its own size; with samples one more plane."""
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 
-def _size(image: NDArray[Any]) -> Size:
+def _size(image: Pixels) -> Size:
     return (image.shape[0], image.shape[1])

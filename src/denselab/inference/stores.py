@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.images import PICTURE_SUFFIXES, read_image
+from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.engine.spec import Preprocessing
 from denselab.errors import DataError, DenseLabError, MissingExtra, NoSuchPath, ResourceError
 from denselab.inference.inputs import Source, distinct
 from denselab.inference.label_png import read_mark
-from denselab.types import Image
+from denselab.types import Pixels
 
 
 def is_url(text: str) -> bool:
@@ -67,11 +68,11 @@ class StoredSource(Source):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def read(self, white: int | None = None) -> Image:
+    def read(self, preprocessing: Preprocessing) -> Pixels:
         """See Source.read; errors name the URL."""
         with self.local() as path:
             try:
-                return read_image(path, white)
+                return preprocessing.read(path)
             except DenseLabError as error:
                 raise type(error)(str(error).replace(str(path), self.url)) from None
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import ConfigError
-from denselab.types import Image
+from denselab.types import Pixels
 
 Probs = NDArray[np.float32]
 """(K, h, w) float32, class probabilities of a part of a picture."""
@@ -103,9 +103,9 @@ class MemoryShelf:
 
 
 def slide(
-    image: Image,
+    image: Pixels,
     window: tuple[int, int],
-    window_probs: Callable[[Image], Probs],
+    window_probs: Callable[[Pixels], Probs],
     emit: Callable[[int, int, Probs], None],
     overlap: float = OVERLAP,
     *,
@@ -116,7 +116,7 @@ def slide(
     """Run a window over the picture and emit each finished block once; returns the number of windows.
 
     window: (height, width) in picture pixels.
-    window_probs: (h, w, 3) uint8 -> (K, h, w) float32, which is blended in place.
+    window_probs: (h, w, C) of the picture -> (K, h, w) float32, which is blended in place.
     emit: called as emit(y, x, probs); the blocks tile the picture without overlap.
     overlap: share of the window's side.
     shelf: where the rows shared with the next row of windows wait; None: in memory.

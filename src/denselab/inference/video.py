@@ -53,6 +53,10 @@ def require_film_plan(plan: Plan) -> None:
     """Raise ConfigError for options that films have no place for."""
     if plan.samples:
         raise ConfigError("`uncertainty` of a film; take single frames for it: its pictures would not move alike")
+    if plan.ensemble or plan.instances or plan.spec.preprocessing.bands:
+        raise ConfigError(
+            "films take one model of RGB pictures, without `proposals`; predict single frames instead"
+        )
 
 
 class FramePredictor:
@@ -284,7 +288,7 @@ def _predict_frame(
     started = time.monotonic()
     space = job.plan.spec.label_space
     try:
-        image = source.read(job.plan.spec.preprocessing.white)
+        image = source.read(job.plan.spec.preprocessing)
     except (DataError, ResourceError) as error:
         skipped.append(Skipped(source.name, str(error).removeprefix(f"{source.name}: ")))
         logger.warning(f"skipped {source.name}: {skipped[-1].reason}")

@@ -23,7 +23,7 @@ from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import Scores, as_array, bands, enlarge_logits, mirrored, softmax
 from denselab.inference.plan import Plan
-from denselab.types import Image
+from denselab.types import Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,8 +61,8 @@ class Seen:
         return planes
 
 
-def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Seen:
-    """Run the plan's views over a picture (H, W, 3) uint8.
+def see(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = None) -> Seen:
+    """Run the plan's views over a picture (H, W, 3) uint8, or of other bands.
 
     sizes: (height, width) of each scale.
     note: called after each sample.
@@ -73,10 +73,10 @@ def see(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = Non
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
 
 
-def run_views(engine: Engine, image: Image, sizes: Sequence[Size], flip: bool = False) -> list[Scores]:
+def run_views(engine: Engine, image: Pixels, sizes: Sequence[Size], flip: bool = False) -> list[Scores]:
     """The logits of each view of a picture, float32 (K, h, w) at the view's size, on the engine's device.
 
-    image: (H, W, 3) uint8.
+    image: (H, W, 3) uint8, or of other bands.
     sizes: (height, width) of each view.
     flip: run each size mirrored left-right too; those logits are mirrored back.
     """
@@ -105,7 +105,7 @@ def mean_probs(views: Sequence[Scores]) -> Scores:
     return mean
 
 
-def sampled(plan: Plan, image: Image, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
+def sampled(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = None) -> Tensor:
     """(K + 1, h, w): the mean probabilities over the plan's samples, and in the last plane their uncertainty.
 
     Mean and variance (divided by the number of samples) come from Welford's update.

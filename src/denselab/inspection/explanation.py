@@ -11,6 +11,7 @@ from denselab.build import model_preprocessing
 from denselab.console import progress
 from denselab.data.feed.resample import resize_image
 from denselab.data.layouts.tables import VOC_21, voc_colour
+from denselab.data.read.spectral import shown_as_rgb
 from denselab.engine.device import resolve_device
 from denselab.engine.enlarge import label_maps
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
@@ -24,7 +25,7 @@ from denselab.inspection.table import LayerRow, table_of
 from denselab.inspection.trace import trace
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.types import Image, LabelMap
+from denselab.types import Image, LabelMap, Pixels
 
 Floats = NDArray[np.float32]
 SHARES = (0.5, 0.95)  # of the whole effect on a pixel, each held by a square around it
@@ -107,7 +108,7 @@ def class_index(space: LabelSpace, name: str) -> int:
 
 def explain(
     engine: TorchEngine,
-    image: Image,
+    image: Pixels,
     *,
     pixel: tuple[int, int] | None = None,
     class_name: str | None = None,
@@ -117,7 +118,7 @@ def explain(
     """Run the network on one picture and look inside.
 
     engine: the network
-    image: (H, W, 3) uint8
+    image: (H, W, 3) uint8, or of the model's bands
     pixel: (row, column) whose effective receptive field is measured; None is the centre
     class_name: the class whose maps and logit are shown; None is the winner at that pixel
     random: whether the weights are untrained, for the record
@@ -141,10 +142,11 @@ def explain(
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
         gradient = effective_receptive_field(engine.network, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
+    bands = engine.spec.preprocessing.bands
     return Explanation(
         engine,
-        image,
-        working,
+        shown_as_rgb(image, bands),
+        shown_as_rgb(working, bands),
         label_maps(logits.float(), (height, width))[0],
         logits.float().softmax(dim=1)[0].cpu().numpy(),
         layers,

@@ -51,7 +51,8 @@ def mirror_indices(size: int, before: int, after: int, device: torch.device | No
     """
     period = max(2 * (size - 1), 1)
     place = torch.arange(-before, size + after, device=device)
-    place = place.remainder(torch.full((), period, device=device))  # by a tensor: ONNX has no remainder by a symbol
+    # ONNX has no remainder by a symbol, only by a tensor
+    place = place.remainder(torch.full((), period, device=device) if torch.compiler.is_exporting() else period)
     return torch.minimum(place, period - place)  # of a single row or column everything is 0
 
 

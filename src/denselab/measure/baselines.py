@@ -94,7 +94,7 @@ def baselines(dataset: Dataset, items: Sequence[Item], counts: Counts, seen: Cel
     train = spread([item for item in dataset.of_split("train") if item.name not in measured], LEARNT_FROM)
     learnt = CellCounts(len(truth))
     for item in train:
-        learnt.add(dataset.read(item))
+        learnt.add(dataset.read_shown(item))
     if not learnt.grey.sum():
         train, learnt = [], seen
     most = int(truth.argmax())

@@ -11,7 +11,7 @@ from denselab.data import Dataset, Item, open_dataset
 from denselab.data.dataset import open_as_named
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, divided, read_recorded
-from denselab.engine.spec import ModelSpec
+from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.errors import DataError
 from denselab.measure.by_name import with_labels_of
 from denselab.run_folder import CONFIG, is_run
@@ -81,7 +81,7 @@ def select(
     source = str(_place(data, dataset))
     dataset, told = _whole_if_undivided(dataset, split, source)
     dataset = with_labels_of(dataset, model.label_space, source, others=unmeasured > 0)
-    dataset = replace(dataset, white=model.preprocessing.white or dataset.white)
+    dataset = as_model_sees(dataset, model.preprocessing)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
         has = ", ".join(dataset.splits) or "none at all"
@@ -92,6 +92,13 @@ def select(
             f"warning: {trained} of the {len(items)} pictures were trained on by {run}: no measure of new ones"
         )
     return Selection(dataset, items, told, source, bool(known) if recorded else None, unmeasured, trained)
+
+
+def as_model_sees(dataset: Dataset, preprocessing: Preprocessing) -> Dataset:
+    """The data set whose pictures are read as the model was trained on them."""
+    if preprocessing.bands is not None:
+        return replace(dataset, white=None, bands=preprocessing.bands)
+    return replace(dataset, white=preprocessing.white or dataset.white, bands=None)
 
 
 def _opened(data: str | Path | Dataset, drawn: Mapping[str, Any]) -> Dataset:

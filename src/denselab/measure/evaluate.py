@@ -10,6 +10,7 @@ from typing import Any
 from denselab.console import progress
 from denselab.crf.parameters import Choice, origin, told
 from denselab.data import Dataset, Item
+from denselab.data.read.spectral import with_display
 from denselab.engine.open import EngineName
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired
@@ -131,6 +132,7 @@ def evaluate(
     crf: Choice = None,
     crf_fast: bool = False,
     instances: InstanceWise | None = None,
+    display_bands: Sequence[str | int] = (),
     out: str | Path | None = None,
     device: str = "auto",
     engine: EngineName = "auto",
@@ -141,10 +143,10 @@ def evaluate(
     """Measure a model on data: exact counts at the labels' own resolution.
 
     model: a model folder, run folder or hub id; or a Predictor, which keeps its own device and output stride.
-    data: a folder of pictures and labels in any known layout, its data.yaml, "synthetic", or an opened Dataset.
+    data: a folder in any known layout, its data.yaml, "synthetic", or an opened Dataset.
     split: "train", "val" or "test".
-    window, tta, crf, crf_fast, instances: as for a Predictor. With a CRF, `Measured.paired` has the scores without and
-        with it.
+    window, tta, crf, crf_fast, instances, display_bands: as for a Predictor. With a CRF, `Measured.paired` has the
+        scores without and with it.
     output_stride, device, engine: as for `load`.
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
@@ -155,7 +157,8 @@ def evaluate(
     if window is not None:
         check_window(window)  # fail before loading anything
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
-    plan = predictor.plan(window=window, tta=tta, crf=crf, crf_fast=crf_fast, instances=instances)
+    ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
+    plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
@@ -163,7 +166,8 @@ def evaluate(
     home = predictor.folder if isinstance(model, Predictor) else model
     drawn = {key: value for key, value in given.items() if value is not None}
     chosen = select(data, split, predictor.spec, home, drawn)
-    measured = replace(measure(plan, chosen.dataset, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
+    shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
+    measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
     return measured

@@ -126,9 +126,9 @@ def sparse_sample(dataset: Dataset, item: Item, rows: Rows, truth: LabelMap) -> 
 
 def shown_sample(dataset: Dataset, item: Item) -> Sample:
     """A sample for looking at: a huge picture is reduced to the size of a panel, others are as they are."""
-    rows = huge_rows(item.image)
+    rows = huge_rows(item.image) if dataset.bands is None else None
     if rows is None:
-        return dataset.read(item)
+        return dataset.read_shown(item)
     size = panel_size(rows.size)
     image = resize_rows(RowWindow(rows, dataset.white), size)
     wanted = ((2 * np.arange(size[0]) + 1) * rows.size[0]) // (2 * size[0])

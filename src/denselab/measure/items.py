@@ -1,6 +1,7 @@
 """Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -50,7 +51,7 @@ def predict_items(
         prediction = run(own, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
         if cells is not None:
-            cells.add(sample)
+            cells.add(replace(sample, image=prediction.image))
         bar.advance()
         yield sample.name, sample.labels, prediction.labels
 

@@ -108,6 +108,11 @@ class SegmentationModel(nn.Module, ABC):
         return self
 
 
+def input_channels(model: nn.Module) -> int:
+    """How many bands the pictures of a network have: what its first convolution takes; 3 for one without any."""
+    return next((layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)), 3)
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """What a builder in MODELS receives, already checked by build.create_model.

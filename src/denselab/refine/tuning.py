@@ -208,7 +208,7 @@ def _fill(
                 logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
                 break
             sample = dataset.read(item)
-            cache.add(sample.name, sample.image, sample.labels, planes_of(plan, sample.image))
+            cache.add(sample.name, plan.shown(sample.image), sample.labels, planes_of(plan, sample.image))
             bar.advance()
     return (time.monotonic() - started) / len(cache.pictures)
 
@@ -296,7 +296,7 @@ def _judge(
                 logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
                 break
             image = dataset.read_image(item)
-            probs = planes_of(plan, image)
+            probs, image = planes_of(plan, image), plan.shown(image)
             for labels, parameters in zip(kept, (None, *candidates), strict=True):
                 marginals = probs if parameters is None else refined(image, probs, parameters)
                 labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))

@@ -48,7 +48,7 @@ def contact_sheet(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit
         if any(fault.severity == "error" for fault in read_headers(dataset, item).faults):
             continue  # a picture that does not fit its label may be far too large to be decoded
         try:
-            sample = dataset.read(item)
+            sample = dataset.read_shown(item)
         except DataError:
             continue
         step = max(1, max(sample.labels.shape) // MAX_SIDE)  # every step-th pixel keeps picture and labels aligned

@@ -36,7 +36,7 @@ def crop_box(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int
 
 def region_panels(dataset: Dataset, item: Item, prediction: LabelMap, box: tuple[int, int, int, int]) -> list[Panel]:
     """Picture, label and prediction around a region, its box marked."""
-    sample = dataset.read(item)
+    sample = dataset.read_shown(item)
     top, left, bottom, right = crop_box(box, (sample.labels.shape[0], sample.labels.shape[1]))
     place = (slice(top, bottom), slice(left, right))
     image = np.ascontiguousarray(sample.image[place])

@@ -136,7 +136,7 @@ def _error_strips(
     evaluation, strips = measured.evaluation, []
     for rank, index in enumerate(chosen):
         name = items[index].name
-        panels = error_panels(dataset.read(items[index]), measured.kept[name], dataset.label_space)
+        panels = error_panels(dataset.read_shown(items[index]), measured.kept[name], dataset.label_space)
         write_bytes(run / SAMPLES / sheet_name(kind, rank, name), encode_png(panel_sheet(panels)))
         right, labelled = evaluation.areas[index, :2].sum(axis=1)
         told = f"mIoU {score(evaluation.image_miou[index])}, pixel accuracy {score(right / max(labelled, 1))}"
@@ -166,7 +166,7 @@ def _two_models(
     chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:DIFFERING] if shares[i] > 0]
     strips = []
     for rank, i in enumerate(chosen):
-        panels = difference_panels(dataset.read(items[i]), best.kept[names[i]], second.kept[names[i]], space)
+        panels = difference_panels(dataset.read_shown(items[i]), best.kept[names[i]], second.kept[names[i]], space)
         write_bytes(facts.folder / SAMPLES / sheet_name("differing", rank, names[i]), encode_png(panel_sheet(panels)))
         told = f"{share(shares[i])} differ; mIoU {score(first_scores[i])} and {score(second_scores[i])}"
         strips.append(panel_strip(names[i], told, panels))

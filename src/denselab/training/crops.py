@@ -23,10 +23,10 @@ from denselab.data.feed.resample import resize_image, resize_labels
 from denselab.data.objects import read_objects, source_of
 from denselab.errors import CheckpointError, DataError
 from denselab.files import unpack_json, write_json
-from denselab.inference.instance_wise import cut
+from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
-from denselab.types import Image, LabelMap, Sample
+from denselab.types import LabelMap, Pixels, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,10 @@ class CropDataset(Dataset):
         """The names of the pictures that a split's crops are from: a run's split is one of pictures."""
         return list(dict.fromkeys(_picture(item).name for item in self.of_split(split)))
 
-    def read_image(self, item: Item) -> Image:
-        """(h, w, 3) uint8 of a crop, stretched."""
-        return resize_image(cut(self._whole.read_image(_picture(item)), _crop(item).box), self.size)
+    def read_image(self, item: Item) -> Pixels:
+        """(h, w, 3) uint8 of a crop, or other bands (types.Pixels), stretched."""
+        whole = replace(self._whole, white=self.white, bands=self.bands).read_image(_picture(item))
+        return resize_image(cut(whole, _crop(item).box, around(self.bands)), self.size)
 
     def read_labels(self, item: Item) -> LabelMap:
         """(h, w) class indices of a crop, stretched."""
@@ -138,7 +139,7 @@ def proposal_crops(
 def _proposals(dataset: Dataset, item: Item, imgsz: tuple[int, int], source: str) -> list[list[int]]:
     """[class of the object overlapped most, top, left, bottom, right] of each proposal taken, the best first."""
     objects = read_objects(dataset, item)
-    found: Boxes = source_named(source)(dataset.read_image(item), PROPOSED, imgsz)
+    found: Boxes = source_named(source)(dataset.shown(dataset.read_image(item)), PROPOSED, imgsz)
     if not objects.classes or not len(found):
         return []
     shared = overlaps(found, objects.boxes)

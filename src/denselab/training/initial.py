@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 from denselab.config import Settings, make_settings
@@ -19,7 +20,6 @@ from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
 from denselab.tensors import require_finite, unpack_tensors
 
-RGB = tuple[float, float, float]
 NAMED = 3  # most tensor names that a message shows
 
 
@@ -29,7 +29,7 @@ class Initial:
 
     network: its model, encoder, output_stride and aux.
     crf: its CRF layer; no keys where it has none.
-    mean, std: RGB of pictures in 0..1.
+    mean, std: RGB of pictures in 0..1; per band for a model of other bands.
     tensors: by name; empty for a resumed run, which has its own.
     frozen_norm: as in engine.spec.Architecture.
     origin: the folder, what it started from in turn, and the sha256 of its weights; without the sha256 for a resumed
@@ -39,8 +39,8 @@ class Initial:
     folder: Path
     network: Settings
     crf: Settings
-    mean: RGB
-    std: RGB
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     tensors: Mapping[str, Tensor]
     frozen_norm: bool
     origin: Origin
@@ -70,10 +70,10 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         mean, std = preprocessing["mean"], preprocessing["std"]
         tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
         require_finite(tensors, str(found / WEIGHTS))
-        rgb = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         origin = _origin(found, stored_origin(config["started_from"]), files.get(WEIGHTS))
         return Initial(
-            found, network, _crf_settings(stored, source), *rgb, tensors, bool(stored["frozen_norm"]), origin
+            *(found, network, _crf_settings(stored, source), tuple(mean), tuple(std), tensors),
+            *(bool(stored["frozen_norm"]), origin),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
@@ -102,6 +102,7 @@ def start_from(model: SegmentationModel, initial: Initial) -> str:
     learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     given = {plain_name(name): tensor for name, tensor in initial.tensors.items()}
     pairs = {name: given[plain_name(name)] for name in own if plain_name(name) in given}
+    pairs = {name: _for_bands(tensor, own[name]) for name, tensor in pairs.items()}
     fitting = {name: tensor for name, tensor in pairs.items() if own[name].shape == tensor.shape}
     if not learnt & fitting.keys():
         raise ConfigError(
@@ -115,3 +116,12 @@ def start_from(model: SegmentationModel, initial: Initial) -> str:
         return told
     more = ", ..." if len(fresh) > NAMED else ""
     return f"{told}; {len(fresh)} start fresh: {', '.join(fresh[:NAMED])}{more}"
+
+
+def _for_bands(given: Tensor, own: Tensor) -> Tensor:
+    """A convolution of RGB pictures for pictures of other bands: its filters repeated, scaled to the same sum."""
+    same = given.ndim == own.ndim == 4 and given.shape[0] == own.shape[0] and given.shape[2:] == own.shape[2:]
+    if same and given.shape[1] == 3 != own.shape[1]:
+        adapted: Tensor = adapt_input_conv(own.shape[1], given)
+        return adapted
+    return given

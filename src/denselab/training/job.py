@@ -18,13 +18,16 @@ from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
+from denselab.data.read.spectral import SpectralBands
 from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, Preprocessing
-from denselab.errors import ConfigError
+from denselab.engine.stored_spec import read_spec
+from denselab.errors import CheckpointError, ConfigError
 from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
+from denselab.run_folder import find_model_folder, has_state
 from denselab.runtime import cpu_count
 from denselab.training.data_lines import data_lines
 from denselab.training.detail import find_detail
@@ -82,7 +85,9 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     """
     require_trainable(dataset)
     train_items = dataset.of_split("train")
-    network = make_network(settings, dataset.label_space.num_classes, run)
+    dataset = as_begun(dataset, run)
+    bands = dataset.bands
+    network = make_network(settings, dataset.label_space.num_classes, run, bands)
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
     if facts.device == "cpu" and not settings.imgsz:
@@ -90,6 +95,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
+    _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
     pixels = count_class_pixels(dataset, train_items)
     weights = class_weights(pixels, config.class_weights)
@@ -103,7 +109,10 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         val_items=dataset.of_split("val"),
         architecture=network.architecture,
         preprocessing=Preprocessing(
-            config.imgsz, network.mean, network.std, train_scale=float(np.median(scales)), white=dataset.white
+            *(config.imgsz, network.mean, network.std),
+            train_scale=float(np.median(scales)),
+            white=dataset.white,
+            bands=bands,
         ),
         augmentation=_augmentation(config, dataset, network.mean),
         loss=_make_loss(config, dataset, weights),
@@ -128,6 +137,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         cores=cpu_count(),
         normalised=is_normalised(model),
         score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
+        colours=dataset.bands is None or dataset.bands.rgb is not None,
         pretrained=network.from_imagenet,
     )
 
@@ -146,7 +156,26 @@ def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> 
     return create_loss(config.losses, space.num_classes, space.ignore_index, tensor)
 
 
-def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, float, float]) -> Augmentation:
+def as_begun(dataset: Dataset, run: Path) -> Dataset:
+    """The data set whose bands are read as when the run began: pictures added since change no statistics."""
+    if dataset.bands is None or not has_state(run):
+        return dataset
+    try:
+        begun = read_spec(find_model_folder(run)).preprocessing.bands
+    except CheckpointError:  # stopped before its first validation
+        return dataset
+    return dataset if begun is None else replace(dataset, bands=begun)
+
+
+def _refuse_colourless_jitter(config: TrainConfig, bands: SpectralBands | None) -> None:
+    if bands is not None and bands.rgb is None and config.photometric > 0:
+        raise ConfigError(
+            f"`photometric` {config.photometric:g}, but {bands.told()} hold no red, green and blue, the only bands "
+            "that change colour; leave it out, or name these three so in data.yaml"
+        )
+
+
+def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, ...]) -> Augmentation:
     return Augmentation(
         crop=config.imgsz,
         scale=(config.scale_min, config.scale_max),
@@ -157,6 +186,7 @@ def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, floa
         ignore_index=dataset.label_space.ignore_index,
         max_class_share=config.max_class_share,
         mean=mean,
+        bands=dataset.bands,
     )
 
 

@@ -14,7 +14,7 @@ from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
 from denselab.errors import is_out_of_memory
-from denselab.models.base import SegmentationModel
+from denselab.models.base import SegmentationModel, input_channels
 from denselab.training.step import Criterion
 
 SIZES_READ = 64  # picture headers read to find the median size
@@ -86,7 +86,7 @@ def time_picture(
 def _timed_step(
     trial: SegmentationModel, criterion: Criterion, imgsz: tuple[int, int], device: torch.device, batch: int
 ) -> float:
-    coarse = torch.randn(batch, 3, *(max(1, side // 8) for side in imgsz), device=device)
+    coarse = torch.randn(batch, input_channels(trial), *(max(1, side // 8) for side in imgsz), device=device)
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     started = time.monotonic()

@@ -44,6 +44,7 @@ class Facts:
     cores: int
     normalised: bool  # the network has batch normalisation
     score_inputs: int  # inputs that its widest score layer sums
+    colours: bool = True  # the pictures have red, green and blue
     pretrained: bool = False  # its encoder starts from ImageNet weights
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
 
@@ -231,5 +232,8 @@ def _jitter(settings: Settings, facts: Facts) -> Iterator[Choice]:
     yield Choice("scale_min", min(low, settings.scale_max or low), why)
     yield Choice("scale_max", max(high, settings.scale_min or high), why)
     half = "half of the usual colour jitter, for a short run"
-    yield Choice("photometric", 1.0 if facts.on_gpu else 0.5, "the usual colour jitter" if facts.on_gpu else half)
+    if facts.colours:
+        yield Choice("photometric", 1.0 if facts.on_gpu else 0.5, "the usual colour jitter" if facts.on_gpu else half)
+    else:
+        yield Choice("photometric", 0.0, "off: no red, green and blue among the bands, whose numbers are measurements")
     yield Choice("validations", 20 if facts.on_gpu else 8, "enough to see the curve, few enough to cost little")

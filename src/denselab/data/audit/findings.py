@@ -21,7 +21,7 @@ from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
 from denselab.errors import DataError
 from denselab.labels import NODATA
-from denselab.types import Image, LabelMap
+from denselab.types import LabelMap, Pixels
 
 Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
@@ -118,7 +118,8 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
     finding = ItemFindings(item, faults=image_faults + label_faults, alpha=headers.alpha)
     if image is not None:
         digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        finding = replace(finding, size=image.shape[:2], digest=digest, look=look_of(image))
+        look = look_of(dataset.shown(image))
+        finding = replace(finding, size=image.shape[:2], digest=digest, look=look)
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
     if labels is not None and isinstance(item.source, ShapeLabels):
@@ -135,7 +136,7 @@ def relative(dataset: Dataset, path: Path) -> str:
     return (path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path).as_posix()
 
 
-def _image_of(dataset: Dataset, item: Item) -> tuple[Image | None, tuple[Fault, ...]]:
+def _image_of(dataset: Dataset, item: Item) -> tuple[Pixels | None, tuple[Fault, ...]]:
     try:
         return dataset.read_image(item), ()
     except (DataError, OSError) as error:

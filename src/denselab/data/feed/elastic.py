@@ -12,8 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.data.feed.resample import Size, apply_colour_matrix, contiguous, resample_image
-from denselab.types import Image, LabelMap
+from denselab.data.feed.resample import (
+    Limits,
+    Size,
+    apply_colour_matrix,
+    band_matrix,
+    contiguous,
+    is_rgb,
+    kernel_limits,
+    resample_image,
+)
+from denselab.data.feed.resample_bands import warp_bands
+from denselab.types import LabelMap, Pixels
 
 Field = NDArray[np.float32]
 """(2, H, W) float32: for each pixel of the crop the position (y, x) in the undeformed crop that it shows."""
@@ -57,18 +67,19 @@ def rotated_positions(size: Size, degrees: float) -> Field:
 
 
 def warp(
-    image: Image,
+    image: Pixels,
     labels: LabelMap,
     size: Size,
     corner: tuple[int, int],
     positions: Field,
-    image_out: Image,
+    image_out: Pixels,
     labels_out: LabelMap,
     *,
     flip: bool,
     matrix: NDArray[np.float32],
-    fill: NDArray[np.uint8],
+    fill: NDArray[Any],
     ignore_index: int,
+    limits: Limits | None = None,
 ) -> None:
     """Write a deformed window of the scaled picture and of its labels; arguments as in data.resample.
 
@@ -81,13 +92,15 @@ def warp(
     low = np.floor(positions.min(axis=(1, 2))).astype(int) + corner
     high = np.ceil(positions.max(axis=(1, 2))).astype(int) + corner + 1
     low, high = np.clip(low, 0, np.subtract(size, 1)), np.clip(high, 1, size)
-    canvas = np.empty((*np.maximum(high - low, 1), 3), np.uint8)
+    canvas = np.empty((*np.maximum(high - low, 1), image.shape[2]), image.dtype)
     resample_image(image, size, (int(low[0]), int(low[1]), canvas.shape[0], canvas.shape[1]), canvas)
-    source = contiguous(labels)
+    source, places = contiguous(labels), np.ascontiguousarray(positions)
     frame = (size[0], size[1], corner[0], corner[1], int(low[0]), int(low[1]))
-    _warp(
-        canvas, source, frame, np.ascontiguousarray(positions), flip, matrix, fill, ignore_index, image_out, labels_out
-    )
+    if is_rgb(image):
+        _warp(canvas, source, frame, places, flip, matrix, fill, ignore_index, image_out, labels_out)
+        return
+    colours, reach = band_matrix(matrix, image), kernel_limits(image, limits)
+    warp_bands(canvas, source, frame, places, flip, colours, reach, fill, ignore_index, image_out, labels_out)
 
 
 @partial(compiled, fastmath=True)

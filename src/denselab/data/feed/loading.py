@@ -54,7 +54,7 @@ class Readable(Protocol[ReadT]):
 class Batch:
     """One training step's share of one process.
 
-    images: (B, 3, H, W) uint8 RGB in channels_last memory; see transforms.normalise
+    images: (B, 3, H, W) uint8 RGB, or other bands (types.Pixels), in channels_last memory; see transforms.normalise
     labels: (B, H, W) class indices, uint8, or int64 if there are more than 255 classes
     names: of the pictures
     indices: of the pictures, by position in the items
@@ -72,7 +72,7 @@ class Batch:
 class ValBatch:
     """Pictures of one working size, with their labels as they are.
 
-    images: (B, 3, h, w) uint8 RGB in channels_last memory, at `fit_size`
+    images: (B, 3, h, w) uint8 RGB, or other bands (types.Pixels), in channels_last memory, at `fit_size`
     labels: one map per picture, at the label file's own resolution
     names: of the pictures
     indices: of the pictures, by position in the items
@@ -240,7 +240,7 @@ def _make_batch(
     """The batch of the given (picture's index, number of the draw) pairs."""
     samples = [_read_train(dataset, items[index], augmentation, cache) for index, _ in draws]
     wide = any(sample.labels.dtype != np.uint8 for sample in samples)
-    images = np.empty((len(draws), *augmentation.crop, 3), np.uint8)
+    images = np.empty((len(draws), *augmentation.crop, samples[0].image.shape[2]), samples[0].image.dtype)
     labels = np.empty(images.shape[:3], np.uint16 if wide else np.uint8)
     for position, (sample, (_, draw)) in enumerate(zip(samples, draws, strict=True)):
         augment_into(sample, augmentation, seed_of(draw), images[position], labels[position])

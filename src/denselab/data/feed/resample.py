@@ -21,11 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.types import Image, LabelMap
+from denselab.data.feed.resample_bands import resample_bands
+from denselab.data.feed.taps import axis_taps
+from denselab.types import LabelMap, Pixels
 
 Size = tuple[int, int]
 Window = tuple[int, int, int, int]
 AnyArray = TypeVar("AnyArray", bound=NDArray[Any])
+
+Limits = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Lowest and highest number of each band, (C,) float32."""
 
 IDENTITY: NDArray[np.float32] = np.eye(3, 4, dtype=np.float32)
 """(3, 4) colour matrix that changes nothing: out = M[:, :3] @ rgb + M[:, 3], in units 0..255."""
@@ -36,25 +41,53 @@ def _vectorised(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def resample_image(
-    image: Image,
+    image: Pixels,
     size: Size,
     window: Window,
-    out: Image,
+    out: Pixels,
     *,
     flip: bool = False,
     matrix: NDArray[np.float32] = IDENTITY,
-    fill: NDArray[np.uint8] | None = None,
+    fill: NDArray[Any] | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Write the window of the scaled picture into out.
 
-    image: (h, w, 3) uint8
-    out: (H, W, 3) uint8, C-contiguous
+    image: (h, w, 3) uint8, or (h, w, C) uint8 or float32
+    out: (H, W, C) of the same type, C-contiguous
     flip: mirror the window left to right
-    matrix: (3, 4) colour matrix, applied before rounding
-    fill: (3,) uint8, colour outside the scaled frame; black if not given
+    matrix: (C, C + 1) colour matrix, applied before rounding; IDENTITY changes nothing, whatever C is
+    fill: (C,) of that type, colour outside the scaled frame; 0 if not given
+    limits: (C,) float32 lowest and highest numbers of the result, for other pictures than RGB; None: those of bytes
     """
-    colour = np.zeros(3, np.uint8) if fill is None else fill
-    _resample(contiguous(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
+    colour = np.zeros(image.shape[2], image.dtype) if fill is None else fill
+    if is_rgb(image):
+        _resample(contiguous(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
+        return
+    frame = (size[0], size[1], window[0], window[1])
+    resample_bands(
+        *(contiguous(image), frame, flip, band_matrix(matrix, image), kernel_limits(image, limits)),
+        *(matrix is IDENTITY, colour, out),
+    )
+
+
+def is_rgb(image: Pixels) -> bool:
+    """Whether a picture is (H, W, 3) uint8, for which there are kernels of their own, the fastest."""
+    return image.dtype == np.uint8 and image.shape[2] == 3
+
+
+def band_matrix(matrix: NDArray[np.float32], image: Pixels) -> NDArray[np.float32]:
+    """The matrix as (C, C + 1); IDENTITY becomes that of C bands."""
+    count = image.shape[2]
+    return np.eye(count, count + 1, dtype=np.float32) if matrix is IDENTITY else matrix
+
+
+def kernel_limits(image: Pixels, limits: Limits | None) -> tuple[Any, Any, np.float32]:
+    """Low, high and what is added before rounding down, as the kernels for bands take them."""
+    whole = image.dtype == np.uint8
+    reach = (0.0, 255.0) if whole else (-np.inf, np.inf)
+    low, high = limits or tuple(np.full(image.shape[2], end, np.float32) for end in reach)
+    return low, high, np.float32(0.5 if whole else 0.0)
 
 
 def resample_labels(
@@ -64,16 +97,16 @@ def resample_labels(
     _nearest_labels(contiguous(labels), size[0], size[1], window[0], window[1], flip, fill, out)
 
 
-def resize_image(image: Image, size: Size) -> Image:
-    """The picture at (H, W), antialiased bilinear, uint8; the picture itself where it has that size."""
+def resize_image(image: Pixels, size: Size) -> Pixels:
+    """The picture at (H, W), antialiased bilinear, of its type; the picture itself where it has that size."""
     if image.shape[:2] == tuple(size):
         return image
-    out = np.empty((*size, 3), np.uint8)
+    out = np.empty((*size, image.shape[2]), image.dtype)
     resample_image(image, size, (0, 0, *size), out)
     return out
 
 
-def resize_rows(picture: Any, size: Size) -> Image:
+def resize_rows(picture: Any, size: Size) -> Pixels:
     """`resize_image` of a picture whose rows are read as they are needed, from top to bottom; the same numbers.
 
     picture: (h, w, 3) uint8 by `picture[top:bottom]`, with its `shape`.
@@ -82,8 +115,8 @@ def resize_rows(picture: Any, size: Size) -> Image:
     if (height, width) == tuple(size):
         return contiguous(picture[:])
     out = np.empty((*size, 3), np.uint8)
-    row_start, row_weight = _taps(height, size[0], 0, size[0])
-    col_start, col_weight = _taps(width, size[1], 0, size[1])
+    row_start, row_weight = axis_taps(height, size[0], 0, size[0])
+    col_start, col_weight = axis_taps(width, size[1], 0, size[1])
     index, spread = _column_taps(col_start, col_weight, 0, size[1], False)
     begin = col_start[0] * 3
     line = np.zeros((col_start[-1] + spread.shape[0]) * 3 - begin, np.float32)
@@ -119,37 +152,6 @@ def contiguous(array: AnyArray) -> AnyArray:
     """The array, copied unless C-contiguous and writeable: for any other kind the kernels would be compiled anew."""
     kept: AnyArray = np.require(array, requirements=["C", "W"])
     return kept
-
-
-@compiled
-def _taps(length: int, target: int, first: int, count: int) -> Any:
-    """Per frame position first..first+count-1: its first tap, and its weights (taps, count), of sum 1; 0 outside."""
-    scale = length / target
-    support = max(scale, 1.0)
-    starts = np.zeros(count, np.int64)
-    weights = np.zeros((2 * int(np.ceil(support)) + 1, count), np.float32)
-    most = 1
-    for j in range(count):
-        position = first + j
-        if position < 0 or position >= target:
-            continue
-        centre = (position + 0.5) * scale
-        low = max(int(centre - support + 0.5), 0)
-        high = min(int(centre + support + 0.5), length)
-        number = 0
-        total = 0.0
-        for tap in range(low, high):
-            weight = 1.0 - abs(tap + 0.5 - centre) / support
-            if weight > 0.0:
-                if number == 0:
-                    starts[j] = tap
-                weights[number, j] = weight
-                total += weight
-                number += 1
-        most = max(most, number)
-        for tap in range(number):
-            weights[tap, j] /= total
-    return starts, weights[:most]
 
 
 @compiled
@@ -226,8 +228,8 @@ def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix
     if left >= right:
         _fill_row(out.reshape(height * width * 3), fill)
         return
-    row_start, row_weight = _taps(image.shape[0], th, y0, height)
-    col_start, col_weight = _taps(image.shape[1], tw, x0, width)
+    row_start, row_weight = axis_taps(image.shape[0], th, y0, height)
+    col_start, col_weight = axis_taps(image.shape[1], tw, x0, width)
     index, spread = _column_taps(col_start, col_weight, left, right, flip)
     begin, taps = col_start[left] * 3, spread.shape[0]
     line = np.zeros((col_start[right - 1] + taps) * 3 - begin, np.float32)  # taps beyond the picture weigh 0

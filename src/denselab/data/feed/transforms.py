@@ -8,6 +8,7 @@ reference; why compiled code replaces it is measured by benchmarks/pipeline.py.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from denselab.data.feed.elastic import elastic_field, rotated_positions, warp
 from denselab.data.feed.fit import fit_factor
 from denselab.data.feed.resample import (
     IDENTITY,
+    Limits,
     Size,
     Window,
     contiguous,
@@ -27,8 +29,9 @@ from denselab.data.feed.resample import (
     resize_image,
     resize_labels,
 )
+from denselab.data.read.spectral import SpectralBands
 from denselab.errors import ConfigError
-from denselab.types import Image, LabelMap, Sample
+from denselab.types import LabelMap, Pixels, Sample
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 CROP_TRIES = 10  # as MMSegmentation's RandomCrop with cat_max_ratio
@@ -53,7 +56,8 @@ class Augmentation:
     rotate: largest angle in degrees
     ignore_index: label of the padding
     max_class_share: the largest share of the labelled pixels that one class may have in a crop; 1 = off
-    mean: RGB in 0..1, the colour of the padding
+    mean: RGB in 0..1, the colour of the padding; per band for other pictures
+    bands: of pictures that are not RGB; only red, green and blue among them change colour
 
     A crop beyond max_class_share is drawn again, up to CROP_TRIES times; then the most mixed one is taken.
     """
@@ -66,7 +70,8 @@ class Augmentation:
     rotate: float = 0.0
     ignore_index: int = 255
     max_class_share: float = 0.75
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    bands: SpectralBands | None = None
 
     def __post_init__(self) -> None:
         if min(self.crop) < 1:
@@ -101,20 +106,20 @@ def prepare(sample: Sample, settings: Augmentation) -> Sample:
 
 def augment(sample: Sample, settings: Augmentation, seed: int) -> Sample:
     """A random view of the sample, (H, W) = settings.crop; the same for the same arguments, which stay untouched."""
-    image = np.empty((*settings.crop, 3), np.uint8)
+    image = np.empty((*settings.crop, sample.image.shape[2]), sample.image.dtype)
     labels = np.empty(settings.crop, sample.labels.dtype)
     augment_into(sample, settings, seed, image, labels)
     return Sample(sample.name, image, labels)
 
 
-def augment_into(sample: Sample, settings: Augmentation, seed: int, image: Image, labels: LabelMap) -> None:
-    """`augment`, written into C-contiguous arrays of the crop's size: image (H, W, 3) uint8, labels as the sample's."""
+def augment_into(sample: Sample, settings: Augmentation, seed: int, image: Pixels, labels: LabelMap) -> None:
+    """`augment`, written into C-contiguous arrays of the crop's size, of the sample's types."""
     rng = np.random.default_rng(seed)
     size = _scaled_size(rng, sample, settings)
     window = _choose_window(rng, sample, size, settings)
     flip = settings.flip and bool(rng.random() < 0.5)
-    matrix = _draw_colour(rng, sample.image, settings.photometric)
-    fill = np.array([round(255 * value) for value in settings.mean], np.uint8)
+    matrix = _draw_colour(rng, sample.image, settings)
+    fill, limits = _padding(sample.image, settings.mean), _limits(settings.bands)
     if settings.elastic > 0 or settings.rotate > 0:
         positions = rotated_positions(settings.crop, rng.uniform(-settings.rotate, settings.rotate))
         positions += elastic_field(rng, settings.crop, settings.elastic)
@@ -124,9 +129,10 @@ def augment_into(sample: Sample, settings: Augmentation, seed: int, image: Image
             matrix=matrix,
             fill=fill,
             ignore_index=settings.ignore_index,
+            limits=limits,
         )
         return
-    resample_image(sample.image, size, window, image, flip=flip, matrix=matrix, fill=fill)
+    resample_image(sample.image, size, window, image, flip=flip, matrix=matrix, fill=fill, limits=limits)
     resample_labels(sample.labels, size, window, labels, flip=flip, fill=settings.ignore_index)
 
 
@@ -148,14 +154,17 @@ def colour_matrix(
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(B, 3, H, W) float32, (rgb / 255 - mean) / std, of uint8 pictures; on their device, in their memory format.
+    """(B, C, H, W) float32, (image / 255 - mean) / std, of uint8 pictures; on their device, in their memory format.
 
+    Pictures in float32 have the units of mean and std: they are not divided by 255.
     Batches travel as uint8 and are normalised here, by the training step: a quarter of the bytes to keep and to copy.
     """
-    scale = 1 / (255 * torch.tensor(std, dtype=torch.float32))
+    top = 255 if images.dtype == torch.uint8 else 1
+    scale = 1 / (top * torch.tensor(std, dtype=torch.float32))
     shift = torch.tensor(mean, dtype=torch.float32) / torch.tensor(std, dtype=torch.float32)
-    shape = (1, 3, 1, 1)
-    return images.float().mul_(scale.view(shape).to(images.device)).sub_(shift.view(shape).to(images.device))
+    shape = (1, len(mean), 1, 1)
+    pixels = images.float() if top == 255 else images.clone()
+    return pixels.mul_(scale.view(shape).to(images.device)).sub_(shift.view(shape).to(images.device))
 
 
 def _scaled_size(rng: np.random.Generator, sample: Sample, settings: Augmentation) -> Size:
@@ -187,12 +196,39 @@ def _draw_window(rng: np.random.Generator, size: Size, crop: Size) -> Window:
     return (y0, x0, *crop)
 
 
-def _draw_colour(rng: np.random.Generator, image: Image, strength: float) -> NDArray[np.float32]:
-    if strength == 0:
+def _draw_colour(rng: np.random.Generator, image: Pixels, settings: Augmentation) -> NDArray[np.float32]:
+    """The colour matrix of a picture. Other bands than red, green and blue are measurements and stay as they are."""
+    strength, bands = settings.photometric, settings.bands
+    if strength == 0 or (bands is not None and bands.rgb is None):
         return IDENTITY
+    colours = image if bands is None else image[..., list(bands.rgb or ())]
     reach = min(COLOUR_RANGE * strength, 1.0)
     brightness, contrast, saturation = rng.uniform(1 - reach, 1 + reach, 3)
     hue = rng.uniform(-HUE_RANGE, HUE_RANGE) * strength
     step = max(min(image.shape[:2]) // 32, 1)  # every so many pixels: the mean needs no more
-    mean_grey = float(image[::step, ::step].mean(axis=(0, 1)) @ np.array(GREY))
-    return colour_matrix(brightness, contrast, saturation, hue, mean_grey)
+    mean_grey = float(colours[::step, ::step].mean(axis=(0, 1)) @ np.array(GREY))
+    matrix = colour_matrix(brightness, contrast, saturation, hue, mean_grey)
+    return matrix if bands is None else _among_bands(matrix, bands)
+
+
+def _among_bands(matrix: NDArray[np.float32], bands: SpectralBands) -> NDArray[np.float32]:
+    """(C, C + 1): a matrix of red, green and blue at their places, every other band unchanged."""
+    assert bands.rgb is not None, "only colours are mixed"
+    places = list(bands.rgb)
+    whole = np.eye(bands.count, bands.count + 1, dtype=np.float32)
+    whole[np.ix_(places, places)] = matrix[:, :3]
+    whole[places, -1] = matrix[:, 3]
+    return whole
+
+
+def _padding(image: Pixels, mean: Sequence[float]) -> NDArray[Any]:
+    """(C,) the number around a picture: its mean."""
+    if image.dtype == np.uint8:
+        return np.array([round(255 * value) for value in mean], np.uint8)
+    return np.array(mean, np.float32)
+
+
+def _limits(bands: SpectralBands | None) -> Limits | None:
+    if bands is None or not bands.real:
+        return None
+    return np.array(bands.low, np.float32), np.array(bands.high, np.float32)

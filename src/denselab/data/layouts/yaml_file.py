@@ -21,6 +21,9 @@ unlisted: background           # pictures that a csv does not name: without any 
 annotator: 3                   # Label Studio: whose annotations count
 transparent: ignore            # transparent pixels of label pictures: ignore, or keep (the colour below counts)
 white: 4095                    # the number for white in pictures of more than 8 bits
+bands: [blue, green, red, nir] # of pictures that are not RGB; or 4; or {1: blue, 8: nir} to use some of a file's bands
+display_bands: [red, green, blue]           # which are shown, by name or number; one is shown as grey
+band_files: {blue: "*_B02", nir: "*_B08"}   # one file per band: names without suffix; * is what all share
 """
 
 import difflib
@@ -104,6 +107,9 @@ class Settings(BaseModel):
     unlisted: Literal["background", "left out"] | None = None
     annotator: int | None = None
     white: int | None = Field(default=None, ge=1, le=65535)
+    bands: int | list[str] | dict[int, str] | None = None
+    display_bands: str | int | list[str | int] | None = None
+    band_files: list[str] | dict[str, str] | None = None
     transparent: Literal["ignore", "keep"] | None = None
 
     def choices(self) -> Choices:

@@ -14,7 +14,9 @@ from denselab.data.read.mat import mat_labels
 from denselab.data.read.opening import decoded, exif_orientation, open_picture, turned_upright
 from denselab.data.read.png16 import deep_png_pixels, has_deep_colour
 from denselab.data.read.pnm import pnm_header, pnm_pixels
+from denselab.data.read.stored_bands import NPY, band_form, npy_array, stored_bands
 from denselab.data.read.tiff import PALETTE, TIFF_SUFFIXES, read_tags, tiff_labels, tiff_mode, tiff_picture
+from denselab.errors import DataError
 from denselab.types import Image
 
 PICTURE_SUFFIXES = (  # of the files that are taken for pictures in a folder; messages show the first
@@ -43,6 +45,8 @@ def picture_pixels(path: Path) -> NDArray[Any]:
     """A picture at its own depth, upright: (H, W) grey, or (H, W, 3) RGB. Raises DataError like read_image."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_picture(path)
+    if path.suffix.lower() == NPY:
+        return _npy_picture(path)
     with open_picture(path) as picture:
         pnm = pnm_header(path)
         if pnm is not None and pnm.highest > 255:
@@ -51,6 +55,24 @@ def picture_pixels(path: Path) -> NDArray[Any]:
             pixels = turned_upright(deep_png_pixels(path), exif_orientation(picture))
             return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
         return decoded(picture, path, None if _is_deep(picture.mode) else "RGB", upright=True)
+
+
+def _npy_picture(path: Path) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) of an array. Raises DataError for other numbers of bands."""
+    pixels, _ = stored_bands(path)
+    if pixels.shape[2] not in (1, 3):
+        raise DataError(f"{path}: {pixels.shape[2]} bands, but expected: 3 (RGB) or 1 (grey); give such pictures")
+    return pixels if pixels.shape[2] == 3 else pixels[..., 0]
+
+
+def _npy_labels(path: Path) -> NDArray[Any]:
+    """(H, W) whole numbers of an array. Raises DataError."""
+    labels = npy_array(path)
+    if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
+        labels = labels[0] if labels.shape[0] == 1 else labels[..., 0]
+    if labels.ndim != 2 or 0 in labels.shape:
+        raise DataError(f"{path}: an array of shape {labels.shape}; labels are (H, W), one number per pixel")
+    return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
 
 
 def read_label_pixels(path: str | Path) -> NDArray[Any]:
@@ -63,6 +85,8 @@ def read_label_pixels(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_labels(path)
+    if path.suffix.lower() == NPY:
+        return _npy_labels(path)
     if path.suffix.lower() == MAT_SUFFIX:
         return mat_labels(path)
     with open_picture(path) as picture:
@@ -89,8 +113,8 @@ def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:
 def picture_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as read_image would give it, from the header alone where that is possible."""
     path = Path(path)
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return read_tags(path).size
+    if path.suffix.lower() in (*TIFF_SUFFIXES, NPY):
+        return band_form(path).size
     if path.suffix.lower() == MAT_SUFFIX:
         height, width = mat_labels(path).shape
         return height, width
@@ -105,6 +129,11 @@ def picture_mode(path: str | Path) -> str:
     path = Path(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_mode(read_tags(path))
+    if path.suffix.lower() == NPY:
+        form = band_form(path)
+        return (
+            "F" if form.dtype.kind == "f" else "I;16" if form.dtype.itemsize > 1 else "RGB" if form.count > 1 else "L"
+        )
     if path.suffix.lower() == MAT_SUFFIX:
         return "MAT"
     with open_picture(path) as picture:
@@ -115,6 +144,8 @@ def picture_bits(path: Path) -> int:
     """Bits of a channel, from the header; 8 also where there are fewer."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return max(8, read_tags(path).bits)
+    if path.suffix.lower() == NPY:
+        return 8 * band_form(path).dtype.itemsize
     pnm = pnm_header(path)
     if pnm is not None:
         return max(8, pnm.highest.bit_length())
@@ -123,6 +154,8 @@ def picture_bits(path: Path) -> int:
 
 def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     """The colours of a palette picture by index; () where it has none."""
+    if path.suffix.lower() == NPY:
+        return ()
     if path.suffix.lower() in TIFF_SUFFIXES:
         tags = read_tags(path)
         colours = tags.colours if tags.photometric == PALETTE and tags.colours is not None else ()

@@ -31,7 +31,7 @@ def open_picture(path: Path) -> PillowImage.Image:
         ) from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a picture that can be read; save it as PNG or JPEG, or take it out") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, UserWarning) as error:  # a warning where the program makes them errors
         raise DataError(f"{path}: cannot be opened ({error}); replace the file or take it out") from None
     try:
         refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)

@@ -12,7 +12,16 @@ from PIL import Image as PillowImage
 
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import exif_orientation
-from denselab.data.read.tiff import BLACK_IS_ZERO, PALETTE, RGB, TiffTags, label_numbers, lacks_colours, picture_numbers
+from denselab.data.read.tiff import (
+    BLACK_IS_ZERO,
+    PALETTE,
+    RGB,
+    TiffTags,
+    label_numbers,
+    lacks_colours,
+    picture_numbers,
+    refuse_bands,
+)
 from denselab.errors import DataError
 
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".vrt")
@@ -50,8 +59,10 @@ class RasterRows:
         _refuse_turned(path)
 
     def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        stored = self._stored(top, bottom)
+        refuse_bands(stored, self.tags, self.path)
         try:
-            return picture_numbers(self._stored(top, bottom), self.tags)
+            return picture_numbers(stored, self.tags)
         except IndexError:
             raise lacks_colours(self.path) from None
 

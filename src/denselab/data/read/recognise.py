@@ -7,9 +7,12 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
+from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
+from denselab.data.read.band_files import in_band_files, with_bands
 from denselab.data.read.names import BadNames, without_names
+from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
@@ -23,23 +26,26 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings_file is None:
         if path.is_file():
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
-        tree = read_tree(path)
+        tree, given = in_band_files(read_tree(path), GivenBands())
         below, recognised = _recognise_tree(tree)
-        return below, _noting_passed_over(tree, in_pixels(recognised))
+        return below, with_bands(_noting_passed_over(tree, in_pixels(recognised)), given)
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir() and told is not None:  # Ultralytics means a folder of its own settings
         folder = settings_file.parent
     if not folder.is_dir():
         raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
-    tree = replace(read_tree(folder), choices=settings.choices())
+    tree, given = in_band_files(
+        read_tree(folder), given_bands(settings, settings_file), named=settings.pattern is not None
+    )
+    tree = replace(tree, choices=settings.choices())
     try:
         root, found = _described(tree, settings, told, settings_file)
     except BadNames:
         if not settings.labels:
             raise
         root, found = _described(without_names(tree), settings, told, settings_file)
-    found = _noting_passed_over(tree, in_pixels(found))
+    found = with_bands(_noting_passed_over(tree, in_pixels(found)), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 
 

@@ -8,6 +8,8 @@ Pillow would cut those to 8.
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INSIDE, CMYK, YCBCR, CIELAB, ICCLAB 
 READABLE = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INSIDE, CMYK, YCBCR, CIELAB, ICCLAB)
 MAX_SAMPLE_VALUE, YCBCR_SUBSAMPLING, GDAL_NODATA = 281, 530, 42113
 ASSOCIATED_ALPHA = 1  # ExtraSamples: the colours were multiplied by alpha
+ALPHAS = (1, 2)  # ExtraSamples: associated and unassociated alpha; 0 says nothing of what it is
+OPAQUE_SHARE = 0.9  # of an alpha's pixels are wholly clear or wholly opaque; a band of a picture has more values
 
 # tifffile logs what it finds odd in a damaged file, many lines of it; the DataError says it in one.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -42,6 +46,7 @@ class TiffTags:
     photometric: TIFF's PhotometricInterpretation
     orientation: 1 (upright) to 8
     associated_alpha: whether the last channel is an alpha that the colours were multiplied by
+    alpha: whether the last channel is marked as an alpha
     colours: (N, 3) uint8, the colour map of a palette picture, else None
     nodata: the number of pixels without data; None if no tag says one
     max_sample: the largest sample that a tag declares; 0 if none does
@@ -57,6 +62,7 @@ class TiffTags:
     colours: NDArray[np.uint8] | None = None
     nodata: float | None = None
     max_sample: int = 0
+    alpha: bool = False
 
 
 def read_tags(path: Path) -> TiffTags:
@@ -75,6 +81,7 @@ def tiff_mode(tags: TiffTags) -> str:
 def tiff_picture(path: Path) -> NDArray[Any]:
     """(H, W) or (H, W, 3), black to white as a viewer shows it, at the file's depth; pixels without data are 0."""
     tags, stored = _upright(path)
+    refuse_bands(stored, tags, path)
     try:
         return picture_numbers(stored, tags)[0]
     except IndexError:
@@ -162,6 +169,24 @@ def shown_pixels(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
     )
 
 
+def refuse_bands(stored: NDArray[Any], tags: TiffTags, path: Path) -> None:
+    """Raise DataError for more bands than red, green, blue (or grey) and an alpha: no colour picture."""
+    if stored.ndim == 2 or tags.photometric not in (RGB, BLACK_IS_ZERO, WHITE_IS_ZERO):
+        return
+    count = stored.shape[2]
+    if count in (1, 3) or (count in (2, 4) and (tags.alpha or looks_like_alpha(stored[..., -1]))):
+        return
+    raise DataError(f"{path}: {count} bands, but expected: 3 (RGB) or 1 (grey); give such pictures")
+
+
+def looks_like_alpha(band: NDArray[Any]) -> bool:
+    """Whether nearly all numbers of a band are 0 or its type's largest, as in an alpha channel."""
+    if band.dtype.kind != "u":
+        return False
+    clear = np.count_nonzero((band == 0) | (band == np.iinfo(band.dtype).max))
+    return bool(band.size and clear >= OPAQUE_SHARE * band.size and (band != 0).any())
+
+
 def _top_bits(stored: NDArray[Any], tags: TiffTags) -> NDArray[np.uint8]:
     return stored if stored.dtype == np.uint8 else (stored >> (tags.bits - 8)).astype(np.uint8)
 
@@ -209,6 +234,19 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
     return _by_pillow(path, tags, failure)
 
 
+@contextmanager
+def open_series(path: Path) -> Iterator[tifffile.TiffPageSeries]:
+    """The first series of pages of a TIFF, for as long as the file is open. Raises DataError for a damaged file."""
+    refuse_empty(path)
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file.series[0]
+    except DataError:
+        raise
+    except Exception as error:  # a damaged TIFF surfaces as almost anything
+        raise DataError(f"{path}: damaged or unsupported TIFF ({error}); save it as PNG or take it out") from None
+
+
 def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
     shape = tuple(series.shape)
     planar = "S" in series.axes and series.axes.endswith("YX")
@@ -245,6 +283,7 @@ def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
         colours=_colour_map(page.colormap),
         nodata=_number(page.tags.valueof(GDAL_NODATA, None)),
         max_sample=int(max(declared) if isinstance(declared, tuple) else declared),
+        alpha=bool(page.extrasamples) and int(page.extrasamples[-1]) in ALPHAS,
     )
 
 
@@ -292,4 +331,6 @@ def _by_pillow(path: Path, tags: TiffTags | None, failure: Exception) -> tuple[T
         pixels = pixels // np.uint8(255 // (2**tags.bits - 1))
     photometric = WHITE_IS_ZERO if white_is_zero else kinds.get(mode, BLACK_IS_ZERO)
     colours = palette if photometric == PALETTE else None
-    return replace(tags, photometric=photometric, orientation=1, associated_alpha=False, colours=colours), pixels
+    alpha = tags.alpha or mode in ("RGBA", "LA")
+    tags = replace(tags, photometric=photometric, orientation=1, associated_alpha=False, colours=colours, alpha=alpha)
+    return tags, pixels

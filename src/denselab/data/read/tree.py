@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
+from denselab.data.read.stored_bands import NPY
 from denselab.errors import DataError
 from denselab.paths import require_path
 
@@ -72,13 +73,16 @@ class Tree:
 
     @cached_property
     def pictures(self) -> tuple[PurePosixPath, ...]:
-        """Files whose suffix is that of a picture."""
-        return tuple(f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES)
+        """Files whose suffix is that of a picture; arrays (.npy) only in folders that hold no other pictures."""
+        found = [f for f in self.files if f.suffix.lower() in PICTURE_SUFFIXES]
+        folders = {f.parent for f in found}
+        arrays = [f for f in self.files if f.suffix.lower() == NPY and f.parent not in folders]
+        return tuple(sorted([*found, *arrays]) if arrays else found)
 
     @cached_property
     def label_files(self) -> tuple[PurePosixPath, ...]:
         """Pictures, and MATLAB's files, which hold label maps only."""
-        return tuple(f for f in self.files if f.suffix.lower() in (*PICTURE_SUFFIXES, MAT_SUFFIX))
+        return tuple(sorted((*self.pictures, *(f for f in self.files if f.suffix.lower() == MAT_SUFFIX))))
 
     @cached_property
     def folders(self) -> frozenset[str]:

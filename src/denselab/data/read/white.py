@@ -25,10 +25,10 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
     """
     if given is not None:
         return given, _note(given, "as data.yaml says")
-    if not any(_is_deep(path) for path in _spread(paths, HEADERS)):
+    if not any(_is_deep(path) for path in spread_paths(paths, HEADERS)):
         return None, ""
     with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        looked = [found for found in pool.map(_look, _spread(paths, PICTURES)) if found is not None]
+        looked = [found for found in pool.map(_look, spread_paths(paths, PICTURES)) if found is not None]
     if not looked:
         return None, ""
     white, why = common_white([top for top, _ in looked], [declared for _, declared in looked if declared])
@@ -40,7 +40,7 @@ def _note(white: int, why: str) -> str:
     return f"pictures have more than 8 bits: {white:,} is white in all of them ({why}); {line}"
 
 
-def _spread(paths: Sequence[Path], count: int) -> list[Path]:
+def spread_paths(paths: Sequence[Path], count: int) -> list[Path]:
     """At most `count` paths, evenly spaced."""
     if len(paths) <= count:
         return list(paths)
