@@ -54,9 +54,7 @@ def require_film_plan(plan: Plan) -> None:
     if plan.samples:
         raise ConfigError("`uncertainty` of a film; take single frames for it: its pictures would not move alike")
     if plan.ensemble or plan.instances or plan.spec.preprocessing.bands:
-        raise ConfigError(
-            "films take one model of RGB pictures, without `proposals`; predict single frames instead"
-        )
+        raise ConfigError("films take one model of RGB pictures, without `proposals`; predict single frames instead")
 
 
 class FramePredictor:
