@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from denselab.data.audit.check import check_dataset
     from denselab.errors import DenseLabError
     from denselab.inference import Prediction, Predictor, load
+    from denselab.inference.distributed import predict_dataset
     from denselab.labels import LabelEntry, LabelSpace
     from denselab.measure.diagnose import diagnose
     from denselab.measure.evaluate import evaluate
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "load",
     "open_dataset",
+    "predict_dataset",
     "train",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "evaluate": "measure.evaluate",
     "load": "inference",
     "open_dataset": "data",
+    "predict_dataset": "inference.distributed",
     "train": "api",
 }
 

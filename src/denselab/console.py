@@ -127,7 +127,11 @@ class BarProgress(Progress):
 
     def show(self) -> None:
         self._bar.update(
-            self._task, completed=self.done, total=self.total, rate=f"{self.rate:.1f} {self.unit}/s", info=self.info
+            self._task,
+            completed=self.done,
+            total=self.total,  # it may become known while the work goes on
+            rate=f"{self.rate:.1f} {self.unit}/s",
+            info=self.info,
         )
 
 

@@ -17,7 +17,8 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,11 +56,21 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
     Safe to call from several threads and processes. Raises ResourceError (disk full, not writable) and then leaves the
     old content in place.
     """
+    with replaced(path, remedy) as fresh:
+        _write_synced(fresh, content)
+
+
+@contextmanager
+def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+    """A fresh name to write to, which takes the place of `path` at the end, all or nothing.
+
+    For files too large to hold. Where the block raises, nothing remains of it. Raises ResourceError.
+    """
     fresh = _fresh_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        _write_synced(fresh, content)
+        yield fresh
         os.replace(fresh, path)
     except BaseException as error:  # Ctrl-C too
         _remove(fresh)
@@ -292,11 +303,12 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     for entry in folder.iterdir():
         match = LEFTOVER.fullmatch(entry.name)
-        if match and not _is_alive(int(next(filter(None, match.groups())))):
+        if match and not is_alive(int(next(filter(None, match.groups())))):
             _remove(entry)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has this number; True where that cannot be told."""
     if sys.platform == "win32":  # on Windows signal 0 is Ctrl-C
         return True
     try:

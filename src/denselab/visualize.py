@@ -188,6 +188,13 @@ def encode_png(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(picture: Image) -> bytes:
+    """The picture as the bytes of a JPEG file, of quality 90."""
+    buffer = io.BytesIO()
+    PILImage.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
 def _same_size(image: Image, labels: LabelMap) -> None:
     if image.shape[:2] != labels.shape:
         raise ShapeError(f"image {image.shape[:2]} but labels {labels.shape}; both must have the same height and width")

@@ -53,6 +53,7 @@ CONTRACT = {
         "--engine",
         "--device",
         "--json",
+        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray"),
     },
     "refine": {
         *("--out", "--preset", "--theta-alpha", "--theta-beta", "--w1", "--theta-gamma", "--w2", "--iterations"),

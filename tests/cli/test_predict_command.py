@@ -89,7 +89,7 @@ def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
     for name, message in (
         ("empty", r"nothing to predict: .*empty: holds no picture \(\.jpg"),
         ("*.jpg", r"nothing to predict: .*\*\.jpg: matches no picture"),
-        ("clip.mp4", "nothing to predict: .*is a video"),
+        ("clip.mp4", "1 of 1 inputs skipped: .*clip.mp4: not a film that can be read"),
     ):
         with pytest.raises(DataError, match=message) as caught:
             predict(str(run), [str(tmp_path / name)], tmp_path / "out", device="cpu")
@@ -178,3 +178,41 @@ def test_eval_draws_the_split_of_the_run(run: Path, data: Path, tmp_path: Path) 
     measured = (tmp_path / "run" / "eval-val" / "pictures.csv").read_text().splitlines()[1:]
     expected = [item.name for item in open_dataset(pool, seed=3, val_fraction=0.4).of_split("val")]
     assert sorted(line.split(",")[0] for line in measured) == sorted(expected)
+
+
+def test_predict_again_passes_over_what_is_done(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = pictures(tmp_path / "in")
+    predict(str(run), [str(folder)], str(tmp_path / "out"), device="cpu")
+    assert "2 pictures predicted" in capsys.readouterr().out
+    predict(str(run), [str(folder)], str(tmp_path / "out"), device="cpu")
+    assert "0 pictures predicted" in (told := capsys.readouterr().out)
+    assert "2 done before, and not done again (--redo does)" in told
+    predict(str(run), [str(folder)], str(tmp_path / "out"), redo=True, device="cpu", as_json=True)
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert ["already" in row for row in results] == [False, False]
+    assert 0 < results[0]["confidence"] <= 1
+    rows = list(csv.DictReader((tmp_path / "out" / "manifest.csv").read_text().splitlines()))
+    assert [Path(row["file"]).name for row in rows] == ["a.png", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (["in"], {"polygons": Path("a.geojson")}, "may be several pictures; name a folder"),
+        (["in"], {"manifest": Path("a.xls")}, "a table is written as"),
+        (["in"], {"shard": "3/2"}, "counted from 1"),
+        (["in", "a.mp4"], {}, r"a\.mp4 is a film, in is none"),
+        (["a.mp4"], {"shard": "1/2"}, "--shard is for pictures"),
+        (["in"], {"smooth": "mean", "probs": "png"}, "--probs is for pictures"),
+        (["in"], {"ray": "auto", "steps": True, "crf": True}, "--ray with --probs, --steps, --polygons or --format"),
+        (["s3://a/b", "in"], {}, "a store as the only input"),
+    ],
+)
+def test_predict_refuses_what_does_not_go_together(
+    inputs: list[str], options: dict, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "in")
+    with pytest.raises(ConfigError, match=message):
+        predict("no model is loaded", inputs, "out", device="cpu", **options)
+    assert not (tmp_path / "out").exists()

@@ -158,3 +158,18 @@ def test_faults_are_named() -> None:
         boundary_counts(truth, truth.T, 2, IGNORE)
     with pytest.raises(DataError, match=r"class index 9 is not a class \(0..1\)"):
         boundary_counts(truth, np.array([[9, 1]], dtype=np.uint8), 2, IGNORE)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 60))
+def test_bands_add_up_to_the_whole(seed: int, band_pixels: int) -> None:
+    """A map that is counted by bands, with as many rows around each as the counts look at."""
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 14, 2)
+    truth, prediction = rng.integers(0, 3, (2, height, width), dtype=np.uint8)
+    truth[rng.random(truth.shape) < 0.1] = 255
+    whole = boundary_counts(truth, prediction, 3, 255, 0.15), trimap_counts(truth, prediction, 3, 255, (1, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("denselab.evaluation.boundary.BAND_PIXELS", band_pixels)
+        parts = boundary_counts(truth, prediction, 3, 255, 0.15), trimap_counts(truth, prediction, 3, 255, (1, 3))
+    assert np.array_equal(whole[0], parts[0])
+    assert all(np.array_equal(whole[1][width], parts[1][width]) for width in (1, 3))

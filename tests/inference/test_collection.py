@@ -1,20 +1,25 @@
 """Files in, result files out; items of a data set for the scores."""
 
+import csv
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as PILImage
 
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ResourceError
-from denselab.inference.collection import class_shares, predict_files
+from denselab.inference.collection import predict_files
 from denselab.inference.inputs import Source, find_sources
+from denselab.inference.listing import walk
 from denselab.inference.plan import plan_for
 from denselab.inference.prediction import Prediction
+from denselab.inference.results import class_shares
 from denselab.labels import LabelSpace
 
 
@@ -93,6 +98,96 @@ def test_a_place_that_cannot_be_written_ends_the_work(engine: TorchEngine, pictu
 
 def test_class_shares_by_hand(space: LabelSpace) -> None:
     assert class_shares(np.array([[0, 0, 0, 2]], np.uint8), space) == {"ground": 0.75, "green": 0.25}
+
+
+def predicted_by(engine: TorchEngine, folder: Path, out: Path, **options: object) -> tuple[list[bool], int]:
+    """Whether each result was there already, and how often the network ran."""
+    runs = len(engine.network.runs)
+    sources, _ = find_sources([str(folder)], out)
+    results, _ = predict_files(plan_for(engine), sources, out, model="m", quiet=True, **options)  # type: ignore[arg-type]
+    return [r.already for r in results], len(engine.network.runs) - runs
+
+
+def test_what_is_done_is_passed_over_by_content(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert predicted_by(engine, pictures, out) == ([False] * 3, 3)
+    assert predicted_by(engine, pictures, out) == ([True] * 3, 0)
+    PILImage.new("RGB", (5, 7), (0, 255, 0)).save(pictures / "a.png")
+    assert predicted_by(engine, pictures, out) == ([False, True, True], 1)
+    (out / "overlays" / "b.jpg").unlink()
+    assert predicted_by(engine, pictures, out) == ([True, False, True], 1)
+    assert predicted_by(engine, pictures, out, redo=True) == ([False] * 3, 3)
+    sources, _ = find_sources([str(pictures)], out)
+    results, _ = predict_files(plan_for(engine), sources, out, model="another", quiet=True)
+    assert not any(r.already for r in results)
+    assert not (out / ".claims").exists()
+
+
+def test_the_manifest_tells_of_every_run(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        predicted_by(engine, pictures, out, manifest=out / "manifest.csv")
+    rows = {Path(r["file"]).name: r for r in csv.DictReader((out / "manifest.csv").read_text().splitlines())}
+    assert sorted(rows) == ["a.png", "b.png", "bad.png", "c.png", "empty.jpg"]
+    assert (rows["c.png"]["height"], rows["c.png"]["width"], rows["c.png"]["share green"]) == ("40", "90", "1.0")
+    assert 0.25 < float(rows["a.png"]["confidence"]) <= 1
+    assert "not a picture" in rows["bad.png"]["error"]
+    assert rows["bad.png"]["share red"] == ""
+
+
+def test_a_result_without_a_line_gets_one(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    """A process that was killed between saving and recording."""
+    out = tmp_path / "out"
+    predicted_by(engine, pictures, out)
+    predicted_by(engine, pictures, out, manifest=out / "manifest.csv")
+    rows = {Path(r["file"]).name: r for r in csv.DictReader((out / "manifest.csv").read_text().splitlines())}
+    assert rows["c.png"]["share green"] == "1.0"
+
+
+def test_two_processes_share_a_folder(engine: TorchEngine, tmp_path: Path) -> None:
+    """Here two threads, each with claims of its own."""
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        PILImage.new("RGB", (5, 7), (255, number, 0)).save(tmp_path / "in" / f"{number}.png")
+    with ThreadPoolExecutor(2) as pool:
+        works = [pool.submit(predicted_by, engine, tmp_path / "in", tmp_path / "out") for _ in range(2)]
+        found = [work.result()[0] for work in works]
+    assert [len(results) for results in found] == [12, 12]
+    assert len(engine.network.runs) == 12, "each picture was predicted once"
+    assert sum(not already for results in found for already in results) == 12
+
+
+def test_an_iterator_of_sources_and_results_that_are_not_kept(
+    engine: TorchEngine, pictures: Path, tmp_path: Path
+) -> None:
+    seen = []
+    sources = walk(pictures, tmp_path / "out")
+    kept, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", each=seen.append, quiet=True)
+    assert (kept, len(seen), len(skipped)) == ([], 3, 2)
+
+
+def test_an_iterator_does_not_overwrite_what_is_not_ours(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    (tmp_path / "out" / "labels" / "b.png").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"b\.png is there already"):
+        predict_files(plan_for(engine), walk(pictures, tmp_path / "out"), tmp_path / "out", model="m", quiet=True)
+    assert (tmp_path / "out" / "labels" / "b.png").read_bytes() == b"mine"
+
+
+def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngine, tmp_path: Path) -> None:
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:, 10:, 0] = 255
+    degrees = ((33550, "d", 3, (0.1, 0.1, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 7.0, 50.0, 0.0), True))
+    keys = (34735, "H", 12, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326), True)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=(*degrees, keys))
+    sources, _ = find_sources([str(tmp_path / "a.tif")])
+    predict_files(plan_for(engine), sources, tmp_path / "out", polygons=tmp_path / "a.geojson", quiet=True)
+    labels = tifffile.imread(tmp_path / "out" / "geotiff" / "a.tif")
+    assert np.array_equal(labels, np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png")))
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert {f["properties"]["class"] for f in features} == {"ground", "red"}
+    xs = [x for f in features for x, _ in f["geometry"]["coordinates"][0]]
+    assert (min(xs), max(xs)) == pytest.approx((7.0, 10.0))
 
 
 @pytest.mark.parametrize("where", ["run", "save", "read"])

@@ -34,6 +34,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",
         "denselab predict runs/fruit photos/ --proposals windows --aggregate mean --out out/",
         "denselab predict runs/streets photos/*.jpg --probs npz --json --out out/",
+        "denselab predict runs/fields scene.tif --window 512x512 --polygons fields.geojson --out out/",
+        "denselab predict runs/streets drive.mp4 --smooth flow --out out/",
+        "denselab predict runs/streets photos/ --shard 2/8 --out out/",
         "denselab predict runs/waste test/ --format csv --imgsz 256 --out submission/",
     ),
     "refine": (

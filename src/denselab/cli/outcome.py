@@ -12,8 +12,8 @@ from denselab.errors import DataError, SkippedInputs
 from denselab.files import to_json
 
 if TYPE_CHECKING:
-    from denselab.inference.collection import Result
     from denselab.inference.inputs import Skipped
+    from denselab.inference.results import Result
 
 
 def finish(
@@ -47,13 +47,37 @@ def finish(
         }
         print(to_json(document))
     elif results:
-        count = "1 picture" if len(results) == 1 else f"{len(results)} pictures"
-        stdout.print(
-            f"{count} {done} in {seconds:.1f} s: labels and overlays are in {out}", markup=False, soft_wrap=True
-        )
+        fresh = len(results) - already(results)
+        count = "1 picture" if fresh == 1 else f"{fresh} pictures"
+        before = f"; {already(results)} done before, and not done again (--redo does)" if already(results) else ""
+        line = f"{count} {done} in {seconds:.1f} s{before}: labels and overlays are in {out}"
+        stdout.print(line, markup=False, soft_wrap=True)
     if skipped:
         message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {told(skipped)}"
         raise SkippedInputs(message) if results else DataError(message)
+
+
+class Counted(Sequence["Result"]):
+    """The number of results where they are too many to keep: those that are there, and how many were done before."""
+
+    def __init__(self) -> None:
+        self.total = self.already = 0
+
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        self.total += 1
+        self.already += result.already
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError("results were counted, not kept")
+
+
+def already(results: Sequence[Result]) -> int:
+    """How many of them were done before."""
+    return results.already if isinstance(results, Counted) else sum(result.already for result in results)
 
 
 def told(skipped: Sequence[Skipped]) -> str:
@@ -65,4 +89,6 @@ def told(skipped: Sequence[Skipped]) -> str:
 def _row(result: Result) -> dict[str, Any]:
     files = {kind: str(path) for kind, path in result.written.items()}
     unsure = {} if result.uncertainty is None else {"mean_uncertainty": result.uncertainty}
-    return {"input": str(result.source), **files, "shares": result.shares, **unsure}
+    sure = {} if result.confidence is None else {"confidence": round(result.confidence, 6)}
+    done = {"already": True} if result.already else {}
+    return {"input": str(result.source), **files, "shares": result.shares, **unsure, **sure, **done}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, parameters_of, refuse_fast_steps, refuse_without_crf
+from denselab.cli.collection_options import Every, Manifest, Polygons, Ray, Redo, ShardText, Smooth
+from denselab.cli.collection_task import Chosen, More, here, on_ray, task_of
+from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_fast_steps, refuse_without_crf
 from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
 from denselab.cli.options import (
     AsJson,
@@ -27,20 +28,20 @@ from denselab.cli.options import (
     switch,
     window_size,
 )
-from denselab.cli.outcome import finish, told
-from denselab.console import remark
-from denselab.errors import ConfigError, DataError
-from denselab.paths import require_path
+from denselab.cli.outcome import finish
+from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
-    from denselab.data.read.spectral import SpectralBands
-    from denselab.inference.inputs import Skipped, Source
     from denselab.inference.submission import Submission
 
 Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures, folders (searched recursively), patterns.", metavar="INPUT...")
+    list[str],
+    typer.Argument(
+        help="Pictures, folders (searched recursively), patterns, films, a camera's number, s3://...",
+        metavar="INPUT...",
+    ),
 ]
-Out = Annotated[Path, out_option("Folder for labels/, overlays/ and probs/.")]
+Out = Annotated[str, out_option("Folder, or s3://..., for labels/, overlays/, probs/ and manifest.csv.")]
 Probs = Annotated[
     Literal["npz", "png"] | None,
     typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.", show_default="not saved"),
@@ -84,42 +85,42 @@ def predict(
     aggregate: Aggregate = None,
     boxes: BoxCount = None,
     instance_wise: InstancePreset = None,
+    polygons: Polygons = None,
+    shard: ShardText = None,
+    redo: Redo = False,
+    manifest: Manifest = None,
+    every: Every = 1,
+    smooth: Smooth = "none",
+    ray: Ray = None,
     device: Device = "auto",
     engine: EngineOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
-    Each has the size of its picture.
+    Each has the size of its picture. What is done already with this model is passed over, and several of these
+    commands may share a folder. Huge pictures are read and written by rows; films become label films.
     """
-    from denselab.inference.collection import predict_files  # here: `denselab --help` needs no torch
-    from denselab.inference.predictor import load
-
-    started, submission = time.monotonic(), submission_of(format_, imgsz)
-    runs = sample_count(uncertainty, samples)
-    _refuse(out, crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps}, runs)
-    how: dict[str, Any] = {"window": window_size(window), "tta": tta, "samples": runs, "crf_fast": crf_fast}
-    how["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
-    sources, skipped = pictures_of(inputs, out)
-    predictor = load(model, device, output_stride, engine)
-    how["crf"] = parameters_of(crf, crf_preset, predictor.spec.crf)
-    sources, of_no_band = whole_pictures(sources, predictor.spec.preprocessing.bands)
-    plan = predictor.plan(**how, display_bands=band_names(display_bands))
-    tables: dict[str, Any] = {"steps": steps, "submission": submission, "quiet": as_json}
-    results, unreadable = predict_files(plan, sources, out, probs or "none", **tables)
-    head = {"model": model, "out": str(out)}
-    finish("predicted", out, head, results, [*skipped, *of_no_band, *unreadable], started, as_json)
+    started = time.monotonic()
+    extent, runs = window_size(window), sample_count(uncertainty, samples)
+    refuse_together(crf, crf_preset, crf_fast, steps, runs)
+    submission = submission_of(format_, imgsz)
+    more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, submission, as_json)
+    options: dict[str, Any] = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    options["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
+    options["display_bands"] = band_names(display_bands)
+    chosen = Chosen(model, device, output_stride, engine, options, (crf_preset or True) if crf else None)
+    task = task_of(inputs, str(out), more, ray)
+    results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
+    finish("predicted", Path(task.out), {"model": model, "out": task.out}, results, skipped, started, as_json)
 
 
-def _refuse(out: Path, crf: bool, of_crf: dict[str, Any], runs: int) -> None:
-    """Refuse options that contradict each other, and a folder inside a data set. Raises ConfigError."""
-    from denselab.data.read.inside import refuse_inside_data
-
-    refuse_without_crf(crf, of_crf)
-    refuse_fast_steps(of_crf["--crf-fast"], of_crf["--steps"])
-    if of_crf["--steps"] and runs:
+def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:
+    """Raise ConfigError for options that do not go together."""
+    refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast, "--steps": steps})
+    refuse_fast_steps(crf_fast, steps)
+    if steps and samples:
         raise ConfigError("--steps and --uncertainty together; run predict once for each")
-    refuse_inside_data(out)
 
 
 def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Submission | None:
@@ -132,37 +133,6 @@ def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Subm
         return None
     size = read_size(imgsz)
     return Submission(kind, size)
-
-
-def pictures_of(inputs: list[str], out: Path) -> tuple[list[Source], list[Skipped]]:
-    """The picture files among the inputs, and those left out, which are printed. Raises DataError if none is left."""
-    from denselab.inference.inputs import find_sources
-
-    sources, skipped = find_sources(inputs, out)
-    for entry in skipped:
-        remark(f"skipped {entry.path}: {entry.reason}")
-    if not sources:
-        for path in (Path(text) for text in inputs if not has_magic(text)):
-            require_path(path, "a picture, or a folder of pictures")
-        raise DataError(
-            f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
-        )
-    return sources, skipped
-
-
-def whole_pictures(sources: list[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:
-    """One source for each picture of several files, and the files of no band, which are printed.
-
-    Raises DataError if no picture is left.
-    """
-    from denselab.inference.inputs import by_picture
-
-    pictures, skipped = by_picture(sources, bands)
-    for entry in skipped:
-        remark(f"skipped {entry.path}: {entry.reason}")
-    if not pictures:
-        raise DataError(f"nothing to predict: {told(skipped)}")
-    return pictures, skipped
 
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:

@@ -9,7 +9,7 @@ Void: the prediction is made void wherever the truth is void. A step between two
 classes. A step to void or to the picture's edge is not a boundary, because nobody knows where the class ends there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from denselab.evaluation.scores import Floats, mean_of_defined
 
 TOLERANCE = 0.0075  # of the picture's diagonal: SegNet's computeBFmeasure; 4.5 px at 360x480
 TRIMAP_WIDTHS = (3,)  # pixels on each side of a boundary; ours, the papers draw a curve over 1 to 40
+BAND_PIXELS = 16_000_000  # counted at a time, some 20 bytes each
 NONE = 65535  # marks "not a class": a uint16 map with an ignore_index has at most 65,535 classes, 0 to 65534
 
 
@@ -41,12 +42,16 @@ def boundary_counts(
 
     Raises ShapeError for maps of different sizes, DataError for a boundary pixel whose label is not a class.
     """
-    truth, prediction = _maps(truth, prediction)
-    valid = truth != ignore_index
+    _require_one_size(truth, prediction)
     offsets = disc(tolerance * float(np.hypot(*truth.shape)))
-    true_edges, predicted_edges = _edges(truth, valid), _edges(prediction, valid)
-    predicted = _matches(predicted_edges, true_edges, offsets, num_classes)
-    return np.concatenate([predicted, _matches(true_edges, predicted_edges, offsets, num_classes)])
+    counts = np.zeros((4, num_classes), np.int64)
+    for band, inner in _bands(truth.shape, int(offsets.max(initial=0)) + 1):
+        part, guess = _maps(truth[band], prediction[band])
+        valid = part != ignore_index
+        true_edges, predicted_edges = _edges(part, valid), _edges(guess, valid)
+        counts[:2] += _matches(_only(predicted_edges, inner), true_edges, offsets, num_classes)
+        counts[2:] += _matches(_only(true_edges, inner), predicted_edges, offsets, num_classes)
+    return counts
 
 
 def class_boundary_f1(boundary: NDArray[np.int64]) -> Floats:
@@ -92,11 +97,16 @@ def trimap_counts(
     each step. Void counts as another label here, because VOC's void contours are its object borders. The matrices add
     up over pictures.
     """
-    truth, prediction = _maps(truth, prediction)
-    distance = _squared_distance_to_other(truth, max(widths))
-    labelled = np.where(truth == ignore_index, np.uint16(NONE), truth)
-    bands = {width: np.where(distance <= width**2, labelled, np.uint16(NONE)) for width in widths}
-    return {width: confusion_matrix(band, prediction, num_classes, NONE) for width, band in bands.items()}
+    _require_one_size(truth, prediction)
+    counts = {width: np.zeros((num_classes, num_classes), np.int64) for width in widths}
+    for band, inner in _bands(truth.shape, max(widths) + 1):
+        part, guess = _maps(truth[band], prediction[band])
+        distance = _squared_distance_to_other(part, max(widths))
+        labelled = _only(np.where(part == ignore_index, np.uint16(NONE), part), inner)
+        for width in widths:
+            near = np.where(distance <= width**2, labelled, np.uint16(NONE))
+            counts[width] += confusion_matrix(near, guess, num_classes, NONE)
+    return counts
 
 
 def disc(radius: float) -> NDArray[np.int64]:
@@ -109,12 +119,35 @@ def disc(radius: float) -> NDArray[np.int64]:
     return offsets
 
 
-def _maps(truth: NDArray[Any], prediction: NDArray[Any]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Both as uint16, which holds NONE, and for which the loops are compiled."""
+def _require_one_size(truth: NDArray[Any], prediction: NDArray[Any]) -> None:
     if truth.ndim != 2 or truth.shape != prediction.shape:
         raise ShapeError(
             f"truth {truth.shape} and prediction {prediction.shape}: two (H, W) maps of one size were expected"
         )
+
+
+def _bands(shape: tuple[int, ...], reach: int) -> Iterator[tuple[slice, slice]]:
+    """Bands of rows with `reach` more on both sides, and in each of them the rows without those; one if that is small.
+
+    What is counted looks no further than `reach`, so the bands add up to the whole, in the memory of one.
+    """
+    height, count = shape[0], max(BAND_PIXELS // max(shape[1], 1), 1)
+    for top in range(0, height, count):
+        first, bottom = max(top - reach, 0), min(top + count, height)
+        yield slice(first, min(bottom + reach, height)), slice(top - first, bottom - first)
+
+
+def _only(labels: NDArray[np.uint16], rows: slice) -> NDArray[np.uint16]:
+    """(H, W) with NONE outside these rows."""
+    if rows == slice(0, len(labels)):
+        return labels
+    found = np.full_like(labels, NONE)
+    found[rows] = labels[rows]
+    return found
+
+
+def _maps(truth: NDArray[Any], prediction: NDArray[Any]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Both as uint16, which holds NONE, and for which the loops are compiled."""
     return label_map(truth, "truth").astype(np.uint16), label_map(prediction, "prediction").astype(np.uint16)
 
 

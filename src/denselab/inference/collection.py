@@ -1,11 +1,20 @@
-"""From picture files to result files: while the network works, the next picture is read and the last result written."""
+"""From picture files to result files: while the network works, the next picture is read and the last result written.
+
+Several processes may work through the same pictures into one folder: each claims what it does (claims.py). What is done
+already, by the content of model and picture, is passed over (job.py); a huge picture goes on where it stopped
+(huge.py); a table tells of everything (manifest.py).
+"""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from threading import Thread
+from typing import Literal
 
 import numpy as np
 
@@ -13,133 +22,325 @@ from denselab.console import Progress, progress
 from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
-from denselab.documents import parse_json, read_bytes
-from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
+from denselab.data.read.not_by_rows import NotByRows
+from denselab.data.read.rows import Rows, open_rows
+from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
+from denselab.inference.claims import Claims
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, reason_to_skip, refuse_overwriting
+from denselab.inference.geojson import write_polygons
+from denselab.inference.geotiff import longitude_latitude, read_georeference
+from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
+from denselab.inference.inputs import Skipped, Source, reason_to_skip
+from denselab.inference.job import Job, polygons_path
+from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
-from denselab.inference.reduced import warn_of_reduction
+from denselab.inference.prediction import Prediction, ProbsFormat, write_table
+from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
+from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
+from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
+from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Pixels
 
 logger = logging.getLogger(__name__)
 
-TABLE = "labels.json"
+CLAIMS = ".claims"
+WAIT = 0.5  # seconds between looks at pictures that another process has claimed
+
+
+Each = Callable[[Result], None]
+State = Literal["read", "done", "taken"]
 
 
 @dataclass(frozen=True)
-class Result:
-    """One predicted file.
+class Opened:
+    """A source that was looked at. state: done before, taken by another process, or read, with its pixels or rows."""
 
-    written: the result files by kind.
-    shares: part of the picture by class name; classes that do not occur are left out.
-    uncertainty: its mean over the picture, if one was asked for.
-    """
-
-    source: Path
-    written: dict[str, Path]
-    shares: dict[str, float]
-    uncertainty: float | None = None
+    state: State
+    mark: str = ""
+    picture: Pixels | Rows | None = None
 
 
 def predict_files(
     plan: Plan,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     out: Path,
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
     submission: Submission | None = None,
+    polygons: Path | None = None,
+    model: str = "",
+    redo: bool = False,
+    manifest: Path | None = None,
+    place: LocalPlace | None = None,
+    claim: bool = True,
+    count: Callable[[], int] | None = None,
+    each: Each | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
 
     The label table goes to labels.json, with the ids that the label PNGs hold.
+    sources: may be an iterator, whose files are then not known before their turn.
     probs: also save the probabilities, in this format.
     steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
     submission: also collect all predictions in one table, written at the end.
+    polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
+    model: the model's key (job.model_key): what is done with it is passed over, and the work is shared with other
+        processes on the same folder; "": everything is done.
+    redo: do again what is done.
+    manifest: a table of all that was predicted into `out`, .csv or .parquet; None: no table.
+    place: where results go, if not to the folder `out`.
+    claim: with a model's key: share the folder with other processes, by claims; not needed where one hands out work.
+    count: counts the sources, for the progress, if they are an iterator; runs beside the work.
+    each: gets every result when it is there; then none are returned, so that millions need no memory.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
     """
-    kinds = {"uncertainty": plan.samples > 0, "steps": steps}
-    refuse_replacing(sources, out, probs, **kinds)
-    write_table(out / TABLE, plan.spec.label_space)
-    results: list[Result] = []
-    skipped: list[Skipped] = []
-    sizes: dict[str, Size] = {}
-    with progress("predict", len(sources), "pictures", quiet) as bar, ThreadPoolExecutor(1) as pool:
-        saving: _Saving | None = None
-        preprocessing = plan.spec.preprocessing
-        for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
-            try:
-                drawn = out / "steps" / str(source.stem) if steps else None
-                prediction = _predict(plan, source, reading.result(), probs != "none", drawn, bar)
-            except (DataError, ResourceError, MemoryError) as error:
-                skipped.append(_skipped(source, error))
-            else:
-                if submission is not None:
-                    submission.add(f"{source.stem}{source.path.suffix}", prediction)
-                _settle(saving, results, skipped)  # keeps at most one result in memory
-                sizes[source.path.name] = (prediction.labels.shape[0], prediction.labels.shape[1])
-                result = _result(source, prediction, result_paths(out, source.stem, probs, **kinds))
-                saving = source, result, pool.submit(prediction.save, out, probs, str(source.stem))
-            bar.advance()
-        _settle(saving, results, skipped)
-    warn_of_reduction(plan, sizes)
-    require_written(results, out)
-    if submission is not None and results:
-        submission.write(out)
-    return results, skipped
+    job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo, submission)
+    known, foreign = _begin(job, sources)
+    kept: list[Result] = []
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress("predict", None if known is None else len(known), "pictures", quiet))
+        if count and not quiet:
+            Thread(target=_count, args=(bar, count), daemon=True).start()
+        worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
+        worker.telling = each is None
+        worker.work(sources if known is None else known)
+    worker.conclude(manifest)
+    return kept, worker.skipped
 
 
-_Saving = tuple[Source, Result, Future[dict[str, Path]]]
+def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bool]:
+    """Write the label table; returns the sources if all are known, and whether files that are there are not ours.
 
-
-def _settle(saving: _Saving | None, results: list[Result], skipped: list[Skipped]) -> None:
-    """Wait for the files of a result. Raises ResourceError where they cannot be written."""
-    if saving is None:
-        return
-    source, result, future = saving
-    try:
-        future.result()
-    except MemoryError as error:
-        skipped.append(_skipped(source, error))
+    Raises ConfigError where something would be replaced that must not be.
+    """
+    foreign = not is_label_table(job.out / TABLE)
+    known = list(sources) if isinstance(sources, Sequence) else None
+    if known is None:
+        refuse_existing([job.out / TABLE] if foreign else [], job.out)
     else:
-        results.append(result)
+        refuse_replacing(known, job.out, job.probs, uncertainty=job.plan.samples > 0, steps=job.steps)
+    write_table(job.out / TABLE, job.plan.spec.label_space)
+    job.place.publish([job.out / TABLE])
+    return known, foreign
 
 
-def _skipped(source: Source, error: DenseLabError | MemoryError) -> Skipped:
-    """The input as skipped, which is said. Raises `error` where it would befall every input."""
-    entry = Skipped(str(source.path), _reason(reason_to_skip(error), source.path))
-    logger.warning(f"skipped {entry.path}: {entry.reason}")
-    return entry
+def _count(bar: Progress, count: Callable[[], int]) -> None:
+    bar.total = count()
 
 
-def require_written(results: Sequence[Result], out: Path) -> None:
-    """Raise ResourceError where result files are gone again: the folder was emptied or moved in the meantime."""
-    gone = [path for result in results for path in result.written.values() if not path.exists()]
-    if gone:
-        count = len({result.source for result in results if any(not p.exists() for p in result.written.values())})
-        raise ResourceError(
-            f"the results of {count} of {len(results)} pictures, such as {gone[0]}, are no longer in {out}: the folder "
-            "was emptied or moved while they were written; run it again"
-        )
+class Worker:
+    """Goes through sources, one by one; holds what is open while it does."""
+
+    def __init__(
+        self, job: Job, bar: Progress, each: Each, foreign: bool, stack: ExitStack, recording: bool, claim: bool
+    ) -> None:
+        """foreign: files in the output folder are not ours, and must not be replaced."""
+        self.job, self.bar, self.each, self.foreign = job, bar, each, foreign
+        self.skipped: list[Skipped] = []
+        self.telling = True  # whether what was done before is to be told in full, for which its labels are read
+        local = type(job.place) is LocalPlace  # stores have no file that only one can create
+        self.claims = stack.enter_context(Claims(job.out / CLAIMS)) if job.model and local and claim else None
+        self.records = Records(job.out) if recording else None
+        if self.records:
+            stack.callback(self._close_records)
+        self.pool = stack.enter_context(ThreadPoolExecutor(1))
+        self.saving: tuple[Source, Future[None]] | None = None
+        self.stems: list[PurePosixPath] = []  # of what was written
+        self.small: dict[str, Size] = {}  # pictures that the network saw much reduced
+
+    def work(self, sources: Iterable[Source]) -> None:
+        """Predict all sources; those that another process has claimed are looked at again at the end."""
+        left = list(self._round(sources))
+        while left:
+            time.sleep(WAIT)
+            left = list(self._round(left))
+        self._wait()
+
+    def _round(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """Go through sources once; yields those that another process has."""
+        for source, opening in read_ahead(sources, self._open):
+            started = time.monotonic()
+            try:
+                opened = opening.result()
+                if opened.state == "taken":
+                    yield source
+                    continue
+                ready = None if opened.state == "done" else self._predict(source, opened, started)
+            except (DataError, ResourceError, MemoryError) as error:
+                self._skip(source, error, started)
+            else:
+                self._wait()  # keeps at most one result in memory
+                if ready is None:
+                    self._tell_done(source, opened.mark)
+                else:
+                    self._note_size(source, ready[0].size)
+                    self.saving = source, self.pool.submit(self._finish, source, ready[0], opened.mark, ready[1])
+            self.bar.advance()
+
+    def _open(self, source: Source) -> Opened:
+        """Claim a source, see whether it is done, and read it: what can be done ahead, in another thread."""
+        if self.claims and not self.claims.take(str(source.stem)):
+            return Opened("taken")
+        try:
+            if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
+                refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
+            with source.local() as path:
+                mark = self.job.mark(path) if path.is_file() else ""
+                if self.job.is_done(source.stem, mark):
+                    return Opened("done", mark)
+                rows = huge_rows(path) if self.job.by_rows and path is source.path else None
+                return Opened("read", mark, source.read(self.job.plan.spec.preprocessing) if rows is None else rows)
+        except BaseException:
+            self._release(source)
+            raise
+
+    def _predict(self, source: Source, opened: Opened, started: float) -> tuple[Result, Callable[[], object]]:
+        """The result of one picture, and what saves it."""
+        picture, job = opened.picture, self.job
+        targets = job.targets(source.stem)
+        try:
+            if isinstance(picture, np.ndarray):
+                prediction = self._run(source, picture)
+                if job.submission is not None:
+                    job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
+                result = _result(source, prediction, targets, started)
+                return result, partial(self._save, source, prediction, opened.mark)
+            assert picture is not None, "read"
+            done = predict_rows(job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets.get("polygons"))
+        except BaseException:
+            self._release(source)
+            raise
+        shares = shares_of(done.counts, job.plan.spec.label_space)
+        result = Result(source.path, targets, shares, None, done.size, done.confidence, time.monotonic() - started)
+        geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
+        return result, partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
+
+    def _run(self, source: Source, image: Pixels) -> Prediction:
+        """The prediction of one file; probabilities that will be saved are computed at once."""
+        step: CRFStep | None = None
+        if self.job.steps and (parameters := self.job.plan.crf):
+            folder = self.job.out / "steps" / str(source.stem)
+            step = partial(_drawn_step, folder, parameters, self.job.plan.spec.label_space)
+        note = partial(self.bar.advance, 0)
+        keep = self.job.probs != "none"
+        return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+
+    def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
+        """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
+        job = self.job
+        with source.local() as path:
+            extra = write_geographic(job, path, source, prediction.labels)
+        written = prediction.save(job.out, job.probs, str(source.stem), mark)
+        steps = [job.targets(source.stem)["steps"]] if job.steps else []
+        job.place.publish([*extra, *steps, *(written[k] for k in reversed(written))])
+
+    def _finish(self, source: Source, result: Result, mark: str, save: Callable[[], object]) -> None:
+        """Save, record, and let go of a picture: in this order a kill loses nothing."""
+        try:
+            save()
+            self.stems.append(source.stem)
+            self._record(source, mark, result=result)
+            named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
+            local = type(self.job.place) is LocalPlace
+            self.each(result if local else renamed(result, source.name, named))
+        finally:
+            self._release(source)
+
+    def _tell_done(self, source: Source, mark: str) -> None:
+        job = self.job
+        targets = job.targets(source.stem)
+        unrecorded = self.records is not None and (source.name, mark) not in self.records
+        size, shares = None, dict[str, float]()
+        if unrecorded or self.telling:
+            job.place.fetch(targets["labels"])
+            size, shares = shares_of_file(targets["labels"], job.plan.spec.label_space)
+        result = Result(source.path, targets, shares, None, size, already=True)
+        if unrecorded:
+            self._record(source, mark, result=result)  # killed between saving and recording, or by another process
+        self.each(result)
+        self._release(source)
+
+    def _skip(self, source: Source, error: DenseLabError | MemoryError, started: float) -> None:
+        """Skip a source, which is said. Raises `error` where it would befall every one."""
+        reason = _reason(reason_to_skip(error), source.name)
+        self.skipped.append(Skipped(source.name, reason))
+        logger.warning(f"skipped {source.name}: {reason}")
+        self._record(source, "", error=reason, seconds=time.monotonic() - started)
+
+    def _record(
+        self, source: Source, mark: str, *, result: Result | None = None, error: str = "", seconds: float = 0.0
+    ) -> None:
+        if self.records is None:
+            return
+        row: dict[str, object] = {"file": source.name, "mark": mark, "error": error, "seconds": round(seconds, 4)}
+        if result:
+            height, width = result.size or (None, None)
+            confidence = None if result.confidence is None else round(result.confidence, 6)
+            row |= {"height": height, "width": width, "shares": result.shares, "confidence": confidence}
+            row |= {"seconds": round(result.seconds, 4), "from_file": result.already}
+        self.records.add(row)
+
+    def _close_records(self) -> None:
+        assert self.records is not None, "there are some"
+        self.records.close()
+        self.job.place.publish([self.job.out / RECORDS])
+
+    def _release(self, source: Source) -> None:
+        if self.claims:
+            self.claims.release(str(source.stem))
+
+    def _wait(self) -> None:
+        """Wait for the files of the last result. Raises ResourceError where they cannot be written."""
+        if self.saving is None:
+            return
+        (source, future), self.saving = self.saving, None
+        try:
+            future.result()
+        except MemoryError as error:
+            self._skip(source, error, time.monotonic())
+
+    def _note_size(self, source: Source, size: Size | None) -> None:
+        if size and reduction(self.job.plan, size) >= REDUCED:
+            self.small[source.path.name] = size
+
+    def conclude(self, manifest: Path | None) -> None:
+        """What is said and written when all pictures are through. Raises ResourceError where results are gone."""
+        if manifest:
+            self.job.place.fetch(self.job.out / RECORDS)
+            write_manifest(self.job.out, manifest, self.job.plan.spec.label_space.names)
+        warn_of_reduction(self.job.plan, self.small)
+        if type(self.job.place) is LocalPlace:
+            every = ((stem, list(self.job.targets(stem).values())) for stem in self.stems)
+            require_there(every, len(self.stems), self.job.out)
+        if self.job.submission is not None and self.stems:
+            self.job.place.publish([self.job.submission.write(self.job.out)])
 
 
-def _predict(
-    plan: Plan, source: Source, image: Pixels, keep_probs: bool, steps: Path | None, bar: Progress
-) -> Prediction:
-    """The prediction of one file; probabilities that will be saved are computed at once."""
-    step: CRFStep | None = None
-    if steps and (parameters := plan.crf):
-        step = partial(_drawn_step, steps, parameters, plan.spec.label_space)
-    name, note = source.path.stem, lambda text: bar.advance(0, text)
-    return run(plan, image, name, keep_probs=keep_probs, crf_step=step, note=note)
+def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> list[Path]:
+    """Write what a small picture has beside its label PNG: the GeoTIFF of a georeferenced one, polygons if asked."""
+    reference = read_georeference(path)
+    space = job.plan.spec.label_space
+    written = []
+    if reference:
+        try:
+            written.append(geotiff_path(job.out, source.stem))
+            write_geotiff(written[0], labels, open_rows(path), space, reference)
+        except NotByRows as reason:
+            logger.info(f"{reason}: no GeoTIFF of its labels is written")
+            written = []
+    if job.polygons:
+        place = longitude_latitude(reference) if reference else None
+        written.append(polygons_path(job.polygons, source.stem))
+        write_polygons(written[-1], [labels], space, place, picture=str(source.stem))
+    return written
 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
@@ -147,49 +348,13 @@ def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: 
     return write_steps(folder, image, probs, parameters, space)
 
 
-def _result(source: Source, prediction: Prediction, written: dict[str, Path]) -> Result:
+def _result(source: Source, prediction: Prediction, written: dict[str, Path], started: float) -> Result:
     unsure = None if prediction.uncertainty is None else float(prediction.uncertainty.mean(dtype=np.float64))
-    return Result(source.path, written, class_shares(prediction.labels, prediction.label_space), unsure)
+    shares = class_shares(prediction.labels, prediction.label_space)
+    size = (prediction.labels.shape[0], prediction.labels.shape[1])
+    return Result(source.path, written, shares, unsure, size, prediction.confidence, time.monotonic() - started)
 
 
-def refuse_replacing(
-    sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
-) -> None:
-    """Raise ConfigError where a result would replace an input, or a file that is not an earlier result.
-
-    Otherwise `predict RUN data/images --out data` would overwrite the labels of a data set. Earlier results are
-    recognised by the label table beside them.
-    """
-    kinds = {"uncertainty": uncertainty, "steps": steps}
-    targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
-    refuse_overwriting(targets, sources)
-    table = out / TABLE
-    if _is_label_table(table):
-        return
-    for target in (table, *targets):
-        if target.exists():
-            raise ConfigError(
-                f"{target} is there already, and is no result of predict (it has no label table {table}): "
-                "nothing is replaced; choose another `out` folder"
-            )
-
-
-def _is_label_table(path: Path) -> bool:
-    try:
-        rows = parse_json(read_bytes(path))
-        return (
-            isinstance(rows, list) and bool(rows) and all(set(row) == {"id", "name", "colour", "role"} for row in rows)
-        )
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def _reason(error: DenseLabError, path: Path) -> str:
+def _reason(error: DenseLabError, name: str) -> str:
     """The message without the leading file name, which is shown beside it."""
-    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
-
-
-def class_shares(labels: LabelMap, space: LabelSpace) -> dict[str, float]:
-    """Part of the picture that each class takes, by name; classes that do not occur are left out."""
-    counts = np.bincount(labels.ravel(), minlength=space.num_classes)[: space.num_classes]
-    return {name: round(float(n) / labels.size, 6) for name, n in zip(space.names, counts, strict=True) if n}
+    return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")

@@ -3,7 +3,8 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -27,9 +28,20 @@ class Source:
     path: Path
     stem: PurePosixPath
 
+    @property
+    def name(self) -> str:
+        """What the file is called in tables and messages."""
+        return str(self.path)
+
+    @contextmanager
+    def local(self) -> Iterator[Path]:
+        """The picture as a file on this machine."""
+        yield self.path
+
     def read(self, preprocessing: Preprocessing) -> Pixels:
         """Read the picture as a model takes it. Raises DataError naming the file."""
-        return preprocessing.read(self.path)
+        with self.local() as path:
+            return preprocessing.read(path)
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
             skipped.append(Skipped(text, _why_nothing(path, text)))
         sources += found
     unique = {os.path.abspath(source.path): source for source in sources}  # a link counts as a separate input
-    return _distinct(unique.values()), skipped
+    return distinct(unique.values()), skipped
 
 
 def _why_nothing(path: Path, text: str) -> str:
@@ -147,10 +159,10 @@ def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[
                 Skipped(str(source.path), f"has no file of band {bands.names[0]} ({bands.files[0]}) beside it")
             )
             found.add(match)
-    return _distinct(firsts), skipped
+    return distinct(firsts), skipped
 
 
-def _distinct(sources: Iterable[Source]) -> list[Source]:
+def distinct(sources: Iterable[Source]) -> list[Source]:
     """Make stems distinct: a.jpg and a.png become "a.jpg" and "a.png"; any that still collide are numbered.
 
     Compared without case, as on some file systems.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+from PIL import PngImagePlugin
 
 from denselab.errors import ConfigError
 from denselab.files import write_bytes, write_json
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 NOTEBOOK_SIDE = 1024  # pixels: a notebook displays no more, and stores the picture in its file
 PNG_IDS = 65536  # an index PNG holds ids 0..65535: unsigned 16 bits
+MARK = "denselab"  # the key of the text in a label PNG that says what it was made from
 OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and many viewers long before
 ProbsFormat = Literal["none", "npz", "png"]
 
@@ -37,6 +39,7 @@ class Prediction:
     label_space: the model's label table.
     compute_probs: called when `probs` is first used; probabilities of a huge picture need a lot of memory.
     uncertainty: (H, W) float32 variance over samples of the network, averaged over the classes; None: not asked for.
+    confidence: mean over the picture of the largest probability, from a part of the pixels; None: not known.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Prediction:
     label_space: LabelSpace = field(repr=False)
     compute_probs: Callable[[], NDArray[np.float32]] = field(repr=False, compare=False)
     uncertainty: NDArray[np.float32] | None = field(default=None, repr=False)
+    confidence: float | None = None
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
@@ -84,20 +88,23 @@ class Prediction:
         largest = (1 - 1 / classes) / classes  # variance of samples that are each certain of a different class
         return PILImage.fromarray(heat_map(np.sqrt(self.uncertainty), high=largest**0.5))
 
-    def save(self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None) -> dict[str, Path]:
+    def save(
+        self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None, mark: str = ""
+    ) -> dict[str, Path]:
         """Write labels/STEM.png (ids, with palette), overlays/STEM.jpg, and probs/ if asked; returns the paths by kind.
 
         An uncertainty goes to uncertainty/STEM.png.
         probs: "npz" stores `probs` (K, H, W) float16, `ids`, `names`, and `uncertainty` (H, W) float32 if there is one;
             "png" stores one 8-bit picture per class, 255 = certain.
         stem: by default the prediction's name.
+        mark: what the prediction was made from, a text that goes into the label PNG; "": none.
         Existing results are replaced, each in one step. Raises ResourceError where it cannot write.
         """
         if probs not in ("none", "npz", "png"):
             raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
         uncertain = self.uncertainty is not None
         written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs, uncertainty=uncertain)
-        write_bytes(written["labels"], label_png(self.ids, self.label_space))
+        write_bytes(written["labels"], label_png(self.ids, self.label_space, mark))
         picture = self.overlay()
         picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
         write_bytes(written["overlay"], _encoded(picture, "JPEG", quality=90))
@@ -176,15 +183,23 @@ def _held_by_files(label_space: LabelSpace) -> LabelSpace:
     return LabelSpace(tuple(entries))
 
 
-def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpace) -> bytes:
-    """An index PNG: 8-bit with a palette that colours each id, or 16-bit grey where ids are above 255."""
+def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpace, mark: str = "") -> bytes:
+    """An index PNG: 8-bit with a palette that colours each id, or 16-bit grey where ids are above 255.
+
+    mark: a text that label_png.read_mark finds; "": none.
+    """
     picture = PILImage.fromarray(ids)
     if ids.dtype == np.uint8:
         palette = np.zeros((256, 3), dtype=np.uint8)
         palette[file_table(label_space)[: label_space.num_classes]] = label_space.palette
         picture = picture.convert("L")
         picture.putpalette(palette.tobytes(), "RGB")
-    return _encoded(picture, "PNG", compress_level=4)  # 4: label maps are flat, higher levels are only slower
+    text = PngImagePlugin.PngInfo()
+    if mark:
+        text.add_text(MARK, mark)
+    return _encoded(
+        picture, "PNG", compress_level=4, pnginfo=text
+    )  # 4: label maps are flat, higher levels are only slower
 
 
 def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty: NDArray[np.float32] | None) -> bytes:
@@ -195,7 +210,7 @@ def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty:
     return buffer.getvalue()
 
 
-def _encoded(picture: PILImage.Image, kind: Literal["PNG", "JPEG"], **options: int) -> bytes:
+def _encoded(picture: PILImage.Image, kind: Literal["PNG", "JPEG"], **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -27,7 +27,7 @@ from denselab.inference.plan import Ensemble, Member, Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
 from denselab.inference.score_cache import ScoreCache, key_of, unkept
-from denselab.inference.sinks import LabelSink, PlaneSink, ScoreSink, Sink
+from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
 from denselab.runtime import total_memory
@@ -73,22 +73,30 @@ def _run(
 ) -> Prediction:
     space = plan.spec.label_space
     if not (keep_probs or plan.crf or plan.samples):
-        return Prediction(name, plan.shown(image), labels_of(plan, image), space, lambda: probs_of(plan, image))
+        sink = _label_sink(plan, image)
+        shown, sure = plan.shown(image), sink.confidence.mean
+        return Prediction(name, shown, sink.labels, space, lambda: probs_of(plan, image), confidence=sure)
     planes = planes_of(plan, image, note)
     probs = _refined(plan, image, planes[: space.num_classes], crf_step)
     labels = arg_max(probs)  # before the temperature, so that it never changes one, not even by rounding
     probs = probs if plan.crf or crf_step else tempered(probs, plan.spec.temperature)
     variance = planes[space.num_classes] if plan.samples else None
-    return Prediction(name, plan.shown(image), labels, space, lambda: probs, variance)
+    confidence = Confidence()
+    confidence.add(probs)
+    return Prediction(name, plan.shown(image), labels, space, lambda: probs, variance, confidence.mean)
 
 
 def labels_of(plan: Plan, image: Pixels) -> LabelMap:
     """(H, W) class indices of a picture; in bounded memory, unless the plan has a CRF or samples."""
     if plan.crf or plan.samples:
         return arg_max(_untempered(plan, image))
-    sink = LabelSink(plan.spec.label_space.num_classes, _size(image))
+    return _label_sink(plan, image).labels
+
+
+def _label_sink(plan: Plan, image: Pixels) -> LabelSink:
+    sink = LabelSink(plan.spec.label_space.num_classes, _size(image), plan.spec.temperature)
     _stream(plan, image, sink)
-    return sink.labels
+    return sink
 
 
 def probs_of(plan: Plan, image: Pixels) -> Marginals:
@@ -169,7 +177,7 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
     """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
-            slide(image, windows.extent, lambda part: _window_probs(plan, part, windows, note), sink.take)
+            slide(image, windows.extent, lambda part: window_probs(plan, part, windows, note), sink.take)
             return False
         size = _size(image)
         seen = see(plan, image, whole_sizes(plan, size), note)
@@ -222,7 +230,8 @@ def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:
     return scores if order == tuple(range(len(order))) else Scores(scores.planes[list(order)], scores.logits)
 
 
-def _window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None) -> NDArray[np.float32]:
+def window_probs(plan: Plan, part: Pixels, windows: Windows, note: Note | None = None) -> NDArray[np.float32]:
+    """(K, h, w) float32 of a window (h, w, C), at its own size; with samples one more plane."""
     return see(plan, part, windows.sizes(_size(part), plan.scales), note).probs(_size(part))
 
 

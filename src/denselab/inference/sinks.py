@@ -17,6 +17,8 @@ from denselab.engine.enlarge import arg_max, empty_labels
 if TYPE_CHECKING:
     from torch import Tensor
 
+SPARSE = 8  # rows and columns between the pixels that a mean confidence looks at
+
 
 class Sink(Protocol):
     """Takes the blocks of one picture.
@@ -30,16 +32,43 @@ class Sink(Protocol):
         """Take a block (P, h, w) whose upper left pixel is at (top, left); numpy, or a tensor if logits are wanted."""
 
 
+class Confidence:
+    """The mean over a picture of the largest probability, from every eighth row and column of each block.
+
+    temperature: of the model, by which the logits are divided.
+    """
+
+    def __init__(self, total: float = 0.0, count: int = 0, temperature: float = 1.0) -> None:
+        self.total, self.count, self.temperature = total, count, temperature
+
+    def add(self, planes: Tensor | NDArray[np.float32]) -> None:
+        """Count a block (K, h, w) of logits or probabilities."""
+        some: Any = planes[:, ::SPARSE, ::SPARSE]
+        values: NDArray[np.float32] = some if isinstance(some, np.ndarray) else some.float().cpu().numpy()
+        if values.min(initial=0) >= 0 and np.abs(values.sum(axis=0) - 1).max(initial=0) < 1e-3:  # probabilities
+            values = np.log(np.maximum(values, 1e-30))
+        top = 1 / np.exp((values - values.max(axis=0)) / self.temperature).sum(axis=0)
+        self.total += float(top.sum(dtype=np.float64))
+        self.count += top.size
+
+    @property
+    def mean(self) -> float | None:
+        """In (0, 1]; None before the first block."""
+        return self.total / self.count if self.count else None
+
+
 class LabelSink:
     """Keeps the class index of each pixel. labels: (H, W), complete after the last block."""
 
-    def __init__(self, classes: int, size: Size) -> None:
+    def __init__(self, classes: int, size: Size, temperature: float = 1.0) -> None:
         self.wants_logits = True  # a softmax does not change which class is largest
         self.labels = empty_labels(classes, size)
+        self.confidence = Confidence(temperature=temperature)
 
     def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
         """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
         self.labels[top : top + planes.shape[1], left : left + planes.shape[2]] = arg_max(planes)
+        self.confidence.add(planes)
 
 
 class PlaneSink:

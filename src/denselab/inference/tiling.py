@@ -9,6 +9,7 @@ logit array of 12,000 x 12,000 pixels and 11 classes would take 6.3 GB.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,51 +72,88 @@ def spans(length: int, window: int, overlap: float = OVERLAP) -> tuple[Span, ...
     )
 
 
+class Shelf(Protocol):
+    """Holds what a row of windows contributed to the rows that it shares with the next: (K, ramp, W) by columns."""
+
+    def put(self, x: int, part: Probs) -> None:
+        """Keep part (K, ramp, w), whose first column is x. It may be read back until the next row has finished."""
+
+    def get(self, x: int, width: int) -> Probs:
+        """What the row above put at x, with that width."""
+
+    def next_row(self) -> None:
+        """A row of windows is finished: what was put becomes what is got."""
+
+
+class MemoryShelf:
+    """A Shelf in memory: K * overlap * picture width."""
+
+    def __init__(self) -> None:
+        self._above: dict[int, Probs] = {}
+        self._put: dict[int, Probs] = {}
+
+    def put(self, x: int, part: Probs) -> None:
+        self._put[x] = part.copy()  # a view would keep the whole window in memory
+
+    def get(self, x: int, width: int) -> Probs:
+        return self._above.pop(x)
+
+    def next_row(self) -> None:
+        self._above, self._put = self._put, {}
+
+
 def slide(
     image: Pixels,
     window: tuple[int, int],
     window_probs: Callable[[Pixels], Probs],
     emit: Callable[[int, int, Probs], None],
     overlap: float = OVERLAP,
+    *,
+    shelf: Shelf | None = None,
+    first_row: int = 0,
+    after_row: Callable[[int, int], None] | None = None,
 ) -> int:
     """Run a window over the picture and emit each finished block once; returns the number of windows.
 
     window: (height, width) in picture pixels.
-    window_probs: (h, w, C) of the picture -> (K, h, w) float32.
+    window_probs: (h, w, C) of the picture -> (K, h, w) float32, which is blended in place.
     emit: called as emit(y, x, probs); the blocks tile the picture without overlap.
     overlap: share of the window's side.
+    shelf: where the rows shared with the next row of windows wait; None: in memory.
+    first_row: begin at this row of windows, with the shelf that the row above left.
+    after_row: called as after_row(row of windows, rows of the picture that are finished).
     Memory: K * overlap * picture width + one window, whatever the picture's height.
     """
     rows, columns = spans(image.shape[0], window[0], overlap), spans(image.shape[1], window[1], overlap)
-    below: Probs | None = (
-        None  # (K, ramp, W): contribution of the windows above to the rows shared with this row of windows
-    )
-    for row in rows:
-        band = Band(row, emit, below)
+    shelf = MemoryShelf() if shelf is None else shelf
+    for number, row in enumerate(rows[first_row:], start=first_row):
+        band = Band(row, emit, shelf)
         for column in columns:
-            probs = window_probs(image[row.start : row.stop, column.start : column.stop])
-            if band.below is None:
-                band.below = np.empty((len(probs), row.ramp, image.shape[1]), dtype=np.float32)
-            band.add(probs, column)
-        below = band.below
-    return len(rows) * len(columns)
+            band.add(window_probs(image[row.start : row.stop, column.start : column.stop]), column)
+        shelf.next_row()
+        if after_row:
+            after_row(number, row.last - (row.ramp if row.falls else 0))
+    return (len(rows) - first_row) * len(columns)
 
 
 class Band:
     """One row of windows while it is blended: finished parts go to `emit`, shared parts are kept."""
 
-    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], below: Probs | None) -> None:
-        self.row, self.emit, self.below = row, emit, below
-        self._row_weights = row.weights()[None, :, None]
+    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], shelf: Shelf) -> None:
+        self.row, self.emit, self.shelf = row, emit, shelf
         self._right: Probs | None = None  # (K, h, ramp): contribution of the window on the left to the shared columns
 
     def add(self, probs: Probs, column: Span) -> None:
-        """Blend in one window's probabilities, (K, window, window); windows come from left to right."""
+        """Blend in one window's probabilities, (K, window, window); windows come from left to right.
+
+        Only the ramps are weighted and added: the middle of a window belongs to it alone.
+        """
         row = self.row
         part = probs[
             :, row.first - row.start : row.last - row.start, column.first - column.start : column.last - column.start
         ]
-        part = part * self._row_weights * column.weights()
+        _weigh(part, row, 1)
+        _weigh(part, column, 2)
         if self._right is not None:
             part[:, :, : column.ramp] += self._right
         finished = part.shape[2] - (column.ramp if column.falls else 0)
@@ -126,11 +164,20 @@ class Band:
 
     def _finish(self, part: Probs, x: int) -> None:
         """Finish columns: add the contribution from above, emit the complete rows, keep the rest for the row below."""
-        assert self.below is not None
-        row, shared = self.row, self.below[:, :, x : x + part.shape[2]]
+        row = self.row
         if row.rises:
-            part[:, : row.ramp] += shared
+            part[:, : row.ramp] += self.shelf.get(x, part.shape[2])
         finished = part.shape[1] - (row.ramp if row.falls else 0)
         if row.falls:
-            shared[:] = part[:, finished:]
+            self.shelf.put(x, part[:, finished:])
         self.emit(row.first, x, part[:, :finished])
+
+
+def _weigh(part: Probs, span: Span, axis: int) -> None:
+    """Multiply the ramps of a window (K, h, w) along an axis by their weights, in place."""
+    weights = span.weights()
+    shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
+    for wanted, place in ((span.rises, slice(0, span.ramp)), (span.falls, slice(len(weights) - span.ramp, None))):
+        if wanted and span.ramp:
+            index = (slice(None), place) if axis == 1 else (slice(None), slice(None), place)
+            part[index] *= weights[place].reshape(shape)

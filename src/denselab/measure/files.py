@@ -14,6 +14,7 @@ from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import csv_rows, evaluation_json
 from denselab.files import unpack_json, write_bytes, write_text
 from denselab.measure.data import Selection
+from denselab.measure.huge_items import shown_sample
 from denselab.measure.kept import KeptLabels
 from denselab.measure.pictures import choose, error_panels, panel_sheet, sheet_name
 from denselab.run_folder import EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST, evaluation_folder, has_model
@@ -106,6 +107,6 @@ def write_worst(
 ) -> None:
     """The worst pictures beside truth, prediction and errors, as PNG files in `folder`."""
     for rank, index in enumerate(choose(evaluation.image_miou).worst):
-        sample = dataset.read_shown(items[index])
+        sample = shown_sample(dataset, items[index])
         panels = error_panels(sample, kept[sample.name], dataset.label_space)
         write_bytes(folder / sheet_name("worst", rank, sample.name), encode_png(panel_sheet(panels)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from denselab.console import Progress
@@ -10,9 +11,12 @@ from denselab.crf.dense_crf import Marginals
 from denselab.data.dataset import Dataset, Item
 from denselab.engine.enlarge import arg_max
 from denselab.inference.ahead import read_ahead
+from denselab.inference.bands import goes_by_rows
+from denselab.inference.huge import huge_rows
 from denselab.inference.plan import Plan
 from denselab.inference.run import CRFStep, run
 from denselab.measure.baselines import CellCounts
+from denselab.measure.huge_items import huge_item, reduced
 from denselab.measure.kept import KeptLabels
 from denselab.types import Image, LabelMap, Sample
 
@@ -36,9 +40,13 @@ def predict_items(
     Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
     that was asked for.
     """
-    for _, reading in read_ahead(items, dataset.read, threads=1):
+    for item, reading in read_ahead(items, partial(_read, plan, dataset, by_item), threads=1):
         sample = reading.result()
-        own = by_item.get(sample.name, plan)
+        own = by_item.get(item.name, plan)
+        if sample is None:
+            yield from _huge(own, dataset, item, kept, cells)
+            bar.advance()
+            continue
         step = None if plain is None else _crf_after_keeping(own, sample, plain)
         prediction = run(own, sample.image, sample.name, crf_step=step)
         kept.keep(sample.name, prediction.labels)
@@ -46,6 +54,24 @@ def predict_items(
             cells.add(replace(sample, image=prediction.image))
         bar.advance()
         yield sample.name, sample.labels, prediction.labels
+
+
+def _read(plan: Plan, dataset: Dataset, by_item: Mapping[str, Plan], item: Item) -> Sample | None:
+    """The sample of an item; None for one that goes by rows."""
+    by_rows = goes_by_rows(by_item.get(item.name, plan)) and huge_rows(item.image) is not None
+    return None if by_rows else dataset.read(item)
+
+
+def _huge(
+    plan: Plan, dataset: Dataset, item: Item, kept: KeptLabels, cells: CellCounts | None
+) -> Iterator[tuple[str, LabelMap, LabelMap]]:
+    with huge_item(plan, dataset, item) as found:
+        assert found is not None, "it goes by rows"
+        truth, prediction, sparse = found
+        kept.keep(item.name, reduced(prediction))
+        if cells is not None:
+            cells.add(sparse)
+        yield item.name, truth, prediction
 
 
 def _crf_after_keeping(plan: Plan, sample: Sample, plain: KeptLabels) -> CRFStep | None:

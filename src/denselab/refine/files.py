@@ -14,10 +14,11 @@ from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
-from denselab.inference.collection import TABLE, Result, class_shares, refuse_replacing, require_written
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
+from denselab.inference.replacing import TABLE, refuse_replacing, require_written
+from denselab.inference.results import Result, class_shares
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
 from denselab.refine.probability_files import Axes, Scores, is_mask, probabilities, read_scores

@@ -106,6 +106,31 @@ def resize_image(image: Pixels, size: Size) -> Pixels:
     return out
 
 
+def resize_rows(picture: Any, size: Size) -> Pixels:
+    """`resize_image` of a picture whose rows are read as they are needed, from top to bottom; the same numbers.
+
+    picture: (h, w, 3) uint8 by `picture[top:bottom]`, with its `shape`.
+    """
+    height, width = picture.shape[:2]
+    if (height, width) == tuple(size):
+        return contiguous(picture[:])
+    out = np.empty((*size, 3), np.uint8)
+    row_start, row_weight = axis_taps(height, size[0], 0, size[0])
+    col_start, col_weight = axis_taps(width, size[1], 0, size[1])
+    index, spread = _column_taps(col_start, col_weight, 0, size[1], False)
+    begin = col_start[0] * 3
+    line = np.zeros((col_start[-1] + spread.shape[0]) * 3 - begin, np.float32)
+    values = np.empty(index.shape[0], np.float32)
+    for i in range(size[0]):
+        first = int(row_start[i])
+        last = min(first + row_weight.shape[0], height)
+        flat = contiguous(picture[first:last]).reshape(last - first, width * 3)
+        _blend_rows(flat, 0, begin, np.ascontiguousarray(row_weight[: last - first]), i, line)
+        _blend_columns(line, index, spread, values)
+        apply_colour_matrix(values, IDENTITY, out[i].reshape(-1))
+    return out
+
+
 def resize_labels(labels: LabelMap, size: Size) -> LabelMap:
     """The label map at (H, W), nearest at pixel centres; the map itself where it has that size."""
     if labels.shape == tuple(size):

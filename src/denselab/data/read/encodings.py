@@ -22,6 +22,7 @@ from denselab.errors import DataError
 from denselab.labels import NODATA, Colour
 
 Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k"]
+COUNTED = 2**24  # numbers counted at a time: numpy makes each 8 bytes long
 GREY_TOLERANCE = 8  # JPEG chroma noise of a grey picture saved as RGB
 
 
@@ -127,7 +128,9 @@ def count_values(pixels: NDArray[Any]) -> dict[int, int]:
     if flat.size == 0:
         return {}
     if flat.dtype == np.uint8:
-        counts = np.bincount(flat, minlength=256)
+        counts = np.zeros(256, np.int64)
+        for start in range(0, flat.size, COUNTED):
+            counts += np.bincount(flat[start : start + COUNTED], minlength=256)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     lengths = np.diff(np.append(starts, flat.size))

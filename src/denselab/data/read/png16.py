@@ -81,9 +81,14 @@ def _unpack(content: bytes, start: int, out: NDArray[np.uint16]) -> int:
     height, width, channels = out.shape
     row = 1 + 2 * width * channels
     rows = np.frombuffer(content, dtype=np.uint8, count=height * row, offset=start).reshape(height, row).copy()
-    _compiled_unfilter()(rows, 2 * channels)
+    unfiltered(rows, 2 * channels)
     out[...] = np.ascontiguousarray(rows[:, 1:]).view(">u2").reshape(out.shape)
     return int(height * row)
+
+
+def unfiltered(rows: NDArray[np.uint8], bytes_per_pixel: int) -> None:
+    """Undo the filters of rows (H, 1 + N) uint8, each headed by the number of its filter, in place (section 9)."""
+    _compiled_unfilter()(rows, bytes_per_pixel)
 
 
 @cache

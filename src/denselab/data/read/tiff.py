@@ -81,15 +81,28 @@ def tiff_mode(tags: TiffTags) -> str:
 def tiff_picture(path: Path) -> NDArray[Any]:
     """(H, W) or (H, W, 3), black to white as a viewer shows it, at the file's depth; pixels without data are 0."""
     tags, stored = _upright(path)
-    missing = _missing(stored, tags)
-    _refuse_bands(stored, tags, path)
+    refuse_bands(stored, tags, path)
     try:
-        pixels = _shown(stored, tags)
+        return picture_numbers(stored, tags)[0]
     except IndexError:
-        raise DataError(f"{path}: its pixels name colours that its palette lacks; save it again") from None
+        raise lacks_colours(path) from None
+
+
+def lacks_colours(path: Path) -> DataError:
+    """The error for pixels without a colour."""
+    return DataError(f"{path}: its pixels name colours that its palette lacks; save it again")
+
+
+def picture_numbers(stored: NDArray[Any], tags: TiffTags) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Stored pixels (H, W) or (H, W, C) as `tiff_picture` gives them; and where no data are, or None.
+
+    Raises IndexError for a pixel without a colour in the palette.
+    """
+    missing = missing_pixels(stored, tags)
+    pixels = shown_pixels(stored, tags)
     if missing is not None and pixels.dtype != np.uint8:  # 8 bits are not scaled, so no marker can darken the rest
         pixels[missing] = 0
-    return pixels
+    return pixels, missing
 
 
 def tiff_labels(path: Path) -> NDArray[Any]:
@@ -98,9 +111,14 @@ def tiff_labels(path: Path) -> NDArray[Any]:
     The indices of a palette and not its colours; 0 and 1 of one bit; white-is-zero is inverted as a viewer does.
     """
     tags, stored = _upright(path)
-    missing = _missing(stored, tags)
+    return label_numbers(stored, tags)
+
+
+def label_numbers(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
+    """Stored pixels (H, W) or (H, W, C) as `tiff_labels` gives them."""
+    missing = missing_pixels(stored, tags)
     coloured = tags.photometric in (CMYK, CIELAB, ICCLAB) or (stored.ndim == 3 and stored.shape[2] >= 3)
-    numbers = _shown(stored, tags) if coloured else _one_channel(stored, tags)
+    numbers = shown_pixels(stored, tags) if coloured else _one_channel(stored, tags)
     if numbers.dtype == np.bool_:
         numbers = numbers.astype(np.uint8)
     if missing is None:
@@ -113,7 +131,7 @@ def tiff_labels(path: Path) -> NDArray[Any]:
     return numbers
 
 
-def _missing(stored: NDArray[Any], tags: TiffTags) -> NDArray[np.bool_] | None:
+def missing_pixels(stored: NDArray[Any], tags: TiffTags) -> NDArray[np.bool_] | None:
     """(H, W) pixels without data in every channel: NaN, or the number of the NODATA tag; None where there are none."""
     missing: NDArray[np.bool_] = np.isnan(stored) if tags.real else np.zeros(stored.shape, dtype=bool)
     if tags.nodata is not None and not np.isnan(tags.nodata):
@@ -134,7 +152,7 @@ def _one_channel(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
     return (2**tags.bits - 1) - grey if np.issubdtype(grey.dtype, np.unsignedinteger) else grey
 
 
-def _shown(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
+def shown_pixels(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
     """(H, W) or (H, W, 3) as a viewer shows it: grey, or RGB. Less than 8 bits are scaled to 8."""
     if tags.photometric == PALETTE and tags.colours is not None:
         return np.asarray(tags.colours[_one_channel(stored, tags)])
@@ -151,7 +169,7 @@ def _shown(stored: NDArray[Any], tags: TiffTags) -> NDArray[Any]:
     )
 
 
-def _refuse_bands(stored: NDArray[Any], tags: TiffTags, path: Path) -> None:
+def refuse_bands(stored: NDArray[Any], tags: TiffTags, path: Path) -> None:
     """Raise DataError for more bands than red, green, blue (or grey) and an alpha: no colour picture."""
     if stored.ndim == 2 or tags.photometric not in (RGB, BLACK_IS_ZERO, WHITE_IS_ZERO):
         return
@@ -200,7 +218,7 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             _refuse_stack(series, path)
-            tags = _tags(series, path)
+            tags = tags_of(series, path)
             if not with_pixels:
                 return tags, None
             if tags.photometric != YCBCR:
@@ -242,7 +260,8 @@ def _refuse_stack(series: tifffile.TiffPageSeries, path: Path) -> None:
         )
 
 
-def _tags(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
+def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
+    """The tags of a picture. Raises DataError for what cannot be read."""
     page = series.keyframe
     photometric = int(page.photometric)
     uncompressed_halves = photometric == YCBCR and int(page.compression) == 1 and _subsampling(page) != (1, 1)

@@ -1,0 +1,123 @@
+"""Options of `denselab predict` for collections, huge pictures and films, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from glob import has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from denselab.cli.options import switch
+from denselab.cli.outcome import told
+from denselab.console import remark
+from denselab.errors import ConfigError, DataError
+from denselab.paths import require_path
+
+if TYPE_CHECKING:
+    from denselab.inference.inputs import Skipped, Source
+
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only part I of N of the pictures, counted from 1.", show_default="all pictures"
+    ),
+]
+Redo = Annotated[bool, switch("--redo", "Predict again what is done already.")]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Table of all pictures in the folder, .csv or .parquet.", show_default="OUT/manifest.csv"
+    ),
+]
+Polygons = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Also the regions as GeoJSON: a .geojson file for one picture, a folder for several.",
+        show_default="not saved",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Predict on a Ray cluster: its address, auto, or local for this machine.",
+        show_default="this process",
+    ),
+]
+Every = Annotated[int, typer.Option(metavar="N", min=1, help="Films: every N-th frame.")]
+Smooth = Annotated[
+    Literal["none", "mean", "flow"],
+    typer.Option(help="Films: average over time, in place or along the motion."),
+]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is to be predicted. sources: pictures, listed beforehand or as they come. skipped: inputs left out."""
+
+    sources: Iterable[Source]
+    skipped: list[Skipped]
+
+
+def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
+    """The pictures that the inputs name; a folder and a store are listed while the work goes on.
+
+    Skipped inputs are printed. Raises ConfigError, and DataError if no picture is left.
+    """
+    from denselab.inference.inputs import find_sources
+    from denselab.inference.listing import can_stream, of_shard, parse_shard, walk
+    from denselab.inference.stores import is_url, walk_store
+
+    shard = parse_shard(shard_text)
+    urls = [text for text in inputs if is_url(text)]
+    if urls:
+        if len(inputs) > 1:
+            raise ConfigError(f"{urls[0]} and other inputs together; give a store as the only input")
+        return Inputs(_some(of_shard(walk_store(urls[0]), shard), urls[0], shard_text), [])
+    folder = Path("." if is_url(out) else out)
+    if can_stream(inputs, folder) or (is_url(out) and len(inputs) == 1 and Path(inputs[0]).is_dir()):
+        found = _some(walk(Path(inputs[0]), folder), inputs[0], None)
+        return Inputs(of_shard(found, shard), [])
+    sources, skipped = find_sources(inputs, folder)
+    for entry in skipped:
+        remark(f"skipped {entry.path}: {entry.reason}")
+    if not sources:
+        for path in (Path(text) for text in inputs if not has_magic(text)):
+            require_path(path, "a picture, or a folder of pictures")
+        raise DataError(
+            f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
+        )
+    return Inputs(list(of_shard(sources, shard)), skipped)
+
+
+def _some(found: Iterator[Source], name: str, shard: str | None) -> Iterator[Source]:
+    """The same, after a look at the first: a folder without pictures is told at once."""
+    from denselab.data.read.images import PICTURE_SUFFIXES
+
+    first = next(found, None)
+    if first is None and not shard:
+        raise DataError(
+            f"nothing to predict: {name}: holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...); "
+            "give picture files, or folders or patterns that hold some"
+        )
+
+    def rest() -> Iterator[Source]:
+        if first is not None:
+            yield first
+        yield from found
+
+    return rest()
+
+
+def counting(inputs: list[str], out: str, shard_text: str | None) -> Callable[[], int] | None:
+    """The function that counts the pictures of a folder that is listed while the work goes on; None for others."""
+    from denselab.inference.listing import can_stream, count_pictures, parse_shard
+
+    if not can_stream(inputs, Path(out)):
+        return None
+    return partial(count_pictures, Path(inputs[0]), Path(out), parse_shard(shard_text))

@@ -1,0 +1,169 @@
+"""Pictures too large to hold, by bands of rows: which file formats give them, and a window onto the rows.
+
+TIFF by strips and tiles (tiff_rows.py), PNG line by line (png_rows.py), and whatever GDAL opens, JPEG among it, with
+the extra `geo` (raster_rows.py). A file that cannot be read so raises NotByRows, with the reason, and is read whole.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.read.depth import DEPTHS, depth_of, scale_to_8_bits
+from denselab.data.read.not_by_rows import NotByRows
+from denselab.data.read.opening import refuse_empty
+from denselab.data.read.png_rows import PngRows
+from denselab.data.read.raster_rows import RASTER_SUFFIXES, RasterRows, has_rasterio
+from denselab.data.read.tiff import TIFF_SUFFIXES
+from denselab.data.read.tiff_rows import TiffRows
+from denselab.errors import DataError
+from denselab.types import Image
+
+MAX_ROW_PIXELS = 100_000_000_000  # 316,000 x 316,000: rows are read as they come, so only a false header claims more
+BAND_PIXELS = 16_000_000  # read at a time where a pass over the whole picture has no wish of its own
+
+Missing = NDArray[np.bool_] | None
+"""(h, W) where a file declares that it has no data; None where it has some everywhere."""
+
+
+class Rows(Protocol):
+    """A picture file that gives bands of rows.
+
+    size: (H, W).
+    step: rows that are stored together; bands that start and end at its multiples are read once.
+    deep: whether there are more than 8 bits.
+    """
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def deep(self) -> bool: ...
+
+    def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], Missing]:
+        """Rows [top, bottom) as images.picture_pixels gives them, and where no data are. Raises DataError."""
+
+    def labels(self, top: int, bottom: int) -> NDArray[Any]:
+        """Rows [top, bottom) as images.read_label_pixels gives them. Raises DataError."""
+
+
+def open_rows(path: Path) -> Rows:
+    """The rows of a picture or label file. Raises NotByRows where its format gives none, DataError where it is bad."""
+    refuse_empty(path)
+    suffix = path.suffix.lower()
+    rows: Rows
+    if suffix == ".png":
+        rows = PngRows(path)
+    elif suffix in TIFF_SUFFIXES:
+        try:
+            rows = TiffRows(path)
+        except NotByRows:
+            if not has_rasterio():
+                raise
+            rows = RasterRows(path)
+    elif suffix in RASTER_SUFFIXES:
+        rows = RasterRows(path)
+    else:
+        raise NotByRows(f"{path}: {suffix or 'a file without suffix'} cannot be read by rows")
+    if rows.size[0] * rows.size[1] > MAX_ROW_PIXELS:
+        raise DataError(f"{path}: the header claims {rows.size[0]} x {rows.size[1]} pixels; cut the picture into tiles")
+    return rows
+
+
+class RowWindow:
+    """A picture whose rows are read as they are asked for, from top to bottom: `picture[top:bottom, left:right]`.
+
+    Only the rows from the last `top` on are kept, so memory is that of the highest band, whatever the height. Going
+    back further reads again.
+
+    white: the number that becomes 255 above 8 bits; None: the picture's own, for which all of it is read once.
+    """
+
+    def __init__(self, rows: Rows, white: int | None = None) -> None:
+        self.rows = rows
+        self.white = white
+        self.shape = (*rows.size, 3)
+        self._first = 0
+        self._held: Image = np.empty((0, rows.size[1], 3), np.uint8)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, place: tuple[slice, slice] | slice) -> Image:
+        """(h, w, 3) uint8 RGB. Raises DataError naming the file."""
+        rows, columns = place if isinstance(place, tuple) else (place, slice(None))
+        top, bottom, step = rows.indices(self.shape[0])
+        self._hold(top, bottom)
+        return self._held[top - self._first : bottom - self._first : step, columns]
+
+    def _hold(self, top: int, bottom: int) -> None:
+        end = self._first + len(self._held)
+        if top < self._first or top > end:
+            self._first, end, self._held = top, top, self._held[:0]
+        kept = self._held[top - self._first :]
+        self._first = top
+        if bottom <= end:
+            self._held = kept
+            return
+        self._held = np.concatenate([kept, self._read(end, self._whole_steps(bottom))])
+
+    def _whole_steps(self, bottom: int) -> int:
+        """The end of the stored rows that `bottom` lies in, unless that is far."""
+        step = self.rows.step
+        end = -(-bottom // step) * step
+        return min(end if (end - bottom) * self.shape[1] <= BAND_PIXELS else bottom, self.shape[0])
+
+    def _read(self, top: int, bottom: int) -> Image:
+        if self.rows.deep and self.white is None:
+            self.white = white_of_rows(self.rows)
+        return rgb_rows(self.rows, top, bottom, self.white)
+
+
+def rgb_rows(rows: Rows, top: int, bottom: int, white: int | None) -> Image:
+    """Rows [top, bottom) as (h, W, 3) uint8 RGB, as images.read_image gives them. Raises DataError."""
+    eight = scale_to_8_bits(rows.picture(top, bottom)[0], rows.path, white)
+    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+
+
+def white_of_rows(rows: Rows) -> int | None:
+    """The number for white of a deep picture from all of its rows, as depth.depth_of its peak; None for real numbers.
+
+    A number counts as shown where two rows and two columns show it, or on more than 16 and 0.1 % of the pixels.
+    """
+    height, width = rows.size
+    counts = np.zeros(DEPTHS[-1] + 1, np.int64)
+    area, above = 0, None
+    for top, bottom in band_edges(rows):
+        pixels = rows.picture(top, bottom)[0]
+        if np.issubdtype(pixels.dtype, np.floating):
+            return None
+        if pixels.min() < 0 or pixels.max() > DEPTHS[-1]:
+            raise DataError(f"{rows.path}: values {pixels.min()}..{pixels.max()}; pictures have 8 or 16 bits")
+        brightest = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+        counts += np.bincount(brightest.ravel(), minlength=len(counts))
+        joined = brightest if above is None else np.concatenate([above, brightest])
+        area = max(area, _square_peak(joined))
+        above = brightest[-1:]
+    strays = max(16, int(0.001 * height * width))
+    from_top = np.cumsum(counts[::-1])
+    often = int(DEPTHS[-1] - np.searchsorted(from_top, strays + 1))
+    return depth_of(max(area, often if strays < height * width else 0))
+
+
+def _square_peak(pixels: NDArray[Any]) -> int:
+    """The largest number on 2 x 2 pixels; 0 where there are fewer."""
+    if min(pixels.shape) < 2:
+        return 0
+    pairs = np.minimum(pixels[1:], pixels[:-1])
+    return int(np.minimum(pairs[:, 1:], pairs[:, :-1]).max())
+
+
+def band_edges(rows: Rows) -> list[tuple[int, int]]:
+    """(top, bottom) of bands over all rows, of about BAND_PIXELS, at the file's own steps."""
+    height, width = rows.size
+    count = max(BAND_PIXELS // max(width, 1) // rows.step, 1) * rows.step
+    return [(top, min(top + count, height)) for top in range(0, height, count)]

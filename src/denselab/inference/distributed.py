@@ -1,0 +1,172 @@
+"""Prediction on several machines by Ray Data (extra `ray`): actors that each hold the model, rows in and rows out.
+
+Ray gives what a lost machine had to do to another one. Results carry the mark of what they are made from (job.py), so
+what the lost one had finished is not done twice; every picture gives one row.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.engine.open import EngineName
+from denselab.errors import ConfigError, MissingExtra
+from denselab.inference.inputs import Skipped, Source
+
+logger = logging.getLogger(__name__)
+
+BATCH = 8  # pictures handed out at a time: what a lost machine loses
+LOCAL = "local"  # the address of a cluster that is started here, for as long as the work goes on
+
+
+def predict_dataset(
+    dataset: Any,
+    model: str | Path,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    output_stride: int | None = None,
+    engine: EngineName = "auto",
+    options: Mapping[str, Any] | None = None,
+    redo: bool = False,
+    actors: int | tuple[int, int] = (1, 8),
+    cpus: float = 1,
+    gpus: float = 0,
+) -> Any:
+    """A Ray Dataset with a row per picture, whose results are then below `out`; Ray computes it when it is asked for.
+
+    dataset: a ray.data.Dataset with the column "path": a file that every machine can read, or a URL (s3://...); and
+        "stem", where its results go below `out`; without it the file's name.
+    model: a model folder, run folder or hub id that every machine can read.
+    out: a folder that every machine can write, or a URL.
+    device, output_stride, engine: as for `load`. options: as for Predictor.plan (window, tta, crf, ...).
+    redo: predict again what is done already.
+    actors: how many copies of the model, or from how many to how many. cpus, gpus: of each.
+    The rows: file, height, width, shares (JSON), confidence, seconds, error. Raises MissingExtra without Ray, and
+    ConfigError for a dataset without the column.
+    """
+    data = _ray_data()
+    columns = dataset.columns()
+    if "path" not in (columns or ()):
+        raise ConfigError(
+            f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
+        )
+    low, high = (actors, actors) if isinstance(actors, int) else actors
+    settings = (Remote(str(model), str(out), device, output_stride, engine, redo), dict(options or {}))
+    return dataset.map_batches(
+        Predict,
+        fn_constructor_args=settings,
+        batch_size=BATCH,
+        compute=data.ActorPoolStrategy(min_size=low, max_size=high),
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
+
+
+def _ray_data() -> Any:
+    try:
+        import ray.data
+    except ImportError:
+        raise MissingExtra('Ray is missing: pip install "denselab[ray]"') from None
+    return ray.data
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A model on other machines: its name, where its results go, and how it is loaded; as for predict_dataset."""
+
+    model: str
+    out: str
+    device: str = "auto"
+    output_stride: int | None = None
+    engine: EngineName = "auto"
+    redo: bool = False
+
+
+class Predict:
+    """A model on one machine of the cluster: a batch of paths in, a batch of rows out."""
+
+    def __init__(self, how: Remote, options: dict[str, Any]) -> None:
+        from denselab.inference.job import model_key
+        from denselab.inference.predictor import load
+
+        predictor = load(how.model, how.device, how.output_stride, how.engine)
+        self.plan = predictor.plan(**options)
+        self.key = model_key(predictor.folder, self.plan)
+        self.out, self.redo = how.out, how.redo
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        paths = [str(path) for path in batch["path"]]
+        stems = [str(stem) for stem in batch["stem"]] if "stem" in batch else [Path(p).stem for p in paths]
+        rows = [self._row(path, stem) for path, stem in zip(paths, stems, strict=True)]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+
+    def _row(self, path: str, stem: str) -> dict[str, Any]:
+        from denselab.inference.collection import predict_files
+        from denselab.inference.stores import is_url, place_of, walk_store
+
+        source: Source = next(walk_store(path)) if is_url(path) else Source(Path(path), PurePosixPath(stem))
+        source = type(source)(**{**vars(source), "stem": PurePosixPath(stem)})
+        with place_of(self.out) as place:
+            results, skipped = predict_files(
+                self.plan, [source], place.out, model=self.key, redo=self.redo, place=place, claim=False, quiet=True
+            )
+        row: dict[str, Any] = {"file": path, "height": -1, "width": -1, "shares": "{}", "confidence": float("nan")}
+        row |= {"seconds": 0.0, "error": skipped[0].reason if skipped else ""}
+        if results:
+            height, width = results[0].size or (-1, -1)
+            row |= {"height": height, "width": width, "shares": json.dumps(results[0].shares)}
+            row |= {"seconds": results[0].seconds}
+            if results[0].confidence is not None:
+                row["confidence"] = results[0].confidence
+        return row
+
+
+def predict_on_ray(
+    address: str, sources: Iterable[Source], how: Remote, options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The rows of `predict_dataset` for sources, on the cluster at an address; `LOCAL` starts one here."""
+    data = _ray_data()
+    import ray
+
+    ray.init(address=None if address == LOCAL else address, ignore_reinit_error=True, log_to_driver=False)
+    try:
+        items = [{"path": _absolute(source), "stem": str(source.stem)} for source in sources]
+        found = predict_dataset(
+            data.from_items(items),
+            _absolute_name(how.model),
+            _absolute_name(how.out),
+            device=how.device,
+            output_stride=how.output_stride,
+            engine=how.engine,
+            options=options,
+            redo=how.redo,
+        )
+        yield from found.iter_rows()
+    finally:
+        if address == LOCAL:
+            ray.shutdown()
+
+
+def _absolute(source: Source) -> str:
+    return source.name if "://" in source.name else str(source.path.resolve())
+
+
+def _absolute_name(name: str) -> str:
+    """An existing or new local path as an absolute one: actors have working folders of their own."""
+    is_local = "://" not in name and (Path(name).exists() or name.startswith((".", "/")) or Path(name).parent.exists())
+    return str(Path(name).resolve()) if is_local else name
+
+
+def errors_in(rows: Sequence[Mapping[str, Any]]) -> list[Skipped]:
+    """The pictures that could not be predicted."""
+    return [Skipped(str(row["file"]), str(row["error"])) for row in rows if row["error"]]

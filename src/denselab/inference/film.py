@@ -1,0 +1,165 @@
+"""Films in and out through PyAV (extra `video`): frames with their times, label films without loss, overlay films."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.errors import DataError, MissingExtra, ResourceError
+from denselab.types import Image, LabelMap
+
+logger = logging.getLogger(__name__)
+
+CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
+OVERLAY_CODECS = (("libx264", {"crf": "23", "preset": "veryfast"}), ("mpeg4", {"qscale": "4"}))
+FALLBACK_RATE = Fraction(25)  # frames per second of a film that does not say
+MICROSECONDS = Fraction(1, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame. number: from 0. pts: its time, in units of time_base seconds; None where the film has none."""
+
+    number: int
+    image: Image = field(repr=False)
+    pts: int | None
+    time_base: Fraction
+
+    @property
+    def seconds(self) -> float | None:
+        """Since the film's zero."""
+        return None if self.pts is None else float(self.pts * self.time_base)
+
+
+@dataclass
+class Film:
+    """An opened film. rate: frames per second. frames: how many it says it has, 0 if it does not. ends: why it ended
+    before its time, "" if it did not.
+    """
+
+    name: str
+    rate: Fraction
+    frames: int
+    container: Any = field(repr=False)
+    ends: str = ""
+
+    def read(self, every: int = 1) -> Iterator[Frame]:
+        """Every n-th frame, upright. A damaged film ends early, and `ends` says why."""
+        av = _av()
+        stream = self.container.streams.video[0]
+        stream.thread_type = "AUTO"
+        number = -1
+        try:
+            for number, decoded in enumerate(self.container.decode(stream)):
+                if number % every:
+                    continue
+                image = decoded.to_ndarray(format="rgb24")
+                turns = round(getattr(decoded, "rotation", 0) / 90) % 4
+                image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+                yield Frame(number, image, decoded.pts, Fraction(decoded.time_base or stream.time_base))
+        except av.FFmpegError as error:
+            self.ends = f"damaged after frame {number} ({error.strerror})"
+            if number < 0:
+                raise DataError(f"{self.name}: no frame can be decoded ({error.strerror}); save it as MP4") from None
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra('films need PyAV: pip install "denselab[video]"') from None
+    return av
+
+
+@contextmanager
+def open_film(name: str) -> Iterator[Film]:
+    """A film file, or a camera by its number. Raises MissingExtra, and DataError where it has no pictures."""
+    av = _av()
+    camera = is_camera(name)
+    place, kind = CAMERAS.get(sys.platform, CAMERAS["linux"]) if camera else (name, None)
+    try:
+        container = av.open(place.format(name) if camera else name, format=kind)
+    except (av.FFmpegError, OSError) as error:
+        what = "there is no such camera" if camera else "not a film that can be read"
+        raise DataError(f"{name}: {what} ({error.strerror})") from None
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{name}: it has no pictures, only {', '.join(s.type for s in container.streams)}")
+        stream = container.streams.video[0]
+        rate = Fraction(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
+        yield Film(name, rate, 0 if camera else int(stream.frames or 0), container)
+
+
+def is_camera(text: str) -> bool:
+    """Whether this is the number of a camera: digits that are no file."""
+    return text.isdecimal() and not Path(text).exists()
+
+
+class FilmWriter:
+    """Writes frames with given times; a context manager. The file is complete when it ends.
+
+    kind: "labels": ids without loss (FFV1 in Matroska, whose times are milliseconds); "overlay": for players (H.264,
+        else MPEG-4, in MP4).
+    """
+
+    def __init__(self, path: Path, kind: str, rate: Fraction, size: tuple[int, int], wide: bool = False) -> None:
+        """size: (H, W). wide: ids above 255, which take 16 bits."""
+        av = _av()
+        self._av, self._path, self._labels = av, path, kind == "labels"
+        self._format = ("gray16le" if wide else "gray") if self._labels else "rgb24"
+        self._size, self._last = size, -1
+        try:
+            self._container = av.open(str(path), "w", format="matroska" if self._labels else "mp4")
+            self._stream = self._add_stream(rate)
+        except (av.FFmpegError, OSError) as error:
+            raise ResourceError(f"cannot write {path}: {error}; choose another folder with `out`") from None
+
+    def _add_stream(self, rate: Fraction) -> Any:
+        height, width = self._size
+        if self._labels:
+            stream = self._container.add_stream("ffv1", rate=rate)
+            stream.pix_fmt = self._format
+        else:
+            name, options = next(
+                ((n, o) for n, o in OVERLAY_CODECS if n in self._av.codecs_available), OVERLAY_CODECS[-1]
+            )
+            stream = self._container.add_stream(name, rate=rate, options=options)
+            stream.pix_fmt = "yuv420p"
+            height, width = height + height % 2, width + width % 2  # of half as many colour pixels
+        stream.height, stream.width = height, width
+        stream.codec_context.time_base = MICROSECONDS if not self._labels else Fraction(1, 1000)
+        return stream
+
+    def __enter__(self) -> "FilmWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+    def add(self, picture: Image | LabelMap, seconds: float) -> None:
+        """Add a frame at a time; times that do not rise are moved on by the smallest step. Raises ResourceError."""
+        shown: NDArray[Any] = picture
+        if not self._labels:
+            shown = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format=self._format)
+        base = self._stream.codec_context.time_base
+        frame.pts = max(round(seconds / base), self._last + 1)
+        frame.time_base, self._last = base, frame.pts
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: Any) -> None:
+        try:
+            for packet in packets:
+                self._container.mux(packet)
+        except (self._av.FFmpegError, OSError) as error:
+            raise ResourceError(f"cannot write {self._path}: {error}; choose another folder with `out`") from None

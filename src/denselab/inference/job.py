@@ -1,0 +1,134 @@
+"""What is wanted of each picture of a collection, and whether it has been done."""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from denselab.errors import ConfigError
+from denselab.inference.bands import goes_by_rows
+from denselab.inference.plan import Plan
+from denselab.inference.prediction import ProbsFormat, result_paths
+from denselab.inference.stores import LocalPlace
+from denselab.inference.submission import Submission
+
+GEOJSON = (".geojson", ".json")
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Job:
+    """One plan for all pictures of a collection.
+
+    place: where the results go.
+    probs, steps: as for collection.predict_files.
+    polygons: a GeoJSON file for one picture, or a folder for one file per picture; None: not wanted.
+    model: what the model is, by its content (model_key); "": unknown, then nothing counts as done.
+    submission: a table that all predictions go into; then nothing counts as done.
+    redo: do again what is done, unless it was done since this job started.
+    """
+
+    plan: Plan
+    place: LocalPlace
+    probs: ProbsFormat = "none"
+    steps: bool = False
+    polygons: Path | None = None
+    model: str = ""
+    redo: bool = False
+    submission: Submission | None = None
+    started: float = field(default_factory=time.time)
+
+    @property
+    def out(self) -> Path:
+        """The folder of this machine that results are written to."""
+        return self.place.out
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether labels alone are wanted, which need no more of a picture than its rows."""
+        return goes_by_rows(self.plan) and self.probs == "none" and not self.steps and self.submission is None
+
+    def targets(self, stem: PurePosixPath) -> dict[str, Path]:
+        """The results of one picture by kind."""
+        found = result_paths(self.out, stem, self.probs, uncertainty=self.plan.samples > 0, steps=self.steps)
+        if self.polygons:
+            found["polygons"] = polygons_path(self.polygons, stem)
+        return found
+
+    def mark(self, picture: Path) -> str:
+        """What a result is made from: model, options and the bytes of the picture, as 32 hex digits; "" if unknown."""
+        if not self.model:
+            return ""
+        facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": file_digest(picture)}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def is_done(self, stem: PurePosixPath, mark: str) -> bool:
+        """Whether all results of a picture are there, made from just this."""
+        targets = self.targets(stem)
+        if not mark or self.submission is not None or self.place.mark(targets["labels"]) != mark:
+            return False
+        if self.redo and not self._is_fresh(targets["labels"]):
+            return False
+        return all(self.place.has(path) for path in targets.values())
+
+    def _is_fresh(self, path: Path) -> bool:
+        """Whether another process with the same task has just done it."""
+        try:
+            return path.stat().st_mtime >= self.started
+        except OSError:
+            return False
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What a plan is, but for its engine, as plain data."""
+    joint = plan.ensemble
+    members = [[member.digest, plan_facts(member.plan)] for member in joint.members] if joint else []
+    return {
+        "window": plan.window,
+        "scales": plan.scales,
+        "flip": plan.flip,
+        "samples": plan.samples,
+        "crf": asdict(plan.crf) if plan.crf else None,
+        "fast": plan.crf_fast,
+        "display": plan.display_bands,
+        "instances": plan.instances.facts() if plan.instances else None,
+        "ensemble": [joint.join, joint.weights, members] if joint else None,
+    }
+
+
+def polygons_path(polygons: Path, stem: PurePosixPath) -> Path:
+    """The GeoJSON file of one picture."""
+    return polygons if polygons.suffix.lower() in GEOJSON else polygons / f"{stem}.geojson"
+
+
+def refuse_one_file(polygons: Path | None, pictures: int | None) -> None:
+    """Raise ConfigError where several pictures would share one GeoJSON file. pictures: None: not known."""
+    if polygons and polygons.suffix.lower() in GEOJSON and pictures != 1:
+        raise ConfigError(
+            f"`polygons` {polygons} is one file, but there may be several pictures; name a folder, "
+            f"such as {polygons.with_suffix('')}"
+        )
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def model_key(folder: Path | None, plan: Plan) -> str:
+    """What a model is, by content: its folder's manifest, which holds the sha256 of every file, and what runs it.
+
+    A model that is from no folder goes by its architecture.
+    """
+    spec = plan.spec
+    content = repr(spec.architecture)
+    if folder is not None and (folder / "manifest.json").is_file():
+        content += file_digest(folder / "manifest.json")
+    content += f"{type(plan.engine).__name__} {spec.preprocessing!r} {spec.label_space.to_list()!r}"
+    return hashlib.sha256(content.encode()).hexdigest()[:32]

@@ -1,0 +1,162 @@
+"""One table of everything that was predicted into a folder: file, size, class shares, confidence, seconds, error.
+
+Each process appends a line of JSON per picture to a file of its own in records/, which a kill cannot spoil and other
+processes cannot disturb. The table is made from all of them; where a picture has several lines, the last one counts.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from denselab.errors import ConfigError, MissingExtra, ResourceError
+from denselab.files import HOST, describe_os_error, replaced, to_json
+
+logger = logging.getLogger(__name__)
+
+RECORDS = "records"
+COLUMNS = ("file", "height", "width", "confidence", "seconds", "error")
+GROUP = 10_000  # rows that a Parquet file gets at a time
+
+
+class Records:
+    """The lines of this process, and which pictures the lines of all processes tell of."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / RECORDS
+        self._file: IO[str] | None = None
+        self._known = {_digest(row["file"], row.get("mark", "")) for row in read_records(out)}
+
+    def __contains__(self, entry: tuple[str, str]) -> bool:
+        """Whether (file, mark) has a line."""
+        return _digest(*entry) in self._known
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a line. row: COLUMNS, "shares", "mark" and "stem". Raises ResourceError."""
+        try:
+            if self._file is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                name = f"{HOST}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+                self._file = (self.folder / name).open("a", encoding="utf-8")
+            self._file.write(to_json(row, indent=None) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ResourceError(describe_os_error(error, self.folder)) from error
+        self._known.add(_digest(row["file"], row.get("mark", "")))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _digest(file: str, mark: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{file}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest())
+
+
+def read_records(out: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all processes that wrote into `out`; the last line of a killed one may be cut and is left out."""
+    for path in _parts(out):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if row := _row(line):
+                    yield row
+
+
+def _parts(out: Path) -> list[Path]:
+    """The files of records, the oldest first."""
+    return sorted((out / RECORDS).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "file" in row else None
+
+
+def check_manifest(path: Path) -> None:
+    """Raise ConfigError for a table that is neither CSV nor Parquet, MissingExtra for Parquet without pyarrow."""
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"`manifest` {path}: a table is written as .csv or .parquet; give it one of these endings")
+    if path.suffix.lower() == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401  # asked before the work
+        except ImportError:
+            raise MissingExtra('Parquet needs pyarrow: pip install "denselab[parquet]", or write a .csv') from None
+
+
+def write_manifest(out: Path, path: Path, names: tuple[str, ...]) -> int:
+    """Write the table of all records in `out`, sorted by file; returns the number of rows.
+
+    names: of the classes, each a column `share NAME`.
+    The lines stay on disk until they are written, so memory holds their places only. Raises ResourceError.
+    """
+    check_manifest(path)
+    places: dict[str, tuple[Path, int, str]] = {}
+    for part in _parts(out):
+        at = 0
+        with part.open("rb") as file:
+            for line in file:
+                row = _row(line.decode("utf-8", "replace"))
+                if row and not _is_told(row, places.get(row["file"])):
+                    places[row["file"]] = (part, at, row.get("mark", ""))
+                at += len(line)
+    rows = (_flat(_at(*places[file][:2]), names) for file in sorted(places))
+    with replaced(path) as fresh:
+        if path.suffix.lower() == ".csv":
+            _write_csv(fresh, rows, names)
+        else:
+            _write_parquet(fresh, rows, names)
+    return len(places)
+
+
+def _is_told(row: dict[str, Any], place: tuple[Path, int, str] | None) -> bool:
+    """Whether a line that was made from a label file has one of the prediction itself, which says more."""
+    return bool(row.get("from_file")) and place is not None and place[2] == row.get("mark", "")
+
+
+def _at(part: Path, place: int) -> dict[str, Any]:
+    with part.open("rb") as file:
+        file.seek(place)
+        return json.loads(file.readline())  # type: ignore[no-any-return]
+
+
+def _flat(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A row of the table: an error leaves the shares open, a class that does not occur has 0."""
+    flat = {name: row.get(name) for name in COLUMNS}
+    flat["file"] = str(row["file"]).encode(errors="backslashreplace").decode()  # of a name that is no UTF-8
+    shares = row.get("shares")
+    return flat | {f"share {name}": None if shares is None else shares.get(name, 0.0) for name in names}
+
+
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]], names: tuple[str, ...]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *(f"share {name}" for name in names)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], names: tuple[str, ...]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {"file": pa.string(), "height": pa.int64(), "width": pa.int64(), "error": pa.string()}
+    fields = [pa.field(name, kinds.get(name, pa.float64())) for name in COLUMNS]
+    schema = pa.schema([*fields, *(pa.field(f"share {name}", pa.float64()) for name in names)])
+    with parquet.ParquetWriter(path, schema) as writer:
+        group: list[dict[str, Any]] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == GROUP:
+                writer.write_table(pa.Table.from_pylist(group, schema))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, schema))

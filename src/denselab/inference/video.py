@@ -1,0 +1,310 @@
+"""Predict films, cameras and folders of frames: frame by frame, in constant memory, calm over time if asked."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from denselab.console import progress
+from denselab.crf import refined
+from denselab.engine.enlarge import arg_max, empty_labels
+from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
+from denselab.files import replaced, unpack_json, write_json
+from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
+from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
+from denselab.inference.job import Job
+from denselab.inference.plan import Plan
+from denselab.inference.prediction import Prediction, file_table, write_table
+from denselab.inference.replacing import TABLE
+from denselab.inference.results import Result, class_shares
+from denselab.inference.route import routes, whole_sizes
+from denselab.inference.run import planes_of
+from denselab.inference.smoothing import Smooth, Smoother
+from denselab.inference.views import Seen, see
+from denselab.types import Image, LabelMap
+from denselab.visualize import overlay
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """How a film is run. every: every n-th frame. smooth: the average over time."""
+
+    every: int = 1
+    smooth: Smooth = "none"
+
+
+def is_film(text: str) -> bool:
+    """Whether an input is a film file or the number of a camera."""
+    return Path(text).suffix.lower() in VIDEO_SUFFIXES or is_camera(text)
+
+
+def require_film_plan(plan: Plan) -> None:
+    """Raise ConfigError for options that films have no place for."""
+    if plan.samples:
+        raise ConfigError("`uncertainty` of a film; take single frames for it: its pictures would not move alike")
+    if plan.ensemble or plan.instances or plan.spec.preprocessing.bands:
+        raise ConfigError("films take one model of RGB pictures, without `proposals`; predict single frames instead")
+
+
+class FramePredictor:
+    """Labels of one frame after the other."""
+
+    def __init__(self, plan: Plan, smooth: Smooth) -> None:
+        self.plan, self.smoother = plan, Smoother(smooth)
+
+    def labels(self, image: Image) -> LabelMap:
+        """(H, W) class indices of the next frame, (H, W, 3) uint8; without smoothing those of `run`."""
+        size = (image.shape[0], image.shape[1])
+        seen = self._seen(image, size)
+        values: Any = seen.values  # a tensor, or an array of an engine without torch
+        mean = self.smoother.take(image, seen.probs((values.shape[1], values.shape[2])))
+        if self.smoother.smooth != "none":
+            smoothed: Any = mean if isinstance(values, np.ndarray) else values.new_tensor(mean)
+            seen = Seen(smoothed, logits=False)
+        if self.plan.crf:
+            return arg_max(refined(image, seen.probs(size), self.plan.crf, fast=self.plan.crf_fast))
+        labels = empty_labels(len(mean), size)
+        for top, band in seen.bands(size):
+            labels[top : top + band.shape[1]] = arg_max(band)
+        return labels
+
+    def _seen(self, image: Image, size: tuple[int, int]) -> Seen:
+        """What the network says: at its own size, with windows at the frame's."""
+        if routes(self.plan, size)[0] is None:
+            return see(self.plan, image, whole_sizes(self.plan, size))
+        import torch
+
+        return Seen(torch.from_numpy(planes_of(self.plan.without_crf(), image)), logits=False)
+
+
+def predict_films(
+    job: Job, names: Sequence[str], options: FilmOptions, *, quiet: bool = False
+) -> tuple[list[Result], list[Skipped]]:
+    """Predict film files and cameras into labels/NAME.mkv, overlays/NAME.mp4, frames/NAME.csv and frames/NAME.json.
+
+    A camera runs until it is stopped by Ctrl-C, which ends its files properly. A film that is done already is passed
+    over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
+    """
+    require_film_plan(job.plan)
+    results, skipped = list[Result](), list[Skipped]()
+    for name in names:
+        started = time.monotonic()
+        try:
+            result, ends = _predict_film(job, name, options, quiet)
+        except DataError as error:
+            skipped.append(Skipped(name, str(error).removeprefix(f"{name}: ")))
+            logger.warning(f"skipped {name}: {skipped[-1].reason}")
+            continue
+        if not results:
+            write_table(job.out / TABLE, job.plan.spec.label_space)
+        results.append(replace(result, seconds=time.monotonic() - started))
+        if ends:
+            skipped.append(Skipped(name, f"{ends}: the frames up to there are predicted"))
+            logger.warning(f"{name}: {skipped[-1].reason}")
+    return results, skipped
+
+
+def film_paths(out: Path, stem: str) -> dict[str, Path]:
+    """Where the results of a film go."""
+    return {
+        "labels": out / "labels" / f"{stem}.mkv",
+        "overlay": out / "overlays" / f"{stem}.mp4",
+        "frames": out / "frames" / f"{stem}.csv",
+        "summary": out / "frames" / f"{stem}.json",
+    }
+
+
+def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
+    camera = is_camera(name)
+    stem = f"camera-{name}" if camera else Path(name).stem
+    paths = film_paths(job.out, stem)
+    mark = "" if camera else f"{job.mark(_existing(name))} {options.every} {options.smooth}"
+    if not job.redo and not camera and job.model and (known := _known(paths, mark)):
+        return known, ""
+    with open_film(name) as film, ExitStack() as stack:
+        total = -(-film.frames // options.every) or None
+        bar = stack.enter_context(progress(f"predict {stem}", total, "frames", quiet))
+        predictor = FramePredictor(job.plan, options.smooth)
+        fresh = {kind: stack.enter_context(replaced(paths[kind])) for kind in ("labels", "overlay", "frames")}
+        tally = _Tally()
+        with _Output(job.plan, fresh, film.rate / options.every) as output:
+            try:
+                for frame in film.read(options.every):
+                    output.add(frame, predictor.labels(frame.image), tally)
+                    bar.advance()
+            except KeyboardInterrupt:
+                if not camera:
+                    raise
+        if not tally.frames:
+            raise DataError(f"{name}: it has no frame")
+        ends = film.ends
+        summary = _summary(film, options, predictor.smoother, tally, "" if ends else mark)
+    write_json(paths["summary"], summary)
+    return Result(Path(name), paths, tally.shares(), size=tally.size), ends
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise DataError(f"{name}: there is no such file")
+    return path
+
+
+def _known(paths: dict[str, Path], mark: str) -> Result | None:
+    """The result of an earlier run with the same model, options and film."""
+    try:
+        stored = unpack_json(paths["summary"].read_bytes(), "summary")
+        if stored["mark"] != mark or not all(path.exists() for path in paths.values()):
+            return None
+        return Result(stored["film"], paths, stored["shares"], size=tuple(stored["size"]), already=True)
+    except (OSError, KeyError, TypeError, CheckpointError):
+        return None
+
+
+class _Tally:
+    """Frames, their size, and the summed shares of the classes."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.size: tuple[int, int] | None = None
+        self._sums: dict[str, float] = {}
+
+    def add(self, size: tuple[int, int], shares: dict[str, float]) -> None:
+        self.frames += 1
+        self.size = self.size or size
+        for name, share in shares.items():
+            self._sums[name] = self._sums.get(name, 0.0) + share
+
+    def shares(self) -> dict[str, float]:
+        """Mean over the frames."""
+        return {name: round(total / self.frames, 6) for name, total in self._sums.items()}
+
+
+class _Output:
+    """The three files of a film that are written frame by frame; a context manager."""
+
+    def __init__(self, plan: Plan, paths: dict[str, Path], rate: Any) -> None:
+        self._space, self._paths, self._rate = plan.spec.label_space, paths, rate
+        self._table = file_table(self._space)
+        self._stack = ExitStack()
+        self._writers: tuple[FilmWriter, FilmWriter] | None = None
+        self._rows: Any = None
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def add(self, frame: Frame, labels: LabelMap, tally: _Tally) -> None:
+        """Write one frame."""
+        size = (labels.shape[0], labels.shape[1])
+        if self._writers is None:
+            self._open(size)
+        assert self._writers is not None, "opened"
+        if tally.size not in (None, size):
+            raise DataError(f"frame {frame.number} is {size[0]}x{size[1]}, others {tally.size}; cut the film there")
+        seconds = frame.seconds
+        at = seconds if seconds is not None else float(frame.number / (self._rate or 1))
+        shares = class_shares(labels, self._space)
+        self._writers[0].add(self._table[labels], at)
+        self._writers[1].add(overlay(frame.image, labels, self._space), at)
+        self._rows.writerow([frame.number, f"{at:.6f}", *(shares.get(name, 0.0) for name in self._space.names)])
+        tally.add(size, shares)
+
+    def _open(self, size: tuple[int, int]) -> None:
+        enter = self._stack.enter_context
+        wide = self._table.dtype != np.uint8
+        labels = enter(FilmWriter(self._paths["labels"], "labels", self._rate, size, wide))
+        self._writers = labels, enter(FilmWriter(self._paths["overlay"], "overlay", self._rate, size))
+        file: IO[str] = enter(self._paths["frames"].open("w", newline="", encoding="utf-8"))
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(["frame", "seconds", *(f"share {name}" for name in self._space.names)])
+
+
+def _summary(film: Film, options: FilmOptions, smoother: Smoother, tally: _Tally, mark: str) -> dict[str, Any]:
+    motion = options.smooth == "flow"
+    flicker = {"before": smoother.before.facts(motion)}
+    if options.smooth != "none":
+        flicker["after"] = smoother.after.facts(motion)
+    return {
+        "film": film.name,
+        "frames": tally.frames,
+        "size": list(tally.size or ()),
+        "rate": float(film.rate),
+        "every": options.every,
+        "smooth": options.smooth,
+        "flicker": flicker,
+        "shares": tally.shares(),
+        "ends": film.ends,
+        "mark": mark,
+    }
+
+
+def predict_frames(
+    job: Job,
+    sources: Iterable[Source],
+    options: FilmOptions,
+    *,
+    total: int | None = None,
+    quiet: bool = False,
+) -> tuple[list[Result], list[Skipped]]:
+    """Predict a folder of frames as a film, in the order of their names; results as for pictures, one by one.
+
+    flicker.json tells of the whole. A frame that cannot be read is skipped; the next one follows the one before it.
+    """
+    require_film_plan(job.plan)
+    write_table(job.out / TABLE, job.plan.spec.label_space)
+    predictor = FramePredictor(job.plan, options.smooth)
+    results: list[Result] = []
+    skipped: list[Skipped] = []
+    with progress("predict", total, "frames", quiet) as bar:
+        for number, source in enumerate(sources):
+            if number % options.every == 0:
+                _predict_frame(job, source, predictor, results, skipped)
+            bar.advance()
+    motion = options.smooth == "flow"
+    found = {"before": predictor.smoother.before.facts(motion), "after": predictor.smoother.after.facts(motion)}
+    write_json(job.out / "flicker.json", {"smooth": options.smooth, "frames": len(results), "flicker": found})
+    return results, skipped
+
+
+def _predict_frame(
+    job: Job, source: Source, predictor: FramePredictor, results: list[Result], skipped: list[Skipped]
+) -> None:
+    started = time.monotonic()
+    space = job.plan.spec.label_space
+    try:
+        image = source.read(job.plan.spec.preprocessing)
+    except (DataError, ResourceError) as error:
+        skipped.append(Skipped(source.name, str(error).removeprefix(f"{source.name}: ")))
+        logger.warning(f"skipped {source.name}: {skipped[-1].reason}")
+        return
+    labels = predictor.labels(image)
+    none: Callable[[], Any] = partial(_no_probs, source.name)
+    prediction = Prediction(source.path.stem, image, labels, space, none)
+    written = prediction.save(job.out, stem=str(source.stem))
+    size = (labels.shape[0], labels.shape[1])
+    seconds = time.monotonic() - started
+    results.append(Result(source.path, written, class_shares(labels, space), size=size, seconds=seconds))
+
+
+def _no_probs(name: str) -> Any:
+    raise ConfigError(f"{name}: probabilities of a smoothed frame are not kept")
+
+
+def split_films(inputs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The films among the inputs, and the others."""
+    films = [text for text in inputs if is_film(text)]
+    return films, [text for text in inputs if not is_film(text)]

@@ -1,0 +1,60 @@
+"""One process has a picture at a time; what a killed process left is taken over."""
+
+import json
+import os
+from pathlib import Path
+
+from denselab.files import HOST
+from denselab.inference.claims import STALE, Claims
+
+NOBODY = 2**22 + 1  # above any process number
+
+
+def claim_of(folder: Path, host: str, pid: int, age: float = 0.0) -> Path:
+    """A claim for "a" as another process leaves it."""
+    with Claims(folder) as claims:
+        claims.take("a")
+        (path,) = folder.glob("*.claim")
+        name = path.name
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(json.dumps({"host": host, "pid": pid}))
+    modified = path.stat().st_mtime - age
+    os.utime(path, (modified, modified))
+    return path
+
+
+def test_a_claim_is_for_one_process(tmp_path: Path) -> None:
+    with Claims(tmp_path / "c") as mine, Claims(tmp_path / "c") as yours:
+        assert mine.take("a")
+        assert not yours.take("a")
+        assert yours.take("b")
+        mine.release("a")
+        assert yours.take("a")
+    assert not (tmp_path / "c").exists(), "the last one tidies up"
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    claim_of(tmp_path / "c", HOST, NOBODY)
+    with Claims(tmp_path / "c") as claims:
+        assert claims.take("a")
+
+
+def test_a_living_process_keeps_its_claim(tmp_path: Path) -> None:
+    claim_of(tmp_path / "c", HOST, os.getpid())
+    claim_of(tmp_path / "d", "elsewhere", NOBODY, age=STALE / 2)
+    for name in "cd":
+        with Claims(tmp_path / name) as claims:
+            assert not claims.take("a")
+
+
+def test_another_machine_that_fell_silent_loses_its_claim(tmp_path: Path) -> None:
+    claim_of(tmp_path / "c", "elsewhere", NOBODY, age=STALE * 2)
+    with Claims(tmp_path / "c") as claims:
+        assert claims.take("a")
+
+
+def test_a_claim_cut_short_counts_as_taken(tmp_path: Path) -> None:
+    claim_of(tmp_path / "c", HOST, NOBODY).write_text("")
+    with Claims(tmp_path / "c") as claims:
+        assert not claims.take("a")

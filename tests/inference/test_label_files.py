@@ -1,0 +1,111 @@
+"""Label maps written by bands: PNG and GeoTIFF, read back by other libraries."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as PILImage
+
+from denselab.inference.geojson import write_polygons
+from denselab.inference.geotiff import longitude_latitude, read_georeference, write_label_tiff
+from denselab.inference.label_png import read_mark, write_label_png
+from denselab.inference.prediction import label_png
+from denselab.labels import LabelEntry, LabelSpace
+
+RNG = np.random.default_rng(2)
+IDS = RNG.choice(np.array([0, 10, 20, 30], np.uint8), (70, 45))
+UTM = (  # zone 33 north: EPSG 32633
+    (33550, "d", 3, (0.5, 0.5, 0.0), True),
+    (33922, "d", 6, (0.0, 0.0, 0.0, 500000.0, 5400000.0, 0.0), True),
+    (34735, "H", 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633), True),
+)
+
+
+@pytest.fixture
+def placed(tmp_path: Path) -> Path:
+    """A GeoTIFF of 70 x 45 pixels of half a metre."""
+    tifffile.imwrite(tmp_path / "placed.tif", np.zeros((70, 45, 3), np.uint8), photometric="rgb", extratags=UTM)
+    return tmp_path / "placed.tif"
+
+
+@pytest.mark.parametrize("height", [1, 32, 70])
+def test_png_by_bands(space: LabelSpace, tmp_path: Path, height: int) -> None:
+    bands = (IDS[top : top + height] for top in range(0, 70, height))
+    write_label_png(tmp_path / "a.png", bands, IDS.shape, space, "some mark")
+    (tmp_path / "b.png").write_bytes(label_png(IDS, space, "some mark"))
+    with PILImage.open(tmp_path / "a.png") as ours, PILImage.open(tmp_path / "b.png") as pillow:
+        assert np.array_equal(np.asarray(ours), np.asarray(pillow))
+        assert (ours.mode, ours.getpalette(), ours.text) == (pillow.mode, pillow.getpalette(), pillow.text)
+    for name in ("a.png", "b.png"):
+        with (tmp_path / name).open("rb") as file:
+            assert read_mark(file) == "some mark"
+
+
+def test_png_of_16_bits(tmp_path: Path) -> None:
+    wide = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(4000, "b", (9, 9, 9))))
+    ids = np.where(IDS > 10, np.uint16(4000), np.uint16(0))
+    write_label_png(tmp_path / "a.png", [ids[:30], ids[30:]], ids.shape, wide)
+    with PILImage.open(tmp_path / "a.png") as found:
+        assert np.array_equal(np.asarray(found), ids)
+
+
+def test_what_is_no_marked_png_has_no_mark(tmp_path: Path) -> None:
+    for content in (b"", b"GIF89a....", b"\x89PNG\r\n\x1a\n\0\0"):
+        (tmp_path / "a").write_bytes(content)
+        with (tmp_path / "a").open("rb") as file:
+            assert read_mark(file) == ""
+
+
+def test_geotiff_lies_where_the_picture_lies(space: LabelSpace, placed: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    reference = read_georeference(placed)
+    assert reference is not None
+    bands = (IDS[top : top + 9] for top in range(0, 70, 9))
+    write_label_tiff(tmp_path / "labels.tif", bands, IDS.shape, space, reference, 255)
+    with rasterio.open(placed) as picture, rasterio.open(tmp_path / "labels.tif") as labels:
+        assert labels.crs == picture.crs == "EPSG:32633"
+        assert labels.transform == picture.transform
+        assert labels.nodata == 255
+        assert np.array_equal(labels.read(1), IDS)
+        assert labels.colormap(1)[20] == (0, 255, 0, 255)
+        assert labels.block_shapes == [(512, 512)]
+        assert tuple(labels.transform)[:6] == pytest.approx(reference.affine)
+    assert [float(v) for v in reference.place(np.array(4), np.array(6))] == [500002, 5399997], "half a metre a pixel"
+
+
+def test_a_place_of_pixel_centres_is_half_a_pixel_off(placed: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    point = (*UTM[:2], (34735, "H", 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 2, 3072, 0, 1, 32633), True))
+    tifffile.imwrite(tmp_path / "point.tif", np.zeros((7, 5), np.uint8), extratags=point)
+    reference = read_georeference(tmp_path / "point.tif")
+    assert reference is not None
+    with rasterio.open(tmp_path / "point.tif") as opened:
+        assert tuple(opened.transform)[:6] == pytest.approx(reference.affine)
+
+
+def test_polygons_are_in_longitude_and_latitude(space: LabelSpace, placed: Path, tmp_path: Path) -> None:
+    """x = 500,000 m is the middle meridian of zone 33: 15 degrees east."""
+    pytest.importorskip("rasterio")
+    import json
+
+    reference = read_georeference(placed)
+    assert reference is not None
+    place = longitude_latitude(reference)
+    labels = np.zeros((70, 45), np.uint8)
+    assert write_polygons(tmp_path / "a.geojson", [labels], space, place, picture="a") == 1
+    (feature,) = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    (ring,) = feature["geometry"]["coordinates"]
+    longitudes, latitudes = np.array(ring).T
+    assert longitudes.min() == pytest.approx(15)
+    assert 48 < latitudes.min() < latitudes.max() < 49
+    assert ring[0] == ring[-1]
+    area = (longitudes[:-1] * latitudes[1:] - longitudes[1:] * latitudes[:-1]).sum()
+    assert area > 0, "counterclockwise, as RFC 7946 asks"
+    assert feature["properties"] == {"id": 0, "class": "ground", "picture": "a"}
+
+
+def test_a_plain_tiff_has_no_place(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 3), np.uint8))
+    assert read_georeference(tmp_path / "a.tif") is None
+    assert read_georeference(tmp_path / "a.png") is None

@@ -1,0 +1,50 @@
+"""Folders listed as they are walked, and divided by name."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from denselab.errors import ConfigError
+from denselab.inference.inputs import find_sources
+from denselab.inference.listing import Shard, can_stream, count_pictures, of_shard, parse_shard, walk
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_walking_finds_what_listing_finds(tmp_path: Path) -> None:
+    names = ("a.jpg", "a.png", "b/c.PNG", "b/d/e.tif", "b/notes.txt", ".hidden/x.png", "._a.jpg", "out/labels/a.png")
+    touch(*(tmp_path / name for name in names))
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    found = {(s.path, s.stem) for s in walk(tmp_path, tmp_path / "out")}
+    assert found == {(s.path, s.stem) for s in find_sources([str(tmp_path)], tmp_path / "out")[0]}
+    assert count_pictures(tmp_path, tmp_path / "out", None) == len(found) == 5
+
+
+def test_shards_divide_without_rest(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{i}.png" for i in range(60)))
+    whole = {s.stem for s in walk(tmp_path, tmp_path / "out")}
+    parts = [{s.stem for s in of_shard(walk(tmp_path, tmp_path / "out"), Shard(i, 4))} for i in (1, 2, 3, 4)]
+    assert set.union(*parts) == whole
+    assert sum(map(len, parts)) == 60
+    assert min(map(len, parts)) >= 5, "about a quarter each"
+
+
+def test_a_shard_stays_when_pictures_are_added() -> None:
+    assert [i for i in range(1, 6) if Shard(i, 5).has(PurePosixPath("x/y"))] == [3]
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4"])
+def test_impossible_shards_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="counted from 1"):
+        parse_shard(text)
+
+
+def test_only_a_folder_that_results_cannot_land_in_is_streamed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert can_stream([str(tmp_path / "in")], tmp_path / "out")
+    assert not can_stream([str(tmp_path / "in")], tmp_path)
+    assert not can_stream([str(tmp_path / "in"), str(tmp_path / "in")], tmp_path / "out")

@@ -1,0 +1,89 @@
+"""Pictures and results in stores of fsspec: memory:// here, S3 on a local server in test_stores_s3.py."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import MissingExtra, NoSuchPath
+from denselab.inference.collection import predict_files
+from denselab.inference.plan import plan_for
+from denselab.inference.stores import is_url, open_store, place_of, walk_store
+
+fsspec = pytest.importorskip("fsspec")
+
+
+def png(size: tuple[int, int], colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    PILImage.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def memory() -> Iterator[object]:
+    """Two pictures, one that is none, and another file, in memory://photos."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for name, content in (
+        ("photos/a.png", png((5, 7), (255, 0, 0))),
+        ("photos/sub/b.png", png((4, 3), (0, 0, 255))),
+        ("photos/bad.png", b"no picture"),
+        ("photos/notes.txt", b"x"),
+    ):
+        system.pipe(f"/{name}", content)
+    yield system
+    system.store.clear()
+
+
+def test_urls() -> None:
+    assert is_url("s3://bucket/photos")
+    assert not any(map(is_url, ("photos", "/a/b", "C:\\photos", "owner/name")))
+
+
+def test_a_store_is_walked_like_a_folder(memory: object) -> None:
+    found = list(walk_store("memory://photos"))
+    assert [str(s.stem) for s in found] == ["a", "bad", "sub/b"]
+    assert [s.name for s in found] == ["memory://photos/a.png", "memory://photos/bad.png", "memory://photos/sub/b.png"]
+    assert [str(s.stem) for s in walk_store("memory://photos/sub/b.png")] == ["b"]
+    with pytest.raises(NoSuchPath, match="memory://nowhere"):
+        list(walk_store("memory://nowhere"))
+
+
+def test_from_a_store_into_a_store(memory: object, engine: TorchEngine) -> None:
+    plan = plan_for(engine)
+    for round_ in range(2):
+        with place_of("memory://out") as place:
+            results, skipped = predict_files(
+                plan, list(walk_store("memory://photos")), place.out, model="m", place=place, quiet=True
+            )
+            assert not list(place.out.rglob("*.jpg")), "results leave this machine"
+        assert [r.already for r in results] == [round_ == 1] * 2
+        assert [r.shares for r in results] == [{"red": 1.0}, {"blue": 1.0}]
+        assert [s.path for s in skipped] == ["memory://photos/bad.png"]
+    system = fsspec.filesystem("memory")
+    assert np.asarray(PILImage.open(io.BytesIO(system.cat("/out/labels/sub/b.png")))).shape == (3, 4)
+    assert len(json.loads(system.cat("/out/labels.json"))) == 5
+    assert system.exists("/out/overlays/a.jpg")
+
+
+def test_results_in_a_store_go_by_their_urls(memory: object, engine: TorchEngine) -> None:
+    with place_of("memory://out") as place:
+        sources = list(walk_store("memory://photos/a.png"))
+        (result,), _ = predict_files(plan_for(engine), sources, place.out, model="m", place=place, quiet=True)
+    assert result.source == "memory://photos/a.png"
+    assert result.written["labels"] == "memory://out/labels/a.png"
+
+
+def test_what_cannot_be_opened_is_told() -> None:
+    with pytest.raises((NoSuchPath, MissingExtra), match="nothing://"):
+        open_store("nothing://x")
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with place_of(str(tmp_path)) as place:
+        assert place.out == tmp_path

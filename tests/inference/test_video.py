@@ -1,0 +1,157 @@
+"""Films in, label films out: every frame with its time, ids without loss."""
+
+import csv
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import ConfigError, DataError
+from denselab.inference.film import FilmWriter, open_film
+from denselab.inference.inputs import find_sources
+from denselab.inference.job import Job
+from denselab.inference.plan import plan_for
+from denselab.inference.run import labels_of
+from denselab.inference.stores import LocalPlace
+from denselab.inference.video import FilmOptions, predict_films, predict_frames, split_films
+
+av = pytest.importorskip("av")
+
+TIMES = (0.0, 0.04, 0.08, 0.2, 0.24, 0.5)  # seconds: no even rate
+
+
+def scene(number: int, size: tuple[int, int] = (33, 47)) -> np.ndarray:
+    """Red on the left, blue on the right; the border moves."""
+    image = np.zeros((*size, 3), np.uint8)
+    image[:, : 10 + 3 * number, 0] = 255
+    image[:, 10 + 3 * number :, 2] = 255
+    return image
+
+
+def film(path: Path, frames: int = 6) -> Path:
+    """A film without loss, with TIMES."""
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.pix_fmt, stream.width, stream.height = "bgr0", 47, 33
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(scene(number), format="rgb24")
+            frame.pts, frame.time_base = round(TIMES[number] * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def job_for(engine: TorchEngine, out: Path, **options: object) -> Job:
+    return Job(plan_for(engine, **options), LocalPlace(out), model="m")  # type: ignore[arg-type]
+
+
+def frames_of(path: Path, kind: str) -> list[tuple[float, np.ndarray]]:
+    with av.open(str(path)) as container:
+        return [(float(f.pts * f.time_base), f.to_ndarray(format=kind)) for f in container.decode(video=0)]
+
+
+def test_a_film_becomes_a_label_film_with_its_times(engine: TorchEngine, tmp_path: Path) -> None:
+    job = job_for(engine, tmp_path / "out")
+    (result,), skipped = predict_films(job, [str(film(tmp_path / "a.mkv"))], FilmOptions(), quiet=True)
+    assert not skipped
+    found = frames_of(Path(result.written["labels"]), "gray")
+    assert [time for time, _ in found] == pytest.approx(TIMES)
+    for number, (_, ids) in enumerate(found):
+        assert np.array_equal(ids, 10 * labels_of(plan_for(engine), scene(number))), "ids, without loss"
+    shown = frames_of(Path(result.written["overlay"]), "rgb24")
+    assert [time for time, _ in shown] == pytest.approx(TIMES, abs=1e-3)
+    assert shown[0][1].shape == (34, 48, 3), "even sides, which players need"
+    rows = list(csv.DictReader(Path(result.written["frames"]).read_text().splitlines()))
+    assert [float(row["seconds"]) for row in rows] == pytest.approx(TIMES)
+    assert float(rows[0]["share red"]) == pytest.approx(10 / 47, abs=0.05)
+    summary = json.loads(Path(result.written["summary"]).read_text())
+    assert summary["frames"] == 6
+    assert 0 < summary["flicker"]["before"]["in_place"] < 0.2
+
+
+def test_every_third_frame_and_smoothing(engine: TorchEngine, tmp_path: Path) -> None:
+    job = job_for(engine, tmp_path / "out")
+    name = str(film(tmp_path / "a.mkv"))
+    (result,), _ = predict_films(job, [name], FilmOptions(every=3, smooth="flow"), quiet=True)
+    assert [time for time, _ in frames_of(Path(result.written["labels"]), "gray")] == pytest.approx((0.0, 0.2))
+    flicker = json.loads(Path(result.written["summary"]).read_text())["flicker"]
+    assert set(flicker) == {"before", "after"}
+    assert set(flicker["after"]) == {"in_place", "along_motion"}
+
+
+def test_what_is_done_is_passed_over(engine: TorchEngine, tmp_path: Path) -> None:
+    name = str(film(tmp_path / "a.mkv"))
+    predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
+    runs = len(engine.network.runs)
+    (again,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
+    assert again.already
+    assert len(engine.network.runs) == runs
+    (other,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(every=2), quiet=True)
+    assert not other.already
+
+
+def test_a_film_cut_short_gives_its_frames_and_says_so(engine: TorchEngine, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    results, skipped = predict_films(job_for(engine, tmp_path / "out"), [str(path)], FilmOptions(), quiet=True)
+    assert len(results) + len(skipped) >= 1
+    if results:
+        assert 0 < len(frames_of(Path(results[0].written["labels"]), "gray")) < 6
+
+
+def test_what_is_no_film_is_told(engine: TorchEngine, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x" * 100)
+    results, skipped = predict_films(
+        job_for(engine, tmp_path / "out"),
+        [str(tmp_path / "a.mp4"), str(tmp_path / "gone.mp4")],
+        FilmOptions(),
+        quiet=True,
+    )
+    assert not results
+    assert ["not a film" in skipped[0].reason, "no such file" in skipped[1].reason] == [True, True]
+    assert not (tmp_path / "out" / "labels").exists()
+    with pytest.raises(DataError, match="no such camera"), open_film("97"):
+        pass
+
+
+def test_a_folder_of_frames(engine: TorchEngine, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        PILImage.fromarray(scene(number)).save(tmp_path / "in" / f"{number:03d}.png")
+    (tmp_path / "in" / "002.png").write_bytes(b"x")
+    sources, _ = find_sources([str(tmp_path / "in")])
+    results, skipped = predict_frames(
+        job_for(engine, tmp_path / "out"), sources, FilmOptions(smooth="mean"), total=5, quiet=True
+    )
+    assert [Path(s.path).name for s in skipped] == ["002.png"]
+    assert [Path(str(r.source)).name for r in results] == ["000.png", "001.png", "003.png", "004.png"]
+    assert np.asarray(PILImage.open(tmp_path / "out" / "labels" / "004.png")).shape == (33, 47)
+    told = json.loads((tmp_path / "out" / "flicker.json").read_text())
+    assert told["flicker"]["after"]["in_place"] <= told["flicker"]["before"]["in_place"]
+
+
+def test_ids_above_255_take_16_bits(tmp_path: Path) -> None:
+    ids = np.arange(33 * 47, dtype=np.uint16).reshape(33, 47) + 300
+    with FilmWriter(tmp_path / "a.mkv", "labels", Fraction(25), (33, 47), wide=True) as writer:
+        writer.add(ids, 0.0)
+    ((_, found),) = frames_of(tmp_path / "a.mkv", "gray16le")
+    assert np.array_equal(found, ids)
+
+
+def test_options_that_films_have_no_place_for(engine: TorchEngine, tmp_path: Path) -> None:
+    job = job_for(engine, tmp_path)
+    object.__setattr__(job.plan, "samples", 4)
+    with pytest.raises(ConfigError, match="uncertainty"):
+        predict_films(job, ["a.mp4"], FilmOptions(), quiet=True)
+
+
+def test_films_and_cameras_are_told_from_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7").mkdir()
+    assert split_films(["a.mp4", "0", "7", "b.png"]) == (["a.mp4", "0"], ["7", "b.png"])
