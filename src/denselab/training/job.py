@@ -32,7 +32,7 @@ from denselab.runtime import cpu_count
 from denselab.training.data_lines import data_lines
 from denselab.training.detail import find_detail
 from denselab.training.network import Network, make_network
-from denselab.training.optim import freeze_as_asked
+from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
 
@@ -139,6 +139,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
         colours=dataset.bands is None or dataset.bands.rgb is not None,
         pretrained=network.from_imagenet,
+        statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
     )
 
 
