@@ -12,13 +12,13 @@ from PIL import Image as PILImage
 
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
-from denselab.inference.film import FilmWriter, open_film
+from denselab.inference.film import FilmWriter, open_film, split_films
 from denselab.inference.inputs import Source, find_sources
 from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
 from denselab.inference.run import labels_of
 from denselab.inference.stores import LocalPlace
-from denselab.inference.video import FilmOptions, predict_films, predict_frames, split_films
+from denselab.inference.video import FilmOptions, predict_films, predict_frames
 
 av = pytest.importorskip("av")
 

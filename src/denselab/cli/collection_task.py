@@ -82,9 +82,9 @@ class Task:
 def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     """What the inputs ask for. Raises ConfigError for what does not go together, DataError where nothing is left."""
     from denselab.data.read.inside import refuse_inside_data
+    from denselab.inference.film import split_films
     from denselab.inference.job import refuse_one_file
     from denselab.inference.manifest import check_manifest
-    from denselab.inference.video import split_films
 
     if "://" not in out:
         refuse_inside_data(Path(out))

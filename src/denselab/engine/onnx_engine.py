@@ -46,6 +46,7 @@ def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[Infe
     kind = _device(device, onnxruntime.get_available_providers())
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
+    options.enable_mem_pattern = False  # it plans the memory of each size of picture anew, and keeps every plan
     options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[kind]])

@@ -20,7 +20,7 @@ from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
-from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
+from denselab.inference.inputs import Skipped, Source
 from denselab.inference.job import Job
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
@@ -42,11 +42,6 @@ class FilmOptions:
 
     every: int = 1
     smooth: Smooth = "none"
-
-
-def is_film(text: str) -> bool:
-    """Whether an input is a film file or the number of a camera."""
-    return Path(text).suffix.lower() in VIDEO_SUFFIXES or is_camera(text)
 
 
 def require_film_plan(plan: Plan) -> None:
@@ -306,9 +301,3 @@ def _predict_frame(
 
 def _no_probs(name: str) -> Any:
     raise ConfigError(f"{name}: probabilities of a smoothed frame are not kept")
-
-
-def split_films(inputs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The films among the inputs, and the others."""
-    films = [text for text in inputs if is_film(text)]
-    return films, [text for text in inputs if not is_film(text)]
