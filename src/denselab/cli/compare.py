@@ -50,8 +50,8 @@ Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every 
 Split = Annotated[Literal["val", "test"], typer.Option(help="Pictures that are measured.")]
 Ways = Annotated[
     str | None,
-    typer.Option(metavar="A,B,...", help="How to measure: plain; views, sizes and mirrored; crf.",
-                 show_default="plain,views,crf"),
+    typer.Option(metavar="A,B,...", help="How to measure: plain; views, sizes and mirrored; crf; boxes, DeconvNet box by box; ensemble.",
+                 show_default="all"),
 ]  # fmt: skip
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
 Imgsz = Annotated[str | None, size_option("chosen once for all", "Size that all train at")]
@@ -89,7 +89,7 @@ def compare(
     The answer is report.html in the comparison's folder. KEY=VALUE sets a key of config.yaml for all of them.
     """
     from denselab.comparison import compare as work  # here: `denselab --help` needs no torch
-    from denselab.comparison.ways import WAYS
+    from denselab.comparison.ways import ALL_WAYS
 
     if resume:
         if out is None:
@@ -104,7 +104,7 @@ def compare(
             folds=folds or 0,
             seeds=_numbers(seeds),
             split=split,
-            ways=tuple(ways.split(",")) if ways else tuple(WAYS),
+            ways=tuple(ways.split(",")) if ways else ALL_WAYS,
             imgsz=imgsz,
             settings=read_words(words or ()),
         )

@@ -11,8 +11,10 @@ from typing import Any
 from denselab.comparison import page, paper_tables
 from denselab.comparison.data import Data, common_size, open_data, write_folds
 from denselab.comparison.document import document
+from denselab.comparison.joined import with_ensemble
 from denselab.comparison.measuring import measure_all
 from denselab.comparison.members import devices_of, train_members
+from denselab.comparison.object_sizes import found_by_size
 from denselab.comparison.pictures import shown_pictures
 from denselab.comparison.plan import (
     DEFAULT_MODELS,
@@ -26,7 +28,7 @@ from denselab.comparison.plan import (
     write_plan,
 )
 from denselab.comparison.result import Comparison, gather
-from denselab.comparison.ways import WAYS
+from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
 from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError
@@ -48,7 +50,7 @@ def make_plan(
     folds: int = 0,
     seeds: Sequence[int] = (0,),
     split: Split = "val",
-    ways: Sequence[str] = tuple(WAYS),
+    ways: Sequence[str] = ALL_WAYS,
     imgsz: str | int | tuple[int, int] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
@@ -93,7 +95,7 @@ def compare(
     folds: int = 0,
     seeds: Sequence[int] = (0,),
     split: Split = "val",
-    ways: Sequence[str] = tuple(WAYS),
+    ways: Sequence[str] = ALL_WAYS,
     imgsz: str | int | tuple[int, int] | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
@@ -109,7 +111,8 @@ def compare(
     folds: k folds, stratified by class pixels, sequences kept together; 0: the data's own split.
     seeds: every network is trained once with each.
     split: "val" or "test": the pictures that are measured.
-    ways: how they are measured: "plain", "views" (sizes and mirrored), "crf".
+    ways: how they are measured: "plain"; "views" (sizes and mirrored); "crf"; "boxes" (box by box, DeconvNet alone);
+        "ensemble" (the best models joined, as one more row).
     imgsz: (height, width) that all train at; by default the recipe's, once for all.
     device: "auto" (every GPU), "cpu", "cuda:0,cuda:1"; several train at the same time.
     settings: further keys of denselab.config.Settings for all runs.
@@ -172,7 +175,7 @@ def run_plan(plan: Plan, out: Path, device: str = "auto") -> Comparison:
     write_folds(data, out)
     train_members(plan, data, out, devices, plan.command())
     measure_all(plan, data, out, devices[0])
-    comparison = gather(plan, data, out)
+    comparison = with_ensemble(gather(plan, data, out), data, devices[0])
     write_result(comparison, data)
     logger.info(f"report: {out / REPORT} after {clock.monotonic() - started:.0f} s")
     return comparison
@@ -182,12 +185,13 @@ def write_result(comparison: Comparison, data: Data) -> None:
     """Write report.html, comparison.json and the tables into the comparison's folder."""
     usual, disputed = shown_pictures(comparison, data.dataset)
     paper = paper_tables.paper_table(comparison)
+    sizes = found_by_size(comparison, data.dataset)
     out = comparison.out
     write_text(out / f"{TABLE}.md", paper_tables.markdown(paper))
     write_text(out / f"{TABLE}.tex", paper_tables.latex(paper))
     write_text(out / f"{TABLE}.csv", paper_tables.comma_separated(paper))
     write_json(out / RESULT, document(comparison))
-    write_text(out / REPORT, page.compose(comparison, data.dataset.label_space, usual, disputed, paper))
+    write_text(out / REPORT, page.compose(comparison, data.dataset.label_space, usual, disputed, paper, sizes))
 
 
 def result_text(comparison: Comparison) -> str:
