@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ class FakeProcess:
     """Ends with a code after saying one line."""
 
     code = 0
-    started: list[dict[str, Any]] = []
+    started: ClassVar[list[dict[str, Any]]] = []
 
     def __init__(self, command: list[str], **options: Any) -> None:
         self.started.append({"command": command, **options})

@@ -78,9 +78,7 @@ def test_labelled_pictures_are_not_labelled_again(labelled: Dataset, engine: Tor
         pseudo_label(Predictor(engine), labelled, [labelled.root / "images"], tmp_path / "new", quiet=True)
 
 
-def test_nothing_sure_leaves_no_data_set(
-    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path
-) -> None:
+def test_nothing_sure_leaves_no_data_set(labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture has 5% of its pixels at a confidence of 0.99; lower it"):
         pseudo_label(Predictor(engine), labelled, [others], tmp_path / "new", confidence=0.99, quiet=True)
     assert not (tmp_path / "new").exists()

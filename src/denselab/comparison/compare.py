@@ -17,14 +17,14 @@ from denselab.comparison.members import devices_of, train_members
 from denselab.comparison.object_sizes import found_by_size
 from denselab.comparison.pictures import shown_pictures
 from denselab.comparison.plan import (
-    DEFAULT_MODELS,
-    DEFAULT_TIME,
+    DEFAULT_BUDGET,
     OWN_KEYS,
     PLAN,
     Plan,
     Split,
-    parse_candidates,
+    candidates_of,
     read_plan,
+    size_of,
     write_plan,
 )
 from denselab.comparison.result import Comparison, gather
@@ -41,45 +41,22 @@ logger = logging.getLogger(__name__)
 RESULT, TABLE = "comparison.json", "table"
 
 
-def make_plan(
-    data: str | Path,
-    *,
-    models: str | Sequence[str] | None = None,
-    budget: tuple[str, float] | None = None,
-    with_: Sequence[str | Path] = (),
-    folds: int = 0,
-    seeds: Sequence[int] = (0,),
-    split: Split = "val",
-    ways: Sequence[str] = ALL_WAYS,
-    imgsz: str | int | tuple[int, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What these arguments of `compare` ask for, checked without reading the data. Raises ConfigError, NoSuchPath."""
-    given = dict(settings or {})
-    for key in given:
+def checked_plan(asked: Plan) -> Plan:
+    """A plan whose settings hold for every run and whose models exist, found without reading the data.
+
+    Its `given` keep what was set, in the form of config.yaml.
+    Raises ConfigError, NoSuchPath.
+    """
+    for key in asked.given:
         if key in OWN_KEYS or key == "imgsz":
             raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
-    checked = make_settings({**given, "imgsz": imgsz}, "options")
-    words = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
-    for run in with_:
-        if Path(run).exists() or "/" not in str(run):
+    checked = make_settings(asked.given, "options")
+    for run in asked.existing:
+        if Path(run).exists() or "/" not in run:
             find_model_folder(Path(run))
-    key, number = budget or ("time", DEFAULT_TIME)
+    key, number = asked.budget
     make_settings({key: number}, "`budget`")
-    shared = checked.model_dump(mode="json", include=checked.model_fields_set - {"imgsz"})
-    size = (checked.imgsz[0], checked.imgsz[1]) if checked.imgsz else None
-    plan = Plan(
-        str(data),
-        parse_candidates(words),
-        (key, float(number)),
-        tuple(seeds),
-        folds,
-        split,
-        tuple(ways),
-        size,
-        shared,
-        tuple(map(str, with_)),
-    )
+    plan = replace(asked, given=checked.model_dump(mode="json", include=checked.model_fields_set))
     for member in plan.members():
         plan.settings(member)
     return plan
@@ -122,9 +99,11 @@ def compare(
     folder = Path(out)
     if resume:
         return run_plan(resumed_plan(folder, data, models, with_), folder, device)
-    plan = make_plan(
-        data, models=models, budget=budget, with_=with_, folds=folds, seeds=seeds, split=split, ways=ways,
-        imgsz=imgsz, settings=settings,
+    plan = checked_plan(
+        Plan(
+            str(data), candidates_of(models), budget or DEFAULT_BUDGET, tuple(seeds), folds, split, tuple(ways),
+            size_of(imgsz), dict(settings or {}), tuple(map(str, with_)),
+        )
     )  # fmt: skip
     require_new(folder)
     return run_plan(plan, folder, device)
@@ -147,8 +126,7 @@ def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None
     if Path(plan.data).resolve() != Path(data).resolve():
         raise ConfigError(f"{out} compares on {plan.data}, not on {data}; give the same data, or another `out`")
     if models is not None:
-        words = models if isinstance(models, str) else ",".join(models)
-        plan = replace(plan, candidates=parse_candidates(words))
+        plan = replace(plan, candidates=candidates_of(models))
     return replace(plan, existing=tuple(map(str, with_))) if with_ else plan
 
 

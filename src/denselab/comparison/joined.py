@@ -84,9 +84,7 @@ def _stem(row: Row) -> str:
     return row.name.replace(":", "-").replace("/", "-")
 
 
-def _measure(
-    plan: Plan, runs: Sequence[Path], key: str, data: Data, fold: int | None, out: Path, device: str
-) -> None:
+def _measure(plan: Plan, runs: Sequence[Path], key: str, data: Data, fold: int | None, out: Path, device: str) -> None:
     """Measure models joined on the pictures of one fold, or of the split."""
     loaded = [load(run, device) for run in runs]
     dataset = data.of_fold(fold)

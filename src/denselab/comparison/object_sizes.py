@@ -73,9 +73,9 @@ def section_of(curves: Sequence[BySize]) -> Html:
     lines = [(curve.name, *_course(curve)) for curve in curves]
     drawn = course_chart("sizes", lines, "mean IoU, points", "size in pixels")
     note = (
-        "In points. True connected regions of one class, each with the predicted regions that touch it; the size is the "
-        "root of the area, in pixels of the label. Background is no object. A network that falls off at the large end "
-        "sees too little of the picture at once, one that falls off at the small end sees it too coarsely."
+        "In points. True connected regions of one class, each with the predicted regions that touch it; the size is "
+        "the root of the area, in pixels of the label. Background is no object. A network that falls off at the large "
+        "end sees too little of the picture at once, one that falls off at the small end sees it too coarsely."
     )
     pair = f'<div class="pair">{chart("Mean IoU of objects by their size", drawn)}{table(heads, rows, kinds)}</div>'
     told = [paragraph(gain(curves))] if gain(curves) else []

@@ -40,8 +40,8 @@ from denselab.runtime import cpu_count, versions
 
 CONTENTS = (
     ("ranking", "Ranking"), ("time", "Accuracy and time"), ("cost", "Cost"), ("classes", "Classes"),
-    ("sizes", "Object size"), ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"), ("paper", "Table for a paper"),
-    ("repeat", "Repeat it"),
+    ("sizes", "Object size"), ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"),
+    ("paper", "Table for a paper"), ("repeat", "Repeat it"),
 )  # fmt: skip
 NUMBER: Kind = "number"
 STYLE = Html(

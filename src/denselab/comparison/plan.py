@@ -9,7 +9,7 @@ OUT/
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from denselab.migration import migrated, stamped
 PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
 DEFAULT_MODELS = ("deeplabv3plus", "unet", "segnet", "fcn8s")  # one of each family
-DEFAULT_TIME = 600.0  # seconds for each run
+DEFAULT_BUDGET = ("time", 600.0)  # seconds for each run
 OWN_KEYS = frozenset({"data", "model", "encoder", "seed", "device", "stages", *LENGTHS})  # of the comparison itself
 
 Split = Literal["val", "test"]
@@ -141,14 +141,24 @@ def _word(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def parse_candidates(text: str) -> tuple[Candidate, ...]:
-    """The networks of "fcn8s,unet:resnet34". Raises ConfigError with near names for one that does not exist."""
+def candidates_of(models: str | Sequence[str] | None) -> tuple[Candidate, ...]:
+    """The networks of "fcn8s,unet:resnet34", or of a list of such words; None: DEFAULT_MODELS.
+
+    Raises ConfigError with near names for one that does not exist.
+    """
+    text = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
     found = []
     for word in filter(None, (part.strip() for part in text.split(","))):
         model, _, encoder = word.partition(":")
         find_entry(model)
         found.append(Candidate(model, encoder or None))
     return tuple(found)
+
+
+def size_of(imgsz: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """(height, width) of "180x240", 256 or a pair. Raises ConfigError."""
+    size = make_settings({"imgsz": imgsz}, "options").imgsz
+    return (size[0], size[1]) if size else None
 
 
 def write_plan(out: Path, plan: Plan) -> None:

@@ -110,7 +110,7 @@ def pseudo_label(
 
 
 def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
-    """The labelled pictures with the model's classes and an id for what is ignored, and the splits of the model's run."""
+    """The labelled pictures with the model's classes, an id for what is ignored, and the splits of the run."""
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     if dataset.bands is not None:
         raise ConfigError(f"{dataset.root}: pictures of other bands than RGB cannot be joined with others yet")

@@ -137,7 +137,7 @@ def test_starts_that_are_counted_from_the_run_before(masks, write, tmp_path):
 
 def test_one_row_that_does_not_rise_changes_no_other(masks, write, tmp_path):
     """Starts counted from the first pixel end outside the picture if they are added up: the wrong row is named."""
-    write("train.csv", "ImageId,EncodedPixels\na.jpg,{}\nb.jpg,9 3 5 2\n".format(encoded(masks[0])))
+    write("train.csv", f"ImageId,EncodedPixels\na.jpg,{encoded(masks[0])}\nb.jpg,9 3 5 2\n")
     data = open_dataset(tmp_path)
     assert np.array_equal(data.items[0].source.ids() > 0, masks[0])
     with pytest.raises(DataError, match="do not rise"):
