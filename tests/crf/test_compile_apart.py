@@ -23,13 +23,16 @@ class FakeProcess:
 
     def __init__(self, command: list[str], **options: Any) -> None:
         self.started.append({"command": command, **options})
-        self.stdout, self.returncode = ["compiling\n"], self.code
+        self.stdout = ["compiling\n"]
 
     def __enter__(self) -> "FakeProcess":
         return self
 
     def __exit__(self, *ended: object) -> None:
         pass
+
+    def wait(self) -> int:
+        return self.code
 
 
 @pytest.fixture

@@ -39,9 +39,10 @@ def require_compiled(num_classes: int, lanes: int) -> None:
 def compiled_apart(num_classes: int, lanes: int) -> bool:
     """Whether the other process had room enough; its lines are logged as they come."""
     command, environment = [sys.executable, "-c", PROGRAM, str(num_classes)], {**os.environ, MARK: str(lanes)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+    lines, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=lines, stderr=nowhere, env=environment, text=True) as process:
         assert process.stdout is not None, "it is a pipe"
         for line in process.stdout:
             logger.info(line.rstrip())
-    return process.returncode >= 0 and process.returncode != RAN_OUT
+        code = process.wait()
+    return code >= 0 and code != RAN_OUT

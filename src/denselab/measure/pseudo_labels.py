@@ -22,7 +22,7 @@ from denselab.data.recorded import read_recorded
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import describe_os_error, write_bytes, write_text
 from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
-from denselab.inference.prediction import PNG_IDS, label_png
+from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
@@ -122,9 +122,11 @@ def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
     space = dataset.label_space
     if min(entry.id for entry in space.classes) < 0 or max(entry.id for entry in space.classes) >= PNG_IDS:
         raise ConfigError(f"{dataset.root}: the label ids do not fit into a PNG (0 to {PNG_IDS - 1}); number them anew")
-    if all(entry.role != "ignore" or entry.id < 0 for entry in space.entries):
-        void = next(i for i in (space.ignore_index, *range(PNG_IDS)) if i not in {entry.id for entry in space.entries})
-        space = LabelSpace((*space.entries, LabelEntry(void, "ignored", (255, 255, 255), "ignore")))
+    entries = tuple(entry for entry in space.entries if entry.id >= 0)  # what is ignored below 0 fits no PNG
+    if all(entry.role != "ignore" for entry in entries):
+        void = next(i for i in (space.ignore_index, *range(PNG_IDS)) if i not in {entry.id for entry in entries})
+        entries = (*entries, LabelEntry(void, "ignored", (255, 255, 255), "ignore"))
+    space = LabelSpace(entries)
     return replace(dataset, items=items, label_space=space)
 
 
@@ -182,7 +184,7 @@ class _Writer:
                 self.unsure[source.name] = float(sure.mean())
                 continue
             ignore = self.space.ignore_index
-            labels = np.where(sure, probs.argmax(axis=0), ignore).astype(self.space.dtype)
+            labels: LabelMap = np.where(sure, probs.argmax(axis=0), ignore).astype(np.uint16)
             self._write("train", FOLDER / source.stem, source.path, labels)
             self.added.append(source.name)
             counts = np.bincount(labels.ravel(), minlength=ignore + 1)
@@ -216,14 +218,10 @@ class _Writer:
 
     def _write(self, split: str, name: PurePosixPath, picture: Path, labels: LabelMap) -> None:
         image = self.out / "images" / split / f"{name}{picture.suffix}"
-        ids = self.space.decode(labels)
-        write_bytes(self.out / "labels" / split / f"{name}.png", label_png(ids.astype(self._dtype), self.space))
+        ids = file_table(self.space)[labels]
+        write_bytes(self.out / "labels" / split / f"{name}.png", label_png(ids, self.space))
         try:
             image.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(picture, image)
         except OSError as error:
             raise ResourceError(describe_os_error(error, image)) from error
-
-    @property
-    def _dtype(self) -> type[np.uint8] | type[np.uint16]:
-        return np.uint8 if max(entry.id for entry in self.space.entries) <= 255 else np.uint16
