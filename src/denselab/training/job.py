@@ -34,7 +34,7 @@ from denselab.training.detail import find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
-from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
+from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,14 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     train_items = dataset.of_split("train")
     dataset = as_begun(dataset, run)
     bands = dataset.bands
-    network = make_network(settings, dataset.label_space.num_classes, run, bands)
+    device = resolve_device(settings.device).type
+    asked = takes_any_network(settings) or (device == "cpu" and not settings.imgsz)
+    detail = find_detail(dataset, train_items) if asked else None
+    network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     sizes = picture_sizes(train_items)
-    facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
-    if facts.device == "cpu" and not settings.imgsz:
-        facts = replace(facts, detail=find_detail(dataset, train_items))
+    facts = _facts(dataset, median_size(sizes), network, device)
+    if device == "cpu" and not settings.imgsz:
+        facts = replace(facts, detail=detail)
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
