@@ -111,7 +111,7 @@ class Settings(BaseModel):
     poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
-    # batch normalisation; pretrained: the encoder keeps those of its weights; cumulative: gathered over the training set
+    # batch normalisation; pretrained: the encoder keeps its weights' own; cumulative: gathered over the training set
     # at the end, then validated (SegNet, DeconvNet)
     bn_statistics: Statistics | None = None
     # loss
