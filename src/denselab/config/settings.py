@@ -111,8 +111,7 @@ class Settings(BaseModel):
     poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
-    # batch normalisation; pretrained: the encoder keeps its weights' own; cumulative: gathered over the training set
-    # at the end, then validated (SegNet, DeconvNet)
+    # batch normalisation; pretrained: the encoder's stay; cumulative: gathered over all training pictures at the end
     bn_statistics: Statistics | None = None
     # loss
     losses: Losses | None = None  # terms that are added up: name, weight, options
