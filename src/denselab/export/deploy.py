@@ -253,7 +253,7 @@ def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, 
 
 def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
     engine = onnx_engine(document, spec, "the exported graph", "cpu")
-    return [engine.logits(picture) for picture in seen]
+    return [np.asarray(engine.logits(picture)) for picture in seen]
 
 
 def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: Target) -> None:
