@@ -33,7 +33,8 @@ def pseudo_label(
 
     The added pictures are in train. Training on the new set is `denselab train OUT`; val and test stay as they were.
     """
-    from denselab.files import to_json  # here: `denselab --help` needs no torch
+    from denselab.data.read.tree import number_of  # here: `denselab --help` needs no numpy
+    from denselab.files import to_json
     from denselab.measure.pseudo_labels import pseudo_label as work
 
     extent = window_size(window)
@@ -47,4 +48,4 @@ def pseudo_label(
         stdout.print(f"train on it: denselab train {made.out}", markup=False, soft_wrap=True)
     if made.skipped:
         first = made.skipped[0]
-        raise SkippedInputs(f"{len(made.skipped)} inputs skipped: {first.path}: {first.reason}")
+        raise SkippedInputs(f"{number_of(len(made.skipped), 'input')} skipped: {first.path}: {first.reason}")
