@@ -55,8 +55,9 @@ def test_a_folder_that_cannot_be_written(
     tmp_path: Path, searched: list[np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert segments_in(tmp_path / "file", PICTURE, SEARCH).areas.tolist() == [16]
-    assert "segments are not kept" in capsys.readouterr().err
+    for _ in range(2):
+        assert segments_in(tmp_path / "file", PICTURE, SEARCH).areas.tolist() == [16]
+    assert capsys.readouterr().err.count("segments are not kept") == 1
 
 
 def test_the_name_stands_for_pixels_shape_and_search() -> None:

@@ -63,11 +63,14 @@ TESTING = Search("fast", most=500, least_side=4)
 TILES = 6  # rows and columns that stand for segments where a picture has no pixels
 
 
+Encoder = VGG16 | ZF | TimmEncoder
+
+
 @dataclass(frozen=True)
 class Trunk:
     """The convolutions. key: of the map in the encoder's output; grid: where its cells lie in the picture."""
 
-    encoder: nn.Module
+    encoder: Encoder
     key: str | int
     channels: int
     grid: Grid
@@ -106,7 +109,8 @@ class MSRACFM(RegionalModel):
     ) -> None:
         """levels: bins to a side of each level of the pyramid. searches: for training, and for everything else."""
         super().__init__(num_classes, in_channels)
-        self.encoder, self.key, self.grid = trunk.encoder, trunk.key, trunk.grid
+        self.encoder: Encoder = trunk.encoder
+        self.key, self.grid = trunk.key, trunk.grid
         self.levels, self.searches = tuple(levels), searches
         inputs = trunk.channels * sum(level**2 for level in levels)
         self.box = Pathway(inputs, fc_channels, dropout)
@@ -144,9 +148,10 @@ class MSRACFM(RegionalModel):
             self.logits_of(features, segments.chosen(own.numbers))
             for features, segments, own in zip(maps, found, chosen, strict=True)
         ]
-        classes, shares = (np.concatenate([getattr(own, name) for own in chosen]) for name in ("classes", "weights"))
         rows = torch.cat(logits).T[None, :, None]
-        return (rows,), *(torch.from_numpy(row).to(rows.device)[None, None] for row in (classes, shares))
+        classes = torch.from_numpy(np.concatenate([own.classes for own in chosen])).to(rows.device)
+        shares = torch.from_numpy(np.concatenate([own.weights for own in chosen])).to(rows.device)
+        return (rows,), classes[None, None], shares[None, None]
 
     def maps(self, images: Tensor) -> Tensor:
         """(B, C, h, w) the last convolutions' map, not negative."""
