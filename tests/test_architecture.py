@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
-    {"encoders", "proposals"},
+    {"encoders", "proposals", "regions"},
     {"models"},
     {"crf_layer"},
     {"build", "memory", "visualize"},
