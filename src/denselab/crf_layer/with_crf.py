@@ -81,7 +81,8 @@ class WithCRF(SegmentationModel):
         self.network.freeze_norm()
 
     def set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Set the mean and deviation of RGB that pictures will be normalised with."""
+        """Set the mean and deviation of RGB that pictures will be normalised with, for the network too."""
+        self.network.set_normalisation(mean, std)
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 

@@ -7,11 +7,14 @@ from denselab.models import (
     deeplab_v3,
     deeplab_v3plus,
     fcn,
+    hypercolumn,
     patchwise,
     pixelwise,
     segnet,
     torchvision_forms,
     unet,
+    zoomout,
+    zoomout_pixelwise,
 )
 from denselab.models.base import ModelEntry
 
@@ -19,6 +22,9 @@ MODELS: dict[str, ModelEntry] = {
     **patchwise.ENTRIES,
     **pixelwise.ENTRIES,
     **fcn.ENTRIES,
+    **hypercolumn.ENTRIES,
+    **zoomout.ENTRIES,
+    **zoomout_pixelwise.ENTRIES,
     **deeplab_v1.ENTRIES,
     **unet.ENTRIES,
     **deconvnet.ENTRIES,

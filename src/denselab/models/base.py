@@ -50,6 +50,9 @@ class SegmentationModel(nn.Module, ABC):
         """
         return {}
 
+    def set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """What pictures will be normalised with, for networks that need their colours back. Has no effect on others."""
+
     def pretrained_stages(self) -> Stages:
         """Paths of the modules that ImageNet weights fill, by stage, input side first; () for a network without any.
 
