@@ -13,16 +13,17 @@ A linear classifier of a concatenation is a sum of linear classifiers of its par
 pixel is a 1x1 convolution. So each layer's map is scored at its own size, the scores are enlarged and added, and no
 hypercolumn is ever built (paper, efficient classification).
 
-`Hypercolumn` is that network, and sees one box; the whole picture is one as well. `--proposals SOURCE --aggregate paste`
-runs it on boxes as the authors' system does: see inference/pasting.py, which projects heat maps onto superpixels and
-pastes by score. `--stages` trains it on crops of objects first.
+`Hypercolumn` is that network, and sees one box; the whole picture is one as well. `predict` and `eval` run it on boxes
+with `--proposals SOURCE --aggregate paste`, as the authors' system does: see inference/pasting.py, which projects heat
+maps onto superpixels and pastes by score. `train --stages` trains it on crops of objects.
 
 `HypercolumnDense` is not in the paper: the classifiers of one cell for the whole picture, on the maps at strides 4 to
 32 of any trunk, trained end to end.
 
 Deviations, and why:
 - The layers of VGG-16 are ours: pool3, pool4 and fc7 (4864 numbers). Those of AlexNet are the paper's.
-- One softmax over all classes with background instead of a sigmoid for each category: label maps have one class a pixel.
+- One softmax over all classes and background instead of a sigmoid for each category: a pixel has one class in a label
+  map.
 - All classifiers and the trunk are trained together through the interpolation; the authors train each cell's logistic
   regression on its own pixels and interpolate for testing only.
 - No detector: its boxes' classes and scores are those of the heat maps. The dense form has batch normalisation on each

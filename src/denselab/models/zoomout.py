@@ -10,7 +10,8 @@ what is from memory is said to be.
     sub-scene: fc7 of the box around all superpixels within 3 steps (the radius is from memory): 4,096
     scene: fc7 of the whole picture: 4,096
     all 12,416 less their mean over the training set and divided by their deviation
-    a layer of 1,024 with ReLU and dropout (or two of them), then K scores: 12,736,533 numbers for 21 classes (13,786,133)
+    a layer of 1,024 with ReLU and dropout, then K scores: 12,736,533 weights and biases for 21 classes; 13,786,133 with
+        two such layers
     the loss weighs each class by one over its frequency
 
 `class_weights: inverse` with the cross-entropy is that loss. `encoder_lr_factor: 0` keeps ImageNet's trunk as it is, as
