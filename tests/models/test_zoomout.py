@@ -7,11 +7,12 @@ from torch import nn
 
 from denselab.build import create_model
 from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.errors import ConfigError
 from denselab.losses.class_weights import class_weights
 from denselab.losses.pixels import cross_entropy
 from denselab.models.zoomout import Zoomout
 from denselab.models.zoomout_pixelwise import ZoomoutPixelwise
-from denselab.models.zoomout_regions import Regions, colours_of, regions_of, subscene_boxes, superpixel_means
+from denselab.models.zoomout_regions import labels_of_most, subscene_boxes, superpixel_means
 
 THIN_VGG = ((2, 3), (4, 5), (6, 7, 8), (9, 10, 11), (12, 13, 14))
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
@@ -89,9 +90,7 @@ def test_means_over_superpixels_by_hand() -> None:
 
 
 def test_superpixels_follow_the_colours_and_are_numbered_through_the_batch() -> None:
-    images = torch.cat([halves(), halves()])
-    found = regions_of(images, MEAN, STD, count=6, radius=3)
-    assert isinstance(found, Regions)
+    found = thin().regions(torch.cat([halves(), halves()]))
     assert int(found.pieces[1].min()) == int(found.pieces[0].max()) + 1
     assert len(found.picture) == len(found.subscenes) == int(found.pieces.max()) + 1
     assert found.picture.tolist() == sorted(found.picture.tolist())
@@ -100,12 +99,33 @@ def test_superpixels_follow_the_colours_and_are_numbered_through_the_batch() -> 
         assert (columns < 24).all() or (columns >= 24).all(), "no superpixel crosses the border of the two halves"
 
 
-def test_the_pictures_colours_come_back() -> None:
-    colours = colours_of(halves(2, 4), MEAN, STD)[0]
-    assert colours.dtype == np.uint8
-    assert colours[0].tolist() == [[51] * 3, [51] * 3, [204] * 3, [204] * 3]
-    single = colours_of(torch.tensor([[[[-2.0, 0.0, 2.0]]]]), torch.zeros(1), torch.ones(1))[0]
-    assert single[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]  # of other bands: two deviations to each side
+def test_a_superpixel_has_the_label_of_most_of_its_pixels() -> None:
+    labels = torch.tensor([[[2, 2, 0, 1, 255, 255, 0, 255]]])
+    pieces = torch.tensor([[[0, 0, 0, 1, 2, 2, 1, 1]]])
+    assert labels_of_most(labels, pieces, 3, 3).tolist() == [2, 0, 255]  # of two as frequent the lower
+
+
+def test_training_compares_superpixels_by_their_labels() -> None:
+    model, images = thin(), halves()
+    labels = torch.zeros(1, 32, 48, dtype=torch.int64)
+    labels[..., 24:] = 1
+    labels[0, :3, :3] = 2  # a few pixels of a superpixel
+    with torch.no_grad():
+        (logits,), found, weights = model.examples(images, labels, None)
+        pieces = model.regions(images).pieces[0]
+        painted = model(images)
+    assert logits.shape == (1, 3, 1, found.shape[-1])
+    assert weights is None
+    assert (found[0, 0, pieces[:, :24]] == 0).all()
+    assert (found[0, 0, pieces[:, 24:]] == 1).all()
+    torch.testing.assert_close(logits[0, :, 0][:, pieces], painted[0])
+    with pytest.raises(ConfigError, match="border_weight"):
+        model.examples(images, labels, torch.ones(1, 32, 48))
+
+
+def test_superpixels_are_not_exported() -> None:
+    with pytest.raises(ConfigError, match="zoomout_pixelwise"):
+        torch.export.export(thin(), (halves(),))
 
 
 def test_all_pixels_of_a_superpixel_have_one_label() -> None:

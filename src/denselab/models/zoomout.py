@@ -14,14 +14,14 @@ what is from memory is said to be.
         two such layers
     the loss weighs each class by one over its frequency
 
-`class_weights: inverse` with the cross-entropy is that loss. `encoder_lr_factor: 0` keeps ImageNet's trunk as it is, as
-the paper does; the config zoomout16-voc has both. The later release is in models/zoomout_pixelwise.py.
+A superpixel is trained on the label of most of its pixels. `class_weights: inverse` with the cross-entropy is the
+paper's loss, frequencies counted in pixels. `encoder_lr_factor: 0` keeps ImageNet's trunk as it is, as the paper does;
+the config zoomout16-voc has both. The later release is in models/zoomout_pixelwise.py.
 
 Deviations, and why:
 - A box is not cut out and run through VGG-16 alone, 500 times 15.5 billion multiply-adds for one picture: its cells of
   conv5_3 are pooled to 7x7 by maximum, as Fast R-CNN does later, and only fc6 and fc7 run for each. For a box of
   224x224 pixels that has no picture around it both are the same.
-- The loss counts pixels, each with its own label; the paper counts superpixels with the label of most of theirs.
 - Means and deviations follow the training (layers/standardise.py); `bn_statistics: cumulative` gathers them over the
   whole set at the end.
 - A picture has at most a superpixel for every 64 pixels, so small crops have fewer than 500.
@@ -40,12 +40,21 @@ from torchvision.ops import roi_pool
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.standardise import Standardise
 from denselab.layers.upsample import enlarge_logits
-from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
-from denselab.models.release import IMAGENET
-from denselab.models.zoomout_regions import Regions, regions_of, superpixel_means
+from denselab.models.base import Examples, ModelEntry, ModelOptions
+from denselab.models.regional import RegionalModel, refuse_border_weights
+from denselab.models.zoomout_regions import (
+    Regions,
+    labels_of_most,
+    regions_of,
+    regions_of_shapes,
+    superpixel_means,
+    wanted_superpixels,
+)
+from denselab.regions.superpixels import superpixels
 
 SUPERPIXELS = 500
 RADIUS = 3  # superpixels from the middle of a sub-scene to its end
@@ -54,12 +63,12 @@ DROPOUT = 0.5
 DEEPEST = 16  # stride of conv5_3
 
 
-class Zoomout(SegmentationModel):
+class Zoomout(RegionalModel):
     """`encoder` and `classifier` (fc6, fc7 without padding and dropout) for the features, `mlp` for the classes.
 
     hidden: widths of the MLP's hidden layers
-    superpixels, radius: see `regions_of`
-    mean, std: buffers (C,), the normalisation of the pictures, stored with the weights: superpixels need the colours
+    superpixels: of a picture, about
+    radius: superpixels from the middle of a sub-scene to its end
     """
 
     def __init__(
@@ -71,27 +80,43 @@ class Zoomout(SegmentationModel):
         superpixels: int = SUPERPIXELS,
         radius: int = RADIUS,
     ) -> None:
-        super().__init__(num_classes)
+        bands = encoder.get_submodule("conv1_1").get_parameter("weight").shape[1]
+        super().__init__(num_classes, bands)
         self.encoder, self.classifier, self.superpixels, self.radius = encoder, classifier, superpixels, radius
         width = sum(sum(block) for block in encoder.blocks) + 2 * classifier.out_channels
         self.standardise = Standardise(width)
         self.mlp = _mlp(width, hidden, num_classes)
-        bands = encoder.get_submodule("conv1_1").get_parameter("weight").shape[1]
-        for name, values in zip(("mean", "std"), IMAGENET, strict=True):
-            self.register_buffer(name, torch.tensor(values if bands == 3 else (0.5,) * bands))
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, H, W): all pixels of a superpixel have its scores."""
         regions = self.regions(images)
-        scores: Tensor = self.mlp(self.standardise(self.features(images, regions)))
-        return scores[regions.pieces].permute(0, 3, 1, 2)
+        return self.scores(images, regions)[regions.pieces].permute(0, 3, 1, 2)
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
+    def examples(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> Examples:
+        """The superpixels, each with the label of most of its pixels: logits (1, K, 1, N), labels (1, 1, N)."""
+        refuse_border_weights(weights)
+        regions = self.regions(images)
+        scores = self.scores(images, regions)
+        most = labels_of_most(labels, regions.pieces, len(scores), self.num_classes)
+        return (scores.t()[None, :, None],), most[None, None], None
+
+    def scores(self, images: Tensor, regions: Regions) -> Tensor:
+        """(N, K) scores of the superpixels."""
+        found: Tensor = self.mlp(self.standardise(self.features(images, regions)))
+        return found
 
     def regions(self, images: Tensor) -> Regions:
-        """The superpixels of normalised pictures and their sub-scenes."""
-        return regions_of(images, self.get_buffer("mean"), self.get_buffer("std"), self.superpixels, self.radius)
+        """The superpixels of normalised pictures and their sub-scenes. Raises ConfigError while a graph is exported."""
+        if torch.compiler.is_exporting():
+            raise ConfigError(
+                "superpixels are found anew in the colours of each picture, which no graph describes; "
+                "zoomout_pixelwise has the same features without superpixels and can be exported"
+            )
+        count = wanted_superpixels((images.shape[-2], images.shape[-1]), self.superpixels)
+        if images.is_meta:
+            return regions_of_shapes(images, count)
+        found = self.each(images, lambda picture: superpixels(picture, count))
+        return regions_of(found, self.radius, images.device)
 
     def features(self, images: Tensor, regions: Regions) -> Tensor:
         """(N, 12416) of each superpixel: conv1_1 to conv5_3, the sub-scene, the scene."""
@@ -114,11 +139,6 @@ class Zoomout(SegmentationModel):
         places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).to(conv5_3.dtype)
         fc7: Tensor = self.classifier(roi_pool(conv5_3, places, FC6_KERNEL))
         return fc7.flatten(1)
-
-    def set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Set the mean and deviation of each band that pictures will be normalised with."""
-        self.get_buffer("mean").copy_(torch.tensor(mean))
-        self.get_buffer("std").copy_(torch.tensor(std))
 
     def pretrained_stages(self) -> Stages:
         """The trunk, fc6 and fc7."""

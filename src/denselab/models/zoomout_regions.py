@@ -3,6 +3,7 @@
 They come from the colours of each picture, so they are found anew for every one, on the CPU, without a gradient.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denselab.errors import ConfigError
-from denselab.regions.superpixels import Labels, superpixels, touching
-from denselab.types import Image
+from denselab.regions.superpixels import Labels, touching
 
 PIXELS_EACH = 64  # a superpixel has about so many or more: small pictures have fewer of them
-STRETCH = 4.0  # standard deviations of a band from black to white, where bands are not colours
+IGNORED = 255
 
 
 @dataclass(frozen=True)
@@ -32,29 +31,21 @@ class Regions:
     subscenes: Tensor
 
 
-def regions_of(images: Tensor, mean: Tensor, std: Tensor, count: int, radius: int) -> Regions:
-    """The regions of normalised pictures (B, C, H, W).
+def wanted_superpixels(size: tuple[int, int], count: int) -> int:
+    """How many superpixels a picture (H, W) is asked for: `count`, or fewer of a small one."""
+    return max(1, min(count, size[0] * size[1] // PIXELS_EACH))
 
-    mean, std: (C,), what they were normalised with; see `colours_of`.
-    count: superpixels of a picture, at most about so many.
+
+def regions_of(found: Sequence[Labels], radius: int, device: torch.device) -> Regions:
+    """The regions of a batch of pictures.
+
+    found: the superpixels of each.
     radius: of a sub-scene, in superpixels.
-    Raises ConfigError while a graph is exported.
     """
-    if torch.compiler.is_exporting():
-        raise ConfigError(
-            "superpixels are found anew in the colours of each picture, which no graph describes; "
-            "zoomout_pixelwise has the same features without superpixels and can be exported"
-        )
-    wanted = max(1, min(count, images.shape[-2] * images.shape[-1] // PIXELS_EACH))
-    if images.is_meta:  # shapes alone: as many superpixels as are asked for
-        return _of_shapes(images, wanted)
-    pictures = colours_of(images, mean, std)
-    found = [superpixels(picture, wanted) for picture in pictures]
     boxes = [subscene_boxes(labels, radius) for labels in found]
     counts = [len(box) for box in boxes]
     starts = np.cumsum([0, *counts[:-1]])
     pieces = np.stack([labels.astype(np.int64) + start for labels, start in zip(found, starts, strict=True)])
-    device = images.device
     return Regions(
         torch.from_numpy(pieces).to(device),
         torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(device),
@@ -62,25 +53,23 @@ def regions_of(images: Tensor, mean: Tensor, std: Tensor, count: int, radius: in
     )
 
 
-def _of_shapes(images: Tensor, count: int) -> Regions:
+def regions_of_shapes(images: Tensor, count: int) -> Regions:
+    """Regions without numbers for pictures on the meta device: `count` superpixels of each."""
     total = len(images) * count
     pieces = images.new_empty((len(images), *images.shape[-2:]), dtype=torch.int64)
     return Regions(pieces, pieces.new_empty(total), pieces.new_empty((total, 4)))
 
 
-def colours_of(images: Tensor, mean: Tensor, std: Tensor) -> list[Image]:
-    """Each picture as (H, W, 3) uint8, to find superpixels in.
+def labels_of_most(labels: Tensor, pieces: Tensor, count: int, num_classes: int) -> Tensor:
+    """(N,) int64 the label of most pixels of each superpixel, the lower of two as frequent; 255 where none has any.
 
-    Three bands are taken as RGB whose 0..1 was normalised. Of any other number the first three are shown, one is shown
-    three times: two deviations below the mean is black, two above it white.
+    labels: (B, H, W) int64, 0 to K - 1; others are ignored.
     """
-    x = images.detach().float()
-    if x.shape[1] == 3:
-        x = x * std.view(3, 1, 1) + mean.view(3, 1, 1)
-    else:
-        x = x[:, [min(band, x.shape[1] - 1) for band in range(3)]] / STRETCH + 0.5
-    array = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return list(array)
+    valid = (labels >= 0) & (labels < num_classes)
+    places = (pieces * num_classes + labels)[valid]
+    votes = torch.bincount(places, minlength=count * num_classes).view(count, num_classes)
+    most: Tensor = torch.where(votes.sum(1) > 0, votes.argmax(1), IGNORED)
+    return most
 
 
 def subscene_boxes(labels: Labels, radius: int) -> NDArray[np.int64]:

@@ -204,3 +204,12 @@ def _decoded(coded: Integers, counts: Integers) -> Integers:
     before = np.concatenate([[0], stops])[firsts]  # where the segment before ended
     stops = stops - np.repeat(before, counts)
     return np.stack([stops - coded[:, 1], stops], axis=1)
+
+
+def tiles(size: tuple[int, int], across: int) -> Segments:
+    """Segments that look at no pixel: at most `across` rows and columns of rectangles that cover the picture."""
+    edges = [np.unique(np.linspace(0, side, min(across, side) + 1).astype(int)) for side in size]
+    rows = [np.arange(top, bottom) * size[1] for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True)]
+    spans = list(zip(edges[1][:-1], edges[1][1:], strict=True))
+    runs = [np.stack([own + left, own + right], axis=1).astype(np.int32) for own in rows for left, right in spans]
+    return assembled(size, runs, -np.arange(len(runs)))

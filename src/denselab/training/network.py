@@ -8,6 +8,7 @@ import torch
 from denselab.build import encoder_weights, model_preprocessing
 from denselab.config import Settings, merged
 from denselab.crf_layer.crf_rnn import CRFSettings
+from denselab.crf_layer.with_crf import WithCRF
 from denselab.data.read.spectral import SpectralBands
 from denselab.encoders.origin import SCRATCH, Origin
 from denselab.engine.spec import Architecture
@@ -67,7 +68,8 @@ def make_network(settings: Settings, num_classes: int, run: Path, bands: Spectra
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if bands is not None:
         mean, std = bands.mean, bands.std
-    model.set_normalisation(mean, std)
+    if bands is None or isinstance(model, WithCRF):
+        model.set_normalisation(mean, std)
     imagenet = initial is None and start != SCRATCH and bool(model.pretrained_stages())
     return Network(model, architecture, settings, mean, std, (*started, *chosen), start, imagenet)
 
