@@ -13,6 +13,7 @@
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
+      regions/             segments of pictures seen by a network of regions; may be deleted at any time
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 While a process writes a run, it also holds .lock there (denselab.lock).
@@ -37,6 +38,7 @@ MODEL, MODEL_BEST_LOSS = "model", "model-best-loss"
 LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors", "average.safetensors"
 REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
 EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
+REGIONS = "regions"
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 
 WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
@@ -46,7 +48,7 @@ EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
 # left by a run that was killed before its first save, by older versions also after the first validation
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS})
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS, REGIONS})
 
 
 def is_run(folder: Path) -> bool:

@@ -6,7 +6,7 @@ the mean of its parts by size; size prefers small pieces; fill those that fit in
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from denselab.regions.superpixels import Labels, touching
 
 Similarity = Literal["colour", "texture", "size", "fill"]
 
+ALIKE: tuple[Similarity, ...] = get_args(Similarity)
 COLOUR_BINS = 25  # per channel, section 3.2
 TEXTURE_BINS = 10  # per channel and direction
 DIRECTIONS = 8  # of Gaussian derivatives with sigma 1
@@ -91,7 +92,7 @@ def grouped(pieces: Pieces, similarities: tuple[Similarity, ...]) -> NDArray[np.
     Of equally alike pairs the one found first is joined.
     """
     count = len(pieces.sizes)
-    use = np.array([name in similarities for name in ("colour", "texture", "size", "fill")])
+    use = np.array([name in similarities for name in ALIKE])
     room = 2 * count - 1
     sizes, boxes = np.zeros(room, np.int64), np.zeros((room, 4), np.int64)
     sizes[:count], boxes[:count] = pieces.sizes, pieces.boxes
