@@ -89,6 +89,20 @@ def test_means_over_superpixels_by_hand() -> None:
     assert superpixel_means(x, pieces, 2).tolist() == [[1.5, 20.0], [6.0, 50.0]]
 
 
+def test_means_in_half_precision_count_all_pixels() -> None:
+    """bfloat16 holds no whole number between 256 and 258: a sum of ones stops at 256."""
+    ones = torch.ones(1, 1, 30, 30, dtype=torch.bfloat16)
+    assert superpixel_means(ones, torch.zeros(1, 30, 30, dtype=torch.int64), 1).item() == 1.0
+
+
+def test_a_network_in_mixed_precision_gives_nearly_the_same() -> None:
+    model, images = thin(), halves()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        mixed = model(images)
+    with torch.no_grad():
+        torch.testing.assert_close(mixed.float(), model(images), atol=0.05, rtol=0.05)
+
+
 def test_superpixels_follow_the_colours_and_are_numbered_through_the_batch() -> None:
     found = thin().regions(torch.cat([halves(), halves()]))
     assert int(found.pieces[1].min()) == int(found.pieces[0].max()) + 1

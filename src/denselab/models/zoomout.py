@@ -136,8 +136,8 @@ class Zoomout(RegionalModel):
     def inside(self, conv5_3: Tensor, picture: Tensor, boxes: Tensor) -> Tensor:
         """(R, 4096): fc7 of boxes (R, 4) in pixels, of the pictures (R,) that they lie in."""
         first, last = boxes[:, :2] // DEEPEST, (boxes[:, 2:] - 1) // DEEPEST  # the cells that a box touches
-        places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).to(conv5_3.dtype)
-        fc7: Tensor = self.classifier(roi_pool(conv5_3, places, FC6_KERNEL))
+        places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).float()
+        fc7: Tensor = self.classifier(roi_pool(conv5_3.float(), places, FC6_KERNEL))  # it has no half on the CPU
         return fc7.flatten(1)
 
     def pretrained_stages(self) -> Stages:

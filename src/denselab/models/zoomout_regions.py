@@ -102,9 +102,9 @@ def _boxes(labels: Labels) -> NDArray[np.int64]:
 
 
 def superpixel_means(x: Tensor, pieces: Tensor, count: int) -> Tensor:
-    """(N, C) mean of a map (B, C, H, W) over each superpixel; pieces: (B, H, W), see Regions."""
+    """(N, C) float32 mean of a map (B, C, H, W) over each superpixel; pieces: (B, H, W), see Regions."""
     number = pieces.flatten()
-    values = x.permute(0, 2, 3, 1).reshape(len(number), x.shape[1])
-    sums = x.new_zeros((count, x.shape[1])).index_add(0, number, values)
-    sizes = x.new_zeros(count).index_add(0, number, x.new_ones(len(number)))
+    values = x.permute(0, 2, 3, 1).reshape(len(number), x.shape[1]).float()  # half precision cannot count to 1000
+    sums = values.new_zeros((count, x.shape[1])).index_add(0, number, values)
+    sizes = values.new_zeros(count).index_add(0, number, values.new_ones(len(number)))
     return sums / sizes[:, None].clamp_min(1)
