@@ -1,25 +1,22 @@
 """The pictures of docs/lineage-columns.md, made anew.
 
-    python docs/lineage_columns_pictures.py --runs runs/lineage [--minutes 3] [--only levels]
+    python docs/lineage_columns_pictures.py [--only cells]
 
-Only `levels` trains a network, which stays in --runs.
+Nothing is trained: they show which classifiers and which regions count.
 """
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from lineage_pictures import NETWORKS, OUT, Picture, enlarged, framed, labels_of, outputs, scene, trained
+from lineage_pictures import OUT, Picture, enlarged, framed, scene
 
-from denselab.data.draw.synthetic import SYNTHETIC_LABELS
-from denselab.inference import Predictor
-from denselab.models.hypercolumn import CELLS, HEAT_MAP, STRIDES, cell_shares
+from denselab.models.hypercolumn import CELLS, HEAT_MAP, cell_shares
 from denselab.models.zoomout import RADIUS
 from denselab.models.zoomout_regions import subscene_boxes, superpixel_means
 from denselab.regions.superpixels import superpixels, touching
-from denselab.visualize import colour_map, encode_png, grid, heat_map
+from denselab.visualize import encode_png, grid, heat_map
 
 SIZE = (192, 256)
 NUMBER = 150  # of superpixels in the pictures: few enough to be seen
@@ -27,34 +24,18 @@ RED = (255, 45, 85)
 
 
 def main() -> None:
-    """Train what is missing, draw every picture."""
+    """Draw every picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/lineage"), help="where trained networks are kept")
-    parser.add_argument("--minutes", type=float, default=3, help="training time of each network")
     parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
     arguments = parser.parse_args()
-    NETWORKS["hypercolumn_dense"] = {"model": "hypercolumn_dense", "encoder": "resnet18"}
     OUT.mkdir(parents=True, exist_ok=True)
     for name, draw in PICTURES.items():
         if not arguments.only or name in arguments.only:
-            (OUT / f"columns_{name}.png").write_bytes(encode_png(draw(arguments.runs, arguments.minutes)))
+            (OUT / f"columns_{name}.png").write_bytes(encode_png(draw()))
             print(OUT / f"columns_{name}.png")
 
 
-def levels(runs: Path, minutes: float) -> Picture:
-    """What each level of a hypercolumn says alone, and their sum."""
-    engine, image = trained("hypercolumn_dense", runs, minutes), scene()
-    paths = [f"score_{stride}" for stride in STRIDES]
-    found = outputs(engine, image, paths)
-    alone = [
-        enlarged(labels_of(found[p])[: 96 // s, : 128 // s], (96, 128)) for p, s in zip(paths, STRIDES, strict=True)
-    ]
-    both = colour_map(Predictor(engine).labels(image), SYNTHETIC_LABELS)
-    captions = ["picture", *(f"stride {stride} alone" for stride in STRIDES), "their sum"]
-    return grid([image, *alone, both], captions, columns=6, cell_width=200)
-
-
-def cells(runs: Path, minutes: float) -> Picture:
+def cells() -> Picture:
     """How much three of the 10x10 classifiers count at each pixel of a heat map, and those around one pixel."""
     shares = cell_shares(CELLS, HEAT_MAP).view(CELLS, CELLS, HEAT_MAP, HEAT_MAP)
     shown = [("a corner", (0, 0)), ("row 3, column 5", (2, 4)), ("row 6, column 6", (5, 5))]
@@ -64,7 +45,7 @@ def cells(runs: Path, minutes: float) -> Picture:
     return grid([*pictures, enlarged(of_pixel, (150, 150))], captions, columns=4, cell_width=220)
 
 
-def regions(runs: Path, minutes: float) -> Picture:
+def regions() -> Picture:
     """Superpixels, their mean colours, and the steps from one of them to its sub-scene."""
     image = scene(*SIZE)
     pieces = superpixels(image, NUMBER)
@@ -106,7 +87,7 @@ def outlined(image: Picture, pieces: np.ndarray) -> Picture:
     return result
 
 
-PICTURES: dict[str, Callable[[Path, float], Picture]] = {"levels": levels, "cells": cells, "regions": regions}
+PICTURES: dict[str, Callable[[], Picture]] = {"cells": cells, "regions": regions}
 
 if __name__ == "__main__":
     main()
