@@ -143,6 +143,11 @@ RECIPES: dict[str, Recipe] = {
     "deeplabv3_resnet101": Recipe({}, reduced=HEAVY),
     "deeplabv3_mobilenet_v3_large": Recipe({}),
     "lraspp_mobilenet_v3_large": Recipe({}),
+    "hypercolumn": Recipe(PLAIN_NET, reduced={"batch": 4}),  # a whole picture is one box: not what it is for
+    "hypercolumn_dense": Recipe(ON_VGG_BN, reduced=HEAVY),
+    "zoomout16": Recipe({**PLAIN_NET, "class_weights": "inverse"}, reduced={"batch": 2}),
+    "zoomout16_deep": Recipe({**PLAIN_NET, "class_weights": "inverse"}, reduced={"batch": 2}),
+    "zoomout_pixelwise": Recipe(PLAIN_NET, reduced={"batch": 2}),
     "patchwise": Recipe(PLAIN_NET, reduced={"batch": 2}),
     "pixelwise": Recipe(PLAIN_NET, reduced={"batch": 4}),
 }

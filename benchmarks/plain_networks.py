@@ -2,7 +2,8 @@
 
 Same layers, kernels, channels and geometry; no names, no options, no care for pictures of other sizes than the usual
 ones.
-Here are the two baselines, FCN, U-Net, SegNet and DeconvNet; the DeepLabs are in plain_deeplab. torchvision has its
+Here are the two baselines, FCN, U-Net, SegNet and DeconvNet; the DeepLabs are in plain_deeplab, hypercolumns
+and zoom-out features in plain_columns. torchvision has its
 own six.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from plain_columns import COLUMNS
 from plain_deeplab import DEEPLABS
 from plain_layers import conv, conv_norm, vgg_block, vgg_blocks
 from torch import Tensor, nn
@@ -260,6 +262,7 @@ PLAIN: dict[str, Callable[[int], nn.Module]] = {
     "bayesian_segnet": partial(PlainSegNet, dropout=0.5),
     "bayesian_segnet_basic": partial(PlainSegNetBasic, dropout=0.5),
     "bayesian_segnet_camvid": partial(PlainSegNet, dropout=0.5, classifier=True),
+    **COLUMNS,
     **DEEPLABS,
 }
 

@@ -18,6 +18,7 @@ V1 = ((513, 513), "shrink", (513, 513), "DeepLab")
 V3 = ((513, 513), "shrink", (513, 513), "Caffe")
 UNET = ((512, 512), "shrink", None, "0..1")
 DECONVNET = ((224, 224), "inside", None, "Caffe")
+ZOOMOUT = ((256, 336), "inside", None, "Caffe")
 SEGNET = ((360, 480), "inside", None, "0..255")
 TORCHVISION = ((520, 520), "shorter", None, "Caffe")
 PIXELS = {"Caffe": CAFFE, "DeepLab": CAFFE_DEEPLAB, "0..1": AS_THEY_ARE, "0..255": UNSCALED}
@@ -73,6 +74,11 @@ TABLE = {
     "deconvnet_1024": Facts(
         DECONVNET, 5, TRUNK + NORMS, before=("deconvnet_1024",)
     ),  # fc6, fc7: not of ImageNet's size
+    "hypercolumn": Facts(DECONVNET, 6, VGG, before=("hypercolumn",)),  # on crops of objects first
+    "hypercolumn_dense": Facts(OWN, 6, VGG),
+    "zoomout16": Facts(OWN, 6, VGG),
+    "zoomout16_deep": Facts(OWN, 6, VGG),
+    "zoomout_pixelwise": Facts(ZOOMOUT, 6, VGG),
     "segnet": Facts(SEGNET, 5, TRUNK + NORMS),
     "segnet_basic": Facts(SEGNET),
     "bayesian_segnet": Facts(SEGNET, 5, TRUNK + NORMS),

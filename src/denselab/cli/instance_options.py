@@ -19,8 +19,12 @@ Proposals = Annotated[
     ),
 ]
 Aggregate = Annotated[
-    Literal["max", "mean"] | None,
-    typer.Option(help="With boxes: how their scores of a pixel are joined.", show_default="mean; max with a preset"),
+    Literal["max", "mean", "paste"] | None,
+    typer.Option(
+        help="With boxes: how their scores of a pixel are joined. paste: each box says one object, which is fitted to "
+        "superpixels and pasted by score.",
+        show_default="mean; max with a preset",
+    ),
 ]
 BoxCount = Annotated[
     int | None,

@@ -46,10 +46,15 @@ class AlexNet(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """{"pool1": (B, 96, h, w), "pool2": (B, 256, ...), "pool5": (B, 256, ...)} at strides 8, 16 and 32."""
+        maps = self.activations(images)
+        return {f"pool{i}": maps[f"pool{i}"] for i in POOLED}
+
+    def activations(self, images: Tensor) -> dict[str, Tensor]:
+        """Every map: {"conv1": (B, 96, h, w), ...} after its ReLU, and those after the pools."""
         maps: dict[str, Tensor] = {}
         x = images
         for i in range(1, len(self.channels) + 1):
-            x = F.relu(self.get_submodule(f"conv{i}")(x), inplace=True)
+            x = maps[f"conv{i}"] = F.relu(self.get_submodule(f"conv{i}")(x), inplace=True)
             if i in POOLED:
                 x = maps[f"pool{i}"] = self.get_submodule(f"pool{i}")(x)
             if i in NORMALISED:

@@ -88,16 +88,30 @@ class VGG16(nn.Module):
             switches[f"pool{b}"] = (indices, (before.shape[-2], before.shape[-1]))
         return x, switches
 
+    def activations(self, images: Tensor) -> dict[str, Tensor]:
+        """Every map: {"conv1_1": (B, 64, H, W), ...} after its ReLU, and {"pool1": (B, 64, h, w), ...}."""
+        maps: dict[str, Tensor] = {}
+        x = images
+        for b, block in enumerate(self.blocks, 1):
+            for i in range(1, len(block) + 1):
+                x = maps[f"conv{b}_{i}"] = self._convolution(f"{b}_{i}", x)
+            pooled = self.get_submodule(f"pool{b}")(x)
+            x = maps[f"pool{b}"] = pooled[0] if self.return_indices else pooled
+        return maps
+
     def weight_stages(self) -> Stages:
         """The five blocks."""
         return stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
 
     def _block(self, b: int, x: Tensor) -> Tensor:
         for i in range(1, len(self.blocks[b - 1]) + 1):
-            x = self.get_submodule(f"conv{b}_{i}")(x)
-            x = self.get_submodule(f"bn{b}_{i}")(x) if self.batch_norm else x
-            x = F.relu(x, inplace=True)
+            x = self._convolution(f"{b}_{i}", x)
         return x
+
+    def _convolution(self, number: str, x: Tensor) -> Tensor:
+        x = self.get_submodule(f"conv{number}")(x)
+        x = self.get_submodule(f"bn{number}")(x) if self.batch_norm else x
+        return F.relu(x, inplace=True)
 
     def grid(self, pool: int) -> Grid:
         """Where the cells of the given pool's map (1..5) lie in the picture."""

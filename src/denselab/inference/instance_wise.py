@@ -16,6 +16,7 @@ from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands, softmax
 from denselab.engine.planes import Planes, enlarged_rows
+from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
@@ -29,7 +30,7 @@ Scored = tuple[tuple[int, int, int, int], Planes]
 
 
 def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
-    """The boxes that are run, the best first, enlarged; the whole picture is the last.
+    """The boxes that are run, the best first, enlarged; the whole picture is the last, except where objects are pasted.
 
     image: (H, W, 3) uint8.
     shape: (height, width) of the network's input.
@@ -44,7 +45,7 @@ def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
     meets = (found[:, 0] < size[0]) & (found[:, 1] < size[1]) & (found[:, 2] > 0) & (found[:, 3] > 0)
     taken = found[meets & (sides(found).min(axis=1, initial=2**40) >= how.smallest)][: how.boxes]
     everything = np.array([[0, 0, *size]], np.int64)
-    return np.concatenate([taken, everything]) if how.whole else taken
+    return np.concatenate([taken, everything]) if how.whole and how.aggregate != "paste" else taken
 
 
 def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[tuple[int, Planes]]:
@@ -55,7 +56,7 @@ def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes)
     size = (image.shape[0], image.shape[1])
     classes = engine.spec.label_space.num_classes
     order = np.lexsort(boxes.T[::-1])  # by top, then left: sums in floating point depend on the order
-    coming = _scored(engine, how, image, boxes[order])
+    coming = scored_boxes(engine, how, image, boxes[order])
     following = next(coming, None)
     active: list[Scored] = []
     for top, bottom in row_bands(BANDS * classes, size, BAND_BYTES):
@@ -71,10 +72,12 @@ def growing(engine: Engine, how: InstanceWise, image: Image, counts: Sequence[in
 
     counts: how many boxes.
     Returns for each count the boxes and the (K, H, W) joined values, as `joined_bands` gives them. Needs memory for all
-    boxes' scores.
+    boxes' scores. Raises ConfigError where objects are pasted.
     """
     boxes = boxes_of(how, image, engine.spec.preprocessing.imgsz)
-    scored = list(_scored(engine, how, image, boxes[np.argsort(-areas(boxes), kind="stable")]))
+    if how.aggregate == "paste":
+        raise ConfigError("`aggregate` 'paste' joins no scores that could grow box by box; use max or mean")
+    scored = list(scored_boxes(engine, how, image, boxes[np.argsort(-areas(boxes), kind="stable")]))
     found = []
     for count in counts:
         taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
@@ -131,7 +134,7 @@ def around(bands: SpectralBands | None) -> Sequence[float]:
     return bands.mean if bands is not None and bands.real else (0,)
 
 
-def _scored(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[Scored]:
+def scored_boxes(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[Scored]:
     """The scores of each box, in order, `batch` at a time."""
     shape, fill = engine.spec.preprocessing.imgsz, around(engine.spec.preprocessing.bands)
     for first in range(0, len(boxes), how.batch):

@@ -16,7 +16,7 @@ from denselab.proposals.boxes import Boxes
 from denselab.proposals.sources import source_named
 from denselab.types import Image
 
-Aggregate = Literal["max", "mean"]
+Aggregate = Literal["max", "mean", "paste"]
 Scores = Literal["probs", "logits"]
 
 
@@ -26,7 +26,8 @@ class InstanceWise:
 
     proposals: a name in proposals.sources.SOURCES, or a function of the picture (H, W, 3) that returns its boxes, the
         best first; they may leave the picture, where it is black.
-    aggregate: what several boxes say of a pixel and class: the largest value, or the mean over the boxes that show it.
+    aggregate: what several boxes say of a pixel and class: the largest value, or the mean over the boxes that show it;
+        or "paste": each box says one object, pasted by score, see inference.pasting.
     boxes: how many are run at most.
     enlarge: factor about the centre of each proposal, for context; not for windows and given boxes.
     smallest: a box with a shorter side, in pixels and after enlarging, is left out.
@@ -55,6 +56,8 @@ class InstanceWise:
             raise ConfigError(f"`aggregate` {self.aggregate!r}; use one of {', '.join(get_args(Aggregate))}")
         if self.scores not in get_args(Scores):
             raise ConfigError(f"`scores` {self.scores!r}; use one of {', '.join(get_args(Scores))}")
+        if self.aggregate == "paste" and self.scores != "probs":
+            raise ConfigError("`aggregate` 'paste' takes probabilities, not raw scores; leave `instance_wise` out")
         if self.boxes < 1 or self.batch < 1:
             raise ConfigError(f"`boxes` {self.boxes}, batch {self.batch}; give 1 or more")
         if not self.enlarge >= 1:
@@ -72,6 +75,8 @@ class InstanceWise:
 
     def told(self) -> str:
         """In words, for people."""
+        if self.aggregate == "paste":
+            return f"instance-wise: at most {self.boxes} boxes from {self.source}; objects pasted by score"
         more = ", and the whole picture" if self.whole else ""
         return f"instance-wise: at most {self.boxes} boxes from {self.source}{more}; {self.aggregate} of {self.scores}"
 

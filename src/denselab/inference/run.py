@@ -20,9 +20,10 @@ from denselab.data.feed.fit import Size
 from denselab.engine.enlarge import arg_max, row_bands, softmax
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
-from denselab.inference.instance_wise import boxes_of, joined_bands
+from denselab.inference.instance_wise import boxes_of, joined_bands, scored_boxes
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Scores, joined
+from denselab.inference.pasting import pasted_bands
 from denselab.inference.plan import Ensemble, Member, Plan
 from denselab.inference.prediction import Prediction
 from denselab.inference.route import Windows, routes, whole_sizes
@@ -190,6 +191,11 @@ def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
     boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
     with memory_errors():
+        if how.aggregate == "paste":
+            scored = scored_boxes(plan.engine, how, image, boxes)
+            for top, band in pasted_bands(scored, plan.shown(image), plan.spec.label_space):
+                sink.take(top, 0, band)
+            return False
         for top, band in joined_bands(plan.engine, how, image, boxes):
             sink.take(top, 0, softmax(band) if how.scores == "logits" and not sink.wants_logits else band)
     return how.scores == "logits" and sink.wants_logits

@@ -7,12 +7,15 @@ from denselab.models import (
     deeplab_v3,
     deeplab_v3plus,
     fcn,
+    hypercolumn,
     msra_cfm,
     patchwise,
     pixelwise,
     segnet,
     torchvision_forms,
     unet,
+    zoomout,
+    zoomout_pixelwise,
 )
 from denselab.models.base import ModelEntry
 
@@ -20,6 +23,9 @@ MODELS: dict[str, ModelEntry] = {
     **patchwise.ENTRIES,
     **pixelwise.ENTRIES,
     **fcn.ENTRIES,
+    **hypercolumn.ENTRIES,
+    **zoomout.ENTRIES,
+    **zoomout_pixelwise.ENTRIES,
     **deeplab_v1.ENTRIES,
     **unet.ENTRIES,
     **deconvnet.ENTRIES,
