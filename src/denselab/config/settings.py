@@ -16,13 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from denselab.config.units import Decay, Place, Seconds, Share, Size, parse_pretrained, word_of_bool
+from denselab.config.units import Decay, Place, Seconds, Share, Size, Strong, parse_pretrained, word_of_bool
 from denselab.types import FilterNormalization
 
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
+Teaching = Literal["auto", "masks", "boxes", "tags"]
+BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
 ONE_LENGTH = "give either `time` or `epochs` or `steps`, one of the three"
@@ -58,6 +60,21 @@ class Settings(BaseModel):
     # data
     data: Place | None = None  # folder of the data set, its data.yaml, or synthetic:N
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # share of val; used only where the data come without a split
+    # weak labels
+    labels: Teaching = "auto"  # what training pictures teach by: masks, boxes or tags; auto: each by the best it has
+    strong: Strong | None = None  # training pictures that keep their masks: how many, or a file that lists them
+    strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
+    strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
+    tag_method: Literal["em-adapt", "em-fixed"] = "em-adapt"  # WSSL's E-step for tags
+    em_background_share: Share = 0.4  # EM-Adapt: share of the pixels that the background gets
+    em_class_share: Share = 0.2  # EM-Adapt: share of the pixels that each class of the tags gets
+    em_background_bias: NonNegativeFloat = 5.0  # EM-Fixed: added to the scores of the background
+    em_class_bias: NonNegativeFloat = 6.0  # EM-Fixed: added to those of the classes of the tags, or inside their boxes
+    box_method: BoxMethod = "seg"  # WSSL: filled, cut out by a dense CRF, or its E-step; or BoxSup
+    box_centre: Share = 0.2  # box_method seg: share of a box around its middle that is certainly object
+    boxsup_rounds: PositiveInt = 4  # BoxSup: times that masks are chosen, spread evenly over the run
+    boxsup_lambda: NonNegativeFloat = 3.0  # BoxSup: weight of what the network says against the overlap with the box
+    boxsup_best: PositiveInt = 5  # BoxSup: best candidates among which one is drawn
     # network
     model: str | None = None  # name of the network
     encoder: str | None = None  # name of the encoder; None: the model's own

@@ -35,6 +35,8 @@ from denselab.training.network import Network, make_network
 from denselab.training.optim import freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
+from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
+from denselab.weak.mixed_loss import mixed_loss
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Job:
     pixel_weights: U-Net's border weights; None: off.
     started_from: what the network's weights are before the first step.
     warnings: what to know of the data, one line each, beyond the data set's own.
+    weak: how pictures with boxes or tags alone are used; None where all have masks.
     """
 
     run: Path
@@ -71,9 +74,16 @@ class Job:
     pixel_weights: PixelWeights | None
     started_from: Origin
     warnings: tuple[str, ...] = ()
+    weak: WeakTraining | None = None
 
     def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
-        """The training loss of the main and auxiliary logits."""
+        """The training loss of the main and auxiliary logits; of weak pictures by the labels of the E-step."""
+        if self.weak is None:
+            return self._own_loss(logits, labels, weights)
+        book, share = self.weak.data.book, self.config.strong_weight
+        return mixed_loss(self._own_loss, book, logits, labels, weights, share)
+
+    def _own_loss(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 
 
@@ -97,8 +107,10 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
+    weak = weak_training(dataset, config, run)
     pixels = count_class_pixels(dataset, train_items)
-    weights = class_weights(pixels, config.class_weights)
+    taught_pixels = pixels if weak is None else count_class_pixels(weak.data, train_items)
+    weights = class_weights(taught_pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
         run=run,
@@ -119,10 +131,11 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weights=weights,
         image_sizes=tuple(sizes),
         class_pixels=pixels,
-        item_weights=_item_weights(config, pixels, train_items),
+        item_weights=sampling_weights(weak, _item_weights(config, taught_pixels, train_items)),
         pixel_weights=_pixel_weights(config, dataset),
         started_from=network.started_from,
-        warnings=tuple(data_lines(dataset, pixels, sizes, config.imgsz)),
+        warnings=tuple(data_lines(dataset, taught_pixels, sizes, config.imgsz)),
+        weak=weak,
     )
     return job, network.model
 

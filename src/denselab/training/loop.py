@@ -34,6 +34,7 @@ from denselab.training.state import RunState, save_last
 from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
+from denselab.weak.teaching import TaughtDataset
 
 STEP_SEED = 3  # keeps the seeds of dropout apart from those of augmentation
 
@@ -45,6 +46,7 @@ class Session:
     average: the running mean of the weights; None: off.
     signal_number: the signal that asked the run to stop; 0: none yet.
     saved: the step that last/ holds; None: there is no last/ yet.
+    taught: the data set with the present labels of weak pictures; None where all have masks.
     """
 
     accelerator: Accelerator
@@ -58,6 +60,7 @@ class Session:
     cache: SampleCache = field(default_factory=SampleCache)
     signal_number: int = 0
     saved: int | None = None
+    taught: TaughtDataset | None = None
 
     @property
     def judged(self) -> SegmentationModel:
@@ -106,7 +109,7 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
     """This process's batches of this epoch, starting at picture number `start`."""
     accelerator, config = session.accelerator, job.config
     return train_loader(
-        job.dataset,
+        job.dataset if session.taught is None else session.taught,
         job.train_items,
         job.augmentation,
         batch=config.batch // accelerator.num_processes,
@@ -119,6 +122,7 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
         cache=session.cache,
         item_weights=job.item_weights,
         pixel_weights=job.pixel_weights,
+        groups=None if job.weak is None else job.weak.groups,
     )
 
 

@@ -152,7 +152,8 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:
         saved = state.step if resume else None
-        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved)
+        taught = None if job.weak is None else job.weak.data
+        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
 
 
 def _take_up(

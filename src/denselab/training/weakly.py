@@ -1,0 +1,133 @@
+"""A run whose training pictures are not all masks: what it is taught by, how often, and how that is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.config import TrainConfig
+from denselab.data.dataset import Dataset
+from denselab.data.item import Item
+from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
+from denselab.data.weakening import teaching_line
+from denselab.run_folder import WEAK, WEAK_MASKS
+from denselab.weak.codes import CodeBook
+from denselab.weak.teaching import Methods, TaughtDataset, taught
+
+
+@dataclass(frozen=True)
+class WeakTraining:
+    """What a run with weak labels has beyond others.
+
+    data: the data set as the loader reads it.
+    groups: (N,) of the training pictures: 1 strong, 0 weak.
+    strong_share: of the pictures that are drawn.
+    """
+
+    data: TaughtDataset
+    groups: NDArray[np.int64]
+    strong_share: float
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are both strong and weak pictures."""
+        return len(np.unique(self.groups)) == 2
+
+
+def weak_training(dataset: Dataset, config: TrainConfig, run: Path) -> WeakTraining | None:
+    """How the weak pictures of a data set are used; None where it has none."""
+    items = dataset.of_split("train")
+    if all(has_mask(item) for item in items):
+        return None
+    space = dataset.label_space
+    roles = [entry.role for entry in space.classes]
+    book = CodeBook(
+        space.num_classes,
+        space.ignore_index,
+        roles.index("background") if "background" in roles else None,
+        adaptive=config.tag_method == "em-adapt",
+        portions=(config.em_background_share, config.em_class_share),
+        biases=(config.em_background_bias, config.em_class_bias),
+    )
+    methods = Methods(config.box_method, config.box_centre, run / WEAK / WEAK_MASKS)
+    groups = np.array([has_mask(item) for item in items], np.int64)
+    return WeakTraining(taught(dataset, book, methods), groups, config.strong_share)
+
+
+def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """How often each training picture is drawn: strong ones together strong_share of the time.
+
+    own: the weights of balanced sampling; None: all alike.
+    """
+    if weak is None or not weak.mixed:
+        return own
+    weights = np.ones(len(weak.groups)) if own is None else own.copy()
+    for group, share in ((1, weak.strong_share), (0, 1 - weak.strong_share)):
+        member = weak.groups == group
+        weights[member] *= share / max(weights[member].sum(), np.finfo(np.float64).tiny)
+    return weights
+
+
+def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
+    """Which pictures are strong, which are weak, and how they are used: lines of the plan."""
+    if weak is None:
+        return []
+    items = weak.data.of_split("train")
+    lines = [teaching_line(weak.data), weak_line(items, weak.data.label_space)]
+    if any(isinstance(item.source, BoxLabels) for item in items):
+        lines.append(f"boxes: {_box_line(config)}")
+    if any(isinstance(item.source, TagLabels) for item in items):
+        lines.append(f"tags: {_tag_line(config)}")
+    if weak.mixed:
+        lines.append(
+            f"of the pictures drawn, {config.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
+            f"ones counts {config.strong_weight:g} and that of the weak ones {1 - config.strong_weight:g}"
+        )
+    return lines
+
+
+def _box_line(config: TrainConfig) -> str:
+    if config.box_method == "rect":
+        return "filled with their class, the smallest on top (Bbox-Rect)"
+    if config.box_method == "seg":
+        return (
+            f"a dense CRF cuts the object out of each, from the middle {config.box_centre:.0%} of the box outwards "
+            f"(Bbox-Seg); the masks are kept in {WEAK}/{WEAK_MASKS}/ of the run"
+        )
+    if config.box_method == "em-fixed":
+        return (
+            f"at each step a pixel's label is the network's own best class, with {config.em_class_bias:g} added for "
+            f"the classes of the boxes around it and {config.em_background_bias:g} for the background (Bbox-EM-Fixed)"
+        )
+    return (
+        f"{config.boxsup_rounds} times, spread over the run, one of the {config.boxsup_best} best candidate segments "
+        f"is chosen for each, by overlap with the box and by what the network says (BoxSup)"
+    )
+
+
+def _tag_line(config: TrainConfig) -> str:
+    if config.tag_method == "em-adapt":
+        return (
+            "at each step the pixels' labels are the network's own best classes, lifted until the background has "
+            f"about {config.em_background_share:.0%} of the picture and each of its tags {config.em_class_share:.0%} "
+            "(EM-Adapt)"
+        )
+    return (
+        f"at each step a pixel's label is the network's own best class, with {config.em_class_bias:g} added for the "
+        f"picture's tags and {config.em_background_bias:g} for the background (EM-Fixed)"
+    )
+
+
+def teaching_facts(weak: WeakTraining | None) -> dict[str, Any]:
+    """The entry "taught_by" of dataset.json: names of training pictures by kind; {} where all have masks."""
+    if weak is None:
+        return {}
+    items = weak.data.of_split("train")
+    return {"taught_by": {"masks": _names(items, None), "boxes": _names(items, BoxLabels), "tags": _names(items, TagLabels)}}
+
+
+def _names(items: Sequence[Item], kind: type | None) -> list[str]:
+    return [item.name for item in items if (has_mask(item) if kind is None else isinstance(item.source, kind))]
