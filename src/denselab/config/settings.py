@@ -65,7 +65,8 @@ class Settings(BaseModel):
     strong: Strong | None = None  # training pictures that keep their masks: how many, or a file that lists them
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
-    tag_method: Literal["em-adapt", "em-fixed"] = "em-adapt"  # WSSL's E-step for tags
+    # WSSL's E-step for tags; auto: em-adapt, and em-fixed beside pictures with masks, as its authors
+    tag_method: Literal["auto", "em-adapt", "em-fixed"] = "auto"
     em_background_share: Share = 0.4  # EM-Adapt: share of the pixels that the background gets
     em_class_share: Share = 0.2  # EM-Adapt: share of the pixels that each class of the tags gets
     em_background_bias: NonNegativeFloat = 5.0  # EM-Fixed: added to the scores of the background

@@ -127,6 +127,16 @@ def index_of(space: LabelSpace) -> dict[int, int]:
     return {entry.id: index for index, entry in enumerate(space.classes)}
 
 
+def named_weakly(items: Iterable[Item], space: LabelSpace) -> NDArray[np.int64]:
+    """(K,) how many of the pictures name each class by a box or a tag."""
+    index, count = index_of(space), np.zeros(space.num_classes, np.int64)
+    for item in items:
+        if is_weak(item.source):
+            named = item.source.tags if isinstance(item.source, TagLabels) else [box.id for box in item.source.boxes]
+            count[[index[i] for i in set(named) if i in index]] += 1
+    return count
+
+
 def weak_line(items: Iterable[Item], space: LabelSpace) -> str:
     """One line on the pictures with boxes or tags alone, and how often each class occurs; "" where there are none."""
     sources = [item.source for item in items]

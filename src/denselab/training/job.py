@@ -19,6 +19,7 @@ from denselab.data.feed.loading import PixelWeights, balanced_weights
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
 from denselab.data.read.spectral import SpectralBands
+from denselab.data.weak_labels import has_mask
 from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, Preprocessing
@@ -101,15 +102,15 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
     if facts.device == "cpu" and not settings.imgsz:
-        facts = replace(facts, detail=find_detail(dataset, train_items))
+        masked = [item for item in train_items if has_mask(item)] or dataset.of_split("val")
+        facts = replace(facts, detail=find_detail(dataset, masked))
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
     weak = weak_training(dataset, config, run)
-    pixels = count_class_pixels(dataset, train_items)
-    taught_pixels = pixels if weak is None else count_class_pixels(weak.data, train_items)
+    pixels, taught_pixels = (count_class_pixels(data, train_items) for data in (dataset, weak.data if weak else dataset))
     weights = class_weights(taught_pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(

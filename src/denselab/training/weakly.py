@@ -48,13 +48,20 @@ def weak_training(dataset: Dataset, config: TrainConfig, run: Path) -> WeakTrain
         space.num_classes,
         space.ignore_index,
         roles.index("background") if "background" in roles else None,
-        adaptive=config.tag_method == "em-adapt",
+        adaptive=adapts(config, items),
         portions=(config.em_background_share, config.em_class_share),
         biases=(config.em_background_bias, config.em_class_bias),
     )
     methods = Methods(config.box_method, config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
     return WeakTraining(taught(dataset, book, methods), groups, config.strong_share)
+
+
+def adapts(config: TrainConfig, items: Sequence[Item]) -> bool:
+    """Whether the biases of tags are EM-Adapt's: where nothing is strong, unless the user says otherwise."""
+    if config.tag_method == "auto":
+        return not any(has_mask(item) for item in items)
+    return config.tag_method == "em-adapt"
 
 
 def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -80,7 +87,7 @@ def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
     if any(isinstance(item.source, BoxLabels) for item in items):
         lines.append(f"boxes: {_box_line(config)}")
     if any(isinstance(item.source, TagLabels) for item in items):
-        lines.append(f"tags: {_tag_line(config)}")
+        lines.append(f"tags: {_tag_line(config, adapts(config, items))}")
     if weak.mixed:
         lines.append(
             f"of the pictures drawn, {config.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
@@ -108,8 +115,8 @@ def _box_line(config: TrainConfig) -> str:
     )
 
 
-def _tag_line(config: TrainConfig) -> str:
-    if config.tag_method == "em-adapt":
+def _tag_line(config: TrainConfig, adaptive: bool) -> str:
+    if adaptive:
         return (
             "at each step the pixels' labels are the network's own best classes, lifted until the background has "
             f"about {config.em_background_share:.0%} of the picture and each of its tags {config.em_class_share:.0%} "
@@ -126,7 +133,8 @@ def teaching_facts(weak: WeakTraining | None) -> dict[str, Any]:
     if weak is None:
         return {}
     items = weak.data.of_split("train")
-    return {"taught_by": {"masks": _names(items, None), "boxes": _names(items, BoxLabels), "tags": _names(items, TagLabels)}}
+    kinds = {"masks": None, "boxes": BoxLabels, "tags": TagLabels}
+    return {"taught_by": {name: _names(items, kind) for name, kind in kinds.items()}}
 
 
 def _names(items: Sequence[Item], kind: type | None) -> list[str]:

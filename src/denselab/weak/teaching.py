@@ -20,7 +20,6 @@ from denselab.weak.boxes import CENTRE, cut_outs, pasted, rectangles
 from denselab.weak.codes import CodeBook, box_sets
 
 BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
-TagMethod = Literal["em-adapt", "em-fixed"]
 
 
 @dataclass(frozen=True)

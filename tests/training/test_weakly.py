@@ -1,0 +1,150 @@
+"""Runs on boxes and tags: what is told before they start, what the loader serves, and that they resume exactly."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denselab.config import make_settings
+from denselab.data import Dataset
+from denselab.data.feed.loading import interleaved, train_loader
+from denselab.data.feed.transforms import Augmentation
+from denselab.data.weak_labels import has_mask
+from denselab.data.weakening import weakened
+from denselab.errors import Interrupted
+from denselab.training import loop
+from denselab.training.resume import resumed_settings
+from denselab.training.run import run_training
+from denselab.training.weakly import sampling_weights, weak_lines, weak_training
+
+Settings = dict[str, Any]
+SHORT = {"losses": [{"name": "cross-entropy"}], "validations": 1, "ema": 0.0}
+
+
+@pytest.fixture(scope="module")
+def both(tiny_data: Dataset) -> Dataset:
+    """Of 12 training pictures 4 have masks, 4 boxes and 4 tags."""
+    boxes = weakened(tiny_data, "boxes", 4, seed=1)
+    tags = {item.name: item for item in weakened(tiny_data, "tags").items}
+    weak = [item.name for item in boxes.of_split("train") if not has_mask(item)][:4]
+    return replace(boxes, items=tuple(tags[item.name] if item.name in weak else item for item in boxes.items))
+
+
+def config_of(tiny: Settings, **changes: Any) -> Any:
+    from denselab.training.recipe import Facts, choose_recipe
+
+    facts = Facts(12, (48, 64), 5, "cpu", 1, True, 64)
+    return choose_recipe(make_settings({**tiny, **changes}), facts, None)[0]
+
+
+def test_strong_and_weak_take_turns_within_every_batch() -> None:
+    groups = np.array([1, 0, 0, 0, 0, 0, 1, 0])
+    order = interleaved(np.array([0, 6, 1, 2, 3, 4, 5, 7]), groups)
+    assert [int(groups[order[i : i + 4]].sum()) for i in (0, 4)] == [1, 1]
+    assert [i for i in order if not groups[i]] == [1, 2, 3, 4, 5, 7], "within a group the order stays"
+
+
+def test_strong_pictures_are_drawn_as_often_as_asked(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    weak = weak_training(both, config_of(tiny, strong_share=0.75), tmp_path)
+    assert weak is not None
+    weights = sampling_weights(weak, None)
+    assert weights is not None
+    assert weights[weak.groups == 1].sum() == pytest.approx(0.75)
+    assert weights[weak.groups == 0].sum() == pytest.approx(0.25)
+    balanced = sampling_weights(weak, np.arange(1.0, 13.0))
+    assert balanced is not None
+    assert balanced.sum() == pytest.approx(1)
+    assert len(set(balanced.round(9))) == 12
+
+
+def test_the_loader_serves_codes_for_weak_pictures_alone(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    weak = weak_training(both, config_of(tiny, box_method="em-fixed"), tmp_path)
+    assert weak is not None
+    items, classes = both.of_split("train"), both.label_space.num_classes
+    loader = train_loader(
+        *(weak.data, items, Augmentation((32, 48), flip=False, photometric=0)),
+        **{"batch": 4, "seed": 0, "epoch": 0, "item_weights": sampling_weights(weak, None), "groups": weak.groups},  # type: ignore[arg-type]
+    )
+    for batch in loader:
+        strong = [has_mask(items[index]) for index in batch.indices]
+        assert sum(strong) == 2
+        for labels, own in zip(batch.labels, strong, strict=True):
+            known = labels[labels != 255]
+            assert bool((known < classes).all()) == own
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "told"),
+    [
+        ("boxes", {"box_method": "rect"}, "boxes: filled with their class"),
+        ("boxes", {}, "boxes: a dense CRF cuts the object out of each, from the middle 20% of the box outwards"),
+        ("boxes", {"box_method": "em-fixed", "em_class_bias": 7}, "with 7 added for the classes of the boxes around"),
+        ("boxes", {"box_method": "boxsup"}, "4 times, spread over the run, one of the 5 best candidate segments"),
+        ("tags", {}, r"the background has about 40% of the picture and each of its tags 20% (EM-Adapt)"),
+        ("tags", {"tag_method": "em-fixed"}, "6 added for the picture's tags and 5 for the background (EM-Fixed)"),
+    ],
+)
+def test_the_plan_says_how_weak_pictures_are_used(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, labels: Any, settings: Settings, told: str
+) -> None:
+    data = weakened(tiny_data, labels)
+    config = config_of(tiny, labels=labels, **settings)
+    lines = weak_lines(weak_training(data, config, tmp_path), config)
+    assert lines[0].startswith(f"training pictures teach 12 by {labels} alone (weak); val and test are scored on full")
+    assert told in lines[-1]
+
+
+def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """Beside masks, tags are used by EM-Fixed, as by its authors."""
+    config = config_of(tiny)
+    lines = weak_lines(weak_training(both, config, tmp_path), config)
+    assert "4 by full masks (strong), 4 by boxes alone (weak), 4 by tags alone (weak)" in lines[0]
+    assert "(EM-Fixed)" in lines[-2]
+    assert lines[-1] == (
+        "of the pictures drawn, 50% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
+        "the weak ones 0.3"
+    )
+    assert weak_lines(None, config) == []
+
+
+@pytest.mark.parametrize("box_method", ["seg", "em-fixed"])
+def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
+    both: Dataset,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    box_method: str,
+) -> None:
+    """The order of EM-Adapt's classes is random, but a function of the step."""
+    wanted = {**tiny, **SHORT, "box_method": box_method, "tag_method": "em-adapt"}
+    run_training(make_settings(wanted), both, tmp_path / "straight")
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(loop, "train_step", stopped_at(2))
+        run_training(make_settings(wanted), both, tmp_path / "run")
+    run_training(resumed_settings(make_settings({}), tmp_path / "run"), both, tmp_path / "run", resume=True)
+    for name in ("model", "optimizer"):
+        straight, resumed = (tmp_path / own / "last" / f"{name}.safetensors" for own in ("straight", "run"))
+        assert straight.read_bytes() == resumed.read_bytes()
+    record = json.loads((tmp_path / "run" / "dataset.json").read_bytes())
+    assert {kind: len(names) for kind, names in record["taught_by"].items()} == {"masks": 4, "boxes": 4, "tags": 4}
+    masks = sorted(path.name for path in (tmp_path / "run").glob("weak/masks/*.png"))
+    assert len(masks) == (4 if box_method == "seg" else 0)
+
+
+def stopped_at(step: int) -> Callable[..., float]:
+    """`train_step` that sends this process SIGTERM at a step, as a batch system does."""
+    import os
+    import signal
+
+    original = loop.train_step
+
+    def stepping(stepper: Any, batches: Any, seed: int, number: int) -> float:
+        if number + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(stepper, batches, seed, number)
+
+    return stepping
