@@ -84,7 +84,7 @@ def test_the_loader_serves_codes_for_weak_pictures_alone(both: Dataset, tiny: Se
         ("boxes", {}, "boxes: a dense CRF cuts the object out of each, from the middle 20% of the box outwards"),
         ("boxes", {"box_method": "em-fixed", "em_class_bias": 7}, "with 7 added for the classes of the boxes around"),
         ("boxes", {"box_method": "boxsup"}, "4 times, spread over the run, one of the 5 best candidate segments"),
-        ("tags", {}, r"the background has about 40% of the picture and each of its tags 20% (EM-Adapt)"),
+        ("tags", {}, "the background has at least about 40.0% of the picture and each of its tags 20.0% (EM-Adapt)"),
         ("tags", {"tag_method": "em-fixed"}, "6 added for the picture's tags and 5 for the background (EM-Fixed)"),
     ],
 )
@@ -99,11 +99,13 @@ def test_the_plan_says_how_weak_pictures_are_used(
 
 
 def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
-    """Beside masks, tags are used by EM-Fixed, as by its authors."""
-    config = config_of(tiny)
+    """Beside masks tags wait, and the shares of EM-Adapt are what the masks show, or the user's."""
+    config = config_of(tiny, em_background_share=0.25)
     lines = weak_lines(weak_training(both, config, tmp_path), config)
     assert "4 by full masks (strong), 4 by boxes alone (weak), 4 by tags alone (weak)" in lines[0]
-    assert "(EM-Fixed)" in lines[-2]
+    assert "at least about 25.0% of the picture and each of its tags" in lines[-3]
+    assert "tags 20.0%" not in lines[-3]
+    assert lines[-2] == "for the first 30% of the run the strong pictures teach alone"
     assert lines[-1] == (
         "of the pictures drawn, 50% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
         "the weak ones 0.3"
@@ -120,7 +122,7 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     box_method: str,
 ) -> None:
     """The order of EM-Adapt's classes is random, but a function of the step."""
-    wanted = {**tiny, **SHORT, "box_method": box_method, "tag_method": "em-adapt"}
+    wanted = {**tiny, **SHORT, "box_method": box_method, "weak_after": 0.5, "epochs": 3}
     run_training(make_settings(wanted), both, tmp_path / "straight")
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(loop, "train_step", stopped_at(2))
@@ -132,7 +134,7 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     record = json.loads((tmp_path / "run" / "dataset.json").read_bytes())
     assert {kind: len(names) for kind, names in record["taught_by"].items()} == {"masks": 4, "boxes": 4, "tags": 4}
     masks = sorted(path.name for path in (tmp_path / "run").glob("weak/masks/*.png"))
-    assert len(masks) == (4 if box_method == "seg" else 0)
+    assert (1 <= len(masks) <= 4) == (box_method == "seg"), "of the pictures that were drawn"
 
 
 def stopped_at(step: int) -> Callable[..., float]:

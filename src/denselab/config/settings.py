@@ -65,10 +65,10 @@ class Settings(BaseModel):
     strong: Strong | None = None  # training pictures that keep their masks: how many, or a file that lists them
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
-    # WSSL's E-step for tags; auto: em-adapt, and em-fixed beside pictures with masks, as its authors
-    tag_method: Literal["auto", "em-adapt", "em-fixed"] = "auto"
-    em_background_share: Share = 0.4  # EM-Adapt: share of the pixels that the background gets
-    em_class_share: Share = 0.2  # EM-Adapt: share of the pixels that each class of the tags gets
+    tag_method: Literal["em-adapt", "em-fixed"] = "em-adapt"  # WSSL's E-step for tags
+    weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.3 for tags, 0 for boxes
+    em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
+    em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2
     em_background_bias: NonNegativeFloat = 5.0  # EM-Fixed: added to the scores of the background
     em_class_bias: NonNegativeFloat = 6.0  # EM-Fixed: added to those of the classes of the tags, or inside their boxes
     box_method: BoxMethod = "seg"  # WSSL: filled, cut out by a dense CRF, or its E-step; or BoxSup

@@ -102,8 +102,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
     if facts.device == "cpu" and not settings.imgsz:
-        masked = [item for item in train_items if has_mask(item)] or dataset.of_split("val")
-        facts = replace(facts, detail=find_detail(dataset, masked))
+        facts = replace(facts, detail=find_detail(dataset, _masked(dataset)))
     timed = facts.device == "cpu" and settings.time and not settings.imgsz
     speed = _pictures_per_second(network.model, facts) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
@@ -139,6 +138,11 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weak=weak,
     )
     return job, network.model
+
+
+def _masked(dataset: Dataset) -> Sequence[Item]:
+    """The pictures whose labels tell how much detail they need: training pictures with masks, else those of val."""
+    return [item for item in dataset.of_split("train") if has_mask(item)] or dataset.of_split("val")
 
 
 def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str) -> Facts:

@@ -73,6 +73,7 @@ def train(job: Job, session: Session) -> str:
     last_save = time.monotonic()
     finished = _finished(job, session)
     while not finished:
+        settle_weak_labels(job, session)
         for batches in _steps_of_epoch(job, session):
             _step(job, session, batches)
             finished = _validate_if_due(job, session) or _finished(job, session)
@@ -108,6 +109,7 @@ def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
 def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
     """This process's batches of this epoch, starting at picture number `start`."""
     accelerator, config = session.accelerator, job.config
+    waiting = job.weak is not None and session.state.weak_rounds == 0
     return train_loader(
         job.dataset if session.taught is None else session.taught,
         job.train_items,
@@ -120,10 +122,19 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         cache=session.cache,
-        item_weights=job.item_weights,
+        item_weights=job.weak.strong_only if job.weak is not None and waiting else job.item_weights,
         pixel_weights=job.pixel_weights,
         groups=None if job.weak is None else job.weak.groups,
     )
+
+
+def settle_weak_labels(job: Job, session: Session) -> None:
+    """At the beginning of an epoch: let weak pictures teach from now on, if it is time."""
+    if job.weak is None or session.state.consumed:
+        return
+    progress = _agreed(session, session.budget.progress(session.state.step))
+    if session.state.weak_rounds == 0 and progress >= job.weak.after:
+        session.state.weak_rounds = 1
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:

@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.config import TrainConfig
+from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
 from denselab.data.weakening import teaching_line
 from denselab.run_folder import WEAK, WEAK_MASKS
+from denselab.weak.biases import PORTIONS
 from denselab.weak.codes import CodeBook
 from denselab.weak.teaching import Methods, TaughtDataset, taught
+
+WAIT = 0.3  # of the run, before tags teach beside masks
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,18 @@ class WeakTraining:
     data: the data set as the loader reads it.
     groups: (N,) of the training pictures: 1 strong, 0 weak.
     strong_share: of the pictures that are drawn.
+    after: share of the run from which weak pictures are drawn; until then the strong ones are alone.
     """
 
     data: TaughtDataset
     groups: NDArray[np.int64]
     strong_share: float
+    after: float = 0.0
+
+    @property
+    def strong_only(self) -> NDArray[np.float64]:
+        """(N,) how often each picture is drawn while weak ones wait."""
+        return self.groups.astype(np.float64)
 
     @property
     def mixed(self) -> bool:
@@ -48,20 +59,50 @@ def weak_training(dataset: Dataset, config: TrainConfig, run: Path) -> WeakTrain
         space.num_classes,
         space.ignore_index,
         roles.index("background") if "background" in roles else None,
-        adaptive=adapts(config, items),
-        portions=(config.em_background_share, config.em_class_share),
+        adaptive=config.tag_method == "em-adapt",
+        portions=_portions(dataset, config),
         biases=(config.em_background_bias, config.em_class_bias),
     )
     methods = Methods(config.box_method, config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
-    return WeakTraining(taught(dataset, book, methods), groups, config.strong_share)
+    data = taught(dataset, book, methods)
+    return WeakTraining(data, groups, config.strong_share, _waiting(items, config))
 
 
-def adapts(config: TrainConfig, items: Sequence[Item]) -> bool:
-    """Whether the biases of tags are EM-Adapt's: where nothing is strong, unless the user says otherwise."""
-    if config.tag_method == "auto":
-        return not any(has_mask(item) for item in items)
-    return config.tag_method == "em-adapt"
+def _waiting(items: Sequence[Item], config: TrainConfig) -> float:
+    """The share of the run in which only masks teach.
+
+    The scores of a network that has seen nothing are noise, and so are the labels that an E-step makes of them.
+    """
+    alone = not any(has_mask(item) for item in items)
+    if alone or config.epochs == 1:
+        return 0.0
+    if config.weak_after is not None:
+        return config.weak_after
+    return WAIT if any(isinstance(item.source, TagLabels) for item in items) else 0.0
+
+
+def _portions(dataset: Dataset, config: TrainConfig) -> tuple[float, float]:
+    """EM-Adapt's shares of the background and of each class: the user's, else half of what masks show, else as released.
+
+    The released 0.4 and 0.2 fit VOC, where an object fills a good part of its picture. Half of the median share, over
+    the pictures with masks that show the class: a share is a floor, and pictures differ.
+    """
+    strong = [item for item in dataset.of_split("train") if has_mask(item)]
+    background, classes = PORTIONS
+    if strong:
+        counts = count_class_pixels(dataset, strong)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        of_background = np.array([entry.role == "background" for entry in dataset.label_space.classes])
+        background = _half_of_median(shares[:, of_background], background)
+        classes = _half_of_median(shares[:, ~of_background], classes)
+    given = (config.em_background_share, config.em_class_share)
+    return (background if given[0] is None else given[0], classes if given[1] is None else given[1])
+
+
+def _half_of_median(shares: NDArray[np.float64], otherwise: float) -> float:
+    shown = shares[shares > 0]
+    return float(np.median(shown)) / 2 if shown.size else otherwise
 
 
 def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -87,7 +128,9 @@ def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
     if any(isinstance(item.source, BoxLabels) for item in items):
         lines.append(f"boxes: {_box_line(config)}")
     if any(isinstance(item.source, TagLabels) for item in items):
-        lines.append(f"tags: {_tag_line(config, adapts(config, items))}")
+        lines.append(f"tags: {_tag_line(config, weak)}")
+    if weak.after:
+        lines.append(f"for the first {weak.after:.0%} of the run the strong pictures teach alone")
     if weak.mixed:
         lines.append(
             f"of the pictures drawn, {config.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
@@ -115,12 +158,12 @@ def _box_line(config: TrainConfig) -> str:
     )
 
 
-def _tag_line(config: TrainConfig, adaptive: bool) -> str:
-    if adaptive:
+def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
+    if config.tag_method == "em-adapt":
+        background, classes = weak.data.book.portions
         return (
             "at each step the pixels' labels are the network's own best classes, lifted until the background has "
-            f"about {config.em_background_share:.0%} of the picture and each of its tags {config.em_class_share:.0%} "
-            "(EM-Adapt)"
+            f"at least about {background:.1%} of the picture and each of its tags {classes:.1%} (EM-Adapt)"
         )
     return (
         f"at each step a pixel's label is the network's own best class, with {config.em_class_bias:g} added for the "
