@@ -15,6 +15,7 @@ LAYERS = [
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
     {"layers", "data", "losses", "crf", "evaluation", "tensors"},
     {"encoders", "proposals"},
+    {"regions"},
     {"models"},
     {"crf_layer"},
     {"build", "memory", "visualize"},

@@ -16,6 +16,7 @@ from denselab.models.release import IMAGENET, Normalisation
 
 logger = logging.getLogger(__name__)
 
+RGB_CHANNELS = 3
 NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -49,7 +50,10 @@ def create_model(
         with_aux = [other for other, e in MODELS.items() if e.aux]
         raise ConfigError(f"model {name!r} has no auxiliary head; leave aux out, or use one of {with_aux}")
     weights = pretrained if isinstance(pretrained, Weights) else encoder_weights(name, encoder, pretrained)
-    return entry.build(ModelOptions(num_classes, in_channels, encoder, output_stride, weights, aux))
+    model = entry.build(ModelOptions(num_classes, in_channels, encoder, output_stride, weights, aux))
+    if in_channels == RGB_CHANNELS:
+        model.set_normalisation(*model_preprocessing(name, encoder))
+    return model
 
 
 def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights | None:

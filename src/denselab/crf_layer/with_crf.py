@@ -13,6 +13,8 @@ These scenes have even colours, which favour a CRF. On CamVid at 96x128 (the sam
 each.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -80,8 +82,9 @@ class WithCRF(SegmentationModel):
         """Freeze the network's batch normalisation."""
         self.network.freeze_norm()
 
-    def set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set the mean and deviation of RGB that pictures will be normalised with."""
+        self.network.set_normalisation(mean, std)
         self.mean.copy_(torch.tensor(mean))
         self.std.copy_(torch.tensor(std))
 

@@ -189,18 +189,21 @@ def vgg_normalisations(weights: Weights) -> dict[str, dict[str, Tensor]]:
         return found
 
 
-def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier, weights: Weights) -> None:
+def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weights: Weights) -> None:
     """Copy an ImageNet VGG-16 in timm's or torchvision's names: RGB, mean/std preprocessing.
 
     For other numbers of input channels the RGB kernels are repeated and rescaled, as in timm. A trunk with batch
-    normalisation needs the weights of vgg16_bn.
+    normalisation needs the weights of vgg16_bn. Without a classifier fc6 and fc7 are left out.
 
     Raises CheckpointError, naming the source, if the weights do not fit.
     """
     convolutions = vgg_convolutions(weights)
     with _refusing(weights):
         for name, (weight, bias) in convolutions.items():
-            layer = cast(nn.Conv2d, (classifier if name in ("fc6", "fc7") else trunk).get_submodule(name))
+            place = classifier if name in ("fc6", "fc7") else trunk
+            if place is None:
+                continue
+            layer = cast(nn.Conv2d, place.get_submodule(name))
             if name == "conv1_1" and layer.in_channels != weight.shape[1]:
                 weight = adapt_input_conv(layer.in_channels, weight)
             layer.load_state_dict({"weight": weight, "bias": bias})

@@ -1,7 +1,7 @@
 """The contract of every network here: pictures of any size in, logits of that size out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from denselab.encoders.stages import Stages
 from denselab.encoders.weights import Weights
 from denselab.models.release import UNKNOWN, Release
+
+Examples = tuple[tuple[Tensor, ...], Tensor, Tensor | None]
+"""What a loss compares: logits (B, K, H, W) of the main and the auxiliary heads, labels (B, H, W), weights or None."""
 
 RUNNING_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # these keep running statistics
 
@@ -42,6 +45,16 @@ class SegmentationModel(nn.Module, ABC):
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         """Full-size logits for the loss: the main ones first, then one per auxiliary head (none by default)."""
         return (self.forward(images),)
+
+    def examples(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> Examples:
+        """What the loss of a training step compares: here every pixel's logits, labels and weights.
+
+        Networks that learn from something else than pixels make it of their labels (models/regional.py).
+        """
+        return self.train_logits(images), labels, weights
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Tell a network that looks at colours how pictures are normalised: RGB in 0..1. No effect on others."""
 
     def landmarks(self) -> dict[str, str]:
         """{module path: what to look for there} in the order of computation; `denselab explain` shows these maps.

@@ -68,7 +68,7 @@ def make_network(settings: Settings, num_classes: int, run: Path, bands: Spectra
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if bands is not None:
         mean, std = bands.mean, bands.std
-    if isinstance(model, WithCRF):
+    if bands is None or isinstance(model, WithCRF):
         model.set_normalisation(mean, std)
     imagenet = initial is None and start != SCRATCH and bool(model.pretrained_stages())
     return Network(model, architecture, settings, mean, std, (*started, *chosen), start, imagenet)

@@ -90,7 +90,7 @@ def _timed_step(
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     started = time.monotonic()
-    criterion(trial.train_logits(images), labels, None).backward()  # type: ignore[no-untyped-call]
+    criterion(*trial.examples(images, labels, None)).backward()  # type: ignore[no-untyped-call]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.monotonic() - started

@@ -13,6 +13,7 @@ from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.spec import Preprocessing
 from denselab.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
+from denselab.models.base import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +22,15 @@ Criterion = Callable[[tuple[Tensor, ...], Tensor, Tensor | None], Tensor]
 
 
 class TrainOutputs(nn.Module):
-    """`model.train_logits` as a forward method, which DistributedDataParallel wraps."""
+    """`model.examples` as a forward method, which DistributedDataParallel wraps."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits at the pictures' size: the main ones, then those of the auxiliary heads."""
-        return self.model.train_logits(images)  # type: ignore[no-any-return, operator]
+    def forward(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> Examples:
+        """Logits of the main and the auxiliary heads, their labels, and weights or None; usually of all pixels."""
+        return self.model.examples(images, labels, weights)  # type: ignore[no-any-return, operator]
 
 
 @dataclass
@@ -89,9 +90,9 @@ def _accumulate(stepper: Stepper, batches: Sequence[Batch]) -> Tensor:
 def _forward_backward(stepper: Stepper, images: Tensor, labels: Tensor, weights: Tensor | None, share: float) -> Tensor:
     device = stepper.accelerator.device
     pixels = normalise(images.to(device, non_blocking=True), stepper.preprocessing.mean, stepper.preprocessing.std)
-    logits = stepper.network(pixels)
     weights = None if weights is None else weights.to(device, non_blocking=True)
-    loss = stepper.criterion(logits, labels.to(device, non_blocking=True).long(), weights)
+    logits, labels, weights = stepper.network(pixels, labels.to(device, non_blocking=True).long(), weights)
+    loss = stepper.criterion(logits, labels, weights)
     stepper.accelerator.backward(loss * share)
     return loss.detach()
 

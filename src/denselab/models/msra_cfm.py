@@ -1,0 +1,307 @@
+"""MSRA-CFM: convolutional feature masking, on VGG-16, ZF and any timm encoder.
+
+Paper: Dai, He, Sun, "Convolutional Feature Masking for Joint Object and Stuff Segmentation", CVPR 2015, arXiv
+1412.1283; figure 2 (a), sections 3 and 4. The picture goes through the convolutions once. A segment's mask is projected
+to the last map: each pixel belongs to the cell whose receptive field has the nearest centre, and a cell is on where at
+least half of its pixels are. The map times the mask is pooled in a spatial pyramid (He et al., ECCV 2014) over the
+segment's box, and so is the map itself; either goes through fc6 and fc7 of its own, and one classifier reads both.
+Segments are pasted by rising score, so that the best lies on top.
+
+Stuff is learnt by segment pursuit: of the segments that are pure enough, compact combinations are drawn anew at each
+step (regions/pursuit.py).
+
+Deviations, and why:
+- Proposals are selective search's (regions/search.py): MCG cannot be had. In training, where crops are random and
+  nothing can be kept, one hierarchy is searched instead of eight.
+- A label map tells no objects apart, so every class, background too, is learnt as the paper learns stuff.
+- fc6 and fc7 start from scratch: the authors' come from an SPP-net trained on ImageNet; VGG-16's fc6 does not fit.
+- The pixels that no segment covers take the logits of the nearest one that is covered.
+- Pictures are seen at the working size; the paper enlarges them to five scales of 480 to 1200 pixels.
+- The paper's numbers (purity, inhibition, pyramid) are from memory where no release could be read.
+- timm's encoders are not in the paper: a ReLU follows, since masks stand on 0 being the least, and fc6 and fc7 have
+  512 numbers.
+
+Expected: 61.8 mIoU on VOC 2012 test with VGG-16 and MCG (the paper; by its authors).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+from torchvision.ops import roi_pool
+
+from denselab.encoders.stages import Stages, below
+from denselab.encoders.timm_encoder import TimmEncoder
+from denselab.encoders.vgg import BLOCKS, VGG16, load_imagenet_weights
+from denselab.encoders.zf import ZF
+from denselab.errors import ConfigError
+from denselab.layers.geometry import Grid
+from denselab.models.base import Examples, ModelEntry, ModelOptions
+from denselab.models.deeplab_v3 import dilated_encoder
+from denselab.models.regional import RegionalModel, refuse_border_weights
+from denselab.models.release import Release
+from denselab.regions.kept import segments_in
+from denselab.regions.pursuit import PURITY, purities, pursued
+from denselab.regions.search import Search
+from denselab.regions.segments import Segments, segments_of, tiles
+
+LEVELS = (6, 3, 2, 1)  # of the pyramid: bins to a side, 50 in all (SPP-net)
+OWN_TRUNKS = ("vgg16", "vgg16_bn", "zf")
+STRIDE = 16  # of theirs
+FC_CHANNELS = 4096
+THIN_FC_CHANNELS = 512  # on timm's encoders, whose maps are thinner
+ON = 0.5  # share of a cell's pixels, section 3.1
+AT_ONCE = 32  # segments whose masked maps are in memory together
+TRAINED = 64  # segments of a picture that a step learns from, at most
+TRAINING = Search("single", most=2000, least_side=4)
+TESTING = Search("fast", most=500, least_side=4)
+TILES = 6  # rows and columns that stand for segments where a picture has no pixels
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The convolutions. key: of the map in the encoder's output; grid: where its cells lie in the picture."""
+
+    encoder: nn.Module
+    key: str | int
+    channels: int
+    grid: Grid
+
+
+class Pathway(nn.Module):
+    """fc6 and fc7 with ReLU and dropout: (N, inputs) to (N, channels)."""
+
+    def __init__(self, inputs: int, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.fc6, self.fc7 = nn.Linear(inputs, channels), nn.Linear(channels, channels)
+        self.drop = nn.Dropout(dropout)
+        for layer in (self.fc6, self.fc7):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(N, channels) of (N, inputs)."""
+        x: Tensor = self.drop(torch.relu(self.fc6(pooled)))
+        x = self.drop(torch.relu(self.fc7(x)))
+        return x
+
+
+class MSRACFM(RegionalModel):
+    """encoder, box and segment pathways, score."""
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        num_classes: int,
+        in_channels: int = 3,
+        fc_channels: int = FC_CHANNELS,
+        dropout: float = 0.5,
+        levels: Sequence[int] = LEVELS,
+        searches: tuple[Search, Search] = (TRAINING, TESTING),
+    ) -> None:
+        """levels: bins to a side of each level of the pyramid. searches: for training, and for everything else."""
+        super().__init__(num_classes, in_channels)
+        self.encoder, self.key, self.grid = trunk.encoder, trunk.key, trunk.grid
+        self.levels, self.searches = tuple(levels), searches
+        inputs = trunk.channels * sum(level**2 for level in levels)
+        self.box = Pathway(inputs, fc_channels, dropout)
+        self.segment = Pathway(inputs, fc_channels, dropout)
+        self.score = nn.Linear(2 * fc_channels, num_classes)
+        nn.init.normal_(self.score.weight, std=0.01)
+        nn.init.zeros_(self.score.bias)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """(B, K, H, W): each pixel has the logits of the segment on top of it."""
+        maps, found = self.maps(images), self.segments(images)
+        pasted = []
+        for features, segments in zip(maps, found, strict=True):
+            logits = self.logits_of(features, segments)
+            on_top = logits.new_zeros(segments.size, dtype=torch.int64)
+            if not logits.is_meta:
+                best = logits.detach().float().softmax(dim=1).amax(dim=1).cpu().numpy()
+                on_top = torch.from_numpy(pasted_by_score(segments, best)).to(logits.device)
+            pasted.append(logits.T[:, on_top])
+        return torch.stack(pasted)
+
+    def examples(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> Examples:
+        """Logits (1, K, 1, R) and classes (1, 1, R) of segments that pursuits found pure, and their weights (1, 1, R).
+
+        The weights of a picture's classes sum to the same, however many segments each has.
+        """
+        refuse_border_weights(weights)
+        maps, found = self.maps(images), self.segments(images)
+        draw = np.random.default_rng(int(torch.randint(2**31, (1,))))
+        chosen = [
+            drawn_examples(segments, own, self.num_classes, draw)
+            for segments, own in zip(found, labels.cpu().numpy(), strict=True)
+        ]
+        logits = [
+            self.logits_of(features, segments.chosen(own.numbers))
+            for features, segments, own in zip(maps, found, chosen, strict=True)
+        ]
+        classes, shares = (np.concatenate([getattr(own, name) for own in chosen]) for name in ("classes", "weights"))
+        rows = torch.cat(logits).T[None, :, None]
+        return (rows,), *(torch.from_numpy(row).to(rows.device)[None, None] for row in (classes, shares))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(B, C, h, w) the last convolutions' map, not negative."""
+        found: Tensor = self.encoder(images)[self.key]
+        return torch.relu(found).float()  # the pyramid has no half precision on the CPU
+
+    def segments(self, images: Tensor) -> list[Segments]:
+        """The segments of each picture, at least one."""
+        size = (int(images.shape[2]), int(images.shape[3]))
+        if images.is_meta:
+            return [tiles(size, TILES)] * len(images)
+        search = self.searches[0] if self.training else self.searches[1]
+        found = self.each(images, lambda picture: segments_in(self.folder, picture, search))
+        return [segments if len(segments) else segments_of(np.ones((1, *size), bool)) for segments in found]
+
+    def logits_of(self, features: Tensor, segments: Segments) -> Tensor:
+        """(N, K) logits of segments of one picture, whose map is features (C, h, w)."""
+        height, width = features.shape[-2:]
+        boxes, masks = projected(segments, self.grid, (height, width))
+        parts = []
+        for first in range(0, len(segments), AT_ONCE):
+            own, on = (torch.from_numpy(x[first : first + AT_ONCE]).to(features) for x in (boxes, masks))
+            whole = pyramid(features[None], own, self.levels)
+            masked = pyramid(features * on[:, None], own, self.levels)
+            parts.append(self.score(torch.cat([self.box(whole), self.segment(masked)], dim=1)))
+        return torch.cat(parts)
+
+    def landmarks(self) -> dict[str, str]:
+        """None: what follows the trunk is no map."""
+        return {}
+
+    def pretrained_stages(self) -> Stages:
+        """The trunk."""
+        return below("encoder", self.encoder.weight_stages())
+
+
+def projected(segments: Segments, grid: Grid, cells: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Boxes and masks of segments on a map of `cells` (h, w), section 3.1.
+
+    Boxes are (N, 4) float32: left, top, right, bottom cell, the last two inside. Masks are (N, h, w) bool.
+    """
+    rows, columns = (nearest_cells(side, grid, count) for side, count in zip(segments.size, cells, strict=True))
+    top, left, bottom, right = segments.boxes.T
+    boxes = np.stack([columns[left], rows[top], columns[right - 1], rows[bottom - 1]], axis=1)
+    starts, stops = segments.runs.T
+    at, begin = np.divmod(starts, segments.size[1])
+    edges = np.searchsorted(columns, np.arange(cells[1] + 1))  # first pixel of each cell
+    low, high = edges[:-1], edges[1:]
+    end = begin + (stops - starts)
+    across = np.clip(np.minimum(end[:, None], high) - np.maximum(begin[:, None], low), 0, None)
+    counts = np.zeros((len(segments), *cells), np.int64)
+    np.add.at(counts, (np.repeat(np.arange(len(segments)), segments.counts), rows[at]), across)
+    pixels = np.bincount(rows, minlength=cells[0])[:, None] * (high - low)
+    return boxes.astype(np.float32), (counts >= ON * pixels) & (pixels > 0)
+
+
+def nearest_cells(side: int, grid: Grid, count: int) -> NDArray[np.int64]:
+    """(side,) the cell of each row or column of pixels: that with the nearest centre, the later of two as near."""
+    cells = np.floor((np.arange(side) - grid.start) / grid.stride + 0.5).astype(np.int64)
+    return np.clip(cells, 0, count - 1)
+
+
+def pyramid(maps: Tensor, boxes: Tensor, levels: Sequence[int]) -> Tensor:
+    """(N, C * bins) maxima in the bins of each level over boxes (N, 4); of each level the channels, of each the bins.
+
+    maps: (N, C, h, w), one for each box, or (1, C, h, w), the same for all.
+    """
+    numbers = torch.arange(len(boxes), device=maps.device, dtype=boxes.dtype).clamp(max=len(maps) - 1)
+    numbered = torch.cat([numbers[:, None], boxes], dim=1)
+    return torch.cat([roi_pool(maps, numbered, (level, level)).flatten(1) for level in levels], dim=1)
+
+
+def pasted_by_score(segments: Segments, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(H, W) the segment on top of each pixel: of those that cover it the best; elsewhere that of the nearest pixel."""
+    order = np.argsort(scores, kind="stable")
+    of_segment, positions = segments.chosen(order).pixels()
+    flat = np.full(segments.size[0] * segments.size[1], -1, np.int64)
+    flat[positions] = order[of_segment]  # of several at one position the last stays
+    on_top = flat.reshape(segments.size)
+    if (bare := on_top < 0).any():
+        rows, columns = ndimage.distance_transform_edt(bare, return_distances=False, return_indices=True)
+        on_top = on_top[rows, columns]
+    return on_top
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Segments to learn from: numbers (n,), classes (n,) int64, weights (n,) float32 whose mean is 1."""
+
+    numbers: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+def drawn_examples(segments: Segments, labels: NDArray[np.int64], num_classes: int, draw: np.random.Generator) -> Drawn:
+    """One stochastic pursuit for each class of a picture. labels: (H, W), see `purities`.
+
+    A picture without a pure segment gives its first segment, with weight 0.
+    """
+    pure = purities(segments, labels, num_classes)
+    taken = [pursued(segments, np.flatnonzero(pure[:, k] >= PURITY), draw) for k in range(num_classes)]
+    numbers = np.concatenate(taken)
+    classes = np.repeat(np.arange(num_classes), [len(own) for own in taken])
+    if len(numbers) == 0:
+        return Drawn(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.float32))
+    if len(numbers) > TRAINED:
+        kept = draw.permutation(len(numbers))[:TRAINED]
+        numbers, classes = numbers[kept], classes[kept]
+    present, sizes = np.unique(classes, return_counts=True)
+    weights = len(numbers) / len(present) / sizes[np.searchsorted(present, classes)]
+    return Drawn(numbers, classes, weights.astype(np.float32))
+
+
+def vgg_trunk(in_channels: int = 3, blocks: Sequence[Sequence[int]] = BLOCKS, batch_norm: bool = False) -> Trunk:
+    """VGG-16 up to conv5_3, stride 16: pool5 is the pyramid's work."""
+    vgg = VGG16(in_channels, blocks=tuple(map(tuple, blocks)), batch_norm=batch_norm)
+    vgg.pool5 = nn.Identity()
+    return Trunk(vgg, "pool5", blocks[-1][-1], vgg.grid(4))  # conv5's three convolutions keep the cells' places
+
+
+def timm_trunk(encoder: TimmEncoder) -> Trunk:
+    """A timm encoder up to its deepest map; its cells cover squares from pixel 0 on."""
+    stride = max(encoder.channels)
+    return Trunk(encoder, stride, encoder.channels[stride], Grid(stride, (stride - 1) / 2))
+
+
+def build_msra_cfm(options: ModelOptions) -> MSRACFM:
+    """The paper's on VGG-16 or ZF; on another encoder at stride 16 or 8."""
+    name, channels = options.encoder or "vgg16", options.in_channels
+    if name in OWN_TRUNKS and options.output_stride not in (None, STRIDE):
+        raise ConfigError(f"msra_cfm on {name} has output_stride {STRIDE}, got {options.output_stride}; leave it out")
+    make = partial(MSRACFM, num_classes=options.num_classes, in_channels=channels)
+    if name == "zf":
+        zf = ZF(channels)
+        return make(Trunk(zf, "conv5", zf.channels[-1], zf.grid))
+    if name in OWN_TRUNKS:
+        trunk = vgg_trunk(channels, batch_norm=name == "vgg16_bn")
+        if options.weights is not None:
+            assert isinstance(trunk.encoder, VGG16)
+            load_imagenet_weights(trunk.encoder, None, options.weights)
+        return make(trunk)
+    return make(timm_trunk(dilated_encoder(options)), fc_channels=THIN_FC_CHANNELS)
+
+
+ENTRIES: dict[str, ModelEntry] = {
+    "msra_cfm": ModelEntry(
+        build=build_msra_cfm,
+        title="MSRA-CFM, design A",
+        paper="Dai, He, Sun: Convolutional Feature Masking",
+        year=2015,
+        use="to see what segments were before pixels",
+        encoders=OWN_TRUNKS,
+        any_encoder=True,
+        default_encoder="vgg16",
+        output_strides=(8, STRIDE),
+        release=Release((500, 500), "shrink"),
+    ),
+}

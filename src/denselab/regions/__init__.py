@@ -1,0 +1,1 @@
+"""Regions of a picture: superpixels, and segments that may be objects."""
