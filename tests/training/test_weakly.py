@@ -15,8 +15,9 @@ from denselab.data.feed.loading import interleaved, train_loader
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.weak_labels import has_mask
 from denselab.data.weakening import weakened
-from denselab.errors import Interrupted
+from denselab.errors import CheckpointError, Interrupted
 from denselab.training import loop
+from denselab.training.boxsup import rounds_due, with_round
 from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
 from denselab.training.weakly import sampling_weights, weak_lines, weak_training
@@ -150,3 +151,40 @@ def stopped_at(step: int) -> Callable[..., float]:
         return original(stepper, batches, seed, number)
 
     return stepping
+
+
+def test_boxsup_chooses_again_and_resumes_exactly(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds at a third each; stopped within the second epoch, the run goes on with the masks of the second round."""
+    data = weakened(tiny_data, "boxes", 8, seed=1)
+    wanted = {**tiny, **SHORT, "epochs": 3, "box_method": "boxsup", "boxsup_rounds": 3}
+    run_training(make_settings(wanted), data, tmp_path / "straight")
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(loop, "train_step", stopped_at(5))
+        run_training(make_settings(wanted), data, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "last" / "state.json").read_bytes())["weak_rounds"] == 2
+    run_training(resumed_settings(make_settings({}), tmp_path / "run"), data, tmp_path / "run", resume=True)
+    straight, resumed = (tmp_path / own / "last" / "model.safetensors" for own in ("straight", "run"))
+    assert straight.read_bytes() == resumed.read_bytes()
+    names = {path.name for path in (tmp_path / "run" / "weak").iterdir()}
+    assert names == {"segments", *(f"boxsup-{n}.{kind}" for n in (1, 2, 3) for kind in ("json", "png"))}
+    rounds = [json.loads((tmp_path / "run" / "weak" / f"boxsup-{n}.json").read_bytes())["chosen"] for n in (1, 2)]
+    assert rounds[0].keys() == rounds[1].keys()
+    assert rounds[0] != rounds[1]
+
+
+def test_the_masks_of_a_round_are_asked_for(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    weak = weak_training(weakened(tiny_data, "boxes"), config_of(tiny, box_method="boxsup"), tmp_path)
+    assert weak is not None
+    with pytest.raises(CheckpointError, match="the masks of round 2; start a new run"):
+        with_round(weak.data, tmp_path, 2)
+    (tmp_path / "weak").mkdir()
+    (tmp_path / "weak" / "boxsup-1.json").write_text('{"chosen": {}}')
+    with pytest.raises(CheckpointError, match="BoxSup chose for 0; start anew"):
+        with_round(weak.data, tmp_path, 1)
+
+
+@pytest.mark.parametrize(("progress", "due"), [(0.0, 1), (0.24, 1), (0.25, 2), (0.99, 4), (1.0, 4)])
+def test_rounds_are_spread_evenly(progress: float, due: int) -> None:
+    assert rounds_due(progress, 4) == due

@@ -108,7 +108,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
-    weak = weak_training(dataset, config, run)
+    weak = weak_training(dataset, config, run, network.model)
     pixels, taught_pixels = (count_class_pixels(data, train_items) for data in (dataset, weak.data if weak else dataset))
     weights = class_weights(taught_pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]

@@ -26,6 +26,7 @@ from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, MODEL_BEST_LOSS
 from denselab.tensors import not_finite
+from denselab.training.boxsup import choose_round, rounds_due, seen_by, write_sheet
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
@@ -129,12 +130,22 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
 
 
 def settle_weak_labels(job: Job, session: Session) -> None:
-    """At the beginning of an epoch: let weak pictures teach from now on, if it is time."""
+    """At the beginning of an epoch: let weak pictures teach from now on, or choose BoxSup's masks anew, if it is time."""
     if job.weak is None or session.state.consumed:
         return
     progress = _agreed(session, session.budget.progress(session.state.step))
-    if session.state.weak_rounds == 0 and progress >= job.weak.after:
-        session.state.weak_rounds = 1
+    if progress < job.weak.after:
+        return
+    due = rounds_due(progress, job.config.boxsup_rounds) if job.weak.chooses else 1
+    if due > session.state.weak_rounds and job.weak.chooses:
+        seen = seen_by(session.judged, job.preprocessing, session.accelerator.device) if session.state.step else None
+        session.taught = choose_round(job.weak.data, job.config, job.run, due, seen, session.accelerator)
+        session.cache = SampleCache(session.cache.budget)  # the masks of the round before are of no use
+        session.records.say(f"BoxSup: masks of round {due} of {job.config.boxsup_rounds} are chosen")
+    if due > session.state.weak_rounds:
+        session.state.weak_rounds = due
+        if session.taught is not None and session.accelerator.is_main_process:
+            write_sheet(session.taught, job.run, due)
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:

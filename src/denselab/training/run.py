@@ -21,6 +21,7 @@ from denselab.errors import ConfigError, Interrupted, ResourceError, TrainingDiv
 from denselab.lock import only_writer
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, SUMMARY, find_model_folder
+from denselab.training.boxsup import with_round
 from denselab.training.budget import make_budget
 from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
@@ -31,6 +32,7 @@ from denselab.training.records import RunRecords
 from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
+from denselab.weak.teaching import TaughtDataset
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,16 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:
         saved = state.step if resume else None
-        taught = None if job.weak is None else job.weak.data
+        taught = _taught(job, state.weak_rounds)
         return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+
+
+def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:
+    """The data set with the labels of weak pictures as they are now; with the masks that BoxSup chose last."""
+    if job.weak is None:
+        return None
+    data = job.weak.data
+    return with_round(data, job.run, weak_rounds) if job.weak.chooses and weak_rounds else data
 
 
 def _take_up(

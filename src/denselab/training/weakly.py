@@ -14,6 +14,8 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
 from denselab.data.weakening import teaching_line
+from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
 from denselab.run_folder import WEAK, WEAK_MASKS
 from denselab.weak.biases import PORTIONS
 from denselab.weak.codes import CodeBook
@@ -38,6 +40,12 @@ class WeakTraining:
     after: float = 0.0
 
     @property
+    def chooses(self) -> bool:
+        """Whether BoxSup chooses the masks of boxes."""
+        boxed = any(isinstance(item.source, BoxLabels) for item in self.data.of_split("train"))
+        return boxed and self.data.methods.boxes == "boxsup"
+
+    @property
     def strong_only(self) -> NDArray[np.float64]:
         """(N,) how often each picture is drawn while weak ones wait."""
         return self.groups.astype(np.float64)
@@ -48,11 +56,18 @@ class WeakTraining:
         return len(np.unique(self.groups)) == 2
 
 
-def weak_training(dataset: Dataset, config: TrainConfig, run: Path) -> WeakTraining | None:
-    """How the weak pictures of a data set are used; None where it has none."""
+def weak_training(
+    dataset: Dataset, config: TrainConfig, run: Path, model: SegmentationModel | None = None
+) -> WeakTraining | None:
+    """How the weak pictures of a data set are used; None where it has none.
+
+    Raises ConfigError for a model that learns from something else than pixels: it needs masks.
+    """
     items = dataset.of_split("train")
     if all(has_mask(item) for item in items):
         return None
+    if model is not None and type(model).examples is not SegmentationModel.examples:
+        raise ConfigError(f"`model` {config.model} learns from regions, which need masks: set `labels` masks")
     space = dataset.label_space
     roles = [entry.role for entry in space.classes]
     book = CodeBook(

@@ -80,20 +80,22 @@ class TaughtDataset(Dataset):
     def _sets(self, source: BoxLabels) -> NDArray[np.uint16]:
         labels = np.empty(source.size, np.uint16)
         places = [box.place for box in source.boxes]
-        for members, mask in box_sets(self._classes(source), places, source.size):
+        for members, mask in box_sets(self.classes_of(source), places, source.size):
             labels[mask] = self.book.boxed(members)
         return labels
 
-    def _classes(self, source: BoxLabels) -> list[int]:
+    def classes_of(self, source: BoxLabels) -> list[int]:
+        """The class index of each box."""
         index = index_of(self.label_space)
         return [index[box.id] for box in source.boxes]
 
     @property
-    def _outside(self) -> int:
+    def outside(self) -> int:
+        """The label of the pixels outside all boxes."""
         return self.label_space.ignore_index if self.book.background is None else self.book.background
 
     def _filled(self, source: BoxLabels) -> LabelMap:
-        return rectangles(source.boxes, self._classes(source), source.size, self._outside, self.label_space.dtype)
+        return rectangles(source.boxes, self.classes_of(source), source.size, self.outside, self.label_space.dtype)
 
     def _chosen_labels(self, item: Item, source: BoxLabels) -> LabelMap:
         return self.chosen[item.name] if item.name in self.chosen else self._filled(source)
@@ -108,7 +110,7 @@ class TaughtDataset(Dataset):
         image = self.shown(self.read_image(item))
         masks = cut_outs(image, source.boxes, self.methods.centre)
         labels = pasted(
-            source.boxes, self._classes(source), masks, source.size, self._outside, self.label_space.dtype
+            source.boxes, self.classes_of(source), masks, source.size, self.outside, self.label_space.dtype
         )
         if path is not None:
             write_mask(path, labels)
