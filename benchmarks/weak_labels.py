@@ -46,7 +46,7 @@ def ways(strong: int) -> list[Way]:
     ]
     tags = [
         Way(f"tags: {m} + {strong} masks", ("labels=tags", f"tag_method={m}", f"strong={strong}"))
-        for m in ("em-adapt", "em-fixed")
+        for m in ("em-rounds", "em-adapt", "em-fixed")
     ]
     alone = [Way(f"tags: {m}", ("labels=tags", f"tag_method={m}")) for m in ("em-adapt", "em-fixed")]
     few = Way(f"{strong} masks alone", ("few",))
@@ -59,7 +59,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a data set with full masks")
     parser.add_argument("--out", type=Path, default=Path("weak-labels"))
     parser.add_argument("--time", default="5m", help="of each run")
-    parser.add_argument("--seeds", default="0,1,2", help="of the runs; each also draws its split and its strong pictures")
+    parser.add_argument(
+        "--seeds", default="0,1,2", help="of the runs; each also draws its split and its strong pictures"
+    )
     parser.add_argument("--strong", type=int, default=4, help="pictures that keep their masks in the mixed ways")
     parser.add_argument("--only", default="", help="names of ways as the table has them, with commas; all by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of config.yaml")

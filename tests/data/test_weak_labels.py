@@ -65,7 +65,9 @@ def test_boxes_are_clipped_to_whole_pixels() -> None:
 
 def test_boxes_and_tags_beside_masks_become_training_pictures(mixed: Path) -> None:
     """Class names count in any case; a picture with a mask keeps it; background among the tags says nothing."""
-    (mixed / "boxes.json").write_text(coco({"e.png": [(1, [1, 2, 3, 2]), (2, [0, 0, 9, 1])], "a.png": [(1, [0, 0, 1, 1])]}))
+    (mixed / "boxes.json").write_text(
+        coco({"e.png": [(1, [1, 2, 3, 2]), (2, [0, 0, 9, 1])], "a.png": [(1, [0, 0, 1, 1])]})
+    )
     (mixed / "tags.txt").write_text("f cat, background, dog\n".replace("f ", "f.png, "))
     data = open_dataset(mixed)
     by_name = {Path(item.name).name: item for item in data.items}
@@ -107,7 +109,10 @@ def test_check_finds_nothing_wrong_with_them(mixed: Path) -> None:
 def test_forms_of_tag_files(mixed: Path, name: str, text: str) -> None:
     (mixed / name).write_text(text)
     sources = {Path(item.name).name: item.source for item in open_dataset(mixed).items if not has_mask(item)}
-    assert {key: source.tags for key, source in sources.items() if isinstance(source, TagLabels)} == {"e": (1, 2), "f": ()}
+    assert {key: source.tags for key, source in sources.items() if isinstance(source, TagLabels)} == {
+        "e": (1, 2),
+        "f": (),
+    }
 
 
 def test_files_that_data_yaml_names(mixed: Path) -> None:

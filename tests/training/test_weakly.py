@@ -17,9 +17,9 @@ from denselab.data.weak_labels import has_mask
 from denselab.data.weakening import weakened
 from denselab.errors import CheckpointError, Interrupted
 from denselab.training import loop
-from denselab.training.boxsup import rounds_due, with_round
 from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
+from denselab.training.weak_rounds import rounds_due, with_round
 from denselab.training.weakly import sampling_weights, weak_lines, weak_training
 
 Settings = dict[str, Any]
@@ -84,7 +84,7 @@ def test_the_loader_serves_codes_for_weak_pictures_alone(both: Dataset, tiny: Se
         ("boxes", {"box_method": "rect"}, "boxes: filled with their class"),
         ("boxes", {}, "boxes: a dense CRF cuts the object out of each, from the middle 20% of the box outwards"),
         ("boxes", {"box_method": "em-fixed", "em_class_bias": 7}, "with 7 added for the classes of the boxes around"),
-        ("boxes", {"box_method": "boxsup"}, "4 times, spread over the run, one of the 5 best candidate segments"),
+        ("boxes", {"box_method": "boxsup"}, "6 times, spread over the run, one of the 5 best candidate segments"),
         ("tags", {}, "the background has at least about 40.0% of the picture and each of its tags 20.0% (EM-Adapt)"),
         ("tags", {"tag_method": "em-fixed"}, "6 added for the picture's tags and 5 for the background (EM-Fixed)"),
     ],
@@ -105,7 +105,7 @@ def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settin
     lines = weak_lines(weak_training(both, config, tmp_path), config)
     assert "4 by full masks (strong), 4 by boxes alone (weak), 4 by tags alone (weak)" in lines[0]
     assert "at least about 25.0% of the picture and each of its tags" in lines[-3]
-    assert "tags 20.0%" not in lines[-3]
+    assert "EM-Adapt in rounds" in lines[-3]
     assert lines[-2] == "for the first 30% of the run the strong pictures teach alone"
     assert lines[-1] == (
         "of the pictures drawn, 50% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
@@ -122,11 +122,12 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     monkeypatch: pytest.MonkeyPatch,
     box_method: str,
 ) -> None:
-    """The order of EM-Adapt's classes is random, but a function of the step."""
-    wanted = {**tiny, **SHORT, "box_method": box_method, "weak_after": 0.5, "epochs": 3}
+    """At each step and in rounds: the order of EM-Adapt's classes is random, but a function of step or round."""
+    tags = {"seg": "em-rounds", "em-fixed": "em-adapt"}[box_method]
+    wanted = {**tiny, **SHORT, "box_method": box_method, "tag_method": tags, "weak_after": 0.3, "epochs": 3}
     run_training(make_settings(wanted), both, tmp_path / "straight")
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(loop, "train_step", stopped_at(2))
+        patched.setattr(loop, "train_step", stopped_at(5))
         run_training(make_settings(wanted), both, tmp_path / "run")
     run_training(resumed_settings(make_settings({}), tmp_path / "run"), both, tmp_path / "run", resume=True)
     for name in ("model", "optimizer"):
@@ -135,6 +136,8 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     record = json.loads((tmp_path / "run" / "dataset.json").read_bytes())
     assert {kind: len(names) for kind, names in record["taught_by"].items()} == {"masks": 4, "boxes": 4, "tags": 4}
     masks = sorted(path.name for path in (tmp_path / "run").glob("weak/masks/*.png"))
+    maps = list((tmp_path / "run").glob("weak/round-*/*.png"))
+    assert len(maps) == (8 if box_method == "seg" else 0), "two rounds of four pictures"
     assert (1 <= len(masks) <= 4) == (box_method == "seg"), "of the pictures that were drawn"
 
 
@@ -157,8 +160,8 @@ def test_boxsup_chooses_again_and_resumes_exactly(
     tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rounds at a third each; stopped within the second epoch, the run goes on with the masks of the second round."""
-    data = weakened(tiny_data, "boxes", 8, seed=1)
-    wanted = {**tiny, **SHORT, "epochs": 3, "box_method": "boxsup", "boxsup_rounds": 3}
+    data = weakened(tiny_data, "boxes", 10, seed=1)
+    wanted = {**tiny, **SHORT, "epochs": 3, "box_method": "boxsup", "weak_rounds": 3}
     run_training(make_settings(wanted), data, tmp_path / "straight")
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(loop, "train_step", stopped_at(5))
@@ -168,8 +171,8 @@ def test_boxsup_chooses_again_and_resumes_exactly(
     straight, resumed = (tmp_path / own / "last" / "model.safetensors" for own in ("straight", "run"))
     assert straight.read_bytes() == resumed.read_bytes()
     names = {path.name for path in (tmp_path / "run" / "weak").iterdir()}
-    assert names == {"segments", *(f"boxsup-{n}.{kind}" for n in (1, 2, 3) for kind in ("json", "png"))}
-    rounds = [json.loads((tmp_path / "run" / "weak" / f"boxsup-{n}.json").read_bytes())["chosen"] for n in (1, 2)]
+    assert names == {"segments", *(f"round-{n}.{kind}" for n in (1, 2, 3) for kind in ("json", "png"))}
+    rounds = [json.loads((tmp_path / "run" / "weak" / f"round-{n}.json").read_bytes())["chosen"] for n in (1, 2)]
     assert rounds[0].keys() == rounds[1].keys()
     assert rounds[0] != rounds[1]
 
@@ -177,10 +180,10 @@ def test_boxsup_chooses_again_and_resumes_exactly(
 def test_the_masks_of_a_round_are_asked_for(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     weak = weak_training(weakened(tiny_data, "boxes"), config_of(tiny, box_method="boxsup"), tmp_path)
     assert weak is not None
-    with pytest.raises(CheckpointError, match="the masks of round 2; start a new run"):
+    with pytest.raises(CheckpointError, match="the labels of round 2; start a new run"):
         with_round(weak.data, tmp_path, 2)
     (tmp_path / "weak").mkdir()
-    (tmp_path / "weak" / "boxsup-1.json").write_text('{"chosen": {}}')
+    (tmp_path / "weak" / "round-1.json").write_text('{"chosen": {}}')
     with pytest.raises(CheckpointError, match="BoxSup chose for 0; start anew"):
         with_round(weak.data, tmp_path, 1)
 
@@ -188,3 +191,5 @@ def test_the_masks_of_a_round_are_asked_for(tiny_data: Dataset, tiny: Settings, 
 @pytest.mark.parametrize(("progress", "due"), [(0.0, 1), (0.24, 1), (0.25, 2), (0.99, 4), (1.0, 4)])
 def test_rounds_are_spread_evenly(progress: float, due: int) -> None:
     assert rounds_due(progress, 4) == due
+    assert rounds_due(0.5 + progress / 2, 4, 0.5) == due
+    assert rounds_due(0.49, 4, 0.5) == 0

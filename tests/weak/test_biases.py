@@ -44,7 +44,9 @@ def test_the_second_sweep_gives_the_background_back_what_it_lost() -> None:
     """
     for sweeps in (2, 5):
         found = adaptive_biases(scores(), [0, 1, 3], 0, sweeps=sweeps)
-        torch.testing.assert_close(found[[0, 1, 3]], torch.tensor([[0.0] * 9, FIRST, [*[1.0] * 8, 3.0]]) - torch.tensor([[0.0], [1.0], [1.0]]))
+        torch.testing.assert_close(
+            found[[0, 1, 3]], torch.tensor([[0.0] * 9, FIRST, [*[1.0] * 8, 3.0]]) - torch.tensor([[0.0], [1.0], [1.0]])
+        )
 
 
 def plainly(scores: np.ndarray, present: list[int], portions: tuple[float, float], sweeps: int) -> np.ndarray:

@@ -81,7 +81,12 @@ def test_masks_end_at_their_box() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "expected"), [((0, 0, 600, 800), (0, 0, 240, 320)), ((10, 20, 12, 21), (4, 8, 5, 9)), ((599, 799, 600, 800), (239, 319, 240, 320))]
+    ("box", "expected"),
+    [
+        ((0, 0, 600, 800), (0, 0, 240, 320)),
+        ((10, 20, 12, 21), (4, 8, 5, 9)),
+        ((599, 799, 600, 800), (239, 319, 240, 320)),
+    ],
 )
 def test_boxes_on_the_reduced_picture(box: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """600x800 is reduced by 0.4; no box vanishes."""

@@ -24,6 +24,7 @@ Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_boo
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 Teaching = Literal["auto", "masks", "boxes", "tags"]
+TagMethod = Literal["em-adapt", "em-fixed", "em-rounds"]
 BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
@@ -65,7 +66,7 @@ class Settings(BaseModel):
     strong: Strong | None = None  # training pictures that keep their masks: how many, or a file that lists them
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
-    tag_method: Literal["em-adapt", "em-fixed"] = "em-adapt"  # WSSL's E-step for tags
+    tag_method: TagMethod | None = None  # WSSL's E-step for tags; None: em-adapt, and em-rounds beside masks
     weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.3 for tags, 0 for boxes
     em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
     em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2
@@ -73,7 +74,7 @@ class Settings(BaseModel):
     em_class_bias: NonNegativeFloat = 6.0  # EM-Fixed: added to those of the classes of the tags, or inside their boxes
     box_method: BoxMethod = "seg"  # WSSL: filled, cut out by a dense CRF, or its E-step; or BoxSup
     box_centre: Share = 0.2  # box_method seg: share of a box around its middle that is certainly object
-    boxsup_rounds: PositiveInt = 4  # BoxSup: times that masks are chosen, spread evenly over the run
+    weak_rounds: PositiveInt = 6  # box_method boxsup, tag_method em-rounds: times that labels are settled in the run
     boxsup_lambda: NonNegativeFloat = 3.0  # BoxSup: weight of what the network says against the overlap with the box
     boxsup_best: PositiveInt = 5  # BoxSup: best candidates among which one is drawn
     # network

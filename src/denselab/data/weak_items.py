@@ -12,9 +12,7 @@ from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 
-def weak_items(
-    records: Sequence[NamedWeak], items: Sequence[Item], space: LabelSpace
-) -> tuple[list[Item], list[str]]:
+def weak_items(records: Sequence[NamedWeak], items: Sequence[Item], space: LabelSpace) -> tuple[list[Item], list[str]]:
     """Items of the pictures that have no mask, and notes. Raises DataError for a class that is not in the table.
 
     items: those that there are. Boxes win over tags of the same picture.

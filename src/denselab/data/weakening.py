@@ -46,7 +46,9 @@ def weakened(dataset: Dataset, labels: Teaching = "auto", strong: int | str | No
     if left_out:
         logger.info(f"{number_of(len(left_out), 'picture')} without {labels}, left out: {first_few(left_out)}")
     items = tuple(
-        item if weak.get(item.name, item.source) is item.source else replace(item, source=weak[item.name] or item.source)
+        item
+        if weak.get(item.name, item.source) is item.source
+        else replace(item, source=weak[item.name] or item.source)
         for item in dataset.items
         if item.split != "train" or item.name in kept or weak[item.name] is not None
     )

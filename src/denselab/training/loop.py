@@ -26,7 +26,6 @@ from denselab.files import link_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, MODEL_BEST_LOSS
 from denselab.tensors import not_finite
-from denselab.training.boxsup import choose_round, rounds_due, seen_by, write_sheet
 from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
@@ -35,6 +34,7 @@ from denselab.training.state import RunState, save_last
 from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
+from denselab.training.weak_rounds import rounds_due, seen_by, settle_round, write_sheet
 from denselab.weak.teaching import TaughtDataset
 
 STEP_SEED = 3  # keeps the seeds of dropout apart from those of augmentation
@@ -130,18 +130,18 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
 
 
 def settle_weak_labels(job: Job, session: Session) -> None:
-    """At the beginning of an epoch: let weak pictures teach from now on, or choose BoxSup's masks anew, if it is time."""
+    """At the beginning of an epoch: let weak pictures teach from now on, or settle their labels anew, if it is time."""
     if job.weak is None or session.state.consumed:
         return
     progress = _agreed(session, session.budget.progress(session.state.step))
     if progress < job.weak.after:
         return
-    due = rounds_due(progress, job.config.boxsup_rounds) if job.weak.chooses else 1
-    if due > session.state.weak_rounds and job.weak.chooses:
+    due = rounds_due(progress, job.config.weak_rounds, job.weak.after) if job.weak.in_rounds else 1
+    if due > session.state.weak_rounds and job.weak.in_rounds:
         seen = seen_by(session.judged, job.preprocessing, session.accelerator.device) if session.state.step else None
-        session.taught = choose_round(job.weak.data, job.config, job.run, due, seen, session.accelerator)
-        session.cache = SampleCache(session.cache.budget)  # the masks of the round before are of no use
-        session.records.say(f"BoxSup: masks of round {due} of {job.config.boxsup_rounds} are chosen")
+        session.taught = settle_round(job.weak.data, job.config, job.run, due, seen, session.accelerator)
+        session.cache = SampleCache(session.cache.budget)  # the labels of the round before are of no use
+        session.records.say(f"labels of weak pictures settled: round {due} of {job.config.weak_rounds}")
     if due > session.state.weak_rounds:
         session.state.weak_rounds = due
         if session.taught is not None and session.accelerator.is_main_process:

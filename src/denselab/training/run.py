@@ -21,7 +21,6 @@ from denselab.errors import ConfigError, Interrupted, ResourceError, TrainingDiv
 from denselab.lock import only_writer
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, SUMMARY, find_model_folder
-from denselab.training.boxsup import with_round
 from denselab.training.budget import make_budget
 from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
@@ -32,6 +31,7 @@ from denselab.training.records import RunRecords
 from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
+from denselab.training.weak_rounds import with_round
 from denselab.weak.teaching import TaughtDataset
 
 
@@ -159,11 +159,11 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
 
 
 def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:
-    """The data set with the labels of weak pictures as they are now; with the masks that BoxSup chose last."""
+    """The data set with the labels of weak pictures as they are now; with those that the last round settled."""
     if job.weak is None:
         return None
     data = job.weak.data
-    return with_round(data, job.run, weak_rounds) if job.weak.chooses and weak_rounds else data
+    return with_round(data, job.run, weak_rounds) if job.weak.in_rounds and weak_rounds else data
 
 
 def _take_up(

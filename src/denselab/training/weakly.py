@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.config import TrainConfig
+from denselab.config.settings import TagMethod
 from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
@@ -19,7 +20,7 @@ from denselab.models.base import SegmentationModel
 from denselab.run_folder import WEAK, WEAK_MASKS
 from denselab.weak.biases import PORTIONS
 from denselab.weak.codes import CodeBook
-from denselab.weak.teaching import Methods, TaughtDataset, taught
+from denselab.weak.teaching import Methods, TaughtDataset, settled_in_rounds, taught
 
 WAIT = 0.3  # of the run, before tags teach beside masks
 
@@ -40,10 +41,9 @@ class WeakTraining:
     after: float = 0.0
 
     @property
-    def chooses(self) -> bool:
-        """Whether BoxSup chooses the masks of boxes."""
-        boxed = any(isinstance(item.source, BoxLabels) for item in self.data.of_split("train"))
-        return boxed and self.data.methods.boxes == "boxsup"
+    def in_rounds(self) -> bool:
+        """Whether labels are settled in rounds: those of boxes by BoxSup, or those of tags by EM."""
+        return bool(settled_in_rounds(self.data))
 
     @property
     def strong_only(self) -> NDArray[np.float64]:
@@ -74,11 +74,11 @@ def weak_training(
         space.num_classes,
         space.ignore_index,
         roles.index("background") if "background" in roles else None,
-        adaptive=config.tag_method == "em-adapt",
+        adaptive=tag_method(config, items) != "em-fixed",
         portions=_portions(dataset, config),
         biases=(config.em_background_bias, config.em_class_bias),
     )
-    methods = Methods(config.box_method, config.box_centre, run / WEAK / WEAK_MASKS)
+    methods = Methods(config.box_method, tag_method(config, items), config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
     data = taught(dataset, book, methods)
     return WeakTraining(data, groups, config.strong_share, _waiting(items, config))
@@ -95,6 +95,11 @@ def _waiting(items: Sequence[Item], config: TrainConfig) -> float:
     if config.weak_after is not None:
         return config.weak_after
     return WAIT if any(isinstance(item.source, TagLabels) for item in items) else 0.0
+
+
+def tag_method(config: TrainConfig, items: Sequence[Item]) -> TagMethod:
+    """The E-step of tags; where the user leaves it open, in rounds beside masks, and at each step without."""
+    return config.tag_method or ("em-rounds" if any(has_mask(item) for item in items) else "em-adapt")
 
 
 def _portions(dataset: Dataset, config: TrainConfig) -> tuple[float, float]:
@@ -168,13 +173,21 @@ def _box_line(config: TrainConfig) -> str:
             f"the classes of the boxes around it and {config.em_background_bias:g} for the background (Bbox-EM-Fixed)"
         )
     return (
-        f"{config.boxsup_rounds} times, spread over the run, one of the {config.boxsup_best} best candidate segments "
+        f"{config.weak_rounds} times, spread over the run, one of the {config.boxsup_best} best candidate segments "
         f"is chosen for each, by overlap with the box and by what the network says (BoxSup)"
     )
 
 
 def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
-    if config.tag_method == "em-adapt":
+    method = weak.data.methods.tags
+    if method == "em-rounds":
+        background, classes = weak.data.book.portions
+        return (
+            f"{config.weak_rounds} times, spread over the rest of the run, the labels of whole pictures are the running "
+            f"network's best classes, lifted until the background has at least about {background:.1%} of the picture "
+            f"and each of its tags {classes:.1%} (EM-Adapt in rounds); in weak/ of the run"
+        )
+    if method == "em-adapt":
         background, classes = weak.data.book.portions
         return (
             "at each step the pixels' labels are the network's own best classes, lifted until the background has "

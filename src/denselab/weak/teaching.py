@@ -4,22 +4,20 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from denselab.config.settings import BoxMethod, TagMethod
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
-from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, index_of, is_weak
+from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, index_of
 from denselab.errors import DataError
 from denselab.files import write_bytes
 from denselab.types import LabelMap, Sample
 from denselab.weak.boxes import CENTRE, cut_outs, pasted, rectangles
 from denselab.weak.codes import CodeBook, box_sets
-
-BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,13 @@ class Methods:
     """How weak labels are used.
 
     boxes: Bbox-Rect, Bbox-Seg, Bbox-EM-Fixed or BoxSup.
+    tags: EM-Adapt or EM-Fixed at each step, or EM-Adapt on whole pictures in rounds.
     centre: of Bbox-Seg, see weak.boxes.
     folder: where the masks of Bbox-Seg are kept, and read again; None: nowhere.
     """
 
     boxes: BoxMethod = "seg"
+    tags: TagMethod = "em-adapt"
     centre: float = CENTRE
     folder: Path | None = None
 
@@ -42,7 +42,7 @@ class TaughtDataset(Dataset):
 
     `read` has codes (weak.codes) in the label maps of weak pictures; `read_labels` has class indices, as far as they
     can be said without a network: filled boxes, and nothing of tags.
-    chosen: label maps of class indices by name, which BoxSup has chosen.
+    chosen: label maps of class indices by name, which the last round of BoxSup or of EM has settled.
     """
 
     book: CodeBook = field(default_factory=lambda: CodeBook(1, 255, None))
@@ -63,12 +63,16 @@ class TaughtDataset(Dataset):
     def used_labels(self, item: Item) -> LabelMap:
         """(H, W) class indices that a weak picture is trained on before its first E-step, for pictures of them."""
         source = item.source
+        if isinstance(source, TagLabels) and item.name in self.chosen:
+            return self.chosen[item.name]
         if isinstance(source, BoxLabels) and self.methods.boxes in ("seg", "boxsup"):
             return self._cut_out(item) if self.methods.boxes == "seg" else self._chosen_labels(item, source)
         return self.read_labels(item)
 
     def _coded(self, item: Item, sample: Sample) -> NDArray[np.uint16]:
         source = item.source
+        if isinstance(source, TagLabels) and item.name in self.chosen:
+            return self.book.certain(self.chosen[item.name])
         if isinstance(source, TagLabels):
             index = index_of(self.label_space)
             return np.full(sample.labels.shape, self.book.tagged(index[tag] for tag in source.tags), np.uint16)
@@ -109,9 +113,7 @@ class TaughtDataset(Dataset):
             return read_mask(path, source.size)
         image = self.shown(self.read_image(item))
         masks = cut_outs(image, source.boxes, self.methods.centre)
-        labels = pasted(
-            source.boxes, self.classes_of(source), masks, source.size, self.outside, self.label_space.dtype
-        )
+        labels = pasted(source.boxes, self.classes_of(source), masks, source.size, self.outside, self.label_space.dtype)
         if path is not None:
             write_mask(path, labels)
         return labels
@@ -125,9 +127,14 @@ def taught(
     return TaughtDataset(**values, book=book, methods=methods, chosen=chosen or {})
 
 
-def weak_items(items: Sequence[Item]) -> list[Item]:
-    """Those with boxes or tags alone."""
-    return [item for item in items if is_weak(item.source)]
+def settled_in_rounds(data: TaughtDataset) -> list[Item]:
+    """The training pictures whose labels a round settles."""
+    kinds = [
+        kind
+        for kind, on in ((BoxLabels, data.methods.boxes == "boxsup"), (TagLabels, data.methods.tags == "em-rounds"))
+        if on
+    ]
+    return [item for item in data.of_split("train") if isinstance(item.source, tuple(kinds))]
 
 
 def mask_name(name: str) -> str:
