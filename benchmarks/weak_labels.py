@@ -6,7 +6,7 @@
 The data set has full masks; boxes and tags are made of them, and the validation pictures keep theirs. Each run is
 `denselab train` as a user starts it. A run that is finished is not made again, so a stopped benchmark goes on where it
 was. The table has the mean mIoU over the seeds, its spread, and its share of the mIoU of full masks. `--masks` trains
-nothing: it says how well the label maps that are made of boxes agree with the masks. The machine should do nothing else.
+nothing: it says how well the label maps that are made of boxes agree with the masks. The machine should be quiet.
 """
 
 import argparse

@@ -69,7 +69,7 @@ def test_codes_pass_over_the_number_of_ignored_pixels() -> None:
 def test_regions_of_boxes_fill_the_picture_once() -> None:
     """Two boxes of class 1 and one of class 2 that overlaps one of them."""
     places = [(slice(0, 2), slice(0, 2)), (slice(0, 2), slice(3, 4)), (slice(1, 3), slice(1, 4))]
-    found = {members: mask for members, mask in box_sets([1, 1, 2], places, (3, 4))}
+    found = dict(box_sets([1, 1, 2], places, (3, 4)))
     drawn = np.full((3, 4), "", object)
     for members, mask in found.items():
         drawn[mask] += "".join(map(str, members)) or "."

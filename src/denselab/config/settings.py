@@ -67,7 +67,7 @@ class Settings(BaseModel):
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
     tag_method: TagMethod | None = None  # WSSL's E-step for tags; None: em-adapt, and em-rounds beside masks
-    weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.3 for tags, 0 for boxes
+    weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.5 for tags, 0 for boxes
     em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
     em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2
     em_background_bias: NonNegativeFloat = 5.0  # EM-Fixed: added to the scores of the background

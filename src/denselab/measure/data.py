@@ -137,7 +137,7 @@ def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded)
 
 
 def _scored_by_masks(dataset: Dataset, source: str) -> Dataset:
-    """The data without pictures of which boxes or tags alone are known, which is said. Raises DataError if none is left."""
+    """The data without the pictures that have boxes or tags alone, which is said. Raises DataError if none is left."""
     masked = tuple(item for item in dataset.items if has_mask(item))
     left = len(dataset.items) - len(masked)
     if not left:

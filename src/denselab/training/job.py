@@ -109,7 +109,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
     weak = weak_training(dataset, config, run, network.model)
-    pixels, taught_pixels = (count_class_pixels(data, train_items) for data in (dataset, weak.data if weak else dataset))
+    pixels, taught_pixels = _class_pixels(dataset, weak, train_items)
     weights = class_weights(taught_pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
@@ -138,6 +138,14 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weak=weak,
     )
     return job, network.model
+
+
+def _class_pixels(
+    dataset: Dataset, weak: WeakTraining | None, items: Sequence[Item]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, K) pixels by class of what the labels say for certain, and of what weak pictures are taught by at first."""
+    pixels = count_class_pixels(dataset, items)
+    return pixels, pixels if weak is None else count_class_pixels(weak.data, items)
 
 
 def _masked(dataset: Dataset) -> Sequence[Item]:

@@ -43,6 +43,7 @@ from denselab.weak.teaching import TaughtDataset, mask_name, read_mask, settled_
 
 logger = logging.getLogger(__name__)
 
+SURE = 0.9  # posterior of a pixel's class under the tags; pixels with less are left out of the round (our own)
 SEGMENTS = "segments"  # folder of the candidates in that of weak labels
 Probabilities = NDArray[np.float32]
 Seen = Callable[[Pixels, tuple[int, int] | None], Probabilities]
@@ -150,7 +151,7 @@ def _labels_of_segments(data: TaughtDataset, item: Item, source: BoxLabels, run:
 
 
 def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Seen, seed: list[int]) -> LabelMap:
-    """EM-Adapt's label map of a whole picture, at its size."""
+    """EM-Adapt's label map of a whole picture, at its size; pixels that are not sure are ignored."""
     image = data.read_image(item)
     probabilities = seen(image, None)
     index, book = index_of(data.label_space), data.book
@@ -158,7 +159,9 @@ def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Se
     present = [*own, *(index[tag] for tag in source.tags)]
     torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))  # a step sets its own
     scores = torch.from_numpy(np.log(np.maximum(probabilities, 1e-9))).flatten(1)
-    labels = adaptive_biases(scores, present, book.background, book.portions).argmax(dim=0)
+    posterior = adaptive_biases(scores, present, book.background, book.portions).softmax(dim=0)
+    sure, labels = posterior.max(dim=0)
+    labels[sure < SURE] = data.label_space.ignore_index
     small = labels.reshape(probabilities.shape[1:]).numpy().astype(data.label_space.dtype)
     return resize_labels(small, (image.shape[0], image.shape[1]))
 

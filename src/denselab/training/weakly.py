@@ -22,7 +22,7 @@ from denselab.weak.biases import PORTIONS
 from denselab.weak.codes import CodeBook
 from denselab.weak.teaching import Methods, TaughtDataset, settled_in_rounds, taught
 
-WAIT = 0.3  # of the run, before tags teach beside masks
+WAIT = 0.5  # of the run, before tags teach beside masks
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def tag_method(config: TrainConfig, items: Sequence[Item]) -> TagMethod:
 
 
 def _portions(dataset: Dataset, config: TrainConfig) -> tuple[float, float]:
-    """EM-Adapt's shares of the background and of each class: the user's, else half of what masks show, else as released.
+    """EM-Adapt's shares of the background and of each class: the user's, half of what masks show, or as released.
 
     The released 0.4 and 0.2 fit VOC, where an object fills a good part of its picture. Half of the median share, over
     the pictures with masks that show the class: a share is a floor, and pictures differ.
@@ -183,9 +183,9 @@ def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
     if method == "em-rounds":
         background, classes = weak.data.book.portions
         return (
-            f"{config.weak_rounds} times, spread over the rest of the run, the labels of whole pictures are the running "
-            f"network's best classes, lifted until the background has at least about {background:.1%} of the picture "
-            f"and each of its tags {classes:.1%} (EM-Adapt in rounds); in weak/ of the run"
+            f"{config.weak_rounds} times, spread over the rest of the run, the labels of whole pictures are the "
+            f"running network's best classes, lifted until the background has at least about {background:.1%} of the "
+            f"picture and each of its tags {classes:.1%} (EM-Adapt in rounds); pixels that are not sure are left out"
         )
     if method == "em-adapt":
         background, classes = weak.data.book.portions

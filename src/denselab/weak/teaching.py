@@ -1,7 +1,7 @@
 """A data set as a training with weak labels sees it: label maps with codes, made by the method that was chosen."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 

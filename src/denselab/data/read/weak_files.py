@@ -1,7 +1,7 @@
 """Files that say less than a mask of a picture: boxes as COCO json, and tags as text, csv or json.
 
-`boxes.json` and `tags.txt` (`.csv`, `.json`) beside the pictures are found by themselves, others by the keys `boxes` and
-`tags` of data.yaml. Classes are named as in the label table. A picture that has a mask keeps it.
+`boxes.json` and `tags.txt` (`.csv`, `.json`) beside the pictures are found by themselves, others by the keys `boxes`
+and `tags` of data.yaml. Classes are named as in the label table. A picture that has a mask keeps it.
 
 A tag file has a line for each picture: its name, then its tags, divided by commas, semicolons or tabs, or by spaces
 where a line has none of these. A csv may have one column per class with 0 and 1 instead. A json is {"name": ["tag",
