@@ -4,9 +4,10 @@
     python benchmarks/weak_labels.py --data coco_fruit --masks
 
 The data set has full masks; boxes and tags are made of them, and the validation pictures keep theirs. Each run is
-`denselab train` as a user starts it. A run that is finished is not made again, so a stopped benchmark goes on where it
-was. The table has the mean mIoU over the seeds, its spread, and its share of the mIoU of full masks. `--masks` trains
-nothing: it says how well the label maps that are made of boxes agree with the masks. The machine should be quiet.
+`denselab train` as a user starts it, all with one size of pictures and one batch. A run that is finished is not made
+again, so a stopped benchmark goes on where it was. The table has the mean mIoU over the seeds, its spread, and its
+share of the mIoU of full masks. `--masks` trains nothing: it says how well the label maps that are made of boxes agree
+with the masks. The machine should be quiet.
 """
 
 import argparse
@@ -31,7 +32,7 @@ BOX_METHODS = ("rect", "seg", "em-fixed", "boxsup")
 
 @dataclass(frozen=True)
 class Way:
-    """One row of the table: words of `denselab train`, and which row it is compared with."""
+    """One row of the table. words: of `denselab train`; ("few",) trains on the strong pictures alone."""
 
     name: str
     words: tuple[str, ...]
@@ -62,6 +63,10 @@ def main() -> None:
     parser.add_argument(
         "--seeds", default="0,1,2", help="of the runs; each also draws its split and its strong pictures"
     )
+    parser.add_argument(
+        "--imgsz", default="288x384", help="of every run: the recipe's depends on how many pictures train"
+    )
+    parser.add_argument("--batch", default="4", help="of every run")
     parser.add_argument("--strong", type=int, default=4, help="pictures that keep their masks in the mixed ways")
     parser.add_argument("--only", default="", help="names of ways as the table has them, with commas; all by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of config.yaml")
@@ -90,7 +95,8 @@ def score(way: Way, seed: int, options: argparse.Namespace) -> float:
         words = [] if way.words == ("few",) else list(way.words)
         resume = ["--resume"] if (run / "last").is_dir() else []
         command = [sys.executable, "-m", "denselab", "train", str(data), "--out", str(run), "--time", options.time]
-        given = [] if resume else ["--seed", str(seed), *words, *options.set]
+        size = ["--imgsz", options.imgsz, "--batch", options.batch]
+        given = [] if resume else ["--seed", str(seed), *size, *words, *options.set]
         subprocess.run([*command, *resume, *given], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     best = json.loads((run / "summary.json").read_text(encoding="utf-8"))["best_miou"]
     return float(best["miou"])

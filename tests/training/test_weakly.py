@@ -15,10 +15,12 @@ from denselab.data.feed.loading import interleaved, train_loader
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.weak_labels import has_mask
 from denselab.data.weakening import weakened
-from denselab.errors import CheckpointError, Interrupted
+from denselab.errors import CheckpointError, ConfigError, Interrupted
+from denselab.models.base import SegmentationModel
 from denselab.training import loop
 from denselab.training.resume import resumed_settings
 from denselab.training.run import run_training
+from denselab.training.stages import stage_data
 from denselab.training.weak_rounds import rounds_due, with_round
 from denselab.training.weakly import sampling_weights, weak_lines, weak_training
 
@@ -107,7 +109,7 @@ def test_the_plan_says_how_weak_pictures_are_used(
 
 def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
     """Beside masks tags wait, and the shares of EM-Adapt are what the masks show, or the user's."""
-    config = config_of(tiny, em_background_share=0.25)
+    config = config_of(tiny, em_background_share=0.25, tag_method="em-rounds")
     lines = weak_lines(weak_training(both, config, tmp_path), config)
     assert "4 by full masks (strong), 4 by boxes alone (weak), 4 by tags alone (weak)" in lines[0]
     assert "at least about 25.0% of the picture and each of its tags" in lines[-3]
@@ -146,6 +148,17 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     maps = list((tmp_path / "run").glob("weak/round-*/*.png"))
     assert len(maps) == (8 if box_method == "seg" else 0), "two rounds of four pictures"
     assert (1 <= len(masks) <= 4) == (box_method == "seg"), "of the pictures that were drawn"
+
+
+def test_networks_of_regions_and_stages_of_crops_need_masks(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    class OfRegions(SegmentationModel):
+        def examples(self, images: Any, labels: Any, weights: Any) -> Any:
+            return None
+
+    with pytest.raises(ConfigError, match="learns from regions, which need masks: set `labels` masks"):
+        weak_training(both, config_of(tiny), tmp_path, OfRegions(9))
+    with pytest.raises(ConfigError, match="`stages` of crops are cut around objects, which need masks"):
+        stage_data(make_settings(tiny), both, tmp_path, 0)
 
 
 def stopped_at(step: int) -> Callable[..., float]:

@@ -63,10 +63,10 @@ class Settings(BaseModel):
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # share of val; used only where the data come without a split
     # weak labels
     labels: Teaching = "auto"  # what training pictures teach by: masks, boxes or tags; auto: each by the best it has
-    strong: Strong | None = None  # training pictures that keep their masks: how many, or a file that lists them
+    strong: Strong | None = None  # pictures that keep their masks: how many, or a list file; None: by the data
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
-    tag_method: TagMethod | None = None  # WSSL's E-step for tags; None: em-adapt, and em-rounds beside masks
+    tag_method: TagMethod = "em-adapt"  # the E-step for tags: WSSL's two, or EM-Adapt on whole pictures in rounds
     weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.5 for tags, 0 for boxes
     em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
     em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2

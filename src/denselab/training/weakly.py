@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.config import TrainConfig
-from denselab.config.settings import TagMethod
 from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
@@ -74,11 +73,11 @@ def weak_training(
         space.num_classes,
         space.ignore_index,
         roles.index("background") if "background" in roles else None,
-        adaptive=tag_method(config, items) != "em-fixed",
+        adaptive=config.tag_method != "em-fixed",
         portions=_portions(dataset, config),
         biases=(config.em_background_bias, config.em_class_bias),
     )
-    methods = Methods(config.box_method, tag_method(config, items), config.box_centre, run / WEAK / WEAK_MASKS)
+    methods = Methods(config.box_method, config.tag_method, config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
     data = taught(dataset, book, methods)
     return WeakTraining(data, groups, config.strong_share, _waiting(items, config))
@@ -95,11 +94,6 @@ def _waiting(items: Sequence[Item], config: TrainConfig) -> float:
     if config.weak_after is not None:
         return config.weak_after
     return WAIT if any(isinstance(item.source, TagLabels) for item in items) else 0.0
-
-
-def tag_method(config: TrainConfig, items: Sequence[Item]) -> TagMethod:
-    """The E-step of tags; where the user leaves it open, in rounds beside masks, and at each step without."""
-    return config.tag_method or ("em-rounds" if any(has_mask(item) for item in items) else "em-adapt")
 
 
 def _portions(dataset: Dataset, config: TrainConfig) -> tuple[float, float]:
