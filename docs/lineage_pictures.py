@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+from PIL import ImageDraw
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import denselab as dl
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.data.feed.resample import resize_image
+from denselab.data.weak_labels import Box
 from denselab.engine.folder import load_engine
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference import Predictor
@@ -26,8 +29,12 @@ from denselab.inspection.receptive import effective_receptive_field
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
 from denselab.layers.upsample import bilinear_kernel
+from denselab.proposals.boxes import overlaps
+from denselab.regions.search import find_segments
 from denselab.run_folder import SUMMARY, has_state
 from denselab.visualize import colour_map, encode_png, grid, heat_map, overlay
+from denselab.weak.boxes import cut_outs, pasted, rectangles
+from denselab.weak.candidates import SEARCH
 
 OUT = Path(__file__).parent / "images" / "lineage"
 SCENE = 100_003  # a held-out scene: training draws the numbers below 100,000
@@ -294,6 +301,58 @@ def decoder(runs: Path, minutes: float) -> Picture:
     return grid([image, *maps, final], captions, columns=5, cell_width=240)
 
 
+def things(
+    number: int, names: tuple[str, ...] = ("vehicle", "sign", "building", "tree")
+) -> tuple[Picture, list[Box], list[int]]:
+    """A held-out scene, and the boxes and classes of its things, by connected regions."""
+    image, labels = draw_scene(number, 192, 256)
+    classes = [index for index, name in enumerate(SYNTHETIC_LABELS.names) if name in names]
+    boxes, indices = [], []
+    for index in classes:
+        parts, _ = ndimage.label(labels == index)
+        for rows, columns in ndimage.find_objects(parts):
+            box = Box(index, rows.start, columns.start, rows.stop, columns.stop)
+            if box.area >= 150:
+                boxes.append(box)
+                indices.append(index)
+    return image, boxes, indices
+
+
+def outlined(image: Picture, boxes: list[Box], indices: list[int]) -> Picture:
+    """The picture with boxes in the colours of their classes."""
+    canvas = PILImage.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
+    for box, index in zip(boxes, indices, strict=True):
+        colour = tuple(int(level) for level in SYNTHETIC_LABELS.palette[index])
+        pen.rectangle((box.left, box.top, box.right - 1, box.bottom - 1), outline=colour, width=2)
+    return np.array(canvas)
+
+
+def weak(runs: Path, minutes: float) -> Picture:
+    """Boxes on a scene, the same filled, and cut out by the dense CRF."""
+    image, boxes, indices = things(SCENE + 3)
+    nothing = SYNTHETIC_LABELS.ignore_index
+    filled = rectangles(boxes, indices, image.shape[:2], nothing)
+    cut = pasted(boxes, indices, cut_outs(image, boxes), image.shape[:2], nothing)
+    maps = [overlay(image, labels, SYNTHETIC_LABELS, 0.8) for labels in (filled, cut)]
+    return grid([outlined(image, boxes, indices), *maps], ["boxes", "filled", "cut out"], columns=3)
+
+
+def boxsup(runs: Path, minutes: float) -> Picture:
+    """The largest box of a scene, and the five segments whose own boxes fit it best."""
+    image, boxes, indices = things(SCENE + 3, ("vehicle", "tree"))
+    largest = max(range(len(boxes)), key=lambda number: boxes[number].area)
+    box, index = boxes[largest], indices[largest]
+    segments = find_segments(image, SEARCH)
+    corners = np.array([[box.top, box.left, box.bottom, box.right]])
+    best = np.argsort(-overlaps(segments.boxes, corners)[:, 0], kind="stable")[:5]
+    panels = [outlined(image, [box], [index])]
+    for number in best:
+        panels.append(np.where(segments.mask(int(number))[..., None], image, image // 4 + 160).astype(np.uint8))
+    captions = ["a box", *(f"IoU {overlaps(segments.boxes[[n]], corners)[0, 0]:.2f}" for n in best)]
+    return grid(panels, captions, columns=3)
+
+
 PICTURES: dict[str, Callable[[Path, float], Picture]] = {
     "heatmap": heatmap,
     "enlarging": enlarging,
@@ -306,6 +365,8 @@ PICTURES: dict[str, Callable[[Path, float], Picture]] = {
     "uncertainty": uncertainty,
     "aspp": aspp,
     "decoder": decoder,
+    "weak": weak,
+    "boxsup": boxsup,
 }
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ LAYERS = [
     {"engine"},
     {"inference"},
     {"measure"},
-    {"convolutional", "refine"},
+    {"convolutional", "refine", "weak"},
     {"training", "convert", "inspection", "export"},
     {"report"},
     {"api"},

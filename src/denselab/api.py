@@ -14,6 +14,7 @@ from denselab.data import Dataset, open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.audit.findings import Fault
 from denselab.data.dataset import require_outside
+from denselab.data.weakening import weakened
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
@@ -42,6 +43,7 @@ def train(
     init: str | Path | None = None,
     crf_layer: bool | None = None,
     stages: bool | None = None,
+    labels: str | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> RunSummary:
@@ -64,6 +66,7 @@ def train(
     crf_layer: add a dense CRF behind the network and train it too.
     stages: train FCN-32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is
         the last one's.
+    labels: what training pictures teach by: "masks", "boxes", "tags", or "auto": each by the best that it has.
     resume: continue the run in `out` exactly where it stopped.
     settings: further keys of denselab.config.Settings; the arguments take precedence.
     Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
@@ -87,7 +90,10 @@ def train_run(
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
         chain_of(settings.model)  # refuse it before reading any data
-    dataset = dataset or open_for_training(settings, run if resume else None)
+    if dataset is None:
+        dataset = open_for_training(settings, run if resume else None)
+    else:
+        dataset = weakened(dataset, settings.labels, settings.strong, settings.seed)
     if not resume:
         require_outside(dataset, run)
     start = run_stages if staged else run_training
@@ -99,7 +105,7 @@ def train_run(
 
 
 def open_for_training(settings: Settings, resumed: Path | None = None) -> Dataset:
-    """Open the data set and run the fast part of `denselab check`.
+    """Open the data set, run the fast part of `denselab check`, and make the labels weak where settings ask for it.
 
     resumed: the run to continue; its own split then holds.
     Raises DataError with the first fault that would spoil a run.
@@ -114,7 +120,7 @@ def open_for_training(settings: Settings, resumed: Path | None = None) -> Datase
         logger.warning(line)
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}; `denselab check {shlex.quote(data)}` lists everything")
-    return replace(dataset, warnings=tuple(lines))
+    return weakened(replace(dataset, warnings=tuple(lines)), settings.labels, settings.strong, settings.seed)
 
 
 def warning_lines(warnings: Sequence[Fault]) -> list[str]:

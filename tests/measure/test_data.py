@@ -124,3 +124,17 @@ def test_pictures_of_the_training_are_never_measured_silently(
     all_val = replace(opened, items=tuple(replace(item, split="val") for item in opened.items))
     assert select(all_val, "val", spec, run).facts()["trained_on"] == 3
     assert "3 of the 4 pictures were trained on" in capsys.readouterr().err
+
+
+def test_pictures_without_a_mask_are_never_measured(
+    data: Path, spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    PILImage.new("RGB", (6, 4)).save(data / "images" / "w.png")
+    (data / "tags.txt").write_text("w red\n")
+    whole = open_dataset(data)
+    assert "images/w" in whole.names_of("train")
+    assert {item.name for item in select(whole, "train", spec).items} == set(whole.names_of("train")) - {"images/w"}
+    assert "1 picture with boxes or tags alone: not measured, scores need full masks" in caplog.text
+    weak = replace(whole, items=tuple(item for item in whole.items if item.name == "images/w"))
+    with pytest.raises(DataError, match="no picture has a full mask, and scores need one"):
+        select(weak, "train", spec)

@@ -8,6 +8,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab train data/ --model unet --encoder resnet34 --epochs 50 --imgsz 384x384",
         "denselab train VOC --config fcn8s-voc",
         "denselab train data/ --time 30m lr=1e-3 flip=no",
+        "denselab train data/ --labels boxes --time 10m strong=4",
         "denselab train data/ --time 10m --dry-run",
         "denselab train data/ --out runs/streets --resume",
     ),

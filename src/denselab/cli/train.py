@@ -32,6 +32,7 @@ def train(
     init: options.Init = None,
     crf_layer: options.CRFLayer = None,
     stages: options.Stages = None,
+    labels: options.Labels = None,
     device: options.Device = None,
     workers: options.Workers = None,
     seed: options.Seed = None,

@@ -1,7 +1,7 @@
 """The options that `denselab train` alone has; their values are checked where settings are made."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,6 +55,14 @@ CRFLayer = Annotated[
 ]
 Stages = Annotated[
     bool | None, switch("--stages", "FCN: 32s, then 16s, then 8s; DeconvNet: single objects, then proposals.")
+]
+Labels = Annotated[
+    Literal["auto", "masks", "boxes", "tags"] | None,
+    typer.Option(
+        help="What training pictures teach by: their masks, boxes around the objects, or the classes they show. auto: "
+        "each by the best that it has.",
+        show_default="auto",
+    ),
 ]
 Device = Annotated[str | None, device_option("auto")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Threads that prepare pictures.", show_default=RECIPE)]

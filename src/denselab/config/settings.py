@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from denselab.config.units import Decay, Place, Seconds, Share, Size, parse_pretrained, word_of_bool
+from denselab.config.units import Decay, Place, Seconds, Share, Size, Strong, parse_pretrained, word_of_bool
 from denselab.types import FilterNormalization
 
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
@@ -24,6 +24,9 @@ Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_boo
 Optimizer = Literal["sgd", "adamw"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
+Teaching = Literal["auto", "masks", "boxes", "tags"]
+TagMethod = Literal["em-adapt", "em-fixed", "em-rounds"]
+BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
 ONE_LENGTH = "give either `time` or `epochs` or `steps`, one of the three"
@@ -59,6 +62,22 @@ class Settings(BaseModel):
     # data
     data: Place | None = None  # folder of the data set, its data.yaml, or synthetic:N
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # share of val; used only where the data come without a split
+    # weak labels
+    labels: Teaching = "auto"  # what training pictures teach by: masks, boxes or tags; auto: each by the best it has
+    strong: Strong | None = None  # pictures that keep their masks: how many, or a list file; None: by the data
+    strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
+    strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
+    tag_method: TagMethod = "em-adapt"  # the E-step for tags: WSSL's two, or EM-Adapt on whole pictures in rounds
+    weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.5 for tags, 0 for boxes
+    em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
+    em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2
+    em_background_bias: NonNegativeFloat = 5.0  # EM-Fixed: added to the scores of the background
+    em_class_bias: NonNegativeFloat = 6.0  # EM-Fixed: added to those of the classes of the tags, or inside their boxes
+    box_method: BoxMethod = "seg"  # WSSL: filled, cut out by a dense CRF, or its E-step; or BoxSup
+    box_centre: Share = 0.2  # box_method seg: share of a box around its middle that is certainly object
+    weak_rounds: PositiveInt = 6  # box_method boxsup, tag_method em-rounds: times that labels are settled in the run
+    boxsup_lambda: NonNegativeFloat = 3.0  # BoxSup: weight of what the network says against the overlap with the box
+    boxsup_best: PositiveInt = 5  # BoxSup: best candidates among which one is drawn
     # network
     model: str | None = None  # name of the network
     encoder: str | None = None  # name of the encoder; None: the model's own

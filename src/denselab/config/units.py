@@ -60,8 +60,18 @@ def word_of_path(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def parse_strong(value: Any) -> Any:
+    """A number of pictures, also as a word, or the text of a path. Raises ValueError for a number below 0."""
+    word = word_of_path(value)
+    number = int(word) if isinstance(word, str) and re.fullmatch(r"-?\d+", word.strip()) else word
+    if isinstance(number, bool) or (isinstance(number, int) and number < 0):
+        raise ValueError("give a number of pictures, such as 4, or a file that lists them")
+    return number
+
+
 Place = Annotated[str, BeforeValidator(word_of_path)]
 Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], BeforeValidator(parse_size)]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(parse_duration)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Strong = Annotated[int | str, BeforeValidator(parse_strong)]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from denselab.data.read.spectral_survey import spectral_of
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.white import white_of
 from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
+from denselab.data.weak_items import scored_by_masks, weak_items
+from denselab.data.weak_labels import weak_line
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Pixels, Sample
@@ -212,7 +215,9 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     table = found.table or (inferred.table if inferred else None)
     assert table is not None, "a layout without a table has label files, from which one was inferred"
     items = tuple(_with_encoding(item, encoding) for item in items)
-    items, more = divide(items, _Summaries(items, encoding, inferred))
+    found, items, weak, told = _with_weak(found, items, table)
+    items, more = _divided(root, items, weak, partial(divide, items, _Summaries(items, encoding, inferred)))
+    notes += told
     bands, depth_note = spectral_of([item.image for item in _trained_on(items)], found.bands)
     white: int | None = None
     if bands is None:
@@ -234,6 +239,38 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
         bands,
         passed_over=found.passed_over,
     )
+
+
+def _with_weak(
+    found: Found, items: tuple[Item, ...], table: LabelSpace
+) -> tuple[Found, tuple[Item, ...], list[Item], list[str]]:
+    """Items with masks, items with boxes or tags alone, and notes; the latter are no pictures without a label."""
+    named, told = weak_items(found.weak, items, table)
+    strong, weak, left_out = scored_by_masks([*items, *named])
+    notes = [*told, *left_out]
+    if weak:
+        notes.append(f"{weak_line(weak, table)}: they only train, val and test are scored on full masks")
+    known = {item.image for item in named}
+    lonely = tuple(path for path in found.without_label if path not in known)
+    return replace(found, without_label=lonely), tuple(strong), weak, notes
+
+
+def _divided(
+    root: Path, items: tuple[Item, ...], weak: Sequence[Item], divide: Callable[[], tuple[tuple[Item, ...], Any]]
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """All items with their splits, and notes. Weak ones train; no val is drawn where the masks are named val already.
+
+    Raises DataError where no picture has a mask.
+    """
+    if not weak:
+        return divide()
+    if not items:
+        raise DataError(
+            f"{root}: every picture has boxes or tags alone; scores need full masks: add masks of some pictures for val"
+        )
+    held_out = {item.split for item in items} <= {"val", "test"}
+    divided, notes = named_splits(items) if held_out else divide()
+    return (*divided, *weak), notes
 
 
 def _trained_on(items: Sequence[Item]) -> Sequence[Item]:

@@ -12,6 +12,7 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.read.tree import SPLIT_WORDS
 from denselab.data.split import sequence_of, with_groups
+from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError
 
 CANDIDATES = 50  # random orders of the groups among which the most even folds are taken
@@ -19,13 +20,13 @@ SHUFFLE = (0.5, 1.5)  # factors on the size of a group when they are put in orde
 
 
 def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> dict[str, int]:
-    """{name: fold, from 0} of every picture that is not in test.
+    """{name: fold, from 0} of every picture that is not in test; those without a mask have none, they always train.
 
     folds: at least 2.
     seed: the same seed gives the same folds.
     Raises ConfigError for a number of folds that the data cannot have: a sequence is never divided.
     """
-    items = in_sequences([item for item in dataset.items if item.split != "test"])
+    items = in_sequences([item for item in dataset.items if item.split != "test" and has_mask(item)])
     groups = sorted({item.group for item in items})
     if not 2 <= folds <= len(groups):
         what = "pictures" if len(groups) == len(items) else "sequences, which stay together"

@@ -94,6 +94,31 @@ class NamedLabel:
     background: bool = False
 
 
+Corners = tuple[float, float, float, float]
+"""Top, left, bottom, right of a box, pixels."""
+
+
+@dataclass(frozen=True)
+class NamedWeak:
+    """What a file says of a picture, before the label table is known.
+
+    image: the picture. name: below the root, without suffix.
+    file: that says it.
+    split: where folder or file tell it.
+    boxes: (class, (top, left, bottom, right)) of each; None where only the tags are known.
+    tags: class names.
+    size: (height, width), where the file says it.
+    """
+
+    image: Path
+    name: str
+    file: Path
+    split: str | None = None
+    boxes: tuple[tuple[str, Corners], ...] | None = None
+    tags: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True)
 class Found:
     """What a recogniser found.
@@ -108,6 +133,7 @@ class Found:
     bands: what data.yaml and the files' names say of the pictures' bands.
     transparent: what transparent pixels of label pictures are, where the user said it.
     passed_over: what could not be listed or is no file, and why.
+    weak: pictures of which files name boxes or tags; those that have no mask become items.
     """
 
     layout: str
@@ -125,3 +151,4 @@ class Found:
     bands: GivenBands = field(default_factory=GivenBands)
     transparent: Literal["ignore", "keep"] | None = None
     passed_over: tuple[tuple[Path, str], ...] = ()
+    weak: tuple[NamedWeak, ...] = ()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from denselab.data import Dataset, Item
 from denselab.data.counting import spread
+from denselab.data.weak_labels import has_mask
 from denselab.evaluation.confusion import Counts
 from denselab.evaluation.scores import mean_iou, pixel_accuracy
 from denselab.types import Sample
@@ -91,7 +92,8 @@ def baselines(dataset: Dataset, items: Sequence[Item], counts: Counts, seen: Cel
     if not truth.sum() or not seen.grey.sum():
         return Baselines((), "")
     measured = {item.name for item in items}
-    train = spread([item for item in dataset.of_split("train") if item.name not in measured], LEARNT_FROM)
+    others = [item for item in dataset.of_split("train") if item.name not in measured and has_mask(item)]
+    train = spread(others, LEARNT_FROM)
     learnt = CellCounts(len(truth))
     for item in train:
         learnt.add(dataset.read_shown(item))

@@ -11,6 +11,7 @@ from denselab.data import Dataset, Item, open_dataset
 from denselab.data.dataset import open_as_named
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, divided, read_recorded
+from denselab.data.weak_labels import has_mask
 from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.errors import DataError
 from denselab.measure.by_name import with_labels_of
@@ -79,7 +80,7 @@ def select(
         assert recorded is not None
         dataset, unmeasured = _as_recorded(dataset, known, recorded)
     source = str(_place(data, dataset))
-    dataset, told = _whole_if_undivided(dataset, split, source)
+    dataset, told = _whole_if_undivided(_scored_by_masks(dataset, source), split, source)
     dataset = with_labels_of(dataset, model.label_space, source, others=unmeasured > 0)
     dataset = as_model_sees(dataset, model.preprocessing)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
@@ -133,6 +134,18 @@ def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded)
     if gone:
         logger.info(f"{number_of(gone, 'picture')} of the {len(recorded.splits)} of the run not found here")
     return divided(dataset, {**known, **{name: str(split) for name, split in held_out.items()}}), left
+
+
+def _scored_by_masks(dataset: Dataset, source: str) -> Dataset:
+    """The data without the pictures that have boxes or tags alone, which is said. Raises DataError if none is left."""
+    masked = tuple(item for item in dataset.items if has_mask(item))
+    left = len(dataset.items) - len(masked)
+    if not left:
+        return dataset
+    if not masked:
+        raise DataError(f"{source}: no picture has a full mask, and scores need one: add masks of some pictures")
+    logger.info(f"{number_of(left, 'picture')} with boxes or tags alone: not measured, scores need full masks")
+    return replace(dataset, items=masked)
 
 
 def _whole_if_undivided(dataset: Dataset, split: str, source: str) -> tuple[Dataset, str]:

@@ -10,6 +10,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.fit import fit_size
 from denselab.data.feed.resample import resize_labels
 from denselab.data.read.tree import first_few, number_of
+from denselab.data.weak_labels import named_weakly
 from denselab.errors import DataError
 
 RESIZED = 32  # label maps that are reduced to see which classes vanish
@@ -35,7 +36,8 @@ def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:
     if max(len(train), len(val)) > COUNTED:
         return []
     try:
-        in_train, in_val = train_pixels.sum(axis=0) > 0, count_class_pixels(dataset, val).sum(axis=0) > 0
+        in_train = train_pixels.sum(axis=0) + named_weakly(train, dataset.label_space) > 0
+        in_val = count_class_pixels(dataset, val).sum(axis=0) > 0
     except DataError:  # `check` names the file
         return []
     names = np.array(dataset.label_space.names)

@@ -19,6 +19,7 @@ from denselab.data.feed.loading import PixelWeights, balanced_weights
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
 from denselab.data.read.spectral import SpectralBands
+from denselab.data.weak_labels import has_mask
 from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, Preprocessing
@@ -35,6 +36,8 @@ from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
+from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
+from denselab.weak.mixed_loss import mixed_loss
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Job:
     pixel_weights: U-Net's border weights; None: off.
     started_from: what the network's weights are before the first step.
     warnings: what to know of the data, one line each, beyond the data set's own.
+    weak: how pictures with boxes or tags alone are used; None where all have masks.
     """
 
     run: Path
@@ -71,9 +75,16 @@ class Job:
     pixel_weights: PixelWeights | None
     started_from: Origin
     warnings: tuple[str, ...] = ()
+    weak: WeakTraining | None = None
 
     def criterion(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
-        """The training loss of the main and auxiliary logits."""
+        """The training loss of the main and auxiliary logits; of weak pictures by the labels of the E-step."""
+        if self.weak is None:
+            return self._own_loss(logits, labels, weights)
+        book, share = self.weak.data.book, self.config.strong_weight
+        return mixed_loss(self._own_loss, book, logits, labels, weights, share)
+
+    def _own_loss(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 
 
@@ -89,7 +100,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     bands = dataset.bands
     device = resolve_device(settings.device).type
     sized = device == "cpu" and not settings.imgsz
-    detail = find_detail(dataset, train_items) if sized or takes_any_network(settings) else None
+    detail = find_detail(dataset, _masked(dataset)) if sized or takes_any_network(settings) else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
@@ -97,8 +108,9 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
-    pixels = count_class_pixels(dataset, train_items)
-    weights = class_weights(pixels, config.class_weights)
+    weak = weak_training(dataset, config, run, network.model)
+    pixels, taught_pixels = _class_pixels(dataset, weak, train_items)
+    weights = class_weights(taught_pixels, config.class_weights)
     scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
         run=run,
@@ -119,12 +131,26 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weights=weights,
         image_sizes=tuple(sizes),
         class_pixels=pixels,
-        item_weights=_item_weights(config, pixels, train_items),
+        item_weights=sampling_weights(weak, _item_weights(config, taught_pixels, train_items)),
         pixel_weights=_pixel_weights(config, dataset),
         started_from=network.started_from,
-        warnings=tuple(data_lines(dataset, pixels, sizes, config.imgsz)),
+        warnings=tuple(data_lines(dataset, taught_pixels, sizes, config.imgsz)),
+        weak=weak,
     )
     return job, network.model
+
+
+def _class_pixels(
+    dataset: Dataset, weak: WeakTraining | None, items: Sequence[Item]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, K) pixels by class of what the labels say for certain, and of what weak pictures are taught by at first."""
+    pixels = count_class_pixels(dataset, items)
+    return pixels, pixels if weak is None else count_class_pixels(weak.data, items)
+
+
+def _masked(dataset: Dataset) -> Sequence[Item]:
+    """The pictures whose labels tell how much detail they need: training pictures with masks, else those of val."""
+    return [item for item in dataset.of_split("train") if has_mask(item)] or dataset.of_split("val")
 
 
 def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str, detail: Detail | None) -> Facts:

@@ -34,6 +34,8 @@ from denselab.training.state import RunState, save_last
 from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
+from denselab.training.weak_rounds import rounds_due, seen_by, settle_round, write_sheet
+from denselab.weak.teaching import TaughtDataset
 
 STEP_SEED = 3  # keeps the seeds of dropout apart from those of augmentation
 
@@ -45,6 +47,7 @@ class Session:
     average: the running mean of the weights; None: off.
     signal_number: the signal that asked the run to stop; 0: none yet.
     saved: the step that last/ holds; None: there is no last/ yet.
+    taught: the data set with the present labels of weak pictures; None where all have masks.
     """
 
     accelerator: Accelerator
@@ -58,6 +61,7 @@ class Session:
     cache: SampleCache = field(default_factory=SampleCache)
     signal_number: int = 0
     saved: int | None = None
+    taught: TaughtDataset | None = None
 
     @property
     def judged(self) -> SegmentationModel:
@@ -70,6 +74,7 @@ def train(job: Job, session: Session) -> str:
     last_save = time.monotonic()
     finished = _finished(job, session)
     while not finished:
+        settle_weak_labels(job, session)
         for batches in _steps_of_epoch(job, session):
             _step(job, session, batches)
             finished = _validate_if_due(job, session) or _finished(job, session)
@@ -105,8 +110,9 @@ def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
 def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
     """This process's batches of this epoch, starting at picture number `start`."""
     accelerator, config = session.accelerator, job.config
+    waiting = job.weak is not None and session.state.weak_rounds == 0
     return train_loader(
-        job.dataset,
+        job.dataset if session.taught is None else session.taught,
         job.train_items,
         job.augmentation,
         batch=config.batch // accelerator.num_processes,
@@ -117,9 +123,29 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         cache=session.cache,
-        item_weights=job.item_weights,
+        item_weights=job.weak.strong_only if job.weak is not None and waiting else job.item_weights,
         pixel_weights=job.pixel_weights,
+        groups=None if job.weak is None else job.weak.groups,
     )
+
+
+def settle_weak_labels(job: Job, session: Session) -> None:
+    """At the beginning of an epoch: let weak pictures teach from now on, or settle their labels anew, if it is time."""
+    if job.weak is None or session.state.consumed:
+        return
+    progress = _agreed(session, session.budget.progress(session.state.step))
+    if progress < job.weak.after:
+        return
+    due = rounds_due(progress, job.config.weak_rounds, job.weak.after) if job.weak.in_rounds else 1
+    if due > session.state.weak_rounds and job.weak.in_rounds:
+        seen = seen_by(session.judged, job.preprocessing, session.accelerator.device) if session.state.step else None
+        session.taught = settle_round(job.weak.data, job.config, job.run, due, seen, session.accelerator)
+        session.cache = SampleCache(session.cache.budget)  # the labels of the round before are of no use
+        session.records.say(f"labels of weak pictures settled: round {due} of {job.config.weak_rounds}")
+    if due > session.state.weak_rounds:
+        session.state.weak_rounds = due
+        if session.taught is not None and session.accelerator.is_main_process:
+            write_sheet(session.taught, job.run, due)
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:

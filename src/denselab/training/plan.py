@@ -32,6 +32,7 @@ from denselab.training.job import Job, prepare_job
 from denselab.training.preflight import time_picture
 from denselab.training.recipe import Choice
 from denselab.training.records import RunRecords, describe_environment
+from denselab.training.weakly import teaching_facts, weak_lines
 
 MOST_MEMORY = 0.9  # share of the machine's memory above which the plan warns that it may run out
 
@@ -96,6 +97,8 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
     records.say(f"training starts from {job.started_from}")
     for choice in job.choices:
         records.say(f"  {choice.key} = {choice.told}: {choice.reason}")
+    for line in weak_lines(job.weak, config):
+        records.say(line)
     weights = ", ".join(f"{name} {w:.2f}" for name, w in zip(space.names, job.weights.weights, strict=True))
     records.say(f"class weights ({job.weights.scheme}: {job.weights.reason}): {weights}")
     for line in job.warnings:
@@ -149,6 +152,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "choices": [{"key": c.key, "value": to_jsonable_python(c.value), "reason": c.reason} for c in job.choices],
             "notes": list(dataset.notes),
             "warnings": [line.removeprefix("warning: ") for line in (*dataset.warnings, *job.warnings)],
+            **teaching_facts(job.weak),
         },
     )
 

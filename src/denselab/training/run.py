@@ -32,6 +32,8 @@ from denselab.training.records import RunRecords
 from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last
 from denselab.training.step import Stepper, TrainOutputs
+from denselab.training.weak_rounds import with_round
+from denselab.weak.teaching import TaughtDataset
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,16 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:
         saved = state.step if resume else None
-        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved)
+        taught = _taught(job, state.weak_rounds)
+        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+
+
+def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:
+    """The data set with the labels of weak pictures as they are now; with those that the last round settled."""
+    if job.weak is None:
+        return None
+    data = job.weak.data
+    return with_round(data, job.run, weak_rounds) if job.weak.in_rounds and weak_rounds else data
 
 
 def _take_up(

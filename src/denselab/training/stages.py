@@ -19,6 +19,7 @@ from typing import Any
 from denselab.config import Settings, make_config, make_settings, merged, read_settings
 from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
+from denselab.data.weak_labels import has_mask
 from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.files import unpack_json
@@ -134,6 +135,8 @@ def cropping(settings: Settings) -> Settings:
 def stage_data(settings: Settings, dataset: Dataset, run: Path, number: int, quiet: bool = False) -> Dataset:
     """The crops of a stage; number: from 0. settings: of `cropping`. Raises DataError, MissingExtra."""
     imgsz = settings.imgsz or CROP_IMGSZ
+    if not all(has_mask(item) for item in dataset.items):
+        raise ConfigError("`stages` of crops are cut around objects, which need masks: set `labels` masks")
     if number == 0:
         return object_crops(dataset, imgsz, quiet)
     return proposal_crops(dataset, imgsz, settings.stage_proposals, run, quiet)

@@ -50,6 +50,7 @@ class RunState:
     metrics_bytes: length of metrics.jsonl at this moment.
     validation_seconds: the latest validation.
     best_miou, best_loss: {"step", "miou", "val_loss"} or None.
+    weak_rounds: how often the labels of weak pictures were settled: 0 while they wait, then once; BoxSup settles more.
     scaler: the loss scale of fp16 and its counters; {} in other precisions.
     """
 
@@ -68,6 +69,7 @@ class RunState:
     validation_seconds: NonNegativeFloat = 0.0
     best_miou: Best | None = None
     best_loss: Best | None = None
+    weak_rounds: NonNegativeInt = 0
     scaler: dict[str, Any] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ from denselab.data.audit.leaks import picture_leaks
 from denselab.data.dataset import Dataset
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
+from denselab.data.weak_labels import named_weakly
 from denselab.labels import labels_line
 
 COVERED_SHARE = 0.5  # of what was drawn of a class; more of it covered is worth a look
@@ -99,6 +100,8 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
     faults: list[Fault] = []
     names = dataset.label_space.names
     totals = class_totals(dataset, findings)
+    for finding in findings:
+        totals[finding.split] += named_weakly([finding.item], dataset.label_space)  # one pixel each: they are there
     overall = sum(totals.values(), np.zeros(len(names), np.int64))
     present = np.flatnonzero(overall)
     if len(present) == 1:

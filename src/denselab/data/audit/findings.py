@@ -19,6 +19,7 @@ from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empt
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.data.read.tree import number_of
+from denselab.data.weak_labels import has_mask
 from denselab.errors import DataError
 from denselab.labels import NODATA
 from denselab.types import LabelMap, Pixels
@@ -184,7 +185,7 @@ def _with_counts(finding: ItemFindings, dataset: Dataset, labels: LabelMap) -> I
     classes, ignore = dataset.label_space.num_classes, dataset.label_space.ignore_index
     counted = np.bincount(labels.ravel(), minlength=ignore + 1).astype(np.int64)
     faults = finding.faults
-    if labels.size and counted[ignore] == labels.size:
+    if labels.size and counted[ignore] == labels.size and has_mask(finding.item):
         file = relative(dataset, finding.item.source.path)
         message = "every pixel is ignored: nothing to learn or to measure"
         faults += (Fault("all ignored", "warning", file, message, "label it or take the pair out"),)

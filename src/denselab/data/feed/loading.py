@@ -109,6 +109,16 @@ def epoch_order(
     return rng.permutation(order[np.minimum(picks, count - 1)])
 
 
+def interleaved(order: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which each stretch holds the groups in their shares of the whole; within a group it stays."""
+    member = groups[order]
+    places = np.empty(len(order))
+    for group in np.unique(member):
+        own = member == group
+        places[own] = (np.arange(own.sum()) + 0.5) / own.sum()
+    return order[np.argsort(places, kind="stable")]
+
+
 def balanced_weights(class_pixels: NDArray[np.int64]) -> NDArray[np.float64]:
     """(N,) sampling weights of pictures from their (N, K) pixel counts: the rarest class a picture holds decides.
 
@@ -137,6 +147,7 @@ def train_loader(
     cache: SampleCache | None = None,
     item_weights: Sequence[float] | NDArray[np.float64] | None = None,
     pixel_weights: PixelWeights | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch, or what remains of it.
 
@@ -144,6 +155,7 @@ def train_loader(
     start: pictures already consumed in this epoch by all processes together
     workers: threads; 0 works in the caller's
     cache: keeps decoded pictures over epochs
+    groups: (N,) a number for each picture; every batch then has of each group what is its share of the epoch
 
     Each step takes the next batch * world_size pictures of the epoch's order. Process `rank` gets its part of them, so
     that the processes together see what one process with the larger batch would. If there are fewer pictures than that,
@@ -154,7 +166,8 @@ def train_loader(
         raise DataError("no pictures to train on; check the split names or the list files of the data set")
     if batch < 1 or workers < 0 or start < 0 or not 0 <= rank < world_size:
         raise ConfigError(f"loader: batch {batch}, workers {workers}, start {start}, rank {rank} of {world_size}")
-    indices, draws = _draws(epoch_order(len(items), seed, epoch, item_weights), batch * world_size)
+    order = epoch_order(len(items), seed, epoch, item_weights)
+    indices, draws = _draws(order if groups is None else interleaved(order, groups), batch * world_size)
     firsts = range(start + rank * batch, len(indices) - (world_size - 1 - rank) * batch - batch + 1, batch * world_size)
     tasks = [[(int(indices[k]), int(draws[k])) for k in range(first, first + batch)] for first in firsts]
     make = partial(_make_batch, dataset, items, augmentation, cache, pixel_weights, partial(sample_seed, seed, epoch))

@@ -9,6 +9,7 @@ annotation are background (in panoptic form: unlabelled, ignored).
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,11 +22,14 @@ from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of
+from denselab.data.read.weak_files import read_boxes
 from denselab.data.read.yaml_text import in_yaml
+from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 
+BOXES = "boxes"  # the kind of a json without outlines
 NO_POINTS = np.zeros((0, 2))
 
 
@@ -40,12 +44,14 @@ def find_coco(tree: Tree) -> Found | None:
     files = [loaded for f in candidates if (loaded := _load(tree, f, split_in_path(f))) is not None]
     if not files:
         return None
-    usable = [f for f in files if f.kind]
+    usable, boxed = [f for f in files if f.kind not in ("", BOXES)], [f for f in files if f.kind == BOXES]
+    if not usable and boxed and any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1]):
+        return None  # another layout reads the masks, and the boxes are for the pictures without
     if not usable:
         listed = first_few(str(f.file) for f in files)
         raise DataError(
             f"{tree.root}: {listed}: captions, boxes or picture lists only, no segmentation; "
-            "get the instances or panoptic json"
+            "get the instances or panoptic json, or add masks of some pictures: boxes train, but scores need masks"
         )
     kinds = {f.kind for f in usable}
     if {"instances", "stuff"} <= kinds and "panoptic" not in kinds:
@@ -59,7 +65,8 @@ def find_coco(tree: Tree) -> Found | None:
     notes += [
         f"{k} json left out, {kind} is used; {_line(usable, k)} in data.yaml takes it" for k in sorted(kinds - {kind})
     ]
-    return _found(tree, [f for f in usable if f.kind == kind], notes)
+    weak = tuple(record for f in boxed for record in read_boxes(tree, f.file, f.split))
+    return replace(_found(tree, [f for f in usable if f.kind == kind], notes), weak=weak)
 
 
 def find_coco_files(tree: Tree, files: list[tuple[PurePosixPath, str | None]]) -> Found:
@@ -67,7 +74,7 @@ def find_coco_files(tree: Tree, files: list[tuple[PurePosixPath, str | None]]) -
     loaded = []
     for file, split in files:
         one = _load(tree, file, split)
-        if one is None or not one.kind:
+        if one is None or one.kind in ("", BOXES):
             raise DataError(f"{tree.path(file)}: no COCO json with segmentations; name another file as annotations")
         loaded.append(one)
     return _found(tree, loaded, [])
@@ -87,7 +94,7 @@ def _kind(file: PurePosixPath, annotations: list[dict[str, Any]]) -> str:
     if any("segments_info" in a for a in annotations):
         return "panoptic"
     if not any(a.get("segmentation") for a in annotations):
-        return ""
+        return BOXES if any(a.get("bbox") for a in annotations) else ""
     name = file.stem.lower()
     return "stuff" if name.startswith("stuff") else "person_keypoints" if "keypoints" in name else "instances"
 
@@ -214,6 +221,9 @@ def _source(
         return _panoptic_source(tree, file, image, annotations, void)
     try:
         size = (int(image["height"]), int(image["width"]))
+        if _boxes_alone(annotations):
+            boxes = (clipped(int(a["category_id"]), _corners(a), size) for a in annotations)
+            return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background)
         drawn = [_shape(path, a, void) for a in annotations]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -223,6 +233,18 @@ def _source(
     # Boxes without outline first, masks of a brush last.
     pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
     return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background)
+
+
+def _boxes_alone(annotations: list[dict[str, Any]]) -> bool:
+    """Whether a picture has boxes and not one outline: then they are its labels, and not what outlines lack."""
+    return bool(annotations) and all(a.get("bbox") and not a.get("segmentation") for a in annotations)
+
+
+def _corners(annotation: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Top, left, bottom, right of a box; of a turned one those of the box around it."""
+    points = _box(annotation)
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    return float(top), float(left), float(bottom), float(right)
 
 
 def _is_painted(annotation: dict[str, Any]) -> bool:
@@ -265,9 +287,7 @@ def _outline(annotation: dict[str, Any], where: str) -> Any:
 
 def _outline_notes(files: list[CocoFile]) -> list[str]:
     """Annotations that are not drawn as they stand: boxes, rings without an area, and those without either."""
-    annotations = [
-        (a, _outline(a, str(f.file))) for f in files for a in f.data.get("annotations", []) if "segments_info" not in a
-    ]
+    annotations = [(a, _outline(a, str(f.file))) for f in files for a in _outlined(f)]
     boxes = sum(bool(a.get("bbox")) and not outline for a, outline in annotations)
     flat = [a.get("id") for a, outline in annotations if a.get("segmentation") and not outline]
     bare = [a.get("id") for a, outline in annotations if not outline and not a.get("bbox")]
@@ -281,6 +301,16 @@ def _outline_notes(files: list[CocoFile]) -> list[str]:
         count = number_of(len(bare), "annotation")
         notes.append(f"{count} without outline or box, left out: annotation {first_few(bare)}")
     return notes
+
+
+def _outlined(file: CocoFile) -> list[dict[str, Any]]:
+    """The annotations of the pictures that have outlines, in their order."""
+    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in file.data.get("annotations", []):
+        by_image[annotation.get("image_id")].append(annotation)
+    weak = {number for number, own in by_image.items() if _boxes_alone(own)}
+    kept = (a for a in file.data.get("annotations", []) if a.get("image_id") not in weak)
+    return [a for a in kept if "segments_info" not in a]
 
 
 def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:

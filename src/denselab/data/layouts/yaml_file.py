@@ -7,6 +7,8 @@ masks: annotations             # folder of the label files; or {train: a, val: b
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share; or {train: {...}, ...}
 ignore_mask: fov               # folder of masks that are 0 where no label counts (field of view); or {train: a, val: b}
 annotations: instances.json    # COCO file, or csv of run lengths; or {train: a.json, val: b.json}
+boxes: boxes.json              # COCO file of boxes for pictures without a mask; or {train: a.json}
+tags: tags.txt                 # which classes pictures without a mask show: a picture and its tags in a line
 splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
 fold: 0                        # of a file with several folds
 encoding: index                # index, colour, two-valued, objects, divided, ade20k
@@ -93,6 +95,8 @@ class Settings(BaseModel):
     masks: Folders = None
     pattern: Pattern | None = None
     annotations: Folders = None
+    boxes: Folders = None
+    tags: Folders = None
     splits: str | dict[Split, str | list[str]] | None = None
     fold: int = Field(default=0, ge=0)
     encoding: Kind | None = None

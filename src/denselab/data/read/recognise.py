@@ -7,6 +7,7 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
+from denselab.data.layouts.weak import with_weak_files
 from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
@@ -28,6 +29,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
             raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
         tree, given = in_band_files(read_tree(path), GivenBands())
         below, recognised = _recognise_tree(tree)
+        recognised = with_weak_files(tree, recognised, None, None, path)
         return below, with_bands(_noting_passed_over(tree, in_pixels(recognised)), given)
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
@@ -45,6 +47,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
         if not settings.labels:
             raise
         root, found = _described(without_names(tree), settings, told, settings_file)
+    found = with_weak_files(tree, found, settings.boxes, settings.tags, settings_file)
     found = with_bands(_noting_passed_over(tree, in_pixels(found)), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 

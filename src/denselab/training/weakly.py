@@ -1,0 +1,206 @@
+"""A run whose training pictures are not all masks: what it is taught by, how often, and how that is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.config import TrainConfig
+from denselab.data.counting import count_class_pixels
+from denselab.data.dataset import Dataset
+from denselab.data.item import Item
+from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
+from denselab.data.weakening import teaching_line
+from denselab.errors import ConfigError
+from denselab.models.base import SegmentationModel
+from denselab.run_folder import WEAK, WEAK_MASKS
+from denselab.weak.biases import PORTIONS
+from denselab.weak.codes import CodeBook
+from denselab.weak.teaching import Methods, TaughtDataset, settled_in_rounds, taught
+
+WAIT = 0.5  # of the run, before tags teach beside masks
+
+
+@dataclass(frozen=True)
+class WeakTraining:
+    """What a run with weak labels has beyond others.
+
+    data: the data set as the loader reads it.
+    groups: (N,) of the training pictures: 1 strong, 0 weak.
+    strong_share: of the pictures that are drawn.
+    after: share of the run from which weak pictures are drawn; until then the strong ones are alone.
+    """
+
+    data: TaughtDataset
+    groups: NDArray[np.int64]
+    strong_share: float
+    after: float = 0.0
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether labels are settled in rounds: those of boxes by BoxSup, or those of tags by EM."""
+        return bool(settled_in_rounds(self.data))
+
+    @property
+    def strong_only(self) -> NDArray[np.float64]:
+        """(N,) how often each picture is drawn while weak ones wait."""
+        return self.groups.astype(np.float64)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are both strong and weak pictures."""
+        return len(np.unique(self.groups)) == 2
+
+
+def weak_training(
+    dataset: Dataset, config: TrainConfig, run: Path, model: SegmentationModel | None = None
+) -> WeakTraining | None:
+    """How the weak pictures of a data set are used; None where it has none.
+
+    Raises ConfigError for a model that learns from something else than pixels: it needs masks.
+    """
+    items = dataset.of_split("train")
+    if all(has_mask(item) for item in items):
+        return None
+    if model is not None and type(model).examples is not SegmentationModel.examples:
+        raise ConfigError(f"`model` {config.model} learns from regions, which need masks: set `labels` masks")
+    space = dataset.label_space
+    roles = [entry.role for entry in space.classes]
+    book = CodeBook(
+        space.num_classes,
+        space.ignore_index,
+        roles.index("background") if "background" in roles else None,
+        adaptive=config.tag_method != "em-fixed",
+        portions=_portions(dataset, config),
+        biases=(config.em_background_bias, config.em_class_bias),
+    )
+    methods = Methods(config.box_method, config.tag_method, config.box_centre, run / WEAK / WEAK_MASKS)
+    groups = np.array([has_mask(item) for item in items], np.int64)
+    data = taught(dataset, book, methods)
+    return WeakTraining(data, groups, config.strong_share, _waiting(items, config))
+
+
+def _waiting(items: Sequence[Item], config: TrainConfig) -> float:
+    """The share of the run in which only masks teach.
+
+    The scores of a network that has seen nothing are noise, and so are the labels that an E-step makes of them.
+    """
+    alone = not any(has_mask(item) for item in items)
+    if alone or config.epochs == 1:
+        return 0.0
+    if config.weak_after is not None:
+        return config.weak_after
+    return WAIT if any(isinstance(item.source, TagLabels) for item in items) else 0.0
+
+
+def _portions(dataset: Dataset, config: TrainConfig) -> tuple[float, float]:
+    """EM-Adapt's shares of the background and of each class: the user's, half of what masks show, or as released.
+
+    The released 0.4 and 0.2 fit VOC, where an object fills a good part of its picture. Half of the median share, over
+    the pictures with masks that show the class: a share is a floor, and pictures differ.
+    """
+    strong = [item for item in dataset.of_split("train") if has_mask(item)]
+    background, classes = PORTIONS
+    if strong:
+        counts = count_class_pixels(dataset, strong)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        of_background = np.array([entry.role == "background" for entry in dataset.label_space.classes])
+        background = _half_of_median(shares[:, of_background], background)
+        classes = _half_of_median(shares[:, ~of_background], classes)
+    given = (config.em_background_share, config.em_class_share)
+    return (background if given[0] is None else given[0], classes if given[1] is None else given[1])
+
+
+def _half_of_median(shares: NDArray[np.float64], otherwise: float) -> float:
+    shown = shares[shares > 0]
+    return float(np.median(shown)) / 2 if shown.size else otherwise
+
+
+def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """How often each training picture is drawn: strong ones together strong_share of the time.
+
+    own: the weights of balanced sampling; None: all alike.
+    """
+    if weak is None or not weak.mixed:
+        return own
+    weights = np.ones(len(weak.groups)) if own is None else own.copy()
+    for group, share in ((1, weak.strong_share), (0, 1 - weak.strong_share)):
+        member = weak.groups == group
+        weights[member] *= share / max(weights[member].sum(), np.finfo(np.float64).tiny)
+    return weights
+
+
+def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
+    """Which pictures are strong, which are weak, and how they are used: lines of the plan."""
+    if weak is None:
+        return []
+    items = weak.data.of_split("train")
+    lines = [teaching_line(weak.data), weak_line(items, weak.data.label_space)]
+    if any(isinstance(item.source, BoxLabels) for item in items):
+        lines.append(f"boxes: {_box_line(config)}")
+    if any(isinstance(item.source, TagLabels) for item in items):
+        lines.append(f"tags: {_tag_line(config, weak)}")
+    if weak.after:
+        lines.append(f"for the first {weak.after:.0%} of the run the strong pictures teach alone")
+    if weak.mixed:
+        lines.append(
+            f"of the pictures drawn, {config.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
+            f"ones counts {config.strong_weight:g} and that of the weak ones {1 - config.strong_weight:g}"
+        )
+    return lines
+
+
+def _box_line(config: TrainConfig) -> str:
+    if config.box_method == "rect":
+        return "filled with their class, the smallest on top (Bbox-Rect)"
+    if config.box_method == "seg":
+        return (
+            f"a dense CRF cuts the object out of each, from the middle {config.box_centre:.0%} of the box outwards "
+            f"(Bbox-Seg); the masks are kept in {WEAK}/{WEAK_MASKS}/ of the run"
+        )
+    if config.box_method == "em-fixed":
+        return (
+            f"at each step a pixel's label is the network's own best class, with {config.em_class_bias:g} added for "
+            f"the classes of the boxes around it and {config.em_background_bias:g} for the background (Bbox-EM-Fixed)"
+        )
+    return (
+        f"{config.weak_rounds} times, spread over the run, one of the {config.boxsup_best} best candidate segments "
+        f"is chosen for each, by overlap with the box and by what the network says (BoxSup)"
+    )
+
+
+def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
+    method = weak.data.methods.tags
+    if method == "em-rounds":
+        background, classes = weak.data.book.portions
+        return (
+            f"{config.weak_rounds} times, spread over the rest of the run, the labels of whole pictures are the "
+            f"running network's best classes, lifted until the background has at least about {background:.1%} of the "
+            f"picture and each of its tags {classes:.1%} (EM-Adapt in rounds); pixels that are not sure are left out"
+        )
+    if method == "em-adapt":
+        background, classes = weak.data.book.portions
+        return (
+            "at each step the pixels' labels are the network's own best classes, lifted until the background has "
+            f"at least about {background:.1%} of the picture and each of its tags {classes:.1%} (EM-Adapt)"
+        )
+    return (
+        f"at each step a pixel's label is the network's own best class, with {config.em_class_bias:g} added for the "
+        f"picture's tags and {config.em_background_bias:g} for the background (EM-Fixed)"
+    )
+
+
+def teaching_facts(weak: WeakTraining | None) -> dict[str, Any]:
+    """The entry "taught_by" of dataset.json: names of training pictures by kind; {} where all have masks."""
+    if weak is None:
+        return {}
+    items = weak.data.of_split("train")
+    kinds = {"masks": None, "boxes": BoxLabels, "tags": TagLabels}
+    return {"taught_by": {name: _names(items, kind) for name, kind in kinds.items()}}
+
+
+def _names(items: Sequence[Item], kind: type | None) -> list[str]:
+    return [item.name for item in items if (has_mask(item) if kind is None else isinstance(item.source, kind))]

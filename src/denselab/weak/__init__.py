@@ -1,0 +1,1 @@
+"""Training on less than masks: what boxes, tags and a network together say of each pixel."""
