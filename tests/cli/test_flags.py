@@ -9,7 +9,18 @@ CONTRACT = {
     "check": {"--out", "--workers", "--seed", "--json", "--display-bands"},
     "train": {
         *("--out", "--model", "--encoder", "--time", "--epochs", "--imgsz", "--batch", "--pretrained", "--device"),
-        *("--workers", "--seed", "--resume", "--config", "--dry-run", "--json", "--init", "--stages", "--crf-layer", "--labels"),
+        *(
+            "--workers",
+            "--seed",
+            "--resume",
+            "--config",
+            "--dry-run",
+            "--json",
+            "--init",
+            "--stages",
+            "--crf-layer",
+            "--labels",
+        ),
     },
     "eval": {
         *("--ensemble", "--save", "--no-cache"),

@@ -90,8 +90,8 @@ class Pathway(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """(N, channels) of (N, inputs)."""
         x: Tensor = self.drop(torch.relu(self.fc6(pooled)))
-        x = self.drop(torch.relu(self.fc7(x)))
-        return x
+        y: Tensor = self.drop(torch.relu(self.fc7(x)))
+        return y
 
 
 class MSRACFM(RegionalModel):
