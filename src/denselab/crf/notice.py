@@ -7,7 +7,7 @@ from typing import Any
 
 from numba.core import event
 
-from denselab.crf.vectors import width_for
+from denselab.compiled.vectors import width_for
 
 logger = logging.getLogger(__name__)
 

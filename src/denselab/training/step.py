@@ -13,6 +13,7 @@ from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.spec import Preprocessing
 from denselab.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
+from denselab.layers.cpu import compiled_layers
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def _accumulate(stepper: Stepper, batches: Sequence[Batch]) -> Tensor:
 def _forward_backward(stepper: Stepper, images: Tensor, labels: Tensor, weights: Tensor | None, share: float) -> Tensor:
     device = stepper.accelerator.device
     pixels = normalise(images.to(device, non_blocking=True), stepper.preprocessing.mean, stepper.preprocessing.std)
-    logits = stepper.network(pixels)
+    with compiled_layers(stepper.network):
+        logits = stepper.network(pixels)
     weights = None if weights is None else weights.to(device, non_blocking=True)
     loss = stepper.criterion(logits, labels.to(device, non_blocking=True).long(), weights)
     stepper.accelerator.backward(loss * share)
