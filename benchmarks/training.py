@@ -1,11 +1,10 @@
 """Training steps per second: DenseLab's step against a plain PyTorch loop around segmentation_models.pytorch.
 
-Same architecture (DeepLabV3+), encoder, size, batch, optimiser and pictures; CPU or CUDA. Each side lives in a
-process of its
-own, since the allocator setting is the process's; the parent lets them run in turn, so that a busy machine slows
-both. Printed: the median of the rounds' ratios, hardware, commit, date.
+Same architecture (DeepLabV3+), encoder and its ImageNet weights, size, batch, optimiser, loss and pictures; CPU or
+CUDA. Each side lives in a process of its own, since the allocator setting is the process's; the parent lets them run in
+turn, so that a busy machine slows both. Printed: the median of the rounds' ratios, hardware, commit, date.
 
-    pip install segmentation-models-pytorch
+    pip install segmentation-models-pytorch 'denselab[weights]'
     python benchmarks/training.py --size 192x256 --batch 8 --rounds 9
 """
 
@@ -17,9 +16,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 CLASSES = 11
 STEPS = 4  # per round
+
+
+def first_weights(encoder: str) -> dict[str, Any]:
+    """The encoder's weights from an installed package, by timm's names; empty if there are none."""
+    from denselab.build import encoder_weights
+    from denselab.encoders.packaged import installed_encoders
+
+    if encoder not in installed_encoders():
+        return {}
+    found = encoder_weights("deeplabv3plus", encoder, "auto")
+    return {} if found is None else dict(found.tensors)
 
 
 def plain_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> Callable[[], None]:
@@ -28,7 +39,11 @@ def plain_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> 
     import torch
     import torch.nn.functional as F
 
-    model = smp.DeepLabV3Plus(f"tu-{encoder}", encoder_weights=None, classes=CLASSES).to(device).train()
+    model = smp.DeepLabV3Plus(f"tu-{encoder}", encoder_weights=None, classes=CLASSES)
+    if weights := first_weights(encoder):
+        left_out = model.encoder.model.load_state_dict(weights, strict=False)
+        assert not left_out.missing_keys, left_out.missing_keys
+    model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     images = torch.rand(batch, 3, *size, device=device)
     labels = torch.randint(0, CLASSES, (batch, *size), device=device)
@@ -50,7 +65,7 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     keep_freed_memory()
     import torch
 
-    from denselab.build import create_model
+    from denselab.build import create_model, encoder_weights
     from denselab.config import LossTerm, make_settings
     from denselab.data.feed.loading import Batch
     from denselab.engine.spec import Preprocessing
@@ -73,7 +88,8 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     facts = Facts(batch, size, CLASSES, device="cpu", cores=1, normalised=True, score_inputs=256)
     config, _ = choose_recipe(settings, facts, None)
     accelerator = make_accelerator(settings)
-    model = create_model("deeplabv3plus", CLASSES, encoder=encoder)
+    pretrained = encoder_weights("deeplabv3plus", encoder, "auto") if first_weights(encoder) else "no"
+    model = create_model("deeplabv3plus", CLASSES, encoder=encoder, pretrained=pretrained or "no")
     model = model.to(accelerator.device).to(memory_format=torch.channels_last).train()
     network, optimizer = accelerator.prepare(TrainOutputs(model), make_optimizer(model, config))
     loss = create_loss([LossTerm(name="cross-entropy")], CLASSES)
@@ -108,7 +124,7 @@ def serve(side: str, encoder: str, batch: int, size: tuple[int, int], device: st
 def main() -> None:
     """Compare the two sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="mobilenetv2_100")
+    parser.add_argument("--encoder", default="tf_efficientnet_lite0")
     parser.add_argument("--size", default="192x256")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.crf.vectors import put, scalar
+from denselab.compiled.vectors import put, scalar
 from denselab.types import FilterNormalization
 
 BLOCK = 256

@@ -33,7 +33,7 @@ from denselab.crf.permutohedral import Features, Lattice, build
 from denselab.crf.spatial import Axis
 from denselab.crf.spatial_kernels import GRID, NODES, apply_compatibility, filter_nodes
 from denselab.crf.threads import parts, run
-from denselab.crf.vectors import lanes_for
+from denselab.compiled.vectors import lanes_for
 from denselab.crf.workspace import Workspace
 from denselab.errors import ShapeError
 from denselab.types import FilterNormalization

@@ -12,7 +12,7 @@ import numpy as np
 
 from denselab.compiled import compiled
 from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
-from denselab.crf.vectors import (
+from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,

@@ -1,7 +1,7 @@
 """How much memory the CRF of a picture needs, predicted before it runs."""
 
 from denselab.crf.parameters import Parameters, resolved
-from denselab.crf.vectors import width_for
+from denselab.compiled.vectors import width_for
 from denselab.errors import OutOfMemory
 from denselab.runtime import total_memory
 

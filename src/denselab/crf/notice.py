@@ -7,8 +7,8 @@ from typing import Any
 
 from numba.core import event
 
+from denselab.compiled.vectors import width_for
 from denselab.crf.compile_apart import require_compiled
-from denselab.crf.vectors import width_for
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.crf.vectors import (
+from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from denselab.crf.vectors import INT32, address, intrinsic, vector_type
+from denselab.compiled.vectors import INT32, address, intrinsic, vector_type
 
 SQUARE = 16  # side of a square; with fewer lanes, their number
 

@@ -13,6 +13,7 @@ from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.spec import Preprocessing
 from denselab.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
+from denselab.layers.cpu import compiled_layers
 from denselab.models.base import Examples
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def _forward_backward(stepper: Stepper, images: Tensor, labels: Tensor, weights:
     device = stepper.accelerator.device
     pixels = normalise(images.to(device, non_blocking=True), stepper.preprocessing.mean, stepper.preprocessing.std)
     weights = None if weights is None else weights.to(device, non_blocking=True)
-    logits, labels, weights = stepper.network(pixels, labels.to(device, non_blocking=True).long(), weights)
+    with compiled_layers(stepper.network):
+        logits, labels, weights = stepper.network(pixels, labels.to(device, non_blocking=True).long(), weights)
     loss = stepper.criterion(logits, labels, weights)
     stepper.accelerator.backward(loss * share)
     return loss.detach()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from denselab.compiled import compiled
-from denselab.crf.vectors import exponential, fenced, lanes_for, largest_lane, load, store, sum_of_lanes, width_for
+from denselab.compiled.vectors import exponential, fenced, lanes_for, largest_lane, load, store, sum_of_lanes, width_for
 
 
 @compiled

@@ -1,0 +1,97 @@
+"""Compiled loops that the threads of another library run: C functions that take their parts of a job themselves.
+
+A job is a row of 64-bit integers: the next part, the number of parts, then whatever the loop needs, addresses of
+arrays among it. Each thread calls the function with the same job and works on parts until none is left. Which thread
+gets which part is open, so parts must not write to the same place; results are then the same for any number of threads.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core.ccallback import CFunc
+from numba.core.typing import signature
+
+from denselab.compiled.code_cache import CodeCache
+from denselab.compiled.vectors import address, constant, intrinsic
+
+Job = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+
+
+def job_function(function: Callable[..., Any]) -> int:
+    """The address of `void function(int64_t *job)` as machine code, which is kept on disk like that of `compiled`.
+
+    function: takes a job; calls compiled functions and the vectors of compiled.vectors
+    """
+    declared = signature(types.void, Job)
+    options = {"nopython": True, "error_model": "numpy"}
+    made: Any = CFunc(function, (declared.args, declared.return_type), {}, options)  # type: ignore[no-untyped-call]
+    try:
+        made._cache = CodeCache(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+    made.compile()
+    _kept.append(made)
+    return int(made.address)
+
+
+_kept: list[Any] = []  # machine code lives as long as its owner
+
+
+@intrinsic
+def next_part(typing: Any, job: Any) -> Any:
+    """next_part(job): the number of a part that no other thread has, or of one beyond the last."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.atomic_rmw("add", arguments[0], one, "monotonic")
+
+    return types.int64(job), emit
+
+
+@intrinsic
+def floats(typing: Any, job: Any, place: Any) -> Any:
+    """floats(job, place): the address of the float32 array that the job holds at a place."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1]))
+        return builder.inttoptr(number, ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(job, types.intp), emit  # type: ignore[no-untyped-call]
+
+
+@intrinsic
+def clamped(typing: Any, vector: Any, low: Any, high: Any) -> Any:
+    """clamped(vector, low, high): every lane kept within low..high; NaN stays NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, low, high = arguments
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+    return vector(vector, vector, vector), emit
+
+
+@intrinsic
+def where_within(typing: Any, kept: Any, vector: Any, low: Any, high: Any) -> Any:
+    """where_within(kept, vector, low, high): `kept` where low < vector < high, or where it is NaN; else 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kept, value, low, high = arguments
+        zero = constant(0.0, vector.width)
+        kept = builder.select(builder.fcmp_ordered("<=", value, low), zero, kept)
+        return builder.select(builder.fcmp_ordered(">=", value, high), zero, kept)
+
+    return vector(vector, vector, vector, vector), emit
+
+
+@intrinsic
+def subtract(typing: Any, left: Any, right: Any) -> Any:
+    """subtract(left, right): difference of two vectors."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return left(left, right), emit

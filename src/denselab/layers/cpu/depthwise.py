@@ -1,0 +1,53 @@
+"""Depthwise convolution whose backward pass is a compiled loop; torch's own takes several times as long."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denselab.layers.cpu.depthwise_kernels import GRADIENTS, GROUP
+from denselab.layers.cpu.norm import pitch_of
+from denselab.layers.cpu.team import run
+
+
+class DepthwiseConv(torch.autograd.Function):
+    """apply(x, weight, stride, padding, dilation) -> y, as F.conv2d with groups = C and no bias.
+
+    x: (B, C, H, W) float32 in channels_last
+    weight: (C, 1, side, side)
+    padding: (rows, columns), the same on both sides
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int
+    ) -> Tensor:
+        """torch's own, which is fast."""
+        ctx.save_for_backward(x, weight)
+        ctx.numbers = (stride, padding, dilation)
+        return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x and weight."""
+        x, weight = ctx.saved_tensors
+        stride, padding, dilation = ctx.numbers
+        dy = gradients[0]
+        if pitch_of(dy) is None:
+            dy = dy.contiguous(memory_format=torch.channels_last)
+        batch, channels, height, width = x.shape
+        side = weight.shape[-1]
+        rows = weight.reshape(channels, side * side).t().contiguous()
+        dx, sums = torch.empty_like(x), torch.empty(batch, side * side, channels)
+        numbers = [*(t.data_ptr() for t in (x, dx, dy, rows, sums)), channels, height, width, *dy.shape[2:]]
+        numbers += [pitch_of(dy) or channels, side, stride, dilation, *padding]
+        run(GRADIENTS, batch * -(-channels // GROUP), numbers)
+        dw = sums.double().sum(0).t().float().reshape(weight.shape)
+        return dx, dw.contiguous(memory_format=_format(weight)), None, None, None
+
+
+def _format(weight: Tensor) -> torch.memory_format:
+    """How a weight lies in memory; its gradient should lie likewise, or optimisers copy it."""
+    plain = weight.is_contiguous()
+    return torch.contiguous_format if plain else torch.channels_last

@@ -1,0 +1,111 @@
+"""Batch normalisation with the activation behind it, forward and backward, each in two passes over the memory.
+
+torch makes five passes forward and eight backward. The normalised map is not kept for the activation's gradient, but
+computed again from the input, which costs nothing beside reading it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denselab.layers.cpu.norm_kernels import APPLY, GRADIENT, GRADIENT_SUMS, LANES, SUMS
+from denselab.layers.cpu.team import run
+
+BLOCK_FLOATS = 32_768  # of a part: 128 KiB
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a (B, C, H, W) map is cut into parts of `pixels` pixels each, the last one shorter."""
+
+    total: int
+    channels: int
+    pixels: int
+
+    @property
+    def parts(self) -> int:
+        """Their number, which depends on the map's size alone."""
+        return -(-self.total // self.pixels)
+
+
+def blocks_of(x: Tensor) -> Blocks:
+    """The parts of a map."""
+    batch, channels, height, width = x.shape
+    return Blocks(batch * height * width, channels, max(1, BLOCK_FLOATS // channels))
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(C,) float64 mean and variance (biased) of each channel of a channels_last map."""
+    cut = blocks_of(x)
+    partial = torch.empty(2, cut.parts, cut.channels)
+    means, squares = partial.unbind()
+    run(SUMS, cut.parts, [x.data_ptr(), cut.total, cut.channels, cut.pixels, means.data_ptr(), squares.data_ptr()])
+    counts = torch.full((cut.parts, 1), float(cut.pixels), dtype=torch.float64)
+    counts[-1] = cut.total - (cut.parts - 1) * cut.pixels
+    precise = means.double()
+    mean = (precise * counts).sum(0) / cut.total
+    spread = squares.double().sum(0) + ((precise - mean).square() * counts).sum(0)
+    return mean, spread / cut.total
+
+
+def pitch_of(gradient: Tensor) -> int | None:
+    """Floats from one pixel to the next, if channels are adjacent and pixels equally spaced; None if not."""
+    _, _, height, width = gradient.shape
+    batch_step, channel_step, row_step, pitch = gradient.stride()
+    even = channel_step == 1 and row_step == width * pitch and batch_step == height * row_step
+    return pitch if even and pitch >= gradient.shape[1] else None
+
+
+class NormActivation(torch.autograd.Function):
+    """apply(x, weight, bias, eps, limits) -> (y, mean, variance); x (B, C, H, W) float32 in channels_last."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, limits: tuple[float, float]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """y = activation(batch norm of x), and the statistics of this batch in float64 (biased variance)."""
+        cut = blocks_of(x)
+        mean, variance = moments(x)
+        deviation = (variance + eps).rsqrt()
+        scale = weight * deviation
+        shift = (bias - mean * scale).float()
+        scale, centre, ends = scale.float(), mean.float(), torch.tensor(limits)
+        y = torch.empty_like(x)
+        run(APPLY, cut.parts, _head(x, cut, scale, shift, y, ends))
+        ctx.save_for_backward(x, scale, shift, centre, deviation, ends)
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, weight and bias."""
+        x, scale, shift, centre, deviation, ends = ctx.saved_tensors
+        dy, cut = gradients[0], blocks_of(x)
+        if pitch_of(dy) is None:
+            dy = dy.contiguous(memory_format=torch.channels_last)
+        pitch = pitch_of(dy) or cut.channels
+        common = [*_head(x, cut, scale, shift, dy, ends), pitch, centre.data_ptr()]
+        partial = torch.empty(2, cut.parts, cut.channels)
+        run(GRADIENT_SUMS, cut.parts, [*common, *(rows.data_ptr() for rows in partial)])
+        ones, products = partial.double().sum(1).unbind()
+        dx = None
+        if ctx.needs_input_grad[0]:
+            by_one = (-scale * ones / cut.total).float()
+            by_product = (-scale * products * deviation.square() / cut.total).float()
+            dx = torch.empty_like(x)
+            run(GRADIENT, cut.parts, [*common, by_one.data_ptr(), by_product.data_ptr(), dx.data_ptr()])
+        return dx, (products * deviation).float(), ones.float(), None, None
+
+
+def _head(x: Tensor, cut: Blocks, scale: Tensor, shift: Tensor, y: Tensor, ends: Tensor) -> list[int]:
+    """What the jobs of three loops begin with."""
+    sizes = [cut.total, cut.channels, cut.pixels]
+    return [x.data_ptr(), *sizes, scale.data_ptr(), shift.data_ptr(), y.data_ptr(), ends.data_ptr()]
+
+
+def fits(x: Tensor) -> bool:
+    """Whether the loops take this map: float32 on the CPU in channels_last, channels a multiple of LANES."""
+    plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.ndim == 4 and x.numel() > 0
+    return plain and x.shape[1] % LANES == 0 and x.is_contiguous(memory_format=torch.channels_last)

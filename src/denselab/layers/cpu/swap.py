@@ -1,0 +1,159 @@
+"""Runs a network's layers as compiled loops while it trains on a CPU; the network itself stays what it is.
+
+Only `forward` of single layers is replaced, and only within the `with` block, around the forward pass of a step. So
+state dicts, copies, exports and evaluation know nothing of it. A layer that meets something else (another precision,
+another layout in memory, an odd number of channels) calls what it would have called.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from timm.layers import BatchNormAct2d, Conv2dSame, pad_same
+from torch import Tensor, nn
+
+from denselab.layers.cpu.team import can_run
+
+Forward = Callable[[Tensor], Tensor]
+Limits = tuple[float, float]
+NONE = (-float("inf"), float("inf"))
+LIMITS: dict[type[nn.Module], Limits] = {nn.Identity: NONE, nn.ReLU: (0.0, float("inf")), nn.ReLU6: (0.0, 6.0)}
+LARGEST_SIDE = 9  # of a depthwise kernel
+
+
+@contextmanager
+def compiled_layers(network: nn.Module) -> Iterator[None]:
+    """Within it, layers in training mode run as compiled loops where they can."""
+    swapped = _replacements(network) if can_run() and _on_cpu(network) else {}
+    for module, forward in swapped.items():
+        module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for module in swapped:
+            del module.forward  # the class's own again
+
+
+def _on_cpu(network: nn.Module) -> bool:
+    first = next(network.parameters(), None)
+    return first is not None and first.device.type == "cpu" and first.dtype == torch.float32
+
+
+def _replacements(network: nn.Module) -> dict[nn.Module, Forward]:
+    """{layer: what it computes in its place}."""
+    found: dict[nn.Module, Forward] = {}
+    for module in network.modules():
+        if "forward" in vars(module) or not module.training:
+            continue
+        if type(module) is nn.Sequential and (pairs := _pairs(module)):
+            found[module] = _sequence(module, pairs)
+        elif type(module) is nn.BatchNorm2d and _can_norm(module):
+            found[module] = _norm(module, NONE)
+        elif type(module) is BatchNormAct2d and _can_norm(module) and type(module.drop) is nn.Identity:
+            if (limits := _limits(module.act)) is not None:
+                found[module] = _norm(module, limits)
+        elif _is_depthwise(module):
+            found[module] = _depthwise(module)
+    return found
+
+
+def _limits(activation: nn.Module) -> Limits | None:
+    """What an activation keeps its input within; None if it does something else, or is watched."""
+    return None if activation._forward_hooks or activation._backward_hooks else LIMITS.get(type(activation))
+
+
+def _can_norm(module: nn.Module) -> bool:
+    """Whether a normalisation layer learns its statistics in the usual way."""
+    assert isinstance(module, nn.BatchNorm2d)
+    usual = module.affine and module.running_mean is not None and module.momentum is not None
+    return usual and module.training and module.num_features % 8 == 0
+
+
+def _norm(norm: nn.Module, limits: Limits) -> Forward:
+    """A normalisation layer with an activation behind it."""
+    from denselab.layers.cpu.norm import NormActivation, fits  # compiles its loops
+
+    assert isinstance(norm, nn.BatchNorm2d)
+
+    def forward(x: Tensor) -> Tensor:
+        if not fits(x) or x.numel() == x.shape[1]:  # torch refuses a single value per channel
+            return type(norm).forward(norm, x)
+        y: Tensor
+        y, mean, variance = NormActivation.apply(x, norm.weight, norm.bias, norm.eps, limits)
+        _note(norm, mean, variance, x.numel() // x.shape[1])
+        return y
+
+    return forward
+
+
+@torch.no_grad()
+def _note(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move the running statistics towards this batch's, as torch does: variances of `count` values, unbiased."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.momentum is not None
+    norm.running_mean.lerp_(mean.float(), norm.momentum)
+    norm.running_var.lerp_((variance * (count / (count - 1))).float(), norm.momentum)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+
+
+def _pairs(sequence: nn.Sequential) -> dict[int, Limits]:
+    """Positions of normalisation layers that an activation follows, and its limits."""
+    children = list(sequence.children())
+    found = {}
+    for i, (norm, activation) in enumerate(pairwise(children)):
+        plain = type(norm) is nn.BatchNorm2d and _can_norm(norm) and not (norm._forward_hooks or norm._backward_hooks)
+        if plain and (limits := _limits(activation)) is not None:
+            found[i] = limits
+    return found
+
+
+def _sequence(sequence: nn.Sequential, pairs: dict[int, Limits]) -> Forward:
+    """A sequence whose `pairs` are computed in one; each layer alone, called by others, stays what it is."""
+    from denselab.layers.cpu.norm import fits
+
+    children = list(sequence.children())
+    joint = {i: _norm(children[i], limits) for i, limits in pairs.items()}
+
+    def forward(x: Tensor) -> Tensor:
+        done = -1
+        for i, child in enumerate(children):
+            if i in joint and fits(x):
+                x, done = joint[i](x), i + 1
+            elif i != done:
+                x = child(x)
+        return x
+
+    return forward
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    """Whether a layer convolves each channel with one square kernel."""
+    if type(module) not in (nn.Conv2d, Conv2dSame):
+        return False
+    assert isinstance(module, nn.Conv2d)
+    single = module.groups == module.in_channels == module.out_channels and module.in_channels % 8 == 0
+    square = all(a == b for a, b in (module.kernel_size, module.stride, module.dilation))
+    plain = module.bias is None and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    return single and square and plain and 1 < module.kernel_size[0] <= LARGEST_SIDE
+
+
+def _depthwise(conv: nn.Module) -> Forward:
+    """A depthwise convolution; timm's form pads at the bottom and right only, as TensorFlow does."""
+    from denselab.layers.cpu.depthwise import DepthwiseConv  # compiles its loop
+    from denselab.layers.cpu.norm import fits
+
+    assert isinstance(conv, nn.Conv2d)
+    same = type(conv) is Conv2dSame
+
+    def forward(x: Tensor) -> Tensor:
+        if not fits(x):
+            return type(conv).forward(conv, x)
+        if same:
+            x = pad_same(x, conv.kernel_size, conv.stride, conv.dilation)
+        y: Tensor = DepthwiseConv.apply(x, conv.weight, conv.stride[0], conv.padding, conv.dilation[0])
+        return y
+
+    return forward

@@ -1,0 +1,41 @@
+"""Lets torch's own threads run compiled loops.
+
+A second pool of threads would not do: the threads of OpenMP spin for a while after each of torch's layers, and hold the
+cores that the other pool needs. So loops go through the OpenMP that torch was linked with, as one more parallel region.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@cache
+def _parallel() -> Any:
+    """OpenMP's entry for a parallel region, from the library that torch uses; None where torch uses another one."""
+    try:
+        function = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (OSError, AttributeError):  # macOS, Windows
+        return None
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    function.restype = None
+    return function
+
+
+def can_run() -> bool:
+    """Whether torch's threads can be had here."""
+    return _parallel() is not None
+
+
+def run(function: int, parts: int, numbers: Sequence[int]) -> None:
+    """Run a compiled loop on torch's threads and wait for its end.
+
+    function: its address, see compiled.jobs
+    numbers: what the job holds after the number of parts; arrays by address, which the caller keeps alive
+    """
+    job = np.array([0, parts, *numbers], dtype=np.int64)
+    threads = min(torch.get_num_threads(), parts)
+    _parallel()(function, job.ctypes.data, threads, 0)

@@ -1,0 +1,152 @@
+"""Layers of a training step as compiled loops, against torch's own in double precision."""
+
+import copy
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d, Conv2dSame
+from torch import Tensor, nn
+
+from denselab.layers.conv import conv_norm_relu, separable_conv
+from denselab.layers.cpu import compiled_layers
+from denselab.layers.cpu.swap import _replacements
+from denselab.layers.cpu.team import can_run
+
+pytestmark = pytest.mark.skipif(not can_run(), reason="torch runs on another library of threads here")
+
+
+def both(layer: nn.Module, x: Tensor) -> None:
+    """Compare output, all gradients and all buffers of a layer as compiled loops with those of its double."""
+    layer = layer.to(memory_format=torch.channels_last).train()
+    exact = copy.deepcopy(layer).double()
+    ours = x.float().contiguous(memory_format=torch.channels_last).requires_grad_()
+    theirs = x.double().requires_grad_()
+    assert any(module in _replacements(layer) for module in layer.modules())
+    with compiled_layers(layer):
+        y = layer(ours)
+    expected = exact(theirs)
+    torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-4)
+    slope = torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
+    (y * slope).sum().backward()
+    (expected * slope).sum().backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-3, atol=1e-3)
+    for (name, one), (_, other) in zip(layer.named_parameters(), exact.named_parameters(), strict=True):
+        assert one.grad is not None, name
+        assert other.grad is not None, name
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=1e-3)
+    for (_, one), (_, other) in zip(layer.named_buffers(), exact.named_buffers(), strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=1e-4, atol=1e-5)
+
+
+def maps(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 3 + 1
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6, nn.Identity])
+def test_normalisation_and_activation(act: type[nn.Module]) -> None:
+    layer = BatchNormAct2d(24, act_layer=act) if act is not nn.Identity else nn.BatchNorm2d(24)
+    nn.init.uniform_(layer.weight, -2, 3)
+    nn.init.uniform_(layer.bias, -1, 4)
+    both(nn.Sequential(layer), maps(3, 24, 37, 41))  # over three parts, the last one short
+
+
+def test_large_means_do_not_cost_the_variance() -> None:
+    """Sums of squares about zero would lose a deviation of 0.05 around 1000."""
+    layer = nn.BatchNorm2d(8).to(memory_format=torch.channels_last).train()
+    x = (torch.randn(2, 8, 70, 70) * 0.05 + 1000).contiguous(memory_format=torch.channels_last)
+    with compiled_layers(layer):
+        y = layer(x)
+    exact = nn.functional.batch_norm(x.double(), None, None, training=True)
+    torch.testing.assert_close(y.double(), exact, rtol=0.0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 1, 1), (5, 2, 1), (3, 1, 6), (5, 2, 3)]
+)
+@pytest.mark.parametrize(("height", "width"), [(7, 10), (1, 3)])
+@pytest.mark.parametrize("channels", [8, 88])
+def test_depthwise(side: int, stride: int, dilation: int, height: int, width: int, channels: int) -> None:
+    reach = dilation * (side // 2)
+    conv = nn.Conv2d(channels, channels, side, stride, reach, dilation, channels, bias=False)
+    both(conv, maps(2, channels, height, width))
+
+
+def test_depthwise_padded_as_tensorflow_does() -> None:
+    both(Conv2dSame(16, 16, 5, 2, groups=16, bias=False), maps(2, 16, 12, 9))
+
+
+def test_blocks_of_layers_and_gradients_of_slices() -> None:
+    """A concatenation hands back slices whose pixels lie further apart."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = separable_conv(16, 8), conv_norm_relu(16, 24, 1, activation=nn.ReLU6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.one(x), self.two(x)], 1)
+
+    both(Two(), maps(2, 16, 6, 5))
+
+
+def test_the_same_bits_for_any_number_of_threads() -> None:
+    layer = separable_conv(64, 32).to(memory_format=torch.channels_last)
+    x = maps(4, 64, 20, 30).contiguous(memory_format=torch.channels_last)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            twin = copy.deepcopy(layer)[0]  # the 1x1 convolution behind it is torch's
+            with compiled_layers(twin):
+                twin(x).square().sum().backward()
+            results.append(twin[0].weight.grad)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_a_gap_in_the_numbers_stays() -> None:
+    """NaN must reach the loss, where training stops, instead of turning into 0."""
+    layer = BatchNormAct2d(8, act_layer=nn.ReLU6).train()
+    x = maps(2, 8, 4, 4).contiguous(memory_format=torch.channels_last)
+    x[0, 3, 1, 1] = float("nan")
+    with compiled_layers(layer):
+        assert layer(x)[:, 3].isnan().all()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [maps(2, 16, 4, 4), maps(2, 16, 4, 4).double(), maps(2, 16, 4, 4).bfloat16()],
+    ids=["other layout", "double", "bfloat16"],
+)
+def test_anything_else_is_left_to_torch(x: Tensor) -> None:
+    layer = conv_norm_relu(16, 16, 3, groups=16).to(x.dtype).train()
+    twin = copy.deepcopy(layer)
+    with compiled_layers(layer):
+        assert torch.equal(layer(x), twin(x))
+
+
+def test_the_network_stays_what_it_is() -> None:
+    layer = separable_conv(16, 8)
+    layer[0].norm.eval()  # at rest: neither its statistics nor its forward change
+    names = list(layer.state_dict())
+    with compiled_layers(layer):
+        assert layer[0].norm not in _replacements(layer)
+        layer(maps(2, 16, 6, 6).contiguous(memory_format=torch.channels_last))
+    assert list(layer.state_dict()) == names
+    assert not any("forward" in vars(module) for module in layer.modules())
+    assert layer[0].norm.num_batches_tracked == 0
+    assert layer[1].norm.num_batches_tracked == 1
+
+
+def test_a_layer_called_by_itself_has_no_activation() -> None:
+    """DeepLab v3+ takes features before the ReLU of a block."""
+    layer = conv_norm_relu(8, 8, 1).to(memory_format=torch.channels_last).train()
+    x = maps(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
+    with compiled_layers(layer):
+        assert (layer.norm(layer.conv(x)) < 0).any()
+        assert not (layer(x) < 0).any()
