@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.compiled.vectors import lanes_for
 from denselab.crf.mean_field_kernels import blur
 from denselab.crf.pass_kernels import (
     ADVANCE,
@@ -33,7 +34,6 @@ from denselab.crf.permutohedral import Features, Lattice, build
 from denselab.crf.spatial import Axis
 from denselab.crf.spatial_kernels import GRID, NODES, apply_compatibility, filter_nodes
 from denselab.crf.threads import parts, run
-from denselab.compiled.vectors import lanes_for
 from denselab.crf.workspace import Workspace
 from denselab.errors import ShapeError
 from denselab.types import FilterNormalization

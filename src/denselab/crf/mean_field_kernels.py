@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 from denselab.compiled.vectors import (
     add,
     ahead,
@@ -29,6 +28,7 @@ from denselab.compiled.vectors import (
     sum_of_lanes,
     sums_of_rows,
 )
+from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
 
 # Of e^logit: between them a share of e^-60 is still kept. As integers, because positive floats sort like their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))

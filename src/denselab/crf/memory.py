@@ -1,7 +1,7 @@
 """How much memory the CRF of a picture needs, predicted before it runs."""
 
-from denselab.crf.parameters import Parameters, resolved
 from denselab.compiled.vectors import width_for
+from denselab.crf.parameters import Parameters, resolved
 from denselab.errors import OutOfMemory
 from denselab.runtime import total_memory
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
+from denselab.compiled.vectors import ahead, scalar
 from denselab.crf.mean_field_kernels import (
     clear,
     copy_pixels,
@@ -28,7 +29,6 @@ from denselab.crf.mean_field_kernels import (
     write_labels,
 )
 from denselab.crf.spatial_kernels import GRID, NODES, NODES_X, PLACE, give_to_nodes, take_from_nodes
-from denselab.compiled.vectors import ahead, scalar
 
 START, ADVANCE, MESSAGE, GIVEN = 0, 1, 2, 3
 """The kinds of pass: softmax of the energies alone; an iteration; sum of the pairwise terms; marginals as given."""
