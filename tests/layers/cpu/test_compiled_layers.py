@@ -130,12 +130,28 @@ def test_anything_else_is_left_to_torch(x: Tensor) -> None:
         assert torch.equal(layer(x), twin(x))
 
 
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Identity])
+def test_normalisation_at_rest(act: type[nn.Module]) -> None:
+    layer = BatchNormAct2d(24, act_layer=act) if act is not nn.Identity else nn.BatchNorm2d(24)
+    for tensor in (layer.weight, layer.bias, layer.running_mean):
+        nn.init.uniform_(tensor, -2, 3)
+    nn.init.uniform_(layer.running_var, 0.5, 20)
+    both(Resting(layer), maps(3, 24, 37, 41))
+
+
+class Resting(nn.Sequential):
+    """Layers that stay in eval mode."""
+
+    def train(self, mode: bool = True) -> "Resting":
+        return super().train(False)
+
+
 def test_the_network_stays_what_it_is() -> None:
     layer = separable_conv(16, 8)
-    layer[0].norm.eval()  # at rest: neither its statistics nor its forward change
+    layer[0].norm.eval()  # at rest: its statistics do not change
     names = list(layer.state_dict())
+    assert layer[0].norm in _replacements(layer)
     with compiled_layers(layer):
-        assert layer[0].norm not in _replacements(layer)
         layer(maps(2, 16, 6, 6).contiguous(memory_format=torch.channels_last))
     assert list(layer.state_dict()) == names
     assert not any("forward" in vars(module) for module in layer.modules())

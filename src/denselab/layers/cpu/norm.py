@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denselab.layers.cpu.norm_kernels import APPLY, GRADIENT, GRADIENT_SUMS, LANES, SUMS
+from denselab.layers.cpu.norm_kernels import APPLY, GRADIENT, GRADIENT_SUMS, LANES, RESTING_GRADIENT, SUMS
 from denselab.layers.cpu.team import run
 
 BLOCK_FLOATS = 32_768  # of a part: 128 KiB
@@ -66,15 +66,8 @@ class NormActivation(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, limits: tuple[float, float]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """y = activation(batch norm of x), and the statistics of this batch in float64 (biased variance)."""
-        cut = blocks_of(x)
         mean, variance = moments(x)
-        deviation = (variance + eps).rsqrt()
-        scale = weight * deviation
-        shift = (bias - mean * scale).float()
-        scale, centre, ends = scale.float(), mean.float(), torch.tensor(limits)
-        y = torch.empty_like(x)
-        run(APPLY, cut.parts, _head(x, cut, scale, shift, y, ends))
-        ctx.save_for_backward(x, scale, shift, centre, deviation, ends)
+        y = _apply(ctx, x, weight, bias, (mean, variance, eps), limits)
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
@@ -82,11 +75,8 @@ class NormActivation(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Gradients of x, weight and bias."""
         x, scale, shift, centre, deviation, ends = ctx.saved_tensors
-        dy, cut = gradients[0], blocks_of(x)
-        if pitch_of(dy) is None:
-            dy = dy.contiguous(memory_format=torch.channels_last)
-        pitch = pitch_of(dy) or cut.channels
-        common = [*_head(x, cut, scale, shift, dy, ends), pitch, centre.data_ptr()]
+        dy, cut = _even(gradients[0]), blocks_of(x)
+        common = [*_head(x, cut, scale, shift, dy, ends), pitch_of(dy) or cut.channels, centre.data_ptr()]
         partial = torch.empty(2, cut.parts, cut.channels)
         run(GRADIENT_SUMS, cut.parts, [*common, *(rows.data_ptr() for rows in partial)])
         ones, products = partial.double().sum(1).unbind()
@@ -97,6 +87,60 @@ class NormActivation(torch.autograd.Function):
             dx = torch.empty_like(x)
             run(GRADIENT, cut.parts, [*common, by_one.data_ptr(), by_product.data_ptr(), dx.data_ptr()])
         return dx, (products * deviation).float(), ones.float(), None, None
+
+
+class RestingNormActivation(torch.autograd.Function):
+    """apply(x, weight, bias, mean, variance, eps, limits) -> y: the same with statistics that stay, as in eval mode."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        limits: tuple[float, float],
+    ) -> Tensor:
+        """y = activation(weight * (x - mean) / sqrt(variance + eps) + bias)."""
+        return _apply(ctx, x, weight, bias, (mean.double(), variance.double(), eps), limits)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, weight and bias."""
+        x, scale, shift, centre, deviation, ends = ctx.saved_tensors
+        dy, cut = _even(gradients[0]), blocks_of(x)
+        partial, dx = torch.empty(2, cut.parts, cut.channels), torch.empty_like(x)
+        numbers = [*_head(x, cut, scale, shift, dy, ends), pitch_of(dy) or cut.channels, centre.data_ptr()]
+        run(RESTING_GRADIENT, cut.parts, [*numbers, *(rows.data_ptr() for rows in partial), dx.data_ptr()])
+        ones, products = partial.double().sum(1).unbind()
+        return dx, (products * deviation).float(), ones.float(), None, None, None, None
+
+
+def _apply(
+    ctx: Any,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: tuple[Tensor, Tensor, float],
+    limits: tuple[float, float],
+) -> Tensor:
+    """The normalised and limited map; what its gradient needs is kept. statistics: mean and variance, float64; eps."""
+    mean, variance, eps = statistics
+    cut, y = blocks_of(x), torch.empty_like(x)
+    deviation = (variance + eps).rsqrt()
+    scale = weight * deviation
+    shift = (bias - mean * scale).float()
+    scale, centre, ends = scale.float(), mean.float(), torch.tensor(limits)
+    run(APPLY, cut.parts, _head(x, cut, scale, shift, y, ends))
+    ctx.save_for_backward(x, scale, shift, centre, deviation, ends)
+    return y
+
+
+def _even(dy: Tensor) -> Tensor:
+    """A gradient whose pixels are equally spaced; a copy if they are not."""
+    return dy if pitch_of(dy) is not None else dy.contiguous(memory_format=torch.channels_last)
 
 
 def _head(x: Tensor, cut: Blocks, scale: Tensor, shift: Tensor, y: Tensor, ends: Tensor) -> list[int]:

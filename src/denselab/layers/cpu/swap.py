@@ -24,7 +24,7 @@ LARGEST_SIDE = 9  # of a depthwise kernel
 
 @contextmanager
 def compiled_layers(network: nn.Module) -> Iterator[None]:
-    """Within it, layers in training mode run as compiled loops where they can."""
+    """Within it, layers run as compiled loops where they can."""
     swapped = _replacements(network) if can_run() and _on_cpu(network) else {}
     for module, forward in swapped.items():
         module.forward = forward  # type: ignore[method-assign]
@@ -44,7 +44,7 @@ def _replacements(network: nn.Module) -> dict[nn.Module, Forward]:
     """{layer: what it computes in its place}."""
     found: dict[nn.Module, Forward] = {}
     for module in network.modules():
-        if "forward" in vars(module) or not module.training:
+        if "forward" in vars(module):
             continue
         if type(module) is nn.Sequential and (pairs := _pairs(module)):
             found[module] = _sequence(module, pairs)
@@ -64,14 +64,35 @@ def _limits(activation: nn.Module) -> Limits | None:
 
 
 def _can_norm(module: nn.Module) -> bool:
-    """Whether a normalisation layer learns its statistics in the usual way."""
+    """Whether a normalisation layer has statistics and parameters of the usual kind."""
     assert isinstance(module, nn.BatchNorm2d)
     usual = module.affine and module.running_mean is not None and module.momentum is not None
-    return usual and module.training and module.num_features % 8 == 0
+    return usual and module.num_features % 8 == 0
 
 
 def _norm(norm: nn.Module, limits: Limits) -> Forward:
-    """A normalisation layer with an activation behind it."""
+    """A normalisation layer with an activation behind it, in training mode or at rest."""
+    return _learning_norm(norm, limits) if norm.training else _resting_norm(norm, limits)
+
+
+def _resting_norm(norm: nn.Module, limits: Limits) -> Forward:
+    """One whose statistics stay what they are."""
+    from denselab.layers.cpu.norm import RestingNormActivation, fits  # compiles its loops
+
+    assert isinstance(norm, nn.BatchNorm2d)
+
+    def forward(x: Tensor) -> Tensor:
+        if not fits(x):
+            return type(norm).forward(norm, x)
+        statistics = norm.running_mean, norm.running_var
+        y: Tensor = RestingNormActivation.apply(x, norm.weight, norm.bias, *statistics, norm.eps, limits)
+        return y
+
+    return forward
+
+
+def _learning_norm(norm: nn.Module, limits: Limits) -> Forward:
+    """One that takes its statistics from the batch."""
     from denselab.layers.cpu.norm import NormActivation, fits  # compiles its loops
 
     assert isinstance(norm, nn.BatchNorm2d)
