@@ -34,6 +34,7 @@ CONTRACT = {
         *("--device", "--resume", "--dry-run", "--json"),
     },
     "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
+    "pseudo-label": {"--out", "--confidence", "--tta", "--window", "--device", "--json"},
     "predict": {
         "--format",
         "--imgsz",

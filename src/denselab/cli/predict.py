@@ -112,17 +112,17 @@ def predict(
     commands may share a folder. Huge pictures are read and written by rows; films become label films.
     """
     started = time.monotonic()
-    extent, runs = window_size(window), sample_count(uncertainty, samples)
-    refuse_together(crf, crf_preset, crf_fast, steps, runs)
+    refuse_together(crf, crf_preset, crf_fast, steps, runs := sample_count(uncertainty, samples))
     saved = (probs or "none", steps, not no_overlays, polygons)
     more = More(*saved, shard, redo, manifest, every, smooth, submission_of(format_, imgsz), as_json)
-    options: dict[str, Any] = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
-    options["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
-    options["display_bands"] = band_names(display_bands)
+    options: dict[str, Any] = {"window": window_size(window), "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    boxed = instances_of(instance_wise, proposals, aggregate, boxes)
+    options |= {"instances": boxed, "display_bands": band_names(display_bands)}
     chosen = Chosen(model, device, output_stride, engine, options, (crf_preset or True) if crf else None)
-    task = task_of(inputs, out, more, ray)
+    task = task_of(inputs, str(out), more, ray)
     results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
-    finish("predicted", Path(out), {"model": model, "out": out}, results, skipped, started, as_json, more.kinds)
+    told = {"model": model, "out": task.out}
+    finish("predicted", Path(task.out), told, results, skipped, started, as_json, more.kinds)
 
 
 def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:

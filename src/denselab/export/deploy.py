@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import as_array
 from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
@@ -254,7 +253,7 @@ def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, 
 
 def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
     engine = onnx_engine(document, spec, "the exported graph", "cpu")
-    return [as_array(engine.logits(picture)) for picture in seen]
+    return [np.asarray(engine.logits(picture)) for picture in seen]
 
 
 def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: Target) -> None:
