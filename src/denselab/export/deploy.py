@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import as_array
 from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
@@ -43,7 +42,7 @@ from denselab.export.parity import (
     require_float,
 )
 from denselab.export.pictures import CheckPictures, check_pictures
-from denselab.export.program import exported_program, refuse_crf_layer, refuse_regions
+from denselab.export.program import exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
@@ -148,7 +147,6 @@ def export(
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
-    refuse_regions(found)
     _refuse_labels_of_bands(found.spec, labels)
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)
@@ -255,7 +253,7 @@ def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, 
 
 def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
     engine = onnx_engine(document, spec, "the exported graph", "cpu")
-    return [as_array(engine.logits(picture)) for picture in seen]
+    return [np.asarray(engine.logits(picture)) for picture in seen]
 
 
 def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: Target) -> None:
