@@ -54,7 +54,7 @@ CONTRACT = {
         "--engine",
         "--device",
         "--json",
-        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray"),
+        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray", "--no-overlays"),
     },
     "refine": {
         *("--out", "--preset", "--theta-alpha", "--theta-beta", "--w1", "--theta-gamma", "--w2", "--iterations"),

@@ -111,6 +111,13 @@ def test_an_encoder_from_imagenet_is_trained_on_with_care() -> None:
     assert "kept" in next(choice.reason for choice in choices if choice.key == "encoder_lr_factor")
 
 
+def test_statistics_of_imagenet_stay_in_short_runs_on_a_cpu() -> None:
+    tuned = replace(STREETS, pretrained=True, statistics=True)
+    assert choose_recipe(Settings(data="d"), tuned, None)[0].bn_statistics == "pretrained"
+    for other in (STREETS, replace(tuned, statistics=False), replace(tuned, device="cuda")):
+        assert choose_recipe(Settings(data="d"), other, None)[0].bn_statistics == "running"
+
+
 @pytest.mark.parametrize(
     ("factor", "pictures", "given", "model"),
     [

@@ -94,9 +94,7 @@ def compare(
     from denselab.comparison.ways import ALL_WAYS
 
     if resume:
-        if out is None:
-            raise ConfigError("`resume` needs `out`: the folder of the comparison to continue")
-        plan = work.resumed_plan(out, data, models, with_ or ())
+        plan = work.resumed_plan(_begun(out), data, models, with_ or ())
     else:
         asked = Plan(
             data,
@@ -119,6 +117,12 @@ def compare(
         return
     comparison = work.run_plan(plan, folder, devices)
     _show(comparison, as_json)
+
+
+def _begun(out: Path | None) -> Path:
+    if out is None:
+        raise ConfigError("`resume` needs `out`: the folder of the comparison to continue")
+    return out
 
 
 def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, float]:

@@ -50,6 +50,7 @@ class Facts:
     score_inputs: int  # inputs that its widest score layer sums
     colours: bool = True  # the pictures have red, green and blue
     pretrained: bool = False  # its encoder starts from ImageNet weights
+    statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
 
     @property
@@ -242,6 +243,10 @@ def _fine_tuning(facts: Facts) -> Iterator[Choice]:
     else:
         yield Choice("encoder_lr_factor", 1.0, "the encoder starts from scratch, like the rest")
     yield Choice("freeze_stages", 0, "all stages of the encoder learn")
+    if facts.pretrained and facts.statistics and not facts.on_gpu:
+        yield Choice("bn_statistics", "pretrained", "ImageNet's are better than those of small batches, and faster")
+    else:
+        yield Choice("bn_statistics", "running", "batch normalisation learns them on the way")
 
 
 def _jitter(settings: Settings, facts: Facts) -> Iterator[Choice]:
