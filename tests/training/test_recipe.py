@@ -123,6 +123,7 @@ def test_statistics_of_imagenet_stay_in_short_runs_on_a_cpu() -> None:
     [
         (1.0, 20, {}, "unet_small"),
         (0.75, 20, {"pretrained": "no"}, "unet_small"),
+        (1.0, 49, {"pretrained": "auto"}, "unet_small"),
         (0.5, 20, {}, "deeplabv3plus"),
         (1.0, 367, {}, "deeplabv3plus"),
         (1.0, 20, {"pretrained": "yes"}, "deeplabv3plus"),
@@ -132,9 +133,10 @@ def test_statistics_of_imagenet_stay_in_short_runs_on_a_cpu() -> None:
     ],
 )
 def test_few_pictures_of_thin_things_get_a_network_at_full_size(
-    factor: float, pictures: int, given: dict[str, str], model: str
+    monkeypatch: pytest.MonkeyPatch, factor: float, pictures: int, given: dict[str, str], model: str
 ) -> None:
-    """DRIVE: deeplabv3plus 0.593, unet_small 0.687. What the user asks of a network stays possible."""
+    """DRIVE from scratch: deeplabv3plus 0.593, unet_small 0.687. What the user asks of a network stays possible."""
+    monkeypatch.setattr(recipe, "installed_encoders", list)
     thin = Detail(factor, "vessel", 0.9)
     settings, choices = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)
     assert settings.model == model
@@ -143,6 +145,9 @@ def test_few_pictures_of_thin_things_get_a_network_at_full_size(
             f"'vessel' is thin and {pictures} pictures are few: it works at full size; `model` sets another"
         )
     assert recipe.choose_network(make_settings({"data": "d", **given}))[0].model == given.get("model", "deeplabv3plus")
+    monkeypatch.setattr(recipe, "installed_encoders", lambda: ["tf_efficientnet_lite0"])
+    with_weights = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)[0].model
+    assert with_weights == (model if "no" in given.values() else given.get("model", "deeplabv3plus"))
 
 
 @pytest.mark.parametrize(

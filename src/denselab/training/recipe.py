@@ -15,7 +15,7 @@ from denselab.training.detail import Detail
 
 DEFAULT_MODEL = "deeplabv3plus"
 # Thin structures in few pictures: on DRIVE (20 retinas, vessels of 1 to 10 pixels) unet_small had mIoU 0.687 where
-# deeplabv3plus, whose decoder works at a quarter of the size, had 0.593 after the same time.
+# deeplabv3plus, whose decoder works at a quarter of the size, had 0.593 after the same time; both from scratch.
 THIN_MODEL = "unet_small"
 THIN, FEW_PICTURES = 0.75, 50  # factor by which labels may be shrunk at best; training pictures
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
@@ -96,7 +96,9 @@ def choose_network(
     if settings.init:
         weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
     model = Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
-    if takes_any_network(settings) and detail and detail.factor >= THIN and pictures and pictures < FEW_PICTURES:
+    scratch = settings.pretrained == "no" or PACKAGED not in installed_encoders()
+    few = scratch and takes_any_network(settings) and pictures is not None and pictures < FEW_PICTURES
+    if few and detail and detail.factor >= THIN:
         why = f"{detail.name!r} is thin and {pictures} pictures are few: it works at full size; `model` sets another"
         model = Choice("model", THIN_MODEL, why)
     choices = _open(settings, [model, weights])
