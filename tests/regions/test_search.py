@@ -57,9 +57,7 @@ def test_most_keeps_the_best() -> None:
 
 def test_the_published_settings() -> None:
     """80 hierarchies, 8 of them fast, one of them single (section 4, table 5)."""
-    counts = {
-        name: len(own.colours) * len(own.ks) * len(own.similarities) for name, own in STRATEGIES.items()
-    }
+    counts = {name: len(own.colours) * len(own.ks) * len(own.similarities) for name, own in STRATEGIES.items()}
     assert counts == {"single": 1, "fast": 8, "quality": 80}
     assert STRATEGIES["quality"].ks == (50, 100, 150, 300)
     assert STRATEGIES["fast"].colours == ("HSV", "Lab")
