@@ -1,6 +1,6 @@
 """The picture of lineage-segments.md: a drawn scene, three of its segments, and the cells of a map that they turn on.
 
-    python docs/lineage_segments_picture.py
+python docs/lineage_segments_picture.py
 """
 
 from pathlib import Path

@@ -45,7 +45,7 @@ def two_halves() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(
     ("encoder", "trunk", "channels"),
-    [("vgg16", 14_714_688, 512), ("vgg16_bn", 14_723_136, 512), ("zf", 3_726_208, 256)],
+    [("vgg16", 14_714_688, 512), ("vgg16_bn", 14_723_136, 512), ("zf", 3_726_464, 256)],
 )
 def test_parameters(encoder: str, trunk: int, channels: int) -> None:
     """Two pathways of fc6 on 50 bins and fc7, and a classifier of both."""

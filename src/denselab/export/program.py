@@ -57,7 +57,7 @@ def refuse_regions(engine: TorchEngine) -> None:
     """Raise ConfigError for a network that cuts the picture into regions."""
     if isinstance(engine.network, RegionalModel):
         raise ConfigError(
-            f"{engine.spec.architecture.name} cuts a picture into regions of its own: no operators of ONNX, OpenVINO "
+            f"{engine.spec.architecture.name} cuts each picture into regions: no operators of ONNX, OpenVINO "
             "or torch.export describe that. Run it with torch (`denselab predict`), or export another model"
         )
 

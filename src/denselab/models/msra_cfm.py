@@ -89,9 +89,9 @@ class Pathway(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(N, channels) of (N, inputs)."""
-        x: Tensor = self.drop(torch.relu(self.fc6(pooled)))
-        y: Tensor = self.drop(torch.relu(self.fc7(x)))
-        return y
+        fc6 = self.drop(torch.relu(self.fc6(pooled)))
+        fc7: Tensor = self.drop(torch.relu(self.fc7(fc6)))
+        return fc7
 
 
 class MSRACFM(RegionalModel):
