@@ -17,7 +17,8 @@ OF_TORCHVISION = {
     "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
     "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
 }  # fmt: skip
-WRITTEN = sorted(set(MODELS) - OF_TORCHVISION)
+REGIONAL = {"msra_cfm"}  # their regions come from pixels, which the meta device does not have
+WRITTEN = sorted(set(MODELS) - OF_TORCHVISION - REGIONAL)
 LIGHT = ["patchwise", "pixelwise", "unet_small", "segnet_basic", "deeplabv3plus", "deeplabv3plus_mobilenetv2"]
 
 

@@ -14,6 +14,7 @@
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
+      regions/             segments of pictures seen by a network of regions; may be deleted at any time
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 While a process writes a run, it also holds .lock there (denselab.lock).
@@ -39,6 +40,7 @@ LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors",
 REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
 EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
 WEAK, WEAK_MASKS = "weak", "masks"
+REGIONS = "regions"
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 
 WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
@@ -48,7 +50,7 @@ EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
 # left by a run that was killed before its first save, by older versions also after the first validation
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS, WEAK})
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS, WEAK, REGIONS})
 
 
 def is_run(folder: Path) -> bool:

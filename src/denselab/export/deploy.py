@@ -42,7 +42,7 @@ from denselab.export.parity import (
     require_float,
 )
 from denselab.export.pictures import CheckPictures, check_pictures
-from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program import exported_program, refuse_crf_layer, refuse_regions
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
@@ -147,6 +147,7 @@ def export(
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
+    refuse_regions(found)
     _refuse_labels_of_bands(found.spec, labels)
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)

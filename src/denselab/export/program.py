@@ -9,6 +9,7 @@ from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine, forward_images
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
+from denselab.models.regional import RegionalModel
 
 TRACED = (2, 67, 83)  # batch, height, width: no multiple of a stride, so that the general way of each network is traced
 
@@ -34,6 +35,7 @@ def exported_program(engine: TorchEngine) -> torch.export.ExportedProgram:
     Raises ConfigError, in words, for a network that cannot leave torch.
     """
     refuse_crf_layer(engine.spec)
+    refuse_regions(engine)
     module = Deployed(engine.network, engine.spec).cpu().eval()
     dynamic = torch.export.Dim.DYNAMIC
     bands = engine.spec.preprocessing.bands
@@ -49,6 +51,15 @@ def exported_program(engine: TorchEngine) -> torch.export.ExportedProgram:
                 f"{engine.spec.architecture.name} cannot be traced for pictures of any size: {reason}. Its forward may "
                 "not turn sizes into numbers, nor decide by what a tensor holds"
             ) from error
+
+
+def refuse_regions(engine: TorchEngine) -> None:
+    """Raise ConfigError for a network that cuts the picture into regions."""
+    if isinstance(engine.network, RegionalModel):
+        raise ConfigError(
+            f"{engine.spec.architecture.name} cuts each picture into regions of its own: no operators of ONNX, OpenVINO "
+            "or torch.export describe that. Run it with torch (`denselab predict`), or export another model"
+        )
 
 
 def refuse_crf_layer(spec: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
 from denselab.measure.kept import KeptLabels
+from denselab.regions.kept import kept_in
+from denselab.run_folder import REGIONS, is_run
 
 logger = logging.getLogger(__name__)
 
@@ -162,15 +165,20 @@ def evaluate(
     if plan.crf:
         whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
-    given = {"seed": seed, "val_fraction": val_fraction}
     home = predictor.folder if isinstance(model, Predictor) else model
-    drawn = {key: value for key, value in given.items() if value is not None}
+    drawn = {k: v for k, v in {"seed": seed, "val_fraction": val_fraction}.items() if v is not None}
     chosen = select(data, split, predictor.spec, home, drawn)
     shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
-    measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
+    with _regions_kept(home):
+        measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
     return measured
+
+
+def _regions_kept(home: str | Path | None) -> AbstractContextManager[None]:
+    """A network of regions keeps them beside its run, where `train` has put those of the validation pictures."""
+    return kept_in(Path(home) / REGIONS) if home is not None and is_run(Path(home)) else nullcontext()
 
 
 def _named(home: str | Path | None) -> str:

@@ -19,7 +19,7 @@ Deviations, and why:
 - Pictures are seen at the working size; the paper enlarges them to five scales of 480 to 1200 pixels.
 - The paper's numbers (purity, inhibition, pyramid) are from memory where no release could be read.
 - timm's encoders are not in the paper: a ReLU follows, since masks stand on 0 being the least, and fc6 and fc7 have
-  512 numbers.
+  256 numbers.
 
 Expected: 61.8 mIoU on VOC 2012 test with VGG-16 and MCG (the paper; by its authors).
 """
@@ -54,20 +54,23 @@ LEVELS = (6, 3, 2, 1)  # of the pyramid: bins to a side, 50 in all (SPP-net)
 OWN_TRUNKS = ("vgg16", "vgg16_bn", "zf")
 STRIDE = 16  # of theirs
 FC_CHANNELS = 4096
-THIN_FC_CHANNELS = 512  # on timm's encoders, whose maps are thinner
+THIN_FC_CHANNELS = 256  # on timm's encoders, whose maps are thinner
 ON = 0.5  # share of a cell's pixels, section 3.1
 AT_ONCE = 32  # segments whose masked maps are in memory together
-TRAINED = 64  # segments of a picture that a step learns from, at most
+TRAINED = 32  # segments of a picture that a step learns from, at most
 TRAINING = Search("single", most=2000, least_side=4)
 TESTING = Search("fast", most=500, least_side=4)
 TILES = 6  # rows and columns that stand for segments where a picture has no pixels
+
+
+Encoder = VGG16 | ZF | TimmEncoder
 
 
 @dataclass(frozen=True)
 class Trunk:
     """The convolutions. key: of the map in the encoder's output; grid: where its cells lie in the picture."""
 
-    encoder: nn.Module
+    encoder: Encoder
     key: str | int
     channels: int
     grid: Grid
@@ -106,7 +109,8 @@ class MSRACFM(RegionalModel):
     ) -> None:
         """levels: bins to a side of each level of the pyramid. searches: for training, and for everything else."""
         super().__init__(num_classes, in_channels)
-        self.encoder, self.key, self.grid = trunk.encoder, trunk.key, trunk.grid
+        self.encoder: Encoder = trunk.encoder
+        self.key, self.grid = trunk.key, trunk.grid
         self.levels, self.searches = tuple(levels), searches
         inputs = trunk.channels * sum(level**2 for level in levels)
         self.box = Pathway(inputs, fc_channels, dropout)
@@ -144,9 +148,10 @@ class MSRACFM(RegionalModel):
             self.logits_of(features, segments.chosen(own.numbers))
             for features, segments, own in zip(maps, found, chosen, strict=True)
         ]
-        classes, shares = (np.concatenate([getattr(own, name) for own in chosen]) for name in ("classes", "weights"))
         rows = torch.cat(logits).T[None, :, None]
-        return (rows,), *(torch.from_numpy(row).to(rows.device)[None, None] for row in (classes, shares))
+        classes = torch.from_numpy(np.concatenate([own.classes for own in chosen])).to(rows.device)
+        shares = torch.from_numpy(np.concatenate([own.weights for own in chosen])).to(rows.device)
+        return (rows,), classes[None, None], shares[None, None]
 
     def maps(self, images: Tensor) -> Tensor:
         """(B, C, h, w) the last convolutions' map, not negative."""

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from denselab.compiled import compiled
 from denselab.errors import ConfigError, ShapeError
 from denselab.regions.superpixels import Labels
 
@@ -32,10 +31,13 @@ def graph_segments(channels: NDArray[Any], k: float, least: int, sigma: float = 
         raise ConfigError(
             f"`k` {k:g}, `least` {least}, `sigma` {sigma:g}; k must be above 0, least 1 or more, sigma 0 or more"
         )
+    from denselab.regions.kernels import joined_along  # here: numba takes a third of a second to import
+
     smooth = ndimage.gaussian_filter(channels.astype(np.float32), (sigma, sigma, 0))
     first, second, strength = _edges(smooth)
     order = np.argsort(strength, kind="stable")
-    parents = _joined(first[order], second[order], strength[order], channels.shape[0] * channels.shape[1], k, least)
+    pixels = channels.shape[0] * channels.shape[1]
+    parents = joined_along(first[order], second[order], strength[order], pixels, k, least)
     return consecutive(parents).reshape(channels.shape[:2])
 
 
@@ -59,33 +61,3 @@ def _edges(smooth: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.i
         ends.append((places[here].ravel(), places[there].ravel()))
         strengths.append(np.sqrt(((smooth[here] - smooth[there]) ** 2).sum(axis=2)).ravel())
     return np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends]), np.concatenate(strengths)
-
-
-@compiled
-def _root(parents: Any, place: Any) -> Any:
-    """The component that a place is in; shortens the way there."""
-    while parents[place] != place:
-        parents[place] = parents[parents[place]]
-        place = parents[place]
-    return place
-
-
-@compiled
-def _joined(first: Any, second: Any, strength: Any, count: int, k: float, least: int) -> Any:
-    """(count,) int32: the component of each place. The edges come by rising strength."""
-    parents = np.arange(count, dtype=np.int32)
-    sizes = np.ones(count, np.int32)
-    limits = np.full(count, k, np.float64)
-    for smallest in (0, least):
-        for edge in range(len(first)):
-            a, b = _root(parents, first[edge]), _root(parents, second[edge])
-            if a == b:
-                continue
-            alike = strength[edge] <= limits[a] and strength[edge] <= limits[b]
-            if (smallest == 0 and alike) or min(sizes[a], sizes[b]) < smallest:
-                parents[b] = a
-                sizes[a] += sizes[b]
-                limits[a] = strength[edge] + k / sizes[a]
-    for place in range(count):
-        parents[place] = _root(parents, place)
-    return parents

@@ -6,18 +6,18 @@ the mean of its parts by size; size prefers small pieces; fill those that fit in
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from denselab.compiled import compiled
 from denselab.regions.colours import Channels
 from denselab.regions.superpixels import Labels, touching
 
 Similarity = Literal["colour", "texture", "size", "fill"]
 
+ALIKE: tuple[Similarity, ...] = get_args(Similarity)
 COLOUR_BINS = 25  # per channel, section 3.2
 TEXTURE_BINS = 10  # per channel and direction
 DIRECTIONS = 8  # of Gaussian derivatives with sigma 1
@@ -90,82 +90,14 @@ def grouped(pieces: Pieces, similarities: tuple[Similarity, ...]) -> NDArray[np.
 
     Of equally alike pairs the one found first is joined.
     """
+    from denselab.regions.kernels import joined_by_likeness  # here: numba takes a third of a second to import
+
     count = len(pieces.sizes)
-    use = np.array([name in similarities for name in ("colour", "texture", "size", "fill")])
+    use = np.array([name in similarities for name in ALIKE])
     room = 2 * count - 1
     sizes, boxes = np.zeros(room, np.int64), np.zeros((room, 4), np.int64)
     sizes[:count], boxes[:count] = pieces.sizes, pieces.boxes
     colour, texture = (np.zeros((room, h.shape[1]), np.float32) for h in (pieces.colour, pieces.texture))
     colour[:count], texture[:count] = pieces.colour, pieces.texture
-    joined: NDArray[np.int32] = _grouped(touching(pieces.labels), count, use, sizes, boxes, colour, texture)
+    joined: NDArray[np.int32] = joined_by_likeness(touching(pieces.labels), count, use, sizes, boxes, colour, texture)
     return joined
-
-
-@compiled
-def _alike(a: Any, b: Any, use: Any, sizes: Any, boxes: Any, colour: Any, texture: Any, area: int) -> Any:
-    """The sum of the similarities that count, section 3.2, equations 1 to 6."""
-    total = 0.0
-    if use[0]:
-        for i in range(colour.shape[1]):
-            total += min(colour[a, i], colour[b, i])
-    if use[1]:
-        for i in range(texture.shape[1]):
-            total += min(texture[a, i], texture[b, i])
-    together = sizes[a] + sizes[b]
-    if use[2]:
-        total += 1.0 - together / area
-    if use[3]:
-        height = max(boxes[a, 2], boxes[b, 2]) - min(boxes[a, 0], boxes[b, 0])
-        width = max(boxes[a, 3], boxes[b, 3]) - min(boxes[a, 1], boxes[b, 1])
-        total += 1.0 - (height * width - together) / area
-    return total
-
-
-@compiled
-def _join(a: Any, b: Any, made: int, sizes: Any, boxes: Any, colour: Any, texture: Any) -> None:
-    """Fill in number `made`, which is a and b together."""
-    sizes[made] = sizes[a] + sizes[b]
-    for side in range(2):
-        boxes[made, side] = min(boxes[a, side], boxes[b, side])
-        boxes[made, 2 + side] = max(boxes[a, 2 + side], boxes[b, 2 + side])
-    share = sizes[a] / sizes[made]
-    for i in range(colour.shape[1]):
-        colour[made, i] = share * colour[a, i] + (1 - share) * colour[b, i]
-    for i in range(texture.shape[1]):
-        texture[made, i] = share * texture[a, i] + (1 - share) * texture[b, i]
-
-
-@compiled
-def _grouped(pairs: Any, count: int, use: Any, sizes: Any, boxes: Any, colour: Any, texture: Any) -> Any:
-    """See `grouped`. The arrays have room for all 2 count - 1 pieces; pairs is used up."""
-    area = sizes[:count].sum()
-    alive = len(pairs)
-    values = np.empty(alive, np.float64)
-    for edge in range(alive):
-        values[edge] = _alike(pairs[edge, 0], pairs[edge, 1], use, sizes, boxes, colour, texture, area)
-    joined = np.empty((count - 1, 2), np.int32)
-    seen = np.full(2 * count - 1, -1, np.int32)
-    made = count
-    while alive > 0:
-        best = np.argmax(values[:alive])
-        a, b = pairs[best, 0], pairs[best, 1]
-        joined[made - count, 0], joined[made - count, 1] = a, b
-        _join(a, b, made, sizes, boxes, colour, texture)
-        kept = 0
-        for edge in range(alive):  # the pairs of a and of b become pairs of the new piece, each neighbour once
-            first, second, value = pairs[edge, 0], pairs[edge, 1], values[edge]
-            of_first, of_second = first in (a, b), second in (a, b)
-            if of_first and of_second:
-                continue
-            if of_first or of_second:
-                first = second if of_first else first
-                second = made
-                if seen[first] == made:
-                    continue
-                seen[first] = made
-                value = _alike(first, second, use, sizes, boxes, colour, texture, area)
-            pairs[kept, 0], pairs[kept, 1], values[kept] = first, second, value
-            kept += 1
-        alive = kept
-        made += 1
-    return joined[: made - count]

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 VERSION = 1  # of what find_segments finds; a change of its results makes the files of before unfit
 
 _folders: list[Path] = []
+_unwritable: set[Path] = set()  # said once
 
 
 def segments_in(folder: Path | None, image: Image, search: Search) -> Segments:
@@ -37,10 +38,12 @@ def segments_in(folder: Path | None, image: Image, search: Search) -> Segments:
         except DataError as error:
             logger.warning(str(error))
     found = find_segments(image, search)
-    try:
-        save_segments(found, path)
-    except ResourceError as error:
-        logger.warning(f"segments are not kept: {error}")
+    if folder not in _unwritable:
+        try:
+            save_segments(found, path)
+        except ResourceError as error:
+            _unwritable.add(folder)
+            logger.warning(f"segments are not kept: {error}")
     return found
 
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from denselab.errors import ConfigError
 from denselab.regions.colours import COLOURS
 from denselab.regions.graph_segments import graph_segments
-from denselab.regions.grouping import Similarity, binned, grouped, measured
+from denselab.regions.grouping import ALIKE, Similarity, binned, grouped, measured
 from denselab.regions.segments import Segments, assembled
 from denselab.regions.superpixels import Labels, check_picture
 from denselab.types import Image
 
-ALL: tuple[Similarity, ...] = ("colour", "texture", "size", "fill")
 WITHOUT_COLOUR: tuple[Similarity, ...] = ("texture", "size", "fill")
 
 
@@ -34,9 +33,9 @@ class Strategies:
 
 
 STRATEGIES: Mapping[str, Strategies] = {
-    "single": Strategies(("HSV",), (100,), (ALL,)),
-    "fast": Strategies(("HSV", "Lab"), (50, 100), (ALL, WITHOUT_COLOUR)),
-    "quality": Strategies(tuple(COLOURS), (50, 100, 150, 300), (ALL, WITHOUT_COLOUR, ("fill",), ("size",))),
+    "single": Strategies(("HSV",), (100,), (ALIKE,)),
+    "fast": Strategies(("HSV", "Lab"), (50, 100), (ALIKE, WITHOUT_COLOUR)),
+    "quality": Strategies(tuple(COLOURS), (50, 100, 150, 300), (ALIKE, WITHOUT_COLOUR, ("fill",), ("size",))),
 }
 """How wide to search: 1, 8 or 80 hierarchies."""
 LEAST_SIDE = 20  # pixels, as in the authors' demo for pictures of 500x375
@@ -66,7 +65,7 @@ class Search:
 
 
 def find_segments(image: Image, search: Search | None = None) -> Segments:
-    """Segments of a picture (H, W, 3) uint8, the best first; all are connected, and no two are the same.
+    """Segments of a picture (H, W, 3) uint8, the best first; each is one piece, and no two are the same.
 
     The best are those high in a hierarchy: position (1 is the whole picture) times a random number, so that large
     segments come first only on the whole (section 4). search: None is the default one.

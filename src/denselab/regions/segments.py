@@ -161,7 +161,7 @@ def save_segments(segments: Segments, path: Path) -> None:
 def load_segments(path: Path) -> Segments:
     """Read what `save_segments` wrote. Raises DataError naming the file where it is another or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: np.asarray(stored[name]) for name in ENTRIES}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise DataError(f"{path}: not a file of segments ({error or type(error).__name__}); make it anew") from None

@@ -47,7 +47,7 @@ class Facts:
     device: str  # "cpu", "cuda", "mps"
     cores: int
     normalised: bool  # the network has batch normalisation
-    score_inputs: int  # inputs that its widest score layer sums
+    score_inputs: int  # inputs that its widest score or fully connected layer sums
     colours: bool = True  # the pictures have red, green and blue
     pretrained: bool = False  # its encoder starts from ImageNet weights
     statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
@@ -219,9 +219,9 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
         yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     elif facts.score_inputs >= WIDE_SCORES:
         yield Choice(
-            "lr", 1e-4, f"a score sums {facts.score_inputs:,} inputs, which makes the loss jump at higher rates"
+            "lr", 1e-4, f"a layer sums {facts.score_inputs:,} inputs, which makes the loss jump at higher rates"
         )
-        yield Choice("clip_norm", 1.0, "keeps such scores from jumping")
+        yield Choice("clip_norm", 1.0, "keeps such layers from jumping")
     else:
         yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
         yield Choice("clip_norm", 0.0, "off: batch normalisation keeps the steps even")

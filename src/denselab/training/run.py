@@ -20,7 +20,8 @@ from denselab.engine.device import resolve_device
 from denselab.errors import ConfigError, Interrupted, ResourceError, TrainingDiverged
 from denselab.lock import only_writer
 from denselab.models.base import SegmentationModel
-from denselab.run_folder import MODEL, SUMMARY, find_model_folder
+from denselab.regions.kept import kept_in
+from denselab.run_folder import MODEL, REGIONS, SUMMARY, find_model_folder
 from denselab.training.budget import make_budget
 from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
@@ -94,8 +95,9 @@ def run_training(
         if accelerator.is_main_process:
             write_head(plan, records, command, accelerator)
         session = open_session(plan, accelerator, records, started, resume)
-        stopped = _train_noting_signals(plan.job, session)
-        return finish(plan, session, stopped, command)
+        with kept_in(run / REGIONS):
+            stopped = _train_noting_signals(plan.job, session)
+            return finish(plan, session, stopped, command)
 
 
 def _train_noting_signals(job: Job, session: Session) -> str:
