@@ -96,7 +96,9 @@ def measured(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     from denselab.data.read.rows import open_rows
     from denselab.inference import bands, tiling
     from denselab.inference.huge import predict_rows
+    from denselab.inference.job import Job
     from denselab.inference.plan import plan_for
+    from denselab.inference.stores import LocalPlace
 
     engine = fake_engine(options.classes) if options.engine == "fake" else model_engine(options.model)
     window = tuple(int(part) for part in options.window.split("x"))
@@ -107,7 +109,8 @@ def measured(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     start = peak_mib()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
-        predict_rows(plan, open_rows(path), Path(out), PurePosixPath("scene"), "", Progress("", None, ""))
+        job, stem = Job(plan, LocalPlace(Path(out))), PurePosixPath("scene")
+        predict_rows(plan, open_rows(path), job.out, stem, "", Progress("", None, ""), job.targets(stem))
     total = time.perf_counter() - started
     shares = {name: value / total for name, value in seconds.items()}
     return {"seconds": total, "start_mib": start, "peak_mib": peak_mib(), **shares}

@@ -7,7 +7,6 @@ and as on the quiet machine, but beside processes that never stop computing, one
 the ratio "beside / one core". The machine must do nothing else. Linux, at least two cores.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from versions import subset
+from versions import arguments, subset
 
 HERE = Path(__file__).resolve().parents[1]
 BUSY = "x = 0\nwhile True:\n    x = (x * 3 + 1) % 1000003\n"
@@ -26,11 +25,8 @@ BUSY = "x = 0\nwhile True:\n    x = (x * 3 + 1) % 1000003\n"
 
 def main() -> None:
     """Time all commands in the three surroundings and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="CamVid in SegNet's layout")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--neighbours", type=int, default=1, help="busy processes beside the command")
-    parser.add_argument("--only", default="", help="only the commands whose name holds this")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)

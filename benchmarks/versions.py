@@ -29,11 +29,8 @@ Cost = tuple[float, float]
 
 def main() -> None:
     """Run all commands with both checkouts and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--old", type=Path, required=True, help="the other checkout")
-    parser.add_argument("--data", type=Path, required=True, help="CamVid in SegNet's layout")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="only the commands whose name holds this")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
@@ -47,6 +44,15 @@ def main() -> None:
             if options.only not in name:
                 continue
             print(row(name, command, options.old, options.rounds), flush=True)
+
+
+def arguments(about: str, rounds: int) -> argparse.ArgumentParser:
+    """A parser with what both benchmarks of whole commands ask for. about: the module's docstring."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="CamVid in SegNet's layout")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--only", default="", help="only the commands whose name holds this")
+    return parser
 
 
 def subset(source: Path, target: Path) -> Path:

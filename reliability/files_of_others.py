@@ -41,7 +41,7 @@ def folders(bench: Bench) -> Iterator[Check]:
                 run = Path(shutil.copytree(bench.run, bench.fresh("damaged")))
                 changed = change((run / file).read_bytes(), rng)
                 (run / file).unlink() if changed is None else (run / file).write_bytes(changed)
-                ended = lab.call(lambda run=run, part=file.parts[0]: _read(run, part))
+                ended = lab.run(lambda run=run, part=file.parts[0]: _read(run, part))
                 yield Check(f"{file}, {damage} ({repeat + 1})", ended.code in (0, 6) and ended.in_words, str(ended))
 
 

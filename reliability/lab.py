@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 POLL = 0.01  # seconds
@@ -51,7 +52,7 @@ class Outcome:
 
 
 def run(
-    words: Sequence[object],
+    what: Sequence[object] | Callable[[], int],
     *,
     seconds: float = 60.0,
     room: int | None = None,
@@ -59,40 +60,16 @@ def run(
     stop: tuple[float, int] | None = None,
     while_running: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """`denselab WORDS` in a child.
+    """`denselab WORDS`, or a function, in a child.
 
+    what: the words; or a function, whose result is the exit code
     seconds: after which it is killed and counts as late
     room: bytes of address space that it may take beyond what this process has
     before: called in the child first; faults are put in place here
     stop: (seconds, signal) to send it
     while_running: called again and again with its process id
     """
-    return call(
-        lambda: _command(words), seconds=seconds, room=room, before=before, stop=stop, while_running=while_running
-    )
-
-
-def _command(words: Sequence[object]) -> int:
-    from denselab.cli.main import main
-
-    sys.argv = ["denselab", *map(str, words)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def call(
-    function: Callable[[], int],
-    *,
-    seconds: float = 60.0,
-    room: int | None = None,
-    before: Callable[[], None] | None = None,
-    stop: tuple[float, int] | None = None,
-    while_running: Callable[[int], None] | None = None,
-) -> Outcome:
-    """A function in a child; its result is the exit code. For the arguments see `run`."""
+    function = what if callable(what) else partial(_command, what)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -105,6 +82,17 @@ def call(
         text = (out.read().decode(errors="replace"), err.read().decode(errors="replace"))
         code = os.waitstatus_to_exitcode(status)
         return Outcome(code, time.monotonic() - began, usage.ru_maxrss / 1024, *text, late)
+
+
+def _command(words: Sequence[object]) -> int:
+    from denselab.cli.main import main
+
+    sys.argv = ["denselab", *map(str, words)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def _be_child(

@@ -30,7 +30,7 @@ def disk(bench: Bench) -> Iterator[Check]:
                 said = ended.code == 5 and ended.in_words
                 name = f"{command}, {kind} from change {after} on"
                 yield Check(name, said or ended.code == 0, str(ended))
-                damage = lab.call(lambda out=out: _damaged(out))
+                damage = lab.run(lambda out=out: _damaged(out))
                 yield Check(f"{name}: no half file", damage.code == 0, damage.out + damage.err[-300:])
     yield from _resumed_after_full(bench)
 

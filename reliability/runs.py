@@ -113,7 +113,7 @@ def divergence(bench: Bench) -> Iterator[Check]:
             ended = lab.run(["train", bench.data, "--out", run, *training(epochs=30, validations=90), *more])
             name = f"lr 1e12, {optimizer}, ema {ema}"
             yield Check(f"{name}: exit code and words", ended.code in (0, 2) and ended.in_words, str(ended))
-            broken = lab.call(lambda run=run: _broken_tensors(run))
+            broken = lab.run(lambda run=run: _broken_tensors(run))
             yield Check(f"{name}: nothing kept is NaN or infinite", broken.code == 0, broken.out)
             yield Check(f"{name}: every line is JSON", _is_json(run / "metrics.jsonl"))
 

@@ -64,7 +64,7 @@ def test_a_run_never_goes_into_the_data(scenes: Path, monkeypatch: pytest.Monkey
     assert sorted(scenes.rglob("*")) == before
     monkeypatch.chdir(scenes)
     for data in (".", "data.yaml", str(scenes)):
-        assert _free_run_folder(Settings(data=data), False) == scenes.parent / "runs" / "data-deeplabv3plus"
+        assert _free_run_folder(Settings(data=data), False) == scenes.parent / "runs" / "data"
     monkeypatch.chdir(scenes.parent)
     assert _free_run_folder(Settings(data="data", model="unet"), False) == Path("runs/data-unet")
 

@@ -27,6 +27,7 @@ GOOD = {
     "clip_norm": 0,
     "encoder_lr_factor": 1,
     "freeze_stages": 0,
+    "bn_statistics": "running",
     "ema": 0,
     "losses": [{"name": "dice"}],
     "class_weights": "none",

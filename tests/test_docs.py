@@ -23,8 +23,9 @@ def test_the_lineage_runs() -> None:
         exec(compile(block, "docs/lineage.md", "exec"), namespace)
 
 
-def test_the_korean_page_has_the_same_code() -> None:
-    assert python_blocks("lineage.ko.md") == python_blocks("lineage.md")
+@pytest.mark.parametrize("page", ["lineage", "by-hand"])
+def test_the_korean_page_has_the_same_code(page: str) -> None:
+    assert python_blocks(f"{page}.ko.md") == python_blocks(f"{page}.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -48,7 +49,7 @@ def test_every_network_s_file_has_a_row_with_its_certificate() -> None:
     assert all(re.search(r"`(tests/\w+/)?test_\w+\.py`", row) for row in rows)
 
 
-@pytest.mark.parametrize("page", ["crf.md"])
+@pytest.mark.parametrize("page", ["crf.md", "by-hand.md"])
 def test_a_page_s_python_runs(page: str) -> None:
     namespace: dict[str, Any] = {}
     for block in python_blocks(page):

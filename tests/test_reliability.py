@@ -31,7 +31,7 @@ def test_a_write_fails_from_the_given_one_on_and_only_below_the_folder(tmp_path:
             return error.errno or 0
         return 0
 
-    ended = lab.call(write, before=fail_writes(tmp_path / "below", kind, 1))
+    ended = lab.run(write, before=fail_writes(tmp_path / "below", kind, 1))
     assert ended.code == KINDS[kind], ended.err
     assert (tmp_path / "below" / "first").read_bytes() == (tmp_path / "beside").read_bytes() == b"whole"
     if kind == "short":
@@ -45,9 +45,9 @@ def test_a_child_is_stopped_and_what_it_said_is_kept() -> None:
         signal.pause()
         return 0
 
-    ended = lab.call(say_and_wait, stop=(0.3, signal.SIGKILL))
+    ended = lab.run(say_and_wait, stop=(0.3, signal.SIGKILL))
     assert (ended.code, ended.out, ended.late) == (-signal.SIGKILL, "here\n", False)
-    assert lab.call(say_and_wait, seconds=0.3).late
+    assert lab.run(say_and_wait, seconds=0.3).late
 
 
 def test_a_child_has_no_more_memory_than_it_was_given() -> None:
@@ -58,8 +58,8 @@ def test_a_child_has_no_more_memory_than_it_was_given() -> None:
             return 5
         return 0
 
-    assert lab.call(take, room=50 * 2**20).code == 5
-    assert lab.call(take, room=400 * 2**20).code == 0
+    assert lab.run(take, room=50 * 2**20).code == 5
+    assert lab.run(take, room=400 * 2**20).code == 0
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_this_machine_has_some_of_everything() -> None:
 def test_a_limit_of_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under `ulimit -v` the CRF was let start and ended the process with std::bad_alloc, the small pictures with it."""
     before = total_memory()
-    monkeypatch.setattr(runtime, "_address_room", lambda: 3 * 2**20)
+    monkeypatch.setattr(runtime, "address_room", lambda: 3 * 2**20)
     assert total_memory() == 3 * 2**20
     monkeypatch.undo()
     pages = int(Path("/proc/self/statm").read_text().split()[0])

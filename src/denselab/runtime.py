@@ -39,7 +39,7 @@ def keep_freed_memory() -> bool:
 def total_memory() -> int:
     """Bytes of memory this process may use: the machine's, its control group's, or what `ulimit -v` leaves it."""
     group = (_number(CGROUP / "memory.max"), _number(CGROUP / "memory" / "memory.limit_in_bytes"))
-    return min(size for size in (_machine_memory(), *group, _address_room()) if size is not None)
+    return min(size for size in (_machine_memory(), *group, address_room()) if size is not None)
 
 
 def free_memory() -> int:
@@ -49,7 +49,7 @@ def free_memory() -> int:
     return max(free if limit is None or used is None else min(free, limit - used), 0)
 
 
-def _address_room() -> int | None:
+def address_room() -> int | None:
     """Bytes of address space that a limit (ulimit -v) still leaves; None without one.
 
     Beyond it compiled loops do not raise: they end the process.

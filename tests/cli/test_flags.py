@@ -34,6 +34,7 @@ CONTRACT = {
         *("--device", "--resume", "--dry-run", "--json"),
     },
     "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
+    "pseudo-label": {"--out", "--confidence", "--tta", "--window", "--device", "--json"},
     "predict": {
         "--format",
         "--imgsz",
@@ -53,7 +54,7 @@ CONTRACT = {
         "--engine",
         "--device",
         "--json",
-        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray"),
+        *("--polygons", "--shard", "--redo", "--manifest", "--every", "--smooth", "--ray", "--no-overlays"),
     },
     "refine": {
         *("--out", "--preset", "--theta-alpha", "--theta-beta", "--w1", "--theta-gamma", "--w2", "--iterations"),

@@ -90,13 +90,13 @@ def test_a_time_without_its_unit_is_asked_for_it(time: str, units: str) -> None:
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        ("streets", "streets-deeplabv3plus"),
-        ("streets/", "streets-deeplabv3plus"),
-        ("streets/data.yaml", "streets-deeplabv3plus"),
-        ("streets/../streets", "streets-deeplabv3plus"),
-        ("synthetic", "synthetic-deeplabv3plus"),
-        ("synthetic:20", "synthetic-20-deeplabv3plus"),
-        ("/", "data-deeplabv3plus"),
+        ("streets", "streets"),
+        ("streets/", "streets"),
+        ("streets/data.yaml", "streets"),
+        ("streets/../streets", "streets"),
+        ("synthetic", "synthetic"),
+        ("synthetic:20", "synthetic-20"),
+        ("/", "data"),
     ],
 )
 def test_a_run_is_named_by_its_data_and_its_network(

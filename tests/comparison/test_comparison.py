@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import pytest
 
 from denselab.comparison import compare as work
 from denselab.comparison import members
-from denselab.comparison.compare import compare, make_plan, resumed_plan
+from denselab.comparison.compare import checked_plan, compare, resumed_plan
 from denselab.comparison.data import open_data
 from denselab.comparison.members import failure, is_finished
-from denselab.comparison.plan import Candidate, Plan, read_plan, write_plan
+from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Plan, candidates_of, read_plan, write_plan
 from denselab.comparison.result import Comparison, gather
 from denselab.data import Dataset
 from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath
@@ -102,8 +101,8 @@ def test_existing_models_take_part_and_those_that_saw_the_pictures_are_named(
     done: Comparison, tiny_data: Dataset, tmp_path: Path
 ) -> None:
     runs = [row.runs[0] for row in done.rows]
-    plan = make_plan(tiny_data.root, models="", with_=runs, ways=("plain",))
-    found = work.run_plan(plan, tmp_path / "out", "cpu")
+    plan = Plan(str(tiny_data.root), (), DEFAULT_BUDGET, ways=("plain",), existing=tuple(map(str, runs)))
+    found = work.run_plan(checked_plan(plan), tmp_path / "out", "cpu")
     assert {row.name for row in found.rows} == {run.name for run in runs}
     assert all(row.trained_on > 0 for row in found.rows)  # the fold's training pictures are val here
     assert found.recommended is None
@@ -117,9 +116,8 @@ def test_one_that_fails_leaves_its_reason_and_the_others_go_on(
         raise DataError("this one cannot")
 
     monkeypatch.setattr(members, "train_run", failing)
-    plan = make_plan(
-        tiny_data.root, models="unet_small", with_=[done.rows[0].runs[0]], ways=("plain",), settings=SHARED
-    )
+    data, trained = str(tiny_data.root), str(done.rows[0].runs[0])
+    plan = Plan(data, candidates_of("unet_small"), DEFAULT_BUDGET, ways=("plain",), given=SHARED, existing=(trained,))
     found = work.run_plan(plan, tmp_path / "out", "cpu")
     assert [row.name for row in found.rows] == [done.rows[0].runs[0].name]
     assert found.failed == (("unet_small-seed0", "this one cannot"),)
@@ -140,8 +138,8 @@ def test_a_stop_passes_through(tiny_data: Dataset, tmp_path: Path, monkeypatch: 
 
 def test_side_by_side_in_processes_of_their_own(tiny_data: Dataset, tmp_path: Path) -> None:
     """Two devices, both the CPU: each run in its own process; one whose process fails is told with its last line."""
-    plan = make_plan(tiny_data.root, models=MODELS, budget=("steps", 1), imgsz=(32, 48), settings=SHARED)
-    plan = replace(plan, given={**plan.given, "validations": 1})
+    given = {**SHARED, "validations": 1}
+    plan = checked_plan(Plan(str(tiny_data.root), candidates_of(MODELS), ("steps", 1), imgsz=(32, 48), given=given))
     write_plan(tmp_path, plan)
     first, second = plan.members()
     members._side_by_side(plan, [first], tmp_path, ["cpu", "cpu"])
@@ -178,9 +176,11 @@ def test_plans_survive_the_disk(tmp_path: Path) -> None:
         ({"models": "unet", "with_": ["nowhere-at-all"]}, "nowhere-at-all"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_the_data_are_read(arguments: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_compared_is_refused_before_the_data_are_read(
+    arguments: dict[str, Any], told: str, tmp_path: Path
+) -> None:
     with pytest.raises((ConfigError, NoSuchPath), match=told):
-        make_plan("nowhere", **arguments)
+        compare("nowhere", out=tmp_path / "out", **arguments)
 
 
 def test_accelerate_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

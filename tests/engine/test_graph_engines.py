@@ -82,6 +82,8 @@ def test_no_torch_is_imported(exported_folder: Path, tmp_path: Path) -> None:
         f"line = ['predict', {str(exported_folder)!r}, {str(tmp_path / 'a.png')!r}, '--out', {str(tmp_path / 'out')!r}]",
         "app(line, standalone_mode=False)",
         "app([*line, '--engine', 'openvino'], standalone_mode=False)",
+        "heavy = {'scipy.ndimage', 'matplotlib', 'sympy'} & set(sys.modules)",
+        "assert not heavy, heavy  # each would take as much memory as a small network",
         "told = [name for name in sys.modules if 'openvino_telemetry' in name]",
         "assert 'openvino' in sys.modules and not told, told",
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
@@ -23,6 +24,7 @@ from denselab.export.openvino_graph import openvino_files
 from denselab.export.program import exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.inference.prediction import file_table
+from denselab.models.patchwise import Patchwise, patch_classifier
 
 SHAPES = ((1, 36, 48), (2, 67, 83), (3, 33, 5), (1, 1, 1))  # the last is padded to 2x2, which no traced picture was
 
@@ -118,3 +120,13 @@ def test_padding_is_inside(pixelwise: TorchEngine) -> None:
 def test_opsets_that_cannot_be_written(opset: int) -> None:
     with pytest.raises(ConfigError, match=f"opset {opset}; use 18 to"):
         check_opset(opset)
+
+
+def test_the_traced_picture_does_not_count_the_windows_of_others() -> None:
+    """patchwise could not be exported; its batches of windows would have been those of the traced picture."""
+    network = Patchwise(patch_classifier(3, 2, (2, 2, 2)), 2, batch=4).eval()
+    dynamic = torch.export.Dim.DYNAMIC
+    program = torch.export.export(network, (torch.zeros(1, 3, 17, 19),), dynamic_shapes=({2: dynamic, 3: dynamic},))
+    picture = torch.randn(1, 3, 40, 51)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module(check_guards=False)(picture), network(picture))

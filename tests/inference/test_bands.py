@@ -21,10 +21,12 @@ from denselab.errors import DataError
 from denselab.inference import huge
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.huge import huge_rows, predict_rows
+from denselab.inference.job import Job
 from denselab.inference.label_png import read_mark
 from denselab.inference.plan import Plan, plan_for
 from denselab.inference.prediction import file_table, label_png
 from denselab.inference.run import labels_of
+from denselab.inference.stores import LocalPlace
 from denselab.inference.tiling import spans
 
 RNG = np.random.default_rng(0)
@@ -146,8 +148,8 @@ def test_another_model_or_picture_starts_anew(tmp_path: Path) -> None:
 
 
 def predicted(engine: TorchEngine, path: Path, out: Path, **options: object) -> huge.ByRows:
-    plan = plan_for(engine, window=(32, 32))
-    return predict_rows(plan, open_rows(path), out, PurePosixPath("a"), "mark", BAR, **options)  # type: ignore[arg-type]
+    stem, job = PurePosixPath("a"), Job(plan_for(engine, window=(32, 32)), LocalPlace(out), **options)  # type: ignore[arg-type]
+    return predict_rows(job.plan, open_rows(path), out, stem, "mark", BAR, job.targets(stem))
 
 
 def test_all_results_of_a_huge_picture(engine: TorchEngine, tmp_path: Path) -> None:
@@ -173,6 +175,13 @@ def test_all_results_of_a_huge_picture(engine: TorchEngine, tmp_path: Path) -> N
     features = json.loads((tmp_path / "a.geojson").read_text())["features"]
     assert {f["properties"]["class"] for f in features} == set(space.names)
     assert not list((tmp_path / "out" / ".unfinished").iterdir())
+
+
+def test_a_huge_picture_without_its_overlay(engine: TorchEngine, tmp_path: Path) -> None:
+    PILImage.fromarray(scene(131, 97)).save(tmp_path / "a.png")
+    predicted(engine, tmp_path / "a.png", tmp_path / "out", overlays=False)
+    assert (tmp_path / "out" / "labels" / "a.png").exists()
+    assert not (tmp_path / "out" / "overlays").exists()
 
 
 def test_memory_depends_on_no_height(engine: TorchEngine, tmp_path: Path) -> None:

@@ -123,6 +123,29 @@ def test_what_is_done_is_passed_over_by_content(engine: TorchEngine, pictures: P
     assert not (out / ".claims").exists()
 
 
+def test_overlays_are_left_out_and_made_up_for(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert predicted_by(engine, pictures, out, overlays=False) == ([False] * 3, 3)
+    assert not (out / "overlays").exists()
+    assert predicted_by(engine, pictures, out, overlays=False) == ([True] * 3, 0)
+    assert predicted_by(engine, pictures, out) == ([False] * 3, 3)
+    assert (out / "overlays" / "sub" / "c.jpg").exists()
+
+
+def test_a_kill_before_the_overlay_leaves_the_old_mark(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label PNG was written first: with the new mark beside the overlay of another model, all counted as done."""
+    out = tmp_path / "out"
+    predicted_by(engine, pictures, out)
+    PILImage.new("RGB", (5, 7), (0, 255, 0)).save(pictures / "a.png")
+    with monkeypatch.context() as killed:
+        killed.setattr(Prediction, "overlay", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            predicted_by(engine, pictures, out)
+    assert predicted_by(engine, pictures, out)[0] == [False, True, True]
+
+
 def test_the_manifest_tells_of_every_run(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for _ in range(2):
@@ -207,10 +230,10 @@ def test_a_picture_that_memory_runs_out_on_stops_no_other(
     elif where == "save":
         plain = Prediction.save
 
-        def saving(self: Prediction, *rest: object) -> object:
+        def saving(self: Prediction, *rest: object, **more: object) -> object:
             if self.name == "b":
                 raise MemoryError
-            return plain(self, *rest)  # type: ignore[arg-type]
+            return plain(self, *rest, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Prediction, "save", saving)
     else:
@@ -248,10 +271,10 @@ def test_results_that_vanish_are_said(
     """The output folder was deleted while predict ran: 42 of 48 label maps were there, and it said 48 with exit code 0."""
     plain = Prediction.save
 
-    def saving(self: Prediction, *rest: object) -> object:
+    def saving(self: Prediction, *rest: object, **more: object) -> object:
         if self.name == "c":
             shutil.rmtree(tmp_path / "out")
-        return plain(self, *rest)  # type: ignore[arg-type]
+        return plain(self, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Prediction, "save", saving)
     sources, _ = find_sources([str(pictures)], tmp_path / "out")

@@ -2,8 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from PIL import Image as PILImage
 
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
-from denselab.inference.film import FilmWriter, open_film
-from denselab.inference.inputs import find_sources
+from denselab.inference.film import FilmWriter, open_film, split_films
+from denselab.inference.inputs import Source, find_sources
 from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
 from denselab.inference.run import labels_of
 from denselab.inference.stores import LocalPlace
-from denselab.inference.video import FilmOptions, predict_films, predict_frames, split_films
+from denselab.inference.video import FilmOptions, predict_films, predict_frames
 
 av = pytest.importorskip("av")
 
@@ -72,6 +73,21 @@ def test_a_film_becomes_a_label_film_with_its_times(engine: TorchEngine, tmp_pat
     summary = json.loads(Path(result.written["summary"]).read_text())
     assert summary["frames"] == 6
     assert 0 < summary["flicker"]["before"]["in_place"] < 0.2
+
+
+def test_a_film_and_frames_without_overlays(engine: TorchEngine, tmp_path: Path) -> None:
+    job = replace(job_for(engine, tmp_path / "out"), overlays=False)
+    name = str(film(tmp_path / "a.mkv"))
+    (result,), _ = predict_films(job, [name], FilmOptions(), quiet=True)
+    assert set(result.written) == {"labels", "frames", "summary"}
+    assert len(frames_of(Path(result.written["labels"]), "gray")) == len(TIMES)
+    (again,), _ = predict_films(job, [name], FilmOptions(), quiet=True)
+    assert again.already
+    PILImage.fromarray(scene(0)).save(tmp_path / "f.png")
+    source = Source(tmp_path / "f.png", PurePosixPath("f"))
+    (frame,), _ = predict_frames(job, [source], FilmOptions(smooth="mean"), quiet=True)
+    assert set(frame.written) == {"labels"}
+    assert not (tmp_path / "out" / "overlays").exists()
 
 
 def test_every_third_frame_and_smoothing(engine: TorchEngine, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
 from denselab.training import recipe
+from denselab.training.detail import Detail
 from denselab.training.recipe import (
     CPU_AREA,
     ENCODER_RATE,
@@ -108,6 +109,40 @@ def test_an_encoder_from_imagenet_is_trained_on_with_care() -> None:
         == 0.5
     )
     assert "kept" in next(choice.reason for choice in choices if choice.key == "encoder_lr_factor")
+
+
+def test_statistics_of_imagenet_stay_in_short_runs_on_a_cpu() -> None:
+    tuned = replace(STREETS, pretrained=True, statistics=True)
+    assert choose_recipe(Settings(data="d"), tuned, None)[0].bn_statistics == "pretrained"
+    for other in (STREETS, replace(tuned, statistics=False), replace(tuned, device="cuda")):
+        assert choose_recipe(Settings(data="d"), other, None)[0].bn_statistics == "running"
+
+
+@pytest.mark.parametrize(
+    ("factor", "pictures", "given", "model"),
+    [
+        (1.0, 20, {}, "unet_small"),
+        (0.75, 20, {"pretrained": "no"}, "unet_small"),
+        (0.5, 20, {}, "deeplabv3plus"),
+        (1.0, 367, {}, "deeplabv3plus"),
+        (1.0, 20, {"pretrained": "yes"}, "deeplabv3plus"),
+        (1.0, 20, {"encoder": "resnet18"}, "deeplabv3plus"),
+        (1.0, 20, {"output_stride": 8}, "deeplabv3plus"),
+        (1.0, 20, {"model": "fcn8s"}, "fcn8s"),
+    ],
+)
+def test_few_pictures_of_thin_things_get_a_network_at_full_size(
+    factor: float, pictures: int, given: dict[str, str], model: str
+) -> None:
+    """DRIVE: deeplabv3plus 0.593, unet_small 0.687. What the user asks of a network stays possible."""
+    thin = Detail(factor, "vessel", 0.9)
+    settings, choices = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)
+    assert settings.model == model
+    if model == "unet_small":
+        assert next(choice.reason for choice in choices if choice.key == "model") == (
+            f"'vessel' is thin and {pictures} pictures are few: it works at full size; `model` sets another"
+        )
+    assert recipe.choose_network(make_settings({"data": "d", **given}))[0].model == given.get("model", "deeplabv3plus")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """`denselab check DATA`: what is in a data set and what is wrong with it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
@@ -13,16 +15,14 @@ from rich.text import Text
 
 from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, out_option
 from denselab.console import remark, stdout
-from denselab.data.audit.check import CheckReport, check_dataset
-from denselab.data.audit.findings import Fault
-from denselab.data.dataset import open_dataset
-from denselab.data.read.spectral import with_display
-from denselab.data.read.tree import number_of
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.files import to_json
-from denselab.labels import LabelEntry
-from denselab.report.contact_sheet import write_contact_sheet
 from denselab.shown import shown
+
+if TYPE_CHECKING:
+    from denselab.data.audit.check import CheckReport
+    from denselab.data.audit.findings import Fault
+    from denselab.labels import LabelEntry
 
 LISTED_FILES = 5  # per kind of fault; --json has them all
 LISTED_SIZES = 6
@@ -72,6 +72,11 @@ def _check_each(
 def _check_one(
     data: str, out: Path | None, json_: bool, workers: int | None, seed: int, display: tuple[str, ...]
 ) -> None:
+    from denselab.data.audit.check import check_dataset  # here: not every command needs them
+    from denselab.data.dataset import open_dataset
+    from denselab.data.read.spectral import with_display
+    from denselab.report.contact_sheet import write_contact_sheet
+
     dataset = open_dataset(data, seed=seed)
     dataset = replace(dataset, bands=with_display(dataset.bands, display))
     report = check_dataset(dataset, workers=workers, seed=seed)
@@ -108,6 +113,8 @@ def render(report: CheckReport) -> RenderableType:
 
 def _head(report: CheckReport) -> Table:
     """Name, layout, encoding, pictures, sizes and notes, one per row."""
+    from denselab.data.read.tree import number_of
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")

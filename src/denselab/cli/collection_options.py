@@ -26,6 +26,7 @@ ShardText = Annotated[
         "--shard", metavar="I/N", help="Only part I of N of the pictures, counted from 1.", show_default="all pictures"
     ),
 ]
+NoOverlays = Annotated[bool, switch("--no-overlays", "Label maps alone, without pictures of them: faster.")]
 Redo = Annotated[bool, switch("--redo", "Predict again what is done already.")]
 Manifest = Annotated[
     Path | None,

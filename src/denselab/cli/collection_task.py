@@ -29,6 +29,7 @@ class More:
 
     probs: Literal["none", "npz", "png"]
     steps: bool
+    overlays: bool
     polygons: Path | None
     shard: str | None
     redo: bool
@@ -37,6 +38,11 @@ class More:
     smooth: Literal["none", "mean", "flow"]
     submission: Submission | None
     as_json: bool
+
+    @property
+    def kinds(self) -> str:
+        """What is written of every picture, in words."""
+        return "labels and overlays" if self.overlays else "labels"
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,9 @@ class Task:
 def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     """What the inputs ask for. Raises ConfigError for what does not go together, DataError where nothing is left."""
     from denselab.data.read.inside import refuse_inside_data
+    from denselab.inference.film import split_films
     from denselab.inference.job import refuse_one_file
     from denselab.inference.manifest import check_manifest
-    from denselab.inference.video import split_films
 
     if "://" not in out:
         refuse_inside_data(Path(out))
@@ -131,7 +137,7 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
     task = whole_pictures(task, predictor.spec.preprocessing.bands)
     more, counted = task.more, Counted()
     with place_of(task.out) as place:
-        job = Job(plan, place, redo=more.redo, model=model_key(predictor.folder, plan))
+        job = Job(plan, place, redo=more.redo, model=model_key(predictor.folder, plan), overlays=more.overlays)
         if task.films or task.frames:
             return _film_or_frames(task, job)
         kept, unreadable = predict_files(
@@ -140,6 +146,7 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
             place.out,
             more.probs,
             steps=more.steps,
+            overlays=more.overlays,
             submission=more.submission,
             polygons=more.polygons,
             model=job.model,
@@ -188,7 +195,8 @@ def on_ray(address: str, task: Task, chosen: Chosen) -> tuple[Sequence[Result], 
     from denselab.inference.manifest import Records, write_manifest
     from denselab.inference.results import Result
 
-    how = Remote(chosen.model, task.out, chosen.device, chosen.output_stride, chosen.engine, task.more.redo)
+    more = task.more
+    how = Remote(chosen.model, task.out, chosen.device, chosen.output_stride, chosen.engine, more.redo, more.overlays)
     rows = list(predict_on_ray(address, task.sources, how, {**chosen.options, "crf": chosen.crf}))
     if task.manifest and "://" not in task.out:
         records = Records(Path(task.out))

@@ -50,8 +50,9 @@ Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every 
 Split = Annotated[Literal["val", "test"], typer.Option(help="Pictures that are measured.")]
 Ways = Annotated[
     str | None,
-    typer.Option(metavar="A,B,...", help="How to measure: plain; views, sizes and mirrored; crf.",
-                 show_default="plain,views,crf"),
+    typer.Option(metavar="A,B,...",
+                 help="How to measure: plain; views; crf; boxes, DeconvNet box by box; ensemble, the best joined.",
+                 show_default="all"),
 ]  # fmt: skip
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
 Imgsz = Annotated[str | None, size_option("chosen once for all", "Size that all train at")]
@@ -89,25 +90,25 @@ def compare(
     The answer is report.html in the comparison's folder. KEY=VALUE sets a key of config.yaml for all of them.
     """
     from denselab.comparison import compare as work  # here: `denselab --help` needs no torch
-    from denselab.comparison.ways import WAYS
+    from denselab.comparison.plan import Plan, candidates_of, size_of
+    from denselab.comparison.ways import ALL_WAYS
 
     if resume:
-        if out is None:
-            raise ConfigError("`resume` needs `out`: the folder of the comparison to continue")
-        plan = work.resumed_plan(out, data, models, with_ or ())
+        plan = work.resumed_plan(_begun(out), data, models, with_ or ())
     else:
-        plan = work.make_plan(
+        asked = Plan(
             data,
-            models=models,
-            budget=_budget(time, budget),
-            with_=with_ or (),
-            folds=folds or 0,
-            seeds=_numbers(seeds),
-            split=split,
-            ways=tuple(ways.split(",")) if ways else tuple(WAYS),
-            imgsz=imgsz,
-            settings=read_words(words or ()),
+            candidates_of(models),
+            _budget(time, budget),
+            _numbers(seeds),
+            folds or 0,
+            split,
+            tuple(ways.split(",")) if ways else ALL_WAYS,
+            size_of(imgsz),
+            read_words(words or ()),
+            tuple(with_ or ()),
         )
+        plan = work.checked_plan(asked)
     folder = out or _free_folder(data)
     if not resume:
         work.require_new(folder)
@@ -118,12 +119,20 @@ def compare(
     _show(comparison, as_json)
 
 
-def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, float] | None:
+def _begun(out: Path | None) -> Path:
+    if out is None:
+        raise ConfigError("`resume` needs `out`: the folder of the comparison to continue")
+    return out
+
+
+def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, float]:
     """(key, number) of --time or --budget. Raises ConfigError."""
+    from denselab.comparison.plan import DEFAULT_BUDGET  # here: `denselab --help` needs no torch
+
     if time is not None and budget is not None:
         raise ConfigError("--time and --budget both say how long a run is; give one of them")
     if budget is None:
-        return None if time is None else ("time", read_duration(time))
+        return DEFAULT_BUDGET if time is None else ("time", read_duration(time))
     key, number = budget
     if key == "time":
         return key, read_duration(number)

@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab diagnose compare/streets/runs/unet-fold*-seed0 data/ --out look/",
         "denselab diagnose runs/streets data/ --calibrate",
     ),
+    "pseudo-label": (
+        "denselab pseudo-label runs/fruit data/ unlabelled/ --out more/",
+        "denselab pseudo-label models/both data/ unlabelled/ --confidence 0.95 --tta --out more/",
+    ),
     "predict": (
         "denselab predict runs/streets photos/ --out out/",
         "denselab predict runs/streets huge.tif --window 512x512 --out out/",

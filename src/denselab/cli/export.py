@@ -50,7 +50,7 @@ def export(
     """
     from denselab.export.deploy import export as export_model  # here: `denselab --help` needs no torch
 
-    done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check)
+    done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check, quiet=as_json)
     if as_json:
         print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
         return

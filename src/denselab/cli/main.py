@@ -60,6 +60,7 @@ def _register() -> None:
     from denselab.cli.info import info
     from denselab.cli.models import models
     from denselab.cli.predict import predict
+    from denselab.cli.pseudo_label import pseudo_label
     from denselab.cli.refine import refine
     from denselab.cli.train import train
 
@@ -72,6 +73,7 @@ def _register() -> None:
             "compare": compare,
             "diagnose": diagnose,
             "predict": predict,
+            "pseudo-label": pseudo_label,
             "refine": refine,
             "doctor": doctor,
         },

@@ -24,6 +24,7 @@ def finish(
     skipped: Sequence[Skipped],
     started: float,
     as_json: bool,
+    kinds: str = "labels and overlays",
 ) -> None:
     """Say how it ended: in one line, or with as_json in a document that begins with `head`.
 
@@ -34,6 +35,7 @@ def finish(
     skipped: the inputs that were not, each with its reason
     started: time.monotonic() at the beginning
     as_json: print a document, not a line
+    kinds: what was written of every picture, for the line
 
     Raises SkippedInputs where some inputs were skipped, DataError where all were.
     """
@@ -50,7 +52,7 @@ def finish(
         fresh = len(results) - already(results)
         count = "1 picture" if fresh == 1 else f"{fresh} pictures"
         before = f"; {already(results)} done before, and not done again (--redo does)" if already(results) else ""
-        line = f"{count} {done} in {seconds:.1f} s{before}: labels and overlays are in {out}"
+        line = f"{count} {done} in {seconds:.1f} s{before}: {kinds} are in {out}"
         stdout.print(line, markup=False, soft_wrap=True)
     if skipped:
         message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {told(skipped)}"

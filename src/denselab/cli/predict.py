@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.collection_options import Every, Manifest, Polygons, Ray, Redo, ShardText, Smooth
+from denselab.cli.collection_options import (
+    Every,
+    Manifest,
+    NoOverlays,
+    Polygons,
+    Ray,
+    Redo,
+    ShardText,
+    Smooth,
+)
 from denselab.cli.collection_task import Chosen, More, here, on_ray, task_of
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_fast_steps, refuse_without_crf
 from denselab.cli.instance_options import Aggregate, BoxCount, InstancePreset, Proposals, instances_of
@@ -72,6 +81,7 @@ def predict(
     tta: Tta = False,
     output_stride: OutputStride = None,
     probs: Probs = None,
+    no_overlays: NoOverlays = False,
     uncertainty: Uncertainty = False,
     samples: Samples = None,
     crf: Crf = False,
@@ -102,17 +112,17 @@ def predict(
     commands may share a folder. Huge pictures are read and written by rows; films become label films.
     """
     started = time.monotonic()
-    extent, runs = window_size(window), sample_count(uncertainty, samples)
-    refuse_together(crf, crf_preset, crf_fast, steps, runs)
-    submission = submission_of(format_, imgsz)
-    more = More(probs or "none", steps, polygons, shard, redo, manifest, every, smooth, submission, as_json)
-    options: dict[str, Any] = {"window": extent, "tta": tta, "samples": runs, "crf_fast": crf_fast}
-    options["instances"] = instances_of(instance_wise, proposals, aggregate, boxes)
-    options["display_bands"] = band_names(display_bands)
+    refuse_together(crf, crf_preset, crf_fast, steps, runs := sample_count(uncertainty, samples))
+    saved = (probs or "none", steps, not no_overlays, polygons)
+    more = More(*saved, shard, redo, manifest, every, smooth, submission_of(format_, imgsz), as_json)
+    options: dict[str, Any] = {"window": window_size(window), "tta": tta, "samples": runs, "crf_fast": crf_fast}
+    boxed = instances_of(instance_wise, proposals, aggregate, boxes)
+    options |= {"instances": boxed, "display_bands": band_names(display_bands)}
     chosen = Chosen(model, device, output_stride, engine, options, (crf_preset or True) if crf else None)
     task = task_of(inputs, str(out), more, ray)
     results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
-    finish("predicted", Path(task.out), {"model": model, "out": task.out}, results, skipped, started, as_json)
+    told = {"model": model, "out": task.out}
+    finish("predicted", Path(task.out), told, results, skipped, started, as_json, more.kinds)
 
 
 def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:

@@ -79,15 +79,16 @@ def settings_of(flags: Mapping[str, Any], words: Sequence[str], config: str | No
 
 
 def _free_run_folder(settings: Settings, resume: bool) -> Path:
-    """runs/DATA-MODEL, with a number behind it if it exists; never inside the data set. Raises ConfigError."""
-    from denselab.training.recipe import DEFAULT_MODEL
+    """runs/DATA-MODEL, with a number behind it if it exists; never inside the data set. Raises ConfigError.
 
+    Without MODEL where the network is chosen by the data, which nobody has read yet.
+    """
     if resume:
         raise ConfigError("`resume` needs `out`: the run folder to continue")
     source = Path(settings.data or "").resolve()
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     place = root.parent if Path.cwd().is_relative_to(root) else Path()  # never into the data set
-    base = place / "runs" / f"{root.name.replace(':', '-') or 'data'}-{settings.model or DEFAULT_MODEL}"
+    base = place / "runs" / "-".join(filter(None, (root.name.replace(":", "-") or "data", settings.model)))
     number, run = 1, base
     while run.exists():
         number += 1

@@ -11,22 +11,24 @@ from typing import Any
 from denselab.comparison import page, paper_tables
 from denselab.comparison.data import Data, common_size, open_data, write_folds
 from denselab.comparison.document import document
+from denselab.comparison.joined import with_ensemble
 from denselab.comparison.measuring import measure_all
 from denselab.comparison.members import devices_of, train_members
+from denselab.comparison.object_sizes import found_by_size
 from denselab.comparison.pictures import shown_pictures
 from denselab.comparison.plan import (
-    DEFAULT_MODELS,
-    DEFAULT_TIME,
+    DEFAULT_BUDGET,
     OWN_KEYS,
     PLAN,
     Plan,
     Split,
-    parse_candidates,
+    candidates_of,
     read_plan,
+    size_of,
     write_plan,
 )
 from denselab.comparison.result import Comparison, gather
-from denselab.comparison.ways import WAYS
+from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
 from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError
@@ -39,45 +41,22 @@ logger = logging.getLogger(__name__)
 RESULT, TABLE = "comparison.json", "table"
 
 
-def make_plan(
-    data: str | Path,
-    *,
-    models: str | Sequence[str] | None = None,
-    budget: tuple[str, float] | None = None,
-    with_: Sequence[str | Path] = (),
-    folds: int = 0,
-    seeds: Sequence[int] = (0,),
-    split: Split = "val",
-    ways: Sequence[str] = tuple(WAYS),
-    imgsz: str | int | tuple[int, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What these arguments of `compare` ask for, checked without reading the data. Raises ConfigError, NoSuchPath."""
-    given = dict(settings or {})
-    for key in given:
+def checked_plan(asked: Plan) -> Plan:
+    """A plan whose settings hold for every run and whose models exist, found without reading the data.
+
+    Its `given` keep what was set, in the form of config.yaml.
+    Raises ConfigError, NoSuchPath.
+    """
+    for key in asked.given:
         if key in OWN_KEYS or key == "imgsz":
             raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
-    checked = make_settings({**given, "imgsz": imgsz}, "options")
-    words = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
-    for run in with_:
-        if Path(run).exists() or "/" not in str(run):
+    checked = make_settings(asked.given, "options")
+    for run in asked.existing:
+        if Path(run).exists() or "/" not in run:
             find_model_folder(Path(run))
-    key, number = budget or ("time", DEFAULT_TIME)
+    key, number = asked.budget
     make_settings({key: number}, "`budget`")
-    shared = checked.model_dump(mode="json", include=checked.model_fields_set - {"imgsz"})
-    size = (checked.imgsz[0], checked.imgsz[1]) if checked.imgsz else None
-    plan = Plan(
-        str(data),
-        parse_candidates(words),
-        (key, float(number)),
-        tuple(seeds),
-        folds,
-        split,
-        tuple(ways),
-        size,
-        shared,
-        tuple(map(str, with_)),
-    )
+    plan = replace(asked, given=checked.model_dump(mode="json", include=checked.model_fields_set))
     for member in plan.members():
         plan.settings(member)
     return plan
@@ -93,7 +72,7 @@ def compare(
     folds: int = 0,
     seeds: Sequence[int] = (0,),
     split: Split = "val",
-    ways: Sequence[str] = tuple(WAYS),
+    ways: Sequence[str] = ALL_WAYS,
     imgsz: str | int | tuple[int, int] | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
@@ -109,7 +88,8 @@ def compare(
     folds: k folds, stratified by class pixels, sequences kept together; 0: the data's own split.
     seeds: every network is trained once with each.
     split: "val" or "test": the pictures that are measured.
-    ways: how they are measured: "plain", "views" (sizes and mirrored), "crf".
+    ways: how they are measured: "plain"; "views" (sizes and mirrored); "crf"; "boxes" (box by box, DeconvNet alone);
+        "ensemble" (the best models joined, as one more row).
     imgsz: (height, width) that all train at; by default the recipe's, once for all.
     device: "auto" (every GPU), "cpu", "cuda:0,cuda:1"; several train at the same time.
     settings: further keys of denselab.config.Settings for all runs.
@@ -119,9 +99,11 @@ def compare(
     folder = Path(out)
     if resume:
         return run_plan(resumed_plan(folder, data, models, with_), folder, device)
-    plan = make_plan(
-        data, models=models, budget=budget, with_=with_, folds=folds, seeds=seeds, split=split, ways=ways,
-        imgsz=imgsz, settings=settings,
+    plan = checked_plan(
+        Plan(
+            str(data), candidates_of(models), budget or DEFAULT_BUDGET, tuple(seeds), folds, split, tuple(ways),
+            size_of(imgsz), dict(settings or {}), tuple(map(str, with_)),
+        )
     )  # fmt: skip
     require_new(folder)
     return run_plan(plan, folder, device)
@@ -144,8 +126,7 @@ def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None
     if Path(plan.data).resolve() != Path(data).resolve():
         raise ConfigError(f"{out} compares on {plan.data}, not on {data}; give the same data, or another `out`")
     if models is not None:
-        words = models if isinstance(models, str) else ",".join(models)
-        plan = replace(plan, candidates=parse_candidates(words))
+        plan = replace(plan, candidates=candidates_of(models))
     return replace(plan, existing=tuple(map(str, with_))) if with_ else plan
 
 
@@ -172,7 +153,7 @@ def run_plan(plan: Plan, out: Path, device: str = "auto") -> Comparison:
     write_folds(data, out)
     train_members(plan, data, out, devices, plan.command())
     measure_all(plan, data, out, devices[0])
-    comparison = gather(plan, data, out)
+    comparison = with_ensemble(gather(plan, data, out), data, devices[0])
     write_result(comparison, data)
     logger.info(f"report: {out / REPORT} after {clock.monotonic() - started:.0f} s")
     return comparison
@@ -182,12 +163,13 @@ def write_result(comparison: Comparison, data: Data) -> None:
     """Write report.html, comparison.json and the tables into the comparison's folder."""
     usual, disputed = shown_pictures(comparison, data.dataset)
     paper = paper_tables.paper_table(comparison)
+    sizes = found_by_size(comparison, data.dataset)
     out = comparison.out
     write_text(out / f"{TABLE}.md", paper_tables.markdown(paper))
     write_text(out / f"{TABLE}.tex", paper_tables.latex(paper))
     write_text(out / f"{TABLE}.csv", paper_tables.comma_separated(paper))
     write_json(out / RESULT, document(comparison))
-    write_text(out / REPORT, page.compose(comparison, data.dataset.label_space, usual, disputed, paper))
+    write_text(out / REPORT, page.compose(comparison, data.dataset.label_space, usual, disputed, paper, sizes))
 
 
 def result_text(comparison: Comparison) -> str:

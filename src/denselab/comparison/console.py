@@ -12,7 +12,7 @@ from denselab.evaluation.ranking import POINTS
 def console_table(comparison: Comparison) -> Table:
     """A rich table: the models in order, with their mIoU in points, its interval, the other ways, and pictures/s."""
     table = Table(box=box.SIMPLE_HEAD)
-    others = [way for way in comparison.plan.ways if way != "plain"]
+    others = [way for way in comparison.ways if way != "plain"]
     table.add_column("")
     table.add_column("model")
     for heading in ("mIoU", "95 % interval", *(WAYS[way].heading for way in others), "pictures/s"):

@@ -32,7 +32,11 @@ class Data:
 
     def of(self, member: Member) -> Dataset:
         """As one run sees them: divided by its fold."""
-        return self.dataset if member.fold is None else held_out(self.dataset, self.fold_of, member.fold)
+        return self.of_fold(member.fold)
+
+    def of_fold(self, fold: int | None) -> Dataset:
+        """With one fold as val; None: as they are divided."""
+        return self.dataset if fold is None else held_out(self.dataset, self.fold_of, fold)
 
 
 def open_data(plan: Plan, out: Path) -> Data:

@@ -13,8 +13,10 @@ import numpy as np
 from denselab.comparison.data import Data, as_val, measured_items
 from denselab.comparison.members import is_finished, run_folder
 from denselab.comparison.plan import MEASURED, Plan
-from denselab.comparison.ways import WAYS
+from denselab.comparison.ways import WAYS, ways_of
 from denselab.data import Dataset, Item
+from denselab.engine.ensemble_folder import is_ensemble
+from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import evaluation_json
@@ -22,12 +24,14 @@ from denselab.files import unpack_json, write_bytes, write_json, write_text
 from denselab.inference.predictor import Predictor, load
 from denselab.inspection.subject import find_subject
 from denselab.inspection.summary import summarise
-from denselab.measure.evaluate import evaluate
+from denselab.measure.evaluate import Measured, evaluate
+from denselab.run_folder import find_model_folder
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
 
-LABELS, COST = "labels.npz", "cost.json"
+LABELS = {"plain": "labels.npz", "boxes": "labels-boxes.npz"}  # label maps that are kept, by way
+COST = "cost.json"
 TIMED_PICTURES, TIMED_SECONDS = 8, 20.0  # at most so many pictures, and no further one after so long
 
 
@@ -74,29 +78,41 @@ def measure_all(plan: Plan, data: Data, out: Path, device: str) -> None:
     """Measure every finished member and every existing model in every way of the plan, unless that is done already."""
     for member in plan.members():
         if is_finished(out, member):
-            divided = data.of(member)
-            _measure(plan, str(run_folder(out, member)), member.key, divided, plan.split, out, device)
+            asked = ways_of(plan.ways, member.candidate.model)
+            _measure(asked, str(run_folder(out, member)), member.key, data.of(member), plan.split, out, device)
     names = {item.name for item in measured_items(plan, data)}
     whole = as_val(data.dataset, names)
     for position, run in enumerate(plan.existing):
-        _measure(plan, run, existing_key(position, run), whole, "val", out, device)
+        asked = ways_of(plan.ways, _network_of(run))
+        _measure(asked, run, existing_key(position, run), whole, "val", out, device)
 
 
-def _measure(plan: Plan, model: str, key: str, dataset: Dataset, split: str, out: Path, device: str) -> None:
+def _network_of(run: str) -> str:
+    """The name of an existing model's network; "" for an ensemble, and for one that is not on this machine."""
+    folder = find_model_folder(Path(run)) if Path(run).exists() else None
+    return "" if folder is None or is_ensemble(folder) else read_spec(folder).architecture.name
+
+
+def _measure(ways: Sequence[str], model: str, key: str, dataset: Dataset, split: str, out: Path, device: str) -> None:
     folder = out / MEASURED / key
-    missing = [way for way in plan.ways if not (folder / f"{way}.json").is_file()]
+    missing = [way for way in ways if not (folder / f"{way}.json").is_file()]
     if not missing and (folder / COST).is_file():
         return
     predictor = load(model, device)
     for way in missing:
         logger.info(f"measuring {key}, {WAYS[way].heading}")
         measured = evaluate(predictor, dataset, split, **WAYS[way].options)
-        if way == "plain":
-            maps = {item.name: measured.kept[item.name] for item in measured.items}
-            write_bytes(folder / LABELS, _packed(maps))
-        write_text(folder / f"{way}.json", evaluation_json(measured.evaluation, measured.facts()))
+        write_measured(measured, folder, way)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     write_json(folder / COST, asdict(cost_of(predictor, dataset, items)))
+
+
+def write_measured(measured: Measured, folder: Path, way: str) -> None:
+    """Keep what was counted in one way; of LABELS the label maps too."""
+    if way in LABELS:
+        maps = {item.name: measured.kept[item.name] for item in measured.items}
+        write_bytes(folder / LABELS[way], _packed(maps))
+    write_text(folder / f"{way}.json", evaluation_json(measured.evaluation, measured.facts()))
 
 
 def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:
@@ -155,16 +171,16 @@ def read_cost(out: Path, key: str) -> Cost | None:
 
 
 class StoredLabels:
-    """The label maps of a model, plain, by picture, read from disk when they are asked for.
+    """The label maps of a model by picture, read from disk when they are asked for.
 
-    keys: its folders below measured/; with folds each has its own pictures.
+    keys: its folders below measured/; with folds each has its own pictures. way: one of LABELS.
     Raises CheckpointError where one is missing or damaged.
     """
 
-    def __init__(self, out: Path, keys: Sequence[str]) -> None:
+    def __init__(self, out: Path, keys: Sequence[str], way: str = "plain") -> None:
         self._places: dict[str, tuple[Any, str]] = {}
         for key in keys:
-            path = out / MEASURED / key / LABELS
+            path = out / MEASURED / key / LABELS[way]
             try:
                 stored = np.load(path, allow_pickle=False)
                 self._places |= {str(name): (stored, f"map{i}") for i, name in enumerate(stored["names"])}

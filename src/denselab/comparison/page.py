@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.comparison import checkpoints
+from denselab.comparison import checkpoints, object_sizes
+from denselab.comparison.object_sizes import BySize
 from denselab.comparison.paper_tables import PaperTable
 from denselab.comparison.pictures import Shown
 from denselab.comparison.result import Comparison, Row, curve_of
@@ -39,8 +40,8 @@ from denselab.runtime import cpu_count, versions
 
 CONTENTS = (
     ("ranking", "Ranking"), ("time", "Accuracy and time"), ("cost", "Cost"), ("classes", "Classes"),
-    ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"), ("paper", "Table for a paper"),
-    ("repeat", "Repeat it"),
+    ("sizes", "Object size"), ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"),
+    ("paper", "Table for a paper"), ("repeat", "Repeat it"),
 )  # fmt: skip
 NUMBER: Kind = "number"
 STYLE = Html(
@@ -56,17 +57,23 @@ STYLE = Html(
 
 
 def compose(
-    comparison: Comparison, space: LabelSpace, usual: Sequence[Shown], disputed: Sequence[Shown], paper: PaperTable
+    comparison: Comparison,
+    space: LabelSpace,
+    usual: Sequence[Shown],
+    disputed: Sequence[Shown],
+    paper: PaperTable,
+    sizes: Sequence[BySize] = (),
 ) -> str:
     """The whole page as text."""
     name = Path(comparison.plan.data).name or comparison.plan.data
     body = [
         STYLE,
-        _head(comparison, name),
+        _head(comparison, name, bool(sizes)),
         _ranking(comparison),
         _time(comparison),
         _cost(comparison),
         _classes(comparison, space),
+        object_sizes.section_of(sizes),
         _pictures(space, usual, disputed),
         checkpoints.section_of(comparison),
         _paper(paper),
@@ -81,7 +88,7 @@ def points(value: float) -> str:
     return f"{value * POINTS:.1f}"
 
 
-def _head(comparison: Comparison, name: str) -> Html:
+def _head(comparison: Comparison, name: str, with_sizes: bool) -> Html:
     best = comparison.rows[0]
     count = len(comparison.items)
     fast = min((r for r in comparison.rows if r.cost), key=lambda r: r.cost.seconds if r.cost else 0, default=None)
@@ -97,7 +104,8 @@ def _head(comparison: Comparison, name: str) -> Html:
     if fast and fast.cost:
         tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.name))
     tiles.append(tile(duration(spent), "training", "all runs together"))
-    links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in CONTENTS)
+    contents = [(anchor, title) for anchor, title in CONTENTS if anchor != "sizes" or with_sizes]
+    links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in contents)
     return Html(
         f'<header><p class="brand">DenseLab comparison</p><h1>{text(name)}</h1>'
         f'<p class="lead">{text(comparison.sentence)}</p>'
@@ -112,7 +120,7 @@ def _how(comparison: Comparison) -> str:
 
 
 def _ranking(comparison: Comparison) -> Html:
-    ways = list(comparison.plan.ways)
+    ways = comparison.ways
     low, high = _scale(comparison)
     rows: list[tuple[Html, ...]] = []
     for place, row in enumerate(comparison.rows, 1):

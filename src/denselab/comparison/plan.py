@@ -9,13 +9,13 @@ OUT/
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from denselab.build import find_entry
-from denselab.comparison.ways import WAYS
+from denselab.comparison.ways import ALL_WAYS
 from denselab.config import Settings, make_settings
 from denselab.config.settings import LENGTHS
 from denselab.errors import CheckpointError, ConfigError
@@ -25,7 +25,7 @@ from denselab.migration import migrated, stamped
 PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
 DEFAULT_MODELS = ("deeplabv3plus", "unet", "segnet", "fcn8s")  # one of each family
-DEFAULT_TIME = 600.0  # seconds for each run
+DEFAULT_BUDGET = ("time", 600.0)  # seconds for each run
 OWN_KEYS = frozenset({"data", "model", "encoder", "seed", "device", "stages", *LENGTHS})  # of the comparison itself
 
 Split = Literal["val", "test"]
@@ -69,7 +69,7 @@ class Plan:
     seeds: of the runs; the first also draws a split that the data lack, and the folds.
     folds: how many; 0: the data's own split.
     split: the pictures that are measured; with folds always "val", each fold in its turn.
-    ways: names of WAYS, "plain" among them.
+    ways: names of ALL_WAYS, "plain" among them.
     imgsz: (height, width) that all are trained at; None: chosen once for all.
     given: further settings that all runs share.
     existing: folders of models that were trained before and take part.
@@ -81,7 +81,7 @@ class Plan:
     seeds: tuple[int, ...] = (0,)
     folds: int = 0
     split: Split = "val"
-    ways: tuple[str, ...] = tuple(WAYS)
+    ways: tuple[str, ...] = ALL_WAYS
     imgsz: tuple[int, int] | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     existing: tuple[str, ...] = ()
@@ -100,9 +100,9 @@ class Plan:
             raise ConfigError(f"`folds` {self.folds}; use 2 or more, 5 is usual, or 0 for the data's own split")
         if self.folds and self.split != "val":
             raise ConfigError("`split` test with `folds`: folds hold out each picture once; leave one of the two out")
-        if "plain" not in self.ways or not set(self.ways) <= set(WAYS):
+        if "plain" not in self.ways or not set(self.ways) <= set(ALL_WAYS):
             raise ConfigError(
-                f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in WAYS if w != 'plain')}"
+                f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in ALL_WAYS if w != 'plain')}"
             )
 
     def members(self) -> list[Member]:
@@ -130,7 +130,7 @@ class Plan:
         words += ["--folds", str(self.folds)] if self.folds else []
         words += ["--seeds", ",".join(map(str, self.seeds))] if self.seeds != (0,) else []
         words += ["--split", self.split] if self.split != "val" else []
-        words += ["--ways", ",".join(self.ways)] if self.ways != tuple(WAYS) else []
+        words += ["--ways", ",".join(self.ways)] if self.ways != ALL_WAYS else []
         words += ["--imgsz", f"{self.imgsz[0]}x{self.imgsz[1]}"] if self.imgsz else []
         return shlex.join([*words, "--out", out])
 
@@ -141,14 +141,24 @@ def _word(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def parse_candidates(text: str) -> tuple[Candidate, ...]:
-    """The networks of "fcn8s,unet:resnet34". Raises ConfigError with near names for one that does not exist."""
+def candidates_of(models: str | Sequence[str] | None) -> tuple[Candidate, ...]:
+    """The networks of "fcn8s,unet:resnet34", or of a list of such words; None: DEFAULT_MODELS.
+
+    Raises ConfigError with near names for one that does not exist.
+    """
+    text = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
     found = []
     for word in filter(None, (part.strip() for part in text.split(","))):
         model, _, encoder = word.partition(":")
         find_entry(model)
         found.append(Candidate(model, encoder or None))
     return tuple(found)
+
+
+def size_of(imgsz: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """(height, width) of "180x240", 256 or a pair. Raises ConfigError."""
+    size = make_settings({"imgsz": imgsz}, "options").imgsz
+    return (size[0], size[1]) if size else None
 
 
 def write_plan(out: Path, plan: Plan) -> None:

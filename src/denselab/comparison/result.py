@@ -1,6 +1,6 @@
 """The answer of a comparison: every model with its scores, its cost and its place, and one sentence on what to take."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from denselab.comparison.data import Data, measured_items
 from denselab.comparison.measuring import Cost, Counted, existing_key, read_cost, read_counted
 from denselab.comparison.members import failure, run_folder
 from denselab.comparison.plan import Candidate, Member, Plan
+from denselab.comparison.ways import WAYS, ways_of
 from denselab.data.folds import in_sequences
 from denselab.data.item import Item
 from denselab.errors import DataError
@@ -79,6 +80,11 @@ class Comparison:
     verdicts: tuple[Verdict, ...] = field(default_factory=tuple)
 
     @property
+    def ways(self) -> list[str]:
+        """The ways in which a model was measured, in the plan's order."""
+        return [way for way in self.plan.ways if any(way in row.ways for row in self.rows)]
+
+    @property
     def recommended(self) -> Row | None:
         """The row that is recommended; None where none beats the baselines or all have seen the pictures."""
         return recommend(self)[0]
@@ -99,6 +105,12 @@ def gather(plan: Plan, data: Data, out: Path) -> Comparison:
     if not found:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed[:3])
         raise DataError(f"no model of the comparison in {out} was trained and measured: {reasons or 'none was tried'}")
+    return _ranked(plan, found, items, failed, out)
+
+
+def _ranked(
+    plan: Plan, found: Sequence[Row], items: Sequence[Item], failed: Sequence[tuple[str, str]], out: Path
+) -> Comparison:
     groups = tuple(item.group for item in in_sequences(items))
     ranking = Ranking(tuple(row.entrant for row in found), groups)
     by_name = {row.name: row for row in found}
@@ -106,10 +118,15 @@ def gather(plan: Plan, data: Data, out: Path) -> Comparison:
     return Comparison(plan, rows, ranking, tuple(items), tuple(failed), out, tuple(ranking.verdicts()))
 
 
+def with_row(comparison: Comparison, row: Row) -> Comparison:
+    """The comparison with one more row, in its place of the ranking."""
+    return _ranked(comparison.plan, [*comparison.rows, row], comparison.items, comparison.failed, comparison.out)
+
+
 def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
     """The row of a network; None where a fold or a seed of it is missing, for then the pictures are not the same."""
     members = [m for m in plan.members() if m.candidate == candidate]
-    by_way = {way: _merged(plan, members, way, out) for way in plan.ways}
+    by_way = {way: _merged(plan, members, way, out) for way in ways_of(plan.ways, candidate.model)}
     plain = by_way["plain"]
     if plain is None:
         return None
@@ -127,7 +144,7 @@ def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
         keys,
         runs,
         float(np.mean(seconds)),
-        no_better_than=_beaten_by(facts),
+        no_better_than=beaten_by(facts),
     )
 
 
@@ -142,22 +159,28 @@ def _merged(
         parts = [c for c in counted if c is not None]
         if len(parts) < len(counted):
             return None
-        whole = parts[0].evaluation
-        for part in parts[1:]:
-            whole = whole.merge(part.evaluation)
-        evaluations.append(whole)
+        evaluations.append(merged(parts))
         facts += [part.facts for part in parts]
     return evaluations, facts
 
 
+def merged(parts: Sequence[Counted]) -> Evaluation:
+    """What was counted over several folds, as one."""
+    whole = parts[0].evaluation
+    for part in parts[1:]:
+        whole = whole.merge(part.evaluation)
+    return whole
+
+
 def _existing(plan: Plan, run: str, key: str, out: Path) -> list[Row]:
-    counted: dict[str, Counted] = {w: c for w in plan.ways if (c := read_counted(out, key, w)) is not None}
+    asked = [way for way in plan.ways if way in WAYS]
+    counted: dict[str, Counted] = {w: c for w in asked if (c := read_counted(out, key, w)) is not None}
     if "plain" not in counted:
         return []
     name, plain = existing_name(plan, run), counted["plain"]
     ways = {way: c.evaluation.miou for way, c in counted.items()}
     seen = int(plain.facts.get("trained_on") or 0)
-    beaten = _beaten_by([plain.facts])
+    beaten = beaten_by([plain.facts])
     entrant = Entrant(name, (plain.evaluation,))
     cost = read_cost(out, key)
     return [Row(name, entrant, None, ways, cost, (key,), (Path(run),), None, seen, beaten)]
@@ -170,7 +193,7 @@ def existing_name(plan: Plan, run: str) -> str:
     return run if not name or name in taken else name
 
 
-def _beaten_by(facts: list[Mapping[str, Any]]) -> str:
+def beaten_by(facts: list[Mapping[str, Any]]) -> str:
     """The baseline that every run is no better than; "" where one of them beats all."""
     found = [str(f.get("no_better_than") or "") for f in facts]
     return found[0] if all(found) else ""

@@ -22,6 +22,7 @@ from denselab.types import FilterNormalization
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 Optimizer = Literal["sgd", "adamw"]
+Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
@@ -110,8 +111,8 @@ class Settings(BaseModel):
     poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off
     ema: Decay | None = None  # decay of the running mean of weights; 0 is off
-    # batch normalisation; cumulative: gathered over the training set at the end, then validated (SegNet, DeconvNet)
-    bn_statistics: Literal["running", "cumulative"] = "running"
+    # batch normalisation; pretrained: the encoder's stay; cumulative: gathered over all training pictures at the end
+    bn_statistics: Statistics | None = None
     # loss
     losses: Losses | None = None  # terms that are added up: name, weight, options
     class_weights: WeightScheme | None = None  # how much more rare classes count
@@ -169,6 +170,7 @@ class TrainConfig(Settings):
     encoder_lr_factor: NonNegativeFloat
     freeze_stages: NonNegativeInt
     ema: Decay
+    bn_statistics: Statistics
     losses: Losses
     class_weights: WeightScheme
     precision: Precision

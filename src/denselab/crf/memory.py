@@ -40,6 +40,6 @@ def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameter
     needed = predicted_bytes(height, width, num_classes, parameters)
     if needed > PICTURE_SHARE * total_memory():
         raise OutOfMemory(
-            f"the CRF of {width}x{height} pixels and {num_classes} classes needs {needed / 2**30:.0f} GiB of memory; "
+            f"the CRF of {width}x{height} pixels and {num_classes} classes needs {needed / 2**20:,.0f} MiB of memory; "
             "refine parts of the picture, or leave the CRF out"
         )

@@ -8,6 +8,7 @@ from typing import Any
 from numba.core import event
 
 from denselab.compiled.vectors import width_for
+from denselab.crf.compile_apart import require_compiled
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +18,12 @@ _told: set[int] = set()
 
 @contextmanager
 def announced(num_classes: int) -> Iterator[None]:
-    """Wrap a call that may compile: the process's first compilation for a number of lanes is logged."""
+    """Wrap a call that may compile: the process's first compilation for a number of lanes is logged.
+
+    Raises OutOfMemory where a limit of address space leaves no room for the compiler.
+    """
     width = width_for(num_classes)
+    require_compiled(num_classes, width)
     if width in _told:
         yield
         return

@@ -12,6 +12,7 @@ import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
+from denselab.encoders.same_padding import align_same_convolutions
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError
@@ -171,6 +172,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     for module in backbone.modules():  # drop what timm keeps of its settings, which would hold all weights twice
         if isinstance(settings := getattr(module, "pretrained_cfg", None), dict):
             settings.pop("state_dict", None)
+    align_same_convolutions(backbone)  # TimmEncoder pads every picture to a multiple of the largest stride
     return backbone
 
 

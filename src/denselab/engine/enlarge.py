@@ -23,7 +23,7 @@ Scores = Union["Tensor", NDArray[np.float32]]
 
 AnyScores = TypeVar("AnyScores", bound=Union["Tensor", NDArray[np.float32]])
 
-BAND_BYTES = 64 * 2**20  # full-size logits are enlarged in bands of rows of about this size
+BAND_BYTES = 16 * 2**20  # full-size logits are enlarged in bands of rows of about this size
 CACHED_BYTES = 2**20  # bands of arrays: enlarged and reduced while they are in the processor's cache
 NARROW = 255  # classes that fit into a uint8 map beside an ignored index
 

@@ -1,19 +1,22 @@
-"""What the engines of exported graphs share: names in the graph, memory, and what a graph cannot do."""
+"""The engine of an exported graph, whatever runs it: names in the graph, memory, and what a graph cannot do."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NoReturn
 
+from denselab.engine.engine import Pictures
+from denselab.engine.enlarge import Scores
+from denselab.engine.out_of_memory import memory_errors
+from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
 from denselab.runtime import cpu_count, total_memory
 
 PICTURES, LOGITS, LABELS = "pictures", "logits", "labels"  # names of the inputs and outputs of exported graphs
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
-
-
-def fits_in_memory(size: tuple[int, int]) -> bool:
-    """Whether a run over one picture of (height, width) takes less than half of the machine's memory."""
-    return size[0] * size[1] * BYTES_PER_PIXEL <= total_memory() / 2
 
 
 def thread_count() -> int:
@@ -22,11 +25,25 @@ def thread_count() -> int:
     return int(given) if given.isdigit() and int(given) > 0 else cpu_count()
 
 
-class WithoutDropout:
-    """The part of engine.Engine for graphs: dropout was taken out when they were exported."""
+@dataclass(frozen=True)
+class GraphEngine:
+    """See engine.Engine. run: the graph in its runtime, preprocessing inside: pictures to logits at their own size."""
+
+    spec: ModelSpec
+    device: str
+    run: Callable[[Pictures], Scores]
+
+    def logits(self, pictures: Pictures) -> Scores:
+        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
+        with memory_errors():
+            return self.run(pictures)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether a run over one picture of (height, width) takes less than half of the machine's memory."""
+        return size[0] * size[1] * BYTES_PER_PIXEL <= total_memory() / 2
 
     def require_sampling(self) -> NoReturn:
-        """Raise ConfigError."""
+        """Raise ConfigError: dropout was taken out when the graph was exported."""
         raise ConfigError(
             "an exported model has no dropout, so there is nothing to sample an uncertainty from; use the model folder "
             "that it was exported from"

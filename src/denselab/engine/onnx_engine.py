@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from denselab.engine.engine import Pictures
-from denselab.engine.graph_engine import LOGITS, PICTURES, WithoutDropout, fits_in_memory, thread_count
+from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, thread_count
 from denselab.engine.onnx_file import refuse_external_data
-from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
 
@@ -21,23 +15,8 @@ if TYPE_CHECKING:
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-@dataclass(frozen=True)
-class OnnxEngine(WithoutDropout):
-    """See engine.Engine. session: an onnxruntime.InferenceSession of a graph with preprocessing inside."""
-
-    spec: ModelSpec
-    session: InferenceSession
-    device: str
-
-    def logits(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
-        with memory_errors():
-            found: NDArray[np.float32] = self.session.run([LOGITS], {PICTURES: pictures})[0]
-            return found
-
-    def fits(self, size: tuple[int, int]) -> bool:
-        """Whether a run over one picture of (height, width) is expected to fit in memory."""
-        return fits_in_memory(size)
+class OnnxEngine(GraphEngine):
+    """An exported graph in ONNX Runtime."""
 
 
 def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "auto") -> OnnxEngine:
@@ -55,7 +34,7 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
         raise CheckpointError(
             f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`"
         )
-    return OnnxEngine(spec, session, used)
+    return OnnxEngine(spec, used, lambda pictures: session.run([LOGITS], {PICTURES: pictures})[0])
 
 
 def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[InferenceSession, str]:
@@ -67,6 +46,7 @@ def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[Infe
     kind = _device(device, onnxruntime.get_available_providers())
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
+    options.enable_mem_pattern = False  # it plans the memory of each size of picture anew, and keeps every plan
     options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[kind]])

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from denselab.engine.engine import Pictures
-from denselab.engine.graph_engine import LOGITS, PICTURES, WithoutDropout, fits_in_memory, thread_count
+from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, thread_count
 from denselab.engine.onnx_file import refuse_external_data
-from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
-
-if TYPE_CHECKING:
-    from openvino import CompiledModel
-
 
 TELEMETRY = "openvino_telemetry"
 ABSENT: Any = object()
 
 
-@dataclass(frozen=True)
-class OpenVINOEngine(WithoutDropout):
-    """See engine.Engine. compiled: an openvino.CompiledModel of a graph with preprocessing inside."""
-
-    spec: ModelSpec
-    compiled: CompiledModel
-    device: str
-
-    def logits(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
-        with memory_errors():
-            found: NDArray[np.float32] = self.compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS]
-            return found
-
-    def fits(self, size: tuple[int, int]) -> bool:
-        """Whether a run over one picture of (height, width) is expected to fit in memory."""
-        return fits_in_memory(size)
+class OpenVINOEngine(GraphEngine):
+    """An exported graph in OpenVINO."""
 
 
 def openvino_engine(
@@ -61,7 +38,7 @@ def openvino_engine(
     compiled = compile_graph(graph, weights, source)
     if [i.any_name for i in compiled.inputs] != [PICTURES] or LOGITS not in compiled.outputs[0].names:
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
-    return OpenVINOEngine(spec, compiled, "cpu")
+    return OpenVINOEngine(spec, "cpu", lambda pictures: compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS])
 
 
 def import_openvino() -> Any:

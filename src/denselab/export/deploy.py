@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata as packages
@@ -61,6 +63,7 @@ from denselab.types import Image, LabelMap
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch.export import ExportedProgram
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ def export(
     labels: bool = False,
     opset: int | None = None,
     check: str | Path | None = None,
+    quiet: bool = False,
 ) -> Exported:
     """Export a model and measure that it is still the same; `out` is then a model folder for predict, eval and load.
 
@@ -136,6 +140,7 @@ def export(
     labels: also write the graph that takes an RGB picture of any size and gives label ids.
     opset: of ONNX; None: 18.
     check: the data to measure on; None: the data of the run that the model is from, else the demo's scenes.
+    quiet: show no progress.
     Raises ParityError where the export is not the same model, ConfigError, DataError, CheckpointError, MissingExtra.
     """
     _check_options(to, int8, labels, opset)
@@ -145,25 +150,14 @@ def export(
     _refuse_labels_of_bands(found.spec, labels)
     _refuse_own_folder(folder, Path(out))
     data = None if check is None else str(check)
-    with check_pictures(found.spec, str(model), data, real=int8) as pictures:
-        logger.info(f"tracing {found.spec.architecture.name}")
-        draft = (
-            _torch_draft(found, pictures) if to == "torch" else _graph_draft(found, pictures, to, int8, opset or OPSET)
-        )
+    used = None if to == "torch" else opset or OPSET
+    with check_pictures(found.spec, str(model), data, real=int8, quiet=quiet) as pictures:
+        draft = _graph_draft(found, pictures, to, int8, used) if used else _torch_draft(found, pictures)
         if labels:
             _add_labels(draft, found, pictures, to)
     sizes = {name: len(content) for name, content in draft.files.items()}
-    done = Exported(
-        Path(out),
-        to,
-        int8,
-        None if to == "torch" else opset or OPSET,
-        draft.parity,
-        draft.labels_parity,
-        draft.kept_float,
-        draft.layers,
-        sizes,
-    )
+    measured = (draft.parity, draft.labels_parity, draft.kept_float, draft.layers)
+    done = Exported(Path(out), to, int8, used, *measured, sizes)
     config = {MODEL_CONFIG: config_bytes(found.spec), CARD: export_card(found.spec, done.facts()).encode()}
     write_folder(Path(out), {**draft.files, **config, EXPORT: json_bytes(done.facts())})
     return done
@@ -198,7 +192,7 @@ def _refuse_own_folder(folder: Path | None, out: Path) -> None:
 def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
     from denselab.tensors import pack_tensors
 
-    content = program_bytes(exported_program(engine), metadata(engine.spec))
+    content = program_bytes(_traced(engine), metadata(engine.spec))
     found = parity(engine, program_engine(content, engine.spec), pictures, FLOAT_PICTURES)
     require_float(found, PROGRAM)
     return Draft({PROGRAM: content, WEIGHTS: pack_tensors(engine.network.state_dict())}, found)
@@ -207,7 +201,9 @@ def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
 def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, opset: int) -> Draft:
     """The graph in the target's form, measured in the target's runtime."""
     spec = engine.spec
-    model = onnx_model(exported_program(engine), spec, opset)
+    program = _traced(engine)
+    with _told("written as ONNX"):
+        model = onnx_model(program, spec, opset)
     document = model.SerializeToString()
     found = parity(engine, _runtime(document, spec, to), pictures, FLOAT_PICTURES)
     require_float(found, "the exported graph")
@@ -219,10 +215,25 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
             pictures.calibration(CALIBRATION_PICTURES),
             lambda content: parity(engine, _runtime(content, spec, to), pictures, INT8_PICTURES),
             lambda content, seen: _logits(content, spec, seen),
+            quiet=pictures.quiet,
         )
         draft = Draft({}, done.parity, None, done.kept_float, done.layers, done.document)
     draft.files = _files(draft.document, spec, to, (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS))
     return draft
+
+
+def _traced(engine: TorchEngine) -> ExportedProgram:
+    logger.info(f"tracing {engine.spec.architecture.name} for pictures of any size")
+    with _told("traced"):
+        return exported_program(engine)
+
+
+@contextmanager
+def _told(done: str) -> Iterator[None]:
+    """Say how long it took."""
+    started = time.monotonic()
+    yield
+    logger.info(f"{done} in {time.monotonic() - started:.1f} s")
 
 
 def _runtime(document: bytes, spec: ModelSpec, to: Target) -> Engine:
@@ -242,7 +253,7 @@ def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, 
 
 def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
     engine = onnx_engine(document, spec, "the exported graph", "cpu")
-    return [engine.logits(picture) for picture in seen]
+    return [np.asarray(engine.logits(picture)) for picture in seen]
 
 
 def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: Target) -> None:

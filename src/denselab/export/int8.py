@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.console import progress
 from denselab.engine.graph_engine import PICTURES
 from denselab.errors import ParityError
 from denselab.export.parity import INT8_MIOU, Parity
@@ -52,12 +53,18 @@ class Quantised:
 
 
 def quantised(
-    model: ModelProto, calibration: Sequence[NDArray[np.uint8]], measure: Measure, logits: Logits
+    model: ModelProto,
+    calibration: Sequence[NDArray[np.uint8]],
+    measure: Measure,
+    logits: Logits,
+    *,
+    quiet: bool = False,
 ) -> Quantised:
     """The model in int8, losing less than INT8_MIOU.
 
     calibration: training pictures as the network sees them, each (1, h, w, 3) uint8.
     measure: what a document loses. logits: what it computes, to find the layers that hurt.
+    quiet: show no progress while that is found out.
     First every convolution goes to int8. If that loses too much, each is measured alone, and those whose error is
     largest go back to float32: 1, 2, 4, ... of them, until the loss is small enough.
     Raises ParityError where half of the layers in float32 do not suffice.
@@ -70,7 +77,7 @@ def quantised(
         logger.info(f"int8: {found.told()}")
         if found.loss < INT8_MIOU:
             return Quantised(document, found, (), len(layers))
-        order = _by_error(write, layers, calibration[:SENSITIVITY_PICTURES], logits)
+        order = _by_error(write, layers, calibration[:SENSITIVITY_PICTURES], logits, quiet)
         count = 1
         while count <= max(1, int(MOST_LEFT * len(layers))):
             kept = tuple(order[:count])
@@ -88,15 +95,17 @@ def quantised(
 
 
 def _by_error(
-    write: Quantiser, layers: Sequence[str], pictures: Sequence[NDArray[np.uint8]], logits: Logits
+    write: Quantiser, layers: Sequence[str], pictures: Sequence[NDArray[np.uint8]], logits: Logits, quiet: bool
 ) -> list[str]:
     """The layers by the mean squared error that each alone in int8 brings into the logits, the largest first."""
     logger.info(f"int8 loses too much: measuring each of {len(layers)} layers alone")
     exact = logits(write.model.SerializeToString(), pictures)
     errors = {}
-    for name in layers[:PROBED]:
-        alone = logits(write(tuple(other for other in layers if other != name), only=name), pictures)
-        errors[name] = float(np.mean([np.mean((a - e) ** 2) for a, e in zip(alone, exact, strict=True)]))
+    with progress("measure", len(layers[:PROBED]), "layers", quiet) as bar:
+        for name in layers[:PROBED]:
+            alone = logits(write(tuple(other for other in layers if other != name), only=name), pictures)
+            errors[name] = float(np.mean([np.mean((a - e) ** 2) for a, e in zip(alone, exact, strict=True)]))
+            bar.advance()
     return sorted(errors, key=lambda name: -errors[name])
 
 

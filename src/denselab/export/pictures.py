@@ -4,12 +4,13 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.console import progress
 from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
@@ -31,6 +32,7 @@ class CheckPictures:
 
     source: in words.
     labelled: whether the labels are of the model's classes; without them there is no mIoU.
+    quiet: show no progress while they are gone through.
     """
 
     dataset: Dataset
@@ -39,15 +41,19 @@ class CheckPictures:
     spec: ModelSpec
     source: str
     labelled: bool
+    quiet: bool = False
 
     def measured(self, most: int) -> Iterator[tuple[str, Image, LabelMap | None]]:
         """(name, picture, class indices or None) of up to `most` of the items, evenly spread."""
-        for item in spread(self.items, most):
-            if self.labelled:
-                sample = self.dataset.read(item)
-                yield item.name, sample.image, sample.labels
-            else:
-                yield item.name, self.dataset.read_image(item), None
+        chosen = spread(self.items, most)
+        with progress("measure", len(chosen), "pictures", self.quiet) as bar:
+            for item in chosen:
+                if self.labelled:
+                    sample = self.dataset.read(item)
+                    yield item.name, sample.image, sample.labels
+                else:
+                    yield item.name, self.dataset.read_image(item), None
+                bar.advance()
 
     def calibration(self, most: int) -> list[NDArray[np.uint8]]:
         """Up to `most` training pictures as the network sees them, each (1, h, w, 3) uint8."""
@@ -57,27 +63,30 @@ class CheckPictures:
 
 
 @contextmanager
-def check_pictures(spec: ModelSpec, model: str, data: str | None, *, real: bool = False) -> Iterator[CheckPictures]:
+def check_pictures(
+    spec: ModelSpec, model: str, data: str | None, *, real: bool = False, quiet: bool = False
+) -> Iterator[CheckPictures]:
     """The pictures of a data set, or the demo's scenes where none is given.
 
     model: the model's name; its run's own split holds.
     data: the data set; None: the demo's scenes, drawn into a folder that is removed.
     real: whether scenes will not do, unless the model is for them.
+    quiet: show no progress while they are gone through.
     Raises DataError where the labels do not fit the model, or scenes will not do.
     """
     if data is not None:
-        yield _selected(data, spec, model)
+        yield replace(_selected(data, spec, model), quiet=quiet)
         return
     if (own := _data_of_run(model)) is not None:
         logger.info(f"measured on the data that the model was trained on: {own}")
-        yield _selected(own, spec, model)
+        yield replace(_selected(own, spec, model), quiet=quiet)
         return
     if (bands := spec.preprocessing.bands) is not None:
         raise DataError(f"the model takes {bands.told()}, the demo's scenes are RGB: give `check` data of these bands")
     with tempfile.TemporaryDirectory() as scratch:
         root = write_synthetic(Path(scratch) / "scenes", train=SCENES[0], val=SCENES[1], size=SCENE_SIZE)
         try:
-            yield _selected(str(root), spec, None, "the demo's scenes")
+            chosen = _selected(str(root), spec, None, "the demo's scenes")
         except DataError:
             if real:
                 raise DataError(
@@ -86,7 +95,9 @@ def check_pictures(spec: ModelSpec, model: str, data: str | None, *, real: bool 
                 ) from None
             dataset = open_as_named(root)
             val, train = dataset.of_split("val"), dataset.of_split("train")
-            yield CheckPictures(dataset, val, train, spec, "the demo's scenes, whose labels are not the model's", False)
+            told = "the demo's scenes, whose labels are not the model's"
+            chosen = CheckPictures(dataset, val, train, spec, told, labelled=False)
+        yield replace(chosen, quiet=quiet)
 
 
 def _selected(data: str, spec: ModelSpec, model: str | None, source: str | None = None) -> CheckPictures:

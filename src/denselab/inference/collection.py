@@ -71,6 +71,7 @@ def predict_files(
     probs: ProbsFormat = "none",
     *,
     steps: bool = False,
+    overlays: bool = True,
     submission: Submission | None = None,
     polygons: Path | None = None,
     model: str = "",
@@ -87,13 +88,12 @@ def predict_files(
     The label table goes to labels.json, with the ids that the label PNGs hold.
     sources: may be an iterator, whose files are then not known before their turn.
     probs: also save the probabilities, in this format.
-    steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    steps: save one picture per iteration of the plan's CRF, in steps/STEM/. overlays: save those.
     submission: also collect all predictions in one table, written at the end.
     polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
     model: the model's key (job.model_key): what is done with it is passed over, and the work is shared with other
         processes on the same folder; "": everything is done.
-    redo: do again what is done.
-    manifest: a table of all that was predicted into `out`, .csv or .parquet; None: no table.
+    redo: do again what is done. manifest: a table of all that was predicted into `out`, .csv or .parquet.
     place: where results go, if not to the folder `out`.
     claim: with a model's key: share the folder with other processes, by claims; not needed where one hands out work.
     count: counts the sources, for the progress, if they are an iterator; runs beside the work.
@@ -102,7 +102,7 @@ def predict_files(
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where `out` cannot be written.
     """
-    job = Job(plan, place or LocalPlace(out), probs, steps, polygons, model, redo, submission)
+    job = Job(plan, place or LocalPlace(out), probs, steps, overlays, polygons, model, redo, submission)
     known, foreign = _begin(job, sources)
     kept: list[Result] = []
     with ExitStack() as stack:
@@ -126,7 +126,7 @@ def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bo
     if known is None:
         refuse_existing([job.out / TABLE] if foreign else [], job.out)
     else:
-        refuse_replacing(known, job.out, job.probs, uncertainty=job.plan.samples > 0, steps=job.steps)
+        refuse_replacing(known, job.out, job.probs, **job.kinds)
     write_table(job.out / TABLE, job.plan.spec.label_space)
     job.place.publish([job.out / TABLE])
     return known, foreign
@@ -214,7 +214,7 @@ class Worker:
                 result = _result(source, prediction, targets, started)
                 return result, partial(self._save, source, prediction, opened.mark)
             assert picture is not None, "read"
-            done = predict_rows(job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets.get("polygons"))
+            done = predict_rows(job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets)
         except BaseException:
             self._release(source)
             raise
@@ -238,7 +238,7 @@ class Worker:
         job = self.job
         with source.local() as path:
             extra = write_geographic(job, path, source, prediction.labels)
-        written = prediction.save(job.out, job.probs, str(source.stem), mark)
+        written = prediction.save(job.out, job.probs, str(source.stem), mark, overlay=job.overlays)
         steps = [job.targets(source.stem)["steps"]] if job.steps else []
         job.place.publish([*extra, *steps, *(written[k] for k in reversed(written))])
 

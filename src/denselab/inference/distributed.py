@@ -36,6 +36,7 @@ def predict_dataset(
     engine: EngineName = "auto",
     options: Mapping[str, Any] | None = None,
     redo: bool = False,
+    overlays: bool = True,
     actors: int | tuple[int, int] = (1, 8),
     cpus: float = 1,
     gpus: float = 0,
@@ -47,7 +48,7 @@ def predict_dataset(
     model: a model folder, run folder or hub id that every machine can read.
     out: a folder that every machine can write, or a URL.
     device, output_stride, engine: as for `load`. options: as for Predictor.plan (window, tta, crf, ...).
-    redo: predict again what is done already.
+    redo: predict again what is done already. overlays: write those too.
     actors: how many copies of the model, or from how many to how many. cpus, gpus: of each.
     The rows: file, height, width, shares (JSON), confidence, seconds, error. Raises MissingExtra without Ray, and
     ConfigError for a dataset without the column.
@@ -59,7 +60,7 @@ def predict_dataset(
             f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
         )
     low, high = (actors, actors) if isinstance(actors, int) else actors
-    settings = (Remote(str(model), str(out), device, output_stride, engine, redo), dict(options or {}))
+    settings = (Remote(str(model), str(out), device, output_stride, engine, redo, overlays), dict(options or {}))
     return dataset.map_batches(
         Predict,
         fn_constructor_args=settings,
@@ -82,7 +83,7 @@ def _ray_data() -> Any:
 
 @dataclass(frozen=True)
 class Remote:
-    """A model on other machines: its name, where its results go, and how it is loaded; as for predict_dataset."""
+    """A model on other machines: its name, how it is loaded, where its results go and which; as for predict_dataset."""
 
     model: str
     out: str
@@ -90,6 +91,7 @@ class Remote:
     output_stride: int | None = None
     engine: EngineName = "auto"
     redo: bool = False
+    overlays: bool = True
 
 
 class Predict:
@@ -102,7 +104,7 @@ class Predict:
         predictor = load(how.model, how.device, how.output_stride, how.engine)
         self.plan = predictor.plan(**options)
         self.key = model_key(predictor.folder, self.plan)
-        self.out, self.redo = how.out, how.redo
+        self.how = how
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
         paths = [str(path) for path in batch["path"]]
@@ -116,9 +118,10 @@ class Predict:
 
         source: Source = next(walk_store(path)) if is_url(path) else Source(Path(path), PurePosixPath(stem))
         source = type(source)(**{**vars(source), "stem": PurePosixPath(stem)})
-        with place_of(self.out) as place:
+        options: dict[str, Any] = {"model": self.key, "redo": self.how.redo, "overlays": self.how.overlays}
+        with place_of(self.how.out) as place:
             results, skipped = predict_files(
-                self.plan, [source], place.out, model=self.key, redo=self.redo, place=place, claim=False, quiet=True
+                self.plan, [source], place.out, **options, place=place, claim=False, quiet=True
             )
         row: dict[str, Any] = {"file": path, "height": -1, "width": -1, "shares": "{}", "confidence": float("nan")}
         row |= {"seconds": 0.0, "error": skipped[0].reason if skipped else ""}
@@ -150,6 +153,7 @@ def predict_on_ray(
             engine=how.engine,
             options=options,
             redo=how.redo,
+            overlays=how.overlays,
         )
         yield from found.iter_rows()
     finally:

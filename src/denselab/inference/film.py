@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import DataError, MissingExtra, ResourceError
+from denselab.inference.inputs import VIDEO_SUFFIXES
 from denselab.types import Image, LabelMap
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,17 @@ def open_film(name: str) -> Iterator[Film]:
 def is_camera(text: str) -> bool:
     """Whether this is the number of a camera: digits that are no file."""
     return text.isdecimal() and not Path(text).exists()
+
+
+def is_film(text: str) -> bool:
+    """Whether an input is a film file or the number of a camera."""
+    return Path(text).suffix.lower() in VIDEO_SUFFIXES or is_camera(text)
+
+
+def split_films(inputs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The films among the inputs, and the others."""
+    films = [text for text in inputs if is_film(text)]
+    return films, [text for text in inputs if not is_film(text)]
 
 
 class FilmWriter:

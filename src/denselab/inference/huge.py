@@ -7,7 +7,7 @@ GeoTIFF, the reduced overlay, the polygons.
 import hashlib
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -37,7 +37,7 @@ from denselab.inference.geotiff import (
 )
 from denselab.inference.label_png import write_label_png
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import file_table, result_paths
+from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
 from denselab.visualize import encode_jpeg, overlay
@@ -104,12 +104,12 @@ def predict_rows(
     stem: PurePosixPath,
     mark: str,
     bar: Progress,
-    polygons: Path | None = None,
+    targets: Mapping[str, Path],
 ) -> ByRows:
     """Predict a picture by rows and write its results; goes on where an earlier, killed run of the same stopped.
 
     plan: one that goes by rows. mark: see Prediction.save; what was begun under another mark starts anew.
-    polygons: a file for its regions.
+    targets: its result files by kind (Job.targets): labels, and overlay and polygons where they are wanted.
     Raises DataError for a damaged picture, ResourceError.
     """
     space = plan.spec.label_space
@@ -121,7 +121,10 @@ def predict_rows(
     if 0 < store.rows < rows.size[0]:
         logger.info(f"{rows.path}: {store.rows} of {rows.size[0]} rows were finished before: going on from there")
     run_bands(plan, picture, store, partial(_tell, bar, rows.size[0]))
-    counts = write_results(store, RowWindow(rows, picture.white), out, stem, space, mark, polygons)
+    reference = read_georeference(rows.path)
+    if reference:
+        write_geotiff(geotiff_path(out, stem), store, rows, space, reference)
+    counts = write_results(store, RowWindow(rows, picture.white), targets, stem, space, mark, reference)
     store.remove()
     return ByRows(rows.size, counts, store.confidence.mean)
 
@@ -133,27 +136,25 @@ def _tell(bar: Progress, height: int, rows: int) -> None:
 def write_results(
     store: BandStore,
     picture: RowWindow,
-    out: Path,
+    targets: Mapping[str, Path],
     stem: PurePosixPath,
     space: LabelSpace,
     mark: str = "",
-    polygons: Path | None = None,
+    reference: Georeference | None = None,
 ) -> NDArray[np.int64]:
-    """Write all results of a finished store, the label PNG last, since its mark says that they are there.
+    """Write the results of a finished store, the label PNG last, since its mark says that they are there.
 
+    targets: as for predict_rows. reference: where the picture lies on the earth, if it says so.
     Returns (K,) pixels by class.
     """
-    paths = result_paths(out, stem, "none")
-    reference = read_georeference(picture.rows.path)
-    if reference:
-        write_geotiff(geotiff_path(out, stem), store, picture.rows, space, reference)
-    if polygons:
+    if "polygons" in targets:
         place = longitude_latitude(reference) if reference else None
         bands = (band for _, band in _without_data(store, picture.rows, space.ignore_index))
-        write_polygons(polygons, bands, space, place, picture=str(stem), nodata=space.ignore_index)
-    write_bytes(paths["overlay"], encode_jpeg(reduced_overlay(store, picture, space)))
+        write_polygons(targets["polygons"], bands, space, place, picture=str(stem), nodata=space.ignore_index)
+    if "overlay" in targets:
+        write_bytes(targets["overlay"], encode_jpeg(reduced_overlay(store, picture, space)))
     counts = np.zeros(space.num_classes, np.int64)
-    write_label_png(paths["labels"], _counted(store, space, counts), store.size, space, mark)
+    write_label_png(targets["labels"], _counted(store, space, counts), store.size, space, mark)
     return counts
 
 

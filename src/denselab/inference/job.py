@@ -23,7 +23,7 @@ class Job:
     """One plan for all pictures of a collection.
 
     place: where the results go.
-    probs, steps: as for collection.predict_files.
+    probs, steps, overlays: as for collection.predict_files.
     polygons: a GeoJSON file for one picture, or a folder for one file per picture; None: not wanted.
     model: what the model is, by its content (model_key); "": unknown, then nothing counts as done.
     submission: a table that all predictions go into; then nothing counts as done.
@@ -34,6 +34,7 @@ class Job:
     place: LocalPlace
     probs: ProbsFormat = "none"
     steps: bool = False
+    overlays: bool = True
     polygons: Path | None = None
     model: str = ""
     redo: bool = False
@@ -50,9 +51,14 @@ class Job:
         """Whether labels alone are wanted, which need no more of a picture than its rows."""
         return goes_by_rows(self.plan) and self.probs == "none" and not self.steps and self.submission is None
 
+    @property
+    def kinds(self) -> dict[str, bool]:
+        """Which results there are besides labels and probabilities, as prediction.result_paths takes them."""
+        return {"uncertainty": self.plan.samples > 0, "steps": self.steps, "overlay": self.overlays}
+
     def targets(self, stem: PurePosixPath) -> dict[str, Path]:
         """The results of one picture by kind."""
-        found = result_paths(self.out, stem, self.probs, uncertainty=self.plan.samples > 0, steps=self.steps)
+        found = result_paths(self.out, stem, self.probs, **self.kinds)
         if self.polygons:
             found["polygons"] = polygons_path(self.polygons, stem)
         return found

@@ -89,7 +89,13 @@ class Prediction:
         return PILImage.fromarray(heat_map(np.sqrt(self.uncertainty), high=largest**0.5))
 
     def save(
-        self, folder: str | Path, probs: ProbsFormat = "none", stem: str | None = None, mark: str = ""
+        self,
+        folder: str | Path,
+        probs: ProbsFormat = "none",
+        stem: str | None = None,
+        mark: str = "",
+        *,
+        overlay: bool = True,
     ) -> dict[str, Path]:
         """Write labels/STEM.png (ids, with palette), overlays/STEM.jpg, and probs/ if asked; returns the paths by kind.
 
@@ -98,17 +104,18 @@ class Prediction:
             "png" stores one 8-bit picture per class, 255 = certain.
         stem: by default the prediction's name.
         mark: what the prediction was made from, a text that goes into the label PNG; "": none.
+        overlay: whether to write it; a large one takes as long as a small network.
         Existing results are replaced, each in one step. Raises ResourceError where it cannot write.
         """
         if probs not in ("none", "npz", "png"):
             raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
-        uncertain = self.uncertainty is not None
-        written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs, uncertainty=uncertain)
-        write_bytes(written["labels"], label_png(self.ids, self.label_space, mark))
-        picture = self.overlay()
-        picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
-        write_bytes(written["overlay"], _encoded(picture, "JPEG", quality=90))
-        if uncertain:
+        kinds = {"uncertainty": self.uncertainty is not None, "overlay": overlay}
+        written = result_paths(Path(folder), PurePosixPath(stem or self.name), probs, **kinds)
+        if overlay:
+            picture = self.overlay()
+            picture.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
+            write_bytes(written["overlay"], _encoded(picture, "JPEG", quality=90))
+        if self.uncertainty is not None:
             write_bytes(written["uncertainty"], _encoded(self.uncertainty_map(), "PNG"))
         if probs == "npz":
             write_bytes(written["probs"], _probs_npz(self.probs, self.label_space, self.uncertainty))
@@ -116,6 +123,7 @@ class Prediction:
             for index, name in enumerate(self.label_space.names):
                 grey = PILImage.fromarray((self.probs[index] * 255 + 0.5).astype(np.uint8))
                 write_bytes(written["probs"] / f"{index:03d}_{_file_name(name)}.png", _encoded(grey, "PNG"))
+        write_bytes(written["labels"], label_png(self.ids, self.label_space, mark))  # last: its mark says all are there
         return written
 
     def _repr_png_(self) -> bytes:
@@ -126,10 +134,18 @@ class Prediction:
 
 
 def result_paths(
-    folder: Path, stem: PurePosixPath, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
+    folder: Path,
+    stem: PurePosixPath,
+    probs: ProbsFormat,
+    *,
+    uncertainty: bool = False,
+    steps: bool = False,
+    overlay: bool = True,
 ) -> dict[str, Path]:
     """Where the results of one picture go below the output folder; the stem mirrors the input's tree."""
-    paths = {"labels": folder / "labels" / f"{stem}.png", "overlay": folder / "overlays" / f"{stem}.jpg"}
+    paths = {"labels": folder / "labels" / f"{stem}.png"}
+    if overlay:
+        paths["overlay"] = folder / "overlays" / f"{stem}.jpg"
     if uncertainty:
         paths["uncertainty"] = folder / "uncertainty" / f"{stem}.png"
     if steps:

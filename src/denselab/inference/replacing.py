@@ -12,15 +12,12 @@ from denselab.inference.results import Result
 TABLE = "labels.json"
 
 
-def refuse_replacing(
-    sources: Sequence[Source], out: Path, probs: ProbsFormat, *, uncertainty: bool = False, steps: bool = False
-) -> None:
+def refuse_replacing(sources: Sequence[Source], out: Path, probs: ProbsFormat, **kinds: bool) -> None:
     """Raise ConfigError where a result would replace an input, or a file that is not an earlier result.
 
     Otherwise `predict RUN data/images --out data` would overwrite the labels of a data set. Earlier results are
-    recognised by the label table beside them.
+    recognised by the label table beside them. kinds: of results, as for prediction.result_paths.
     """
-    kinds = {"uncertainty": uncertainty, "steps": steps}
     targets = [p for s in sources for p in result_paths(out, s.stem, probs, **kinds).values()]
     refuse_overwriting(targets, sources)
     if not is_label_table(out / TABLE):

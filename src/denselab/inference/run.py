@@ -138,7 +138,7 @@ def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np
     if needed > MEMORY_SHARE * total_memory():
         raise OutOfMemory(
             f"probabilities of {width}x{height} pixels and {classes} classes need "
-            f"{needed / 2**30:.0f} GiB of memory; predict parts of the picture, or take the labels alone"
+            f"{needed / 2**20:,.0f} MiB of memory; predict parts of the picture, or take the labels alone"
         )
     sink = PlaneSink(count, (height, width))
     _stream(plan, image, sink, note)

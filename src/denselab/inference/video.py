@@ -20,7 +20,7 @@ from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
-from denselab.inference.inputs import VIDEO_SUFFIXES, Skipped, Source
+from denselab.inference.inputs import Skipped, Source
 from denselab.inference.job import Job
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
@@ -42,11 +42,6 @@ class FilmOptions:
 
     every: int = 1
     smooth: Smooth = "none"
-
-
-def is_film(text: str) -> bool:
-    """Whether an input is a film file or the number of a camera."""
-    return Path(text).suffix.lower() in VIDEO_SUFFIXES or is_camera(text)
 
 
 def require_film_plan(plan: Plan) -> None:
@@ -93,6 +88,8 @@ def predict_films(
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict film files and cameras into labels/NAME.mkv, overlays/NAME.mp4, frames/NAME.csv and frames/NAME.json.
 
+    Without the overlay if job.overlays is False.
+
     A camera runs until it is stopped by Ctrl-C, which ends its files properly. A film that is done already is passed
     over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
     """
@@ -115,11 +112,11 @@ def predict_films(
     return results, skipped
 
 
-def film_paths(out: Path, stem: str) -> dict[str, Path]:
+def film_paths(out: Path, stem: str, overlay: bool = True) -> dict[str, Path]:
     """Where the results of a film go."""
     return {
         "labels": out / "labels" / f"{stem}.mkv",
-        "overlay": out / "overlays" / f"{stem}.mp4",
+        **({"overlay": out / "overlays" / f"{stem}.mp4"} if overlay else {}),
         "frames": out / "frames" / f"{stem}.csv",
         "summary": out / "frames" / f"{stem}.json",
     }
@@ -128,7 +125,7 @@ def film_paths(out: Path, stem: str) -> dict[str, Path]:
 def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
     camera = is_camera(name)
     stem = f"camera-{name}" if camera else Path(name).stem
-    paths = film_paths(job.out, stem)
+    paths = film_paths(job.out, stem, job.overlays)
     mark = "" if camera else f"{job.mark(_existing(name))} {options.every} {options.smooth}"
     if not job.redo and not camera and job.model and (known := _known(paths, mark)):
         return known, ""
@@ -136,7 +133,7 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
         total = -(-film.frames // options.every) or None
         bar = stack.enter_context(progress(f"predict {stem}", total, "frames", quiet))
         predictor = FramePredictor(job.plan, options.smooth)
-        fresh = {kind: stack.enter_context(replaced(paths[kind])) for kind in ("labels", "overlay", "frames")}
+        fresh = {kind: stack.enter_context(replaced(path)) for kind, path in paths.items() if kind != "summary"}
         tally = _Tally()
         with _Output(job.plan, fresh, film.rate / options.every) as output:
             try:
@@ -192,13 +189,14 @@ class _Tally:
 
 
 class _Output:
-    """The three files of a film that are written frame by frame; a context manager."""
+    """The files of a film that are written frame by frame: labels, frames, and the overlay; a context manager."""
 
     def __init__(self, plan: Plan, paths: dict[str, Path], rate: Any) -> None:
         self._space, self._paths, self._rate = plan.spec.label_space, paths, rate
         self._table = file_table(self._space)
         self._stack = ExitStack()
-        self._writers: tuple[FilmWriter, FilmWriter] | None = None
+        self._labels: FilmWriter | None = None
+        self._overlay: FilmWriter | None = None
         self._rows: Any = None
 
     def __enter__(self) -> _Output:
@@ -210,27 +208,28 @@ class _Output:
     def add(self, frame: Frame, labels: LabelMap, tally: _Tally) -> None:
         """Write one frame."""
         size = (labels.shape[0], labels.shape[1])
-        if self._writers is None:
-            self._open(size)
-        assert self._writers is not None, "opened"
+        labels_film = self._labels or self._open(size)
         if tally.size not in (None, size):
             raise DataError(f"frame {frame.number} is {size[0]}x{size[1]}, others {tally.size}; cut the film there")
         seconds = frame.seconds
         at = seconds if seconds is not None else float(frame.number / (self._rate or 1))
         shares = class_shares(labels, self._space)
-        self._writers[0].add(self._table[labels], at)
-        self._writers[1].add(overlay(frame.image, labels, self._space), at)
+        labels_film.add(self._table[labels], at)
+        if self._overlay:
+            self._overlay.add(overlay(frame.image, labels, self._space), at)
         self._rows.writerow([frame.number, f"{at:.6f}", *(shares.get(name, 0.0) for name in self._space.names)])
         tally.add(size, shares)
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _open(self, size: tuple[int, int]) -> FilmWriter:
         enter = self._stack.enter_context
         wide = self._table.dtype != np.uint8
-        labels = enter(FilmWriter(self._paths["labels"], "labels", self._rate, size, wide))
-        self._writers = labels, enter(FilmWriter(self._paths["overlay"], "overlay", self._rate, size))
+        self._labels = enter(FilmWriter(self._paths["labels"], "labels", self._rate, size, wide))
+        if "overlay" in self._paths:
+            self._overlay = enter(FilmWriter(self._paths["overlay"], "overlay", self._rate, size))
         file: IO[str] = enter(self._paths["frames"].open("w", newline="", encoding="utf-8"))
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(["frame", "seconds", *(f"share {name}" for name in self._space.names)])
+        return self._labels
 
 
 def _summary(film: Film, options: FilmOptions, smoother: Smoother, tally: _Tally, mark: str) -> dict[str, Any]:
@@ -294,7 +293,7 @@ def _predict_frame(
     labels = predictor.labels(image)
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)
-    written = prediction.save(job.out, stem=str(source.stem))
+    written = prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)
     size = (labels.shape[0], labels.shape[1])
     seconds = time.monotonic() - started
     results.append(Result(source.path, written, class_shares(labels, space), size=size, seconds=seconds))
@@ -302,9 +301,3 @@ def _predict_frame(
 
 def _no_probs(name: str) -> Any:
     raise ConfigError(f"{name}: probabilities of a smoothed frame are not kept")
-
-
-def split_films(inputs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The films among the inputs, and the others."""
-    films = [text for text in inputs if is_film(text)]
-    return films, [text for text in inputs if not is_film(text)]

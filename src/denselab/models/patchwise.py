@@ -23,6 +23,7 @@ Expected: nothing is published for a network of this size; on CamVid it stays we
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from denselab.layers.conv import kaiming_init
@@ -71,7 +72,12 @@ class Patchwise(SegmentationModel):
         self.classifier, self.stride, self.batch = classifier, stride, batch
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """(B, K, ceil(H / stride), ceil(W / stride)) logits, each cell from its own window."""
+        """(B, K, ceil(H / stride), ceil(W / stride)) logits, each cell from its own window.
+
+        An exported graph runs over the picture at once: its number of windows would be that of the traced picture.
+        """
+        if torch.compiler.is_exporting():
+            return self.dense_logits(images)
         return run_windows(
             self.classifier, self._mirrored(images), (WINDOW, WINDOW), (self.stride, self.stride), self.batch
         )

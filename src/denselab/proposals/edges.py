@@ -7,7 +7,6 @@ two scales, so that fine texture counts less than outlines.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from denselab.types import Image
 
@@ -37,6 +36,8 @@ def edge_map(image: Image) -> tuple[Floats, Floats]:
 
 def thinned(magnitude: Floats, orientation: Floats) -> Floats:
     """The magnitude where it is the largest along its normal, else 0: non-maximum suppression. Shapes as above."""
+    from scipy import ndimage  # here: predict knows these sources, and needs scipy only when it runs them
+
     rows, columns = np.indices(magnitude.shape, dtype=np.float32)
     down, right = np.sin(orientation), np.cos(orientation)
     ahead = ndimage.map_coordinates(magnitude, [rows + down, columns + right], order=1, mode="nearest")
@@ -46,6 +47,8 @@ def thinned(magnitude: Floats, orientation: Floats) -> Floats:
 
 def _gradient(image: Image, sigma: float) -> tuple[Floats, Floats]:
     """(down, right) derivatives of the channel that changes most at each pixel, float32 (H, W)."""
+    from scipy import ndimage
+
     pixels = image.astype(np.float32) / 255
     parts = [
         np.stack([ndimage.gaussian_filter(pixels[..., c], sigma, order=order) for c in range(3)])

@@ -92,19 +92,24 @@ def _name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
         )
 
 
-def course_chart(name: str, courses: Sequence[tuple[str, Sequence[float], Sequence[float]]], label: str) -> str:
-    """SVG of one curve for each model: (name, seconds, values)."""
+def course_chart(
+    name: str,
+    courses: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    label: str,
+    axis: str = "seconds of training",
+) -> str:
+    """SVG of one curve for each model: (name, x, values). label, axis: what the values and x are."""
     with drawing(name, TALL) as (figure, axes):
         for number, (model, x, y) in enumerate(courses):
             xs, ys = thin_out(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
             axes.plot(xs, ys, label=model, linewidth=1.7, color=PLACEHOLDERS[TONES[number % len(TONES)]],
                       linestyle=DASHES[number // len(TONES) % len(DASHES)], marker="o" if len(xs) <= 20 else "",
                       markersize=2.8)  # fmt: skip
-        axes.set_xlabel("seconds of training")
+        axes.set_xlabel(axis)
         axes.set_ylabel(label)
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
-        return as_svg(figure, name, f"{label} over the training of " + ", ".join(model for model, _, _ in courses))
+        return as_svg(figure, name, f"{label} over {axis}: " + ", ".join(model for model, _, _ in courses))
 
 
 def _seconds(value: float) -> str:

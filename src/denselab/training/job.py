@@ -30,11 +30,11 @@ from denselab.models.base import SegmentationModel
 from denselab.run_folder import find_model_folder, has_state
 from denselab.runtime import cpu_count
 from denselab.training.data_lines import data_lines
-from denselab.training.detail import find_detail
+from denselab.training.detail import Detail, find_detail
 from denselab.training.network import Network, make_network
-from denselab.training.optim import freeze_as_asked
+from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
-from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe
+from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     train_items = dataset.of_split("train")
     dataset = as_begun(dataset, run)
     bands = dataset.bands
-    network = make_network(settings, dataset.label_space.num_classes, run, bands)
+    device = resolve_device(settings.device).type
+    sized = device == "cpu" and not settings.imgsz
+    detail = find_detail(dataset, train_items) if sized or takes_any_network(settings) else None
+    network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     sizes = picture_sizes(train_items)
-    facts = _facts(dataset, median_size(sizes), network, resolve_device(settings.device).type)
-    if facts.device == "cpu" and not settings.imgsz:
-        facts = replace(facts, detail=find_detail(dataset, train_items))
-    timed = facts.device == "cpu" and settings.time and not settings.imgsz
-    speed = _pictures_per_second(network.model, facts) if timed else None
+    facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
+    speed = _pictures_per_second(network.model, facts) if sized and settings.time else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
@@ -127,7 +127,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     return job, network.model
 
 
-def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str) -> Facts:
+def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: str, detail: Detail | None) -> Facts:
     model = network.model
     return Facts(
         pictures=len(dataset.of_split("train")),
@@ -139,6 +139,8 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         score_inputs=inputs_of_a_score(model, dataset.label_space.num_classes),
         colours=dataset.bands is None or dataset.bands.rgb is not None,
         pretrained=network.from_imagenet,
+        detail=detail,
+        statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
     )
 
 

@@ -15,6 +15,7 @@ from denselab.engine.spec import Architecture
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import has_state
+from denselab.training.detail import Detail
 from denselab.training.initial import read_initial, start_from
 from denselab.training.recipe import Choice, choose_network
 from denselab.training.records import read_start
@@ -41,18 +42,26 @@ class Network:
     from_imagenet: bool
 
 
-def make_network(settings: Settings, num_classes: int, run: Path, bands: SpectralBands | None = None) -> Network:
+def make_network(
+    settings: Settings,
+    num_classes: int,
+    run: Path,
+    bands: SpectralBands | None = None,
+    pictures: int | None = None,
+    detail: Detail | None = None,
+) -> Network:
     """Build the network that settings ask for, from `init`, ImageNet weights or scratch; `seed` sets random numbers.
 
     run: the run's folder; the weights of a resumed run are already there.
     bands: of the pictures; None for RGB.
+    pictures, detail: as for `choose_network`.
     Raises ConfigError, CheckpointError.
     """
     torch.manual_seed(settings.seed)
     initial = read_initial(settings.init, run) if settings.init else None
     if initial is not None and settings.model is None:
         settings = merged(merged(initial.crf, settings), initial.network)
-    settings, chosen = choose_network(settings)
+    settings, chosen = choose_network(settings, pictures, detail)
     if bands is not None and settings.crf_layer and bands.count != 3:
         raise ConfigError(f"`crf_layer` compares RGB colours, but the pictures have {bands.told()}; leave it out")
     frozen_norm = initial is not None and initial.frozen_norm

@@ -1,6 +1,7 @@
 """Optimisers and learning rates. A learning rate is a pure function of the share of the run that is done."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -67,29 +68,41 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
 def freeze_as_asked(model: SegmentationModel, config: TrainConfig) -> None:
     """Before training: freeze the first `freeze_stages` of the pretrained part, or all of it at `encoder_lr_factor` 0.
 
-    What is frozen keeps its running statistics too. Raises ConfigError where a part of its own is asked for that the
-    network does not have.
+    What is frozen keeps its running statistics too; with `bn_statistics` "pretrained" all of the part keeps them, while
+    its weights learn. Raises ConfigError where a part of its own is asked for that the network does not have.
     """
-    if config.encoder_lr_factor == 1 and config.freeze_stages == 0:
-        return
+    _require_pretrained_part(model, config)
+    if config.bn_statistics == "pretrained":
+        model.rest_norms(path for stage in model.pretrained_stages() for path in stage)
+    if config.encoder_lr_factor == 0 or config.freeze_stages:
+        model.freeze_pretrained(None if config.encoder_lr_factor == 0 else config.freeze_stages)
+
+
+def brings_statistics(model: SegmentationModel) -> bool:
+    """Whether all normalisation layers of the pretrained part hold running statistics that some training has left."""
+    means = [tensor for name, tensor in model.pretrained_tensors().items() if name.endswith(".running_mean")]
+    return bool(means) and all(bool(mean.any()) for mean in means)
+
+
+def _require_pretrained_part(model: SegmentationModel, config: TrainConfig) -> None:
+    asked: list[tuple[str, Any, Any]] = [
+        ("freeze_stages", config.freeze_stages, 0),
+        ("encoder_lr_factor", config.encoder_lr_factor, 1),
+        ("bn_statistics", config.bn_statistics.replace("cumulative", "running"), "running"),
+    ]
     stages = len(model.pretrained_stages())
-    if not stages:
-        key, value = (
-            ("freeze_stages", config.freeze_stages)
-            if config.freeze_stages
-            else ("encoder_lr_factor", f"{config.encoder_lr_factor:g}")
-        )
-        usual = 0 if config.freeze_stages else 1
-        raise ConfigError(
-            f"{key} is {value}, but no part of {config.model!r} starts from ImageNet "
-            f"weights; leave it at {usual}, or choose a network on an encoder"
-        )
+    for key, value, usual in asked if not stages else ():
+        if value != usual:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise ConfigError(
+                f"{key} is {shown}, but no part of {config.model!r} starts from ImageNet "
+                f"weights; leave it at {usual}, or choose a network on an encoder"
+            )
     if config.freeze_stages > stages:
         raise ConfigError(
             f"freeze_stages is {config.freeze_stages}, but the encoder of {config.model!r} has {stages}; "
             "encoder_lr_factor 0 freezes all"
         )
-    model.freeze_pretrained(None if config.encoder_lr_factor == 0 else config.freeze_stages)
 
 
 def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:

@@ -114,6 +114,62 @@ def test_runs_along_the_rows_are_asked_about(masks, write, tmp_path):
     assert np.array_equal(data.items[0].source.ids() > 0, masks[0])
 
 
+def counted_from_before(mask):
+    """The run lengths of SIIM-ACR: down the columns, from 0, each start counted from the end of the run before."""
+    numbers = list(map(int, encoded(mask).split()))
+    told, end = [], 0
+    for start, length in zip(numbers[0::2], numbers[1::2], strict=True):
+        told += [start - 1 - end, length]
+        end = start - 1 + length
+    return " ".join(map(str, told))
+
+
+def test_starts_that_are_counted_from_the_run_before(masks, write, tmp_path):
+    """SIIM-ACR: a blank before the name of the column, -1 for a picture without a pneumothorax."""
+    a, b = map(counted_from_before, masks)
+    write("train-rle.csv", f"ImageId, EncodedPixels\na, {a}\na, {b}\nb, {b}\nc, -1\n")
+    data = open_dataset(tmp_path)
+    assert np.array_equal(data.items[0].source.ids() > 0, masks[0] | masks[1])
+    assert np.array_equal(data.items[1].source.ids() > 0, masks[1])
+    assert not data.items[2].source.ids().any()
+    assert any("counted from the end of the run before" in note for note in data.notes)
+
+
+def test_one_row_that_does_not_rise_changes_no_other(masks, write, tmp_path):
+    """Starts counted from the first pixel end outside the picture if they are added up: the wrong row is named."""
+    write("train.csv", f"ImageId,EncodedPixels\na.jpg,{encoded(masks[0])}\nb.jpg,9 3 5 2\n")
+    data = open_dataset(tmp_path)
+    assert np.array_equal(data.items[0].source.ids() > 0, masks[0])
+    with pytest.raises(DataError, match="do not rise"):
+        data.items[1].source.ids()
+
+
+def test_names_of_folder_and_slice(save, photo, masks, write, tmp_path):
+    """UW-Madison: case2_day1_slice_0001 is case2/case2_day1/scans/slice_0001_20_12_1.50_1.50.png."""
+    rows = ["id,class,segmentation"]
+    for case in (2, 20):
+        for day in (1, 2):
+            save(f"train/case{case}/case{case}_day{day}/scans/slice_0001_20_12_1.50_1.50.png", photo(12, 20))
+            name, day_mask = f"case{case}_day{day}_slice_0001", encoded(masks[day - 1], "rows")
+            rows += [f"{name},large_bowel,", f"{name},small_bowel,{day_mask}", f"{name},stomach,"]
+    write("train.csv", "\n".join(rows))
+    write("data.yaml", "run_order: rows\n")
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("background", "large_bowel", "small_bowel", "stomach")
+    assert len(data) == 4
+    for item in data.items:
+        day = 1 if "_day1" in item.name else 2
+        assert np.array_equal(item.source.ids(), np.where(masks[day - 1], 2, 0))
+    assert {item.group for item in data.items} == {"train/case2", "train/case20"}, "a case stays in one split"
+
+
+def test_pictures_that_are_dicom_are_named(write, tmp_path):
+    write("train-rle.csv", "ImageId, EncodedPixels\n1.2.276, 10 3 5 2\n")
+    (tmp_path / "1.2.276.dcm").write_bytes(b"DICM")
+    with pytest.raises(DataError, match="as DICOM .*save them as PNG with the same names"):
+        open_dataset(tmp_path)
+
+
 def test_two_tables_are_asked_about_unless_they_are_splits(masks, write, tmp_path):
     row = "ImageId,EncodedPixels\n{}.jpg,{}\n"
     write("old.csv", row.format("a", encoded(masks[0])))

@@ -1,11 +1,14 @@
-"""VIA's json of versions 1 and 2."""
+"""VIA's json and csv of versions 1 and 2."""
 
+import csv
+import io
 import json
 
 import numpy as np
 import pytest
 
 from denselab.data import open_dataset
+from denselab.data.layouts.via import CELLS
 from denselab.errors import DataError
 
 SQUARE = {"name": "polygon", "all_points_x": [1, 5, 5, 1], "all_points_y": [1, 1, 3, 3]}
@@ -34,13 +37,64 @@ def test_regions_as_list_or_dict_in_a_project_or_alone(pictures, write, tmp_path
     table |= entry("b.jpg", version=version)
     write("via.json", json.dumps({"_via_img_metadata": table, "_via_settings": {}} if whole else table))
     data = open_dataset(tmp_path)
-    assert data.layout == "VIA json"
+    assert data.layout == "VIA"
     assert data.label_space.names == ("background", "rust", "tar")
     expected = np.zeros((6, 8), int)
     expected[1:3, 1:5] = 1
     expected[2:4, 2:6] = 2
     assert data.read_labels(data.items[0]).tolist() == expected.tolist()
     assert "class from the attribute 'kind'" in data.notes
+
+
+def table(*rows, first="filename"):
+    """VIA's csv. rows: (name, number of regions, number, shape, attributes)."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    heads = (first, "file_size", "file_attributes", "region_count", "region_id", *CELLS)
+    writer.writerow(heads)
+    for name, count, number, shape, attributes in rows:
+        writer.writerow((name, 123, "{}", count, number, json.dumps(shape), json.dumps(attributes)))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("first", ["filename", "#filename"], ids=["version 2", "version 1"])
+def test_a_csv_has_a_row_for_each_region(pictures, write, tmp_path, first):
+    rows = [("a.jpg", 2, 0, SQUARE, {"kind": "rust, old"}), ("a.jpg", 2, 1, BOX, {"kind": "tar"})]
+    write("via.csv", table(*rows, ("b.jpg", 0, 0, {}, {}), first=first))
+    data = open_dataset(tmp_path)
+    assert data.layout == "VIA"
+    assert data.label_space.names == ("background", "rust, old", "tar")
+    expected = np.zeros((6, 8), int)
+    expected[1:3, 1:5] = 1
+    expected[2:4, 2:6] = 2
+    assert data.read_labels(data.items[0]).tolist() == expected.tolist()
+    assert not data.read_labels(data.items[1]).any()
+
+
+def test_one_export_as_json_and_as_csv_is_one_data_set(pictures, write, tmp_path):
+    """Both lie in one folder after two clicks in VIA; every picture would have stood in the set twice."""
+    write("via.json", json.dumps(entry("a.jpg", region(SQUARE, kind="rust")) | entry("b.jpg")))
+    write("via.csv", table(("a.jpg", 1, 0, SQUARE, {"kind": "rust"}), ("b.jpg", 0, 0, {}, {})))
+    data = open_dataset(tmp_path)
+    assert len(data) == 2
+    assert int(data.read_labels(data.items[0]).sum()) == 8
+    assert any("2 pictures annotated in several places" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (table(("a.jpg", 1, 0, SQUARE, {})) + "b.jpg,1\n", "row 3 has 2 cells, the first 7; export it again"),
+        (table(("a.jpg", 1, 0, "polygon", {})), "is not a json object; export it again"),
+        (table(("a.jpg", 1, 0, SQUARE, {})).replace("{", "<", 2), "is not json"),
+        ("# Exported using VGG Image Annotator (http://example.org)\n# CSV_HEADER = ...\n", "a table of VIA 3"),
+    ],
+    ids=["short row", "no object", "no json", "version 3"],
+)
+def test_tables_that_cannot_be_read_are_refused(pictures, write, tmp_path, text, message):
+    write("via.csv", text)
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
 
 
 def test_circles_ellipses_and_tick_boxes(pictures, write, tmp_path):
@@ -104,5 +158,5 @@ def test_a_choice_of_another_layout_is_refused(save, photo, write, tmp_path):
         save(f"images/{name}.png", photo())
         save(f"labels/{name}.png", [[0, 1]])
     write("data.yaml", "class_attribute: kind\n")
-    with pytest.raises(DataError, match="class_attribute goes with VIA json, but the data are folders"):
+    with pytest.raises(DataError, match="class_attribute goes with VIA, but the data are folders"):
         open_dataset(tmp_path)

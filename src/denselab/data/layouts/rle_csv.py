@@ -1,13 +1,14 @@
 """Run lengths in a csv, as contests have them: ImageId, EncodedPixels, and a column for the class.
 
 The class stands in a column of its own (ClassId), or behind the picture's name (ImageId_ClassId, Image_Label). Pixels
-are numbered from 1, down the columns unless data.yaml says `run_order: rows`. https://www.kaggle.com
+are numbered from 1, down the columns unless data.yaml says `run_order: rows`; or each run from the end of the one
+before (SIIM-ACR). https://www.kaggle.com
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.table_pictures import TablePictures, split_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
-from denselab.data.read.polygons import starts_mask
+from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -30,6 +32,7 @@ CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
 JOINED = ("imageid_classid", "image_label", "image_class")
 RUN = re.compile(r"^\s*\d+( \d+)+\s*$")
 NONE = ("", "-1", "nan")  # of a picture without the class
+TRIED = 256  # rows, at most, of which the starts are read in both ways
 PROBED = 8  # pictures of which both orders are drawn
 SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
 NO_POINTS = np.zeros((0, 2))
@@ -81,9 +84,10 @@ def found_rle_csv(
     ids, notes = _class_ids(tree, [row.label for _, rows in tables for row in rows])
     items, missing, lonely = _items(tree, tables, known if len(tables) > 1 or splits else {}, ids)
     if not items:
-        raise DataError(
-            f"{tree.root}: none of the pictures of {tables[0][0]} is there ({first_few(missing)}); put them beside it"
-        )
+        raise DataError(f"{tree.root}: none of the pictures of {tables[0][0]} is there {_how_to_mend(tree, missing)}")
+    if _counted_from_the_run_before(items):
+        items = [_from_the_first_pixel(item) for item in items]
+        notes.append("starts of the runs do not rise: counted from the end of the run before, as SIIM-ACR does")
     if tree.choices.run_order is None:
         _ask_order(tree, items)
         notes.append(
@@ -105,6 +109,13 @@ def found_rle_csv(
     )
 
 
+def _how_to_mend(tree: Tree, missing: Sequence[str]) -> str:
+    """What to do where no picture of a table is there."""
+    if tree.with_suffix(".dcm", ".dicom"):
+        return "but as DICOM (.dcm), which is not read; save them as PNG with the same names, beside it"
+    return f"({first_few(missing)}); put them beside it"
+
+
 def _items(
     tree: Tree, tables: Tables, splits: Mapping[PurePosixPath, str | None], ids: Mapping[str, int]
 ) -> tuple[list[Item], list[str], list[Path]]:
@@ -112,15 +123,17 @@ def _items(
     items: list[Item] = []
     missing: list[str] = []
     lonely: list[Path] = []
-    pictures, order = _Pictures(tree), tree.choices.run_order or "columns"
+    pictures, order = TablePictures(tree), tree.choices.run_order or "columns"
     for file, rows in tables:
         by_picture: dict[PurePosixPath, list[Row]] = defaultdict(list)
+        groups: dict[PurePosixPath, str] = {}
         for row in rows:
-            image = pictures.of(file, row.name)
-            if image is None:
+            found = pictures.of(file, row.name)
+            if found is None:
                 missing.append(row.name)
             else:
-                by_picture[image].append(row)
+                by_picture[found.file].append(row)
+                groups[found.file] = found.group
         homes = {image.parent for image in by_picture}
         unlisted = [f for f in pictures.files if f.parent in homes and f not in by_picture]
         if tree.choices.unlisted == "background":
@@ -130,9 +143,39 @@ def _items(
         for image, its in sorted(by_picture.items()):
             shapes = [Shape(ids[r.label], "starts", NO_POINTS, (r.runs, order)) for r in its if r.runs not in NONE]
             source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes))
-            split = splits.get(file) or _split_of(image)
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+            split = splits.get(file) or split_of(image)
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split, groups.get(image, "")))
     return items, missing, lonely
+
+
+def _counted_from_the_run_before(items: Sequence[Item]) -> bool:
+    """Whether runs start where they make sense only if counted from the end of the run before: some do not rise
+    otherwise, and all then lie in their picture."""
+    sources = [item.source for item in items if isinstance(item.source, ShapeLabels)]
+    rows = [(shape.data[0], source.size) for source in sources for shape in source.shapes]
+    rising = True
+    for text, (height, width) in rows[:: len(rows) // TRIED + 1]:
+        try:
+            starts, lengths = starts_and_lengths(text)
+        except DataError:
+            return False  # `check` names the row
+        rising = rising and do_rise(starts, lengths)
+        if starts.sum() + lengths.sum() > height * width or min(starts.min(initial=0), lengths.min(initial=0)) < 0:
+            return False
+    return not rising
+
+
+def _from_the_first_pixel(item: Item) -> Item:
+    """An item whose runs are numbered from 1, from one whose runs are counted from 0 and the end of the run before."""
+    assert isinstance(item.source, ShapeLabels), "a table gives shapes"
+    shapes = tuple(replace(s, data=(_absolute(s.data[0]), s.data[1])) for s in item.source.shapes)
+    return replace(item, source=replace(item.source, shapes=shapes))
+
+
+def _absolute(text: str) -> str:
+    starts, lengths = starts_and_lengths(text)
+    first = 1 + np.cumsum(starts) + np.cumsum(lengths) - lengths
+    return " ".join(map(str, np.stack([first, lengths], axis=1).ravel()))
 
 
 def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
@@ -157,30 +200,6 @@ def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
         return [Row(name, text, run) for (name, _, text), run in cells]
     picture = 0 if runs != 0 else 1
     return [Row(row[picture], "" if label is None else row[label], row[runs]) for row in body]
-
-
-class _Pictures:
-    """Finds pictures by the name or the stem that a table gives; those in label folders are none."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.files = [f for f in tree.pictures if not any(folder_role(p) in ("label", "other") for p in f.parts[:-1])]
-        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for file in self.files:
-            for key in {file.name, file.stem}:
-                self._by_name[key].append(file)
-
-    def of(self, table: PurePosixPath, name: str) -> PurePosixPath | None:
-        found = self._by_name.get(PurePosixPath(name).name, [])
-        if len(found) > 1:
-            split = split_in_name(table.stem)
-            found = [f for f in found if split and _split_of(f) == split] or found
-        if len(found) > 1:
-            raise DataError(f"{table}: {name} may be {first_few(map(str, found))}; take one of them out")
-        return found[0] if found else None
-
-
-def _split_of(image: PurePosixPath) -> str | None:
-    return next((split for part in reversed(image.parts[:-1]) if (split := split_in_name(part))), None)
 
 
 def _class_ids(tree: Tree, labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:

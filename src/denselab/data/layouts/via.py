@@ -1,9 +1,11 @@
-"""VGG Image Annotator, versions 1 and 2: polygons, boxes, circles, ellipses and lines in one json for each folder.
+"""VGG Image Annotator, versions 1 and 2: polygons, boxes, circles, ellipses and lines in one file for each folder.
 
-A project file (_via_img_metadata), or the exported annotations alone. Regions are a list (version 2) or a dict
-numbered from "0" (version 1). The class is one of a region's attributes. https://www.robots.ox.ac.uk/~vgg/software/via
+A project file (_via_img_metadata), or the exported annotations alone, as json or as csv. Regions are a list (version 2)
+or a dict numbered from "0" (version 1), in a csv a row each. The class is one of a region's attributes.
+https://www.robots.ox.ac.uk/~vgg/software/via
 """
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -12,29 +14,35 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import split_by_lists, unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
+from denselab.data.read.lists import csv_rows
 from denselab.data.read.names import named
 from denselab.data.read.polygons import Points, ellipse_points, rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
+from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 
 CLASS_WORDS = ("class", "label", "name", "category", "type", "object")  # attributes that hold a class
 NO_CLASS = "object"  # of a region without an attribute
+CELLS = ("region_shape_attributes", "region_attributes")  # columns of a csv, each with json in its cells
+VERSION_3 = "# Exported using VGG Image Annotator"  # the first line of a csv of version 3
+LAYOUT = "VIA"
 Region = Mapping[str, Any]
 
 
 def find_via(tree: Tree) -> Found | None:
-    """The pictures of VIA's json files; None where there are none.
+    """The pictures of VIA's json and csv files; None where there are none.
 
     Raises DataError where two attributes may hold the class, and for version 3, which is not read.
     """
-    files = [(f, data) for f in tree.with_suffix(".json") if is_near_root(f) and (data := _entries(tree, f))]
+    near = [file for file in tree.with_suffix(".json", ".csv") if is_near_root(file)]
+    files = [(file, entries) for file in near if (entries := _entries(tree, file))]
     if not files:
         return None
     regions = [region for _, data in files for entry in data for region in _regions(entry)]
@@ -59,30 +67,75 @@ def find_via(tree: Tree) -> Found | None:
             f"{tree.root}: none of the pictures of {first_few(str(f) for f, _ in files)} is there "
             f"({first_few(missing)}); put them beside it"
         )
+    items, twice = joined_items(items)
     found, more = split_by_lists(tree, unique_names(items))
     notes = [
         f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
         *_notes(regions, attribute, names, missing),
+        *twice,
         *more,
     ]
     taken = {item.image for item in items}
     lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
-    return Found("VIA json", found, table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely)
+    return Found(LAYOUT, found, table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely)
 
 
 def _entries(tree: Tree, file: PurePosixPath) -> list[dict[str, Any]]:
     """The pictures of a VIA file; [] where it is another file."""
+    if file.suffix.lower() == ".csv":
+        return _table_entries(tree, file)
     data = read_json(tree.path(file))
     if isinstance(data, dict) and {"project", "config", "attribute", "metadata"} <= data.keys():
-        raise DataError(
-            f"{tree.path(file)}: a project of VIA 3, which is not read; export it as COCO, or annotate with VIA 2"
-        )
+        raise _of_version_3(tree, file, "project")
     if isinstance(data, dict) and "_via_img_metadata" in data:
         data = data["_via_img_metadata"]
     rows = list(data.values()) if isinstance(data, dict) else data if isinstance(data, list) else []
     is_via = all(isinstance(row, dict) and "filename" in row and "regions" in row for row in rows)
     return rows if is_via else []
+
+
+def _table_entries(tree: Tree, file: PurePosixPath) -> list[dict[str, Any]]:
+    """The pictures of VIA's csv: a row for each region, and one with an empty shape for a picture without any."""
+    with tree.path(file).open("rb") as stream:
+        head = stream.readline(2**16)
+    if head.removeprefix(BOM_UTF8).startswith(VERSION_3.encode()):
+        raise _of_version_3(tree, file, "table")
+    if not all(name.encode() in head for name in CELLS):  # another table, of any size
+        return []
+    try:
+        header, *rows = csv_rows(read_text(tree.path(file), encoding="utf-8-sig").splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{tree.path(file)}: cannot be read as text ({error}); export it again as UTF-8") from None
+    columns = [name.strip().lstrip("#") for name in header]  # version 1 begins with "#filename"
+    picture, shape, attributes = (columns.index(name) for name in ("filename", *CELLS))
+    entries: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns):
+            cells = f"row {number} has {len(row)} cells, the first {len(columns)}"
+            raise DataError(f"{tree.path(file)}: {cells}; export it again")
+        entry = entries.setdefault(row[picture], {"filename": row[picture], "regions": []})
+        outline, told = (_cell(tree, file, row[column]) for column in (shape, attributes))
+        if outline:
+            entry["regions"].append({"shape_attributes": outline, "region_attributes": told})
+    return list(entries.values())
+
+
+def _cell(tree: Tree, file: PurePosixPath, text: str) -> dict[str, Any]:
+    """The json object in a cell; {} for an empty cell. Raises DataError."""
+    try:
+        value = parse_json(text) if text.strip() else {}
+    except ValueError as error:
+        raise DataError(f"{tree.path(file)}: the cell {text[:60]!r} is not json ({error}); export it again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{tree.path(file)}: the cell {text[:60]!r} is not a json object; export it again")
+    return value
+
+
+def _of_version_3(tree: Tree, file: PurePosixPath, what: str) -> DataError:
+    return DataError(
+        f"{tree.path(file)}: a {what} of VIA 3, which is not read; export it as COCO, or annotate with VIA 2"
+    )
 
 
 def _regions(entry: Mapping[str, Any]) -> list[Region]:

@@ -119,7 +119,7 @@ class Settings(BaseModel):
 
 # Which layouts a choice is about.
 CHOSEN_IN = {
-    "class_attribute": "VIA json",
+    "class_attribute": "VIA",
     "run_order": "run lengths in csv",
     "unlisted": "run lengths in csv",
     "annotator": "Label Studio json",

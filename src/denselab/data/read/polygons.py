@@ -140,15 +140,10 @@ def starts_mask(text: str, size: Size, order: Literal["columns", "rows"]) -> NDA
 
     order: of the pixels. Raises DataError where the runs do not rise or end outside the picture.
     """
-    try:
-        numbers = np.array(text.split(), dtype=np.int64)
-    except ValueError:
-        raise DataError(f"run lengths {text[:40]!r} are not whole numbers") from None
-    if len(numbers) % 2:
-        raise DataError(f"{len(numbers)} numbers; start and length alternate, so that their number is even")
-    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+    numbers, lengths = starts_and_lengths(text)
+    starts = numbers - 1
     ends = starts + lengths
-    if len(starts) and (starts[0] < 0 or (lengths < 0).any() or (starts[1:] < ends[:-1]).any()):
+    if not do_rise(numbers, lengths):
         raise DataError("the starts of the runs do not rise: they are counted from the run before, or from 0")
     if len(ends) and ends[-1] > size[0] * size[1]:
         raise DataError(
@@ -159,6 +154,23 @@ def starts_mask(text: str, size: Size, order: Literal["columns", "rows"]) -> NDA
     np.add.at(steps, ends, -1)
     flat = np.cumsum(steps[:-1], dtype=np.int8).astype(bool)
     return flat.reshape(size) if order == "rows" else flat.reshape(size[1], size[0]).T
+
+
+def starts_and_lengths(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of run lengths "start length start length ..." as they are written. Raises DataError."""
+    try:
+        numbers = np.array(text.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise DataError(f"run lengths {text[:40]!r} are not whole numbers") from None
+    if len(numbers) % 2:
+        raise DataError(f"{len(numbers)} numbers; start and length alternate, so that their number is even")
+    return numbers[0::2], numbers[1::2]
+
+
+def do_rise(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> bool:
+    """Whether runs begin at pixel 1 or later, and each one behind the one before."""
+    inside = bool((starts[:1] >= 1).all() and (lengths >= 0).all())
+    return inside and bool((starts[1:] >= (starts + lengths)[:-1]).all())
 
 
 def coco_outline(segmentation: Any) -> Any:

@@ -1,0 +1,227 @@
+"""A data set with the pictures that have no labels, too: a model labels them where it is confident.
+
+Lee, "Pseudo-Label", ICML workshop 2013: the class of the highest probability counts as if it were the truth. Here a
+pixel below the confidence is ignored in loss and score, and only training pictures are added, so what is measured later
+stays what people have labelled.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from denselab.console import Progress, progress
+from denselab.data import Dataset, open_dataset
+from denselab.data.dataset import require_outside
+from denselab.data.recorded import read_recorded
+from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
+from denselab.files import describe_os_error, write_bytes, write_text
+from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
+from denselab.inference.prediction import PNG_IDS, file_table, label_png
+from denselab.inference.predictor import Predictor, load
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.measure.by_name import with_labels_of
+from denselab.measure.data import run_of
+from denselab.types import LabelMap
+
+logger = logging.getLogger(__name__)
+
+CONFIDENCE = 0.9
+LEAST = 0.05  # share of confident pixels that a picture needs: with less it would hardly teach anything
+FOLDER = "pseudo"  # of the added pictures, below those of train
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What was added.
+
+    out: the new data set. counts: its labelled pictures by split, without what was added.
+    added: names of the added pictures. unsure: pictures left out, with their share of confident pixels.
+    skipped: pictures that could not be predicted. shares: of the added pixels by class, and of those left open.
+    """
+
+    out: Path
+    counts: Mapping[str, int]
+    added: tuple[str, ...]
+    unsure: Mapping[str, float]
+    skipped: tuple[Skipped, ...]
+    shares: Mapping[str, float]
+
+    def told(self) -> str:
+        """In one sentence."""
+        old = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        return (
+            f"{self.out}: {old} pictures as they were labelled, {len(self.added)} more in train; "
+            f"{self.shares['ignored']:.0%} of their pixels are left open, {len(self.unsure)} pictures were left out"
+        )
+
+
+def pseudo_label(
+    model: str | Path | Predictor,
+    data: str | Path | Dataset,
+    pictures: Sequence[str | Path],
+    out: str | Path,
+    *,
+    confidence: float = CONFIDENCE,
+    tta: bool = False,
+    window: tuple[int, int] | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> PseudoLabels:
+    """Write a data set of the labelled pictures and of those that the model labels.
+
+    model: trained on `data`, or on its classes; an ensemble is one too.
+    data: the labelled pictures. Their splits stay, as the model's run had them.
+    pictures: files, folders or patterns; those of `data` are left out.
+    out: a new folder; pictures are copied into it.
+    confidence: the probability from which a pixel gets the model's class, 0 to 1.
+    tta, window, device: as for a Predictor.
+    Raises ConfigError, DataError, CheckpointError, ResourceError.
+    """
+    if not 0 < confidence <= 1:
+        raise ConfigError(f"`confidence` {confidence:g}; a probability above 0, at most 1: 0.9 is usual")
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target} is not empty: nothing in it is touched; choose another `out`")
+    predictor = model if isinstance(model, Predictor) else load(model, device)
+    dataset = _labelled(predictor, data)
+    require_outside(dataset, target)
+    sources, skipped = _unlabelled(dataset, pictures, target)
+    fresh = target.with_name(f"{target.name}.writing-{os.getpid()}")
+    try:
+        with progress("pseudo-label", len(dataset.items) + len(sources), "pictures", quiet) as bar:
+            made = _Writer(dataset, predictor, fresh, confidence, tta, window)
+            made.copy_labelled(bar)
+            made.label_others(sources, bar)
+        if not made.added:
+            raise DataError(f"no picture has {LEAST:.0%} of its pixels at a confidence of {confidence:g}; lower it")
+        made.write_table()
+        if target.exists():
+            target.rmdir()
+        fresh.replace(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return replace(made.result(target), skipped=(*skipped, *made.skipped))
+
+
+def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
+    """The labelled pictures with the model's classes, an id for what is ignored, and the splits of the run."""
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    if dataset.bands is not None:
+        raise ConfigError(f"{dataset.root}: pictures of other bands than RGB cannot be joined with others yet")
+    run = run_of(predictor.folder)
+    recorded = read_recorded(run) if run else None
+    known = recorded.splits_in(dataset) if recorded else {}
+    dataset = with_labels_of(dataset, predictor.label_space, str(dataset.root))
+    items = tuple(replace(item, split=known.get(item.name, item.split)) for item in dataset.items)
+    space = dataset.label_space
+    if min(entry.id for entry in space.classes) < 0 or max(entry.id for entry in space.classes) >= PNG_IDS:
+        raise ConfigError(f"{dataset.root}: the label ids do not fit into a PNG (0 to {PNG_IDS - 1}); number them anew")
+    entries = tuple(entry for entry in space.entries if entry.id >= 0)  # what is ignored below 0 fits no PNG
+    if all(entry.role != "ignore" for entry in entries):
+        void = next(i for i in (space.ignore_index, *range(PNG_IDS)) if i not in {entry.id for entry in entries})
+        entries = (*entries, LabelEntry(void, "ignored", (255, 255, 255), "ignore"))
+    space = LabelSpace(entries)
+    return replace(dataset, items=items, label_space=space)
+
+
+def _unlabelled(dataset: Dataset, pictures: Sequence[str | Path], out: Path) -> tuple[list[Source], list[Skipped]]:
+    """The pictures to label. Raises DataError where none is left."""
+    sources, skipped = find_sources([str(place) for place in pictures], out)
+    labelled = {item.image.resolve() for item in dataset.items}
+    others = [source for source in sources if source.path.resolve() not in labelled]
+    if not others:
+        reason = skipped[0].reason if skipped else f"all of them are labelled in {dataset.root}"
+        raise DataError(f"no picture to label: {reason}")
+    return others, skipped
+
+
+class _Writer:
+    """Writes the new data set, picture by picture."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        predictor: Predictor,
+        out: Path,
+        confidence: float,
+        tta: bool,
+        window: tuple[int, int] | None,
+    ) -> None:
+        self.dataset, self.predictor, self.out = dataset, predictor, out
+        self.space, self.confidence, self.tta, self.window = dataset.label_space, confidence, tta, window
+        self.counts: dict[str, int] = {}
+        self.added: list[str] = []
+        self.unsure: dict[str, float] = {}
+        self.skipped: list[Skipped] = []
+        self.pixels = np.zeros(self.space.num_classes + 1, np.int64)  # the last: ignored
+
+    def copy_labelled(self, bar: Progress) -> None:
+        """The labelled pictures, with their labels as index PNGs."""
+        for item in self.dataset.items:
+            bar.advance()
+            if item.split is None:
+                continue
+            self._write(item.split, PurePosixPath(item.name), item.image, self.dataset.read_labels(item))
+            self.counts[item.split] = self.counts.get(item.split, 0) + 1
+
+    def label_others(self, sources: Sequence[Source], bar: Progress) -> None:
+        """The others, where the model is confident."""
+        for source in sources:
+            bar.advance()
+            try:
+                probs = self.predictor(source.path, tta=self.tta, window=self.window).probs
+            except (DenseLabError, MemoryError) as error:
+                self.skipped.append(Skipped(source.name, str(reason_to_skip(error))))
+                continue
+            sure = probs.max(axis=0) >= self.confidence
+            if sure.mean() < LEAST:
+                self.unsure[source.name] = float(sure.mean())
+                continue
+            ignore = self.space.ignore_index
+            labels: LabelMap = np.where(sure, probs.argmax(axis=0), ignore).astype(np.uint16)
+            self._write("train", FOLDER / source.stem, source.path, labels)
+            self.added.append(source.name)
+            counts = np.bincount(labels.ravel(), minlength=ignore + 1)
+            self.pixels += np.append(counts[: self.space.num_classes], counts[ignore])
+
+    def write_table(self) -> None:
+        """data.yaml, which says where everything is."""
+        splits = sorted({*self.counts, "train"})
+        told = {
+            "images": {split: f"images/{split}" for split in splits},
+            "masks": {split: f"labels/{split}" for split in splits},
+            "encoding": "index",
+            "labels": self.space.to_list(),
+            **({"white": self.dataset.white} if self.dataset.white else {}),
+        }
+        text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+        write_text(self.out / "data.yaml", text)
+
+    def result(self, out: Path) -> PseudoLabels:
+        """What was added."""
+        names = (*self.space.names, "ignored")
+        shares = self.pixels / max(int(self.pixels.sum()), 1)
+        return PseudoLabels(
+            out,
+            dict(self.counts),
+            tuple(self.added),
+            dict(self.unsure),
+            (),
+            dict(zip(names, shares.tolist(), strict=True)),
+        )
+
+    def _write(self, split: str, name: PurePosixPath, picture: Path, labels: LabelMap) -> None:
+        image = self.out / "images" / split / f"{name}{picture.suffix}"
+        ids = file_table(self.space)[labels]
+        write_bytes(self.out / "labels" / split / f"{name}.png", label_png(ids, self.space))
+        try:
+            image.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, image)
+        except OSError as error:
+            raise ResourceError(describe_os_error(error, image)) from error

@@ -1,0 +1,90 @@
+"""Under a limit of address space a process of its own compiles: its end is a message here."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numba.core import event
+
+from denselab.crf import compile_apart, refine
+from denselab.crf.compile_apart import MARK, RAN_OUT, compiled_apart, require_compiled
+from denselab.crf.compile_loops import compile_loops
+from denselab.crf.notice import announced
+from denselab.errors import OutOfMemory
+
+
+class FakeProcess:
+    """Ends with a code after saying one line."""
+
+    code = 0
+    started: ClassVar[list[dict[str, Any]]] = []
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        self.started.append({"command": command, **options})
+        self.stdout = ["compiling\n"]
+
+    def __enter__(self) -> "FakeProcess":
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        pass
+
+    def wait(self) -> int:
+        return self.code
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeProcess]]:
+    """A limit of address space, and a fake in the place of processes."""
+    monkeypatch.setattr(compile_apart, "address_room", lambda: 2**20)
+    monkeypatch.setattr(compile_apart.subprocess, "Popen", FakeProcess)
+    monkeypatch.setattr(FakeProcess, "started", [])
+    compiled_apart.cache_clear()
+    yield FakeProcess
+    compiled_apart.cache_clear()
+
+
+def test_once_for_each_number_of_lanes(limited: type[FakeProcess], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        require_compiled(5, 8)
+    assert len(limited.started) == 1
+    assert limited.started[0]["command"][-1] == "5"
+    assert limited.started[0]["env"][MARK] == "8"
+    assert "compiling" in caplog.messages
+
+
+@pytest.mark.parametrize("code", [-6, -9, RAN_OUT])
+def test_no_room_is_said_in_words(limited: type[FakeProcess], monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The compiler's std::bad_alloc ended `predict --crf` with all its pictures."""
+    monkeypatch.setattr(limited, "code", code)
+    for _ in range(2):
+        with pytest.raises(OutOfMemory, match="for 5 classes must be compiled once.*raise the limit"), announced(5):
+            pass
+    assert len(limited.started) == 1, "a failure is not tried again for every picture"
+
+
+def test_another_failure_leaves_the_work_to_this_process(
+    limited: type[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited, "code", 1)
+    require_compiled(5, 8)
+
+
+def test_the_other_process_starts_none(limited: type[FakeProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "8")
+    require_compiled(5, 8)
+    monkeypatch.undo()
+    require_compiled(5, 8)
+    assert not limited.started, "and without a limit there is none at all"
+
+
+def test_all_loops_of_a_picture_are_compiled() -> None:
+    compile_loops(2)
+    image = np.zeros((40, 50, 3), np.uint8)
+    with event.install_recorder("numba:compile") as recorded:
+        refine(image, np.full((2, 40, 50), 0.5, np.float32), "deeplab_v2", fast=True)
+        refine(image, np.full((2, 40, 50), 0.5, np.float32), "deeplab_v2")
+    assert not recorded.buffer
