@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from denselab.runtime import address_room
+
 
 @cache
 def _parallel() -> Any:
@@ -26,8 +28,11 @@ def _parallel() -> Any:
 
 
 def can_run() -> bool:
-    """Whether torch's threads can be had here."""
-    return _parallel() is not None
+    """Whether torch's threads can be had here, and loops be compiled.
+
+    Under a limit of address space (ulimit -v) a compiler that runs out of memory would end the process.
+    """
+    return _parallel() is not None and address_room() is None
 
 
 def run(function: int, parts: int, numbers: Sequence[int]) -> None:
