@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core.ccallback import CFunc
-from numba.core.typing import signature
+from numba.core.typing.templates import signature
 
 from denselab.compiled.code_cache import CodeCache
 from denselab.compiled.vectors import address, constant, intrinsic
@@ -24,9 +24,9 @@ def job_function(function: Callable[..., Any]) -> int:
 
     function: takes a job; calls compiled functions and the vectors of compiled.vectors
     """
-    declared = signature(types.void, Job)
+    declared = signature(types.void, Job)  # type: ignore[no-untyped-call]
     options = {"nopython": True, "error_model": "numpy"}
-    made: Any = CFunc(function, (declared.args, declared.return_type), {}, options)  # type: ignore[no-untyped-call]
+    made: Any = CFunc(function, (declared.args, declared.return_type), {}, options)
     try:
         made._cache = CodeCache(function)
     except RuntimeError as error:

@@ -20,16 +20,14 @@ class DepthwiseConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> Tensor:
         """torch's own, which is fast."""
         ctx.save_for_backward(x, weight)
         ctx.numbers = (stride, padding, dilation)
         return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and weight."""
         x, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.numbers

@@ -62,7 +62,7 @@ class NormActivation(torch.autograd.Function):
     """apply(x, weight, bias, eps, limits) -> (y, mean, variance); x (B, C, H, W) float32 in channels_last."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, limits: tuple[float, float]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """y = activation(batch norm of x), and the statistics of this batch in float64 (biased variance)."""
@@ -72,7 +72,7 @@ class NormActivation(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, scale, shift, centre, deviation, ends = ctx.saved_tensors
         dy, cut = _even(gradients[0]), blocks_of(x)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame, pad_same
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import BatchNormAct2d
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from denselab.layers.cpu.team import can_run
@@ -27,7 +29,7 @@ def compiled_layers(network: nn.Module) -> Iterator[None]:
     """Within it, layers run as compiled loops where they can."""
     swapped = _replacements(network) if can_run() and _on_cpu(network) else {}
     for module, forward in swapped.items():
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward
     try:
         yield
     finally:
@@ -173,7 +175,7 @@ def _depthwise(conv: nn.Module) -> Forward:
         if not fits(x):
             return type(conv).forward(conv, x)
         if same:
-            x = pad_same(x, conv.kernel_size, conv.stride, conv.dilation)
+            x = pad_same(x, list(conv.kernel_size), list(conv.stride), list(conv.dilation))
         y: Tensor = DepthwiseConv.apply(x, conv.weight, conv.stride[0], conv.padding, conv.dilation[0])
         return y
 
