@@ -148,6 +148,7 @@ RECIPES: dict[str, Recipe] = {
     "zoomout16": Recipe({**PLAIN_NET, "class_weights": "inverse"}, reduced={"batch": 2}),
     "zoomout16_deep": Recipe({**PLAIN_NET, "class_weights": "inverse"}, reduced={"batch": 2}),
     "zoomout_pixelwise": Recipe(PLAIN_NET, reduced={"batch": 2}),
+    "msra_cfm": Recipe(ON_VGG_BN, full={"batch": 4}, reduced={"batch": 2} | PLAIN_NET),
     "patchwise": Recipe(PLAIN_NET, reduced={"batch": 2}),
     "pixelwise": Recipe(PLAIN_NET, reduced={"batch": 4}),
 }

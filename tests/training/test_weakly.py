@@ -152,6 +152,12 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
 
 def test_networks_of_regions_and_stages_of_crops_need_masks(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
     class OfRegions(SegmentationModel):
+        def coarse_logits(self, images: Any) -> Any:
+            return None
+
+        def enlarge(self, coarse: Any, size: Any) -> Any:
+            return None
+
         def examples(self, images: Any, labels: Any, weights: Any) -> Any:
             return None
 

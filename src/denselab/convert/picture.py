@@ -46,7 +46,7 @@ def picture_convolutions(network: nn.Module) -> frozenset[str]:
 
     def entering(path: str) -> Any:
         def hook(module: nn.Module, given: Any) -> None:
-            if id(given[0]) in followed.pictures:
+            if id(given[0]) in followed.pictures and given[0].shape[-3] == COLOURS:
                 found.add(path)
 
         return hook

@@ -14,6 +14,7 @@ from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
 from denselab.errors import is_out_of_memory
+from denselab.layers.cpu import compiled_layers
 from denselab.models.base import SegmentationModel, input_channels
 from denselab.training.step import Criterion
 
@@ -90,7 +91,9 @@ def _timed_step(
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     started = time.monotonic()
-    criterion(*trial.examples(images, labels, None)).backward()  # type: ignore[no-untyped-call]
+    with compiled_layers(trial):
+        examples = trial.examples(images, labels, None)
+    criterion(*examples).backward()  # type: ignore[no-untyped-call]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.monotonic() - started
