@@ -28,7 +28,7 @@ def hsv(image: Image) -> Channels:
     sector = np.where((most == blue) & (most != red) & (most != green), (red - green) / safe + 4, sector)
     hue = np.where(spread > 0, sector / 6, 0)
     saturation = np.where(most > 0, spread / np.where(most > 0, most, 1), 0)
-    return np.stack([hue * 255, saturation * 255, most], axis=2).astype(np.float32)
+    return np.asarray(np.stack([hue * 255, saturation * 255, most], axis=2), np.float32)
 
 
 def lab(image: Image) -> Channels:
@@ -39,7 +39,8 @@ def lab(image: Image) -> Channels:
     root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(root, 2, 0)
     lightness = (116 * y - 16) * 2.55
-    return np.clip(np.stack([lightness, 500 * (x - y) + 128, 200 * (y - z) + 128], axis=2), 0, 255).astype(np.float32)
+    channels = np.stack([lightness, 500 * (x - y) + 128, 200 * (y - z) + 128], axis=2)
+    return np.asarray(np.clip(channels, 0, 255), np.float32)
 
 
 def normalised_rg(image: Image) -> Channels:
@@ -47,7 +48,7 @@ def normalised_rg(image: Image) -> Channels:
     rgb = image.astype(np.float32)
     total = rgb.sum(axis=2)
     shares = np.where(total[..., None] > 0, rgb[..., :2] / np.maximum(total, 1)[..., None], 1 / 3) * 255
-    return np.concatenate([shares, total[..., None] / 3], axis=2).astype(np.float32)
+    return np.asarray(np.concatenate([shares, total[..., None] / 3], axis=2), np.float32)
 
 
 def hue(image: Image) -> Channels:
@@ -57,7 +58,7 @@ def hue(image: Image) -> Channels:
 
 def intensity(image: Image) -> Channels:
     """The mean of red, green and blue."""
-    return image.mean(axis=2, dtype=np.float32, keepdims=True)
+    return np.asarray(image.mean(axis=2, dtype=np.float32, keepdims=True))
 
 
 COLOURS: Mapping[str, Callable[[Image], Channels]] = {

@@ -82,7 +82,7 @@ def _histograms(labels: Labels, bins: NDArray[np.uint8], count: int, size: int) 
     start = labels.ravel().astype(np.int64) * size
     parts = [np.bincount(start + bins[..., f].ravel(), minlength=count * size) for f in range(features)]
     found = np.stack(parts, axis=0).reshape(features, count, size).transpose(1, 0, 2).reshape(count, -1)
-    return (found / np.maximum(found.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    return np.asarray(found / np.maximum(found.sum(axis=1, keepdims=True), 1), np.float32)
 
 
 def grouped(pieces: Pieces, similarities: tuple[Similarity, ...]) -> NDArray[np.int32]:
