@@ -153,13 +153,13 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
 def test_networks_of_regions_and_stages_of_crops_need_masks(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
     class OfRegions(SegmentationModel):
         def coarse_logits(self, images: Any) -> Any:
-            return None
+            return images
 
         def enlarge(self, coarse: Any, size: Any) -> Any:
-            return None
+            return coarse
 
         def examples(self, images: Any, labels: Any, weights: Any) -> Any:
-            return None
+            return images, labels, weights
 
     with pytest.raises(ConfigError, match="learns from regions, which need masks: set `labels` masks"):
         weak_training(both, config_of(tiny), tmp_path, OfRegions(9))
