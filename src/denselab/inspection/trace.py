@@ -176,7 +176,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         enlarge = model.enlarge
 
         def watched(coarse: Tensor, size: tuple[int, int]) -> Tensor:
-            self.result.coarse = self.views[id(coarse)]
+            view = self.views[id(coarse)]
+            if view.axes is None:  # logits of regions, put back onto the picture's own grid
+                view = self.views[id(coarse)] = replace(view, axes=(2, 3)).of(coarse)
+            self.result.coarse = view
             return enlarge(coarse, size)
 
         model.__dict__["enlarge"] = watched
