@@ -26,7 +26,7 @@ def main() -> None:
     wanted = classes[0][np.argsort(-classes[1])][:3]
     shown = segments.chosen([int(segments.overlaps(labels == k).argmax()) for k in wanted])
     _, cells = projected(shown, Grid(STRIDE, (STRIDE - 1) / 2), (96 // STRIDE, 128 // STRIDE))
-    figure, axes = plt.subplots(2, 4, figsize=(10, 4), dpi=110)
+    figure, axes = plt.subplots(2, 4, figsize=(8, 3.2), dpi=80)
     axes[0, 0].imshow(image)
     axes[1, 0].axis("off")
     for number in range(3):

@@ -93,9 +93,9 @@ def inputs_of_a_score(model: nn.Module, num_classes: int) -> int:
     DeepLab v2 on ResNet-101 sums 18,432 in each of four branches: with AdamW a step of 1e-3 moves all of those weights
     at once, and the loss on CamVid jumped from 5.6 to 13.8 in four steps.
     """
-    scores = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == num_classes]
-    connected = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    return max((layer.weight[0].numel() for layer in [*scores, *connected]), default=0)
+    scores = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == num_classes]
+    connected = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    return max((weight[0].numel() for weight in [*scores, *connected]), default=0)
 
 
 def find_entry(name: str) -> ModelEntry:

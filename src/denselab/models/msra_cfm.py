@@ -211,7 +211,7 @@ def projected(segments: Segments, grid: Grid, cells: tuple[int, int]) -> tuple[N
 def nearest_cells(side: int, grid: Grid, count: int) -> NDArray[np.int64]:
     """(side,) the cell of each row or column of pixels: that with the nearest centre, the later of two as near."""
     cells = np.floor((np.arange(side) - grid.start) / grid.stride + 0.5).astype(np.int64)
-    return np.clip(cells, 0, count - 1)
+    return np.asarray(np.clip(cells, 0, count - 1))
 
 
 def pyramid(maps: Tensor, boxes: Tensor, levels: Sequence[int]) -> Tensor:
