@@ -91,7 +91,7 @@ class Hypercolumn(SegmentationModel):
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, 50, 50) logarithms of the interpolated probabilities."""
         scores = self.cell_scores(images).float()
-        probs = scores.unflatten(1, (self.cells**2, self.num_classes)).softmax(dim=2)
+        probs = torch.unflatten(scores, 1, (self.cells**2, self.num_classes)).softmax(dim=2)
         mixed = torch.einsum("gij,bgkij->bkij", cell_shares(self.cells, HEAT_MAP, images.device), probs)
         return mixed.clamp_min(SMALLEST).log().to(images.dtype)
 

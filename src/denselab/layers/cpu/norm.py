@@ -93,7 +93,7 @@ class RestingNormActivation(torch.autograd.Function):
     """apply(x, weight, bias, mean, variance, eps, limits) -> y: the same with statistics that stay, as in eval mode."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -107,7 +107,7 @@ class RestingNormActivation(torch.autograd.Function):
         return _apply(ctx, x, weight, bias, (mean.double(), variance.double(), eps), limits)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, scale, shift, centre, deviation, ends = ctx.saved_tensors
         dy, cut = _even(gradients[0]), blocks_of(x)
