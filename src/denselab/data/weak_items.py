@@ -49,7 +49,7 @@ def scored_by_masks(items: Sequence[Item]) -> tuple[list[Item], list[Item], list
 def _source(record: NamedWeak, space: LabelSpace) -> Weak:
     if record.boxes is None:
         ids = {_id_of(tag, record, space) for tag in record.tags}
-        return TagLabels(record.file, record.image, tuple(sorted(ids - {background_id(space)})))  # type: ignore[arg-type]
+        return TagLabels(record.file, record.image, tuple(sorted(ids - {background_id(space)})))
     size = record.size or picture_size(record.image)
     made = [clipped(_id_of(name, record, space), corners, size) for name, corners in record.boxes]
     return BoxLabels(record.file, size, tuple(box for box in made if box is not None), background_id(space))

@@ -159,4 +159,4 @@ def read_mask(path: Path, size: tuple[int, int]) -> LabelMap:
         raise DataError(f"{path} cannot be read ({error}); remove it, and it is made again") from None
     if labels.shape != size:
         raise DataError(f"{path}: mask of {labels.shape}, but the picture has {size}; remove it, and it is made again")
-    return labels.astype(np.uint8 if labels.dtype == np.uint8 else np.uint16)
+    return labels.astype(np.uint8) if labels.dtype == np.uint8 else labels.astype(np.uint16)
