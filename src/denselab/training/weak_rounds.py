@@ -162,7 +162,7 @@ def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Se
     posterior = adaptive_biases(scores, present, book.background, book.portions).softmax(dim=0)
     sure, labels = posterior.max(dim=0)
     labels[sure < SURE] = data.label_space.ignore_index
-    small = np.asarray(labels.reshape(probabilities.shape[1:]).numpy(), dtype=data.label_space.dtype)
+    small: LabelMap = labels.reshape(probabilities.shape[1:]).numpy().astype(data.label_space.dtype)
     return resize_labels(small, (image.shape[0], image.shape[1]))
 
 

@@ -98,7 +98,7 @@ class CodeBook:
         classes, of_picture = self._sets[int(numbers.max()) - self.num_classes]
         if of_picture and self.adaptive:
             return adaptive_biases(own, classes, self.background, self.portions).argmax(dim=0)
-        kinds, which = torch.unique(numbers, return_inverse=True)
+        kinds, which = numbers.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         rows = torch.stack([self._row(int(number)) for number in kinds]).to(own.device)
         return (own + rows[which].T).argmax(dim=0)
 
