@@ -13,6 +13,7 @@ not show what its picture is tagged with.
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +163,8 @@ def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Se
     posterior = adaptive_biases(scores, present, book.background, book.portions).softmax(dim=0)
     sure, labels = posterior.max(dim=0)
     labels[sure < SURE] = data.label_space.ignore_index
-    small: LabelMap = labels.reshape(probabilities.shape[1:]).numpy().astype(data.label_space.dtype)
+    settled: Any = labels.reshape(probabilities.shape[1:]).numpy()
+    small: LabelMap = settled.astype(data.label_space.dtype)
     return resize_labels(small, (image.shape[0], image.shape[1]))
 
 
