@@ -162,7 +162,8 @@ def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Se
     posterior = adaptive_biases(scores, present, book.background, book.portions).softmax(dim=0)
     sure, labels = posterior.max(dim=0)
     labels[sure < SURE] = data.label_space.ignore_index
-    small: LabelMap = labels.reshape(probabilities.shape[1:]).numpy().astype(data.label_space.dtype)
+    found = labels.reshape(probabilities.shape[1:]).numpy()
+    small = found.astype(np.uint8) if data.label_space.dtype is np.uint8 else found.astype(np.uint16)
     return resize_labels(small, (image.shape[0], image.shape[1]))
 
 
