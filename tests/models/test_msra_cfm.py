@@ -252,3 +252,14 @@ def test_zf_s_sizes() -> None:
     assert zf(torch.zeros(1, 3, 224, 223))["conv5"].shape == (1, 4, 15, 15)
     assert zf(torch.zeros(1, 3, 1, 1))["conv5"].shape == (1, 4, 1, 1)
     assert replace(zf.grid, stride=1).start == 0
+
+
+def test_a_mixed_segment_s_class_is_drawn_from_its_pixels() -> None:
+    """The only segment is three quarters of class 0, one quarter of class 2; it was always taught as class 0."""
+    labels = np.zeros((4, 8), np.int64)
+    labels[:, 6:] = 2
+    draw = np.random.default_rng(0)
+    whole = segments_of(np.ones((1, 4, 8), bool))
+    classes = [int(drawn_examples(whole, labels, 3, draw).classes[0]) for _ in range(200)]
+    assert np.bincount(classes, minlength=3)[1] == 0
+    assert np.mean(np.array(classes) == 0) == pytest.approx(0.75, abs=0.08)

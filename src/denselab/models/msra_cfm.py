@@ -13,7 +13,10 @@ step (regions/pursuit.py).
 Deviations, and why:
 - Proposals are selective search's (regions/search.py): MCG cannot be had. In training, where crops are random and
   nothing can be kept, one hierarchy is searched instead of eight.
-- A label map tells no objects apart, so every class, background too, is learnt as the paper learns stuff.
+- A label map tells no objects apart, so every class, background too, is learnt as the paper learns stuff. And a
+  segment's class is drawn from its own pixels at each step, while mixed segments are pursued as well: so the score of a
+  class becomes its share of the segment. With one class for whole segments, the whole picture was as surely background
+  as any part of it, and was pasted over everything.
 - fc6 and fc7 start from scratch: the authors' come from an SPP-net trained on ImageNet; VGG-16's fc6 does not fit.
 - The pixels that no segment covers take the logits of the nearest one that is covered.
 - Pictures are seen at the working size; the paper enlarges them to five scales of 480 to 1200 pixels.
@@ -133,10 +136,7 @@ class MSRACFM(RegionalModel):
         return torch.stack(pasted)
 
     def examples(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> Examples:
-        """Logits (1, K, 1, R) and classes (1, 1, R) of segments that pursuits found pure, and their weights (1, 1, R).
-
-        The weights of a picture's classes sum to the same, however many segments each has.
-        """
+        """Logits (1, K, 1, R), classes (1, 1, R) and weights (1, 1, R) of the segments that `drawn_examples` takes."""
         refuse_border_weights(weights)
         maps, found = self.maps(images), self.segments(images)
         draw = np.random.default_rng(int(torch.randint(2**31, (1,))))
@@ -247,21 +247,25 @@ class Drawn:
 
 
 def drawn_examples(segments: Segments, labels: NDArray[np.int64], num_classes: int, draw: np.random.Generator) -> Drawn:
-    """One stochastic pursuit for each class of a picture. labels: (H, W), see `purities`.
+    """A stochastic pursuit for each class of a picture, and one for its mixed segments. labels: (H, W), see `purities`.
 
-    A picture without a pure segment gives its first segment, with weight 0.
+    The class of a segment is drawn from its pixels. Each pursuit's weights sum to the same. A picture without labels
+    gives its first segment, with weight 0.
     """
-    pure = purities(segments, labels, num_classes)
-    taken = [pursued(segments, np.flatnonzero(pure[:, k] >= PURITY), draw) for k in range(num_classes)]
+    shares = purities(segments, labels, num_classes)
+    kinds = [shares[:, k] >= PURITY for k in range(num_classes)]
+    kinds.append((shares.max(axis=1, initial=0) < PURITY) & shares.any(axis=1))
+    taken = [pursued(segments, np.flatnonzero(kind), draw) for kind in kinds]
     numbers = np.concatenate(taken)
-    classes = np.repeat(np.arange(num_classes), [len(own) for own in taken])
+    of_kind = np.repeat(np.arange(len(kinds)), [len(own) for own in taken])
     if len(numbers) == 0:
         return Drawn(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.float32))
     if len(numbers) > TRAINED:
         kept = draw.permutation(len(numbers))[:TRAINED]
-        numbers, classes = numbers[kept], classes[kept]
-    present, sizes = np.unique(classes, return_counts=True)
-    weights = len(numbers) / len(present) / sizes[np.searchsorted(present, classes)]
+        numbers, of_kind = numbers[kept], of_kind[kept]
+    present, sizes = np.unique(of_kind, return_counts=True)
+    weights = len(numbers) / len(present) / sizes[np.searchsorted(present, of_kind)]
+    classes = (shares[numbers].cumsum(axis=1) > draw.random((len(numbers), 1))).argmax(axis=1)
     return Drawn(numbers, classes, weights.astype(np.float32))
 
 
