@@ -28,7 +28,7 @@ SMALLEST_AREA = (
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
 MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
-TUNING_PASSES, TUNING_STEPS = 6, 100  # the same for ImageNet weights: what they need less of goes into larger crops
+TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
