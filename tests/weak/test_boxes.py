@@ -4,6 +4,7 @@ import numpy as np
 
 from denselab.data.weak_labels import Box
 from denselab.weak.boxes import HALF, SURE, cut_outs, object_prior, pasted, rectangles
+from denselab.weak.teaching import mask_name
 
 
 def test_boxes_are_filled_and_the_smallest_lies_on_top() -> None:
@@ -57,3 +58,10 @@ def test_what_lies_in_the_middle_stays_object_whatever_the_crf_says() -> None:
     (mask,) = cut_outs(image, [Box(0, 5, 5, 15, 15)])
     assert mask[5, 5]
     assert cut_outs(image, []) == []
+
+
+def test_no_two_pictures_share_the_file_of_a_mask() -> None:
+    """a/b and a__b once had one file, and one of them was trained on the other's labels."""
+    names = ["a/b", "a__b", "a%2Fb", "a_b", "사진/1"]
+    assert len({mask_name(name) for name in names}) == len(names)
+    assert not any("/" in mask_name(name) for name in names)

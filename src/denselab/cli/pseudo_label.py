@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,8 @@ def pseudo_label(
         print(to_json({**document, "shares": made.shares, "skipped": skipped}))
     else:
         stdout.print(made.told(), markup=False, soft_wrap=True)
-        stdout.print(f"train on it: denselab train {made.out}", markup=False, soft_wrap=True)
+        command = shlex.join(["denselab", "train", str(made.out)])
+        stdout.print(f"train on it: {command}", markup=False, soft_wrap=True)
     if made.skipped:
         first = made.skipped[0]
         raise SkippedInputs(f"{number_of(len(made.skipped), 'input')} skipped: {first.path}: {first.reason}")

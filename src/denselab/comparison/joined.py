@@ -7,7 +7,7 @@ from pathlib import Path
 
 from denselab.comparison.data import Data
 from denselab.comparison.measuring import Cost, read_counted, write_measured
-from denselab.comparison.plan import MEASURED, Plan
+from denselab.comparison.plan import MEASURED, Plan, file_stem
 from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_row
 from denselab.comparison.ways import ENSEMBLE
 from denselab.evaluation.ranking import Entrant
@@ -52,7 +52,7 @@ def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str) -
     keys: list[str] = []
     for position, (seed, fold) in enumerate(_parts(plan)):
         at = "" if fold is None else f"-fold{fold + 1}"
-        keys.append("-with-".join(("ensemble", *(_stem(row) for row in rows))) + f"{at}-seed{seed}")
+        keys.append("-with-".join(("ensemble", *(file_stem(row.name) for row in rows))) + f"{at}-seed{seed}")
         if read_counted(out, keys[-1], "plain") is None:
             runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
             _measure(plan, runs, keys[-1], data, fold, out, device)
@@ -78,10 +78,6 @@ def _cost(rows: Sequence[Row]) -> Cost | None:
         seconds=sum(cost.seconds for cost in costs),
         started_from="",
     )
-
-
-def _stem(row: Row) -> str:
-    return row.name.replace(":", "-").replace("/", "-")
 
 
 def _measure(plan: Plan, runs: Sequence[Path], key: str, data: Data, fold: int | None, out: Path, device: str) -> None:

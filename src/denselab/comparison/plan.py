@@ -56,7 +56,12 @@ class Member:
     def key(self) -> str:
         """The name of its folder."""
         fold = "" if self.fold is None else f"-fold{self.fold + 1}"
-        return f"{self.candidate.name.replace(':', '-').replace('/', '-')}{fold}-seed{self.seed}"
+        return f"{file_stem(self.candidate.name)}{fold}-seed{self.seed}"
+
+
+def file_stem(name: str) -> str:
+    """The name of a model as a part of a file's name."""
+    return name.replace(":", "-").replace("/", "-")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numba.core.ccallback import CFunc
 from numba.core.typing.templates import signature
 
 from denselab.compiled.code_cache import CodeCache
-from denselab.compiled.vectors import address, constant, intrinsic
+from denselab.compiled.vectors import address, intrinsic
 
 Job = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
 
@@ -60,38 +60,3 @@ def floats(typing: Any, job: Any, place: Any) -> Any:
         return builder.inttoptr(number, ir.FloatType().as_pointer())
 
     return types.CPointer(types.float32)(job, types.intp), emit  # type: ignore[no-untyped-call]
-
-
-@intrinsic
-def clamped(typing: Any, vector: Any, low: Any, high: Any) -> Any:
-    """clamped(vector, low, high): every lane kept within low..high; NaN stays NaN."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, low, high = arguments
-        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
-
-    return vector(vector, vector, vector), emit
-
-
-@intrinsic
-def where_within(typing: Any, kept: Any, vector: Any, low: Any, high: Any) -> Any:
-    """where_within(kept, vector, low, high): `kept` where low < vector < high, or where it is NaN; else 0."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kept, value, low, high = arguments
-        zero = constant(0.0, vector.width)
-        kept = builder.select(builder.fcmp_ordered("<=", value, low), zero, kept)
-        return builder.select(builder.fcmp_ordered(">=", value, high), zero, kept)
-
-    return vector(vector, vector, vector, vector), emit
-
-
-@intrinsic
-def subtract(typing: Any, left: Any, right: Any) -> Any:
-    """subtract(left, right): difference of two vectors."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments)
-
-    return left(left, right), emit

@@ -190,6 +190,41 @@ def scaled_add(typing: Any, factor: Any, vector: Any, total: Any) -> Any:
 
 
 @intrinsic
+def clamped(typing: Any, vector: Any, low: Any, high: Any) -> Any:
+    """clamped(vector, low, high): every lane kept within low..high; NaN stays NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, low, high = arguments
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+    return vector(vector, vector, vector), emit
+
+
+@intrinsic
+def where_within(typing: Any, kept: Any, vector: Any, low: Any, high: Any) -> Any:
+    """where_within(kept, vector, low, high): `kept` where low < vector < high, or where it is NaN; else 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kept, value, low, high = arguments
+        zero = constant(0.0, vector.width)
+        kept = builder.select(builder.fcmp_ordered("<=", value, low), zero, kept)
+        return builder.select(builder.fcmp_ordered(">=", value, high), zero, kept)
+
+    return vector(vector, vector, vector, vector), emit
+
+
+@intrinsic
+def subtract(typing: Any, left: Any, right: Any) -> Any:
+    """subtract(left, right): difference of two vectors."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return left(left, right), emit
+
+
+@intrinsic
 def vector_scaled_add(typing: Any, factors: Any, vector: Any, total: Any) -> Any:
     """vector_scaled_add(factors, vector, total): factors * vector + total, lane by lane."""
     width = vector.width

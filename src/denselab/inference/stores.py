@@ -89,7 +89,7 @@ def walk_store(url: str) -> Iterator[StoredSource]:
         for folder, _, names in folders:
             here = sorted(n for n in names if single or PurePosixPath(n).suffix.lower() in PICTURE_SUFFIXES)
             below = PurePosixPath() if single else _relative(str(folder), base)
-            yield from distinct(_stored(system, protocol, str(folder), below, name) for name in here)  # type: ignore[misc]
+            yield from distinct([_stored(system, protocol, str(folder), below, name) for name in here])
     except NoSuchPath:
         raise
     except Exception as error:

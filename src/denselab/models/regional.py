@@ -1,6 +1,6 @@
 """What networks of regions share: they look at the picture itself, cut it into regions, and learn from regions.
 
-Such a network (MSRA-CFM, Hypercolumn, Zoomout) is used like any other: normalised pictures in, logits of their size
+Such a network (MSRA-CFM, Zoomout) is used like any other: normalised pictures in, logits of their size
 out. Regions are found inside its forward pass, so training, `eval`, `predict`, windows, views and the web page need no
 further input. Three things make that possible, and a new network takes them from here:
 
@@ -13,7 +13,7 @@ further input. Three things make that possible, and a new network takes them fro
 - `examples(images, labels, weights)` gives the training step what the loss compares. A network of regions returns
   logits (1, K, 1, R) and labels (1, 1, R) of R regions: a picture of one row, which every loss takes.
 
-Finding regions is no operation of a graph: such networks are not exported (`refuse_export`).
+Finding regions is no operation of a graph: such networks are not exported (export/program.py refuses them).
 """
 
 from collections.abc import Callable, Sequence

@@ -138,8 +138,8 @@ def settled_in_rounds(data: TaughtDataset) -> list[Item]:
 
 
 def mask_name(name: str) -> str:
-    """The file of a picture's mask: its name with / as __."""
-    return f"{name.replace('/', '__')}.png"
+    """The file of a picture's mask, one for each name: / is %2F."""
+    return f"{name.replace('%', '%25').replace('/', '%2F')}.png"
 
 
 def write_mask(path: Path, labels: LabelMap) -> None:

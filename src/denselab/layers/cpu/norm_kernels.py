@@ -8,8 +8,18 @@ double precision.
 from typing import Any
 
 from denselab.compiled import compiled
-from denselab.compiled.jobs import clamped, floats, job_function, next_part, subtract, where_within
-from denselab.compiled.vectors import add, broadcast, load, multiply, store, vector_scaled_add
+from denselab.compiled.jobs import floats, job_function, next_part
+from denselab.compiled.vectors import (
+    add,
+    broadcast,
+    clamped,
+    load,
+    multiply,
+    store,
+    subtract,
+    vector_scaled_add,
+    where_within,
+)
 
 LANES = 8
 EIGHT = (0,) * LANES
@@ -21,6 +31,19 @@ def zero(out: Any, start: int, count: int) -> None:
     nothing = broadcast(0.0, EIGHT)
     for c in range(0, count, LANES):
         store(out, start + c, nothing)
+
+
+@compiled
+def let_through(dy: Any, x: Any, scale: Any, shift: Any, low: Any, high: Any) -> Any:
+    """Vectors: dy where the activation of scale * x + shift lets it through, else 0."""
+    return where_within(dy, vector_scaled_add(scale, x, shift), low, high)
+
+
+@compiled
+def note(ones: Any, products: Any, place: int, g: Any, away: Any) -> None:
+    """Add g to the sums of g, and g * away to those of products."""
+    store(ones, place, add(load(ones, place, EIGHT), g))
+    store(products, place, vector_scaled_add(g, away, load(products, place, EIGHT)))
 
 
 def sums(job: Any) -> None:
@@ -87,12 +110,9 @@ def gradient_sums(job: Any) -> None:
         zero(products, row, channels)
         for p in range(part * block, min(pixels, (part + 1) * block)):
             for c in range(0, channels, LANES):
-                value = load(x, p * channels + c, EIGHT)
-                before = vector_scaled_add(load(scale, c, EIGHT), value, load(shift, c, EIGHT))
-                g = where_within(load(dy, p * pitch + c, EIGHT), before, low, high)
-                store(ones, row + c, add(load(ones, row + c, EIGHT), g))
-                away = subtract(value, load(mean, c, EIGHT))
-                store(products, row + c, vector_scaled_add(g, away, load(products, row + c, EIGHT)))
+                value, factor = load(x, p * channels + c, EIGHT), load(scale, c, EIGHT)
+                g = let_through(load(dy, p * pitch + c, EIGHT), value, factor, load(shift, c, EIGHT), low, high)
+                note(ones, products, row + c, g, subtract(value, load(mean, c, EIGHT)))
 
 
 def gradient(job: Any) -> None:
@@ -111,8 +131,7 @@ def gradient(job: Any) -> None:
         for p in range(part * block, min(pixels, (part + 1) * block)):
             for c in range(0, channels, LANES):
                 value, factor = load(x, p * channels + c, EIGHT), load(scale, c, EIGHT)
-                before = vector_scaled_add(factor, value, load(shift, c, EIGHT))
-                g = where_within(load(dy, p * pitch + c, EIGHT), before, low, high)
+                g = let_through(load(dy, p * pitch + c, EIGHT), value, factor, load(shift, c, EIGHT), low, high)
                 away = subtract(value, load(mean, c, EIGHT))
                 rest = vector_scaled_add(load(by_product, c, EIGHT), away, load(by_one, c, EIGHT))
                 store(dx, p * channels + c, vector_scaled_add(factor, g, rest))
@@ -137,11 +156,8 @@ def resting_gradient(job: Any) -> None:
         for p in range(part * block, min(pixels, (part + 1) * block)):
             for c in range(0, channels, LANES):
                 value, factor = load(x, p * channels + c, EIGHT), load(scale, c, EIGHT)
-                before = vector_scaled_add(factor, value, load(shift, c, EIGHT))
-                g = where_within(load(dy, p * pitch + c, EIGHT), before, low, high)
-                store(ones, row + c, add(load(ones, row + c, EIGHT), g))
-                away = subtract(value, load(mean, c, EIGHT))
-                store(products, row + c, vector_scaled_add(g, away, load(products, row + c, EIGHT)))
+                g = let_through(load(dy, p * pitch + c, EIGHT), value, factor, load(shift, c, EIGHT), low, high)
+                note(ones, products, row + c, g, subtract(value, load(mean, c, EIGHT)))
                 store(dx, p * channels + c, multiply(factor, g))
 
 
