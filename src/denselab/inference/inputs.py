@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.spectral import SpectralBands, shared_part
@@ -42,6 +43,9 @@ class Source:
         """Read the picture as a model takes it. Raises DataError naming the file."""
         with self.local() as path:
             return preprocessing.read(path)
+
+
+SourceT = TypeVar("SourceT", bound=Source)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[
     return distinct(firsts), skipped
 
 
-def distinct(sources: Iterable[Source]) -> list[Source]:
+def distinct(sources: Iterable[SourceT]) -> list[SourceT]:
     """Make stems distinct: a.jpg and a.png become "a.jpg" and "a.png"; any that still collide are numbered.
 
     Compared without case, as on some file systems.
