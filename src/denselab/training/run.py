@@ -27,7 +27,7 @@ from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
 from denselab.training.optim import make_optimizer
 from denselab.training.plan import Plan, plan_run, require_affordable, say_plan, write_head
-from denselab.training.recipe import default_precision
+from denselab.training.precision import default_precision
 from denselab.training.records import RunRecords
 from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last

@@ -1,0 +1,35 @@
+"""The precision that a training step computes in: which one suits a device, and how a step enters it."""
+
+from contextlib import AbstractContextManager
+from functools import cache
+
+import torch
+
+from denselab.config.settings import Precision
+
+REASONS = {
+    "cuda": "twice as fast on a GPU, and safe in range",
+    "cpu": "this processor multiplies matrices of bfloat16 in hardware (AMX), several times as fast",
+}
+
+
+@cache
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in hardware: AMX, on Intel's Xeons since 2023."""
+    tell = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch do not tell
+    return bool(tell().get("amx_bf16"))
+
+
+def default_precision(device: str) -> Precision:
+    """The precision used on a device if none is asked for: "cpu", "cuda" or "mps"."""
+    return "bf16" if device == "cuda" or (device == "cpu" and has_matrix_units()) else "no"
+
+
+def reason_for(precision: Precision, device: str) -> str:
+    """Why it is the default."""
+    return REASONS[device] if precision == "bf16" else "float32: half precision gains nothing here"
+
+
+def computing_in(precision: Precision, device: str) -> AbstractContextManager[None]:
+    """What a forward pass runs within, as accelerate has it for a run."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")  # type: ignore[return-value]
