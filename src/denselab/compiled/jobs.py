@@ -16,7 +16,8 @@ from numba.core.ccallback import CFunc
 from numba.core.typing.templates import signature
 
 from denselab.compiled.code_cache import CodeCache
-from denselab.compiled.vectors import BFLOAT16, address, intrinsic, register_model
+from denselab.compiled.bfloat16 import BFLOAT16
+from denselab.compiled.vectors import address, intrinsic, register_model
 
 
 class Job(types.CPointer):

@@ -18,10 +18,10 @@ from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
+from denselab.compiled.bfloat16 import BFLOAT16, narrowed, widened
+
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
-INT16 = ir.IntType(16)
-BFLOAT16 = types.uint16  # numba has no bfloat16: arrays of it, the upper halves of float32, go as these integers
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 """Numbers of lanes that kernels are compiled for: multiples of a register, and few, so that compiling is rare."""
 
@@ -95,27 +95,6 @@ def address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> A
     return builder.gep(data, [offset])
 
 
-def widened(builder: Any, place: Any, width: int) -> Any:
-    """Emit a load of bfloat16 numbers as a vector of float32."""
-    integers = ir.VectorType(INT32, width)
-    place = builder.bitcast(place, ir.VectorType(INT16, width).as_pointer())
-    bits = builder.zext(builder.load(place, align=2), integers)
-    return builder.bitcast(builder.shl(bits, ir.Constant(integers, [16] * width)), vector_type(width))
-
-
-def narrowed(builder: Any, vector: Any, place: Any, width: int) -> None:
-    """Emit a store of a vector as bfloat16, rounded to the nearest, ties to even; NaN stays NaN."""
-    integers = ir.VectorType(INT32, width)
-    sixteen, one, most = (ir.Constant(integers, [number] * width) for number in (16, 1, 0x7FFF))
-    bits = builder.bitcast(vector, integers)
-    even = builder.and_(builder.lshr(bits, sixteen), one)
-    rounded = builder.lshr(builder.add(builder.add(bits, most), even), sixteen)
-    nothing = builder.fcmp_unordered("uno", vector, vector)
-    rounded = builder.select(nothing, ir.Constant(integers, [0x7FC0] * width), rounded)
-    place = builder.bitcast(place, ir.VectorType(INT16, width).as_pointer())
-    builder.store(builder.trunc(rounded, ir.VectorType(INT16, width)), place, align=2)
-
-
 @intrinsic
 def ahead(typing: Any, array: Any, offset: Any) -> Any:
     """ahead(array, offset): the address of a flat position; the array must outlive it."""
@@ -135,7 +114,7 @@ def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
         if short:
-            return widened(builder, place, width)
+            return widened(builder, place, vector_type(width))
         place = builder.bitcast(place, vector_type(width).as_pointer())
         return builder.load(place, align=4)
 
@@ -150,7 +129,7 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
         if short:
-            narrowed(builder, arguments[2], place, vector.width)
+            narrowed(builder, arguments[2], place)
             return context.get_dummy_value()
         place = builder.bitcast(place, vector_type(vector.width).as_pointer())
         builder.store(arguments[2], place, align=4)

@@ -44,7 +44,18 @@ class DepthwiseConv(torch.autograd.Function):
         kept = reach // stride + 1  # rows of dy that a row of x meets
         needed = channels * (2 * width + kept * (width + reach))
         room = torch.empty(torch.get_num_threads() * needed)
-        numbers += [pitch_of(dy) or channels, side, stride, dilation, *padding, room.data_ptr(), blocks, kept, needed, 0]
+        numbers += [
+            pitch_of(dy) or channels,
+            side,
+            stride,
+            dilation,
+            *padding,
+            room.data_ptr(),
+            blocks,
+            kept,
+            needed,
+            0,
+        ]
         run(gradients, x.dtype, batch * blocks, numbers)
         dw = sums.double().sum(0).t().to(weight.dtype).reshape(weight.shape)
         return dx, dw.contiguous(memory_format=_format(weight)), None, None, None

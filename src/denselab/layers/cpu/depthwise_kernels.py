@@ -41,7 +41,9 @@ def one_tap(rows: Any, pixels: int, first: int, weight: Any, sums: Any, lanes: A
 
 
 @compiled
-def three_taps(rows: Any, pixels: int, first: int, step: int, weight: Any, sums: Any, channels: int, lanes: Any) -> None:
+def three_taps(
+    rows: Any, pixels: int, first: int, step: int, weight: Any, sums: Any, channels: int, lanes: Any
+) -> None:
     """Three adjacent taps over a row: as one_tap; the next tap meets dy `step` numbers before."""
     x, dx, dy = rows
     a, b, c = load(weight, 0, lanes), load(weight, channels, lanes), load(weight, 2 * channels, lanes)
@@ -162,7 +164,11 @@ def row_of_gradients(job: Any, place: Any, rooms: Any, line: int) -> None:
         if down < 0 or down % stride or down // stride >= job[10]:
             continue
         row_dy = ahead(ring, down // stride % job[20] * span * channels)
-        weight, row, shape = ahead(floats(job, 5), k * side * channels), ahead(sums, k * side * channels), (side, dilation)
+        weight, row, shape = (
+            ahead(floats(job, 5), k * side * channels),
+            ahead(sums, k * side * channels),
+            (side, dilation),
+        )
         for c in range(0, wide, 16):
             rows = (ahead(row_x, c * width), ahead(row_dx, c * width), ahead(row_dy, c * span))
             row_of_taps(rows, width, ahead(weight, c), ahead(row, c), channels, shape, SIXTEEN)

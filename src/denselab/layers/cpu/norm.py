@@ -41,7 +41,12 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     cut = blocks_of(x)
     partial = torch.empty(2, cut.parts, cut.channels)
     means, squares = partial.unbind()
-    run(sums, x.dtype, cut.parts, [x.data_ptr(), cut.total, cut.channels, cut.pixels, means.data_ptr(), squares.data_ptr()])
+    run(
+        sums,
+        x.dtype,
+        cut.parts,
+        [x.data_ptr(), cut.total, cut.channels, cut.pixels, means.data_ptr(), squares.data_ptr()],
+    )
     counts = torch.full((cut.parts, 1), float(cut.pixels), dtype=torch.float64)
     counts[-1] = cut.total - (cut.parts - 1) * cut.pixels
     precise = means.double()

@@ -193,9 +193,7 @@ def gradient(job: Any) -> None:
 
 
 @compiled
-def resting(
-    dx: Any, maps_of: Any, tables: Any, sums_of: Any, at: int, back: int, c: int, row: int, lanes: Any
-) -> None:
+def resting(dx: Any, maps_of: Any, tables: Any, sums_of: Any, at: int, back: int, c: int, row: int, lanes: Any) -> None:
     """`noted`, and dx = scale * g."""
     g = noted(maps_of, tables, sums_of, at, back, c, row, lanes)
     store(dx, at, multiply(load(tables[0], c, lanes), g))

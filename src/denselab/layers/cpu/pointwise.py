@@ -22,17 +22,19 @@ class PointwiseConv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """One product."""
         ctx.save_for_backward(x, weight)
-        pixels, table = _pixels(x), weight.flatten(1).t()
-        y = pixels @ table if bias is None else torch.addmm(bias, pixels, table)
-        return _map(y, x)
+        y = _like(x, weight.shape[0])
+        torch.mm(_pixels(x), weight.flatten(1).t(), out=_pixels(y))
+        return y if bias is None else y.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
     def backward(ctx: Any, *from_above: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
         dy = _pixels(from_above[0].contiguous(memory_format=torch.channels_last))
-        wanted = ctx.needs_input_grad
-        dx = _map(dy @ weight.flatten(1), x) if wanted[0] else None
+        wanted, dx = ctx.needs_input_grad, None
+        if wanted[0]:
+            dx = _like(x, x.shape[1])
+            torch.mm(dy, weight.flatten(1), out=_pixels(dx))
         dw = (dy.t() @ _pixels(x)).reshape(weight.shape) if wanted[1] else None
         return dx, dw, dy.float().sum(0).to(weight.dtype) if wanted[2] else None
 
@@ -42,7 +44,7 @@ def _pixels(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _map(pixels: Tensor, like: Tensor) -> Tensor:
-    """(B * H * W, O) as (B, O, H, W) in channels_last, without a copy."""
-    batch, _, height, width = like.shape
-    return pixels.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+def _like(x: Tensor, channels: int) -> Tensor:
+    """An empty map in channels_last, of the size of x; not a view, which later layers could not change in place."""
+    batch, _, height, width = x.shape
+    return torch.empty(batch, channels, height, width, dtype=x.dtype, memory_format=torch.channels_last)

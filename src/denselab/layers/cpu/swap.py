@@ -172,6 +172,7 @@ def _depthwise(conv: nn.Module) -> Forward:
     from denselab.layers.cpu.norm import fits
 
     assert isinstance(conv, nn.Conv2d)
+
     def forward(x: Tensor) -> Tensor:
         if not fits(x):
             return type(conv).forward(conv, x)
