@@ -7,9 +7,8 @@ import pytest
 
 from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
-from denselab.training import recipe
+from denselab.training import precision, recipe
 from denselab.training.detail import Detail
-from denselab.training import precision
 from denselab.training.precision import default_precision
 from denselab.training.recipe import (
     CPU_AREA,

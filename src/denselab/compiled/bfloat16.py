@@ -1,4 +1,4 @@
-"""Numbers of bfloat16, the upper halves of float32, inside numba, which has no such type: arrays of them go as uint16."""
+"""Numbers of bfloat16, the upper halves of float32, inside numba, which has no such type: they go as uint16."""
 
 from typing import Any
 

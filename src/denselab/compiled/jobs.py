@@ -11,12 +11,12 @@ from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core.datamodel.models import PointerModel
 from numba.core.ccallback import CFunc
+from numba.core.datamodel.models import PointerModel
 from numba.core.typing.templates import signature
 
-from denselab.compiled.code_cache import CodeCache
 from denselab.compiled.bfloat16 import BFLOAT16
+from denselab.compiled.code_cache import CodeCache
 from denselab.compiled.vectors import address, intrinsic, register_model
 
 

@@ -1,9 +1,9 @@
 """The compiled loop of a depthwise convolution's backward pass, on maps with adjacent channels (channels_last).
 
-A part is some rows of one picture, so no two parts write to the same place. A row of x, its gradient, and each row of dy
-that meets it are copied into packs of 16 channels, which stay in the first-level cache. The row of dy is spread as the
-stride has it, with zeros between and around, so that every tap meets every pixel. Several taps pass over a row at once;
-each gives both gradients. Sums are float32 also for maps of bfloat16.
+A part is some rows of one picture, so no two parts write to the same place. A row of x, its gradient, and each row of
+dy that meets it are copied into packs of 16 channels, which stay in the first-level cache. The row of dy is spread as
+the stride has it, with zeros between and around, so that every tap meets every pixel. Several taps pass over a row at
+once; each gives both gradients. Sums are float32 also for maps of bfloat16.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def one_tap(rows: Any, pixels: int, first: int, weight: Any, sums: Any, lanes: A
     first: numbers from a pixel of x to what the tap meets of dy
     weight, sums: of the tap
     """
-    x, dx, dy = rows
+    x, dx, _ = rows
     a, p = load(weight, 0, lanes), load(sums, 0, lanes)
     for at in range(0, pixels * len(lanes), len(lanes)):
         here, gradient = load(x, at, lanes), load(dx, at, lanes)
@@ -45,7 +45,7 @@ def three_taps(
     rows: Any, pixels: int, first: int, step: int, weight: Any, sums: Any, channels: int, lanes: Any
 ) -> None:
     """Three adjacent taps over a row: as one_tap; the next tap meets dy `step` numbers before."""
-    x, dx, dy = rows
+    x, dx, _ = rows
     a, b, c = load(weight, 0, lanes), load(weight, channels, lanes), load(weight, 2 * channels, lanes)
     p, q, r = load(sums, 0, lanes), load(sums, channels, lanes), load(sums, 2 * channels, lanes)
     for at in range(0, pixels * len(lanes), len(lanes)):
@@ -62,7 +62,7 @@ def three_taps(
 @compiled
 def five_taps(rows: Any, pixels: int, first: int, step: int, weight: Any, sums: Any, channels: int, lanes: Any) -> None:
     """Five of them."""
-    x, dx, dy = rows
+    x, dx, _ = rows
     a, b, c = load(weight, 0, lanes), load(weight, channels, lanes), load(weight, 2 * channels, lanes)
     d, e = load(weight, 3 * channels, lanes), load(weight, 4 * channels, lanes)
     p, q, r = load(sums, 0, lanes), load(sums, channels, lanes), load(sums, 2 * channels, lanes)
@@ -156,7 +156,7 @@ def row_of_gradients(job: Any, place: Any, rooms: Any, line: int) -> None:
     row_x, row_dx, ring = rooms
     channels, width, above = job[7], job[9], job[16]
     side, stride, dilation = job[13], job[14], job[15]
-    span, wide = width + (side - 1) * dilation, channels // 16 * 16
+    span, wide, shape = width + (side - 1) * dilation, channels // 16 * 16, (side, dilation)
     packed(row_x, width, ahead(x, line * width * channels), width, 1, channels, channels)
     zero(row_dx, 0, width * channels)
     for k in range(side):
