@@ -1,8 +1,9 @@
 """Training steps per second: DenseLab's step against a plain PyTorch loop around segmentation_models.pytorch.
 
 Same architecture (DeepLabV3+), encoder and its ImageNet weights, size, batch, optimiser, loss and pictures; CPU or
-CUDA. The plain loop computes in float32; DenseLab in what `denselab train` would choose, or in --precision. Each side lives in a process of its own, since the allocator setting is the process's; the parent lets them run in
-turn, so that a busy machine slows both. Printed: the median of the rounds' ratios, hardware, commit, date.
+CUDA. The plain loop computes in float32; DenseLab in what `denselab train` would choose, or in --precision. Each side
+lives in a process of its own, since the allocator setting is the process's; the parent lets them run in turn, so that a
+busy machine slows both. Printed: the median of the rounds' ratios, hardware, commit, date.
 
     pip install segmentation-models-pytorch 'denselab[weights]'
     python benchmarks/training.py --size 192x256 --batch 8 --rounds 9

@@ -34,7 +34,7 @@ from denselab.training.data_lines import data_lines
 from denselab.training.detail import Detail, find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
-from denselab.training.precision import default_precision
+from denselab.training.precision import precision_on
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, enlarged, takes_any_network
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
@@ -176,7 +176,7 @@ def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Setti
     """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
-    precision = settings.precision or default_precision("cpu")
+    precision = precision_on("cpu", settings.precision)
     seconds = time_picture(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
     return None if seconds is None else (size[0] * size[1]) / CPU_AREA / seconds
 

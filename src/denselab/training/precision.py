@@ -25,6 +25,11 @@ def default_precision(device: str) -> Precision:
     return "bf16" if device == "cuda" or (device == "cpu" and has_matrix_units()) else "no"
 
 
+def precision_on(device: str, asked: Precision | None) -> Precision:
+    """What "auto", or nothing, means on a device."""
+    return default_precision(device) if asked is None or asked == "auto" else asked
+
+
 def reason_for(precision: Precision, device: str) -> str:
     """Why it is the default."""
     return REASONS[device] if precision == "bf16" else "float32: half precision gains nothing here"

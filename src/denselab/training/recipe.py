@@ -124,6 +124,8 @@ def choose_recipe(
     Raises ConfigError for settings that contradict each other.
     """
     settings, of_network = choose_network(settings)
+    if settings.precision == "auto":  # as a shipped recipe says, which is for any machine
+        settings = settings.model_copy(update={"precision": None})
     choices = _open(
         settings,
         [
