@@ -14,10 +14,11 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.core.datamodel.models import PointerModel
 from numba.core.typing.templates import signature
+from numba.extending import register_model
 
 from denselab.compiled.bfloat16 import BFLOAT16
 from denselab.compiled.code_cache import CodeCache
-from denselab.compiled.vectors import address, intrinsic, register_model
+from denselab.compiled.vectors import address, intrinsic
 
 
 class Job(types.CPointer):

@@ -1,7 +1,9 @@
 """The precision that a training step computes in: which one suits a device, and how a step enters it."""
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -16,7 +18,7 @@ REASONS = {
 @cache
 def has_matrix_units() -> bool:
     """Whether the processor multiplies matrices of bfloat16 in hardware: AMX, on Intel's Xeons since 2023."""
-    tell = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch do not tell
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # older ones do not tell
     return bool(tell().get("amx_bf16"))
 
 
@@ -37,4 +39,4 @@ def reason_for(precision: Precision, device: str) -> str:
 
 def computing_in(precision: Precision, device: str) -> AbstractContextManager[None]:
     """What a forward pass runs within, as accelerate has it for a run."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")  # type: ignore[return-value]
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")

@@ -102,8 +102,8 @@ def _timed_step(
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     started = time.monotonic()
     with compiled_layers(trial), computing_in(precision, device.type):
-        logits, *rest = trial.examples(images, labels, None)
-    criterion(tuple(one.float() for one in logits), *rest).backward()  # type: ignore[no-untyped-call]
+        logits, truth, weights = trial.examples(images, labels, None)
+    criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.monotonic() - started
