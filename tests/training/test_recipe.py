@@ -18,7 +18,6 @@ from denselab.training.recipe import (
     SMALLEST_AREA,
     Facts,
     choose_recipe,
-    enlarged,
 )
 
 STREETS = Facts(pictures=367, size=(360, 480), num_classes=11, device="cpu", cores=2, normalised=True, score_inputs=256)
@@ -105,30 +104,13 @@ def test_a_shipped_recipe_may_leave_the_precision_to_the_machine(monkeypatch: py
     assert config.precision == "bf16"
 
 
-def test_pictures_are_used_as_large_as_the_jitter_had_them() -> None:
-    facts = replace(STREETS, pretrained=True)
-    settings = Settings(data="d", time=600.0)
-    config, _ = choose_recipe(settings, facts, 20.0)
-    assert config.test_scale == 1.125
-    assert enlarged((256, 352), 1.125) == (288, 400)
-    own, _ = choose_recipe(settings, replace(facts, size=(200, 260)), 50.0)
-    assert own.imgsz == (192, 256)
-    assert own.test_scale == 1.016, "never beyond the pictures' own size"
-    for other in (replace(facts, pretrained=False), replace(facts, device="cuda")):
-        assert choose_recipe(settings, other, 20.0)[0].test_scale == 1.0
-    asked, _ = choose_recipe(Settings(data="d", time=600.0, imgsz=(240, 320)), facts, 20.0)
-    assert asked.test_scale == 1.0, "who sets a size gets it"
-    narrow, _ = choose_recipe(Settings(data="d", time=600.0, scale_min=0.5, scale_max=1.5), facts, 20.0)
-    assert narrow.test_scale == 1.0
-
-
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
 def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str) -> None:
     """TrainConfig had defaults of its own (lr 1e-3, no running mean, ...) beside the recipe's: one of the two was never used."""
     config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device=device), None)
     required = {key for key, field in TrainConfig.model_fields.items() if field.is_required()}
     chosen = {choice.key for choice in choices} - {"encoder"}  # chosen too where a package has brought its weights
-    assert chosen == required - {"data"} | {"epochs", "test_scale"}  # runs of before it have no test_scale
+    assert chosen == required - {"data"} | {"epochs"}
     written, chosen = (get_type_hints(kind, include_extras=True) for kind in (Settings, TrainConfig))
     assert all(written[key] == chosen[key] | None for key in required), "the same bounds, but for what is left open"
     assert all(Settings.model_fields[key].default is None for key in required)

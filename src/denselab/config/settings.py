@@ -100,7 +100,6 @@ class Settings(BaseModel):
     stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
     imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
-    test_scale: PositiveFloat | None = None  # pictures are this much larger than imgsz where the network is used
     scale_min: PositiveFloat | None = None  # least scale of the jitter, times the fitted size
     scale_max: PositiveFloat | None = None  # largest scale of the jitter
     flip: bool = True  # mirror left-right with probability 1/2
@@ -177,7 +176,6 @@ class TrainConfig(Settings):
     model: str
     pretrained: Pretrained
     imgsz: Size
-    test_scale: PositiveFloat = 1.0
     scale_min: PositiveFloat
     scale_max: PositiveFloat
     photometric: NonNegativeFloat

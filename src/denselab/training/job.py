@@ -36,7 +36,7 @@ from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.precision import precision_on
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
-from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, enlarged, takes_any_network
+from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
@@ -112,8 +112,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     weak = weak_training(dataset, config, run, network.model)
     pixels, taught_pixels = _class_pixels(dataset, weak, train_items)
     weights = class_weights(taught_pixels, config.class_weights)
-    used_at = enlarged(config.imgsz, config.test_scale)
-    scales = [fit_size(size, used_at)[1] / size[1] for size in sizes]
+    scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
         run=run,
         config=config,
@@ -123,7 +122,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         val_items=dataset.of_split("val"),
         architecture=network.architecture,
         preprocessing=Preprocessing(
-            *(used_at, network.mean, network.std),
+            *(config.imgsz, network.mean, network.std),
             train_scale=float(np.median(scales)),
             white=dataset.white,
             bands=bands,

@@ -173,24 +173,6 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
     yield Choice("imgsz", size, why)
-    yield _test_scale(settings, size, facts)
-
-
-def _test_scale(settings: Settings, imgsz: tuple[int, ...], facts: Facts) -> Choice:
-    """How much larger than imgsz pictures are when the network is used; never larger than they are themselves."""
-    own = min(side / fitted for side, fitted in zip(facts.size, imgsz, strict=True))
-    low, high = settings.scale_min or CPU_SCALES[0], settings.scale_max or CPU_SCALES[1]
-    middle = round(min((low + high) / 2, own), 3)
-    if settings.imgsz or settings.crf_layer or facts.on_gpu or not facts.pretrained or middle <= 1:
-        return Choice("test_scale", 1.0, "pictures are as large when the network is used as in training")
-    why = "the middle of the jitter: what the network has seen is a little larger than imgsz"
-    return Choice("test_scale", middle, why)
-
-
-def enlarged(imgsz: tuple[int, int], scale: float) -> tuple[int, int]:
-    """(height, width) in multiples of SIDE_MULTIPLE."""
-    height, width = (max(SIDE_MULTIPLE, round(side * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in imgsz)
-    return (height, width) if scale != 1 else imgsz
 
 
 def _finer(area: float, needed: float, detail: Detail) -> tuple[float, str]:
