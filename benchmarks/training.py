@@ -111,9 +111,7 @@ def denselab_step(
     return lambda: (train_step(stepper, [ready], 0, 0), None)[1]
 
 
-def serve(
-    side: str, encoder: str, batch: int, size: tuple[int, int], device: str, precision: str | None
-) -> None:
+def serve(side: str, encoder: str, batch: int, size: tuple[int, int], device: str, precision: str | None) -> None:
     """Run a round of steps for each line that comes in; answer with its seconds."""
     common = (encoder, batch, size, device)
     step = plain_step(*common) if side == "plain" else denselab_step(*common, precision)
@@ -175,7 +173,7 @@ def main() -> None:
         f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; "
         f"DenseLab's precision: {options.precision or default_precision(options.device)}; "
         f"{platform.processor() or platform.machine()}, "
-        f"{facts['cores']} cores; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
+        f"{facts['cores']} cores, {facts['instructions']}; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
     )
 
 
