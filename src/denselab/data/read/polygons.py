@@ -181,6 +181,7 @@ def coco_outline(segmentation: Any) -> Any:
     """
     if isinstance(segmentation, dict) or not segmentation:
         return segmentation or []
+    segmentation = _as_pairs(segmentation)
     if not isinstance(segmentation, list):
         raise DataError(f"segmentation {str(segmentation)[:40]!r} is neither polygons nor run lengths")
     if all(
@@ -191,6 +192,15 @@ def coco_outline(segmentation: Any) -> Any:
         segmentation = [segmentation]
     rings = [_flat(ring) for ring in segmentation]
     return [ring for ring in rings if len(ring) >= 6]
+
+
+def _as_pairs(value: Any) -> Any:
+    """Points {"x": 3, "y": 4} at any depth as [3, 4]."""
+    if isinstance(value, list) and value and not isinstance(value[0], (int, float)):
+        return [_as_pairs(part) for part in value]
+    if isinstance(value, dict) and {"x", "y"} <= value.keys():
+        return [value["x"], value["y"]]
+    return value
 
 
 def _is_ring(segmentation: list[Any]) -> bool:
