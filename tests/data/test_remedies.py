@@ -311,7 +311,7 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (numbers_in_pieces, 2), (sixteen_bit_objects, 1), (unnamed, 1), (unnamed_two_valued, 1), (unnamed_with_255, 1),
     (colours, 1), (negative, 2), (unknown_id, 1), (list_without_all, 2), (list_and_val, 2), (folds, 2), (deep, 2),
     (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
-    (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 3), (names_count_from_0, 1),
+    (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 2), (names_count_from_0, 1),
     (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
 )  # fmt: skip
 

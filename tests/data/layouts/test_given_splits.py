@@ -86,6 +86,7 @@ def test_folds_as_decimals_and_pictures_in_none(tmp_path, write):
 @pytest.mark.usefixtures("pairs")
 def test_files_that_name_no_picture_are_no_lists(tmp_path, write):
     write("results.csv", "epoch,train,val\n1,0.5,0.4\n")
+    write("done.csv", "epoch,train,val\n1,1,0\n")
     write("test_scores.csv", "name,iou\nmean,0.4\n")
     write("notes/train_log.txt", "step 1\n")
     assert sorted(splits_of(tmp_path)) == ["train", "val"]

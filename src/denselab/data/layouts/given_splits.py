@@ -28,7 +28,7 @@ def with_given_splits(found: Found, *trees: Tree) -> Found:
     for tree in trees:
         items, notes = split_by_files(tree, found.items)
         if notes:
-            weak = tuple(_held_out_if_named(tree, found.weak))
+            weak = tuple(_held_out_if_named(tree, found.weak)) if found.weak else ()
             return replace(found, items=items, weak=weak, notes=(*found.notes, *notes), divided=True)
     if all(item.split is None for item in found.items):
         return replace(found, notes=(*found.notes, *unread_tables(trees[0], found.items)))

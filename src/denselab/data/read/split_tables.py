@@ -24,6 +24,7 @@ FILE_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
 YAML_SUFFIXES = (".yaml", ".yml")
+DEEPER = 20  # tables outside of the usual places that are read
 UNREAD_SUFFIXES = (".pkl", ".pickle", ".npy", ".npz", ".mat", ".pt", ".pth", ".xlsx", ".parquet", ".h5")
 FLAGS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
 
@@ -39,16 +40,33 @@ def find_table(tree: Tree, items: Sequence[Item]) -> tuple[Path, list[Names]] | 
     """
     by_key = items_by_key(items)
     other = None
-    for file in tree.with_suffix(*TABLE_SUFFIXES, ".txt", ".json", *YAML_SUFFIXES):
-        usual = str(file.parent).lower() in LIST_FOLDERS
-        if len(file.parts) > 3 or not (FILE_WORDS & set(words(file.stem)) or file.suffix.lower() in TABLE_SUFFIXES):
-            continue
+    for file in _candidates(tree, (*TABLE_SUFFIXES, ".txt", ".json", *YAML_SUFFIXES)):
         folds = read_table(tree.path(file))
         if folds and share_known([name for names in folds[0].values() for name in names], by_key) > 0.5:
             return tree.path(file), folds
-        if folds and usual and other is None and file.suffix.lower() in (".csv", ".json"):
+        if folds and _is_usual(file) and other is None and _is_meant(tree, file):
             other = tree.path(file), folds
     return other
+
+
+def _is_meant(tree: Tree, file: PurePosixPath) -> bool:
+    """Whether the name of a file, or of a column, leaves no doubt that it gives splits."""
+    if FILE_WORDS & set(words(file.stem)):
+        return file.suffix.lower() != ".txt"
+    header = csv_rows(read_lines(tree.path(file)))[0]
+    return any(cell.strip().lower() in (*SPLIT_COLUMNS, *FOLD_COLUMNS) for cell in header)
+
+
+def _is_usual(file: PurePosixPath) -> bool:
+    return str(file.parent).lower() in LIST_FOLDERS
+
+
+def _candidates(tree: Tree, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
+    """Files that may give splits: by their names, or tables; those of single pictures are none, and few lie deeper."""
+    stems = {picture.stem for picture in tree.pictures}
+    near = [file for file in tree.with_suffix(*suffixes) if len(file.parts) <= 3 and file.stem not in stems]
+    telling = [f for f in near if FILE_WORDS & set(words(f.stem)) or f.suffix.lower() in TABLE_SUFFIXES]
+    return [*filter(_is_usual, telling), *[file for file in telling if not _is_usual(file)][:DEEPER]]
 
 
 def unread_tables(tree: Tree, items: Sequence[Item]) -> list[str]:
@@ -63,8 +81,8 @@ def unread_tables(tree: Tree, items: Sequence[Item]) -> list[str]:
             "to hold out into val.txt, one a line"
         )
     by_key = items_by_key(items)
-    for file in tree.with_suffix(*TABLE_SUFFIXES):
-        column, names, values = _numbered(tree, file) if len(file.parts) <= 3 else ("", [], [])
+    for file in _candidates(tree, TABLE_SUFFIXES):
+        column, names, values = _numbered(tree, file)
         if names and share_known(names, by_key) > 0.5:
             told.append(
                 f"{file}: its column {column!r} holds {first_few(sorted(values), 5)}, and not train, val and test: "
