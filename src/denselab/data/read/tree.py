@@ -40,7 +40,7 @@ SPLIT_WORDS = {
 }  # fmt: skip
 # Written in one word behind a split: trainlist, valset, testdata.
 GLUED_WORDS = frozenset(("list", "lists", "set", "sets", "split", "file", "files", "names", "ids", "data", "fold"))
-GLUED = re.compile(r"^(train|training|val|valid|validation|test|testing)(.+)$")
+GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)(.+)$")
 
 FolderRole = Literal["image", "label", "other"]
 
@@ -178,7 +178,7 @@ def words(name: str) -> tuple[str, ...]:
     for token in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name):
         lower = token.lower()
         glued = GLUED.match(lower)
-        if glued and glued[2] in IMAGE_WORDS | LABEL_WORDS | GLUED_WORDS:
+        if lower not in LABEL_WORDS and glued and glued[2] in IMAGE_WORDS | LABEL_WORDS | GLUED_WORDS:
             tokens.extend((glued[1], glued[2]))
         else:
             tokens.append(lower)
