@@ -24,7 +24,7 @@ def with_given_splits(found: Found, *trees: Tree) -> Found:
     """
     if found.divided:
         return found
-    found = replace(found, items=tuple(_as_its_folder_says(trees[0], item) for item in found.items))
+    found = replace(found, items=tuple(_held_out_by_folder(trees[0], item) for item in found.items))
     for tree in trees:
         items, notes = split_by_files(tree, found.items)
         if notes:
@@ -35,10 +35,12 @@ def with_given_splits(found: Found, *trees: Tree) -> Found:
     return found
 
 
-def _as_its_folder_says(tree: Tree, item: Item) -> Item:
+def _held_out_by_folder(tree: Tree, item: Item) -> Item:
+    """An item in val or test where a folder says so; who trains follows from it."""
     if item.split is not None or not item.image.is_relative_to(tree.root):
         return item
-    return replace(item, split=split_in_path(PurePosixPath(item.image.relative_to(tree.root).parent.as_posix())))
+    split = split_in_path(PurePosixPath(item.image.relative_to(tree.root).parent.as_posix()))
+    return replace(item, split=split) if split in ("val", "test") else item
 
 
 def _held_out_if_named(tree: Tree, weak: Sequence[NamedWeak]) -> Iterator[NamedWeak]:
