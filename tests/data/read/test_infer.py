@@ -248,12 +248,6 @@ def test_names_that_count_otherwise_than_the_files(save, values, names, line):
     assert f"`labels: {line}`" in str(caught.value)
 
 
-def test_names_from_1_leave_the_background_out(save):
-    path = save("a.png", np.array([[0, 1, 2]] * 4, np.uint8))
-    inferred = infer_encoding([path], [NamedLabel(1, "car"), NamedLabel(2, "road")])
-    assert inferred.table.names == ("background", "car", "road")
-
-
 def test_0_and_255_beside_three_names_are_asked_about(save):
     """255 was taken for ignore: every labelled pixel was background."""
     path = save("a.png", np.array([[0, 255]] * 4, np.uint8))

@@ -31,6 +31,7 @@ COLOURED = [(0, "soil", (0, 0, 0)), (1, "weed", WEED)]
         ("0,soil,0,0,0\n1,weed,128,64,128\n", COLOURED),
         ("fname,is_valid\na.png,True\n", None),
         ("filename,label\na.png,dog\n", None),
+        ("name,label\na.png,0\nb.png,1\n", None),
         ("a,b,c\n1,2,3\n", None),
     ],
 )

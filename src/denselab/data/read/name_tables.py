@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.tree import first_few
 from denselab.errors import DataError
@@ -41,6 +42,8 @@ def rows_of_csv(path: Path) -> list[Row] | None:
         return None
     header = [cell.lower().replace(" ", "_") for cell in cells[0]]
     rows = _with_header(header, cells[1:]) if any(name in header for name in NAME_COLUMNS) else _without_header(cells)
+    if any(row[1].lower().endswith(PICTURE_SUFFIXES) for row in rows or []):  # a table of pictures
+        return None
     _refuse_twice(path, rows or [])
     return rows
 

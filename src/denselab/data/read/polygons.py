@@ -181,13 +181,13 @@ def coco_outline(segmentation: Any) -> Any:
     """
     if isinstance(segmentation, dict) or not segmentation:
         return segmentation or []
-    segmentation = _as_pairs(segmentation)
     if not isinstance(segmentation, list):
         raise DataError(f"segmentation {str(segmentation)[:40]!r} is neither polygons nor run lengths")
     if all(
         isinstance(r, list) and len(r) >= 6 and len(r) % 2 == 0 and not isinstance(r[0], list) for r in segmentation
     ):
         return segmentation  # as COCO writes it
+    segmentation = _as_pairs(segmentation)
     if _is_ring(segmentation):
         segmentation = [segmentation]
     rings = [_flat(ring) for ring in segmentation]
