@@ -114,10 +114,13 @@ class Shape:
 
     def whole_area(self) -> float:
         """The area of a closed outline or a patch, wherever it lies; 0 for other kinds."""
-        if self.kind in ("polygon", "rectangle", "rings"):
+        if self.kind in ("polygon", "rectangle"):
             return ring_area(_corners(self.points) if self.kind == "rectangle" else self.points)
-        if self.kind == "coco" and isinstance(self.data, list):
-            return sum(ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in self.data)
+        if self.kind == "rings":
+            outer, *holes = map(_ring_area, self.data)
+            return outer - sum(holes)
+        if self.kind == "coco" and isinstance(self.data, list):  # rings may lie on each other
+            return max(map(_ring_area, self.data), default=0.0)
         return float(self.data.sum()) if self.kind == "patch" else 0.0
 
 
@@ -262,6 +265,10 @@ def _two_valued(path: Path, size: Size) -> NDArray[np.bool_]:
     if mask.shape != tuple(size):
         raise DataError(f"mask {path.name} has {mask.shape[0]}x{mask.shape[1]}, but the first has {size[0]}x{size[1]}")
     return mask
+
+
+def _ring_area(ring: Any) -> float:
+    return ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2))
 
 
 def _box_area(points: Points) -> float:
