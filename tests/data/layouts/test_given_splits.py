@@ -89,6 +89,7 @@ def test_files_that_name_no_picture_are_no_lists(tmp_path, write):
     write("done.csv", "epoch,train,val\n1,1,0\n")
     write("test_scores.csv", "name,iou\nmean,0.4\n")
     write("notes/train_log.txt", "step 1\n")
+    write("eval_results.csv", table("iou", lambda n: 0.5))
     assert sorted(splits_of(tmp_path)) == ["train", "val"]
     assert any("no split given" in note for note in open_dataset(tmp_path).notes)
 

@@ -103,9 +103,9 @@ def test_a_turned_picture_and_an_unknown_region_are_refused(brush, pictures, wri
     write("export.json", json.dumps([task("a.jpg", [{**brush, "image_rotation": 90}])]))
     with pytest.raises(DataError, match=r"a\.jpg was turned by 90 degrees"):
         open_dataset(tmp_path)
-    line = {**SIZE, "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["Car"]}}
+    line = {**SIZE, "type": "timeserieslabels", "value": {"x": 1, "y": 1, "timeserieslabels": ["Car"]}}
     write("export.json", json.dumps([task("a.jpg", [line])]))
-    with pytest.raises(DataError, match="a region of type 'keypointlabels'"):
+    with pytest.raises(DataError, match="a region of type 'timeserieslabels'"):
         open_dataset(tmp_path)
 
 

@@ -10,13 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import Item
-from denselab.data.read.lists import LIST_SUFFIXES, items_by_key, positions_of, read_list, share_known
-from denselab.data.read.tree import SPLIT_WORDS, Tree, split_in_name, words
+from denselab.data.read.lists import (
+    LIST_SUFFIXES,
+    TABLE_SUFFIXES,
+    csv_rows,
+    items_by_key,
+    positions_of,
+    read_lines,
+    read_list,
+    share_known,
+)
+from denselab.data.read.split_tables import FOLD_COLUMNS, SPLIT_COLUMNS
+from denselab.data.read.tree import OTHER_WORDS, SPLIT_WORDS, Tree, split_in_name, words
 from denselab.errors import DataError
 
 FOLD = re.compile(r"(?:fold|split|cv)[_\-. ]?(\d+)", re.IGNORECASE)
 DEEPEST = 4  # parts of the path of a list, its name included
-OTHER_LISTS = frozenset(("tags", "boxes"))  # they say what pictures show (weak_files)
+# Lists that say what pictures show (weak_files), or how a model did on them.
+OTHER_LISTS = OTHER_WORDS | {"tags", "boxes", "score", "scores", "metrics", "log", "logs", "loss", "submission"}
 BOTH = "trainval"  # what a list of train and val is called
 
 Lists = dict[str, tuple[Path, ...]]
@@ -46,9 +57,17 @@ def loose_lists(tree: Tree, items: Sequence[Item], exact: Mapping[str, Path]) ->
 
 def _names(path: Path) -> list[str]:
     try:
+        if path.suffix.lower() in TABLE_SUFFIXES and _has_splits(path):
+            return []
         return read_list(path)
     except DataError:  # no text: not a list
         return []
+
+
+def _has_splits(path: Path) -> bool:
+    """Whether a table has a column for splits: it names pictures of all of them (list_eval_partition.csv)."""
+    header = csv_rows(read_lines(path)[:1])
+    return any(cell.strip().lower() in (*SPLIT_COLUMNS, *FOLD_COLUMNS) for row in header for cell in row)
 
 
 def _candidates(tree: Tree) -> Iterator[tuple[PurePosixPath, str]]:
