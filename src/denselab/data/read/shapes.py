@@ -164,7 +164,7 @@ class ShapeLabels:
         for shape in self.shapes:
             mask = self._mask(shape)
             empty += not mask.any()
-            cut += 0 < mask.sum() < (1 - CUT_SHARE) * max(0.0, shape.whole_area() - SLIGHT)
+            cut += int(0 < mask.sum() < (1 - CUT_SHARE) * (shape.whole_area() - SLIGHT))
             drawn[shape.id] = drawn[shape.id] | mask if shape.id in drawn else mask
         covered = {i: (int(mask.sum()), int((mask & (visible != i)).sum())) for i, mask in drawn.items()}
         return Losses(len(self.shapes), empty, cut, covered)
