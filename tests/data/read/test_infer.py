@@ -209,7 +209,7 @@ def test_unreadable_labels_are_told_and_none_readable_is_an_error(save, tmp_path
 
 def test_names_for_more_ids_than_occur_and_ids_without_name(save):
     names = [NamedLabel(0, "sky"), NamedLabel(1, "road"), NamedLabel(5, "car")]
-    found = infer_encoding([save("a.png", [[0, 3, 255]])], names)
+    found = infer_encoding([save("a.png", [[0, 1, 3, 255]])], names)
     assert {e.id: e.role for e in found.table.entries} == {0: "class", 1: "class", 5: "class", 255: "ignore"}
     assert any("ids 3 occur in labels but have no name" in note for note in found.notes)
 
