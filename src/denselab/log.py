@@ -10,6 +10,7 @@ logger (`logging.basicConfig`, a server's configuration): then that handler gets
 """
 
 import logging
+from collections.abc import Callable
 
 logger = logging.getLogger("denselab")
 
@@ -19,9 +20,11 @@ class ConsoleHandler(logging.Handler):
 
     alone: show a record only if no other handler would get it; the command line, which owns the terminal, sets it to
         False.
+    in_words: what makes of a line that which is shown; the command line turns arguments into flags.
     """
 
     alone = True
+    in_words: Callable[[str], str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show the record, unless the program has its own handlers."""
@@ -30,7 +33,8 @@ class ConsoleHandler(logging.Handler):
         try:
             from denselab.console import remark  # imports rich, which `import denselab` does not need
 
-            remark(self.format(record))
+            line = self.format(record)
+            remark(line if self.in_words is None else self.in_words(line))
         except Exception:  # as in all handlers: a line that cannot be shown must not stop the work
             self.handleError(record)
 
@@ -51,7 +55,11 @@ def show_by_default() -> None:
         logger.setLevel(logging.INFO)
 
 
-def show_always() -> None:
-    """What the command line does: lines appear on its stderr and nowhere else, whatever libraries do to logging."""
+def show_always(in_words: Callable[[str], str] | None = None) -> None:
+    """What the command line does: lines appear on its stderr and nowhere else, whatever libraries do to logging.
+
+    in_words: what makes of a line that which is shown
+    """
     show_by_default()
     HANDLER.alone = False
+    HANDLER.in_words = in_words

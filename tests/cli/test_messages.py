@@ -34,6 +34,35 @@ def test_commands_in_groups_and_no_command() -> None:
     assert flags_of(group, []) == {}
 
 
+def test_a_key_of_data_yaml_is_no_flag() -> None:
+    """`denselab train` said "add it to --labels in data.yaml"."""
+    flags = flags_of(typer.main.get_command(app), ["train", "DATA"])
+    assert flags["labels"] == "--labels"
+    assert with_flags("give another `labels`", flags) == "give another --labels"
+    assert with_flags("add it to `labels` in data.yaml", flags) == "add it to `labels` in data.yaml"
+    assert (
+        with_flags("x/my.yml: ignore needs `labels`; see `out`", flags) == "x/my.yml: ignore needs `labels`; see --out"
+    )
+
+
+def test_lines_that_are_logged_have_flags_too(monkeypatch, capsys) -> None:
+    """predict warned "`window` 64x80 keeps the training's scale", which could not be pasted."""
+    import logging
+    import sys
+
+    from denselab.cli import main
+    from denselab.log import HANDLER
+
+    monkeypatch.setattr(sys, "argv", ["denselab", "predict", "RUN", "a.jpg"])
+    for name in ("alone", "in_words"):
+        monkeypatch.setattr(HANDLER, name, getattr(HANDLER, name))
+    main._flags.cache_clear()
+    main.show_always(main._with_flags)
+    logging.getLogger("denselab.inference.reduced").warning("warning: lost; `window` 64x80 keeps the scale")
+    main._flags.cache_clear()
+    assert "; --window 64x80 keeps" in capsys.readouterr().err
+
+
 def strings_of(path: Path) -> Iterator[tuple[int, str]]:
     """The strings of a file with their lines, docstrings left out; what an f-string fills in is "{}"."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -264,6 +264,36 @@ def bdd(d: Folder) -> None:
                 d.label(f"labels/{task}/masks/{split}/{split}{name}{size}.png", HALF)
 
 
+def two_annotators(d: Folder) -> None:
+    for name in ("01L", "01R", "02L", "02R"):
+        d.photo(f"{name}.png")
+        d.label(f"{name}_1stHO.png", HALF * 255)
+        d.label(f"{name}_2ndHO.png", HALF * 255)
+
+
+def names_count_from_0(d: Folder) -> None:
+    d.pairs(HALF + 1)
+    d.write("classes.txt", "ground\nroad\n")
+
+
+def three_names_of_two_values(d: Folder) -> None:
+    d.pairs(HALF * 255)
+    d.write("classes.txt", "ground\nroad\nsky\n")
+
+
+def transparent_entry(d: Folder) -> None:
+    d.pairs()
+    for name in "abcd":
+        d.label(f"masks/{name}.png", np.where(np.arange(16) < 4, 2, HALF), transparency=2)
+
+
+def lists_of_folds(d: Folder) -> None:
+    d.pairs()
+    for number, held in enumerate("ab"):
+        d.write(f"train_fold{number}.txt", "".join(f"{name}\n" for name in "abcd" if name != held))
+        d.write(f"val_fold{number}.txt", f"{held}\n")
+
+
 def ignored(d: Folder) -> None:
     d.pairs()
     d.write("classes.txt", "void\nunlabelled\n")
@@ -281,7 +311,8 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (numbers_in_pieces, 2), (sixteen_bit_objects, 1), (unnamed, 1), (unnamed_two_valued, 1), (unnamed_with_255, 1),
     (colours, 1), (negative, 2), (unknown_id, 1), (list_without_all, 2), (list_and_val, 2), (folds, 2), (deep, 2),
     (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
-    (channels, 2), (bdd, 2), (ignored, 1), (covered, 1),
+    (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 2), (names_count_from_0, 1),
+    (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from denselab.data.item import FileLabels, Item
 from denselab.data.likenesses import Alike, joined_groups
-from denselab.data.split import decide_splits, sequence_of
+from denselab.data.split import decide_splits, sequence_of, with_groups
 
 
 def items(*names: str, split: str | None = None) -> list[Item]:
@@ -29,6 +29,8 @@ def nothing_known(item: Item) -> dict[int, int]:
         ("2007_000033", "2007_000033"),
         ("cat", "cat"),
         ("img_7", "img_7"),
+        ("cat_jpg.rf.0a1b2c", "cat"),
+        ("train/day1_mp4-0012_JPG.rf.0a1b2c", "train/day1_mp4"),
     ],
 )
 def test_sequence_of_names(name, sequence):
@@ -198,3 +200,17 @@ def test_pictures_of_one_scene_stay_together():
 
 def test_joined_groups():
     assert joined_groups(["a", "b", "c", "d"], [Alike(3, 2, 0), Alike(1, 2, 0)]) == ["a", "b", "b", "b"]
+
+
+def test_augmented_copies_of_one_picture_stay_together():
+    """Roboflow writes three copies of each picture into train/: val was drawn from them one by one."""
+    names = [f"train/photo{n}_jpg.rf.{copy}" for n in "abcdefgh" for copy in ("0a", "1b", "2c")]
+    decided, _ = decide_splits(items(*names), nothing_known)
+    val = {item.name.split("_")[0] for item in decided if item.split == "val"}
+    assert val
+    assert val.isdisjoint(item.name.split("_")[0] for item in decided if item.split == "train")
+
+
+def test_copies_of_pictures_whose_numbers_do_not_follow():
+    names = [f"photo_{n}_jpg.rf.{copy}" for n in (1000, 84000, 5120, 99100) for copy in "xy"]
+    assert len({item.group for item in with_groups(items(*names))}) == 4

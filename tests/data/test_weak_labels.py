@@ -166,6 +166,22 @@ def test_masks_named_val_alone_leave_training_to_the_boxes(mixed: Path) -> None:
     assert len(data.of_split("val")) == 4
 
 
+@pytest.mark.parametrize("given", ["test.txt", "data.yaml"])
+def test_a_weak_picture_that_is_named_test_does_not_train(mixed: Path, given: str) -> None:
+    """Only its file could hold it out: a picture of tags that test.txt names was trained on."""
+    (mixed / "tags.txt").write_text("e cat\nf dog\n")
+    text = (mixed / "data.yaml").read_text()
+    if given == "test.txt":
+        (mixed / "test.txt").write_text("f\nd\n")
+        text = text.replace("splits: {val: [d]}\n", "")
+    else:
+        text = text.replace("{val: [d]}", "{test: [f, d]}")
+    (mixed / "data.yaml").write_text(text)
+    data = open_dataset(mixed)
+    assert not any(item.name == "images/f" for item in data.items)
+    assert any("1 picture of test without a full mask, left out" in note for note in data.notes)
+
+
 def test_masks_become_boxes_and_tags(mixed: Path) -> None:
     """Objects of fewer than 16 pixels are none (data.objects); tags know them all."""
     data = open_dataset(mixed)

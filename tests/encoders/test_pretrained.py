@@ -127,7 +127,7 @@ def test_yes_fails_with_the_remedy(
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(packaged, "distribution", missing)
-    with pytest.raises(ConfigError, match=f"pretrained=yes, but .*{message}.*pretrained=auto"):
+    with pytest.raises(ConfigError, match=f"`pretrained` yes, but .*{message}.*`pretrained` auto"):
         find_weights(architecture, "yes")
 
 

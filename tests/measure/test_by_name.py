@@ -62,6 +62,16 @@ def test_a_model_without_names_takes_named_labels_by_their_ids() -> None:
     assert data.read_labels(data.items[0]).tolist() == [[1, 0]]
 
 
+def test_masks_of_0_and_255_without_names_go_by_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    """A test folder without the classes.txt of the training was refused: 'foreground' is none of the model's."""
+    model = LabelSpace((entry(0, "soil"), entry(255, "weed")))
+    items = (Item("row", Path("row.png"), Drawn((255, 0))),)
+    unnamed = LabelSpace((entry(0, "background"), entry(255, "foreground")))
+    data = with_labels_of(Dataset(Path("data"), "test", "index", unnamed, items), model, "data")
+    assert data.read_labels(data.items[0])[0].tolist() == [1, 0]
+    assert "data does not name its labels" in capsys.readouterr().err
+
+
 def test_a_folder_that_lacks_a_class_numbers_the_others_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     """Three classes were learnt, the test folder shows two, which its layout numbers 0 and 1: it could not be measured."""
     assert fitted((0, 1, 255), entry(0, "ground"), entry(1, "car"), VOID) == [0, 2, 255]

@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Annotated
 
@@ -94,6 +95,16 @@ except ImportError as error:
     _missing.append(error)
 
 
+@cache
+def _flags() -> dict[str, str]:
+    return flags_of(typer.main.get_command(app), sys.argv[1:])
+
+
+def _with_flags(line: str) -> str:
+    """A line of the library, refusal or remark, with the flags of the command that runs."""
+    return with_flags(line, _flags()) if "`" in line else line
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     """SIGTERM outside training: what is being written is finished, nothing new is begun."""
     remark("denselab: stopped")
@@ -118,7 +129,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     keep_freed_memory()
     share_cores()
-    show_always()
+    show_always(_with_flags)
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings
     try:
         if _missing:
@@ -128,7 +139,7 @@ def main() -> None:
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
-        remark(f"denselab: {with_flags(str(error), flags_of(typer.main.get_command(app), sys.argv[1:]))}")
+        remark(f"denselab: {_with_flags(str(error))}")
         code = error.exit_code
     except ClickException as error:
         error.show()  # type: ignore[attr-defined]

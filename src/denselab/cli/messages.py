@@ -4,13 +4,24 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+YAML = re.compile(r"\.ya?ml\b")
+
 
 def with_flags(message: str, flags: dict[str, str]) -> str:
     """`message`, in which every argument in backticks that has a flag is replaced by it.
 
     flags: as `flags_of` gives them
+
+    A message about a data.yaml means its keys: `labels` there is not --labels.
     """
-    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
+    keys = _keys_of_data_yaml() if YAML.search(message) else frozenset[str]()
+    return re.sub(r"`(\w+)`", lambda m: m[0] if m[1] in keys else flags.get(m[1], m[0]), message)
+
+
+def _keys_of_data_yaml() -> frozenset[str]:
+    from denselab.data.layouts.yaml_file import Settings
+
+    return frozenset(Settings.model_fields)
 
 
 def flags_of(group: Any, words: Sequence[str]) -> dict[str, str]:

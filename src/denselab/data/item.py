@@ -134,6 +134,7 @@ class Found:
     transparent: what transparent pixels of label pictures are, where the user said it.
     passed_over: what could not be listed or is no file, and why.
     weak: pictures of which files name boxes or tags; those that have no mask become items.
+    divided: lists or data.yaml have given the splits; no other file is asked for them.
     """
 
     layout: str
@@ -152,3 +153,4 @@ class Found:
     transparent: Literal["ignore", "keep"] | None = None
     passed_over: tuple[tuple[Path, str], ...] = ()
     weak: tuple[NamedWeak, ...] = ()
+    divided: bool = False

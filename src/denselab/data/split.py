@@ -21,6 +21,8 @@ SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of whi
 SERIES_WORDS = frozenset(
     ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
 )
+# Roboflow's names: photo_jpg.rf.0a1b2c, once for each augmented copy of photo.jpg.
+COPY = re.compile(r"^(?P<name>.+)_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-zA-Z]+$", re.IGNORECASE)
 YEAR = re.compile(r"^(19|20)\d\d$")
 
 Summary = Callable[[Item], dict[int, int]]
@@ -31,13 +33,21 @@ def sequence_of(name: str) -> str:
     """The sequence that a picture's name belongs to: "0001TP_006690" -> "0001TP", "clip/00012" -> "clip/".
 
     A name without a running number is its own sequence, and so is one whose prefix is a year (2007_000033 of VOC).
+    Roboflow's augmented copies of a picture have that of the picture.
     """
+    name = original_of(name)
     path = PurePosixPath(name)
     frame = FRAME.match(path.name)
     if frame is None or YEAR.match(frame["sequence"]):
         return name
     folder = "" if str(path.parent) == "." else f"{path.parent}/"
     return folder + frame["sequence"]
+
+
+def original_of(name: str) -> str:
+    """The name of the picture that an augmented copy of Roboflow's was made from; other names as they are."""
+    copy = COPY.match(name)
+    return copy["name"] if copy else name
 
 
 def decide_splits(
@@ -113,17 +123,19 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
     classes = class_folders(items)
     numbers: dict[str, list[int]] = defaultdict(list)
     for item, key in zip(items, keys, strict=True):
-        frame = FRAME.match(PurePosixPath(item.name).name)
+        frame = FRAME.match(PurePosixPath(original_of(item.name)).name)
         if not item.group and key != item.name and frame is not None:
             numbers[key].append(int(frame["number"]))
     scattered = {key for key, found in numbers.items() if not _follow(found)}
     kept = {item.group for item in items if item.group}
     keys = [
-        item.name if key not in kept and (key in scattered or str(PurePosixPath(item.name).parent) in classes) else key
+        original_of(item.name)
+        if key not in kept and (key in scattered or str(PurePosixPath(item.name).parent) in classes)
+        else key
         for item, key in zip(items, keys, strict=True)
     ]
     if len(set(keys)) == 1:
-        keys = [item.name for item in items]
+        keys = [original_of(item.name) for item in items]
     return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
 
 

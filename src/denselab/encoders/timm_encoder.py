@@ -52,7 +52,7 @@ class TimmEncoder(nn.Module):
         if output_stride is not None and self.multiple != output_stride:
             raise ConfigError(
                 f"encoder {name!r} has output stride {self.multiple}, not {output_stride}; "
-                "leave output_stride out, or choose another encoder (resnet50, mobilenetv2_100)"
+                "leave `output_stride` out, or choose another `encoder` (resnet50, mobilenetv2_100)"
             )
         self._check(in_channels)
 

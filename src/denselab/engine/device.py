@@ -18,7 +18,7 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use device auto"
+            f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use `device` auto"
         )
     return device
 

@@ -61,5 +61,5 @@ def _device(name: str, providers: list[str]) -> str:
         return next((k for k in ("cuda", "cpu") if PROVIDERS[k] in providers), "cpu")
     if PROVIDERS.get(kind) not in providers:
         known = [k for k, provider in PROVIDERS.items() if provider in providers]
-        raise ConfigError(f"device {name!r}: ONNX Runtime has {', '.join(known)} here; use device auto")
+        raise ConfigError(f"device {name!r}: ONNX Runtime has {', '.join(known)} here; use `device` auto")
     return kind

@@ -101,7 +101,7 @@ def _choose(folder: Path, engine: EngineName) -> tuple[str, str]:
     wanted = " or ".join(NEEDS[engine])
     there = f"{folder} holds {held}, and the engine {engine} runs {wanted}"
     if engine == "torch":
-        raise ConfigError(f"{there}; use engine auto, or the folder that it was exported from")
+        raise ConfigError(f"{there}; use `engine` auto, or the folder that it was exported from")
     raise ConfigError(f"{there}; export it: `{_remedy(str(folder), engine)}`")
 
 

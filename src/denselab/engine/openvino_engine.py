@@ -32,7 +32,7 @@ def openvino_engine(
     Raises CheckpointError, ConfigError for another device, MissingExtra.
     """
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"device {device!r} with the engine openvino; it runs on the CPU: use device auto or cpu")
+        raise ConfigError(f"device {device!r} with the engine openvino; it runs on the CPU: use `device` auto or cpu")
     if weights is None:
         refuse_external_data(graph, source)
     compiled = compile_graph(graph, weights, source)

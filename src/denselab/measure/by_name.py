@@ -16,6 +16,8 @@ from denselab.labels import LabelEntry, LabelSpace
 
 logger = logging.getLogger(__name__)
 
+TWO_VALUED = [(0, "background"), (255, "foreground")]
+
 
 @dataclass(frozen=True)
 class Renumbered:
@@ -68,7 +70,8 @@ def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> d
     """The model's id of each class of the data."""
     by_name = {entry.name.casefold(): entry.id for entry in model.classes}
     names = {entry.id: entry.name for entry in model.classes}
-    named = [e for e in data.classes if e.name != f"class {e.id}" or e.name.casefold() in by_name]
+    bare = [(e.id, e.name) for e in data.classes] == TWO_VALUED  # what 0/255 masks that nobody named are called
+    named = [e for e in data.classes if not (bare or e.name == f"class {e.id}") or e.name.casefold() in by_name]
     unnamed = [e for e in data.classes if e not in named]
     found = {e.id: by_name[e.name.casefold()] for e in named if e.name.casefold() in by_name}
     # Where nothing named the labels of the training, the model's class is called by its id, as "class 255".

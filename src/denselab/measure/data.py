@@ -86,7 +86,7 @@ def select(
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
         has = ", ".join(dataset.splits) or "none at all"
-        raise DataError(f"{source} has no picture in {split}; it has {has}: choose another split")
+        raise DataError(f"{source} has no picture in {split}; it has {has}: choose another `split`")
     trained = sum(known.get(item.name) == "train" for item in items)
     if trained and split != "train":
         logger.warning(

@@ -72,6 +72,6 @@ def _opencv(source: str) -> ModuleType:
     except ImportError:
         raise MissingExtra(
             f"proposals {source!r} need OpenCV with its contributed modules; install it: "
-            "pip install 'denselab[proposals]', or use proposals 'windows', which need nothing"
+            "pip install 'denselab[proposals]', or use `proposals` windows, which need nothing"
         ) from None
     return cv2

@@ -137,7 +137,7 @@ def _ask_about_grey(of_each: Mapping[Path, Sequence[int]]) -> None:
         if values and max(ids) <= 255 and (max(values) > MOST_ID or len(values) > MOST_IDS):
             raise DataError(
                 f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of 8-bit "
-                "probabilities? For ids, give their table (labels). For probabilities, put the picture alone into a "
+                "probabilities? For ids, give their table as `labels`. For probabilities, put the picture alone into a "
                 "folder and give the folder: white is then class 1, black class 0"
             )
 

@@ -52,7 +52,7 @@ def write_report(
     """
     items = sorted(dataset.of_split(split), key=lambda item: item.name)  # the order that Evaluation has
     if not items:
-        raise DataError(f"{dataset.root}: no picture in {split}, but the report needs some; choose another split")
+        raise DataError(f"{dataset.root}: no picture in {split}, but the report needs some; choose another `split`")
     facts = read_run(run)
     best = _measured(run / MODEL, dataset, items, "measure best mIoU", device, quiet)
     for line in filter(None, (best.baselines.told(), best.verdict)):

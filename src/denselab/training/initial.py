@@ -107,7 +107,7 @@ def start_from(model: SegmentationModel, initial: Initial) -> str:
     if not learnt & fitting.keys():
         raise ConfigError(
             f"init: none of the {len(initial.tensors)} tensors of {initial.folder} ({initial.network.model}) has the "
-            "name and shape of one of this network's; take a model of the same family and encoder, or leave init out"
+            "name and shape of one of this network's; take a model of the same family and encoder, or leave `init` out"
         )
     model.load_state_dict(fitting, strict=False)
     fresh = sorted(own.keys() - fitting.keys())

@@ -160,7 +160,7 @@ def with_length(settings: Settings, stages: int) -> Settings:
     for key in ("epochs", "steps"):
         number = getattr(settings, key)
         if number is not None and number < stages:
-            raise ConfigError(f"stages: {number} {key} for {stages} stages; give at least {stages}, or a time")
+            raise ConfigError(f"stages: {number} {key} for {stages} stages; give at least {stages}, or a `time`")
     return settings
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from denselab.data import open_dataset
+from denselab.data.audit.check import check_dataset
 from denselab.errors import DataError
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog", "color": [1, 2, 3]}]
@@ -332,3 +333,33 @@ def test_one_picture_in_the_files_of_two_splits_is_refused(save, photo, write, t
     two_jobs(save, photo, write, "annotations/instances_train.json", "annotations/instances_val.json")
     with pytest.raises(DataError, match=r"images/a is in train and in val; keep it in one of them"):
         open_dataset(tmp_path)
+
+
+def test_points_as_objects(coco):
+    """{"x": 1, "y": 1} were outlines of fewer than three points: left out."""
+    ring = [{"x": x, "y": y} for x, y in ((1, 1), (3, 1), (3, 3), (1, 3))]
+    _, first = coco([drawn(1, 1, [ring], 4)])
+    assert (first.source.ids() == 1).sum() == 4
+
+
+def test_run_lengths_that_break_off_name_the_file_and_the_picture(coco):
+    with pytest.raises(DataError, match=r"instances\.json: picture a\.jpg: run lengths end within a number"):
+        coco([drawn(1, 1, {"size": [4, 4], "counts": "b'd0d0'"}, 0)])
+
+
+def test_one_name_with_two_ids(coco):
+    """ "label table: name 'cat' is listed twice", without a file."""
+    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4)], [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}])
+    assert data.label_space.names == ("background", "cat (1)", "cat (2)")
+
+
+def test_names_that_differ_in_blanks_are_pointed_out(coco):
+    data, _ = coco([drawn(1, 1, box(0, 0, 2, 2), 4)], [{"id": 1, "name": "wet road"}, {"id": 2, "name": "Wet-Road "}])
+    assert any("capitals or blanks only are classes of their own: wet road and 'Wet-Road '" in n for n in data.notes)
+
+
+def test_a_shape_that_lies_outside_for_the_greater_part_is_told(coco):
+    """Coordinates per cent, or of a larger copy: what was left inside the picture was taken without a word."""
+    data, _ = coco([drawn(1, 1, box(1, 1, 40, 40), 0), drawn(2, 3, box(0, 0, 2, 2), 4)])
+    [fault] = [fault for fault in check_dataset(data, quiet=True).warnings if fault.kind == "lost shape"]
+    assert "1 of 2 shapes of images/a.jpg: mostly outside of it" in fault.message

@@ -224,3 +224,11 @@ def test_names_file(save, photo, tmp_path, write):
         save(f"labels/{name}.png", IDS)
     write("classes.txt", "background\ncrop\nweed\n")
     assert open_dataset(tmp_path).label_space.names == ("background", "crop", "weed")
+
+
+def test_a_folder_that_one_side_has_more(save, photo, tmp_path):
+    """Oxford-IIIT Pet: annotations/trimaps beside images."""
+    for name in "ab":
+        save(f"images/{name}.jpg", photo())
+        save(f"annotations/trimaps/{name}.png", [[1, 2] * 4] * 6)
+    assert [item.source.path.parent.name for item in open_dataset(tmp_path).items] == ["trimaps"] * 2

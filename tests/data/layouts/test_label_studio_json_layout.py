@@ -1,9 +1,12 @@
 """Label Studio's JSON and JSON-MIN."""
 
+import base64
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from denselab.data import open_dataset
 from denselab.errors import DataError
@@ -100,7 +103,25 @@ def test_a_turned_picture_and_an_unknown_region_are_refused(brush, pictures, wri
     write("export.json", json.dumps([task("a.jpg", [{**brush, "image_rotation": 90}])]))
     with pytest.raises(DataError, match=r"a\.jpg was turned by 90 degrees"):
         open_dataset(tmp_path)
-    line = {**SIZE, "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["Car"]}}
+    line = {**SIZE, "type": "timeserieslabels", "value": {"x": 1, "y": 1, "timeserieslabels": ["Car"]}}
     write("export.json", json.dumps([task("a.jpg", [line])]))
-    with pytest.raises(DataError, match="a region of type 'keypointlabels'"):
+    with pytest.raises(DataError, match="a region of type 'timeserieslabels'"):
         open_dataset(tmp_path)
+
+
+def test_bit_masks_and_vectors_are_drawn_and_points_left_out(pictures, write, tmp_path):
+    """ "a record in export.json lacks something (KeyError('x'))"."""
+    buffer = io.BytesIO()
+    Image.fromarray(CORNER.astype(np.uint8) * 255).save(buffer, format="PNG")
+    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    mask = {**SIZE, "type": "bitmasklabels", "value": {"imageDataURL": url, "bitmasklabels": ["Car"]}}
+    corners = [{"x": x, "y": y} for x, y in ((50, 50), (100, 50), (100, 100), (50, 100))]
+    vector = {**SIZE, "type": "vectorlabels", "value": {"vertices": corners, "closed": True, "vectorlabels": ["Road"]}}
+    point = {**SIZE, "type": "keypointlabels", "value": {"x": 1, "y": 1, "width": 1, "keypointlabels": ["tip"]}}
+    write("export.json", json.dumps([task("a.jpg", [mask, vector, point]), task("b.jpg", [BOX], number=2)]))
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("background", "Car", "Road")
+    expected = np.where(CORNER, 1, 0)
+    expected[3:, 4:] = 2
+    assert data.items[0].source.ids().tolist() == expected.tolist()
+    assert "1 point without an area, left out" in data.notes

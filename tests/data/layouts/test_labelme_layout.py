@@ -96,3 +96,11 @@ def test_our_drawing_agrees_with_the_tool_s_own(shared_data, folder):
         assert (ids == theirs).mean() > 0.985
         inner = (ids[1:-1, 1:-1] == ids[:-2, 1:-1]) & (ids[1:-1, 1:-1] == ids[2:, 1:-1])
         assert (ids[1:-1, 1:-1] == theirs[1:-1, 1:-1])[inner].mean() > 0.99
+
+
+def test_shapes_of_x_anylabeling(labelme):
+    square = [[1, 1], [3, 1], [3, 3], [1, 3]]
+    cuboid = shape("box", [*square, *([x + 1, y + 1] for x, y in square)], "cuboid")
+    data = open_dataset(labelme([shape("cat", square, "quadrilateral"), cuboid]))
+    assert (data.items[0].source.ids() > 0).sum() == 4
+    assert "2 shapes without an area (cuboids), left out" in data.notes

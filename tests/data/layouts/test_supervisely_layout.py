@@ -90,3 +90,12 @@ def test_annotations_without_pictures(tmp_path, write):
     write("ds/ann/a.jpg.json", annotation())
     with pytest.raises(DataError, match="without pictures"):
         open_dataset(tmp_path)
+
+
+def test_an_alpha_mask_is_drawn_and_a_cuboid_left_out(project, tmp_path, write):
+    """ "a record lacks something ('list' object has no attribute 'get')"."""
+    mask = thing("car", "alpha_mask", bitmap={"data": bitmap(np.ones((2, 3))), "origin": [1, 1]})
+    write("ds1/ann/a.jpg.json", annotation(mask, thing("road", "cuboid", [[1, 1], [2, 1]])))
+    data = open_dataset(tmp_path)
+    assert (data.read_labels(next(item for item in data.items if item.name.endswith("a"))) == 1).sum() == 6
+    assert any("1 object without an area" in note for note in data.notes)

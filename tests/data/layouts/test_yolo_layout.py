@@ -112,3 +112,16 @@ def test_wrong_keys_are_named(outlines, write, tmp_path):
     write("data.yaml", "train: images/train\nval: images/val\nnames: rust\n")
     with pytest.raises(DataError, match=r"names: 'rust'; \[road, car\]"):
         open_dataset(tmp_path)
+
+
+def test_coordinates_in_pixels(save, photo, write, tmp_path):
+    """All shapes lay outside their pictures."""
+    for name in "ab":
+        save(f"images/{name}.jpg", photo())
+        write(f"labels/{name}.txt", "0 2 0 6 0 6 3 2 3\n")
+    data = open_dataset(tmp_path)
+    assert data.items[0].source.ids().tolist() == expected(1).tolist()
+    assert any("coordinates are pixels" in note for note in data.notes)
+    write("labels/b.txt", f"0 {UPPER}\n")
+    with pytest.raises(DataError, match=r"a\.txt: 1 of 2 outlines have coordinates above 2"):
+        open_dataset(tmp_path)

@@ -232,3 +232,10 @@ def test_every_filter_of_png_is_undone(tmp_path, interlaced):
     assert np.array_equal(deep_png_pixels(tmp_path / "a.png"), pixels)
     high = np.array(Image.open(tmp_path / "a.png"))
     assert np.array_equal(high, pixels >> 8), "Pillow, which keeps the high bytes, reads the same file"
+
+
+def test_signed_numbers_of_16_bits(tmp_path):
+    """Above 16,383 white is 65,535, which int16 cannot hold: OverflowError."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((6, 8), 20000, np.int16))
+    assert (read_image(path) == round(20000 * 255 / 65535)).all()

@@ -209,7 +209,7 @@ def test_unreadable_labels_are_told_and_none_readable_is_an_error(save, tmp_path
 
 def test_names_for_more_ids_than_occur_and_ids_without_name(save):
     names = [NamedLabel(0, "sky"), NamedLabel(1, "road"), NamedLabel(5, "car")]
-    found = infer_encoding([save("a.png", [[0, 3, 255]])], names)
+    found = infer_encoding([save("a.png", [[0, 1, 3, 255]])], names)
     assert {e.id: e.role for e in found.table.entries} == {0: "class", 1: "class", 5: "class", 255: "ignore"}
     assert any("ids 3 occur in labels but have no name" in note for note in found.notes)
 
@@ -229,3 +229,33 @@ def test_names_without_colours_beside_colours_are_asked_about(save, photo, write
     write("data.yaml", line + "\n")
     data = open_dataset(tmp_path)
     assert data.read_labels(data.items[0]).tolist() == [[0, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "line"),
+    [
+        ([1, 2], "ab", "[{id: 1, name: a}, {id: 2, name: b}]"),
+        ([0, 100], "ab", "[{id: 0, name: a}, {id: 100, name: b}]"),
+        ([0, 7, 9], "abcde", "[{id: 0, name: a}, {id: 7, name: class 7}, {id: 9, name: class 9}]"),
+    ],
+)
+def test_names_that_count_otherwise_than_the_files(save, values, names, line):
+    """They were unknown ids in every file, and the line that was offered ignored them: one class was left."""
+    path = save("a.png", np.array([values] * 4, np.uint8))
+    given = [NamedLabel(n, name) for n, name in enumerate(names)]
+    with pytest.raises(DataError) as caught:
+        infer_encoding([path], given)
+    assert f"`labels: {line}`" in str(caught.value)
+
+
+def test_0_and_255_beside_three_names_are_asked_about(save):
+    """255 was taken for ignore: every labelled pixel was background."""
+    path = save("a.png", np.array([[0, 255]] * 4, np.uint8))
+    with pytest.raises(DataError, match=r"`labels: \[\{id: 0, name: a\}, \{id: 255, name: foreground\}\]`"):
+        infer_encoding([path], [NamedLabel(n, name) for n, name in enumerate("abc")])
+
+
+def test_three_ids_at_both_ends_are_no_smeared_mask(save):
+    """0, 1 and 254 became background and foreground, 1 with 0."""
+    path = save("a.png", np.array([[0, 1, 1, 254]] * 4, np.uint8))
+    assert ids_and_roles(infer_encoding([path]).table) == [(0, "class"), (1, "class"), (254, "class")]

@@ -61,3 +61,10 @@ def test_numbered_names_pair_by_their_number(numbers, image, label):
     labels = stems(*(label.format(f"{n:05d}") for n in reversed(ordered)))
     pairs = pair_stems(images, labels).pairs
     assert pairs == tuple((i, len(ordered) - 1 - i) for i in range(len(ordered)))
+
+
+def test_equal_stems_without_a_partner_do_no_harm():
+    """MVTec: train/good/000 and test/good/000 have no mask, and kept test/crack/000 from its own."""
+    images = [("good", "000"), ("good", "000"), ("crack", "000")]
+    assert pair_stems(images, [("crack", "000")]).pairs == ((2, 0),)
+    assert pair_stems(images, [("good", "000")]).pairs == ()

@@ -53,9 +53,9 @@ def test_forms_of_csv(write, text, folds):
 
 def test_the_file_is_found_by_its_name(tmp_path, write):
     write("colours.json", json.dumps({"train": ["a"]}))
-    assert find_table(read_tree(tmp_path)) is None
+    assert find_table(read_tree(tmp_path), ()) is None
     path = write("splits_final.json", json.dumps(TWO_FOLDS))
-    assert find_table(read_tree(tmp_path)) == (path, TWO_FOLDS)
+    assert find_table(read_tree(tmp_path), ()) == (path, TWO_FOLDS)
 
 
 @pytest.fixture

@@ -50,3 +50,21 @@ def test_an_opaque_alpha_channel_asks_nothing(save, photo, tmp_path):
         save(f"labels/{name}.png", np.dstack([IDS * 255, IDS * 0, IDS * 0, ALPHA * 0 + 7]))
     data = open_dataset(tmp_path)
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize(("mode", "transparency"), [("P", 0), ("P", bytes([255, 0])), ("L", 1)])
+def test_a_transparent_entry_of_a_palette(save, photo, tmp_path, write, mode, transparency):
+    """GIMP and QGIS write the transparent index in a chunk of its own: its pixels were a class without a word."""
+    for name in ("a", "b"):
+        save(f"images/{name}.png", photo(1, 4))
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        label = Image.fromarray(IDS)
+        if mode == "P":
+            label.putpalette([0, 0, 0, 255, 0, 0])
+        label.save(tmp_path / f"labels/{name}.png", transparency=transparency)
+    with pytest.raises(DataError, match=r"50\.0% of the pixels are transparent"):
+        open_dataset(tmp_path)
+    write("data.yaml", "transparent: ignore\n")
+    data = open_dataset(tmp_path)
+    ignored = data.read_labels(data.items[0]) == 255
+    assert ignored.tolist() == [[transparency == 0] + [transparency != 0] * 2 + [transparency == 0]]

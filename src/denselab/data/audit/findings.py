@@ -202,6 +202,11 @@ def _with_losses(finding: ItemFindings, dataset: Dataset, source: ShapeLabels) -
         message = f"{losses.empty} of {number_of(losses.shapes, 'shape')} of {picture}: no pixel in the picture"
         fix = "they lie outside it or have no area: correct the annotation, or remove them"
         faults += (Fault("lost shape", "warning", relative(dataset, source.path), message, fix),)
+    if losses.cut:
+        picture = relative(dataset, finding.item.image)
+        message = f"{losses.cut} of {number_of(losses.shapes, 'shape')} of {picture}: mostly outside of it"
+        fix = "the coordinates may be those of another size, or per cent: correct the annotation"
+        faults += (Fault("lost shape", "warning", relative(dataset, source.path), message, fix),)
     return replace(finding, covered=losses.covered, faults=faults)
 
 

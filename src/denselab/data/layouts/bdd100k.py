@@ -7,7 +7,8 @@ and are not needed. https://doc.bdd100k.com/format.html
 from dataclasses import replace
 
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.folder import Placed, found_pairs
+from denselab.data.layouts.folder import found_pairs
+from denselab.data.layouts.placing import Placed
 from denselab.data.layouts.tables import CITYSCAPES
 from denselab.data.read.names import named
 from denselab.data.read.tree import Tree, split_in_name

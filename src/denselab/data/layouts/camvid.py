@@ -22,6 +22,7 @@ PEEKED = 12  # label files that show whether labels are numbers or colours
 def find_camvid(tree: Tree) -> Found | None:
     """Items of the lists or of the <split>, <split>annot folders; None where there are neither."""
     items, notes = _from_lists(tree)
+    divided = bool(items)
     if not items:
         items = _from_folders(tree)
         notes = ["split from the folder names"] if items else []
@@ -33,7 +34,7 @@ def find_camvid(tree: Tree) -> Found | None:
     else:
         names, more = _known_names(items)
         notes += more
-    return Found("CamVid (SegNet)", unique_names(items), names=names, notes=tuple(notes))
+    return Found("CamVid (SegNet)", unique_names(items), names=names, notes=tuple(notes), divided=divided)
 
 
 def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:

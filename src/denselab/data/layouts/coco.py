@@ -20,6 +20,7 @@ from denselab.data.layouts.coco_ids import CocoFile, same_ids
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.read.label_table import told_apart
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, folder_role, number_of
@@ -165,7 +166,7 @@ def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
         raise DataError(
             f"{files[0].file}: category_id {strange[0]} is in no category; add it to `categories` in the json"
         )
-    rows = [_entry(label_id, category) for label_id, category in sorted(categories.items())]
+    rows = told_apart([_entry(label_id, category) for label_id, category in sorted(categories.items())])
     names = {row.name for row in rows}
     highest = max([*categories, 0])
     void = 255 if highest < 255 else highest + 1
@@ -231,7 +232,12 @@ def _source(
         ) from None
     pairs = [(shape, a) for shape, a in zip(drawn, annotations, strict=True) if shape is not None]
     # Boxes without outline first, masks of a brush last.
-    pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
+    try:
+        pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
+    except DataError as error:
+        raise DataError(
+            f"{path}: picture {image.get('file_name')}: {error}; correct the annotation or take it out"
+        ) from None
     return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background)
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from denselab.data.item import FileLabels, Found
-from denselab.data.layouts.folder import Placed, found_pairs, make_item, pair_placed, place, unique_names
+from denselab.data.layouts.endings import continued
+from denselab.data.layouts.folder import found_pairs, make_item, pair_placed, unique_names
+from denselab.data.layouts.placing import Placed, place
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.tree import Tree, number_of
 from denselab.errors import DataError
@@ -52,22 +54,27 @@ def described_folders(tree: Tree, images: Folders, masks: Folders, pattern: Patt
     pictures = [p for p in _files(tree, images, "images", source) if pattern or p.file not in taken]
     if pattern is None:
         return found_pairs(tree, {"": pictures}, {"": labels})
-    own = any((pattern.train, pattern.val, pattern.test))  # then equal numbers in two splits are two pictures
-    of_image = {
-        (own and p.split, key): p for p in pictures if (key := _middle(p.file, pattern.of(p.split).image)) is not None
-    }
-    of_mask = {
-        (own and p.split, key): p for p in labels if (key := _middle(p.file, pattern.of(p.split).mask)) is not None
-    }
-    pairs = [
-        (placed, of_mask[key])
-        for key, placed in of_image.items()
-        if key in of_mask and placed.file != of_mask[key].file
-    ]
+    of_image, of_mask = _by_middle(pictures, pattern, "image"), _by_middle(labels, pattern, "mask")
+    paired, _ = pair_placed([key for key, _ in of_image], [key for key, _ in of_mask])
+    image_of, mask_of = dict(of_image), dict(of_mask)
+    pairs = [(image_of[a], mask_of[b]) for a, b in paired if image_of[a].file != mask_of[b].file]
     if not pairs:
         raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
-    lonely = tuple(tree.path(p.file) for key, p in of_image.items() if key not in of_mask)
+    taken = {image.file.with_suffix("") for image, _ in pairs}
+    left = [placed.file for _, placed in of_image if placed.file.with_suffix("") not in taken]
+    lonely = tuple(tree.path(file) for file in left if continued(file.with_suffix(""), taken) is None)
     return Found("folders", unique_names([make_item(tree, a, b) for a, b in pairs]), without_label=lonely)
+
+
+def _by_middle(side: list[Placed], pattern: Pattern, kind: Literal["image", "mask"]) -> list[tuple[Placed, Placed]]:
+    """(file under the name that the star stands for, file) of each that fits the pattern of its split."""
+    found = []
+    for placed in side:
+        of_split = pattern.of(placed.split)
+        middle = _middle(placed.file, of_split.image if kind == "image" else of_split.mask)
+        if middle is not None:
+            found.append((replace(placed, file=placed.file.with_name(middle + placed.file.suffix)), placed))
+    return found
 
 
 def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]:
@@ -85,6 +92,7 @@ def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]
             # The folder itself says nothing more; what lies below it must agree on both sides.
             below = file.parent.relative_to(name)
             neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
+            neutral = where.neutral if name == "." else neutral
             placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
     return placed
 

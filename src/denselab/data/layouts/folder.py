@@ -6,17 +6,18 @@ format (a.jpg beside a.png).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os.path import commonpath
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.read.lists import apply_lists, find_lists, lists_that_fit, read_list
+from denselab.data.layouts.endings import by_ending
+from denselab.data.layouts.placing import Pairs, Placed, place
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
-from denselab.data.read.split_tables import find_table
-from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, split_in_name, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -30,24 +31,14 @@ class SeveralLabelFolders(DataError):
     """More than one folder has files that pair with the pictures. The message has the lines for each."""
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A picture file and what its folders say: kind of folder it is in (its name), neutral folders, split."""
-
-    file: PurePosixPath
-    folder: str
-    neutral: str
-    split: str | None
-
-
-Pairs = list[tuple[Placed, Placed]]
-
-
 def find_folder(tree: Tree) -> Found | None:
     """Parallel folders, or None where there is one kind of picture. Raises DataError where two choices fit alike."""
     images, labels = _by_folder(tree)
     if not labels:
-        images, labels = _by_stem(tree)
+        endings = by_ending(tree)
+        images, labels = _by_stem(tree) if len(endings) < 2 else ({}, {})
+        if endings and not labels:
+            return _of_ending(tree, endings)
     if not labels:
         images, labels = _by_format(tree)
     if not images or not labels:
@@ -73,7 +64,6 @@ def found_pairs(
         first = pairs[0]
         notes.append(f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}")
     items = tuple(make_item(tree, image, label) for image, label in pairs)
-    items, more = split_by_lists(tree, unique_names(items))
     names, names_file = read_names(tree)
     if names_file:
         notes.append(f"class names from {names_file}")
@@ -81,7 +71,26 @@ def found_pairs(
     lonely_images = tuple(tree.path(p.file) for p in images[image_folder] if p.file not in paired_images)
     lonely_labels = tuple(tree.path(p.file) for p in labels[label_folder] if p.file not in paired_labels)
     return Found(
-        layout, items, names=names, notes=(*notes, *more), without_label=lonely_images, without_image=lonely_labels
+        layout,
+        unique_names(items),
+        names=names,
+        notes=tuple(notes),
+        without_label=lonely_images,
+        without_image=lonely_labels,
+    )
+
+
+def _of_ending(tree: Tree, endings: Mapping[str, Pairs]) -> Found:
+    """The pairs of the only ending. Raises DataError for several, with a pattern for each."""
+    if len(endings) == 1:
+        pairs = next(iter(endings.values()))
+        return found_pairs(tree, {"": [image for image, _ in pairs]}, {"": [label for _, label in pairs]})
+    ways = [
+        f"`pattern: {in_yaml({'image': '*', 'mask': f'*{ending}'})}` ({_in_words(tree, pairs)})"
+        for ending, pairs in endings.items()
+    ]
+    raise SeveralLabelFolders(
+        f"{tree.root}: {len(ways)} files of each picture may be its labels; write in data.yaml {' or '.join(ways)}"
     )
 
 
@@ -95,48 +104,6 @@ def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
     """Items whose names differ: where a.jpg and a.png are two pictures, the suffix stays."""
     often = Counter(item.name for item in items)
     return tuple(replace(i, name=i.name + i.image.suffix) if often[i.name] > 1 else i for i in items)
-
-
-def split_by_lists(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Items with the splits of list files, or of one file that gives all splits, where there are any; and notes."""
-    lists = {
-        split: path.relative_to(tree.root).as_posix() for split, path in lists_that_fit(items, find_lists(tree)).items()
-    }
-    if lists:
-        line = dict(lists)
-        named = {split: read_list(tree.path(file)) for split, file in lists.items()}
-        return apply_lists(items, named, ", ".join(sorted(lists.values())), line)
-    table = find_table(tree)
-    if table is None:
-        return items, ()
-    path, folds = table
-    file = path.relative_to(tree.root).as_posix()
-    items, notes = apply_lists(items, folds[0], file)
-    if len(folds) > 1:
-        more = (
-            f"fold 0 of the {len(folds)} in {file}; `splits: {in_yaml(file)}` and `fold: 1` in data.yaml take another"
-        )
-        notes = (*notes, more)
-    return items, notes
-
-
-def placed_in(file: PurePosixPath, split: str | None) -> Placed:
-    """A file whose split is known, and whose folders say nothing more."""
-    return Placed(file, "", "", split)
-
-
-def place(file: PurePosixPath) -> tuple[str | None, Placed]:
-    """The role that a file's folders give it (image, label, other, None) and where it stands."""
-    role, folder, split = None, "", None
-    neutral: list[str] = []
-    for part in file.parts[:-1]:
-        part_role, part_split = folder_role(part), split_in_name(part)
-        if part_role is not None:
-            role, folder = part_role, " ".join(w for w in words(part) if split_in_name(w) is None) or part
-        elif part_split is None:
-            neutral.append(part)
-        split = part_split or split
-    return role, Placed(file, folder, "/".join(neutral), split)
 
 
 def _by_folder(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
@@ -185,6 +152,10 @@ def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]
         return f"{where}/{placed.neutral}" if use_neutral else where, placed.file.stem
 
     pairing = pair_stems([stem(p) for p in images], [stem(p) for p in labels])
+    if not pairing.pairs and use_neutral:  # annotations/trimaps beside images: what all of a side share says nothing
+        bare_images, bare_labels = _without_shared(images), _without_shared(labels)
+        if (bare_images, bare_labels) != (images, labels):
+            return _restored(pair_placed(bare_images, bare_labels), images, labels)
     whole = [(images[i], labels[j]) for i, j in pairing.pairs], pairing.rule
     if not both or len(whole[0]) == min(len(images), len(labels)):
         return whole
@@ -196,6 +167,17 @@ def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]
     ]
     pairs = [pair for part, _ in parts for pair in part]
     return (pairs, next((rule for _, rule in parts if rule), "")) if len(pairs) > len(whole[0]) else whole
+
+
+def _without_shared(side: list[Placed]) -> list[Placed]:
+    """The files of a side without the neutral folders that all of them lie in."""
+    shared = len(PurePosixPath(commonpath([p.neutral for p in side])).parts)
+    return [replace(p, neutral="/".join(PurePosixPath(p.neutral).parts[shared:])) for p in side]
+
+
+def _restored(paired: tuple[Pairs, str], images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
+    by_file = {p.file: p for p in (*images, *labels)}
+    return [(by_file[image.file], by_file[label.file]) for image, label in paired[0]], paired[1]
 
 
 def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
@@ -41,7 +41,8 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     if not files:
         return None
     tasks = [(file, task, _regions(tree, file, task)) for file, data in files for task in data]
-    names = sorted({name for _, _, regions in tasks for region in regions or () for name in _names(region)})
+    drawn = [region for _, _, regions in tasks for region in regions or () if not _is_point(region)]
+    names = sorted({name for region in drawn for name in _names(region)})
     ids = {name: number for number, name in enumerate(names, start=1)}
     pictures = pictures_by_name(tree)
     items: list[Item] = []
@@ -59,9 +60,11 @@ def find_label_studio_json(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0][0]} is there ({first_few(missing)}); put them beside it"
         )
-    found, more = split_by_lists(tree, unique_names(items))
-    notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background", *more]
+    notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background"]
     notes.append(overlaps("in the order of the regions, the later on top", names))
+    points = sum(_is_point(region) for _, _, regions in tasks for region in regions or ())
+    if points:
+        notes.append(f"{number_of(points, 'point')} without an area, left out")
     bare = sum(regions is None for _, _, regions in tasks)
     if bare:
         notes.append(f"{number_of(bare, 'task')} without an annotation, left out")
@@ -71,7 +74,9 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
     text = "shapes of Label Studio"
-    return Found("Label Studio json", found, table, encoding_text=text, notes=tuple(notes), without_label=lonely)
+    return Found(
+        "Label Studio json", unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely
+    )
 
 
 def _is_export(data: Any) -> bool:
@@ -108,7 +113,7 @@ def _regions(tree: Tree, file: PurePosixPath, task: Mapping[str, Any]) -> list[R
         )
     if not done:
         return None
-    flat = [{**r, **r["value"]} for r in done[0].get("result", []) if isinstance(r.get("value"), dict)]
+    flat = [{**r, **r["value"]} for r in done[0].get("result") or [] if isinstance(r.get("value"), dict)]
     return [region for region in flat if _names(region)]
 
 
@@ -162,22 +167,32 @@ def _source(
         )
     first = regions[0] if regions else None
     size = (int(first["original_height"]), int(first["original_width"])) if first else picture_size(tree.path(image))
-    shapes = [_shape(path, region, ids[name], size) for region in regions for name in _names(region)]
+    drawn = [region for region in regions if not _is_point(region)]
+    shapes = [_shape(path, region, ids[name], size) for region in drawn for name in _names(region)]
     return ShapeLabels(path, size, tuple(shapes))
+
+
+def _is_point(region: Region) -> bool:
+    return region.get("type") in ("keypointlabels", "keypoint") or "keypointlabels" in region
 
 
 def _shape(path: Any, region: Region, label_id: int, size: tuple[int, int]) -> Shape:
     to_pixels = np.array([size[1], size[0]]) / 100.0
     if region.get("format") == "rle" or "rle" in region:
         return Shape(label_id, "brush", NO_POINTS, region["rle"])
+    if "imageDataURL" in region:  # a bit mask: a picture of the size of the whole
+        return Shape(label_id, "mask", np.zeros((1, 2)), str(region["imageDataURL"]).rpartition(",")[2])
+    if "vertices" in region:
+        corners = np.array([[float(point["x"]), float(point["y"])] for point in region["vertices"]])
+        return Shape(label_id, "polygon" if region.get("closed") else "line", corners * to_pixels)
     if "points" in region:
         return Shape(label_id, "polygon", np.asarray(region["points"], dtype=np.float64) * to_pixels)
-    x, y = np.array([region["x"], region["y"]], dtype=np.float64) * to_pixels
+    x, y = np.array([region.get("x", 0.0), region.get("y", 0.0)], dtype=np.float64) * to_pixels
     degrees = float(region.get("rotation") or 0.0)
     if "radiusX" in region:
         rx, ry = np.array([region["radiusX"], region["radiusY"]], dtype=np.float64) * to_pixels
         return Shape(label_id, "polygon", ellipse_points(x, y, rx, ry, degrees))
-    if "width" in region:
+    if {"x", "y", "width", "height"} <= region.keys():
         width, height = np.array([region["width"], region["height"]], dtype=np.float64) * to_pixels
         corners = rectangle_points(0, 0, width, height)
         angle = np.deg2rad(degrees)  # about the upper left corner, as Label Studio turns boxes

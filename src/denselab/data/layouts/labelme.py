@@ -11,7 +11,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
@@ -24,8 +24,9 @@ from denselab.errors import DataError
 KINDS: dict[str, ShapeKind] = {
     "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",
     "point": "point", "points": "point", "mask": "mask",
-    "rotation": "polygon", "oriented_rectangle": "polygon",  # by their four corners
+    "rotation": "polygon", "oriented_rectangle": "polygon", "quadrilateral": "polygon",  # by their four corners
 }  # fmt: skip
+NO_AREA = ("cuboid",)
 
 
 def find_labelme(tree: Tree) -> Found | None:
@@ -50,16 +51,18 @@ def find_labelme(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
         )
-    split, more = split_by_lists(tree, unique_names(items))
     drawn = sorted({name for _, data in found for s in data["shapes"] if (name := str(s.get("label")).strip("_ "))})
-    notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn), *more]
+    notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]
+    bare = sum(shape.get("shape_type") in NO_AREA for _, data in found for shape in data["shapes"])
+    if bare:
+        notes.append(f"{number_of(bare, 'shape')} without an area (cuboids), left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
     taken = {item.image for item in items}
     lonely = tuple(tree.path(f) for f in tree.pictures if len(f.parts) == 1 and tree.path(f) not in taken)
     return Found(
         "labelme json",
-        split,
+        unique_names(items),
         table_of_names(labels),
         encoding_text="shapes of labelme",
         notes=tuple(notes),
@@ -112,7 +115,7 @@ def _source(
     else:
         size = picture_size(tree.path(image))
     shapes = []
-    for shape in data["shapes"]:
+    for shape in (shape for shape in data["shapes"] if shape.get("shape_type") not in NO_AREA):
         kind = KINDS.get(str(shape.get("shape_type") or "polygon"))
         if kind is None:
             raise DataError(

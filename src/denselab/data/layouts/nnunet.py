@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.folder import make_item, placed_in, split_by_lists, unique_names
+from denselab.data.layouts.folder import make_item, unique_names
 from denselab.data.layouts.json_file import read_json
+from denselab.data.layouts.placing import placed_in
 from denselab.data.read.names import named, read_names
 from denselab.data.read.tree import Tree, first_few
 from denselab.data.read.yaml_text import in_yaml
@@ -42,8 +43,7 @@ def find_nnunet(tree: Tree) -> Found | None:
     if not items:
         raise DataError(f"{tree.root}: no case of imagesTr (CASE_0000) has a label of its name in labelsTr")
     names, notes = _names(tree)
-    found, more = split_by_lists(tree, unique_names(items))
-    return Found("nnU-Net", found, names=names, notes=(*notes, *more), without_label=tuple(lonely))
+    return Found("nnU-Net", unique_names(items), names=names, notes=tuple(notes), without_label=tuple(lonely))
 
 
 def _refuse_volumes(tree: Tree) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.table_pictures import TablePictures, split_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -93,8 +93,7 @@ def found_rle_csv(
         notes.append(
             "run lengths go down the columns, from pixel 1; `run_order: rows` in data.yaml reads along the rows"
         )
-    found, more = split_by_lists(tree, unique_names(items))
-    notes = [f"labels from {first_few(str(file) for file, _ in tables)}; the rest is background", *notes, *more]
+    notes = [f"labels from {first_few(str(file) for file, _ in tables)}; the rest is background", *notes]
     if missing:
         notes.append(f"{number_of(len(missing), 'row')} without their picture: {first_few(missing)}")
     if lonely:
@@ -105,7 +104,12 @@ def found_rle_csv(
     table = table_of_names([named(0, "background"), *(named(label_id, name) for name, label_id in _names(tree, ids))])
     text = "shapes: run lengths"
     return Found(
-        "run lengths in csv", found, table, encoding_text=text, notes=tuple(notes), without_label=tuple(lonely)
+        "run lengths in csv",
+        unique_names(items),
+        table,
+        encoding_text=text,
+        notes=tuple(notes),
+        without_label=tuple(lonely),
     )
 
 

@@ -101,10 +101,12 @@ def _shape(tree: Tree, file: PurePosixPath, thing: dict[str, Any], ids: dict[str
             f"{tree.path(file)}: an object of class {title!r}, which meta.json lacks ({', '.join(ids)}); "
             "export the project again"
         )
-    if kind == "bitmap":
+    if kind in ("bitmap", "alpha_mask"):
         patch = bitmap(thing["bitmap"]["data"], str(tree.path(file)))
         return Shape(ids[title], "patch", np.array([thing["bitmap"]["origin"]], dtype=np.float64), patch)
-    points = np.asarray((thing.get("points") or {}).get("exterior", []), dtype=np.float64).reshape(-1, 2)
+    outline = thing.get("points")
+    exterior = outline.get("exterior", []) if isinstance(outline, dict) else []
+    points = np.asarray(exterior, dtype=np.float64).reshape(-1, 2)
     if kind == "rectangle":  # the corner pixels are inside
         corners = np.array([points.min(axis=0), points.max(axis=0) + 1])
         return Shape(ids[title], "rectangle", corners)

@@ -15,7 +15,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import split_by_lists, unique_names
+from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -68,17 +68,17 @@ def find_via(tree: Tree) -> Found | None:
             f"({first_few(missing)}); put them beside it"
         )
     items, twice = joined_items(items)
-    found, more = split_by_lists(tree, unique_names(items))
     notes = [
         f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
         *_notes(regions, attribute, names, missing),
         *twice,
-        *more,
     ]
     taken = {item.image for item in items}
     lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
-    return Found(LAYOUT, found, table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely)
+    return Found(
+        LAYOUT, unique_names(items), table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely
+    )
 
 
 def _entries(tree: Tree, file: PurePosixPath) -> list[dict[str, Any]]:

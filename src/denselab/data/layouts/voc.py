@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 
 from denselab.data.item import FileLabels, Found, NamedLabel
-from denselab.data.layouts.folder import Placed, found_pairs, place
+from denselab.data.layouts.folder import found_pairs
+from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.read.lists import find_lists
 from denselab.data.read.scan import scan

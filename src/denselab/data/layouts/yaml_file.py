@@ -50,7 +50,7 @@ from denselab.data.layouts.yolo import KEYS as YOLO_KEYS
 from denselab.data.layouts.yolo import Described, described, find_described_yolo
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.label_table import table_of_names
-from denselab.data.read.lists import ALL, apply_lists, read_list
+from denselab.data.read.lists import ALL, apply_lists, read_list, weak_held_out
 from denselab.data.read.names import named
 from denselab.data.read.split_tables import read_table
 from denselab.data.read.tree import Choices, Tree, first_few, number_of
@@ -203,10 +203,10 @@ def apply_settings(tree: Tree, root: Path, found: Found, settings: Settings, sou
     if settings.ignore_mask is not None:
         found = with_ignore_masks(tree, found, settings.ignore_mask, source)
     if settings.splits is not None:
-        items, notes = apply_lists(
-            found.items, _named_splits(tree.root, root, found.items, settings, source), source.name
-        )
-        found = replace(found, items=items, notes=(*found.notes, *notes))
+        named_splits = _named_splits(tree.root, root, found.items, settings, source)
+        items, notes = apply_lists(found.items, named_splits, source.name)
+        weak = weak_held_out(found.weak, named_splits)
+        found = replace(found, items=items, weak=weak, notes=(*found.notes, *notes), divided=True)
     for key, layout in CHOSEN_IN.items():
         if getattr(settings, key) is not None and found.layout != layout:
             raise DataError(f"{source}: {key} goes with {layout}, but the data are {found.layout}; take it out")

@@ -26,6 +26,7 @@ from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 
 KEYS = ("train", "val", "test", "names", "nc", "masks_dir")  # one of them tells that data.yaml is Ultralytics'
+MOST_SHARE = 2.0  # of a picture's width that an outline may lie to the right; more of it is a number of pixels
 BOX = 255  # the id of boxes without an outline
 
 
@@ -72,7 +73,7 @@ def find_described_yolo(tree: Tree, told: Described, source: Path) -> Found:
             f"give the folders as seen from {tree.root}"
         )
     found = _found(tree, placed, told.names, told.masks)
-    return replace(found, notes=(*found.notes, *note))
+    return replace(found, notes=(*found.notes, *note), divided=True)
 
 
 def _placed(
@@ -132,11 +133,13 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
     drawn = {image: _lines(tree, file) for image, file in texts.items()}
     if not any(len(numbers) > 5 for rows in drawn.values() for _, numbers in rows):
         raise DataError(f"{tree.root}: the label files hold boxes only; segmentation needs outlines of the objects")
+    in_pixels = _are_pixels(tree, {texts[image]: rows for image, rows in drawn.items()})
     classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
     void = max(BOX, max(classes) + 2)
     items, boxes = [], 0
     for image, split in sorted(placed.items()):
-        shapes, more = _shapes(drawn.get(image, []), size := picture_size(tree.path(image)), void)
+        size = picture_size(tree.path(image))
+        shapes, more = _shapes(drawn.get(image, []), (1, 1) if in_pixels else size, void)
         boxes += more
         path = tree.path(texts.get(image, _swapped(image, "labels", ".txt")))
         source: LabelSource = ShapeLabels(path, size, tuple(shapes))
@@ -145,8 +148,22 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
     if boxes:
         entries = (*entries, LabelEntry(void, "box without outline", (224, 224, 192), "ignore"))
     notes = _notes([e.name for e in entries if e.role == "class"], len(placed) - len(texts), boxes)
+    if in_pixels:
+        notes = (*notes, "coordinates are pixels, not shares of the picture's size: taken as they are")
     text = "shapes: outlines of YOLO"
     return Found("Ultralytics", unique_names(items), LabelSpace(entries), encoding_text=text, notes=notes)
+
+
+def _are_pixels(tree: Tree, drawn: Mapping[PurePosixPath, Sequence[tuple[int, list[float]]]]) -> bool:
+    """Whether the coordinates are pixels where YOLO has shares of the picture. Raises DataError where some are."""
+    outlines = [(file, max(numbers)) for file, rows in drawn.items() for _, numbers in rows if len(numbers) > 5]
+    large = [file for file, highest in outlines if highest > MOST_SHARE]
+    if large and len(large) < len(outlines):
+        raise DataError(
+            f"{tree.path(large[0])}: {len(large)} of {len(outlines)} outlines have coordinates above {MOST_SHARE:g}, "
+            "the others shares of the picture (0 to 1); divide those by its width and height, or export all again"
+        )
+    return bool(large)
 
 
 def _table(classes: Sequence[int], names: Mapping[int, str]) -> LabelSpace:

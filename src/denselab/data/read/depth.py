@@ -37,7 +37,7 @@ def scale_to_8_bits(pixels: NDArray[Any], path: Path, white: int | None = None) 
     if low < 0 or high > DEPTHS[-1]:
         raise DataError(f"{path}: values {low:g}..{high:g}; pictures have 8 or 16 bits (0..65535): save it as such")
     top = depth_of(peak(pixels)) if white is None else white
-    return np.asarray(np.rint(np.minimum(pixels, top) * (255.0 / top)), dtype=np.uint8)
+    return np.asarray(np.rint(np.minimum(pixels, min(top, np.iinfo(pixels.dtype).max)) * (255.0 / top)), dtype=np.uint8)
 
 
 def depth_of(largest: int) -> int:

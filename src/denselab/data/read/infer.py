@@ -13,7 +13,14 @@ from typing import Literal
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.images import read_palette
-from denselab.data.read.label_table import BACKGROUND, object_table, table_of_names, two_valued_table
+from denselab.data.read.label_table import (
+    BACKGROUND,
+    object_table,
+    refuse_other_numbers,
+    table_of_names,
+    too_many_names,
+    two_valued_table,
+)
 from denselab.data.read.likeness import (
     is_smeared_two_valued,
     looks_like_objects,
@@ -240,6 +247,8 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         table = two_valued_table(names)
         text = "two-valued 0/255, smeared: threshold 128"
         return Encoding("two-valued"), table, text, [note, *_unnamed(names, table)]
+    if values == [0, 255] and _named_void(names) and not any(label.id == 255 for label in names):
+        raise too_many_names(contents[0].path, names)
     if set(values) <= {0, 255} and 255 in values and not _named_void(names):
         note = "255 stands beside 0 only: it is a class here, not ignore"
         table = two_valued_table(names)
@@ -284,6 +293,7 @@ def _index_table(
     if len(names) == 1 and names[0].id == 0 and not names[0].background and values == [0, 1]:
         names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
+        refuse_other_numbers(contents[0].path, [v for v in values if v != _marker(values)], names)
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
         strange = [v for v in values if v not in known]

@@ -3,21 +3,25 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from denselab.data.item import NamedLabel
+from denselab.data.read.tree import first_few
 from denselab.errors import DataError
-from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour
+from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 BACKGROUND = NamedLabel(0, "background", (0, 0, 0), background=True)
 
 
 def alike(names: Sequence[str]) -> list[str]:
-    """A note where names differ in capitals only: two people may have meant one class."""
+    """A note where names differ in capitals, blanks, hyphens only: two people may have meant one class."""
     folded: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        folded[name.casefold()].append(name)
-    pairs = [" and ".join(same) for same in folded.values() if len(same) > 1]
-    return [f"names that differ in capitals only are classes of their own: {'; '.join(pairs)}"] if pairs else []
+        folded["".join(filter(str.isalnum, name.casefold())) or name].append(name)
+    groups = [same for same in folded.values() if len(same) > 1]
+    only = "capitals" if all(len({name.casefold() for name in same}) == 1 for same in groups) else "capitals or blanks"
+    pairs = "; ".join(" and ".join(name if name == name.strip() else repr(name) for name in same) for same in groups)
+    return [f"names that differ in {only} only are classes of their own: {pairs}"] if groups else []
 
 
 def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | None = None) -> LabelSpace:
@@ -30,6 +34,12 @@ def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | Non
         role = "ignore" if label.ignore else "background" if label.background else "class"
         entries.append(LabelEntry(label.id, name, colour, role))  # type: ignore[arg-type]
     return LabelSpace(tuple(entries))
+
+
+def told_apart(rows: Sequence[LabelEntry]) -> list[LabelEntry]:
+    """Rows, with the id behind a name that two of them have."""
+    often = Counter(row.name for row in rows)
+    return [replace(row, name=f"{row.name} ({row.id})") if often[row.name] > 1 else row for row in rows]
 
 
 def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
@@ -49,6 +59,39 @@ def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
         listed = ", ".join(label.name for label in labels)
         raise DataError(f"two-valued masks show two classes, but {len(labels)} have names ({listed}); list two of them")
     return table_of_names([replace(labels[0], id=0), replace(labels[1], id=255)])
+
+
+def too_many_names(path: Path, names: Sequence[NamedLabel]) -> DataError:
+    """The error for 0/255 masks beside three names or more: 255 would be taken for ignore."""
+    zero = next((label.name for label in names if label.id == 0), "background")
+    rows = labels_line((LabelEntry(0, zero, (0, 0, 0)), LabelEntry(255, "foreground", (255, 255, 255))))
+    return DataError(
+        f"{path}: the labels hold 0 and 255 only, but {len(names)} classes have names "
+        f"({first_few(label.name for label in names)}); write in data.yaml {rows} for what they show, or give the "
+        "labels in which the classes have numbers"
+    )
+
+
+def refuse_other_numbers(path: Path, values: Sequence[int], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where fewer than two of the numbers in label files have a name.
+
+    values: the numbers that occur, without that of ignored pixels
+
+    The names count otherwise than the files, from 0 where those count from 1. The line that is offered gives them in
+    their order where there are as many as numbers.
+    """
+    classes = [label for label in names if not label.ignore]
+    by_id = {label.id: label for label in names}
+    if len(values) < 2 or sum(value in by_id for value in values) > 1:
+        return
+    texts = [by_id[v].name if v in by_id else f"class {v}" for v in values]
+    texts = [label.name for label in classes] if len(classes) == len(values) else texts
+    rows = [LabelEntry(v, name, default_colour(v)) for v, name in zip(values, texts, strict=True)]
+    listed = first_few((f"{label.id} {label.name}" for label in names), 8)
+    raise DataError(
+        f"{path}: the labels hold {first_few(values, 8)}, but the names that are given count otherwise ({listed}); "
+        f"write in data.yaml which is which, such as {labels_line(rows)}"
+    )
 
 
 def object_table() -> LabelSpace:

@@ -13,6 +13,7 @@ NEAR_END = 32  # grey levels beside 0 and 255 that a mask with soft edges mostly
 # Share of the pixels near the ends. Measured on thin membranes: 0.95 at JPEG quality 30, 0.84 and 0.66 at a blur of
 # 1 and 2 pixels; 256 classes in equal parts have 0.26.
 SMEARED_SHARE = 0.6
+SMEARED_VALUES = 5  # different numbers from which those near the ends alone may be a mask's soft edges
 MANY_VALUES = 128  # more grey values than that, up to just below 255, may be a blurred mask as well as class ids
 MANY_OBJECTS = 20  # different numbers in one file from which it may hold object numbers rather than classes
 
@@ -31,7 +32,8 @@ def is_smeared_two_valued(totals: dict[int, int]) -> bool:
     darkest = max((v for v in totals if v <= NEAR_END), key=lambda v: totals[v], default=NEAR_END)
     brightest = max((v for v in totals if v >= 255 - NEAR_END), key=lambda v: totals[v], default=0)
     both_ends = min(low, high) > 0.001 * pixels and darkest <= 4 and brightest >= 251
-    return both_ends and low + high >= SMEARED_SHARE * pixels and upper_edge and (middle or len(totals) > 2)
+    several = len(totals) >= SMEARED_VALUES  # 0, 1 and 254 are ids; what smears gives many values
+    return both_ends and low + high >= SMEARED_SHARE * pixels and upper_edge and (middle or several)
 
 
 def refuse_grey_pictures(values: list[int], path: Path) -> None:

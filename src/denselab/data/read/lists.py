@@ -4,18 +4,20 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from denselab.data.item import LEFT_OUT, FileLabels, Item
+from denselab.data.item import LEFT_OUT, FileLabels, Item, NamedWeak
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
 from denselab.data.read.yaml_text import in_yaml
-from denselab.documents import read_text
+from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes, read_text
 from denselab.errors import DataError
 
 LIST_FOLDERS = (
     ".", "splits", "split", "lists", "list", "sets", "imagesets", "imagesets/segmentation", "imagesets/main",
     "image_sets",
 )  # fmt: skip
-LIST_SUFFIXES = (".txt", ".lst", ".csv")
+LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
+TABLE_SUFFIXES = (".csv", ".tsv")
 # What may stand beside train, val and test in the name of a list.
 LIST_WORDS = frozenset((
     "aug", "list", "lists", "set", "sets", "split", "splits", "file", "files", "filename", "filenames", "name", "names",
@@ -32,6 +34,7 @@ OTHER_COLUMNS = (
     "class",
     "classid",
 )  # a csv of run lengths or of classes is no list
+NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")  # of a record of a picture
 ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
@@ -77,10 +80,12 @@ def read_lines(path: Path) -> list[str]:
 def read_list(path: Path) -> list[str]:
     """The pictures of a list, one a line, further columns behind a tab; a csv without its header.
 
-    () for a csv that is another table: one of run lengths, or of classes.
+    () for a csv that is another table: one of run lengths, or of classes; and for a json that is no list of names.
     """
+    if path.suffix.lower() == ".json":
+        return _json_list(path)
     lines = read_lines(path)
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         return lines
     rows = csv_rows(lines)
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
@@ -88,6 +93,25 @@ def read_list(path: Path) -> list[str]:
         return []
     body = rows[1:] if any(cell in HEADER_WORDS for cell in header) else rows
     return ["\t".join(cell.strip() for cell in row) for row in body]
+
+
+def _json_list(path: Path) -> list[str]:
+    """The names of ["a.png", ...] or [{"image": "a.png"}, ...]; an object is not read, COCO's may be huge."""
+    with path.open("rb") as stream:
+        if not stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            return []
+    try:
+        return names_in(parse_json(read_bytes(path, MAX_ANNOTATIONS)))
+    except (OSError, ValueError):  # the layout that reads it tells what is wrong
+        return []
+
+
+def names_in(value: Any) -> list[str]:
+    """The pictures of a list of names or of records; [] where it is neither."""
+    if not isinstance(value, list):
+        return []
+    names = [next((e[k] for k in NAME_KEYS if k in e), None) if isinstance(e, dict) else e for e in value]
+    return [str(name) for name in names] if all(isinstance(name, str | int) for name in names) else []
 
 
 def csv_rows(lines: Sequence[str]) -> list[list[str]]:
@@ -104,18 +128,24 @@ def csv_rows(lines: Sequence[str]) -> list[list[str]]:
 
 def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
     """{split: file}: the first list of each split that names labelled pictures for the greater part, else the first."""
-    by_key = _items_by_key(items)
+    by_key = items_by_key(items)
     chosen: dict[str, Path] = {}
     for split, files in lists.items():
         filled = [file for file in files if read_list(file)]
-        fitting = [file for file in filled if _share_known(read_list(file), by_key) > 0.5]
+        fitting = [file for file in filled if share_known(read_list(file), by_key) > 0.5]
         if filled:
             chosen[split] = (fitting or filled)[0]
     return chosen
 
 
-def _share_known(names: Sequence[str], by_key: dict[str, set[int]]) -> float:
+def share_known(names: Sequence[str], by_key: dict[str, set[int]]) -> float:
+    """The share of names that are those of an item. by_key: as `items_by_key` gives it."""
     return sum(_find(name, by_key) is not None for name in names) / len(names)
+
+
+def positions_of(names: Sequence[str], by_key: dict[str, set[int]]) -> set[int]:
+    """The positions of the items that are named. by_key: as `items_by_key` gives it."""
+    return {position for name in names if (position := _find(name, by_key)) is not None}
 
 
 def apply_lists(
@@ -157,13 +187,23 @@ def apply_lists(
     return tuple(replace(item, split=split_of.get(i, _kept(item))) for i, item in enumerate(items)), tuple(notes)
 
 
+def weak_held_out(weak: Sequence[NamedWeak], named: Mapping[str, Sequence[str] | str]) -> tuple[NamedWeak, ...]:
+    """Pictures with boxes or tags alone, in val or test where these names are there; else as they are."""
+    by_key = items_by_key([Item(record.name, record.image, FileLabels(record.image)) for record in weak])
+    split_of: dict[int, str] = {}
+    for split in ("val", "test"):
+        names = named.get(split, ALL)
+        split_of.update(dict.fromkeys(positions_of(names, by_key) if not isinstance(names, str) else (), split))
+    return tuple(replace(record, split=split_of.get(n, record.split)) for n, record in enumerate(weak))
+
+
 def _kept(item: Item) -> str | None:
     return None if item.split == LEFT_OUT else item.split
 
 
 def _listed(items: Sequence[Item], named: Mapping[str, Sequence[str]], where: str) -> tuple[dict[int, str], list[str]]:
     """{position: split} of the items that are named, and the names of none."""
-    by_key = _items_by_key(items)
+    by_key = items_by_key(items)
     split_of: dict[int, str] = {}
     missing: list[str] = []
     for split, names in named.items():
@@ -178,7 +218,8 @@ def _listed(items: Sequence[Item], named: Mapping[str, Sequence[str]], where: st
     return split_of, missing
 
 
-def _items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
+def items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
+    """The positions of items by all that a list may call them."""
     by_key: dict[str, set[int]] = {}
     for position, item in enumerate(items):
         for key in _keys(item):
@@ -198,7 +239,7 @@ def _keys(item: Item) -> set[str]:
 
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
     """The one item that a line means. Of several columns the first that names a picture counts."""
-    candidates = [name, *name.split("\t"), name.split()[0], name.split(",")[0].strip()]
+    candidates = [name, *name.split("\t"), *name.split()[:1], name.split(",")[0].strip()]
     for candidate in candidates:
         path = PurePosixPath(candidate.replace("\\", "/").lstrip("/"))
         for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):

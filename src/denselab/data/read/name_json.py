@@ -1,37 +1,68 @@
-"""Names in JSON: nnU-Net's and MONAI's dataset.json, transformers' id2label, label_to_id, and lists of classes."""
+"""Names in JSON and YAML: dataset.json, transformers' id2label, label_to_id, lists of classes, with their colours."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from denselab.documents import parse_json, read_text
+from denselab.data.read.name_tables import Row, colour_of
+from denselab.documents import parse_json, parse_yaml, read_text
 from denselab.errors import DataError
+from denselab.labels import Colour
 
-JSON_FILES = ("id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "dataset.json")
-KEYS = ("id2label", "label2id", "label_to_id", "label_map", "labels", "classes", "names", "categories")
+JSON_FILES = (
+    "id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "class_names.json",
+    "label_map.json", "labelmap.json", "class_map.json", "label_names.json", "names.json", "categories.json",
+    "classes.yaml", "classes.yml", "labels.yaml", "label_map.yaml", "names.yaml", "label_map.pbtxt", "dataset.json",
+    "notes.json", "config.json",
+)  # fmt: skip
+# They tell many things: {"version": 2}, or a list of file names, is no table of its own.
+MANIFOLD = ("dataset.json", "notes.json", "config.json")
+KEYS = (
+    "id2label", "label2id", "label_to_id", "id_to_label", "label_map", "labels", "classes", "class_names", "names",
+    "categories",
+)  # fmt: skip
+IDS = ("id", "value", "index", "class_id")
+NAMES = ("name", "title", "label", "class_name")
+COLOURS = ("color", "colour", "rgb")
 
 
-def names_of_json(path: Path) -> dict[int, str]:
-    """{id: name} of a JSON file; {} where it holds no such table. Raises DataError for one id with two names."""
-    try:
-        data = parse_json(read_text(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not JSON that can be read ({error}); correct it or take it out") from None
+def names_of_json(path: Path) -> dict[int, tuple[str, Colour | None]]:
+    """{id: (name, colour)} of a file; {} where it holds no such table. Raises DataError for one id with two names."""
+    rows = _below(_content(path)) if path.name.lower() in MANIFOLD else _rows(_content(path))
     names: dict[int, set[str]] = defaultdict(set)
-    # dataset.json tells many things: {"version": 2}, or a list of file names, is no table of its own.
-    for label_id, name in _below(data) if path.name.lower() == "dataset.json" else _pairs(data):
+    for label_id, name, _ in rows:
         names[label_id].add(name)
     double = next((i for i, found in sorted(names.items()) if len(found) > 1), None)
     if double is not None:
         raise DataError(
             f"{path}: id {double} has the names {' and '.join(sorted(names[double]))}; give each its own id"
         )
-    return {label_id: found.pop() for label_id, found in sorted(names.items())}
+    return {label_id: (name, colour) for label_id, name, colour in sorted(rows, key=lambda row: row[0])}
 
 
-def _pairs(data: Any) -> list[tuple[int, str]]:
-    """(id, name) pairs of a table, or of the first key of an object that holds one; [] where there is none."""
+def _content(path: Path) -> Any:
+    try:
+        text = read_text(path)
+        if path.suffix.lower() == ".pbtxt":
+            return _of_pbtxt(text)
+        return parse_json(text) if path.suffix.lower() == ".json" else parse_yaml(text)
+    except (OSError, ValueError) as error:
+        kind = "JSON" if path.suffix.lower() == ".json" else "a table"
+        raise DataError(f"{path}: not {kind} that can be read ({error}); correct it or take it out") from None
+
+
+def _of_pbtxt(text: str) -> list[dict[str, Any]]:
+    """TensorFlow's label map: item { id: 1  name: 'road' }."""
+    items = re.findall(r"item\s*{([^}]*)}", text)
+    ids = [re.search(r"\bid\s*:\s*(\d+)", item) for item in items]
+    names = [re.search(r"\b(?:display_)?name\s*:\s*[\"']([^\"']+)", item) for item in items]
+    return [{"id": int(i[1]), "name": n[1]} for i, n in zip(ids, names, strict=True) if i and n]
+
+
+def _rows(data: Any) -> list[Row]:
+    """The rows of a table, or of the first key of an object that holds one; [] where there is none."""
     if isinstance(data, list):
         return _of_list(data)
     if not isinstance(data, Mapping):
@@ -39,34 +70,49 @@ def _pairs(data: Any) -> list[tuple[int, str]]:
     return _of_object(data) or _below(data)
 
 
-def _below(data: Any) -> list[tuple[int, str]]:
-    """The pairs of the first key of an object that holds a table; [] where none does."""
+def _below(data: Any) -> list[Row]:
+    """The rows of the first key of an object that holds a table; [] where none does."""
     if not isinstance(data, Mapping):
         return []
-    return next((found for key in KEYS if isinstance(data.get(key), (dict, list)) and (found := _pairs(data[key]))), [])
+    return next((found for key in KEYS if isinstance(data.get(key), (dict, list)) and (found := _rows(data[key]))), [])
 
 
-def _of_list(rows: list[Any]) -> list[tuple[int, str]]:
-    """["road", "car"], or [{"id": 7, "name": "road"}, ...]; the number may be called value or index."""
+def _of_list(rows: list[Any]) -> list[Row]:
+    """["road", "car"], or [{"id": 7, "name": "road", "color": "#804080"}, ...]; without ids in their order."""
     if rows and all(isinstance(row, str) for row in rows):
-        return list(enumerate(rows))
+        return [(n, row, None) for n, row in enumerate(rows)]
     if not rows or not all(isinstance(row, dict) for row in rows):
         return []
-    numbers = [next((row[k] for k in ("id", "value", "index") if isinstance(row.get(k), int)), None) for row in rows]
-    names = [row.get("name") for row in rows]
-    if None in numbers or not all(isinstance(name, str) for name in names):
+    numbers = [next((row[k] for k in IDS if isinstance(row.get(k), int)), None) for row in rows]
+    names = [next((row[k] for k in NAMES if isinstance(row.get(k), str)), None) for row in rows]
+    colours = [_colour(row) for row in rows]
+    if None in names or (None in numbers and (None in colours or set(numbers) != {None})):
         return []
-    return [(int(number), str(name)) for number, name in zip(numbers, names, strict=True) if number is not None]
+    return [
+        (position if number is None else int(number), str(name), colour)
+        for position, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True))
+    ]
 
 
-def _of_object(table: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """{"7": "road"} or {"road": 7}."""
-    if table and all(_is_number(key) and isinstance(name, str) for key, name in table.items()):
-        return [(int(key), name) for key, name in table.items()]
-    if table and all(isinstance(number, int) and not isinstance(number, bool) for number in table.values()):
-        return [(number, key) for key, number in table.items()]
+def _of_object(table: Mapping[Any, Any]) -> list[Row]:
+    """{"7": "road"}, {"road": 7}, {"road": [128, 64, 128]}, or {"7": {"name": "road", "color": ...}}."""
+    if not table:
+        return []
+    if all(_is_number(key) and isinstance(name, str) for key, name in table.items()):
+        return [(int(key), name, None) for key, name in table.items()]
+    if all(isinstance(number, int) and not isinstance(number, bool) for number in table.values()):
+        return [(number, str(key), None) for key, number in table.items()]
+    colours = [colour_of(value) for value in table.values()]
+    if None not in colours and all(isinstance(value, list) for value in table.values()):
+        return [(n, str(key), colour) for n, (key, colour) in enumerate(zip(table, colours, strict=True))]
+    if all(_is_number(key) and isinstance(row, dict) for key, row in table.items()):
+        return _of_list([{"id": int(key), **row} for key, row in table.items()])
     return []
 
 
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+def _colour(row: Mapping[str, Any]) -> Colour | None:
+    return next((colour for key in COLOURS if (colour := colour_of(row.get(key))) is not None), None)
+
+
+def _is_number(text: Any) -> bool:
+    return str(text).removeprefix("-").isdecimal()

@@ -10,14 +10,21 @@ from pathlib import Path
 from denselab.data.item import NamedLabel
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_json
+from denselab.data.read.name_tables import rows_of_csv, rows_of_lines
 from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour
 
-NAME_FILES = ("class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names")
-COLOUR_FILES = ("labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt")
-TABLE_FILES = ("class_dict.csv", "classes.csv", "labels.csv")
+NAME_FILES = (
+    "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
+    "classes.names", "class.names", "label_map.txt",
+)  # fmt: skip
+COLOUR_FILES = ("labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt", "colormap.txt")
+TABLE_FILES = (
+    "class_dict.csv", "class_dict_seg.csv", "classes.csv", "labels.csv", "class_names.csv", "class_map.csv",
+    "label_map.csv", "labelmap.csv", "colors.csv", "palette.csv",
+)  # fmt: skip
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
 ROLES = ("image", "label")
@@ -85,16 +92,16 @@ def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
         if name in here:
             return _colour_lines(here[name]), here[name].name
     for name in TABLE_FILES:
-        if name in here:
-            return _colour_table(here[name]), here[name].name
+        if name in here and (labels := _table(here[name])):
+            return labels, here[name].name
     if VALUE_FILE in here and (labels := _value_table(here[VALUE_FILE])):
         return labels, here[VALUE_FILE].name
     for name in NAME_FILES:
         if name in here:
-            return name_list(read_lines(here[name])), here[name].name
+            return _listed(read_lines(here[name])), here[name].name
     for name in JSON_FILES:
         if name in here and (table := names_of_json(here[name])):
-            return tuple(named(label_id, text) for label_id, text in table.items()), here[name].name
+            return tuple(named(label_id, *row) for label_id, row in table.items()), here[name].name
     return (), ""
 
 
@@ -114,31 +121,41 @@ def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:
     return tuple(named(index, name) for index, name in enumerate(lines))
 
 
+def _listed(lines: list[str]) -> tuple[NamedLabel, ...]:
+    """Names in lines, with their colours (road 128 64 128) or ids (road,7) where all lines have them."""
+    rows = rows_of_lines(lines)
+    if rows is not None:
+        return tuple(named(*row) for row in rows)
+    behind = [re.match(r"^(\D.*?)\s*[,;=\t]\s*(\d+)$", line) for line in lines]
+    ids = [int(match[2]) for match in behind if match]
+    if lines and len(set(ids)) == len(lines):
+        return tuple(named(label_id, match[1]) for label_id, match in zip(ids, filter(None, behind), strict=True))
+    return name_list(lines)
+
+
 def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
     """labelmap.txt of VOC tools (name:r,g,b:parts:actions) or label_colors.txt of CamVid (r g b name)."""
+    lines = read_lines(path)
+    rows = rows_of_lines(lines)
+    if rows is not None:
+        return tuple(named(*row) for row in rows)
+    if lines and all(re.match(r"^\d+[\s:,;]+\D", line) for line in lines):
+        return name_list(lines)
     labels = []
-    for position, line in enumerate(read_lines(path)):
-        voc = re.match(r"^([^:]+):(\d+),(\d+),(\d+)", line)
-        camvid = re.match(r"^(\d+)\s+(\d+)\s+(\d+)\s+(\S.*)$", line)
-        if voc:
-            labels.append(named(position, voc[1], (int(voc[2]), int(voc[3]), int(voc[4]))))
-        elif camvid:
-            labels.append(named(position, camvid[4], (int(camvid[1]), int(camvid[2]), int(camvid[3]))))
-        elif re.match(r"^[^:]+:", line):
-            labels.append(named(position, line.split(":")[0]))
-        else:
+    for position, line in enumerate(lines):
+        if not re.match(r"^[^:]+:", line):
             raise DataError(f"{path}: line {line!r} is neither `name:r,g,b::` nor `r g b name`; correct it")
+        row = rows_of_lines([line])
+        labels.append(named(position, line.split(":")[0], row[0][2] if row else None))
     return tuple(labels)
 
 
-def _colour_table(path: Path) -> tuple[NamedLabel, ...]:
-    """class_dict.csv: a header with name, r, g, b."""
-    head, *body = _table_rows(path) or [[]]
-    rows = [dict(zip([key.lower() for key in head], row, strict=False)) for row in body]
-    try:
-        return tuple(named(i, row["name"], (int(row["r"]), int(row["g"]), int(row["b"]))) for i, row in enumerate(rows))
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise DataError(f"{path}: expected the columns name, r, g, b; correct the file") from None
+def _table(path: Path) -> tuple[NamedLabel, ...]:
+    """class_dict.csv: a header with name, r, g, b, or id; () where a csv of another name is another table."""
+    rows = rows_of_csv(path)
+    if rows is None and path.name.lower().startswith("class_dict"):
+        raise DataError(f"{path}: expected the columns name, r, g, b; correct the file")
+    return tuple(named(*row) for row in rows or ())
 
 
 def _table_rows(path: Path) -> list[list[str]]:

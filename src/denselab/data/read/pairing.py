@@ -50,7 +50,10 @@ def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
 
 def _match(images: Sequence[Stem], labels: Sequence[Stem]) -> tuple[tuple[int, int], ...]:
     label_counts, image_counts = Counter(labels), Counter(images)
-    if any(count > 1 for counts in (label_counts, image_counts) for count in counts.values()):
+    # Equal stems are a fault only where one of them could have a partner.
+    if any(count > 1 and stem in label_counts for stem, count in image_counts.items()):
+        return ()
+    if any(count > 1 and stem in image_counts for stem, count in label_counts.items()):
         return ()
     position = {stem: index for index, stem in enumerate(labels)}
     return tuple((index, position[stem]) for index, stem in enumerate(images) if stem in position)

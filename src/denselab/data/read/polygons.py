@@ -187,10 +187,20 @@ def coco_outline(segmentation: Any) -> Any:
         isinstance(r, list) and len(r) >= 6 and len(r) % 2 == 0 and not isinstance(r[0], list) for r in segmentation
     ):
         return segmentation  # as COCO writes it
+    segmentation = _as_pairs(segmentation)
     if _is_ring(segmentation):
         segmentation = [segmentation]
     rings = [_flat(ring) for ring in segmentation]
     return [ring for ring in rings if len(ring) >= 6]
+
+
+def _as_pairs(value: Any) -> Any:
+    """Points {"x": 3, "y": 4} at any depth as [3, 4]."""
+    if isinstance(value, list) and value and not isinstance(value[0], (int, float)):
+        return [_as_pairs(part) for part in value]
+    if isinstance(value, dict) and {"x", "y"} <= value.keys():
+        return [value["x"], value["y"]]
+    return value
 
 
 def _is_ring(segmentation: list[Any]) -> bool:

@@ -7,6 +7,7 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
+from denselab.data.layouts.given_splits import with_given_splits
 from denselab.data.layouts.weak import with_weak_files
 from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
@@ -15,6 +16,7 @@ from denselab.data.read.band_files import in_band_files, with_bands
 from denselab.data.read.names import BadNames, without_names
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
+from denselab.data.read.unread_forms import unread_form
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
 
@@ -30,6 +32,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
         tree, given = in_band_files(read_tree(path), GivenBands())
         below, recognised = _recognise_tree(tree)
         recognised = with_weak_files(tree, recognised, None, None, path)
+        recognised = with_given_splits(recognised, *_places(tree, below))
         return below, with_bands(_noting_passed_over(tree, in_pixels(recognised)), given)
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
@@ -48,6 +51,8 @@ def recognise(path: Path) -> tuple[Path, Found]:
             raise
         root, found = _described(without_names(tree), settings, told, settings_file)
     found = with_weak_files(tree, found, settings.boxes, settings.tags, settings_file)
+    if settings.splits is None:
+        found = with_given_splits(found, *_places(tree, root))
     found = with_bands(_noting_passed_over(tree, in_pixels(found)), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 
@@ -56,6 +61,13 @@ def _described(tree: Tree, settings: Settings, told: Described | None, source: P
     """What data.yaml points to, else what is recognised in its folder."""
     found = find_described(tree, settings, told, source)
     return (tree.root, found) if found is not None else _recognise_tree(tree)
+
+
+def _places(tree: Tree, root: Path) -> tuple[Tree, ...]:
+    """The folder of the data set, and the one that was given where that lies above."""
+    if root == tree.root:
+        return (tree,)
+    return (tree.below(root.relative_to(tree.root).as_posix()), tree)
 
 
 def _noting_passed_over(tree: Tree, found: Found) -> Found:
@@ -220,12 +232,16 @@ def _one_in_two_forms(fits: list[tuple[Tree, Found]]) -> bool:
 
 
 def _nothing(tree: Tree) -> str:
+    named = unread_form(tree)
+    if named is not None:
+        file, form = named
+        return f"{tree.root}: {form.name} ({file}), which cannot be read here; {form.way}"
     if not tree.pictures:
         kinds = ", ".join(sorted({f.suffix for f in tree.files})[:6])
         files = number_of(len(tree.files), "file")
         return f"{tree.root}: no picture (.jpg, .png, .tif, ...) among {files} ({kinds}); give another folder"
     return (
         f"{tree.root}: {number_of(len(tree.pictures), 'picture')}, but no labels in a known layout; "
-        "put label PNGs of the same names into a folder `labels` beside `images`, "
+        "put label PNGs of the same names into a folder labels/ beside images/, "
         "or write `images: FOLDER` and `masks: FOLDER` in data.yaml"
     )

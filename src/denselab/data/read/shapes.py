@@ -24,6 +24,7 @@ from denselab.data.read.polygons import (
     line_mask,
     polygon_mask,
     rectangle_points,
+    ring_area,
     runs_mask,
     runs_of_text,
     starts_mask,
@@ -31,6 +32,8 @@ from denselab.data.read.polygons import (
 from denselab.errors import DataError
 
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
+CUT_SHARE = 0.5  # of a shape; more of it outside the picture is no shape at its border
+SLIGHT = 16.0  # pixels of area by which an outline and its pixels may differ
 POINT_RADIUS = 5.0  # and points with this radius
 
 ShapeKind = Literal[
@@ -109,17 +112,30 @@ class Shape:
             return float(sum(_box_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in self.data))
         return _box_area(self.points) if len(self.points) else float(size[0] * size[1])
 
+    def whole_area(self) -> float:
+        """The area of a closed outline or a patch, wherever it lies; 0 for other kinds."""
+        if self.kind in ("polygon", "rectangle"):
+            return ring_area(_corners(self.points) if self.kind == "rectangle" else self.points)
+        if self.kind == "rings":
+            outer, *holes = map(_ring_area, self.data)
+            return outer - sum(holes)
+        if self.kind == "coco" and isinstance(self.data, list):  # rings may lie on each other
+            return max(map(_ring_area, self.data), default=0.0)
+        return float(self.data.sum()) if self.kind == "patch" else 0.0
+
 
 @dataclass(frozen=True)
 class Losses:
     """What the shapes of one picture lose.
 
     shapes: how many there are. empty: how many of them have no pixel in the picture.
+    cut: how many have some, but lie outside the picture for the greater part.
     covered: {id: (pixels drawn, pixels of these that a later shape of another id covers)}.
     """
 
     shapes: int
     empty: int
+    cut: int
     covered: Mapping[int, tuple[int, int]]
 
 
@@ -144,13 +160,14 @@ class ShapeLabels:
     def losses(self) -> "Losses":
         """What the shapes lose: those without a pixel in the picture, and what is covered by later ones."""
         visible = self.ids()
-        empty, drawn = 0, dict[int, NDArray[np.bool_]]()
+        empty, cut, drawn = 0, 0, dict[int, NDArray[np.bool_]]()
         for shape in self.shapes:
             mask = self._mask(shape)
             empty += not mask.any()
+            cut += int(0 < mask.sum() < (1 - CUT_SHARE) * (shape.whole_area() - SLIGHT))
             drawn[shape.id] = drawn[shape.id] | mask if shape.id in drawn else mask
         covered = {i: (int(mask.sum()), int((mask & (visible != i)).sum())) for i, mask in drawn.items()}
-        return Losses(len(self.shapes), empty, covered)
+        return Losses(len(self.shapes), empty, cut, covered)
 
     def _mask(self, shape: Shape) -> NDArray[np.bool_]:
         try:
@@ -248,6 +265,10 @@ def _two_valued(path: Path, size: Size) -> NDArray[np.bool_]:
     if mask.shape != tuple(size):
         raise DataError(f"mask {path.name} has {mask.shape[0]}x{mask.shape[1]}, but the first has {size[0]}x{size[1]}")
     return mask
+
+
+def _ring_area(ring: Any) -> float:
+    return ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2))
 
 
 def _box_area(points: Points) -> float:

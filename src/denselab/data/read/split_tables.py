@@ -1,58 +1,198 @@
-"""One file that gives all splits: a csv with a column for them, a json, or folds (nnU-Net's splits_final.json)."""
+"""One file that gives all splits: a table with a column, a json or yaml, folds (nnU-Net's splits_final.json)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.lists import LIST_FOLDERS, csv_rows, read_lines
-from denselab.data.read.tree import SPLIT_WORDS, Tree, words
-from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
+from denselab.data.item import Item
+from denselab.data.read.lists import (
+    LIST_FOLDERS,
+    TABLE_SUFFIXES,
+    csv_rows,
+    items_by_key,
+    names_in,
+    read_lines,
+    share_known,
+)
+from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, words
+from denselab.documents import MAX_ANNOTATIONS, parse_json, parse_yaml, read_bytes, read_text
 from denselab.errors import DataError
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "usage", "set")
 FOLD_COLUMNS = ("fold", "kfold", "fold_id")
-JSON_WORDS = frozenset(
+FILE_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
-NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")
+YAML_SUFFIXES = (".yaml", ".yml")
+DEEPER = 20  # tables outside of the usual places that are read
+UNREAD_SUFFIXES = (".pkl", ".pickle", ".npy", ".npz", ".mat", ".pt", ".pth", ".xlsx", ".parquet", ".h5")
+FLAGS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
 
 Names = dict[str, list[str]]
 """{split: names of pictures}."""
 
 
-def find_table(tree: Tree) -> tuple[Path, list[Names]] | None:
-    """The file that gives the splits, and the splits of each of its folds (one where it has none); None without."""
-    for file in tree.with_suffix(".csv", ".json"):
-        if str(file.parent).lower() not in LIST_FOLDERS:
-            continue
-        if file.suffix.lower() == ".csv" or JSON_WORDS & set(words(file.stem)):
-            folds = read_table(tree.path(file))
-            if folds:
-                return tree.path(file), folds
-    return None
+def find_table(tree: Tree, items: Sequence[Item]) -> tuple[Path, list[Names]] | None:
+    """The file that gives the splits, and the splits of each of its folds (one where it has none); None without.
+
+    One that names the labelled pictures for the greater part comes first, wherever it lies. One that does not counts
+    in the usual places alone.
+    """
+    by_key = items_by_key(items)
+    other = None
+    for file in _candidates(tree, (*TABLE_SUFFIXES, ".txt", ".json", *YAML_SUFFIXES)):
+        folds = read_table(tree.path(file))
+        if folds and share_known([name for names in folds[0].values() for name in names], by_key) > 0.5:
+            return tree.path(file), folds
+        if folds and _is_usual(file) and other is None and _is_meant(tree, file):
+            other = tree.path(file), folds
+    return other
+
+
+def _is_meant(tree: Tree, file: PurePosixPath) -> bool:
+    """Whether the name of a file, or of a column, leaves no doubt that it gives splits."""
+    if FILE_WORDS & set(words(file.stem)):
+        return file.suffix.lower() != ".txt"
+    header = csv_rows(read_lines(tree.path(file)))[0]
+    return any(cell.strip().lower() in (*SPLIT_COLUMNS, *FOLD_COLUMNS) for cell in header)
+
+
+def _is_usual(file: PurePosixPath) -> bool:
+    return str(file.parent).lower() in LIST_FOLDERS
+
+
+def _candidates(tree: Tree, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
+    """Files that may give splits: by their names, or tables; those of single pictures are none, and few lie deeper."""
+    stems = {picture.stem for picture in tree.pictures}
+    near = [file for file in tree.with_suffix(*suffixes) if len(file.parts) <= 3 and file.stem not in stems]
+    telling = [f for f in near if FILE_WORDS & set(words(f.stem)) or f.suffix.lower() in TABLE_SUFFIXES]
+    return [*filter(_is_usual, telling), *[file for file in telling if not _is_usual(file)][:DEEPER]]
+
+
+def unread_tables(tree: Tree, items: Sequence[Item]) -> list[str]:
+    """What is said of files that speak of splits and are not read: their form, or numbers in the place of words."""
+    told = []
+    files = [
+        str(f) for f in tree.with_suffix(*UNREAD_SUFFIXES) if len(f.parts) <= 3 and FILE_WORDS & set(words(f.stem))
+    ]
+    if files:
+        told.append(
+            f"{first_few(files)} may say what belongs to which split, and is not read; write the names of the pictures "
+            "to hold out into val.txt, one a line"
+        )
+    by_key = items_by_key(items)
+    for file in _candidates(tree, TABLE_SUFFIXES):
+        column, names, values = _numbered(tree, file)
+        if names and share_known(names, by_key) > 0.5:
+            told.append(
+                f"{file}: its column {column!r} holds {first_few(sorted(values), 5)}, and not train, val and test: "
+                "not read; write these words there"
+            )
+    return told
+
+
+def _numbered(tree: Tree, file: PurePosixPath) -> tuple[str, list[str], set[str]]:
+    """A column that is called as those of splits are and holds a few numbers: its name, the pictures, the numbers."""
+    rows = csv_rows(read_lines(tree.path(file)))
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    column = next((header.index(name) for name in SPLIT_COLUMNS if name in header), None)
+    if column is None:
+        return "", [], set()
+    body = [row for row in rows[1:] if len(row) == len(header)]
+    values = {row[column].strip() for row in body}
+    if not 1 < len(values) <= 3 or not all(value.isdecimal() for value in values):
+        return "", [], set()
+    return (
+        header[column],
+        ["\t".join(cell.strip() for n, cell in enumerate(row) if n != column) for row in body],
+        values,
+    )
 
 
 def read_table(path: Path) -> list[Names]:
-    """The splits of each fold of a csv or json, one where it has no folds; [] where it gives no splits."""
-    if path.suffix.lower() == ".csv":
+    """The splits of each fold of a table, json or yaml, one where it has no folds; [] where it gives no splits."""
+    if path.suffix.lower() in TABLE_SUFFIXES:
         return _of_columns(csv_rows(read_lines(path)))
+    if path.suffix.lower() == ".txt":
+        return _of_plain_rows([line.replace(",", " ").split() for line in read_lines(path)])
     try:
+        if path.suffix.lower() in YAML_SUFFIXES:
+            return _of_json(parse_yaml(read_text(path)))
         return _of_json(parse_json(read_bytes(path, MAX_ANNOTATIONS)))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
+        raise DataError(
+            f"{path}: not {_form(path)} that can be read ({error}); export it again or take it out"
+        ) from None
+
+
+def _form(path: Path) -> str:
+    return "JSON" if path.suffix.lower() == ".json" else "YAML"
 
 
 def _of_columns(rows: list[list[str]]) -> list[Names]:
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    column = next((header.index(name) for name in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if name in header), None)
-    body = [row for row in rows[1:] if column is not None and len(row) > column]
-    if column is None or not body:
+    body = [[cell.strip() for cell in row] for row in rows[1:] if len(row) == len(header)]
+    if not body or len(header) < 2:
         return []
-    values = [row[column].strip().lower() for row in body]
-    names = ["\t".join(cell.strip() for i, cell in enumerate(row) if i != column) for row in body]
-    if header[column] in FOLD_COLUMNS and all(value.isdigit() for value in values):
-        return [_fold(names, [value == fold for value in values]) for fold in sorted(set(values), key=int)]
+    column = next((header.index(name) for name in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if name in header), None)
+    if column is None:
+        column = next((n for n in range(len(header)) if _tells_splits([row[n].lower() for row in body])), None)
+    if column is None:
+        return _of_flags(header, body)
+    values = [row[column].lower() for row in body]
+    names = ["\t".join(cell for i, cell in enumerate(row) if i != column) for row in body]
+    if header[column] in FOLD_COLUMNS and (folds := _of_numbers(names, values)):
+        return folds
     return [_grouped(names, values)] if set(values) <= set(SPLIT_WORDS) else []
+
+
+def _of_numbers(names: Sequence[str], values: Sequence[str]) -> list[Names]:
+    """The folds of a column of numbers; pictures with a negative one are in no fold: test. [] for other cells."""
+    numbers = [_whole(value) for value in values]
+    if None in numbers:
+        return []
+    inside = [(name, number) for name, number in zip(names, numbers, strict=True) if number is not None and number >= 0]
+    outside = {"test": [name for name, number in zip(names, numbers, strict=True) if number is not None and number < 0]}
+    own = [name for name, _ in inside]
+    folds = [_fold(own, [one == fold for _, one in inside]) for fold in sorted({number for _, number in inside})]
+    return [{**fold, **(outside if outside["test"] else {})} for fold in folds]
+
+
+def _tells_splits(values: Sequence[str]) -> bool:
+    """Whether the cells of a column that is called otherwise are splits: train, and val or test."""
+    return set(values) <= set(SPLIT_WORDS) and len({SPLIT_WORDS[value] for value in values}) > 1
+
+
+def _whole(value: str) -> int | None:
+    """A number that may have been written as 0.0; None for another text."""
+    whole = value.removesuffix(".0")
+    return int(whole) if whole.removeprefix("-").isdecimal() else None
+
+
+def _of_flags(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[Names]:
+    """Columns such as is_valid and test, which are true or false; who is in none of them trains, or is val."""
+    columns = {n: _split_of_flag(name) for n, name in enumerate(header)}
+    flags = {n: split for n, split in columns.items() if split and all(row[n].lower() in FLAGS for row in body)}
+    if not flags:
+        return []
+    rest = "val" if set(flags.values()) == {"train"} else "train"
+    splits: Names = {}
+    for row in body:
+        split = next((split for n, split in flags.items() if FLAGS[row[n].lower()]), rest)
+        splits.setdefault(split, []).append("\t".join(cell for n, cell in enumerate(row) if n not in flags))
+    return [splits]
+
+
+def _split_of_flag(column: str) -> str | None:
+    tokens = set(words(column)) - {"is", "in", "set"}
+    return SPLIT_WORDS[tokens.pop()] if len(tokens) == 1 and tokens <= SPLIT_WORDS.keys() else None
+
+
+def _of_plain_rows(rows: list[list[str]]) -> list[Names]:
+    """Lines of a name and its split, without a header."""
+    if not rows or any(len(row) != 2 or row[1].lower() not in SPLIT_WORDS for row in rows):
+        return []
+    return [_grouped([row[0] for row in rows], [row[1].lower() for row in rows])]
 
 
 def _grouped(names: Sequence[str], values: Sequence[str]) -> Names:
@@ -90,7 +230,7 @@ def _of_json(data: Any) -> list[Names]:
     if all(isinstance(value, dict) for value in data.values()):
         return _of_json(list(data.values()))
     if all(str(key).isdigit() or str(key).lower().startswith("fold") for key in data):
-        return _of_folds([_names(value) for value in data.values()])
+        return _of_folds([names_in(value) for value in data.values()])
     return []
 
 
@@ -99,7 +239,7 @@ def _of_records(records: Sequence[Any]) -> list[Names] | None:
     if not records or not all(isinstance(record, dict) for record in records):
         return None
     key = next((key for key in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if all(key in record for record in records)), None)
-    names = _names(list(records))
+    names = names_in(list(records))
     if key is None or not names:
         return None
     values = [str(record[key]).lower() for record in records]
@@ -110,7 +250,7 @@ def _of_records(records: Sequence[Any]) -> list[Names] | None:
 
 def _of_lists(data: Mapping[Any, Any]) -> Names | None:
     """{"train": [...], "val": [...]}, other keys passed over; None where no key is a split with pictures."""
-    found = {SPLIT_WORDS[str(k).lower()]: _names(v) for k, v in data.items() if str(k).lower() in SPLIT_WORDS}
+    found = {SPLIT_WORDS[str(k).lower()]: names_in(v) for k, v in data.items() if str(k).lower() in SPLIT_WORDS}
     return {split: names for split, names in found.items() if names} or None
 
 
@@ -120,11 +260,3 @@ def _of_folds(folds: Sequence[list[str]]) -> list[Names]:
         return []
     everything = [name for fold in folds for name in fold]
     return [_fold(everything, [name in set(fold) for name in everything]) for fold in folds]
-
-
-def _names(value: Any) -> list[str]:
-    """The pictures of a list of names or of records; [] where it is neither."""
-    if not isinstance(value, list):
-        return []
-    names = [next((e[k] for k in NAME_KEYS if k in e), None) if isinstance(e, dict) else e for e in value]
-    return [str(name) for name in names] if all(isinstance(name, str | int) for name in names) else []

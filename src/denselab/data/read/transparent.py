@@ -12,6 +12,7 @@ from denselab.errors import DataError
 from denselab.labels import NODATA
 
 MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+KEYED = ("P", "L", "RGB", "1")  # PNG and GIF name a colour, or the alpha of each palette entry, in a chunk
 
 
 def transparent(path: Path, mode: str) -> NDArray[np.bool_] | None:
@@ -19,9 +20,11 @@ def transparent(path: Path, mode: str) -> NDArray[np.bool_] | None:
 
     A TIFF says otherwise which pixels have no label: by its NODATA.
     """
-    if mode not in MODES or path.suffix.lower() in TIFF_SUFFIXES:
+    if path.suffix.lower() in TIFF_SUFFIXES or mode not in (*MODES, *KEYED):
         return None
     with open_picture(path) as picture:
+        if mode in KEYED and "transparency" not in picture.info:
+            return None
         clear = decoded(picture, path, "RGBA")[..., 3] == 0
     return clear if clear.any() else None
 

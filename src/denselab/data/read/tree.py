@@ -33,11 +33,14 @@ OTHER_WORDS = frozenset((
     "thumbnail", "thumbnails",
 ))  # fmt: skip
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "tr": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test", "ts": "test",
+    "train": "train", "training": "train", "tr": "train", "trn": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val", "minival": "val", "eval": "val",
+    "evaluation": "val",
+    "test": "test", "testing": "test", "ts": "test", "te": "test", "tst": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
-GLUED = re.compile(r"^(train|training|val|valid|validation|test|testing)(.+)$")
+# Written in one word behind a split: trainlist, valset, testdata.
+GLUED_WORDS = frozenset(("list", "lists", "set", "sets", "split", "file", "files", "names", "ids", "data", "fold"))
+GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)(.+)$")
 
 FolderRole = Literal["image", "label", "other"]
 
@@ -175,7 +178,7 @@ def words(name: str) -> tuple[str, ...]:
     for token in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name):
         lower = token.lower()
         glued = GLUED.match(lower)
-        if glued and glued[2] in IMAGE_WORDS | LABEL_WORDS:
+        if lower not in LABEL_WORDS and glued and glued[2] in IMAGE_WORDS | LABEL_WORDS | GLUED_WORDS:
             tokens.extend((glued[1], glued[2]))
         else:
             tokens.append(lower)

@@ -1,0 +1,99 @@
+"""Labels in forms that are known and not read: what they are called, and the way to a form that is read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from denselab.data.read.tree import Tree
+from denselab.documents import parse_json, read_bytes
+
+HEAD = 2**26  # bytes of a json that is looked into: more is not read for its name alone
+LOOKED_AT = 3  # json files
+
+COCO = "export it as COCO json"
+PNG = "as PNG, with the picture's name, into a folder labels/ beside images/"
+
+
+@dataclass(frozen=True)
+class Form:
+    """name: of the form. way: to one that is read."""
+
+    name: str
+    way: str
+
+
+VOLUME = Form("volumes of slices", f"save each slice as a PNG or TIFF, and its labels {PNG}")
+GIS = Form(
+    "vector labels of a GIS",
+    "burn them into a raster of the picture's size: gdal_rasterize -a CLASS -ts W H FILE label.tif",
+)
+BY_SUFFIX: Mapping[str, Form] = {
+    **dict.fromkeys((".nii", ".nrrd", ".mha", ".mhd"), VOLUME),
+    **dict.fromkeys((".dcm", ".dicom"), Form("DICOM", "save the pictures as PNG or TIFF of 16 bits")),
+    **dict.fromkeys((".geojson", ".shp", ".gpkg", ".kml"), GIS),
+    **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), Form("TensorFlow records", COCO)),
+    ".parquet": Form("Parquet (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
+    **dict.fromkeys((".h5", ".hdf5"), Form("HDF5", f"save pictures as files, and their masks {PNG}")),
+    ".npz": Form("NumPy archives", f"save pictures as files, and their masks {PNG}"),
+    **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", f"save pictures as files, and their masks {PNG}")),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), Form("an archive", "unpack it and give the folder")),
+    ".roi": Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}"),
+    ".qpdata": Form("a QuPath project", f"export labelled images from QuPath {PNG}"),
+    ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
+}
+BY_LAST_SUFFIXES: Mapping[str, Form] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
+
+
+def unread_form(tree: Tree) -> tuple[str, Form] | None:
+    """A file in such a form, and the form; None where there is none."""
+    for file in tree.files:
+        double = "".join(suffix.lower() for suffix in file.suffixes[-2:])
+        form = BY_LAST_SUFFIXES.get(double) or BY_SUFFIX.get(file.suffix.lower())
+        if form is not None:
+            return str(file), form
+    for file in tree.with_suffix(".json")[:LOOKED_AT]:
+        form = _of_json(tree.path(file), file)
+        if form is not None:
+            return str(file), form
+    return None
+
+
+def _of_json(path: Path, file: PurePosixPath) -> Form | None:
+    try:
+        data = parse_json(read_bytes(path, HEAD))
+    except (OSError, ValueError):
+        return None
+    first = data[0] if isinstance(data, list) and data else data
+    if not isinstance(first, dict):
+        return None
+    if "___" in file.stem:
+        return SUPERANNOTATE
+    return next((form for form, fits in BY_CONTENT if fits(first)), None)
+
+
+def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda record: all(key in record for key in keys)
+
+
+SUPERANNOTATE = Form("SuperAnnotate", COCO)
+BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
+    (GIS, lambda record: record.get("type") in ("FeatureCollection", "Feature")),
+    (Form("Darwin json of V7", COCO), _has("item", "annotations")),
+    (Form("Datumaro json", f"{COCO} (`datum convert -f coco` does)"), _has("items", "categories")),
+    (Form("Labelbox", f"export the masks {PNG}"), lambda record: "data_row" in record or "Labeled Data" in record),
+    (Form("Encord", COCO), _has("label_hash")),
+    (SUPERANNOTATE, _has("metadata", "instances")),
+    (
+        Form("a release of Segments.ai", f"{COCO} with segments-ai's export_dataset"),
+        lambda record: "samples" in _dict(record.get("dataset")),
+    ),
+    (Form("Hasty json", COCO), _has("project_name", "label_classes")),
+    (Form("Dataloop json", COCO), _has("annotations", "filename")),
+    (Form("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
+    (Form("OpenLABEL", COCO), _has("openlabel")),
+)
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,195 @@
+"""Splits that files beside the data name, whatever they are called, wherever they lie, and whatever the layout is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+NAMES = "abcdefgh"
+GIVEN = {"train": list("abcd"), "val": list("ef"), "test": list("gh")}
+
+
+def lines(names):
+    return "".join(f"{name}\n" for name in names)
+
+
+def table(column, value, names=NAMES):
+    return f"file,{column}\n" + "".join(f"{name}.png,{value(name)}\n" for name in names)
+
+
+def split_of(name):
+    return next(split for split, names in GIVEN.items() if name in names)
+
+
+@pytest.fixture
+def pairs(save, photo):
+    for seed, name in enumerate(NAMES):
+        save(f"images/{name}.png", photo(seed=seed))
+        save(f"masks/{name}.png", [[0, 1] * 4] * 6)
+
+
+def splits_of(path):
+    data = open_dataset(path)
+    return {split: [item.image.stem[0] for item in data.of_split(split)] for split in data.splits}
+
+
+THREE = ("train", "val", "test")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {f"{split}list.txt": lines(GIVEN[split]) for split in THREE},
+        {f"kvasir_{split}.txt": lines(GIVEN[split]) for split in THREE},
+        {f"metadata/{split}.txt": lines(GIVEN[split]) for split in THREE},
+        {f"images/{split}.csv": "name\n" + lines(GIVEN[split]) for split in THREE},
+        {f"{split}.tsv": "img\tgt\n" + lines(f"images/{n}.png\tmasks/{n}.png" for n in GIVEN[split]) for split in THREE},
+        {f"{split}.json": json.dumps([f"{n}.png" for n in GIVEN[split]]) for split in THREE},
+        {f"{split}.json": json.dumps([{"image": f"{n}.png"} for n in GIVEN[split]]) for split in THREE},
+        {"annotations/trainval.txt": lines("abcdef"), "annotations/val.txt": lines("ef"), "annotations/test.txt": lines("gh")},
+        {"split.txt": lines(f"{n}.png {split_of(n)}" for n in NAMES)},
+        {"splits.yaml": json.dumps(GIVEN)},
+        {"meta.csv": table("Which part", split_of)},
+        {"meta.csv": table("is_valid,is_test", lambda n: f"{n in 'ef'},{n in 'gh'}")},
+    ],
+    ids=lambda files: next(iter(files)),
+)  # fmt: skip
+@pytest.mark.usefixtures("pairs")
+def test_what_is_named_keeps_its_split(tmp_path, write, files):
+    """All of them were passed over, and a new split was drawn: pictures that were held out were trained on."""
+    for name, text in files.items():
+        write(name, text)
+    assert splits_of(tmp_path) == GIVEN
+
+
+@pytest.mark.parametrize("where", ["splits/fold_{}/{}.txt", "{1}_fold{0}.txt", "lists/split{}_{}.txt"])
+@pytest.mark.usefixtures("pairs")
+def test_lists_of_folds(tmp_path, write, where):
+    for number, held in enumerate(("ab", "gh")):
+        write(where.format(number, "train"), lines(n for n in NAMES if n not in held))
+        write(where.format(number, "val"), lines(held))
+    assert splits_of(tmp_path) == {"train": list("cdefgh"), "val": list("ab")}
+    [note] = [note for note in open_dataset(tmp_path).notes if note.startswith("the first of 2 folds")]
+    write("data.yaml", note.split("`")[1])
+    assert splits_of(tmp_path) == {"train": list("abcdef"), "val": list("gh")}
+
+
+@pytest.mark.usefixtures("pairs")
+def test_folds_as_decimals_and_pictures_in_none(tmp_path, write):
+    write("folds.csv", table("fold", lambda n: -1 if n in "gh" else f"{NAMES.index(n) % 2}.0"))
+    assert splits_of(tmp_path) == {"train": list("bdf"), "val": list("ace"), "test": list("gh")}
+
+
+@pytest.mark.usefixtures("pairs")
+def test_files_that_name_no_picture_are_no_lists(tmp_path, write):
+    write("results.csv", "epoch,train,val\n1,0.5,0.4\n")
+    write("done.csv", "epoch,train,val\n1,1,0\n")
+    write("test_scores.csv", "name,iou\nmean,0.4\n")
+    write("notes/train_log.txt", "step 1\n")
+    write("eval_results.csv", table("iou", lambda n: 0.5))
+    assert sorted(splits_of(tmp_path)) == ["train", "val"]
+    assert any("no split given" in note for note in open_dataset(tmp_path).notes)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_lists_may_lie_above_the_data(tmp_path, write):
+    (tmp_path / "data").mkdir()
+    for folder in ("images", "masks"):
+        (tmp_path / folder).rename(tmp_path / "data" / folder)
+    for split in THREE:
+        write(f"{split}.txt", lines(GIVEN[split]))
+    assert splits_of(tmp_path) == GIVEN
+
+
+@pytest.mark.parametrize("name", ["splits_final.pkl", "split_idx.npy", "splits.mat"])
+@pytest.mark.usefixtures("pairs")
+def test_a_form_that_is_not_read_is_told(tmp_path, write, name):
+    write(name, "x")
+    [note] = [note for note in open_dataset(tmp_path).notes if name in note]
+    assert "is not read; write the names of the pictures to hold out into val.txt" in note
+
+
+@pytest.mark.usefixtures("pairs")
+def test_splits_as_numbers_are_told(tmp_path, write):
+    write("list_eval_partition.csv", table("partition", lambda n: THREE.index(split_of(n))))
+    [note] = [note for note in open_dataset(tmp_path).notes if "list_eval_partition.csv" in note]
+    assert "0, 1, 2" in note
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_pattern_leaves_the_lists_in_force(tmp_path, write):
+    write("data.yaml", 'images: images\nmasks: masks\npattern: {image: "*", mask: "*"}\n')
+    write("val.txt", "e\nf\n")
+    assert splits_of(tmp_path) == {"train": list("abcdgh"), "val": list("ef")}
+
+
+def coco(tmp_path, write, photo, save, names):
+    for seed, name in enumerate(names):
+        save(f"images/{name}.png", photo(seed=seed))
+    rows = [{"id": n, "file_name": f"{name}.png", "height": 6, "width": 8} for n, name in enumerate(names)]
+    drawn = [
+        {"id": n, "image_id": n, "category_id": 1, "segmentation": [[1, 1, 6, 1, 6, 5]]} for n in range(len(names))
+    ]
+    data = {"images": rows, "annotations": drawn, "categories": [{"id": 1, "name": "rust"}]}
+    write("annotations.json", json.dumps(data))
+
+
+def cvat(tmp_path, write, photo, save, names):
+    box = '<box label="rust" xtl="1" ytl="1" xbr="5" ybr="5"/>'
+    images = [f'<image id="{n}" name="{name}.png" width="8" height="6">{box}</image>' for n, name in enumerate(names)]
+    write("annotations.xml", f"<annotations>{''.join(images)}</annotations>")
+    for seed, name in enumerate(names):
+        save(f"images/{name}.png", photo(seed=seed))
+
+
+@pytest.mark.parametrize("make", [coco, cvat])
+def test_every_layout_has_its_lists(tmp_path, write, photo, save, make):
+    """The lists beside COCO's and CVAT's files were not looked at."""
+    make(tmp_path, write, photo, save, NAMES)
+    for split in THREE:
+        write(f"{split}.txt", lines(GIVEN[split]))
+    assert splits_of(tmp_path) == GIVEN
+
+
+@pytest.mark.parametrize("make", [coco, cvat])
+def test_one_file_for_folders_of_splits(tmp_path, write, photo, save, make):
+    make(tmp_path, write, photo, save, [f"{split}/{n}" for split in THREE for n in GIVEN[split]])
+    assert splits_of(tmp_path) == GIVEN
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("DUTS-TR/DUTS-TR-{}", "DUTS-TE/DUTS-TE-{}"), ("trn/{}", "tst/{}"), ("train/{}", "holdout/{}")],
+)
+def test_words_of_folders(tmp_path, save, photo, train, test):
+    """te, tst and holdout were no splits: what stood there was trained on."""
+    for seed, name in enumerate(NAMES):
+        where = train if name in "abcd" else test
+        save(f"{where.format('Image')}/{name}.png", photo(seed=seed))
+        save(f"{where.format('Mask')}/{name}.png", [[0, 255] * 4] * 6)
+    splits = splits_of(tmp_path)
+    assert splits["test"] == list("efgh")
+    assert sorted(splits["train"] + splits["val"]) == list("abcd")
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_picture_in_two_lists_is_refused(tmp_path, write):
+    write("x_train.txt", lines("abcde"))
+    write("x_val.txt", lines("ef"))
+    with pytest.raises(DataError, match="'e' stands in both"):
+        open_dataset(tmp_path)
+
+
+def test_pictures_of_equal_names_in_two_folders_are_all_paired(tmp_path, save, photo, write):
+    """A pattern took the last of them and lost the others without a word."""
+    for site in ("one", "two"):
+        for seed, name in enumerate("abc"):
+            save(f"{site}/{name}_img.png", photo(seed=seed))
+            save(f"{site}/{name}_gt.png", np.full((6, 8), site == "two", np.uint8))
+    write("data.yaml", 'pattern: {image: "*_img", mask: "*_gt"}\nlabels: [a, b]\n')
+    data = open_dataset(tmp_path)
+    assert len(data) == 6
+    assert all(data.read_labels(item).max() == item.name.startswith("two") for item in data.items)

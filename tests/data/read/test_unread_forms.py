@@ -1,0 +1,44 @@
+"""Forms of labels that are not read: they are named, with the way to one that is."""
+
+import json
+
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+BOX = {"image": "a.png", "annotations": [{"label": "x", "coordinates": {"x": 1, "y": 1, "width": 2, "height": 2}}]}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("annotations/a.json", {"version": "2.0", "item": {"name": "a.png"}, "annotations": []}, "Darwin.*COCO"),
+        ("a.png___pixel.json", {"metadata": {"name": "a.png"}, "instances": []}, "SuperAnnotate.*COCO"),
+        ("export.json", [{"data_row": {"id": 1}}], "Labelbox.*labels/ beside images/"),
+        ("annotations/default.json", {"categories": {"label": {}}, "items": [{"id": "a"}]}, "Datumaro.*coco"),
+        ("v1.json", {"dataset": {"samples": []}}, "Segments.ai"),
+        ("boxes.json", [BOX], "CreateML.*boxes"),
+        ("labels.geojson", {"type": "FeatureCollection", "features": []}, "GIS.*gdal_rasterize"),
+        ("qupath.json", {"type": "FeatureCollection", "features": []}, "GIS"),
+        ("labels/fields.shp", "x", "GIS"),
+        ("train/a.tfrecord", "x", "TensorFlow records.*COCO"),
+        ("data/train.parquet", "x", "Parquet.*files"),
+        ("train/case.npz", "x", "NumPy archives"),
+        ("imagesTr/a_0000.nii.gz", "x", "volumes.*slice"),
+        ("data.zip", "x", "unpack"),
+        ("a.roi", "x", "ImageJ"),
+    ],
+)  # fmt: skip
+def test_it_is_named(save, photo, write, tmp_path, file, content, told):
+    """All of them were "pictures, but no labels in a known layout"."""
+    save("images/a.png", photo())
+    write(file, content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(DataError, match=told):
+        open_dataset(tmp_path)
+
+
+def test_pictures_alone(save, photo, tmp_path):
+    save("images/a.png", photo())
+    with pytest.raises(DataError, match=r"labels/ beside images/, or write `images: FOLDER` and `masks: FOLDER`"):
+        open_dataset(tmp_path)
