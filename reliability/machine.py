@@ -69,18 +69,18 @@ def _resumed_after_full(bench: Bench) -> Iterator[Check]:
 
 def memory(bench: Bench) -> Iterator[Check]:
     """Little address space left: a smaller way, or exit 5 in words; a large picture never stops a small one."""
-    side = bench.many(3000, 7000)
+    side, seconds = bench.many(3000, 7000), bench.many(240, 1800)
     large, small = picture(bench.root / "memory" / "a.png", side, side), picture(bench.root / "memory" / "b.png")
     for room in (600 * MB, 1200 * MB, 2400 * MB):
         for options in ((), ("--window", "2048"), ("--probs", "npz"), ("--crf",), ("--tta",)):
             out = bench.fresh("m")
-            ended = lab.run(["predict", bench.run, large, small, "--out", out, *options], room=room, seconds=240)
+            ended = lab.run(["predict", bench.run, large, small, "--out", out, *options], room=room, seconds=seconds)
             name = f"predict {' '.join(options) or 'plain'}, {side}x{side} and a small one, {room // MB} MB"
             yield Check(f"{name}: in words", ended.code in (0, 3, 4, 5) and ended.in_words, str(ended))
             yield Check(f"{name}: the small one", (out / "labels" / "b.png").exists(), str(ended))
     for room in (300 * MB, 900 * MB):
         words = ["train", bench.data, "--out", bench.fresh("m"), *training(1, 1, "unet_small", "1200x1600")]
-        ended = lab.run(words, room=room, seconds=240)
+        ended = lab.run(words, room=room, seconds=seconds)
         yield Check(f"train 1200x1600 within {room // MB} MB", ended.code in (0, 2, 5) and ended.in_words, str(ended))
 
 
