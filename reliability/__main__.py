@@ -1,4 +1,4 @@
-"""Faults on purpose, and how many were survived. `--long` tries all of them; `--keep` writes down each as it is known."""
+"""Faults on purpose, and how many were survived. `--long` tries all; `--keep` writes down each as it is known."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # before torch: a process that is forked must have one thread
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from reliability import files_of_others, machine, runs  # noqa: E402
+from reliability import data_of_others, files_of_others, leftovers, machine, runs, settings_of_others  # noqa: E402
 from reliability.lab import Check  # noqa: E402
 from reliability.material import Bench, prepare  # noqa: E402
 from reliability.record import Group, kept, table_of, tried, write_into  # noqa: E402
@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Check]]] = {
     "kills": runs.kills,
     "stops": runs.stops,
     "writers": runs.writers,
+    "leftovers": leftovers.leftovers,
     "divergence": runs.divergence,
     "disk": machine.disk,
     "memory": machine.memory,
@@ -30,6 +31,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Check]]] = {
     "folders": files_of_others.folders,
     "inputs": files_of_others.inputs,
     "attacks": files_of_others.attacks,
+    "settings": settings_of_others.settings,
+    "data": data_of_others.data,
     "load": files_of_others.load,
 }
 
@@ -64,7 +67,9 @@ def _arguments() -> argparse.Namespace:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if unknown := set(names) - set(GROUPS):
-        raise argparse.ArgumentTypeError(f"no group is called {', '.join(sorted(unknown))}; groups: {', '.join(GROUPS)}")
+        raise argparse.ArgumentTypeError(
+            f"no group is called {', '.join(sorted(unknown))}; groups: {', '.join(GROUPS)}"
+        )
     return names
 
 

@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command. code: its exit code, -N for signal N. used: seconds of processor time. peak: MB at most."""
+    """What became of a command. code: exit code, -N for signal N. used: processor seconds. peak: MB at most."""
 
     code: int
     seconds: float
