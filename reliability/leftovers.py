@@ -68,7 +68,8 @@ def _remedies(bench: Bench) -> Iterator[Check]:
         ended = lab.run(words, before=fail_writes(out, "full", after))
         yield Check(f"predict --steps, full from change {after} on", ended.code == 5 and ended.in_words, str(ended))
     out = bench.fresh("converted")
-    words = ["convert", weights, "--from", "torch", "--model", "pixelwise", "--out", out]
+    out.mkdir()
+    words = ["convert", weights, "--from", "torch", "--model", "pixelwise", "--out", out / "m"]
     ended = lab.run(words, before=fail_writes(out, "full", 0))
     held = ended.code == 5 and ended.in_words and "--resume" not in ended.err
     yield Check("convert on a full disk: no remedy that it does not have", held, str(ended))
