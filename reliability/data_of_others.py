@@ -39,6 +39,10 @@ def _noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
+def _save_tiff(path: Path, channels: int) -> None:
+    tifffile.imwrite(path, _noise(48, 64, channels), photometric="minisblack", planarconfig="contig")
+
+
 def _animate(path: Path) -> None:
     frames = [Image.fromarray(_noise(48, 64, 3) // i) for i in (1, 2, 3)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -46,8 +50,8 @@ def _animate(path: Path) -> None:
 
 def _odd_pictures(bench: Bench) -> Iterator[Check]:
     forms: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
-        "a TIFF of 5 channels": ("tif", lambda p: tifffile.imwrite(p, _noise(48, 64, 5)), ("channel", "band")),
-        "a TIFF of 2 channels": ("tif", lambda p: tifffile.imwrite(p, _noise(48, 64, 2)), ("channel", "band", "alpha")),
+        "a TIFF of 5 channels": ("tif", lambda p: _save_tiff(p, 5), ("channel", "band")),
+        "a TIFF of 2 channels": ("tif", lambda p: _save_tiff(p, 2), ("channel", "band", "alpha")),
         "alpha in one of twelve": ("png", lambda p: Image.fromarray(_noise(48, 64, 4)).save(p), ("alpha",)),
         "an animated WEBP": ("webp", _animate, ("animation",)),
         "an animated PNG": ("png", _animate, ("animation",)),
