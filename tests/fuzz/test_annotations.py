@@ -30,6 +30,7 @@ SQUARE = [[1, 1], [5, 1], [5, 3], [1, 3]]
 PERCENT = {"original_width": 8, "original_height": 6, "image_rotation": 0}
 BUFFER = io.BytesIO()
 Image.new("L", (2, 2), 255).save(BUFFER, "PNG")
+BRUSH = [0, 0, 0, 192, 57, 27, 254, 191, 255]  # Label Studio's packing of 8 x 6 pixels that all are set
 BITMAP = base64.b64encode(zlib.compress(BUFFER.getvalue())).decode()
 FORMS: dict[str, Any] = {  # file: its content
     "instances.json": {
@@ -102,7 +103,7 @@ FORMS: dict[str, Any] = {  # file: its content
                             "type": "polygonlabels",
                             "value": {"points": [[0, 50], [50, 50], [50, 99]], "polygonlabels": ["B"]},
                         },
-                        {**PERCENT, "type": "brushlabels", "value": {"format": "rle", "rle": [0, 0, 0, 9], "brushlabels": ["C"]}},
+                        {**PERCENT, "type": "brushlabels", "value": {"format": "rle", "rle": BRUSH, "brushlabels": ["C"]}},
                     ],
                 }
             ],
