@@ -53,10 +53,13 @@ def kept(path: Path, long: bool) -> Group | None:
     """A group that `tried` has written to its end, with `long` or with more; otherwise None."""
     if not path.is_file():
         return None
-    *checks, last = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] or [{}]
-    if "commit" not in last or (long and not last["long"]):
+    try:
+        *checks, end = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] or [{}]
+    except ValueError:  # stopped in the middle of a line
         return None
-    return Group(tuple(Check(**check) for check in checks), **last)
+    if "commit" not in end or (long and not end["long"]):
+        return None
+    return Group(tuple(Check(**check) for check in checks), **end)
 
 
 def table_of(groups: Mapping[str, Group]) -> str:

@@ -103,6 +103,8 @@ def test_what_was_tried_is_kept_check_by_check_and_taken_up_when_complete(tmp_pa
         tried(stopped(), True, file)
     assert json.loads(file.read_text())["name"] == "a"
     assert kept(file, False) is None  # not complete
+    file.write_text(file.read_text() + '{"long": tr')
+    assert kept(file, False) is None  # stopped in the middle of a line
     group = tried(iter(CHECKS), True, file)
     assert kept(file, True) == kept(file, False) == group
     assert kept(file, True).checks == CHECKS
