@@ -35,6 +35,7 @@ NONE = ("", "-1", "nan")  # of a picture without the class
 TRIED = 256  # rows, at most, of which the starts are read in both ways
 PROBED = 8  # pictures of which both orders are drawn
 SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
+MAX_DIGITS = 10  # of the number of a class
 NO_POINTS = np.zeros((0, 2))
 
 
@@ -205,7 +206,7 @@ def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
 def _class_ids(tree: Tree, labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """{class in the table's words: id}, and notes. Numbers keep their value, unless 0 is one of them."""
     distinct = sorted(set(labels))
-    if all(label.isdigit() for label in distinct):
+    if all(label.isdecimal() and len(label) < MAX_DIGITS for label in distinct):
         shift = int(any(int(label) == 0 for label in distinct))
         note = ["the classes of the table count from 0: each id is one higher, since 0 is background"]
         return {label: int(label) + shift for label in distinct}, note * shift

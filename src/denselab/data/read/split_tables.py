@@ -14,6 +14,7 @@ FOLD_COLUMNS = ("fold", "kfold", "fold_id")
 JSON_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
+MAX_DIGITS = 10  # of the number of a fold
 NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")
 
 Names = dict[str, list[str]]
@@ -50,7 +51,7 @@ def _of_columns(rows: list[list[str]]) -> list[Names]:
         return []
     values = [row[column].strip().lower() for row in body]
     names = ["\t".join(cell.strip() for i, cell in enumerate(row) if i != column) for row in body]
-    if header[column] in FOLD_COLUMNS and all(value.isdigit() for value in values):
+    if header[column] in FOLD_COLUMNS and all(value.isdecimal() and len(value) < MAX_DIGITS for value in values):
         return [_fold(names, [value == fold for value in values]) for fold in sorted(set(values), key=int)]
     return [_grouped(names, values)] if set(values) <= set(SPLIT_WORDS) else []
 
