@@ -81,7 +81,7 @@ FORMS: dict[str, Any] = {  # file: its content
     "export.json": [
         {
             "id": 1,
-            "data": {"image": "/data/upload/1/0a1b2c3d-a.jpg"},
+            "data": {"image": "/data/upload/1/0a1b2c3d-c.jpg"},
             "annotations": [
                 {
                     "was_cancelled": False,
@@ -176,8 +176,11 @@ def changed(document: Any, changes: list[tuple[int, str, Any]]) -> Any:
 def root() -> Path:
     """Pictures wherever one of the layouts looks for them."""
     folder = Path(tempfile.mkdtemp(prefix="annotated-"))
-    for name in ("images/a.jpg", "images/b.jpg", "a.jpg", "b.jpg", "ds1/img/a.jpg"):
+    for name in ("images/a.jpg", "images/b.jpg", "a.jpg", "b.jpg", "c.jpg", "ds1/img/a.jpg"):
         save(folder / "jpg" / name, PIXELS)
+    for name in "ab":
+        save(folder / "table" / f"images/{name}.jpg", PIXELS)
+    (folder / "table" / "data.yaml").write_text("run_order: columns\n")
     for case in ("road_001", "road_002"):
         save(folder / "cases" / f"imagesTr/{case}_0000.png", PIXELS)
         save(folder / "cases" / f"labelsTr/{case}.png", PIXELS[..., 0] % 3)
@@ -194,7 +197,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 def opened(root: Path, name: str, text: str, beside: str | None = None) -> int:
     """Open the data set of these files and read its label maps, which are counted; a DenseLabError is an answer, too."""
-    kept = {"dataset.json": "cases", "data.yaml": "masks", "table.csv": "jpg"}.get(name, "jpg")
+    kept = {"dataset.json": "cases", "data.yaml": "masks", "table.csv": "table"}.get(name, "jpg")
     folder = root / "now"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / kept, folder)
