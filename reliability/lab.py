@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 POLL = 0.01  # seconds
+PATIENCE = 10  # seconds by the clock for each second of processor time that is allowed: the machine may be busy
+TICKS = os.sysconf("SC_CLK_TCK")
 FAULT_WORDS = ("a fault of ours", "Traceback (most recent call last)")
 
 
@@ -26,10 +28,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command. code: its exit code, -N for signal N. peak: MB of memory at most."""
+    """What became of a command. code: exit code, -N for signal N. used: processor seconds. peak: MB at most."""
 
     code: int
     seconds: float
+    used: float
     peak: float
     out: str
     err: str
@@ -63,10 +66,10 @@ def run(
     """`denselab WORDS`, or a function, in a child.
 
     what: the words; or a function, whose result is the exit code
-    seconds: after which it is killed and counts as late
+    seconds: of processor time, after which it is killed and counts as late; or PATIENCE times as many by the clock
     room: bytes of address space that it may take beyond what this process has
     before: called in the child first; faults are put in place here
-    stop: (seconds, signal) to send it
+    stop: (seconds, signal) to send it; the seconds count as above
     while_running: called again and again with its process id
     """
     function = what if callable(what) else partial(_command, what)
@@ -76,12 +79,13 @@ def run(
         began, pid = time.monotonic(), os.fork()
         if pid == 0:
             _be_child(function, out.fileno(), err.fileno(), room, before)
-        status, usage, late = _watch(pid, began, seconds, stop, while_running)
+        status, usage, late = _watch(pid, seconds, stop, while_running)
         out.seek(0)
         err.seek(0)
         text = (out.read().decode(errors="replace"), err.read().decode(errors="replace"))
         code = os.waitstatus_to_exitcode(status)
-        return Outcome(code, time.monotonic() - began, usage.ru_maxrss / 1024, *text, late)
+        used = usage.ru_utime + usage.ru_stime
+        return Outcome(code, time.monotonic() - began, used, usage.ru_maxrss / 1024, *text, late)
 
 
 def _command(words: Sequence[object]) -> int:
@@ -100,7 +104,7 @@ def _be_child(
 ) -> None:
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # a group of its own, in the same session: whoever pauses this process can pause the child
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
@@ -123,26 +127,37 @@ def _be_child(
 
 def _watch(
     pid: int,
-    began: float,
     seconds: float,
     stop: tuple[float, int] | None,
     while_running: Callable[[int], None] | None,
 ) -> tuple[int, resource.struct_rusage, bool]:
     late, sent = False, False
+    waited, looked = 0.0, time.monotonic()
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             return status, usage, late
-        passed = time.monotonic() - began
-        if stop and not sent and passed > stop[0]:
+        now = time.monotonic()
+        waited, looked = waited + min(now - looked, 1.0), now  # while this process is paused, nobody waits
+        if stop and not sent and _is_due(pid, waited, stop[0]):
             os.kill(pid, stop[1])
             sent = True
-        if not late and passed > seconds:
-            os.kill(pid, signal.SIGKILL)
+        if not late and _is_due(pid, waited, seconds):
+            os.killpg(pid, signal.SIGKILL)
             late = True
         if while_running and not late:
             while_running(pid)
         time.sleep(POLL)
+
+
+def _is_due(pid: int, waited: float, seconds: float) -> bool:
+    return processor_seconds(pid) > seconds or waited > PATIENCE * seconds
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of a child and of those of its own children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS  # utime, stime, cutime, cstime (proc(5))
 
 
 def start(words: Sequence[object]) -> int:

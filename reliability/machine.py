@@ -1,6 +1,7 @@
 """The machine's faults: a disk that is full, broken or read-only, too little memory, no network, workers that die."""
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from reliability.lab import Check
 from reliability.material import Bench, picture, training
 
 MB = 2**20
+SHORT = ("--imgsz", "32x48", "--batch", "4", "--device", "cpu", "--workers", "0", "--epochs", "1", "validations=1")
+TIMM = ("--model", "deeplabv3plus", "--encoder", "resnet18")  # whose weights no package brings
 
 
 def disk(bench: Bench) -> Iterator[Check]:
@@ -69,58 +72,57 @@ def _resumed_after_full(bench: Bench) -> Iterator[Check]:
 
 def memory(bench: Bench) -> Iterator[Check]:
     """Little address space left: a smaller way, or exit 5 in words; a large picture never stops a small one."""
-    side = bench.many(3000, 7000)
+    side, seconds = bench.many(3000, 7000), bench.many(240, 1800)
     large, small = picture(bench.root / "memory" / "a.png", side, side), picture(bench.root / "memory" / "b.png")
     for room in (600 * MB, 1200 * MB, 2400 * MB):
         for options in ((), ("--window", "2048"), ("--probs", "npz"), ("--crf",), ("--tta",)):
             out = bench.fresh("m")
-            ended = lab.run(["predict", bench.run, large, small, "--out", out, *options], room=room, seconds=240)
+            ended = lab.run(["predict", bench.run, large, small, "--out", out, *options], room=room, seconds=seconds)
             name = f"predict {' '.join(options) or 'plain'}, {side}x{side} and a small one, {room // MB} MB"
             yield Check(f"{name}: in words", ended.code in (0, 3, 4, 5) and ended.in_words, str(ended))
             yield Check(f"{name}: the small one", (out / "labels" / "b.png").exists(), str(ended))
     for room in (300 * MB, 900 * MB):
         words = ["train", bench.data, "--out", bench.fresh("m"), *training(1, 1, "unet_small", "1200x1600")]
-        ended = lab.run(words, room=room, seconds=240)
+        ended = lab.run(words, room=room, seconds=seconds)
         yield Check(f"train 1200x1600 within {room // MB} MB", ended.code in (0, 2, 5) and ended.in_words, str(ended))
 
 
 def network(bench: Bench) -> Iterator[Check]:
     """No command looks up a name of its own accord; where one may, it says so first and asks once."""
-    commands = {
-        "check": ["check", bench.data, "--out", bench.fresh("n0")],
-        "train --pretrained no": [
-            "train",
-            bench.data,
-            "--out",
-            bench.fresh("n1"),
-            *training(1, 1),
-            "--pretrained",
-            "no",
-        ],
-        "eval": ["eval", bench.run, bench.data, "--out", bench.fresh("n2")],
-        "predict": ["predict", bench.run, bench.data / "images", "--out", bench.fresh("n3")],
+    data, pictures = bench.data, bench.data / "images"
+    image = sorted((pictures / "val").iterdir())[0]
+    commands: dict[str, list[object]] = {
+        "check": ["check", data, "--out", bench.fresh("n0")],
+        "train, the default network": ["train", data, "--out", bench.fresh("n1"), *SHORT],
+        "train --pretrained no": ["train", data, "--out", bench.fresh("n2"), *SHORT, *TIMM, "--pretrained", "no"],
+        "train --resume": ["train", data, "--out", shutil.copytree(bench.run, bench.fresh("n3")), "--resume"],
+        "eval": ["eval", bench.run, data, "--out", bench.fresh("n4")],
+        "predict": ["predict", bench.run, pictures, "--out", bench.fresh("n5")],
+        "explain": ["explain", bench.run, image, "--out", bench.fresh("n6")],
         "models": ["models"],
+        "info": ["info", "deeplabv3plus"],
         "doctor": ["doctor"],
-        "a model that is not there": [
-            "predict",
-            bench.root / "nowhere",
-            bench.data / "images",
-            "--out",
-            bench.fresh("n4"),
-        ],
+        "a model that is not there": ["predict", bench.root / "nowhere", pictures, "--out", bench.fresh("n7")],
     }
     for name, words in commands.items():
         ended = lab.run(words, before=_no_network)
         yield Check(f"{name}: no name is looked up", "LOOKED UP" not in ended.err, ended.err[-300:])
+    ended = lab.run(["train", data, "--out", bench.fresh("n8"), *SHORT, *TIMM], before=_no_network)
+    before, asked, after = ended.err.partition("asking the hub")
+    said = "LOOKED UP" not in before and "LOOKED UP" in after and "asking the hub" not in after
+    yield Check("train --pretrained auto: said first, asked once", said and ended.code == 0, f"{asked}; {ended}")
 
 
 def _no_network() -> None:
-    """Name every look-up on stderr and let it fail, as without a network."""
+    """Name every look-up on stderr and let it fail, as without a network. The hub is allowed to be asked."""
+    import huggingface_hub.constants
 
     def refuse(*arguments: object, **named: object) -> None:
         os.write(2, f"LOOKED UP {arguments}\n".encode())
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    huggingface_hub.constants.HF_HUB_OFFLINE = False
     socket.getaddrinfo = refuse  # type: ignore[assignment]
     socket.socket.connect = refuse  # type: ignore[assignment, method-assign]
 

@@ -17,7 +17,7 @@ from reliability.material import Bench, training
 def kills(bench: Bench) -> Iterator[Check]:
     """Killed at a random moment: the run goes on, or begins again, and ends with the same bytes, leaving nothing."""
     rng = random.Random(1)
-    whole = lab.run(["train", bench.data, "--out", bench.fresh("kill"), *training()]).seconds
+    whole = lab.run(["train", bench.data, "--out", bench.fresh("kill"), *training()]).used
     for number in range(bench.many(8, 200)):
         run = bench.fresh("kill")
         moment = rng.uniform(0.2, whole)
@@ -88,10 +88,10 @@ def writers(bench: Bench) -> Iterator[Check]:
 
 
 def _deleted(bench: Bench, moment: float) -> Check:
-    run, began = bench.fresh("deleted"), time.monotonic()
+    run = bench.fresh("deleted")
 
-    def delete(_: int) -> None:
-        if time.monotonic() - began > moment:
+    def delete(pid: int) -> None:
+        if lab.processor_seconds(pid) > moment:
             shutil.rmtree(run, ignore_errors=True)
 
     ended = lab.run(["train", bench.data, "--out", run, *training(epochs=400)], while_running=delete)

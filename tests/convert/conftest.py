@@ -190,6 +190,8 @@ def write() -> SimpleNamespace:
         blob,
         caffemodel,
         crc32c,
+        masked,
+        block,
         sstable,
         write_checkpoint,
         tensor_proto,

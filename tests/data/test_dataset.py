@@ -162,7 +162,7 @@ def test_synthetic_by_name(tmp_path, monkeypatch):
     assert data.root.is_relative_to(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["synthetic:0", "synthetic:many"])
+@pytest.mark.parametrize("name", ["synthetic:0", "synthetic:many", "synthetic:²"])
 def test_synthetic_with_a_bad_number(name):
     with pytest.raises(DataError, match="write synthetic or synthetic:N"):
         open_dataset(name)

@@ -100,6 +100,15 @@ def test_an_engine_without_a_network_is_not_saved(engine: TorchEngine, tmp_path:
         save_engine(Other(), tmp_path / "m")  # type: ignore[arg-type]
 
 
+def test_a_config_of_any_depth_is_refused(engine: TorchEngine, tmp_path: Path) -> None:
+    """The look whether a folder is an ensemble ended as a fault of ours: RecursionError."""
+    save_engine(engine, tmp_path)
+    write_folder(tmp_path, {"config.json": b"[" * 100_000, "model.safetensors": b""})
+    for read in (read_spec, load_engine):
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            read(tmp_path)
+
+
 def set_deep(config: dict, path: str, value: object) -> dict:
     """A copy of the config in which the key at a dotted path has another value."""
     changed = json.loads(json.dumps(config))

@@ -39,6 +39,8 @@ def test_export_ends_in_a_model_folder(model_folder: Path, scenes: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         ["README.md", "config.json", "export.json", "labels.onnx", "manifest.json", "model.onnx"]
     )
+    (tmp_path / "export.json").write_text("[" * 100_000)  # it ended as a fault of ours: RecursionError
+    assert read_export(tmp_path) == {}
     assert read_export(tmp_path / "out") == json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "## Exported" in card

@@ -136,14 +136,14 @@ def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, floa
     key, number = budget
     if key == "time":
         return key, read_duration(number)
-    if key not in ("steps", "epochs") or not number.isdigit() or int(number) < 1:
+    if key not in ("steps", "epochs") or not number.isdecimal() or int(number) < 1:
         raise ConfigError(f"--budget {key} {number}; write time 30m, steps 2000 or epochs 40")
     return key, float(number)
 
 
 def _numbers(seeds: str | None) -> tuple[int, ...]:
     words = (seeds or "0").split(",")
-    if not all(word.strip().isdigit() for word in words):
+    if not all(word.strip().isdecimal() for word in words):
         raise ConfigError(f"--seeds {seeds}; write whole numbers, such as 0,1,2")
     return tuple(int(word) for word in words)
 

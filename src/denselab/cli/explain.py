@@ -108,7 +108,7 @@ def _pixel(pixel: str | None) -> tuple[int, int] | None:
     if pixel is None:
         return None
     parts = pixel.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise ConfigError(f"--pixel {pixel!r}; write row,column in pixels from the top left, such as 120,200")
     return int(parts[0]), int(parts[1])
 

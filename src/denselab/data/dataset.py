@@ -345,7 +345,7 @@ def _synthetic(name: str) -> Path:
     from denselab.data.draw.synthetic import write_synthetic
 
     number = name.partition(":")[2] or str(SYNTHETIC_TRAIN)
-    if not number.isdigit() or int(number) < 1:
+    if not number.isdecimal() or int(number) < 1:
         raise DataError(
             f"{name!r}: write synthetic or synthetic:N with a number of train scenes, such as synthetic:100"
         )

@@ -81,7 +81,7 @@ def _strong(
     """The training pictures that keep their masks."""
     if strong is None:
         return () if all_masks else masks
-    if isinstance(strong, str) and not strong.isdigit():
+    if isinstance(strong, str) and not strong.isdecimal():
         return _listed(dataset, masks, Path(strong))
     count = int(strong)
     if count > len(masks):

@@ -8,7 +8,6 @@ whole, the old one or the new.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.crf import Parameters
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import MANIFEST, json_bytes, link_folder, read_folder, unpack_json, write_folder
 from denselab.migration import migrated, stamped
@@ -51,7 +51,7 @@ class StoredEnsemble:
 def is_ensemble(folder: Path) -> bool:
     """Whether a model folder is an ensemble."""
     try:
-        return KEY in json.loads((folder / MODEL_CONFIG).read_bytes())
+        return KEY in parse_json(read_bytes(folder / MODEL_CONFIG))
     except (OSError, ValueError, TypeError):
         return False
 

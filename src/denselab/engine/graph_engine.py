@@ -22,7 +22,7 @@ BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net 
 def thread_count() -> int:
     """OMP_NUM_THREADS where it is set, as for torch; else the cores this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else cpu_count()
+    return int(given) if given.isdecimal() and int(given) > 0 else cpu_count()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from denselab.data import open_dataset
+from denselab.errors import DataError
 
 
 def test_benchmark_zero_is_unlabelled(save, photo, tmp_path):
@@ -50,3 +52,6 @@ def test_the_release_of_2021_names_codes_by_its_json(save, photo, write, tmp_pat
     assert [(e.id, e.name) for e in data.label_space.entries] == [(0, "unlabelled"), (261, "sky"), (512, "car, auto")]
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 255]]
     assert data.splits == ("train", "val")
+    write(f"{home}.json", "[" * 100_000)  # it ended as a fault of ours: RecursionError
+    with pytest.raises(DataError, match="nested too deeply"):
+        open_dataset(tmp_path)

@@ -57,3 +57,11 @@ def test_volumes_are_named(cases, write, tmp_path):
     write("imagesTr/heart_0000.nii.gz", "x")
     with pytest.raises(DataError, match="nnU-Net with volumes .*which are not read; save their slices"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("ids", [0.5, None, "1", True, [1, None], [[]]])
+def test_a_label_that_is_no_number_is_named(cases, write, tmp_path, ids):
+    """Beside a region these ended as a fault of ours: TypeError."""
+    write("dataset.json", dataset_json({"background": 0, "whole": [1, 2], "core": ids}))
+    with pytest.raises(DataError, match=r"dataset\.json: the label 'core' has"):
+        open_dataset(tmp_path)

@@ -103,6 +103,14 @@ def test_named_classes_and_those_that_count_from_0(masks, write, tmp_path):
     assert any("each id is one higher" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("name", ["²", "9" * 12])
+def test_a_class_of_digits_that_is_no_number_is_a_name(masks, write, tmp_path, name):
+    """The first ended as a fault of ours: ValueError."""
+    rows = (f"{file}.jpg,{encoded(mask)},{name}" for file, mask in zip("ab", masks, strict=True))
+    write("train.csv", "\n".join(["ImageId,EncodedPixels,ClassId", *rows, ""]))
+    assert open_dataset(tmp_path).label_space.names == ("background", name)
+
+
 def test_runs_along_the_rows_are_asked_about(masks, write, tmp_path):
     """Carvana and Sartorius number pixels along the rows: read down the columns, the discs were in pieces."""
     rows = [encoded(mask, "rows") for mask in masks]

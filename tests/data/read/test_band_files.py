@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from denselab.data import open_dataset
+from denselab.data.read.band_files import in_band_files
+from denselab.data.read.spectral_survey import GivenBands
+from denselab.data.read.tree import read_tree
 from denselab.errors import DataError
 
 
@@ -53,6 +56,14 @@ def test_channels_of_nnunet(tmp_path, scene):
     assert data.bands.names == ("T1", "T2")
     assert np.array_equal(data.read(data.items[0]).image, pixels)
     assert [item.name for item in data.items] == ["imagesTr/case_01", "imagesTr/case_02"]
+
+
+def test_a_dataset_json_of_any_depth_names_no_channels(tmp_path, scene):
+    """It ended as a fault of ours: RecursionError."""
+    for case in ("case_01", "case_02"):
+        scene("imagesTr", case, ("_0000", "_0001"))
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    assert in_band_files(read_tree(tmp_path), GivenBands())[1].names == ("channel0", "channel1")
 
 
 def test_frames_of_a_film_are_no_channels(tmp_path, band_numbers, write_stack, half_and_half):

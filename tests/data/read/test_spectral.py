@@ -218,6 +218,8 @@ def test_display_bands_that_are_not_there(four):
     _, bands, _ = four
     with pytest.raises(ConfigError, match="there is no band 'gren'; did you mean 'green'"):
         with_display(bands, ("gren",))
+    with pytest.raises(ConfigError, match="there is no band '²'"):  # a digit, but no number
+        with_display(bands, ("²",))
     with pytest.raises(ConfigError, match=r"there is no band 5; the bands are blue, green, red, nir, or 1 to 4"):
         with_display(bands, (5,))
     with pytest.raises(ConfigError, match="names 2 bands; give one, or three"):

@@ -45,6 +45,8 @@ def test_forms_of_json(write, data, folds):
         ("image,fold\na,0\nb,1\nc,1\n", TWO_FOLDS),
         ("image,split\na,north\n", []),
         ("image,mask\na,b\n", []),
+        ("image,fold\na,²\nb,1\n", []),  # a digit, but no number: it ended as a fault of ours
+        pytest.param(f"image,fold\na,{'9' * 5000}\nb,1\n", [], id="a number of 5,000 digits"),
     ],
 )
 def test_forms_of_csv(write, text, folds):

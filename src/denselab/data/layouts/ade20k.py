@@ -4,7 +4,6 @@ The names of a full release stand in *_atr.txt (2017), or in the json of the pic
 the masks of single objects (instance_000_*.png).
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.scan import read_contents, scan
 from denselab.data.read.tree import Tree, split_in_name
-from denselab.documents import read_bytes
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, default_colour
 
@@ -104,7 +103,7 @@ def _codes_and_names(path: Path) -> set[tuple[int, str]]:
     if attributes.is_file():
         for line in read_bytes(attributes).decode(errors="replace").splitlines():
             columns = [column.strip() for column in line.split("#")]
-            if len(columns) >= 5 and columns[1] == "0" and columns[0].isdigit():  # level 0: whole objects, not parts
+            if len(columns) >= 5 and columns[1] == "0" and columns[0].isdecimal():  # level 0: whole objects, not parts
                 objects[int(columns[0])] = columns[4]
     found = set()
     for code in read_contents(path).counts:
@@ -119,7 +118,7 @@ def _classes_of_json(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     try:
-        things = json.loads(path.read_bytes().decode("utf-8", errors="replace"))["annotation"]["object"]
+        things = parse_json(read_bytes(path).decode("utf-8", errors="replace"))["annotation"]["object"]
         return {int(thing["name_ndx"]): str(thing["name"]) for thing in things}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the json of ADE20K ({error!r}); take the original file") from None

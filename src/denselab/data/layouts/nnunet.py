@@ -82,6 +82,12 @@ def _names(tree: Tree) -> tuple[tuple[NamedLabel, ...], list[str]]:
     table: Any = read_json(tree.path("dataset.json")).get("labels")
     if names or not isinstance(table, dict):
         return names, [f"class names from {file}"] if file else []
+    for name, ids in table.items():
+        if not all(type(i) is int for i in (ids if isinstance(ids, list) else [ids])):
+            raise DataError(
+                f"{tree.path('dataset.json')}: the label {name!r} has {ids!r}; a whole number was expected, "
+                "or for a region a list of them"
+            )
     single = {ids: name for name, ids in table.items() if isinstance(ids, int)}
     regions = {name: ids for name, ids in table.items() if isinstance(ids, list)}
     known = {*single, *(i for ids in regions.values() for i in ids)}

@@ -35,6 +35,7 @@ NONE = ("", "-1", "nan")  # of a picture without the class
 TRIED = 256  # rows, at most, of which the starts are read in both ways
 PROBED = 8  # pictures of which both orders are drawn
 SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
+MAX_DIGITS = 10  # of the number of a class
 NO_POINTS = np.zeros((0, 2))
 
 
@@ -209,18 +210,22 @@ def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
 def _class_ids(tree: Tree, labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """{class in the table's words: id}, and notes. Numbers keep their value, unless 0 is one of them."""
     distinct = sorted(set(labels))
-    if all(label.isdigit() for label in distinct):
+    if all(map(_is_number, distinct)):
         shift = int(any(int(label) == 0 for label in distinct))
         note = ["the classes of the table count from 0: each id is one higher, since 0 is background"]
         return {label: int(label) + shift for label in distinct}, note * shift
     return {label: number for number, label in enumerate(distinct, start=1)}, []
 
 
+def _is_number(label: str) -> bool:
+    return label.isdecimal() and len(label) < MAX_DIGITS
+
+
 def _names(tree: Tree, ids: Mapping[str, int]) -> list[tuple[str, int]]:
     """(name, id) of each class: from a names file where it has the id, else in the table's words."""
     listed = {label.id: label.name for label in read_names(tree)[0]}
     return [
-        (listed.get(label_id) or (f"class {label}" if label.isdigit() else label or "object"), label_id)
+        (listed.get(label_id) or (f"class {label}" if _is_number(label) else label or "object"), label_id)
         for label, label_id in sorted(ids.items(), key=lambda pair: pair[1])
     ]
 

@@ -4,7 +4,6 @@ The file of the first band stands for the picture; those of the other bands are 
 takes them for pictures of their own.
 """
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.stored_bands import band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.data.read.tree import Tree, folder_role
+from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jp2", ".npy")  # of files that hold a single band
@@ -134,7 +134,7 @@ def _channel_names(tree: Tree, count: int) -> tuple[str, ...]:
         if file.name != "dataset.json" or len(file.parts) > 2:
             continue
         try:
-            content = json.loads(tree.path(file).read_text(encoding="utf-8"))
+            content = parse_json(read_bytes(tree.path(file)))
             names = content.get("channel_names") or content.get("modality")
             return tuple(str(names[str(channel)]) for channel in range(count))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -179,7 +179,7 @@ def _position(names: Sequence[str], band: str | int) -> int:
     lower = [name.lower() for name in names]
     if str(band).strip().lower() in lower:
         return lower.index(str(band).strip().lower())
-    if str(band).strip().isdigit() and 1 <= int(band) <= len(names):
+    if str(band).strip().isdecimal() and 1 <= int(band) <= len(names):
         return int(band) - 1
     near = difflib.get_close_matches(str(band), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"the bands are {', '.join(names)}, or 1 to {len(names)}"

@@ -24,6 +24,7 @@ FILE_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
 YAML_SUFFIXES = (".yaml", ".yml")
+MAX_DIGITS = 10  # of the number of a fold
 DEEPER = 20  # tables outside of the usual places that are read
 UNREAD_SUFFIXES = (".pkl", ".pickle", ".npy", ".npz", ".mat", ".pt", ".pth", ".xlsx", ".parquet", ".h5")
 FLAGS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
@@ -166,7 +167,7 @@ def _tells_splits(values: Sequence[str]) -> bool:
 def _whole(value: str) -> int | None:
     """A number that may have been written as 0.0; None for another text."""
     whole = value.removesuffix(".0")
-    return int(whole) if whole.removeprefix("-").isdecimal() else None
+    return int(whole) if whole.removeprefix("-").isdecimal() and len(whole) < MAX_DIGITS else None
 
 
 def _of_flags(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[Names]:
