@@ -9,7 +9,7 @@ import pytest
 from denselab.compiled import without_blas
 from denselab.compiled.without_blas import BLAS, fill_numba, leave_out_blas
 
-SOURCES = [path for path in sorted(Path(without_blas.__file__).parent.parent.rglob("*.py"))]
+SOURCES = sorted(Path(without_blas.__file__).parent.parent.rglob("*.py"))
 PRODUCTS = {"dot", "vdot", "matmul", "linalg"}
 
 
