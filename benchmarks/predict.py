@@ -108,6 +108,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs pictures one by one")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--models", type=Path, help="keep the models in this folder; a later run takes them from there")
     parser.add_argument("--overlays", action="store_true", help="DenseLab also writes an overlay of each picture")
     parser.add_argument("--quick", action="store_true", help="24 pictures, 2 rounds")
     parser.add_argument("--json", action="store_true")
@@ -157,6 +158,15 @@ def sides(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
 
 def models(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     """A model folder for each engine asked for."""
+    home = options.models or folder
+    found = {side: home / side for side in options.engines.split(",")}
+    if not all(path.is_dir() for path in found.values()):
+        write_models(options, folder / "short", home)
+    return found
+
+
+def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> None:
+    """Write the model folder of each engine into `home`. pictures: a folder, to calibrate int8 on."""
     import numpy as np
     import torch
 
@@ -182,25 +192,22 @@ def models(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     network = create_model("deeplabv3plus", options.classes, encoder="mobilenetv2_100").eval()
     engine = TorchEngine(spec, network, torch.device("cpu"))
     wanted = options.engines.split(",")
-    found = {}
     if "torch" in wanted:
-        save_engine(engine, folder / "torch")
-        found["torch"] = folder / "torch"
+        save_engine(engine, home / "torch")
     if wanted != ["torch"]:
         model = onnx_model(exported_program(engine), spec)
-        seen = [resize_image(read_image(p), options.size)[None] for p in sorted((folder / "short").iterdir())[:8]]
+        seen = [resize_image(read_image(p), options.size)[None] for p in sorted(pictures.iterdir())[:8]]
         documents = {"": model.SerializeToString()}
         if any(side.endswith("int8") for side in wanted):
-            documents["-int8"] = Quantiser(model, [np.ascontiguousarray(s) for s in seen], folder)(())
+            documents["-int8"] = Quantiser(model, [np.ascontiguousarray(s) for s in seen], pictures.parent)(())
         for kind in ("onnx", "openvino"):
             for ending, document in documents.items():
                 if f"{kind}{ending}" in wanted:
-                    found[f"{kind}{ending}"] = written(folder / f"{kind}{ending}", document, spec, kind)
-    return found
+                    write_export(home / f"{kind}{ending}", document, spec, kind)
 
 
-def written(folder: Path, document: bytes, spec: object, kind: str) -> Path:
-    """An exported model folder, without the measure that `denselab export` makes."""
+def write_export(folder: Path, document: bytes, spec: object, kind: str) -> None:
+    """Write an exported model folder, without the measure that `denselab export` makes."""
     from denselab.engine.folder import config_bytes
     from denselab.export.openvino_graph import openvino_files
     from denselab.files import write_folder
@@ -211,7 +218,6 @@ def written(folder: Path, document: bytes, spec: object, kind: str) -> Path:
     else:
         files = dict(zip((IR_GRAPH, IR_WEIGHTS), openvino_files(document, {}), strict=True))
     write_folder(folder, {**files, MODEL_CONFIG: config_bytes(spec)})
-    return folder
 
 
 def timed(command: list[str], source: Path, folder: Path) -> float:

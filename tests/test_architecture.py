@@ -42,6 +42,11 @@ WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without t
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))
+PREDICTING = [  # what `denselab predict` imports before its first picture, whatever the network
+    *("cli.main", "cli.predict", "cli.collection_task", "inference.collection", "inference.predictor"),
+    *("engine.open", "engine.folder", "engine.torch_engine", "build"),
+    *(f"models.{path.stem}" for path in (ROOT / "models").glob("*.py")),
+]
 
 
 def part_of(path: Path) -> str:
@@ -118,6 +123,15 @@ def test_what_other_engines_stand_on_needs_no_torch(module: str) -> None:
     loaded = loaded_at_import(f"denselab.{module}", set())
     assert f"denselab.{module.split('.')[0]}" in loaded
     assert not {name.split(".")[0] for name in loaded} & {"torch", "torchvision", "timm", "accelerate"}
+
+
+@pytest.mark.parametrize("module", PREDICTING)
+def test_predict_starts_without_what_it_does_not_need(module: str) -> None:
+    """Imported for a network that has no part of theirs, timm and torchvision doubled the time until it ran."""
+    loaded = loaded_at_import(f"denselab.{module}", set())
+    slow = {"timm", "torchvision", "scipy", "accelerate", "matplotlib", "huggingface_hub", "onnx", "openvino"}
+    assert not {name.split(".")[0] for name in loaded} & slow
+    assert "denselab.data.dataset" not in loaded  # with it come all layouts of data sets
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

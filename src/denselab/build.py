@@ -3,7 +3,6 @@
 import difflib
 import logging
 
-import timm
 from torch import nn
 
 from denselab.encoders.pretrained import find_weights
@@ -51,7 +50,7 @@ def create_model(
         raise ConfigError(f"model {name!r} has no auxiliary head; leave aux out, or use one of {with_aux}")
     weights = pretrained if isinstance(pretrained, Weights) else encoder_weights(name, encoder, pretrained)
     model = entry.build(ModelOptions(num_classes, in_channels, encoder, output_stride, weights, aux))
-    if in_channels == RGB_CHANNELS:
+    if in_channels == RGB_CHANNELS and type(model).set_normalisation is not SegmentationModel.set_normalisation:
         model.set_normalisation(*model_preprocessing(name, encoder))
     return model
 
@@ -75,7 +74,11 @@ def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights 
 def model_preprocessing(name: str, encoder: str | None = None) -> Normalisation:
     """(mean, standard deviation) of RGB in 0..1 that the network's ImageNet weights expect; also used from scratch."""
     encoder = _encoder_of(name, find_entry(name), encoder)
-    return encoder_normalisation(encoder) if encoder is not None and timm.is_model(encoder) else IMAGENET
+    if encoder is None:
+        return IMAGENET
+    import timm  # here: see encoders/timm_encoder.py
+
+    return encoder_normalisation(encoder) if timm.is_model(encoder) else IMAGENET
 
 
 def is_normalised(model: nn.Module) -> bool:

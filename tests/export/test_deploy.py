@@ -16,7 +16,7 @@ from denselab.errors import ConfigError, DataError, ParityError
 from denselab.export import deploy
 from denselab.export.deploy import export, read_export
 from denselab.export.int8 import INT8_MIOU, quantised
-from denselab.export.parity import Parity, parity, require_float
+from denselab.export.parity import Parity, largest_difference, parity, require_float
 from denselab.export.pictures import check_pictures, spread
 
 PERFECT = Parity("pictures", 3, 0.0, 1.0, 0.0, 0.5, 0.5, 1.0)
@@ -132,6 +132,14 @@ def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
     assert found.miou_after is not None
     assert found.miou_after < 0.1
     assert (same.logits, same.other_labels, same.agreement, same.loss) == (0, 0, 1, 0)
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    logits = np.zeros((1, 2, 4, 4), np.float32)
+    broken = logits.copy()
+    broken[0, 1, 2, 2] = np.nan
+    assert largest_difference(logits, broken) == float("inf")
+    assert largest_difference(logits, logits + 1) == 1
 
 
 def test_pictures_without_the_models_labels(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import typer
 import denselab
 from denselab.cli.examples import epilog
 from denselab.cli.messages import flags_of, with_flags
+from denselab.compiled.without_blas import leave_out_blas
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError, ResourceError, is_out_of_memory
 from denselab.log import show_always
@@ -128,6 +129,7 @@ def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
     signal.signal(signal.SIGTERM, _end)
     keep_freed_memory()
+    leave_out_blas()
     share_cores()
     show_always(_with_flags)
     warnings.filterwarnings("ignore")  # of libraries; our own remarks do not use warnings

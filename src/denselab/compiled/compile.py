@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from denselab.compiled.without_blas import fill_numba
+
 
 def compiled(
     function: Callable[..., Any], fastmath: bool = False, error_model: Literal["python", "numpy"] = "python"
@@ -20,6 +22,8 @@ def compiled(
     import numba
 
     from denselab.compiled.code_cache import CodeCache
+
+    fill_numba()
 
     made: Any = numba.njit(nogil=True, fastmath=fastmath, error_model=error_model)(function)
     try:

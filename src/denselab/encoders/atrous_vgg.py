@@ -8,13 +8,12 @@ ImageNet's (2, stride 2); DeepLab's are of 3, pad 1, which puts cell i of each m
 from typing import cast
 
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights
+from denselab.encoders.weights import Weights, for_channels
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -147,7 +146,7 @@ def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
     norms = vgg_normalisations(weights) if trunk.batch_norm else {}
     try:
         for name, (weight, bias) in found.items():
-            fitting = adapt_input_conv(trunk.in_channels, weight) if name == "conv1_1" else weight
+            fitting = for_channels(trunk.in_channels, weight) if name == "conv1_1" else weight
             trunk.get_submodule(name).load_state_dict({"weight": fitting, "bias": bias})
         for name, values in norms.items():
             trunk.get_submodule(name).load_state_dict(values)

@@ -5,19 +5,21 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
 ANSWER_SECONDS = 6.0  # no answer within this time counts as no network (the hub client would retry for minutes)
 
 
 def cached_file(repo: str, filename: str) -> Path | None:
     """The file in the hub's cache (HF_HUB_CACHE), or None if it is not there. Uses no network."""
+    from huggingface_hub import try_to_load_from_cache  # here: networks are built without the hub's client
+
     cached = try_to_load_from_cache(repo, filename, cache_dir=_cache())
     return Path(cached) if isinstance(cached, str) else None
 
 
 def download(repo: str, filename: str) -> Path | str:
     """The file, fetched into the hub's cache, or the reason why it is not available."""
+    from huggingface_hub import hf_hub_download, hf_hub_url
+
     if is_offline():
         return "HF_HUB_OFFLINE is set"
     if (reason := unreachable(hf_hub_url(repo, filename))) is not None:
@@ -35,6 +37,8 @@ def is_offline() -> bool:
 
 def unreachable(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
     """Why the hub's `url` does not answer within `seconds`, or None if it does."""
+    from huggingface_hub import get_hf_file_metadata
+
     return no_answer(lambda: get_hf_file_metadata(url, timeout=seconds), seconds)
 
 

@@ -15,8 +15,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import timm
-
 from denselab.encoders import hub
 from denselab.encoders.packaged import package_of, packaged_weights
 from denselab.encoders.weights import Weights, read_weights
@@ -59,6 +57,8 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
 
 def _named_weights(architecture: str, place: str, download: Download) -> Weights:
     """The weights of a file or of a hub id."""
+    import timm  # here: see timm_encoder.py
+
     if not timm.is_model(architecture):
         raise ConfigError(
             f"pretrained={place}: there is no way to put weights of others into the trunk {architecture!r}"
@@ -78,6 +78,8 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
 
 def _imagenet_weights(architecture: str, download: Download) -> Weights | str:
     """timm's default weights from the hub's cache, a package or the hub, or the reason why there are none."""
+    import timm
+
     settings = timm.get_pretrained_cfg(architecture)
     if settings is None or not settings.hf_hub_id:
         return "timm names no weights on the hub for it"

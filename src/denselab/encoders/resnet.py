@@ -24,11 +24,10 @@ Names are torchvision's and timm's: conv1, bn1, layer1.0.conv1, layer1.0.downsam
 from collections.abc import Mapping
 from typing import Literal
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.weights import Weights
+from denselab.encoders.weights import Weights, for_channels
 from denselab.errors import CheckpointError, ConfigError
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1
@@ -206,6 +205,4 @@ def _fitting(name: str, state: Mapping[str, Tensor], like: Tensor) -> Tensor:
     if name.endswith("num_batches_tracked"):
         return state.get(name, like.new_zeros(()))  # missing from old files, and not used
     weight = state[name]
-    if name == "conv1.weight" and weight.shape[1] != like.shape[1]:
-        weight = adapt_input_conv(like.shape[1], weight)
-    return weight
+    return for_channels(like.shape[1], weight) if name == "conv1.weight" else weight

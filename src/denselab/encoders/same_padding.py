@@ -6,7 +6,6 @@ computes it from each picture; a tracer for pictures of any size then carries a 
 four times as long after each stride.
 """
 
-from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from denselab.layers.aligned import AlignedConv2d
@@ -17,6 +16,8 @@ def align_same_convolutions(backbone: nn.Module) -> None:
 
     backbone: one that only ever gets pictures whose sides are multiples of its largest stride.
     """
+    from timm.layers.conv2d_same import Conv2dSame  # here: see timm_encoder.py
+
     for module in list(backbone.modules()):
         for name, child in module.named_children():
             if type(child) is Conv2dSame:

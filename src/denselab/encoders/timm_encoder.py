@@ -1,15 +1,18 @@
-"""Any timm backbone as an encoder: a picture in, one feature map per stride out."""
+"""Any timm backbone as an encoder: a picture in, one feature map per stride out.
+
+timm is imported when there is such a backbone: with torchvision, which it needs, it takes longer than torch itself.
+"""
+
+from __future__ import annotations
 
 import difflib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import timm
 import torch
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from denselab.encoders.same_padding import align_same_convolutions
@@ -17,6 +20,9 @@ from denselab.encoders.stages import Stages, below
 from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError, ConfigError
 from denselab.layers.pad import pad_to_multiple
+
+if TYPE_CHECKING:
+    from timm.models import FeatureInfo
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class TimmEncoder(nn.Module):
         self.name = name
         self.backbone = _create_backbone(name, in_channels, output_stride, weights)
         self.maps_are_nhwc = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"  # Swin and its relatives
-        info = cast(FeatureInfo, self.backbone.feature_info)
+        info = cast("FeatureInfo", self.backbone.feature_info)
         self.stages = tuple(Stage(*pair) for pair in zip(info.reduction(), info.channels(), strict=True))
         self.multiple = max(stage.stride for stage in self.stages)
         if output_stride is not None and self.multiple != output_stride:
@@ -80,7 +86,7 @@ class TimmEncoder(nn.Module):
 
     def weight_stages(self) -> Stages:
         """The backbone's modules, a stage per feature map; one stage if timm takes its maps from inside modules."""
-        info = cast(FeatureInfo, self.backbone.feature_info)
+        info = cast("FeatureInfo", self.backbone.feature_info)
         return below("backbone", _cut(self.backbone, cast(list[str], info.module_name())))
 
     def _check(self, in_channels: int) -> None:
@@ -135,6 +141,8 @@ def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
 
 def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Weights | None) -> nn.Module:
     """timm's features_only network, with its errors turned into ours."""
+    import timm
+
     check_encoder_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if output_stride not in (None, 32):  # 32 is the usual one; many networks with it do not know the argument
@@ -165,6 +173,8 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
     with _missing_noted() as missing:
         backbone = timm.create_model(name, **options)
     if lacking := [m for m in missing if m.rpartition(".")[0] not in _classifiers(name)]:
@@ -178,6 +188,8 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _classifiers(name: str) -> tuple[str, ...]:
     """The last layers of a timm network; timm strips them from a backbone's weights, not always from the backbone."""
+    import timm
+
     settings = timm.get_pretrained_cfg(name)
     layers = settings.classifier if settings is not None else None
     return (layers,) if isinstance(layers, str) else tuple(layers or ())
@@ -210,6 +222,8 @@ def _missing_noted() -> Iterator[list[str]]:
 
 def check_encoder_name(name: str) -> None:
     """Raise ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
+    import timm
+
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
         raise ConfigError(
@@ -220,6 +234,8 @@ def check_encoder_name(name: str) -> None:
 
 def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation, RGB in 0..1, that the encoder's ImageNet weights expect."""
+    import timm
+
     check_encoder_name(name)
     settings = timm.get_pretrained_cfg(name)
     if settings is None or len(settings.mean) != 3 or len(settings.std) != 3:

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.taps import Tap
-from denselab.encoders.weights import Weights
+from denselab.encoders.weights import Weights, for_channels
 from denselab.errors import CheckpointError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -218,9 +217,8 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weig
             if place is None:
                 continue
             layer = cast(nn.Conv2d, place.get_submodule(name))
-            if name == "conv1_1" and layer.in_channels != weight.shape[1]:
-                weight = adapt_input_conv(layer.in_channels, weight)
-            layer.load_state_dict({"weight": weight, "bias": bias})
+            fitting = for_channels(layer.in_channels, weight) if name == "conv1_1" else weight
+            layer.load_state_dict({"weight": fitting, "bias": bias})
         for name, values in vgg_normalisations(weights).items() if trunk.batch_norm else ():
             trunk.get_submodule(name).load_state_dict(values)
 

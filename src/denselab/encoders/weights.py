@@ -48,6 +48,19 @@ def read_weights(path: Path, source: str | None = None) -> Weights:
     return Weights(tensors, Origin(source, hashlib.sha256(content).hexdigest()))
 
 
+def for_channels(channels: int, kernels: Tensor) -> Tensor:
+    """The kernels of a first convolution for pictures of so many bands: those of RGB repeated and rescaled, as in timm.
+
+    kernels: (out, in, k, k); they themselves where they already fit
+    """
+    if kernels.shape[1] == channels:
+        return kernels
+    from timm.models import adapt_input_conv  # here: timm takes longer to import than torch
+
+    adapted: Tensor = adapt_input_conv(channels, kernels)
+    return adapted
+
+
 def is_state_dict(value: Any) -> bool:
     """Whether `value` maps names to tensors and holds nothing else."""
     return (

@@ -48,10 +48,13 @@ def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[Infe
     options.intra_op_num_threads = thread_count()
     options.enable_mem_pattern = False  # it plans the memory of each size of picture anew, and keeps every plan
     options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
+    session: Any
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[kind]])
     except Exception as error:  # its own kinds, which share no base
         raise CheckpointError(f"{source} is not taken by ONNX Runtime: {str(error).strip().splitlines()[0]}") from None
+    session.disable_fallback()
+    session._model_bytes = None  # kept for its fallback alone: the whole document once more, as long as it lives
     return session, kind
 
 

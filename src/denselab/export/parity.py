@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
@@ -91,10 +92,16 @@ def parity(reference: Engine, exported: Engine, pictures: CheckPictures, most: i
         seen = resize_image(image, reference.spec.preprocessing.working_size(size))[None]
         before, after = reference.logits(seen), exported.logits(seen)
         expected = as_array(before)
-        difference = float(np.abs(as_array(after) - expected).max())
+        difference = largest_difference(expected, as_array(after))
         return label_maps(before, size)[0], label_maps(after, size)[0], difference, float(expected.std())
 
     return _compared(both, pictures, most)
+
+
+def largest_difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The largest difference of two logits; infinite where one of them is no number."""
+    largest = float(np.abs(found - expected).max())
+    return float("inf") if np.isnan(largest) else largest
 
 
 def labels_parity(

@@ -34,13 +34,12 @@ variant with 1024 channels has 59.8, trained on 3,433 pictures (SegNet, table 3;
 from dataclasses import replace
 from functools import partial
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights
+from denselab.encoders.weights import Weights, for_channels
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool
@@ -152,7 +151,7 @@ def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) ->
         layer = (model if name in ("fc6", "fc7") else model.encoder).get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         if layer.out_channels == len(bias):
-            weight = weight if layer.in_channels == weight.shape[1] else adapt_input_conv(layer.in_channels, weight)
+            weight = for_channels(layer.in_channels, weight)
             layer.load_state_dict({"weight": weight, "bias": bias})
     for name, values in vgg_normalisations(weights).items() if batch_norm else ():
         model.encoder.get_submodule(name).load_state_dict(values)

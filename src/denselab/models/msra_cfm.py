@@ -34,9 +34,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor, nn
-from torchvision.ops import roi_pool
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
@@ -219,6 +217,8 @@ def pyramid(maps: Tensor, boxes: Tensor, levels: Sequence[int]) -> Tensor:
 
     maps: (N, C, h, w), one for each box, or (1, C, h, w), the same for all.
     """
+    from torchvision.ops import roi_pool  # here: torchvision imports torch's compiler
+
     numbers = torch.arange(len(boxes), device=maps.device, dtype=boxes.dtype).clamp(max=len(maps) - 1)
     numbered = torch.cat([numbers[:, None], boxes], dim=1)
     return torch.cat([roi_pool(maps, numbered, (level, level)).flatten(1) for level in levels], dim=1)
@@ -226,6 +226,8 @@ def pyramid(maps: Tensor, boxes: Tensor, levels: Sequence[int]) -> Tensor:
 
 def pasted_by_score(segments: Segments, scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """(H, W) the segment on top of each pixel: of those that cover it the best; elsewhere that of the nearest pixel."""
+    from scipy import ndimage
+
     order = np.argsort(scores, kind="stable")
     of_segment, positions = segments.chosen(order).pixels()
     flat = np.full(segments.size[0] * segments.size[1], -1, np.int64)

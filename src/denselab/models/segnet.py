@@ -33,13 +33,12 @@ Expected on CamVid test (by the authors): SegNet 60.1 mIoU from 3,433 pictures (
 from dataclasses import replace
 from functools import partial
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
 from denselab.encoders.vgg import BLOCKS, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights
+from denselab.encoders.weights import Weights, for_channels
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool, max_pool_with_indices
@@ -233,7 +232,7 @@ def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> No
             continue  # SegNet drops these layers, which keeps it small
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
-        weight = weight if layer.in_channels == weight.shape[1] else adapt_input_conv(layer.in_channels, weight)
+        weight = for_channels(layer.in_channels, weight)
         layer.load_state_dict({"weight": weight, "bias": bias})
     for name, values in vgg_normalisations(weights).items() if batch_norm else ():
         model.get_submodule(name.replace("bn", "conv") + "_bn").load_state_dict(values)

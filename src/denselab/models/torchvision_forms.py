@@ -29,7 +29,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import mobilenet_v3_large
 
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.encoders.stages import Stages, below, stages_ending_with
@@ -129,6 +128,8 @@ class MobileNetV3(nn.Sequential):
     """
 
     def __init__(self, in_channels: int = 3, thin: float = 1.0) -> None:
+        from torchvision.models import mobilenet_v3_large  # here: torchvision imports torch's compiler
+
         features = mobilenet_v3_large(weights=None, dilated=True, width_mult=thin).features
         first = features[0][0]
         if in_channels != first.in_channels:

@@ -36,7 +36,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_pool
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, load_imagenet_weights
@@ -135,6 +134,8 @@ class Zoomout(RegionalModel):
 
     def inside(self, conv5_3: Tensor, picture: Tensor, boxes: Tensor) -> Tensor:
         """(R, 4096): fc7 of boxes (R, 4) in pixels, of the pictures (R,) that they lie in."""
+        from torchvision.ops import roi_pool  # here: torchvision imports torch's compiler
+
         first, last = boxes[:, :2] // DEEPEST, (boxes[:, 2:] - 1) // DEEPEST  # the cells that a box touches
         places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).float()
         fc7: Tensor = self.classifier(roi_pool(conv5_3.float(), places, FC6_KERNEL))  # it has no half on the CPU

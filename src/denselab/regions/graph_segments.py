@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from denselab.errors import ConfigError, ShapeError
 from denselab.regions.superpixels import Labels
@@ -31,7 +30,9 @@ def graph_segments(channels: NDArray[Any], k: float, least: int, sigma: float = 
         raise ConfigError(
             f"`k` {k:g}, `least` {least}, `sigma` {sigma:g}; k must be above 0, least 1 or more, sigma 0 or more"
         )
-    from denselab.regions.kernels import joined_along  # here: numba takes a third of a second to import
+    from scipy import ndimage  # here: it and numba take a third of a second each to import
+
+    from denselab.regions.kernels import joined_along
 
     smooth = ndimage.gaussian_filter(channels.astype(np.float32), (sigma, sigma, 0))
     first, second, strength = _edges(smooth)

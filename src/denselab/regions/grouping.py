@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from denselab.regions.colours import Channels
 from denselab.regions.superpixels import Labels, touching
@@ -44,6 +43,8 @@ class Pieces:
 
 def measured(labels: Labels, bins: "Bins") -> Pieces:
     """The pieces of a picture. bins: its own, from `binned`."""
+    from scipy import ndimage  # here: networks that never look for segments are built without it
+
     count = int(labels.max()) + 1
     slices = ndimage.find_objects(labels + 1)
     boxes = np.array([(s[0].start, s[1].start, s[0].stop, s[1].stop) for s in slices], np.int64)
@@ -69,6 +70,8 @@ def binned(channels: Channels) -> Bins:
 
 def _texture(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, DIRECTIONS) bins of the derivative in each direction, where it is positive."""
+    from scipy import ndimage
+
     down, right = (ndimage.gaussian_filter(channel, 1.0, order=order) for order in ((1, 0), (0, 1)))
     strongest = max(float(np.hypot(down, right).max()), 1e-6)
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
 from denselab.encoders.origin import Origin, stored_origin
+from denselab.encoders.weights import for_channels
 from denselab.engine.formats import current_config, current_weights
 from denselab.engine.stored import require_sound_config
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
@@ -122,6 +122,5 @@ def _for_bands(given: Tensor, own: Tensor) -> Tensor:
     """A convolution of RGB pictures for pictures of other bands: its filters repeated, scaled to the same sum."""
     same = given.ndim == own.ndim == 4 and given.shape[0] == own.shape[0] and given.shape[2:] == own.shape[2:]
     if same and given.shape[1] == 3 != own.shape[1]:
-        adapted: Tensor = adapt_input_conv(own.shape[1], given)
-        return adapted
+        return for_channels(own.shape[1], given)
     return given
