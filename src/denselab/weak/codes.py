@@ -99,7 +99,7 @@ class CodeBook:
             return []
         numbers = self._numbers_of(labels)
         tagged = (numbers >= self.num_classes) & (labels != self.ignore_index)
-        found = []
+        found: list[tuple[int, tuple[int, ...], Tensor]] = []
         for picture in tagged.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
             here = tagged[picture]
             classes, of_picture = self._sets[int(numbers[picture][here][0]) - self.num_classes]

@@ -37,7 +37,8 @@ def mixed_loss(
         chosen = tuple(one[members] for one in logits)
         return criterion(chosen, decided[members], None if weights is None else weights[members])
 
-    labelled, losses = weak.clone(), []
+    labelled = weak.clone()
+    losses: list[Tensor] = []
     for picture, classes, here in book.latent(labels):
         labelled[picture] = False
         losses.append(marginal_loss(logits[0][picture], classes, here))
