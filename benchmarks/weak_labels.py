@@ -47,7 +47,7 @@ def ways(strong: int) -> list[Way]:
     ]
     tags = [
         Way(f"tags: {m} + {strong} masks", ("labels=tags", f"tag_method={m}", f"strong={strong}"))
-        for m in ("em-rounds", "em-adapt", "em-fixed")
+        for m in ("marginal", "em-adapt", "em-fixed")
     ]
     alone = [Way(f"tags: {m}", ("labels=tags", f"tag_method={m}")) for m in ("em-adapt", "em-fixed")]
     few = Way(f"{strong} masks alone", ("few",))

@@ -13,7 +13,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.data.feed.loading import interleaved, train_loader
 from denselab.data.feed.transforms import Augmentation
-from denselab.data.weak_labels import has_mask
+from denselab.data.weak_labels import TagLabels, has_mask
 from denselab.data.weakening import weakened
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.models.base import SegmentationModel
@@ -109,17 +109,49 @@ def test_the_plan_says_how_weak_pictures_are_used(
 
 def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
     """Beside masks tags wait, and the shares of EM-Adapt are what the masks show, or the user's."""
-    config = config_of(tiny, em_background_share=0.25, tag_method="em-rounds")
+    config = config_of(tiny, em_background_share=0.25, tag_method="em-adapt")
     lines = weak_lines(weak_training(both, config, tmp_path), config)
     assert "4 by full masks (strong), 4 by boxes alone (weak), 4 by tags alone (weak)" in lines[0]
     assert "at least about 25.0% of the picture and each of its tags" in lines[-3]
-    assert "EM-Adapt in rounds" in lines[-3]
     assert lines[-2] == "for the first 50% of the run the strong pictures teach alone"
     assert lines[-1] == (
         "of the pictures drawn, 50% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
         "the weak ones 0.3"
     )
     assert weak_lines(None, config) == []
+
+
+def test_beside_masks_tags_rule_classes_out(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """A picture with every tag says nothing and is never drawn; the others keep the share of the weak ones."""
+    full = next(item for item in both.items if isinstance(item.source, TagLabels))
+    source = replace(full.source, tags=tuple(entry.id for entry in both.label_space.classes))  # type: ignore[type-var]
+    data = replace(both, items=tuple(replace(i, source=source) if i is full else i for i in both.items))
+    weak = weak_training(data, config_of(tiny), tmp_path)
+    assert weak is not None
+    weights = sampling_weights(weak, None)
+    assert weights is not None
+    names = [item.name for item in data.of_split("train")]
+    assert [names[index] for index in np.flatnonzero(weights == 0)] == [full.name]
+    assert weights[weak.groups == 0].sum() == pytest.approx(0.5)
+    lines = weak_lines(weak, config_of(tiny))
+    assert lines[-3] == (
+        "tags: whatever is neither a tag of its picture nor background is ruled out; 1 picture with tags of every class, "
+        "which say nothing, not drawn (marginal)"
+    )
+    with pytest.raises(ConfigError, match="`tag_method` marginal goes with masks or boxes beside the tags"):
+        weak_training(weakened(both, "tags", 0), config_of(tiny, tag_method="marginal"), tmp_path)
+
+
+def test_while_tags_wait_the_strong_pictures_train_as_if_they_were_alone(
+    both: Dataset, tiny: Settings, tmp_path: Path
+) -> None:
+    """So a weight of nothing is the run without weak pictures, to the last bit."""
+    strong = tuple(item for item in both.items if item.split != "train" or has_mask(item))
+    wanted = {**tiny, **SHORT, "steps": 5, "epochs": None, "class_weights": "none"}
+    run_training(make_settings({**wanted, "weak_after": 1.0}), both, tmp_path / "waiting")
+    run_training(make_settings(wanted), replace(both, items=strong), tmp_path / "alone")
+    waiting, alone = (tmp_path / name / "last" / "model.safetensors" for name in ("waiting", "alone"))
+    assert waiting.read_bytes() == alone.read_bytes()
 
 
 @pytest.mark.parametrize("box_method", ["seg", "em-fixed"])
@@ -130,8 +162,8 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     monkeypatch: pytest.MonkeyPatch,
     box_method: str,
 ) -> None:
-    """At each step and in rounds: the order of EM-Adapt's classes is random, but a function of step or round."""
-    tags = {"seg": "em-rounds", "em-fixed": "em-adapt"}[box_method]
+    """The order of EM-Adapt's classes is random, but a function of the step."""
+    tags = {"seg": "marginal", "em-fixed": "em-adapt"}[box_method]
     wanted = {**tiny, **SHORT, "box_method": box_method, "tag_method": tags, "weak_after": 0.3, "epochs": 3}
     run_training(make_settings(wanted), both, tmp_path / "straight")
     with monkeypatch.context() as patched:
@@ -145,8 +177,6 @@ def test_a_run_on_masks_boxes_and_tags_resumes_exactly(
     record = json.loads((tmp_path / "run" / "dataset.json").read_bytes())
     assert {kind: len(names) for kind, names in record["taught_by"].items()} == {"masks": 4, "boxes": 4, "tags": 4}
     masks = sorted(path.name for path in (tmp_path / "run").glob("weak/masks/*.png"))
-    maps = list((tmp_path / "run").glob("weak/round-*/*.png"))
-    assert len(maps) == (8 if box_method == "seg" else 0), "two rounds of four pictures"
     assert (1 <= len(masks) <= 4) == (box_method == "seg"), "of the pictures that were drawn"
 
 

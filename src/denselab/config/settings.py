@@ -25,7 +25,7 @@ Optimizer = Literal["sgd", "adamw"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 Teaching = Literal["auto", "masks", "boxes", "tags"]
-TagMethod = Literal["em-adapt", "em-fixed", "em-rounds"]
+TagMethod = Literal["marginal", "em-adapt", "em-fixed"]
 BoxMethod = Literal["rect", "seg", "em-fixed", "boxsup"]
 WeightScheme = Literal["none", "auto", "median-freq", "sqrt-median", "inverse", "effective"]
 LENGTHS = ("time", "epochs", "steps")  # the keys that say how long a run is
@@ -67,7 +67,7 @@ class Settings(BaseModel):
     strong: Strong | None = None  # pictures that keep their masks: how many, or a list file; None: by the data
     strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
-    tag_method: TagMethod = "em-adapt"  # the E-step for tags: WSSL's two, or EM-Adapt on whole pictures in rounds
+    tag_method: TagMethod | None = None  # how tags teach; None: marginal beside masks, else em-adapt
     weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.5 for tags, 0 for boxes
     em_background_share: Share | None = None  # EM-Adapt: least share of the background; None: as masks show, or 0.4
     em_class_share: Share | None = None  # EM-Adapt: least share of each class of the tags; None: as masks show, or 0.2
@@ -75,7 +75,7 @@ class Settings(BaseModel):
     em_class_bias: NonNegativeFloat = 6.0  # EM-Fixed: added to those of the classes of the tags, or inside their boxes
     box_method: BoxMethod = "seg"  # WSSL: filled, cut out by a dense CRF, or its E-step; or BoxSup
     box_centre: Share = 0.2  # box_method seg: share of a box around its middle that is certainly object
-    weak_rounds: PositiveInt = 6  # box_method boxsup, tag_method em-rounds: times that labels are settled in the run
+    weak_rounds: PositiveInt = 6  # BoxSup: times that labels are settled in the run
     boxsup_lambda: NonNegativeFloat = 3.0  # BoxSup: weight of what the network says against the overlap with the box
     boxsup_best: PositiveInt = 5  # BoxSup: best candidates among which one is drawn
     # network

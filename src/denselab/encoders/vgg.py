@@ -223,6 +223,23 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weig
             trunk.get_submodule(name).load_state_dict(values)
 
 
+def vgg16_with_classifier(
+    in_channels: int,
+    weights: Weights | None,
+    *,
+    first_pad: int = 1,
+    fc6_pad: int = 0,
+    dropout: float = 0.5,
+    batch_norm: bool = False,
+) -> tuple[VGG16, VGG16Classifier]:
+    """The trunk and its classifier, from an ImageNet VGG-16 where `weights` are given. Raises CheckpointError."""
+    trunk = VGG16(in_channels, first_pad=first_pad, batch_norm=batch_norm)
+    classifier = VGG16Classifier(fc6_pad=fc6_pad, dropout=dropout, batch_norm=batch_norm)
+    if weights is not None:
+        load_imagenet_weights(trunk, classifier, weights)
+    return trunk, classifier
+
+
 @contextmanager
 def _refusing(weights: Weights) -> Iterator[None]:
     """Turn errors about names or shapes into a CheckpointError that names the source."""

@@ -45,7 +45,7 @@ from denselab.encoders.googlenet import DROPOUT, GoogLeNet
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.taps import Tap
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.encoders.vgg import VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.layers.geometry import PIXELS, Grid
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
@@ -278,12 +278,10 @@ def _trunk(options: ModelOptions, stride: Stride, padded: bool) -> tuple[Encoder
         trunk = GoogLeNet(options.in_channels)
         return trunk, Decapitated(trunk.taps[32].channels, DROPOUT)
     if name in ("vgg16", "vgg16_bn"):
-        batch_norm = name == "vgg16_bn"
-        vgg = VGG16(options.in_channels, first_pad=1 if padded else REFERENCE_PAD, batch_norm=batch_norm)
-        classifier = VGG16Classifier(fc6_pad=3 if padded else 0, batch_norm=batch_norm)
-        if options.weights is not None:
-            load_imagenet_weights(vgg, classifier, options.weights)
-        return vgg, classifier
+        first, fc6 = (1, 3) if padded else (REFERENCE_PAD, 0)
+        return vgg16_with_classifier(
+            options.in_channels, options.weights, first_pad=first, fc6_pad=fc6, batch_norm=name == "vgg16_bn"
+        )
     encoder = TimmEncoder(name, in_channels=options.in_channels, weights=options.weights)
     encoder.require(*(s for s in (32, 16, 8) if s >= stride))
     return encoder, Decapitated(encoder.channels[32])

@@ -44,7 +44,7 @@ from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import enlarge_logits
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
@@ -216,10 +216,8 @@ def build_hypercolumn_dense(options: ModelOptions) -> HypercolumnDense:
     if name not in VGG:
         encoder = TimmEncoder(name, in_channels=options.in_channels, weights=options.weights)
         return HypercolumnDense(encoder, options.num_classes)
-    vgg = VGG16(options.in_channels, batch_norm=name == "vgg16_bn")
-    classifier = VGG16Classifier(fc6_pad=3, batch_norm=name == "vgg16_bn")
-    if options.weights is not None:
-        load_imagenet_weights(vgg, classifier, options.weights)
+    norm = name == "vgg16_bn"
+    vgg, classifier = vgg16_with_classifier(options.in_channels, options.weights, fc6_pad=3, batch_norm=norm)
     return HypercolumnDense(vgg, options.num_classes, classifier)
 
 

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages, below
-from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.standardise import Standardise
@@ -161,9 +161,7 @@ def _mlp(inputs: int, hidden: Sequence[int], num_classes: int) -> nn.Sequential:
 
 def build_zoomout(options: ModelOptions, hidden: Sequence[int] = (HIDDEN,)) -> Zoomout:
     """The paper's system with one hidden layer or two; options.weights are VGG-16's, from ImageNet."""
-    encoder, classifier = VGG16(options.in_channels), VGG16Classifier(dropout=0.0)
-    if options.weights is not None:
-        load_imagenet_weights(encoder, classifier, options.weights)
+    encoder, classifier = vgg16_with_classifier(options.in_channels, options.weights, dropout=0.0)
     return Zoomout(encoder, classifier, options.num_classes, hidden)
 
 

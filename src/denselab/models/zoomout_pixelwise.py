@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
-from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights
+from denselab.encoders.vgg import VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.standardise import Standardise
 from denselab.layers.upsample import bilinear_kernel
@@ -115,9 +115,7 @@ def _learnt_bilinear(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 def build_zoomout_pixelwise(options: ModelOptions) -> ZoomoutPixelwise:
     """The release's network; options.weights are VGG-16's, from ImageNet."""
-    encoder, classifier = VGG16(options.in_channels), VGG16Classifier(fc6_pad=3)
-    if options.weights is not None:
-        load_imagenet_weights(encoder, classifier, options.weights)
+    encoder, classifier = vgg16_with_classifier(options.in_channels, options.weights, fc6_pad=3)
     return ZoomoutPixelwise(encoder, classifier, options.num_classes)
 
 

@@ -85,6 +85,19 @@ class Job:
         book, share = self.weak.data.book, self.config.strong_weight
         return mixed_loss(self._own_loss, book, logits, labels, weights, share)
 
+    def drawn(self, waiting: bool) -> tuple[tuple[Item, ...], NDArray[np.float64] | None, NDArray[np.int64] | None]:
+        """The pictures that an epoch draws from, how often it draws each, and their groups, as `train_loader` has them.
+
+        waiting: weak pictures do not teach yet. The strong ones then train exactly as if there were no others.
+        """
+        if self.weak is None:
+            return self.train_items, self.item_weights, None
+        if not waiting:
+            return self.train_items, self.item_weights, self.weak.groups
+        strong = np.flatnonzero(self.weak.groups)
+        own = self.item_weights if self.config.balanced_sampling else None
+        return tuple(self.train_items[i] for i in strong), None if own is None else own[strong], None
+
     def _own_loss(self, logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 

@@ -3,8 +3,9 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -35,7 +36,7 @@ from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
 from denselab.training.weak_rounds import rounds_due, seen_by, settle_round, write_sheet
-from denselab.weak.teaching import TaughtDataset
+from denselab.weak.teaching import TaughtDataset, settled_in_rounds
 
 STEP_SEED = 3  # keeps the seeds of dropout apart from those of augmentation
 
@@ -110,10 +111,10 @@ def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
 def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
     """This process's batches of this epoch, starting at picture number `start`."""
     accelerator, config = session.accelerator, job.config
-    waiting = job.weak is not None and session.state.weak_rounds == 0
+    items, item_weights, groups = job.drawn(waiting=session.state.weak_rounds == 0)
     return train_loader(
         job.dataset if session.taught is None else session.taught,
-        job.train_items,
+        items,
         job.augmentation,
         batch=config.batch // accelerator.num_processes,
         seed=config.seed,
@@ -123,9 +124,9 @@ def _batches(job: Job, session: Session, start: int) -> Iterator[Batch]:
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         cache=session.cache,
-        item_weights=job.weak.strong_only if job.weak is not None and waiting else job.item_weights,
+        item_weights=item_weights,
         pixel_weights=job.pixel_weights,
-        groups=None if job.weak is None else job.weak.groups,
+        groups=groups,
     )
 
 
@@ -140,12 +141,17 @@ def settle_weak_labels(job: Job, session: Session) -> None:
     if due > session.state.weak_rounds and job.weak.in_rounds:
         seen = seen_by(session.judged, job.preprocessing, session.accelerator.device) if session.state.step else None
         session.taught = settle_round(job.weak.data, job.config, job.run, due, seen, session.accelerator)
-        session.cache = SampleCache(session.cache.budget)  # the labels of the round before are of no use
+        session.cache.forget(partial(_is_of, {item.name for item in settled_in_rounds(job.weak.data)}))
         session.records.say(f"labels of weak pictures settled: round {due} of {job.config.weak_rounds}")
     if due > session.state.weak_rounds:
         session.state.weak_rounds = due
         if session.taught is not None and session.accelerator.is_main_process:
             write_sheet(session.taught, job.run, due)
+
+
+def _is_of(names: Collection[str], key: Hashable) -> bool:
+    """Whether a kept sample is of one of the pictures, whose labels of the round before are of no use."""
+    return isinstance(key, tuple) and key[1] in names
 
 
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:

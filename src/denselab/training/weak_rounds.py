@@ -1,19 +1,15 @@
 """Labels of weak pictures that are settled in rounds, at evenly spread epochs, by the network as it is then.
 
-BoxSup chooses a candidate segment for each box. EM in rounds is the E-step of tags on whole pictures by the running
-mean of the network, which is steadier than the network in the middle of a step, and for which the tags hold: a crop may
-not show what its picture is tagged with.
+BoxSup chooses a candidate segment for each box, by the running mean of the network.
 
     RUN/weak/segments/        BoxSup's candidates of each picture, found once
     RUN/weak/round-1.json     which segment each box took in the first round
-    RUN/weak/round-1/         the label maps of pictures with tags
     RUN/weak/round-1.png      pictures of the boxes and their labels; of the other methods for boxes labels.png
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,26 +21,23 @@ from denselab.console import progress
 from denselab.data.feed.fit import fit_size
 from denselab.data.feed.resample import resize_image, resize_labels
 from denselab.data.item import Item
-from denselab.data.read.images import picture_size
-from denselab.data.weak_labels import BoxLabels, TagLabels, index_of
+from denselab.data.weak_labels import BoxLabels
 from denselab.engine.enlarge import enlarge_logits
 from denselab.engine.spec import Preprocessing
 from denselab.engine.torch_engine import forward_images
-from denselab.errors import CheckpointError, DataError
+from denselab.errors import CheckpointError
 from denselab.files import unpack_json, write_bytes, write_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import WEAK
 from denselab.types import LabelMap, Pixels
-from denselab.weak.biases import adaptive_biases
 from denselab.weak.box_sup import choose, masks_of
 from denselab.weak.boxes import pasted
 from denselab.weak.candidates import candidates, reduced_box
 from denselab.weak.pictures import sheet
-from denselab.weak.teaching import TaughtDataset, mask_name, read_mask, settled_in_rounds, taught, write_mask
+from denselab.weak.teaching import TaughtDataset, settled_in_rounds, taught
 
 logger = logging.getLogger(__name__)
 
-SURE = 0.9  # posterior of a pixel's class under the tags; pixels with less are left out of the round (our own)
 SEGMENTS = "segments"  # folder of the candidates in that of weak labels
 Probabilities = NDArray[np.float32]
 Seen = Callable[[Pixels, tuple[int, int] | None], Probabilities]
@@ -87,8 +80,6 @@ def settle_round(
                 seed = [config.seed, number, position]
                 if isinstance(item.source, BoxLabels):
                     chosen[item.name] = _segments_of_boxes(data, item, item.source, config, run, seen, seed)
-                elif isinstance(item.source, TagLabels) and seen is not None:
-                    write_mask(_map(run, number, item), _labels_by_tags(data, item, item.source, seen, seed))
                 bar.advance()
         write_json(run / WEAK / f"round-{number}.json", {"chosen": chosen})
     accelerator.wait_for_everyone()
@@ -105,8 +96,6 @@ def with_round(data: TaughtDataset, run: Path, number: int) -> TaughtDataset:
     for item in settled_in_rounds(data):
         if isinstance(item.source, BoxLabels):
             maps[item.name] = _labels_of_segments(data, item, item.source, run, chosen.get(item.name, []))
-        elif (path := _map(run, number, item)).is_file():
-            maps[item.name] = _stored(path, item)
     return taught(data, data.book, data.methods, maps)
 
 
@@ -149,31 +138,3 @@ def _labels_of_segments(data: TaughtDataset, item: Item, source: BoxLabels, run:
     masks = masks_of(segments, boxes, numbers)
     small = pasted(boxes, data.classes_of(source), masks, segments.size, data.outside, data.label_space.dtype)
     return resize_labels(small, source.size)
-
-
-def _labels_by_tags(data: TaughtDataset, item: Item, source: TagLabels, seen: Seen, seed: list[int]) -> LabelMap:
-    """EM-Adapt's label map of a whole picture, at its size; pixels that are not sure are ignored."""
-    image = data.read_image(item)
-    probabilities = seen(image, None)
-    index, book = index_of(data.label_space), data.book
-    own = [] if book.background is None else [book.background]
-    present = [*own, *(index[tag] for tag in source.tags)]
-    torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))  # a step sets its own
-    scores = torch.from_numpy(np.log(np.maximum(probabilities, 1e-9))).flatten(1)
-    posterior = adaptive_biases(scores, present, book.background, book.portions).softmax(dim=0)
-    sure, labels = posterior.max(dim=0)
-    labels[sure < SURE] = data.label_space.ignore_index
-    settled: Any = labels.reshape(probabilities.shape[1:]).numpy()
-    small: LabelMap = settled.astype(data.label_space.dtype)
-    return resize_labels(small, (image.shape[0], image.shape[1]))
-
-
-def _map(run: Path, number: int, item: Item) -> Path:
-    return run / WEAK / f"round-{number}" / mask_name(item.name)
-
-
-def _stored(path: Path, item: Item) -> LabelMap:
-    try:
-        return read_mask(path, picture_size(item.image))
-    except DataError as error:
-        raise CheckpointError(f"{error}; start a new run") from None

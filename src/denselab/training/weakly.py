@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.config import TrainConfig
+from denselab.config.settings import TagMethod
 from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
+from denselab.data.read.tree import number_of
 from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
 from denselab.data.weakening import teaching_line
 from denselab.errors import ConfigError
@@ -32,22 +34,19 @@ class WeakTraining:
     groups: (N,) of the training pictures: 1 strong, 0 weak.
     strong_share: of the pictures that are drawn.
     after: share of the run from which weak pictures are drawn; until then the strong ones are alone.
+    silent: (N,) bool, weak pictures that would teach nothing: the tags leave out no class. They are not drawn.
     """
 
     data: TaughtDataset
     groups: NDArray[np.int64]
     strong_share: float
     after: float = 0.0
+    silent: NDArray[np.bool_] | None = None
 
     @property
     def in_rounds(self) -> bool:
-        """Whether labels are settled in rounds: those of boxes by BoxSup, or those of tags by EM."""
+        """Whether labels are settled in rounds: those of boxes by BoxSup."""
         return bool(settled_in_rounds(self.data))
-
-    @property
-    def strong_only(self) -> NDArray[np.float64]:
-        """(N,) how often each picture is drawn while weak ones wait."""
-        return self.groups.astype(np.float64)
 
     @property
     def mixed(self) -> bool:
@@ -69,24 +68,45 @@ def weak_training(
         raise ConfigError(f"`model` {config.model} learns from regions, which need masks: set `labels` masks")
     space = dataset.label_space
     roles = [entry.role for entry in space.classes]
+    tag_method = _tag_method(items, config)
     book = CodeBook(
         space.num_classes,
         space.ignore_index,
         roles.index("background") if "background" in roles else None,
-        adaptive=config.tag_method != "em-fixed",
+        tags=tag_method,
         portions=_portions(dataset, config),
         biases=(config.em_background_bias, config.em_class_bias),
     )
-    methods = Methods(config.box_method, config.tag_method, config.box_centre, run / WEAK / WEAK_MASKS)
+    methods = Methods(config.box_method, tag_method, config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
     data = taught(dataset, book, methods)
-    return WeakTraining(data, groups, config.strong_share, _waiting(items, config))
+    silent = np.array([tag_method == "marginal" and _says_nothing(item, book) for item in items])
+    return WeakTraining(data, groups, config.strong_share, _waiting(items, config), silent)
+
+
+def _says_nothing(item: Item, book: CodeBook) -> bool:
+    """Whether the tags of a picture leave out no class."""
+    others = book.num_classes - (book.background is not None)
+    return isinstance(item.source, TagLabels) and len(item.source.tags) >= others
+
+
+def _tag_method(items: Sequence[Item], config: TrainConfig) -> TagMethod:
+    """The method for tags: the user's, or that which suits what there is beside them.
+
+    Where tags are all that is known, a network that sees background everywhere has the greatest likelihood.
+    """
+    if not all(isinstance(item.source, TagLabels) for item in items):
+        return config.tag_method or "marginal"
+    if config.tag_method == "marginal":
+        raise ConfigError("`tag_method` marginal goes with masks or boxes beside the tags: give `strong`, or em-adapt")
+    return config.tag_method or "em-adapt"
 
 
 def _waiting(items: Sequence[Item], config: TrainConfig) -> float:
     """The share of the run in which only masks teach.
 
-    The scores of a network that has seen nothing are noise, and so are the labels that an E-step makes of them.
+    The scores of a network that has seen nothing are noise, and so are the labels that an E-step makes of them. What
+    tags rule out is true from the first step, but each mask says more, and a short run needs them most.
     """
     alone = not any(has_mask(item) for item in items)
     if alone or config.epochs == 1:
@@ -127,6 +147,8 @@ def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None)
     if weak is None or not weak.mixed:
         return own
     weights = np.ones(len(weak.groups)) if own is None else own.copy()
+    if weak.silent is not None:
+        weights[weak.silent] = 0
     for group, share in ((1, weak.strong_share), (0, 1 - weak.strong_share)):
         member = weak.groups == group
         weights[member] *= share / max(weights[member].sum(), np.finfo(np.float64).tiny)
@@ -147,7 +169,7 @@ def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
         lines.append(f"for the first {weak.after:.0%} of the run the strong pictures teach alone")
     if weak.mixed:
         lines.append(
-            f"of the pictures drawn, {config.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
+            f"of the pictures drawn, {weak.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
             f"ones counts {config.strong_weight:g} and that of the weak ones {1 - config.strong_weight:g}"
         )
     return lines
@@ -174,13 +196,11 @@ def _box_line(config: TrainConfig) -> str:
 
 def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
     method = weak.data.methods.tags
-    if method == "em-rounds":
-        background, classes = weak.data.book.portions
-        return (
-            f"{config.weak_rounds} times, spread over the rest of the run, the labels of whole pictures are the "
-            f"running network's best classes, lifted until the background has at least about {background:.1%} of the "
-            f"picture and each of its tags {classes:.1%} (EM-Adapt in rounds); pixels that are not sure are left out"
-        )
+    if method == "marginal":
+        silent = 0 if weak.silent is None else int(weak.silent.sum())
+        left_out = f"; {number_of(silent, 'picture')} with tags of every class, which say nothing, not drawn"
+        told = "whatever is neither a tag of its picture nor background is ruled out"
+        return f"{told}{left_out if silent else ''} (marginal)"
     if method == "em-adapt":
         background, classes = weak.data.book.portions
         return (

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denselab.config.settings import TagMethod
 from denselab.errors import DataError
 from denselab.weak.biases import BIASES, PORTIONS, adaptive_biases, fixed_biases
 
@@ -27,14 +28,14 @@ class CodeBook:
 
     num_classes, ignore_index: of the label table.
     background: its class index; None where there is none.
-    adaptive: EM-Adapt for tags, otherwise EM-Fixed.
+    tags: EM-Adapt or EM-Fixed decide the pixels of pictures with tags alone; "marginal": nothing does, see `latent`.
     portions: of EM-Adapt. biases: of EM-Fixed.
     """
 
     num_classes: int
     ignore_index: int
     background: int | None
-    adaptive: bool = True
+    tags: TagMethod = "em-adapt"
     portions: tuple[float, float] = PORTIONS
     biases: tuple[float, float] = BIASES
     _sets: list[tuple[tuple[int, ...], bool]] = field(default_factory=list, repr=False)
@@ -86,9 +87,28 @@ class CodeBook:
         for picture in weak.nonzero()[:, 0].tolist():
             here = coded[picture]
             found = labels[picture][here]
-            numbers = found - self.num_classes - (found > self.ignore_index).long()
-            result[picture][here] = self._chosen(scores[picture].detach(), here, numbers)
+            result[picture][here] = self._chosen(scores[picture].detach(), here, self._numbers_of(found))
         return result, weak
+
+    def latent(self, labels: Tensor) -> list[tuple[int, tuple[int, ...], Tensor]]:
+        """Pictures whose tags rule classes out: (number in the batch, classes that a pixel may have, (H, W) bool).
+
+        None where an E-step decides the pixels.
+        """
+        if self.tags != "marginal":
+            return []
+        numbers = self._numbers_of(labels)
+        tagged = (numbers >= self.num_classes) & (labels != self.ignore_index)
+        found: list[tuple[int, tuple[int, ...], Tensor]] = []
+        for picture in tagged.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+            here = tagged[picture]
+            classes, of_picture = self._sets[int(numbers[picture][here][0]) - self.num_classes]
+            found += [(picture, classes, here)] if of_picture else []
+        return found
+
+    def _numbers_of(self, labels: Tensor) -> Tensor:
+        """Of codes the number that they stand for: below num_classes a class, above it a set."""
+        return labels - self.num_classes - (labels > self.ignore_index).long()
 
     def _chosen(self, scores: Tensor, here: Tensor, numbers: Tensor) -> Tensor:
         """(N,) classes of the coded pixels of one picture."""
@@ -96,7 +116,9 @@ class CodeBook:
             return numbers
         own = scores[:, here].float()
         classes, of_picture = self._sets[int(numbers.max()) - self.num_classes]
-        if of_picture and self.adaptive:
+        if of_picture and self.tags == "marginal":
+            return torch.full_like(numbers, self.ignore_index)
+        if of_picture and self.tags == "em-adapt":
             return adaptive_biases(own, classes, self.background, self.portions).argmax(dim=0)
         kinds, which = numbers.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         rows = torch.stack([self._row(int(number)) for number in kinds]).to(own.device)

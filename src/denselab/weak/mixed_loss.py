@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from denselab.weak.codes import CodeBook
+from denselab.weak.marginal import marginal_loss
 
 STRONG_WEIGHT = 0.7  # against 0.3 for the weak ones, as in the authors' configuration for boxes
 
@@ -22,13 +24,25 @@ def mixed_loss(
 ) -> Tensor:
     """strong_weight * (loss of the strong pictures) + (1 - strong_weight) * (loss of the weak ones).
 
-    A batch of one kind has its ordinary loss. labels: with codes, which the E-step decides by the main head's scores.
+    A batch of one kind has its ordinary loss. The loss of a weak picture is `criterion` with the labels of the E-step,
+    by the main head's scores, or the marginal loss of the main head; every weak picture counts alike.
+
+    labels: with codes.
     """
     decided, weak = book.decided(logits[0], labels)
-    if not weak.any() or weak.all():
+    if not weak.any():
         return criterion(logits, decided, weights)
-    parts = []
-    for share, members in ((strong_weight, ~weak), (1 - strong_weight, weak)):
-        own = tuple(one[members] for one in logits)
-        parts.append(share * criterion(own, decided[members], None if weights is None else weights[members]))
-    return parts[0] + parts[1]
+
+    def own(members: Tensor) -> Tensor:
+        chosen = tuple(one[members] for one in logits)
+        return criterion(chosen, decided[members], None if weights is None else weights[members])
+
+    labelled = weak.clone()
+    losses: list[Tensor] = []
+    for picture, classes, here in book.latent(labels):
+        labelled[picture] = False
+        losses.append(marginal_loss(logits[0][picture], classes, here))
+    if labelled.any():
+        losses.append(own(labelled) * labelled.sum())
+    of_weak = torch.stack(losses).sum() / weak.sum()
+    return of_weak if weak.all() else strong_weight * own(~weak) + (1 - strong_weight) * of_weak

@@ -25,7 +25,7 @@ class Methods:
     """How weak labels are used.
 
     boxes: Bbox-Rect, Bbox-Seg, Bbox-EM-Fixed or BoxSup.
-    tags: EM-Adapt or EM-Fixed at each step, or EM-Adapt on whole pictures in rounds.
+    tags: the marginal likelihood, or EM-Adapt's or EM-Fixed's labels at each step.
     centre: of Bbox-Seg, see weak.boxes.
     folder: where the masks of Bbox-Seg are kept, and read again; None: nowhere.
     """
@@ -42,7 +42,7 @@ class TaughtDataset(Dataset):
 
     `read` has codes (weak.codes) in the label maps of weak pictures; `read_labels` has class indices, as far as they
     can be said without a network: filled boxes, and nothing of tags.
-    chosen: label maps of class indices by name, which the last round of BoxSup or of EM has settled.
+    chosen: label maps of class indices by name, which the last round of BoxSup has settled.
     """
 
     book: CodeBook = field(default_factory=lambda: CodeBook(1, 255, None))
@@ -63,16 +63,12 @@ class TaughtDataset(Dataset):
     def used_labels(self, item: Item) -> LabelMap:
         """(H, W) class indices that a weak picture is trained on before its first E-step, for pictures of them."""
         source = item.source
-        if isinstance(source, TagLabels) and item.name in self.chosen:
-            return self.chosen[item.name]
         if isinstance(source, BoxLabels) and self.methods.boxes in ("seg", "boxsup"):
             return self._cut_out(item) if self.methods.boxes == "seg" else self._chosen_labels(item, source)
         return self.read_labels(item)
 
     def _coded(self, item: Item, sample: Sample) -> NDArray[np.uint16]:
         source = item.source
-        if isinstance(source, TagLabels) and item.name in self.chosen:
-            return self.book.certain(self.chosen[item.name])
         if isinstance(source, TagLabels):
             index = index_of(self.label_space)
             return np.full(sample.labels.shape, self.book.tagged(index[tag] for tag in source.tags), np.uint16)
@@ -129,12 +125,8 @@ def taught(
 
 def settled_in_rounds(data: TaughtDataset) -> list[Item]:
     """The training pictures whose labels a round settles."""
-    kinds = [
-        kind
-        for kind, on in ((BoxLabels, data.methods.boxes == "boxsup"), (TagLabels, data.methods.tags == "em-rounds"))
-        if on
-    ]
-    return [item for item in data.of_split("train") if isinstance(item.source, tuple(kinds))]
+    on = data.methods.boxes == "boxsup"
+    return [item for item in data.of_split("train") if on and isinstance(item.source, BoxLabels)]
 
 
 def mask_name(name: str) -> str:

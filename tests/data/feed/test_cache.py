@@ -40,3 +40,12 @@ def test_no_budget_keeps_nothing():
 def test_the_default_budget_is_a_share_of_the_free_memory():
     assert free_memory() > 100 << 20
     assert 0 < SampleCache().budget < 2 * SHARE * free_memory()
+
+
+def test_what_is_stale_is_made_anew_and_makes_room():
+    cache = SampleCache(900)
+    old = [cache.get(key, sample) for key in "ab"]
+    cache.forget(lambda key: key == "a")
+    assert (len(cache), cache.used) == (1, 400)
+    assert cache.get("a", sample) is not old[0]
+    assert cache.get("b", sample) is old[1]

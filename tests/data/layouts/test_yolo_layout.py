@@ -98,7 +98,7 @@ def test_boxes_alone_and_key_points_are_refused(outlines, write, tmp_path):
         write(file, "0 0.5 0.5 0.2 0.2\n")
     text = "train: images/train\nval: images/val\nnames: [rust]\n"
     write("data.yaml", text)
-    with pytest.raises(DataError, match="boxes only; segmentation needs outlines"):
+    with pytest.raises(DataError, match="boxes only; add outlines of some pictures"):
         open_dataset(tmp_path)
     write("data.yaml", text + "kpt_shape: [17, 3]\n")
     with pytest.raises(DataError, match="key points have no area"):

@@ -39,5 +39,12 @@ class SampleCache:
                 self.used += size
         return sample
 
+    def forget(self, stale: Callable[[Hashable], bool]) -> None:
+        """Drop the samples whose key is stale, so that they are made anew."""
+        with self._lock:
+            for key in [key for key in self._samples if stale(key)]:
+                sample = self._samples.pop(key)
+                self.used -= sample.image.nbytes + sample.labels.nbytes
+
     def __len__(self) -> int:
         return len(self._samples)

@@ -95,7 +95,8 @@ def epoch_order(
     """(count,) int64: the pictures of an epoch in order.
 
     Without item_weights each occurs once. With them, picture i occurs about count * weight_i / sum times: the integer
-    below or above it (systematic sampling), so that no rare picture is missed by bad luck.
+    below or above it (systematic sampling), so that no rare picture is missed by bad luck. Its occurrences are spread
+    evenly, so that a batch does not see one picture twice where there are others.
     """
     rng = np.random.default_rng(np.random.SeedSequence([2, seed, epoch]))
     order = rng.permutation(count)
@@ -106,7 +107,17 @@ def epoch_order(
         raise ConfigError(f"item_weights of shape {weights.shape} for {count} pictures; give one weight >= 0 for each")
     ends = np.cumsum(weights[order]) / weights.sum()
     picks = np.searchsorted(ends, (np.arange(count) + rng.random()) / count, side="right")
-    return rng.permutation(order[np.minimum(picks, count - 1)])
+    return _spread(order[np.minimum(picks, count - 1)], rng)
+
+
+def _spread(drawn: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The drawn pictures in random order, each one's occurrences at even distances."""
+    _, which, times = np.unique(drawn, return_inverse=True, return_counts=True)
+    by_picture = np.argsort(which, kind="stable")
+    turn = np.empty(len(drawn), np.int64)
+    turn[by_picture] = np.arange(len(drawn)) - np.repeat(np.cumsum(times) - times, times)
+    places = (turn + rng.random(len(times))[which]) / times[which]
+    return drawn[np.argsort(places, kind="stable")]
 
 
 def interleaved(order: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:

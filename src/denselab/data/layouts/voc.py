@@ -13,9 +13,10 @@ from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.read.lists import find_lists
 from denselab.data.read.scan import scan
-from denselab.data.read.tree import Tree, folder_role
+from denselab.data.read.tree import Tree, folder_role, number_of
 from denselab.errors import DataError
 
+BOXES = "Annotations"  # folder of the boxes
 VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")
 
 
@@ -25,7 +26,8 @@ def find_voc(tree: Tree) -> Found | None:
     drawn = any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1])
     if "ImageSets" in tree.top and not label_folders and not drawn:
         raise DataError(
-            f"{tree.root}: VOC without SegmentationClass: boxes or picture lists only; get SegmentationClass/*.png"
+            f"{tree.root}: VOC without SegmentationClass: boxes or picture lists only; get SegmentationClass/*.png of "
+            "some pictures at least: boxes train, but scores need masks"
         )
     if "JPEGImages" not in tree.top or not label_folders:
         return None
@@ -38,7 +40,18 @@ def find_voc(tree: Tree) -> Found | None:
         found = replace(found, without_label=())
     if not found.names and all(VOC_NAME.match(item.image.stem) for item in found.items):
         found = replace(found, names=_voc_names(), notes=(*found.notes, "pictures named as in VOC: its 21 class names"))
-    return _with_voc_colours(found)
+    return _noting_boxes(tree, _with_voc_colours(found))
+
+
+def _noting_boxes(tree: Tree, found: Found) -> Found:
+    """Found, with a note on pictures that have boxes alone; by themselves they change no training."""
+    masked = {item.image.stem for item in found.items}
+    boxed = sum(f.parts[0] == BOXES and f.stem not in masked for f in tree.with_suffix(".xml"))
+    if not boxed:
+        return found
+    told = f"{number_of(boxed, 'picture')} with boxes alone in {BOXES}"
+    note = f"{told}: `boxes: {BOXES}` in data.yaml trains on them too"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _placed(tree: Tree, folder: str) -> list[Placed]:

@@ -1,4 +1,4 @@
-"""XML of annotation tools: CVAT for images, and the LabelMe web tool (polygons and masks). Boxes alone are refused.
+"""XML of annotation tools: CVAT for images, and the LabelMe web tool (polygons and masks); boxes alone are weak labels.
 
 CVAT draws by z_order; LabelMe the larger object first. Shapes without an outline (points, open lines, cuboids,
 skeletons) are left out, with a note.
@@ -22,6 +22,7 @@ from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelSpace
@@ -34,10 +35,10 @@ META_TYPES = ("polygon", "rectangle", "mask", "ellipse")
 
 def find_cvat(tree: Tree) -> Found | None:
     """The CVAT xml in the root with its pictures; None where there is none. Raises DataError for video tracks."""
-    files = [f for f in tree.with_suffix(".xml") if len(f.parts) == 1 and _root_tag(tree.path(f)) == "annotations"]
+    files = [f for f in tree.with_suffix(".xml") if len(f.parts) == 1 and root_tag(tree.path(f)) == "annotations"]
     if not files:
         return None
-    roots = [(file, _parse(tree.path(file))) for file in files]
+    roots = [(file, parse_xml(tree.path(file))) for file in files]
     images = [(file, image) for file, root in roots for image in root.iter("image")]
     if not images:
         raise DataError(f"{tree.path(files[0])}: CVAT video tracks; export the task again as `CVAT for images 1.1`")
@@ -128,14 +129,17 @@ def _cvat_shape(shape: Element, label_id: int) -> Shape:
 def find_labelme_xml(tree: Tree) -> Found | None:
     """LabelMe's Annotations/*.xml with Images/; None where there is none. Raises DataError for boxes of VOC alone."""
     files = [f for f in tree.with_suffix(".xml") if len(f.parts) > 1 and folder_role(f.parts[0]) == "label"]
-    files = [f for f in files if _root_tag(tree.path(f)) == "annotation"]
+    files = [f for f in files if root_tag(tree.path(f)) == "annotation"]
     if not files:
         return None
-    parsed = [(file, _parse(tree.path(file))) for file in files]
+    parsed = [(file, parse_xml(tree.path(file))) for file in files]
     objects = [o for _, root in parsed for o in root.iter("object") if o.findtext("deleted") != "1"]
     if not any(o.find("polygon") is not None or o.find("segm") is not None for o in objects):
+        if any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1]):
+            return None  # another layout reads the masks
         raise DataError(
-            f"{tree.path(files[0])}: boxes only, no outline of any object; segmentation needs label PNGs or polygons"
+            f"{tree.path(files[0])}: boxes only, no outline of any object; add label PNGs of some pictures: "
+            f"boxes train (`boxes: {in_yaml(files[0].parts[0])}` in data.yaml), but scores need masks"
         )
     table, ids = _table({(o.findtext("name") or "").strip() for o in objects} - {""}, {})
     pictures = {file.stem: file for file in tree.pictures if folder_role(file.parts[0]) == "image"}
@@ -207,7 +211,7 @@ def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
     return labels
 
 
-def _root_tag(path: Path) -> str:
+def root_tag(path: Path) -> str:
     """The outermost tag of a file; "" where it is not XML."""
     try:
         with open_ordinary(path) as file:
@@ -218,7 +222,8 @@ def _root_tag(path: Path) -> str:
     return ""
 
 
-def _parse(path: Path) -> Element:
+def parse_xml(path: Path) -> Element:
+    """The outermost element of a file. Raises DataError where it cannot be read."""
     try:
         return ElementTree.fromstring(read_bytes(path, MAX_ANNOTATIONS))
     except (ElementTree.ParseError, OSError) as error:

@@ -2,7 +2,7 @@
 
 A line of a label file is a class and the x and y of an outline's points from 0 to 1. With `masks_dir`, or where
 masks/ stands in the place of labels/, the labels are pictures whose numbers are the classes. A picture without a label
-file has none of the classes. https://docs.ultralytics.com/datasets/segment
+file has none of the classes; one whose file holds boxes alone is weakly labelled. https://docs.ultralytics.com/datasets/segment
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.item import Corners, FileLabels, Found, Item, LabelSource, NamedWeak
 from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
@@ -22,6 +23,7 @@ from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
+from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -123,26 +125,30 @@ def _split(image: PurePosixPath) -> str | None:
 def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mapping[int, str], masks: str) -> Found:
     texts = {image: file for image in placed if tree.has(str(file := _swapped(image, "labels", ".txt")))}
     pictures = {image: mask for image in placed if (mask := _mask_of(tree, image, masks)) is not None}
-    if masks or (pictures and not texts):
-        return _of_masks(tree, placed, pictures, names, masks)
+    drawn = {image: read_lines_of(tree, file) for image, file in texts.items()}
+    outlined = any(len(numbers) > 5 for rows in drawn.values() for _, numbers in rows)
+    if masks or (pictures and not outlined):
+        found = _of_masks(tree, placed, pictures, names, masks)
+        return found if outlined else replace(found, weak=_boxed(tree, placed, texts, drawn, names))
     if not texts:
         raise DataError(
             f"{tree.root}: none of {number_of(len(placed), 'picture')} has a label file "
             f"({_swapped(next(iter(placed)), 'labels', '.txt')}); put them there, or name their folder as `masks_dir`"
         )
-    drawn = {image: _lines(tree, file) for image, file in texts.items()}
-    if not any(len(numbers) > 5 for rows in drawn.values() for _, numbers in rows):
-        raise DataError(f"{tree.root}: the label files hold boxes only; segmentation needs outlines of the objects")
+    if not outlined:
+        raise DataError(
+            f"{tree.root}: the label files hold boxes only; add outlines of some pictures, or label pictures in "
+            "masks/: boxes train, but scores need masks"
+        )
     in_pixels = _are_pixels(tree, {texts[image]: rows for image, rows in drawn.items()})
     classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
     void = max(BOX, max(classes) + 2)
     items, boxes = [], 0
     for image, split in sorted(placed.items()):
         size = picture_size(tree.path(image))
-        shapes, more = _shapes(drawn.get(image, []), (1, 1) if in_pixels else size, void)
-        boxes += more
         path = tree.path(texts.get(image, _swapped(image, "labels", ".txt")))
-        source: LabelSource = ShapeLabels(path, size, tuple(shapes))
+        source, more = _source(path, drawn.get(image, []), size, (1, 1) if in_pixels else size, void)
+        boxes += more
         items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
     entries = _table(classes, names).entries
     if boxes:
@@ -246,7 +252,7 @@ def _of_masks(
     return Found("Ultralytics masks", unique_names(items), names=labels, notes=(note,), without_label=lonely)
 
 
-def _lines(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float]]]:
+def read_lines_of(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float]]]:
     """(class, numbers) of the lines of a label file. Raises DataError for a line that is neither outline nor box."""
     rows = []
     for line in read_lines(tree.path(file)):
@@ -262,6 +268,21 @@ def _lines(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float]]]:
     return rows
 
 
+def _source(
+    path: Path, rows: Sequence[tuple[int, list[float]]], size: tuple[int, int], unit: tuple[int, int], void: int
+) -> tuple[LabelSource, int]:
+    """Outlines, with the boxes beside them to be ignored (id void), and their number; boxes where no outline is.
+
+    size: (height, width) of the picture.
+    unit: (y, x) of a coordinate of 1, in pixels: the size, or (1, 1).
+    """
+    if rows and not any(len(numbers) > 5 for _, numbers in rows):
+        boxes = (clipped(label + 1, box_of(np.array(numbers), unit), size) for label, numbers in rows)
+        return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background=0), 0
+    shapes, more = _shapes(rows, unit, void)
+    return ShapeLabels(path, size, tuple(shapes)), more
+
+
 def _shapes(rows: Sequence[tuple[int, list[float]]], size: tuple[int, int], void: int) -> tuple[list[Shape], int]:
     """Outlines in pixels, after the boxes (x, y of the centre, width, height), which get the id void; their number."""
     boxes = [numbers for _, numbers in rows if len(numbers) in (4, 5)]
@@ -272,3 +293,33 @@ def _shapes(rows: Sequence[tuple[int, list[float]]], size: tuple[int, int], void
         shapes.append(Shape(void, "polygon", corners * by))
     outlines = [(label, np.array(numbers).reshape(-1, 2) * by) for label, numbers in rows if len(numbers) > 5]
     return shapes + [Shape(label + 1, "polygon", points) for label, points in outlines], len(boxes)
+
+
+def box_of(numbers: NDArray[np.float64], size: tuple[int, int]) -> Corners:
+    """Top, left, bottom, right in pixels of a line's numbers: a box, or the box around an outline.
+
+    size: (height, width) of the picture.
+    """
+    if len(numbers) > 5:
+        (left, top), (right, bottom) = numbers.reshape(-1, 2).min(axis=0), numbers.reshape(-1, 2).max(axis=0)
+    else:
+        x, y, width, height = numbers[:4]
+        left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return float(top * size[0]), float(left * size[1]), float(bottom * size[0]), float(right * size[1])
+
+
+def _boxed(
+    tree: Tree,
+    placed: Mapping[PurePosixPath, str | None],
+    texts: Mapping[PurePosixPath, PurePosixPath],
+    drawn: Mapping[PurePosixPath, Sequence[tuple[int, list[float]]]],
+    names: Mapping[int, str],
+) -> tuple[NamedWeak, ...]:
+    """The boxes of label files beside label pictures, which number the classes alike."""
+    found = []
+    for image, rows in drawn.items():
+        size = picture_size(tree.path(image))
+        boxes = tuple((names.get(label, str(label)), box_of(np.array(numbers), size)) for label, numbers in rows)
+        name, path = str(image.with_suffix("")), tree.path(texts[image])
+        found.append(NamedWeak(tree.path(image), name, path, placed[image], boxes=boxes, size=size))
+    return tuple(found)

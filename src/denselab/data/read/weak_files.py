@@ -1,5 +1,6 @@
 """Files that say less than a mask of a picture: boxes as COCO json, and tags as text, csv or json.
 
+Folders with a box file for each picture are in layouts/box_folder.py.
 `boxes.json` and `tags.txt` (`.csv`, `.json`) beside the pictures are found by themselves, others by the keys `boxes`
 and `tags` of data.yaml. Classes are named as in the label table. A picture that has a mask keeps it.
 
@@ -59,8 +60,8 @@ def _named_boxes(tree: Tree, path: Path, data: Mapping[str, Any], split: str | N
         if where is not None:
             size = (int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None
             boxes = tuple(by_image.get(image["id"], []))
-            found.append(_named(tree, where, path, split, boxes=boxes, size=size))
-    return _some(found, path, (str(image["file_name"]) for image in data["images"]))
+            found.append(named_weak(tree, where, path, split, boxes=boxes, size=size))
+    return some(found, path, (str(image["file_name"]) for image in data["images"]))
 
 
 def read_tags(tree: Tree, file: PurePosixPath, split: str | None = None) -> list[NamedWeak]:
@@ -75,8 +76,8 @@ def read_tags(tree: Tree, file: PurePosixPath, split: str | None = None) -> list
         if where in seen:
             raise DataError(f"{path}: {name} stands there twice; join its lines")
         seen.add(where)
-        found.append(_named(tree, where, path, split or split_in_name(file.stem), tags=tuple(tags)))
-    return _some(found, path, (name for name, _ in rows))
+        found.append(named_weak(tree, where, path, split or split_in_name(file.stem), tags=tuple(tags)))
+    return some(found, path, (name for name, _ in rows))
 
 
 def _tags_of_json(path: Path) -> list[tuple[str, list[str]]]:
@@ -146,15 +147,17 @@ class Pictures:
 
 
 def _is_label(picture: PurePosixPath) -> bool:
-    return any(folder_role(part) == "label" for part in picture.parts[:-1])
+    return any(folder_role(part) in ("label", "other") for part in picture.parts[:-1])
 
 
-def _named(tree: Tree, picture: PurePosixPath, file: Path, split: str | None, **what: Any) -> NamedWeak:
+def named_weak(tree: Tree, picture: PurePosixPath, file: Path, split: str | None, **what: Any) -> NamedWeak:
+    """What a file says of a picture; its split as told, else by the folders of the picture."""
     told = split or next((s for part in reversed(picture.parts[:-1]) if (s := split_in_name(part))), None)
     return NamedWeak(tree.path(picture), str(picture.with_suffix("")), file, told, **what)
 
 
-def _some(found: list[NamedWeak], path: Path, names: Iterable[str]) -> list[NamedWeak]:
+def some(found: list[NamedWeak], path: Path, names: Iterable[str]) -> list[NamedWeak]:
+    """The pictures found. Raises DataError where there are none. names: of those that the file has."""
     if not found:
         raise DataError(f"{path}: none of its names ({first_few(names)}) is a picture here; correct it, or take it out")
     return found
