@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -59,15 +60,27 @@ def bare(engine: TorchEngine, count: int, batch: int) -> Callable[[], None]:
     return run
 
 
-def seconds(run: Callable[[], object]) -> float:
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}  # the latter also where others compute
+
+
+def seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
     """How long a run takes."""
-    started = time.perf_counter()
+    started = clock()
     run()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def compared(network: str, options: argparse.Namespace, size: tuple[int, int]) -> dict[str, object]:
-    """The medians of all sides, by turns, and the ratios to the bare network."""
+@dataclass(frozen=True)
+class Row:
+    """A network's medians. seconds: of each way of joining, and of "bare". ratios: of each way to the bare network."""
+
+    network: str
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+
+
+def compared(network: str, options: argparse.Namespace, size: tuple[int, int]) -> Row:
+    """All sides by turns."""
     engine = engine_of(network, options.classes, options.side)
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     boxes = drawn_boxes(options.boxes, size)
@@ -85,11 +98,11 @@ def compared(network: str, options: argparse.Namespace, size: tuple[int, int]) -
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(options.rounds):
         for name in sorted(sides, reverse=number % 2 == 1):
-            times[name].append(seconds(sides[name]))
+            times[name].append(seconds(sides[name], CLOCKS[options.clock]))
     ratios = {
         name: statistics.median(a / b for a, b in zip(times[name], times["bare"], strict=True)) for name in JOINS
     }
-    return {"network": network, "seconds": {n: statistics.median(t) for n, t in times.items()}, "ratios": ratios}
+    return Row(network, {name: statistics.median(taken) for name, taken in times.items()}, ratios)
 
 
 def main() -> None:
@@ -102,20 +115,25 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=21)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="processor: seconds of all cores")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     options.device, options.layout = "cpu", "as-used"
     torch.set_num_threads(options.threads or torch.get_num_threads())
     height, width = map(int, options.size.split("x"))
-    rows = [compared(network, options, (height, width)) for network in options.networks.split(",")]
+    heads = ["network", "bare, s", *(f"{name}, s | ratio" for name in JOINS)]
+    if not options.json:
+        print(f"| {' | '.join(heads)} |\n|{'---|' * (2 + 2 * len(JOINS))}", flush=True)
+    rows = []
+    for network in options.networks.split(","):
+        row = compared(network, options, (height, width))
+        rows.append(asdict(row))
+        if not options.json:
+            cells = [f"{row.seconds[name]:.2f} | {row.ratios[name]:.3f}" for name in JOINS]
+            print(f"| `{network}` | {row.seconds['bare']:.2f} | {' | '.join(cells)} |", flush=True)
     if options.json:
         print(json.dumps(rows))
         return
-    print(f"| network | bare, s | {' | '.join(f'{name}, s | ratio' for name in JOINS)} |\n|{'---|' * 6}")
-    for row in rows:
-        times, ratios = row["seconds"], row["ratios"]
-        cells = [f"{times[name]:.2f} | {ratios[name]:.3f}" for name in JOINS]  # type: ignore[index]
-        print(f"| `{row['network']}` | {times['bare']:.2f} | {' | '.join(cells)} |", flush=True)  # type: ignore[index]
     report(options, [])
 
 

@@ -9,7 +9,7 @@ from denselab.comparison.data import Data
 from denselab.comparison.measuring import Cost, read_counted, write_measured
 from denselab.comparison.plan import MEASURED, Plan, file_stem
 from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_row
-from denselab.comparison.ways import ENSEMBLE
+from denselab.comparison.ways import ENSEMBLE, PLAIN
 from denselab.evaluation.ranking import Entrant
 from denselab.inference.joint import joint_of
 from denselab.inference.predictor import load
@@ -54,15 +54,15 @@ def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str, c
     for position, (seed, fold) in enumerate(_parts(plan)):
         at = "" if fold is None else f"-fold{fold + 1}"
         keys.append("-with-".join(("ensemble", *(file_stem(row.name) for row in rows))) + f"{at}-seed{seed}")
-        if read_counted(out, keys[-1], "plain") is None:
+        if read_counted(out, keys[-1], PLAIN) is None:
             runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
             _measure(plan, runs, out / MEASURED / keys[-1], data, fold, device, cache)
-    counted = [found for key in keys if (found := read_counted(out, key, "plain")) is not None]
+    counted = [found for key in keys if (found := read_counted(out, key, PLAIN)) is not None]
     per_seed = len(counted) // len(plan.seeds)
     parts = [counted[start : start + per_seed] for start in range(0, len(counted), per_seed)]
-    entrant = Entrant(name, tuple(merged(part) for part in parts))
-    beaten = beaten_by([one.facts for one in counted])
-    return Row(name, entrant, None, {"plain": entrant.miou}, _cost(rows), tuple(keys), (), no_better_than=beaten)
+    by_way = {PLAIN: Entrant(name, tuple(merged(part) for part in parts))}
+    beaten, joins = beaten_by([one.facts for one in counted]), tuple(row.runs[0] for row in rows)
+    return Row(name, by_way, None, _cost(rows), tuple(keys), (), no_better_than=beaten, joins=joins)
 
 
 def _cost(rows: Sequence[Row]) -> Cost | None:
@@ -90,4 +90,4 @@ def _measure(
     chosen = select(dataset, plan.split, loaded[0].spec, loaded[0].folder, {})
     logger.info(f"measuring {folder.name}")
     joint = joint_of([(one.engine, one.folder) for one in loaded], "mean", cache=cache)
-    write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name), folder, "plain")
+    write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name), folder, PLAIN)
