@@ -129,7 +129,8 @@ def main() -> None:
             cells = [what, way, *(f"{100 * score:.1f}" for score in scores), f"{seconds:.1f}"]
             print(f"| {' | '.join(cells)} |", flush=True)
     facts = describe_environment(options.device, 1)
-    print(f"\n{options.steps} steps of {options.batch}; {facts['cores']} cores; commit {facts['commit']}; {facts['started'][:10]}")
+    how = f"{options.steps} steps of {options.batch}, width {options.width}, seed {options.seed}"
+    print(f"\n{how}; {facts['cores']} cores; commit {facts['commit']}; {facts['started'][:10]}")
 
 
 if __name__ == "__main__":
