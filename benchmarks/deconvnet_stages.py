@@ -6,7 +6,7 @@
 One network is trained twice, from the same seed, with as many steps of the same batch at the same input: on whole
 pictures, and in the paper's two stages (objects, then proposals with all classes; Noh, Hong, Han 2015, section 5). The
 weights of each training, and those after the first stage alone, are then run in every way. Without --width and --fc a
-quarter of DeconvNet's channels, which a CPU trains from scratch in minutes. Resumes: finished trainings are kept.
+quarter of DeconvNet's channels, which a CPU trains from scratch in minutes. Stopped, the same command goes on.
 Prints a Markdown table: mean IoU over the pixels, and over objects by their size (docs/compare.md says how).
 """
 
@@ -26,7 +26,7 @@ from denselab.measure.evaluate import Measured
 from denselab.models import MODELS
 from denselab.models.base import ModelOptions
 from denselab.models.deconvnet import ENTRIES, DeconvNet
-from denselab.run_folder import SUMMARY, stage_folder
+from denselab.run_folder import SUMMARY, has_state, is_staged, stage_folder
 from denselab.training.records import describe_environment
 
 NAME = "deconvnet_thin"
@@ -72,7 +72,10 @@ def trained(options: argparse.Namespace) -> dict[str, Path]:
     found = {}
     for name, stages in (("whole", False), ("stages", True)):
         run = options.out / name
-        if not finished(run):
+        if has_state(run) or is_staged(run):
+            if not finished(run):
+                dl.train(options.data, out=run, resume=True, device=options.device)
+        else:
             dl.train(options.data, out=run, settings={**common, "stages": stages})
         found[name] = run
     return {

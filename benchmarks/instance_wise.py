@@ -26,6 +26,7 @@ from denselab.inference.instances import InstanceWise
 from denselab.inference.plan import Plan
 from denselab.inference.run import labels_of
 from denselab.labels import LabelEntry, LabelSpace
+from denselab.runtime import keep_freed_memory
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JOINS = {"mean of probabilities": ("mean", "probs"), "maximum of scores": ("max", "logits")}  # the default, the paper's
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="processor: seconds of all cores")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    keep_freed_memory()  # as the command does
     options.device, options.layout = "cpu", "as-used"
     torch.set_num_threads(options.threads or torch.get_num_threads())
     height, width = map(int, options.size.split("x"))
