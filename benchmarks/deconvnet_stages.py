@@ -37,7 +37,6 @@ WAYS: dict[str, InstanceWise | None] = {
     "20 windows and the picture, mean": InstanceWise(boxes=20),
     "100 windows and the picture, mean": InstanceWise(boxes=100),
     "50 edge boxes and the picture, mean": InstanceWise("edgeboxes"),
-    "50 edge boxes and the picture, maximum": InstanceWise("edgeboxes", "max"),
     "50 edge boxes, as the paper": PRESETS["paper"],
 }
 

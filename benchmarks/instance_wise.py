@@ -1,6 +1,6 @@
 """Box by box against the bare network: what cutting, stretching and joining cost beyond the network itself.
 
-    python benchmarks/instance_wise.py [--networks deconvnet_1024,fcn8s,deeplabv3plus:tf_efficientnet_lite0] [--boxes 50]
+    python benchmarks/instance_wise.py [--networks deconvnet_1024,fcn8s] [--boxes 50] [--size 375x500]
 
 Ours: a picture with its boxes to a label map, as `predict --proposals` runs it once the boxes are found, in each way of
 joining. Bare: the network alone on as many crops of its input's size, in the same batches, as floats that are
@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from inference import report
 
 from denselab.build import create_model
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
@@ -27,6 +26,7 @@ from denselab.inference.plan import Plan
 from denselab.inference.run import labels_of
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.runtime import keep_freed_memory
+from inference import report
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JOINS = {"mean of probabilities": ("mean", "probs"), "maximum of scores": ("max", "logits")}  # the default, the paper's
@@ -100,9 +100,7 @@ def compared(network: str, options: argparse.Namespace, size: tuple[int, int]) -
     for number in range(options.rounds):
         for name in sorted(sides, reverse=number % 2 == 1):
             times[name].append(seconds(sides[name], CLOCKS[options.clock]))
-    ratios = {
-        name: statistics.median(a / b for a, b in zip(times[name], times["bare"], strict=True)) for name in JOINS
-    }
+    ratios = {name: statistics.median(a / b for a, b in zip(times[name], times["bare"], strict=True)) for name in JOINS}
     return Row(network, {name: statistics.median(taken) for name, taken in times.items()}, ratios)
 
 

@@ -38,8 +38,9 @@ def test_benchmarks_are_known_by_their_classes_in_any_order() -> None:
 def test_camvid_as_it_is_read_from_disk_has_its_published_rows() -> None:
     """The layout calls a class "sign" that the benchmark called "SignSymbol": no CamVid ever had published rows."""
     assert benchmark_of([entry.name for entry in CAMVID_11 if not entry.ignore]) is BENCHMARKS[1]
-    assert benchmark_of([{"sign": "SignSymbol", "pavement": "Sidewalk"}.get(name, name) for name in CAMVID]) is (
-        BENCHMARKS[1]
+    assert (
+        benchmark_of([{"sign": "SignSymbol", "pavement": "Sidewalk"}.get(name, name) for name in CAMVID])
+        is (BENCHMARKS[1])
     )
 
 

@@ -28,7 +28,9 @@ def row(name: str, right: int, runs: tuple[str, ...], joins: tuple[str, ...] = (
     counts = 20 * np.array([[right, 100 - right], [100 - right, right]])
     evaluation = Evaluation(("a", "b"), names, counts, areas, None, {})
     paths = tuple(map(Path, runs))
-    return Row(name, {"plain": Entrant(name, (evaluation,))}, None, None, (), paths, 60.0, joins=tuple(map(Path, joins)))
+    return Row(
+        name, {"plain": Entrant(name, (evaluation,))}, None, None, (), paths, 60.0, joins=tuple(map(Path, joins))
+    )
 
 
 def compared(plan: Plan, *rows: Row) -> Comparison:

@@ -30,9 +30,7 @@ class Gain:
     def told(self) -> str:
         """In points of mIoU: "+1.2 [0.4, 2.0]"."""
         bounds = (
-            ""
-            if self.interval is None
-            else f" [{self.interval.low * POINTS:+.1f}, {self.interval.high * POINTS:+.1f}]"
+            "" if self.interval is None else f" [{self.interval.low * POINTS:+.1f}, {self.interval.high * POINTS:+.1f}]"
         )
         return f"{self.difference * POINTS:+.1f}{bounds}"
 

@@ -11,8 +11,8 @@ from denselab.comparison.object_sizes import BySize
 from denselab.comparison.paper_tables import PaperTable
 from denselab.comparison.pictures import Shown
 from denselab.comparison.result import Comparison, Row, curve_of
-from denselab.comparison.ways import PLAIN, WAYS
 from denselab.comparison.usage import commands
+from denselab.comparison.ways import PLAIN, WAYS
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.inspection.listing import mebibytes, short
@@ -99,12 +99,12 @@ def _head(comparison: Comparison, name: str, with_sizes: bool) -> Html:
         f"95 %: {points(best.interval.low)} to {points(best.interval.high)}"
     )  # fmt: skip
     tiles = [
-        tile(points(best.miou), f"mIoU of {best.name}", bounds, main=True),
+        tile(points(best.miou), f"mIoU of {best.label}", bounds, main=True),
         tile(str(len(comparison.rows)), "models", f"{len(comparison.failed)} more failed" if comparison.failed else ""),
         tile(str(count), "pictures measured", _how(comparison)),
     ]
     if fast and fast.cost:
-        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.name))
+        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.label))
     tiles.append(tile(duration(spent), "training", "all runs together"))
     contents = [(anchor, title) for anchor, title in CONTENTS if anchor != "sizes" or with_sizes]
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in contents)
@@ -220,7 +220,7 @@ def _gains(comparison: Comparison) -> list[str]:
 def _time(comparison: Comparison) -> Html:
     charts = []
     timed = [
-        Point(r.name, r.cost.seconds, r.miou * POINTS,
+        Point(r.label, r.cost.seconds, r.miou * POINTS,
               r.interval.low * POINTS if r.interval else None, r.interval.high * POINTS if r.interval else None)
         for r in comparison.rows if r.cost
     ]  # fmt: skip
@@ -280,7 +280,7 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
         cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
     kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
-    shown = table(("class", *(row.name for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
+    shown = table(("class", *(row.label for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
     return section(
         "classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown
     )

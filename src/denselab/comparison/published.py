@@ -11,9 +11,7 @@ VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-CAMVID = (
-    *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
-)
+CAMVID = (*("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),)
 # Other names of the same classes: SegNet's tutorial, its paper, and the original 32 classes of CamVid.
 SYNONYMS = {"signsymbol": "sign", "sidewalk": "pavement", "columnpole": "pole", "cyclist": "bicyclist"}
 

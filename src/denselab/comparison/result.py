@@ -57,6 +57,11 @@ class Row:
     joins: tuple[Path, ...] = ()
 
     @property
+    def label(self) -> str:
+        """Its name where there is little room: an ensemble's is as long as those of all its models."""
+        return f"ensemble of {len(self.joins)}" if self.joins else self.name
+
+    @property
     def entrant(self) -> Entrant:
         """Its counts, plain."""
         return self.by_way[PLAIN]
