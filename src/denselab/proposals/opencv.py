@@ -67,7 +67,7 @@ def _searched(image: Image) -> tuple[Image, float]:
 def _at_size(boxes: Boxes, small: Image, image: Image) -> Boxes:
     """Boxes of the reduced picture in pixels of the picture itself."""
     scale = np.array([image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]] * 2)
-    return np.rint(boxes * scale).astype(np.int64)
+    return np.asarray(np.rint(boxes * scale), dtype=np.int64)
 
 
 def _corners(found: Boxes) -> Boxes:
