@@ -119,8 +119,7 @@ def compare(
     if dry_run:
         _show_plan(plan, folder, devices)
         return
-    comparison = work.run_plan(plan, folder, devices, cache=not no_cache)
-    _show(comparison, as_json)
+    _show(work.run_plan(plan, folder, devices, cache=not no_cache), as_json)
 
 
 def _begun(out: Path | None) -> Path:
