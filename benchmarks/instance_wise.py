@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -87,7 +87,8 @@ def compared(network: str, options: argparse.Namespace, size: tuple[int, int]) -
     boxes = drawn_boxes(options.boxes, size)
 
     def joined(aggregate: str, scores: str, count: int) -> Callable[[], object]:
-        how = InstanceWise(lambda _: boxes[:count], aggregate, options.boxes, scores=scores, whole=False)  # type: ignore[arg-type]
+        some = InstanceWise(lambda _: boxes[:count], boxes=options.boxes, whole=False)
+        how = replace(some, aggregate=aggregate, scores=scores)
         return lambda: labels_of(Plan((engine,), instances=how), image)
 
     batch = InstanceWise().batch

@@ -148,7 +148,7 @@ def _ranking_note(comparison: Comparison) -> str:
     """What the bars and the intervals are, or why there are none."""
     units = f"{comparison.ranking.units} {'sequences' if comparison.ranking.clustered else 'pictures'}"
     if comparison.rows[0].interval is None:
-        return f"In points of mIoU. {units} are too few to judge any difference; with 5 folds every picture is measured."
+        return f"In points of mIoU. {units} are too few to judge a difference; with 5 folds every picture is measured."
     return (
         f"In points of mIoU. The bar is the 95 % interval over {units}, the mark the score. "
         "Differences are judged on the same pictures for both, so they can be certain where the bars overlap. "
