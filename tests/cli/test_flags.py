@@ -42,7 +42,7 @@ CONTRACT = {
     },
     "compare": {
         *("--models", "--time", "--budget", "--with", "--folds", "--seeds", "--split", "--ways", "--imgsz", "--out"),
-        *("--device", "--resume", "--dry-run", "--json"),
+        *("--device", "--resume", "--no-cache", "--dry-run", "--json"),
     },
     "diagnose": {"--split", "--window", "--tta", "--calibrate", "--out", "--device", "--json"},
     "pseudo-label": {"--out", "--confidence", "--tta", "--window", "--device", "--json"},

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from denselab.cli import compare as command
 from denselab.comparison import compare as work
 from denselab.comparison import members
 from denselab.comparison.compare import checked_plan, compare, resumed_plan
@@ -88,6 +89,17 @@ def test_nothing_is_done_twice(done: Comparison, tiny_data: Dataset, monkeypatch
     monkeypatch.setattr("denselab.comparison.measuring.evaluate", never)
     again = compare(tiny_data.root, out=done.out, resume=True, device="cpu")
     assert [row.miou for row in again.rows] == [row.miou for row in done.rows]
+
+
+def test_the_command_line_prints_the_answer(
+    done: Comparison, tiny_data: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.compare(str(tiny_data.root), out=done.out, resume=True, devices="cpu")
+    printed = capsys.readouterr().out
+    assert done.sentence in printed
+    assert all(f"{verdict.sentence}." in printed for verdict in done.verdicts)
+    command.compare(str(tiny_data.root), out=done.out, resume=True, devices="cpu", as_json=True)
+    assert json.loads(capsys.readouterr().out) == json.loads((done.out / "comparison.json").read_text())
 
 
 def test_a_second_start_is_refused(done: Comparison, tiny_data: Dataset, tmp_path: Path) -> None:

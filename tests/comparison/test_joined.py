@@ -41,14 +41,14 @@ def wanting(comparison: Comparison) -> Comparison:
 
 def test_each_fold_is_measured_by_its_own_models(alone: Comparison, tiny_data: Dataset) -> None:
     data = open_data(alone.plan, alone.out)
-    found = with_ensemble(wanting(alone), data, "cpu")
+    found = with_ensemble(wanting(alone), data, "cpu", cache=False)
     assert len(found.rows) == 3
     row = next(row for row in found.rows if " + " in row.name)
     assert row.name == " + ".join(row.name for row in alone.rows)
     folds = [data.of_fold(fold) for fold in (0, 1)]
     runs = [[row.runs[fold] for row in alone.rows] for fold in (0, 1)]
     parts = [
-        evaluate_ensemble(models, dataset, "mean", device="cpu", quiet=True).measured.evaluation
+        evaluate_ensemble(models, dataset, "mean", device="cpu", cache=False, quiet=True).measured.evaluation
         for models, dataset in zip(runs, folds, strict=True)
     ]
     whole = parts[0].merge(parts[1])
@@ -59,7 +59,7 @@ def test_each_fold_is_measured_by_its_own_models(alone: Comparison, tiny_data: D
 
 def test_it_is_told_in_every_form_and_measured_once(alone: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     data = open_data(alone.plan, alone.out)
-    found = with_ensemble(wanting(alone), data, "cpu")
+    found = with_ensemble(wanting(alone), data, "cpu", cache=False)
     write_result(found, data)
     name = " + ".join(row.name for row in alone.rows)
     assert name in (alone.out / "report.html").read_text()
@@ -70,7 +70,7 @@ def test_it_is_told_in_every_form_and_measured_once(alone: Comparison, monkeypat
         raise AssertionError("measured again")
 
     monkeypatch.setattr(joined, "measure", never)
-    again = with_ensemble(wanting(alone), data, "cpu")
+    again = with_ensemble(wanting(alone), data, "cpu", cache=False)
     assert [row.name for row in again.rows] == [row.name for row in found.rows]
 
 

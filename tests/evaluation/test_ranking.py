@@ -32,14 +32,12 @@ def test_the_order_and_the_certain_difference() -> None:
     verdict = ranking.verdict(0, 1)
     assert verdict.certain
     assert verdict.sentence.startswith("high is better than low by ")
-    assert ranking.best_group() == [0]
 
 
 def test_two_that_are_nearly_the_same_cannot_be_told_apart() -> None:
     ranking = Ranking((Entrant("a", (evaluation(0.7, 1),)), Entrant("b", (evaluation(0.7, 2),))))
     assert not ranking.verdict(0, 1).certain
     assert "cannot be told apart" in ranking.verdict(0, 1).sentence
-    assert ranking.best_group() == [0, 1]
 
 
 def test_one_seed_is_the_paired_bootstrap() -> None:

@@ -39,7 +39,7 @@ def sharper(engine: TorchEngine, factor: float) -> TorchEngine:
 
 
 @pytest.mark.parametrize("join", ["mean", "product", "release"])
-@pytest.mark.parametrize("options", [{}, {"tta": True}, {"window": (16, 16)}])
+@pytest.mark.parametrize("options", [{}, {"tta": True}, {"window": (16, 16)}, {"instances": InstanceWise(boxes=3)}])
 def test_an_ensemble_of_one_is_the_model(engine: TorchEngine, join: str, options: dict, tmp_path: Path) -> None:
     image = picture()
     one = joint_plan(ensemble_of([Model(engine, **options)], join, (), ScoreCache(tmp_path)))  # type: ignore[arg-type]

@@ -61,6 +61,17 @@ def test_the_folder_stays_within_its_bound_and_the_latest_used_are_kept(tmp_path
     assert {path.name[0] for path in tmp_path.iterdir()} == {"a", "c", "d"}
 
 
+def test_scores_in_use_outlive_their_removal_by_another_process(tmp_path: Path) -> None:
+    """Its bound may take the file away from under this one; the scores stay readable, and are made again next time."""
+    network = Network(7)
+    mine = ScoreCache(tmp_path).get("key", SHAPE, network)
+    ScoreCache(tmp_path, bound=1).get("other", SHAPE, Network(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["other-logits.npy"]
+    assert np.asarray(mine.planes).sum() == 7 * 24
+    assert ScoreCache(tmp_path).get("key", SHAPE, network).planes.max() == 7
+    assert network.runs == 2
+
+
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     old, new = tmp_path / ".1-old.part", tmp_path / ".2-new.part"
     for path in (old, new):

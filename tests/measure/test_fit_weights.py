@@ -14,6 +14,8 @@ from denselab.data import Dataset, Item
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.ensembles import Model, ensemble_of
 from denselab.inference.plan import Ensemble, joint_plan
+from denselab.inference.predictor import Predictor
+from denselab.measure.ensembles import evaluate_ensemble
 from denselab.measure.evaluate import measure
 from denselab.measure.fit_weights import PASSES, fit_weights, halves
 
@@ -35,7 +37,7 @@ class Source:
 @pytest.fixture
 def noisy(space: Any, tmp_path: Path) -> Dataset:
     """Four pictures in random colours of the classes, with noise; labels are the colours before the noise."""
-    rng, items = np.random.default_rng(0), []
+    rng, items = np.random.default_rng(1), []
     palette = np.array([entry.colour for entry in space.classes])
     ids = np.array([entry.id for entry in space.classes], np.uint8)
     for number in range(4):
@@ -60,8 +62,12 @@ class Biased(NearestColour):
         return super().coarse_logits(dimmed)
 
 
+def blind(engine: TorchEngine, channel: int) -> TorchEngine:
+    return replace(engine, network=Biased(channel).eval())
+
+
 def pair(engine: TorchEngine) -> Ensemble:
-    return ensemble_of([Model(replace(engine, network=Biased(channel).eval())) for channel in (0, 1)])
+    return ensemble_of([Model(blind(engine, channel)) for channel in (0, 1)])
 
 
 def fitted(ensemble: Ensemble, dataset: Dataset, items: list[Item]) -> tuple[tuple[float, ...], float]:
@@ -83,6 +89,29 @@ def test_never_worse_than_the_best_model_and_truly_what_the_ensemble_scores(
     assert measure(joint_plan(replace(ensemble, weights=weights)), noisy, items, quiet=True).miou == pytest.approx(
         score
     )
+
+
+def test_three_models_are_never_worse_than_the_best_and_the_mean(engine: TorchEngine, noisy: Dataset) -> None:
+    ensemble = ensemble_of([Model(blind(engine, channel)) for channel in range(3)])
+    items = list(noisy.items)
+    _, score = fitted(ensemble, noisy, items)
+    parts = [replace(ensemble, members=(one,)) for one in ensemble.members]
+    assert score >= max(measure(joint_plan(part), noisy, items, quiet=True).miou for part in (*parts, ensemble))
+
+
+def test_each_half_is_judged_with_the_weights_of_the_other(engine: TorchEngine, noisy: Dataset) -> None:
+    """By hand: weights from one half, counts of the other, both ways round; they differ, so a mix-up would show."""
+    networks = [Predictor(blind(engine, channel)) for channel in (0, 1)]
+    result = evaluate_ensemble(networks, noisy, "fit", device="cpu", cache=False, quiet=True)
+    ensemble, parts = pair(engine), halves(noisy.items)
+    weights = [fitted(ensemble, noisy, part)[0] for part in parts]
+    assert weights[0] != weights[1]
+    counts = sum(
+        measure(joint_plan(replace(ensemble, weights=own)), noisy, judged, quiet=True).evaluation.counts
+        for own, judged in zip(weights, reversed(parts), strict=True)
+    )
+    assert (result.measured.evaluation.counts == counts).all()
+    assert result.joint.weights == fitted(ensemble, noisy, list(noisy.items))[0]
 
 
 def test_a_model_that_is_wrong_everywhere_gets_no_weight(engine: TorchEngine, noisy: Dataset) -> None:

@@ -30,6 +30,15 @@ def test_an_object_is_among_the_first_proposals(name: str) -> None:
     assert np.array_equal(found, source_named(name)(scene(), 20, (64, 64))), "the same each time"
 
 
+def test_a_large_picture_is_searched_at_half_its_size_and_boxes_are_in_its_own_pixels() -> None:
+    """Edge boxes took three seconds for 800x600 pixels and minutes for a photo, where they were made at full size."""
+    pytest.importorskip("cv2")
+    image = scene().repeat(8, axis=0).repeat(6, axis=1)  # 1024x960
+    found = source_named("edgeboxes")(image, 20, (64, 64))
+    assert overlaps(np.array([[320, 180, 720, 660]]), found).max() > 0.8
+    assert (found[:, 2:] <= image.shape[:2]).all()
+
+
 @pytest.mark.parametrize("name", ["edgeboxes", "selective"])
 def test_a_picture_too_thin_to_search_has_no_proposals(name: str) -> None:
     pytest.importorskip("cv2")

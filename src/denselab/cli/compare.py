@@ -62,6 +62,9 @@ Devices = Annotated[
                       show_default="auto: every GPU")
 ]  # fmt: skip
 Resume = Annotated[bool, switch("--resume", "Go on with the comparison in --out; --models may name further networks.")]
+NoCache = Annotated[
+    bool, switch("--no-cache", "Keep no scores on disk for the ensemble; its networks then run more than once.")
+]
 DryRun = Annotated[
     bool, switch("--dry-run", "Check the data, show what would be trained and for how long, train nothing.")
 ]
@@ -82,6 +85,7 @@ def compare(
     out: Out = None,
     devices: Devices = "auto",
     resume: Resume = False,
+    no_cache: NoCache = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -115,8 +119,7 @@ def compare(
     if dry_run:
         _show_plan(plan, folder, devices)
         return
-    comparison = work.run_plan(plan, folder, devices)
-    _show(comparison, as_json)
+    _show(work.run_plan(plan, folder, devices, cache=not no_cache), as_json)
 
 
 def _begun(out: Path | None) -> Path:

@@ -67,6 +67,8 @@ def verdict(pairs: Sequence[Pair]) -> str:
     same = sum(pair.by_miou[0] == pair.by_loss[0] for pair in pairs)
     rising = [pair for pair in pairs if pair.rises]
     clear = [pair for pair in pairs if pair.gain >= CLEAR]
+    if same == len(pairs):
+        return "In every run both are one checkpoint: there is nothing to choose."
     told = f"In {same} of {len(pairs)} runs both are one checkpoint. "
     if rising:
         told += f"In {len(rising)} the loss was lowest first, and rose while the mIoU went on rising. "

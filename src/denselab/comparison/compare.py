@@ -77,6 +77,7 @@ def compare(
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
+    cache: bool = True,
 ) -> Comparison:
     """Train several networks under one budget, measure them alike, and write one report that says which to take.
 
@@ -94,11 +95,12 @@ def compare(
     device: "auto" (every GPU), "cpu", "cuda:0,cuda:1"; several train at the same time.
     settings: further keys of denselab.config.Settings for all runs.
     resume: go on with the comparison in `out`.
+    cache: for the ensemble, keep each model's scores on disk (inference.score_cache).
     Raises ConfigError, DataError, ResourceError, Interrupted (after saving); call again with resume.
     """
     folder = Path(out)
     if resume:
-        return run_plan(resumed_plan(folder, data, models, with_), folder, device)
+        return run_plan(resumed_plan(folder, data, models, with_), folder, device, cache)
     plan = checked_plan(
         Plan(
             str(data), candidates_of(models), budget or DEFAULT_BUDGET, tuple(seeds), folds, split, tuple(ways),
@@ -106,7 +108,7 @@ def compare(
         )
     )  # fmt: skip
     require_new(folder)
-    return run_plan(plan, folder, device)
+    return run_plan(plan, folder, device, cache)
 
 
 def require_new(out: Path) -> None:
@@ -144,8 +146,8 @@ def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
     return plan, data
 
 
-def run_plan(plan: Plan, out: Path, device: str = "auto") -> Comparison:
-    """Train, measure and tell what a plan says, into the folder `out`."""
+def run_plan(plan: Plan, out: Path, device: str = "auto", cache: bool = True) -> Comparison:
+    """Train, measure and tell what a plan says, into the folder `out`. cache: as for `compare`."""
     devices = devices_of(device)
     started = clock.monotonic()
     plan, data = prepare(plan, out, devices[0])
@@ -153,7 +155,7 @@ def run_plan(plan: Plan, out: Path, device: str = "auto") -> Comparison:
     write_folds(data, out)
     train_members(plan, data, out, devices, plan.command())
     measure_all(plan, data, out, devices[0])
-    comparison = with_ensemble(gather(plan, data, out), data, devices[0])
+    comparison = with_ensemble(gather(plan, data, out), data, devices[0], cache)
     write_result(comparison, data)
     logger.info(f"report: {out / REPORT} after {clock.monotonic() - started:.0f} s")
     return comparison

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from denselab.comparison.gains import Gain
 from denselab.comparison.result import Comparison, Row
+from denselab.comparison.usage import commands
 from denselab.evaluation.ranking import Verdict
 
 DIGITS = 4
@@ -23,6 +25,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "verdicts": [_verdict(verdict) for verdict in comparison.verdicts],
         "failed": [{"run": name, "reason": reason} for name, reason in comparison.failed],
         "plan": asdict(comparison.plan),
+        "use": commands(comparison),
         "command": comparison.plan.command(),
         "out": str(comparison.out),
     }
@@ -37,6 +40,7 @@ def _row(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
         "miou_high": None if row.interval is None else round(row.interval.high, DIGITS),
         "spread_over_seeds": None if spread is None else round(spread, DIGITS),
         "ways": {way: round(value, DIGITS) for way, value in row.ways.items()},
+        "gains": {way: _gain(gain) for way, gain in row.gains.items()},
         "class_iou": {
             name: None if np.isnan(value) else round(float(value), DIGITS)
             for name, value in zip(classes, row.entrant.class_iou, strict=True)
@@ -46,6 +50,16 @@ def _row(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
         "training_seconds": row.seconds,
         "trained_on": row.trained_on,
         "no_better_than": row.no_better_than or None,
+    }
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    low, high = gain.interval or (None, None)
+    return {
+        "difference": round(gain.difference, DIGITS),
+        "low": None if low is None else round(low, DIGITS),
+        "high": None if high is None else round(high, DIGITS),
+        "certain": gain.certain,
     }
 
 

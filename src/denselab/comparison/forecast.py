@@ -11,6 +11,7 @@ from denselab.comparison.compare import prepare
 from denselab.comparison.data import Data
 from denselab.comparison.members import devices_of
 from denselab.comparison.plan import Plan
+from denselab.data.read.tree import number_of
 from denselab.errors import DenseLabError
 from denselab.training.afford import bytes_in_words, expected_seconds, free_bytes, require_time, seconds_in_words
 from denselab.training.plan import plan_run
@@ -71,14 +72,15 @@ class Forecast:
         """The size, the runs, the time and the disk of everything, in words."""
         plan, dataset = self.plan, self.data.dataset
         size = "" if plan.imgsz is None else f" at {plan.imgsz[0]}x{plan.imgsz[1]}"
-        how = f"{plan.folds} folds x " * bool(plan.folds) + f"{len(plan.seeds)} seed(s)"
+        networks = number_of(len(self.rows), "network")
+        how = f"{networks}, {f'{plan.folds} folds, ' * bool(plan.folds)}{number_of(len(plan.seeds), 'seed')}"
         count = len(self.rows) * self.runs
         known = [row.seconds for row in self.rows if row.seconds is not None]
         total = seconds_in_words(sum(known) * self.runs / self.side_by_side)
         disk = sum(row.disk for row in self.rows) * self.runs
         return [
             f"{dataset!r}",
-            f"{count} runs ({len(self.rows)} networks, {how}){size}, {self.side_by_side} at a time",
+            f"{number_of(count, 'run')} ({how}){size}, {self.side_by_side} at a time",
             f"training about {total} in all, measuring apart; disk at most {bytes_in_words(disk)}, "
             f"{bytes_in_words(self.free)} free",
         ]

@@ -9,7 +9,7 @@ from denselab.comparison.data import Data
 from denselab.comparison.measuring import Cost, read_counted, write_measured
 from denselab.comparison.plan import MEASURED, Plan, file_stem
 from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_row
-from denselab.comparison.ways import ENSEMBLE
+from denselab.comparison.ways import ENSEMBLE, PLAIN
 from denselab.evaluation.ranking import Entrant
 from denselab.inference.joint import joint_of
 from denselab.inference.predictor import load
@@ -21,15 +21,16 @@ logger = logging.getLogger(__name__)
 MOST = 3  # models that are joined
 
 
-def with_ensemble(comparison: Comparison, data: Data, device: str) -> Comparison:
+def with_ensemble(comparison: Comparison, data: Data, device: str, cache: bool = True) -> Comparison:
     """The comparison with one more row: the ensemble with the highest mean IoU, measured where that is not done yet.
 
     The probabilities are averaged. Each fold and seed has its own models, so none has seen what it is measured on.
+    cache: keep each model's scores on disk, so that those in both ensembles run once.
     """
     if ENSEMBLE not in comparison.plan.ways:
         return comparison
     rows = joinable(comparison)
-    found = [_row(comparison, rows[:count], data, device) for count in range(2, min(MOST, len(rows)) + 1)]
+    found = [_row(comparison, rows[:count], data, device, cache) for count in range(2, min(MOST, len(rows)) + 1)]
     return with_row(comparison, max(found, key=lambda row: row.miou)) if found else comparison
 
 
@@ -46,22 +47,22 @@ def _parts(plan: Plan) -> list[tuple[int, int | None]]:
     return [(seed, fold) for seed in plan.seeds for fold in folds]
 
 
-def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str) -> Row:
+def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str, cache: bool) -> Row:
     plan, out = comparison.plan, comparison.out
     name = " + ".join(row.name for row in rows)
     keys: list[str] = []
     for position, (seed, fold) in enumerate(_parts(plan)):
         at = "" if fold is None else f"-fold{fold + 1}"
         keys.append("-with-".join(("ensemble", *(file_stem(row.name) for row in rows))) + f"{at}-seed{seed}")
-        if read_counted(out, keys[-1], "plain") is None:
+        if read_counted(out, keys[-1], PLAIN) is None:
             runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
-            _measure(plan, runs, keys[-1], data, fold, out, device)
-    counted = [found for key in keys if (found := read_counted(out, key, "plain")) is not None]
+            _measure(plan, runs, out / MEASURED / keys[-1], data, fold, device, cache)
+    counted = [found for key in keys if (found := read_counted(out, key, PLAIN)) is not None]
     per_seed = len(counted) // len(plan.seeds)
     parts = [counted[start : start + per_seed] for start in range(0, len(counted), per_seed)]
-    entrant = Entrant(name, tuple(merged(part) for part in parts))
-    beaten = beaten_by([one.facts for one in counted])
-    return Row(name, entrant, None, {"plain": entrant.miou}, _cost(rows), tuple(keys), (), no_better_than=beaten)
+    by_way = {PLAIN: Entrant(name, tuple(merged(part) for part in parts))}
+    beaten, joins = beaten_by([one.facts for one in counted]), tuple(row.runs[0] for row in rows)
+    return Row(name, by_way, None, _cost(rows), tuple(keys), (), no_better_than=beaten, joins=joins)
 
 
 def _cost(rows: Sequence[Row]) -> Cost | None:
@@ -80,11 +81,13 @@ def _cost(rows: Sequence[Row]) -> Cost | None:
     )
 
 
-def _measure(plan: Plan, runs: Sequence[Path], key: str, data: Data, fold: int | None, out: Path, device: str) -> None:
-    """Measure models joined on the pictures of one fold, or of the split."""
+def _measure(
+    plan: Plan, runs: Sequence[Path], folder: Path, data: Data, fold: int | None, device: str, cache: bool
+) -> None:
+    """Measure models joined on the pictures of one fold, or of the split, into a folder."""
     loaded = [load(run, device) for run in runs]
     dataset = data.of_fold(fold)
     chosen = select(dataset, plan.split, loaded[0].spec, loaded[0].folder, {})
-    logger.info(f"measuring {key}")
-    joint = joint_of([(one.engine, one.folder) for one in loaded], "mean")
-    write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=key), out / MEASURED / key, "plain")
+    logger.info(f"measuring {folder.name}")
+    joint = joint_of([(one.engine, one.folder) for one in loaded], "mean", cache=cache)
+    write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name), folder, PLAIN)

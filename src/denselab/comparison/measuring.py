@@ -173,17 +173,21 @@ def read_cost(out: Path, key: str) -> Cost | None:
 class StoredLabels:
     """The label maps of a model by picture, read from disk when they are asked for.
 
-    keys: its folders below measured/; with folds each has its own pictures. way: one of LABELS.
+    keys: its folders below measured/; with folds each has its own pictures, with seeds the first one's maps are read.
+    way: one of LABELS.
     Raises CheckpointError where one is missing or damaged.
     """
 
     def __init__(self, out: Path, keys: Sequence[str], way: str = "plain") -> None:
         self._places: dict[str, tuple[Any, str]] = {}
+        self._files: list[Any] = []
         for key in keys:
             path = out / MEASURED / key / LABELS[way]
             try:
                 stored = np.load(path, allow_pickle=False)
-                self._places |= {str(name): (stored, f"map{i}") for i, name in enumerate(stored["names"])}
+                self._files.append(stored)
+                found = {str(name): (stored, f"map{i}") for i, name in enumerate(stored["names"])}
+                self._places = found | self._places  # seeds come one after the other, and scores are the first one's
             except (OSError, ValueError, KeyError) as error:
                 raise CheckpointError(
                     f"{path} cannot be read ({error}); remove {path.parent}, then `resume` measures again"
@@ -196,7 +200,7 @@ class StoredLabels:
 
     def close(self) -> None:
         """Close the files."""
-        for stored in {id(stored): stored for stored, _ in self._places.values()}.values():
+        for stored in self._files:
             stored.close()
 
 

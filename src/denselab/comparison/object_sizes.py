@@ -56,9 +56,9 @@ def found_by_size(comparison: Comparison, dataset: Dataset) -> list[BySize]:
 
 def _stores(comparison: Comparison) -> Iterator[tuple[str, StoredLabels]]:
     for row in comparison.rows:
-        yield row.name, StoredLabels(comparison.out, row.keys)
+        yield row.label, StoredLabels(comparison.out, row.keys)
         if BOXES in row.ways:
-            yield f"{row.name}, {WAYS[BOXES].heading}", StoredLabels(comparison.out, row.keys, BOXES)
+            yield f"{row.label}, {WAYS[BOXES].heading}", StoredLabels(comparison.out, row.keys, BOXES)
 
 
 def section_of(curves: Sequence[BySize]) -> Html:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from denselab.comparison import checkpoints, object_sizes
+from denselab.comparison.gains import sentence
 from denselab.comparison.object_sizes import BySize
 from denselab.comparison.paper_tables import PaperTable
 from denselab.comparison.pictures import Shown
 from denselab.comparison.result import Comparison, Row, curve_of
-from denselab.comparison.ways import WAYS
+from denselab.comparison.usage import commands
+from denselab.comparison.ways import PLAIN, WAYS
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.inspection.listing import mebibytes, short
@@ -41,7 +43,7 @@ from denselab.runtime import cpu_count, versions
 CONTENTS = (
     ("ranking", "Ranking"), ("time", "Accuracy and time"), ("cost", "Cost"), ("classes", "Classes"),
     ("sizes", "Object size"), ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"),
-    ("paper", "Table for a paper"), ("repeat", "Repeat it"),
+    ("paper", "Table for a paper"), ("repeat", "Use it, repeat it"),
 )  # fmt: skip
 NUMBER: Kind = "number"
 STYLE = Html(
@@ -97,12 +99,12 @@ def _head(comparison: Comparison, name: str, with_sizes: bool) -> Html:
         f"95 %: {points(best.interval.low)} to {points(best.interval.high)}"
     )  # fmt: skip
     tiles = [
-        tile(points(best.miou), f"mIoU of {best.name}", bounds, main=True),
+        tile(points(best.miou), f"mIoU of {best.label}", bounds, main=True),
         tile(str(len(comparison.rows)), "models", f"{len(comparison.failed)} more failed" if comparison.failed else ""),
         tile(str(count), "pictures measured", _how(comparison)),
     ]
     if fast and fast.cost:
-        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.name))
+        tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.label))
     tiles.append(tile(duration(spent), "training", "all runs together"))
     contents = [(anchor, title) for anchor, title in CONTENTS if anchor != "sizes" or with_sizes]
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in contents)
@@ -125,18 +127,37 @@ def _ranking(comparison: Comparison) -> Html:
     rows: list[tuple[Html, ...]] = []
     for place, row in enumerate(comparison.rows, 1):
         spread = f" ± {points(row.entrant.spread)}" if row.entrant.spread is not None else ""
-        others = [_way(row, way) for way in ways if way != "plain"]
+        others = [_way(row, way) for way in ways if way != PLAIN]
         rows.append((text(place), _named(row), _range(row, low, high), text(spread or "–"), *others))
     kinds: list[Kind] = [NUMBER, "name", "bar", NUMBER, *([NUMBER] * (len(ways) - 1))]
-    heads = ["", "model", "mIoU, plain", "over seeds", *(WAYS[way].heading for way in ways if way != "plain")]
+    heads = ["", "model", "mIoU, plain", "over seeds", *(WAYS[way].heading for way in ways if way != PLAIN)]
     if len(comparison.plan.seeds) == 1:
         rows, kinds, heads = [(*r[:3], *r[4:]) for r in rows], kinds[:3] + kinds[4:], heads[:3] + heads[4:]
-    units = "sequences" if comparison.ranking.clustered else "pictures"
-    note = (
-        f"In points of mIoU. The bar is the 95 % interval over {comparison.ranking.units} {units}, the mark the score. "
+    gains = _gains(comparison)
+    return section(
+        "ranking",
+        "Ranking",
+        table(heads, rows, kinds),
+        bullets([*(f"{v.sentence}." for v in comparison.verdicts if v.interval), *_remarks(comparison)]),
+        *([heading("Does another way of running them help?"), bullets(gains)] if gains else []),
+        paragraph(_ranking_note(comparison), note=True),
+    )
+
+
+def _ranking_note(comparison: Comparison) -> str:
+    """What the bars and the intervals are, or why there are none."""
+    units = f"{comparison.ranking.units} {'sequences' if comparison.ranking.clustered else 'pictures'}"
+    if comparison.rows[0].interval is None:
+        return f"In points of mIoU. {units} are too few to judge a difference; with 5 folds every picture is measured."
+    return (
+        f"In points of mIoU. The bar is the 95 % interval over {units}, the mark the score. "
         "Differences are judged on the same pictures for both, so they can be certain where the bars overlap. "
         "Each comparison is at the 95 % level by itself; among many, a few look certain by chance."
     )
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    """What takes away from a score, and what could not be trained."""
     failed = [f"{name} could not be trained: {reason}" for name, reason in comparison.failed]
     seen = [
         f"{row.name} was trained on {row.trained_on} of the measured pictures: its score says little, and it is not "
@@ -145,13 +166,7 @@ def _ranking(comparison: Comparison) -> Html:
     weak = [f"{row.name} is no better than {row.no_better_than}." for row in comparison.rows if row.no_better_than]
     if len(weak) > 1 and len({row.no_better_than for row in comparison.rows}) == 1:
         weak = [f"None is better than {comparison.rows[0].no_better_than}."]
-    return section(
-        "ranking",
-        "Ranking",
-        table(heads, rows, kinds),
-        bullets([*(f"{v.sentence}." for v in comparison.verdicts), *seen, *weak, *failed]),
-        paragraph(note, note=True),
-    )
+    return [*seen, *weak, *failed]
 
 
 def _scale(comparison: Comparison) -> tuple[float, float]:
@@ -187,14 +202,25 @@ def _named(row: Row) -> Html:
 def _way(row: Row, way: str) -> Html:
     if way not in row.ways:
         return text("–")
-    told = points(row.ways[way])
-    return Html(f'<span class="better">{told}</span>') if row.best_way == way else text(told)
+    gain = row.gains[way]
+    css = ' class="better"' if gain.helps else ""
+    return Html(f'<span{css} title="{text(gain.told)}">{text(points(row.ways[way]))}</span>')
+
+
+def _gains(comparison: Comparison) -> list[str]:
+    """A sentence for each way but the plain one: which models it helps beyond doubt."""
+    rows = comparison.rows
+    return [
+        sentence(way, [(row.name, row.gains[way]) for row in rows if way in row.gains])
+        for way in comparison.ways
+        if way != PLAIN
+    ]
 
 
 def _time(comparison: Comparison) -> Html:
     charts = []
     timed = [
-        Point(r.name, r.cost.seconds, r.miou * POINTS,
+        Point(r.label, r.cost.seconds, r.miou * POINTS,
               r.interval.low * POINTS if r.interval else None, r.interval.high * POINTS if r.interval else None)
         for r in comparison.rows if r.cost
     ]  # fmt: skip
@@ -254,7 +280,7 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
         cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
     kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
-    shown = table(("class", *(row.name for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
+    shown = table(("class", *(row.label for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
     return section(
         "classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown
     )
@@ -301,9 +327,16 @@ def _repeat(comparison: Comparison) -> Html:
         ("further settings", ", ".join(f"{k}={v}" for k, v in plan.given.items()) or "the recipe's"),
         ("versions", ", ".join(f"{k} {v}" for k, v in versions().items())),
     ]  # fmt: skip
+    use = commands(comparison)
     return section(
         "repeat",
-        "Repeat it",
-        Html(f"<pre>{text(plan.command())}</pre>"),
+        "Use it, repeat it",
+        *([paragraph("Predict with the model to take:"), _lines(use)] if use else []),
+        paragraph("The whole comparison again:"),
+        _lines([plan.command()]),
         details("What was the same for all", key_values(facts)),
     )
+
+
+def _lines(words: Sequence[str]) -> Html:
+    return Html("<pre>" + "\n".join(text(line) for line in words) + "</pre>")

@@ -68,6 +68,6 @@ def _shown(comparison: Comparison, dataset: Dataset, stores: Sequence[StoredLabe
     ]
     for row, store in zip(comparison.rows, stores, strict=True):
         score = row.entrant.evaluations[0].image_miou[position]
-        caption = row.name if np.isnan(score) else f"{row.name} {score:.2f}"
+        caption = row.label if np.isnan(score) else f"{row.label} {score:.2f}"
         panels.append((caption, map_panel(store[item.name], space), True))
     return Shown(item.name, told, tuple(panels))

@@ -122,11 +122,14 @@ class Plan:
         own |= {"encoder": member.candidate.encoder, "imgsz": self.imgsz, key: number}
         return make_settings({**self.given, **own})
 
+    def words(self) -> list[str]:
+        """The further settings as KEY=VALUE words of a command line."""
+        return [f"{key}={_word(value)}" for key, value in self.given.items()]
+
     def command(self, out: str = "compare/again") -> str:
         """The command line that repeats the comparison."""
         key, number = self.budget
-        words = ["denselab", "compare", self.data]
-        words += [f"{k}={_word(v)}" for k, v in self.given.items()]
+        words = ["denselab", "compare", self.data, *self.words()]
         if self.candidates:
             words += ["--models", ",".join(c.name for c in self.candidates)]
         words += ["--budget", key, f"{number:g}s" if key == "time" else f"{number:.0f}"]

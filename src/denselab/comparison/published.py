@@ -11,9 +11,9 @@ VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-CAMVID = (
-    *("sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car", "pedestrian", "bicyclist"),
-)
+CAMVID = (*("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),)
+# Other names of the same classes: SegNet's tutorial, its paper, and the original 32 classes of CamVid.
+SYNONYMS = {"signsymbol": "sign", "sidewalk": "pavement", "columnpole": "pole", "cyclist": "bicyclist"}
 
 
 @dataclass(frozen=True)
@@ -97,4 +97,5 @@ def in_order(row: Published, benchmark: Benchmark, classes: Sequence[str]) -> li
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    plain = "".join(letter for letter in name.casefold() if letter.isalnum())
+    return SYNONYMS.get(plain, plain)

@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from denselab.comparison.data import Data, measured_items
+from denselab.comparison.gains import Gain, gains_of
 from denselab.comparison.measuring import Cost, Counted, existing_key, read_cost, read_counted
 from denselab.comparison.members import failure, run_folder
 from denselab.comparison.plan import Candidate, Member, Plan
-from denselab.comparison.ways import WAYS, ways_of
+from denselab.comparison.ways import PLAIN, WAYS, ways_of
 from denselab.data.folds import in_sequences
 from denselab.data.item import Item
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.paired import ENOUGH_PICTURES
 from denselab.evaluation.ranking import POINTS, Entrant, Ranking, Verdict
 from denselab.files import unpack_json
 from denselab.run_folder import SUMMARY, read_metrics
 
 MUCH = 1.2  # times: a smaller difference in speed is no reason to take a model
+CLOSE = 0.02  # mIoU: one that is lower by more is not taken for its speed, however little is certain
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,27 +32,39 @@ class Row:
     """One model of the comparison.
 
     name: as it was asked for, or the folder of an existing one.
-    entrant: its counts, plain, once per seed, over all folds.
-    interval: 95 %, of its mean IoU.
-    ways: mean IoU by way, the mean over seeds.
+    by_way: its counts in each way, once per seed, over all folds; "plain" among them.
+    interval: 95 %, of its mean IoU, plain.
     cost: the mean over its runs; None where it was not measured.
     keys: its folders below measured/, one per seed and fold.
-    runs: its run folders.
+    runs: its run folders; of an ensemble none.
     seconds: mean training time of a run; None for existing models.
     trained_on: how many of the measured pictures it was trained on.
     no_better_than: the baseline that does as well; "" where it beats all.
+    gains: of each way but the plain one.
+    joins: of an ensemble, the run folders whose models it joins, for the first seed and fold.
     """
 
     name: str
-    entrant: Entrant
+    by_way: Mapping[str, Entrant]
     interval: Interval | None
-    ways: Mapping[str, float]
     cost: Cost | None
     keys: tuple[str, ...]
     runs: tuple[Path, ...]
     seconds: float | None = None
     trained_on: int = 0
     no_better_than: str = ""
+    gains: Mapping[str, Gain] = field(default_factory=dict)
+    joins: tuple[Path, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name where there is little room: an ensemble's is as long as those of all its models."""
+        return f"ensemble of {len(self.joins)}" if self.joins else self.name
+
+    @property
+    def entrant(self) -> Entrant:
+        """Its counts, plain."""
+        return self.by_way[PLAIN]
 
     @property
     def miou(self) -> float:
@@ -57,9 +72,9 @@ class Row:
         return self.entrant.miou
 
     @property
-    def best_way(self) -> str:
-        """The way with the highest mean IoU; plain where others are no better."""
-        return max(self.ways, key=lambda way: (self.ways[way], way == "plain"))
+    def ways(self) -> dict[str, float]:
+        """Mean IoU by way, the mean over seeds."""
+        return {way: entrant.miou for way, entrant in self.by_way.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +128,7 @@ def _ranked(
 ) -> Comparison:
     groups = tuple(item.group for item in in_sequences(items))
     ranking = Ranking(tuple(row.entrant for row in found), groups)
-    by_name = {row.name: row for row in found}
+    by_name = {row.name: replace(row, gains=row.gains or gains_of(row.by_way, groups)) for row in found}
     rows = tuple(replace(by_name[e.name], interval=ranking.interval(i)) for i, e in enumerate(ranking.entrants))
     return Comparison(plan, rows, ranking, tuple(items), tuple(failed), out, tuple(ranking.verdicts()))
 
@@ -126,20 +141,19 @@ def with_row(comparison: Comparison, row: Row) -> Comparison:
 def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
     """The row of a network; None where a fold or a seed of it is missing, for then the pictures are not the same."""
     members = [m for m in plan.members() if m.candidate == candidate]
-    by_way = {way: _merged(plan, members, way, out) for way in ways_of(plan.ways, candidate.model)}
-    plain = by_way["plain"]
+    counted = {way: _merged(plan, members, way, out) for way in ways_of(plan.ways, candidate.model)}
+    plain = counted[PLAIN]
     if plain is None:
         return None
-    ways = {w: float(np.mean([e.miou for e in by[0]])) for w, by in by_way.items() if by is not None}
-    evaluations, facts = plain
+    by_way = {way: Entrant(candidate.name, tuple(found[0])) for way, found in counted.items() if found is not None}
+    facts = plain[1]
     runs = tuple(run_folder(out, m) for m in members)
     keys = tuple(m.key for m in members)
     seconds = [float(_summary(run).get("seconds") or 0) for run in runs]
     return Row(
         candidate.name,
-        Entrant(candidate.name, tuple(evaluations)),
+        by_way,
         None,
-        ways,
         _mean_cost([cost for key in keys if (cost := read_cost(out, key))]),
         keys,
         runs,
@@ -175,15 +189,12 @@ def merged(parts: Sequence[Counted]) -> Evaluation:
 def _existing(plan: Plan, run: str, key: str, out: Path) -> list[Row]:
     asked = [way for way in plan.ways if way in WAYS]
     counted: dict[str, Counted] = {w: c for w in asked if (c := read_counted(out, key, w)) is not None}
-    if "plain" not in counted:
+    if PLAIN not in counted:
         return []
-    name, plain = existing_name(plan, run), counted["plain"]
-    ways = {way: c.evaluation.miou for way, c in counted.items()}
-    seen = int(plain.facts.get("trained_on") or 0)
-    beaten = beaten_by([plain.facts])
-    entrant = Entrant(name, (plain.evaluation,))
-    cost = read_cost(out, key)
-    return [Row(name, entrant, None, ways, cost, (key,), (Path(run),), None, seen, beaten)]
+    name, facts = existing_name(plan, run), counted[PLAIN].facts
+    by_way = {way: Entrant(name, (c.evaluation,)) for way, c in counted.items()}
+    seen = int(facts.get("trained_on") or 0)
+    return [Row(name, by_way, None, read_cost(out, key), (key,), (Path(run),), None, seen, beaten_by([facts]))]
 
 
 def existing_name(plan: Plan, run: str) -> str:
@@ -213,30 +224,47 @@ def _summary(run: Path) -> dict[str, Any]:
 def recommend(comparison: Comparison) -> tuple[Row | None, str]:
     """The model to take and the sentence that says why.
 
-    Among those that cannot be told apart from the best, the fastest is taken, if it is faster by MUCH.
+    Of the models that have not seen the pictures, and that cannot be told apart from the best and are CLOSE to it, the
+    fastest is taken, if it is faster by MUCH. On too few pictures for any certainty the best is taken: there, nothing
+    could be told apart from it.
     """
-    rows = [comparison.rows[i] for i in comparison.ranking.best_group()]
-    fair = [row for row in rows if not row.trained_on] or [r for r in comparison.rows if not r.trained_on]
+    fair = [row for row in comparison.rows if not row.trained_on]
     if not fair:
         return None, "None can be recommended: every model has seen measured pictures in its training."
-    best = fair[0]
+    best, units = fair[0], comparison.ranking.units
     if best.no_better_than:
         return None, f"None can be recommended: even {best.name} is no better than {best.no_better_than}."
-    points = f"mIoU {best.miou * POINTS:.1f}"
-    timed = [row for row in fair if row.cost and not row.no_better_than]
-    fastest = min(timed, key=lambda row: row.cost.seconds if row.cost else np.inf, default=best)
-    if best.cost and fastest.cost and fastest is not best and best.cost.seconds >= MUCH * fastest.cost.seconds:
-        times = best.cost.seconds / fastest.cost.seconds
+    take = "Take" if best is comparison.rows[0] else "Of those that have not seen the pictures, take"
+    highest = f"{take} {best.name}: it has the highest mIoU {best.miou * POINTS:.1f}"
+    if units < ENOUGH_PICTURES:
+        return best, f"{highest}, but {units} pictures are too few to tell it from the others."
+    place = {row.name: position for position, row in enumerate(comparison.rows)}
+    alike = [r for r in fair[1:] if not comparison.ranking.verdict(place[best.name], place[r.name]).certain]
+    fastest = _fastest(best, alike)
+    if fastest is not None:
         gap = f"mIoU {fastest.miou * POINTS:.1f} against {best.miou * POINTS:.1f}"
         return fastest, (
-            f"Take {fastest.name}: it cannot be told apart from {best.name}, the best here ({gap}), "
-            f"and is {times:.1f} times as fast."
+            f"{take} {fastest.name}: it cannot be told apart from {best.name}, the best here ({gap}), "
+            f"and is {_times(best, fastest):.1f} times as fast."
         )
-    others = [row.name for row in fair if row is not best]
-    if others:
-        alike = f"; {' and '.join(others[:3])} cannot be told apart from it, and are not clearly faster"
-        return best, f"Take {best.name}: it has the highest {points}{alike}."
-    return best, f"Take {best.name}: its {points} is the highest, and better than every other beyond doubt."
+    if alike:
+        told = "is not" if len(alike) == 1 else "none is"
+        names = ", ".join(row.name for row in alike)
+        close = f"both close (within {CLOSE * POINTS:.0f} points) and clearly faster"
+        return best, f"{highest}; {names} cannot be told apart from it, but {told} {close}."
+    return best, f"{highest}, and is better than every other beyond doubt." if len(fair) > 1 else f"{highest}."
+
+
+def _fastest(best: Row, alike: Sequence[Row]) -> Row | None:
+    """The fastest of those that are CLOSE to the best and faster by MUCH; None where there is none."""
+    close = [row for row in alike if not row.no_better_than and best.miou - row.miou <= CLOSE]
+    quick = [row for row in close if _times(best, row) >= MUCH]
+    return max(quick, key=lambda row: _times(best, row), default=None)
+
+
+def _times(best: Row, other: Row) -> float:
+    """How many times as fast as the best another model is; 0 where one was not timed."""
+    return best.cost.seconds / other.cost.seconds if best.cost and other.cost else 0.0
 
 
 def curve_of(run: Path) -> tuple[list[float], list[float]]:

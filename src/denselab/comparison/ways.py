@@ -20,8 +20,9 @@ class Way:
     network: str = ""
 
 
+PLAIN = "plain"  # by which models are ranked
 WAYS: dict[str, Way] = {
-    "plain": Way("plain"),
+    PLAIN: Way("plain"),
     "views": Way("sizes and mirrored views", {"tta": True}),
     "crf": Way("dense CRF", {"crf": True}),
     "boxes": Way("box by box", {"instances": InstanceWise()}, "deconvnet"),  # 51 runs a picture: only where it is meant

@@ -123,7 +123,8 @@ def softmax(scores: AnyScores) -> AnyScores:
     """(K, h, w) probabilities of logits (K, h, w)."""
     if not isinstance(scores, np.ndarray):
         return cast(AnyScores, scores.softmax(dim=0))
-    parts = np.exp(scores - scores.max(axis=0))
+    parts = scores - scores.max(axis=0)
+    np.exp(parts, out=parts)
     parts /= parts.sum(axis=0)
     return cast(AnyScores, parts)
 

@@ -139,10 +139,6 @@ class Ranking:
         pairs += [(0, i) for i in range(2, len(self.entrants))]
         return [self.verdict(*pair) for pair in pairs]
 
-    def best_group(self) -> list[int]:
-        """Positions of the best and of all that cannot be told apart from it."""
-        return [i for i in range(len(self.entrants)) if i == 0 or not self.verdict(0, i).certain]
-
 
 def _better_in_all(first: Entrant, second: Entrant) -> bool:
     """Whether the first is better with every seed; models with other numbers of seeds are compared at their worst."""

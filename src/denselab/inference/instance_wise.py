@@ -6,24 +6,26 @@ band itself, whatever the size of the picture.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands, softmax
-from denselab.engine.planes import Planes, enlarged_rows
+from denselab.engine.planes import Planes, enlarged_rows, reduced
 from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
+from denselab.runtime import cpu_count
 from denselab.types import Image, Pixels
 
 FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
 BANDS = 3  # planes of a band that are alive at once for each class: joined, of one box, and its softmax
+PIECE_BYTES = 2**20  # a thread joins so many rows of a band at a time: what it works on stays in the processor's cache
 
 Scored = tuple[tuple[int, int, int, int], Planes]
 """A box, and its scores (K, h, w) at the network's size or, along a side where the box is smaller, at the box's."""
@@ -59,12 +61,13 @@ def joined_bands(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes)
     coming = scored_boxes(engine, how, image, boxes[order])
     following = next(coming, None)
     active: list[Scored] = []
-    for top, bottom in row_bands(BANDS * classes, size, BAND_BYTES):
-        while following is not None and following[0][0] + how.shift < bottom:
-            active.append(following)
-            following = next(coming, None)
-        yield top, _joined(how, _blank(engine, how, bottom - top, size[1]), active, top)
-        active = [scored for scored in active if scored[0][2] + how.shift > bottom]
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for top, bottom in row_bands(BANDS * classes, size, BAND_BYTES):
+            while following is not None and following[0][0] + how.shift < bottom:
+                active.append(following)
+                following = next(coming, None)
+            yield top, _joined(how, (classes, bottom - top, size[1]), active, top, pool)
+            active = [scored for scored in active if scored[0][2] + how.shift > bottom]
 
 
 def growing(engine: Engine, how: InstanceWise, image: Image, counts: Sequence[int]) -> list[tuple[Boxes, Planes]]:
@@ -79,21 +82,33 @@ def growing(engine: Engine, how: InstanceWise, image: Image, counts: Sequence[in
         raise ConfigError("`aggregate` 'paste' joins no scores that could grow box by box; use max or mean")
     scored = list(scored_boxes(engine, how, image, boxes[np.argsort(-areas(boxes), kind="stable")]))
     found = []
-    for count in counts:
-        taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
-        values = _joined(how, _blank(engine, how, image.shape[0], image.shape[1]), taken, 0)
-        found.append((np.array([box for box, _ in scored[:count]], np.int64).reshape(-1, 4), values))
+    shape = (engine.spec.label_space.num_classes, image.shape[0], image.shape[1])
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for count in counts:
+            taken = sorted(scored[:count], key=lambda one: one[0])  # the order of joined_bands
+            values = _joined(how, shape, taken, 0, pool)
+            found.append((np.array([box for box, _ in scored[:count]], np.int64).reshape(-1, 4), values))
     return found
 
 
-def _blank(engine: Engine, how: InstanceWise, rows: int, width: int) -> Planes:
-    return np.full((engine.spec.label_space.num_classes, rows, width), how.floor or 0.0, np.float32)
+def _joined(
+    how: InstanceWise, shape: tuple[int, int, int], active: Sequence[Scored], top: int, pool: Executor
+) -> Planes:
+    """A band (K, rows, W) of that shape, whose first row is `top`, with the scores of all boxes that meet it."""
+    nothing = 0.0 if how.aggregate == "mean" else -np.inf if how.floor is None else how.floor
+    band = np.full(shape, nothing, np.float32)
+
+    def join(piece: tuple[int, int]) -> None:
+        _join(how, band[:, piece[0] : piece[1]], active, top + piece[0])
+
+    list(pool.map(join, row_bands(BANDS * shape[0], (shape[1], shape[2]), PIECE_BYTES)))
+    return band
 
 
-def _joined(how: InstanceWise, band: Planes, active: Sequence[Scored], top: int) -> Planes:
-    """The band with the scores of all boxes that meet it. band: (K, rows, W), filled with the floor; it is changed."""
+def _join(how: InstanceWise, band: Planes, active: Sequence[Scored], top: int) -> None:
+    """Join the boxes that meet a band (K, rows, W) into it; it holds what the joining starts from."""
     rows, width = band.shape[1:]
-    count = np.zeros((rows, width), np.int32)
+    count = np.zeros((rows, width), np.float32)
     for box, scores in active:
         first, last = max(box[0] + how.shift, top), min(box[2] + how.shift, top + rows)
         left, right = max(box[1] + how.shift, 0), min(box[3] + how.shift, width)
@@ -102,31 +117,23 @@ def _joined(how: InstanceWise, band: Planes, active: Sequence[Scored], top: int)
         start = box[0] + how.shift
         whole = enlarged_rows(scores, (box[2] - box[0], box[3] - box[1]), first - start, last - start)
         values = whole[:, :, left - box[1] - how.shift : right - box[1] - how.shift]
-        place = (slice(first - top, last - top), slice(left, right))
-        _add(how, band[:, *place], softmax(values) if how.scores == "probs" else values, count[place])
+        values = softmax(values) if how.scores == "probs" else values
+        target = band[:, first - top : last - top, left:right]
+        (np.add if how.aggregate == "mean" else np.maximum)(target, values, out=target)
+        count[first - top : last - top, left:right] += 1
     if how.aggregate == "mean":
         band /= np.maximum(count, 1)
-    return band if how.scores == "logits" else _sums_to_one(band)
+    if not count.all():
+        np.copyto(band, np.float32(how.floor or 0), where=count == 0)
+    if how.scores == "probs":
+        _sum_to_one(band)
 
 
-def _add(how: InstanceWise, target: Planes, values: Planes, count: NDArray[np.int32]) -> None:
-    """Join a box's values (K, h, w) with what is there; count: (h, w) boxes so far. Changes target and count."""
-    fresh = count == 0
-    if how.aggregate == "mean":
-        np.copyto(target, 0, where=fresh)  # the floor is for pixels without a box
-        target += values
-    else:
-        if how.floor is None:
-            np.copyto(target, -np.inf, where=fresh)
-        np.maximum(target, values, out=target)
-    count += 1
-
-
-def _sums_to_one(band: Planes) -> Planes:
-    """Joined probabilities divided by their sum; equal shares where no box was."""
+def _sum_to_one(band: Planes) -> None:
+    """Divide joined probabilities by their sum; equal shares where no box was."""
     total = band.sum(axis=0)
-    shares = band / np.maximum(total, 1e-12)
-    return np.asarray(np.where(total > 0, shares, np.float32(1 / len(band))), dtype=np.float32)
+    band /= np.maximum(total, 1e-12)
+    np.copyto(band, np.float32(1 / len(band)), where=~(total > 0))
 
 
 def around(bands: SpectralBands | None) -> Sequence[float]:
@@ -140,26 +147,10 @@ def scored_boxes(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes)
     for first in range(0, len(boxes), how.batch):
         part = boxes[first : first + how.batch]
         pictures = np.stack([resize_image(cut(image, box, fill), shape) for box in part])
-        for box, logits in zip(part.tolist(), as_array(engine.logits(pictures)), strict=True):
-            yield (box[0], box[1], box[2], box[3]), _reduced(logits, (box[2] - box[0], box[3] - box[1]))
-
-
-def _reduced(logits: Planes, size: Size) -> Planes:
-    """(K, h, w) reduced to the box's (height, width) along each side that is larger, antialiased as MATLAB does."""
-    rows = _triangles(logits.shape[1], size[0]) if size[0] < logits.shape[1] else None
-    columns = _triangles(logits.shape[2], size[1]) if size[1] < logits.shape[2] else None
-    reduced = logits if rows is None else np.einsum("th,khw->ktw", rows, logits)
-    if columns is not None:
-        reduced = reduced @ columns.T
-    return reduced.copy() if reduced is logits else np.ascontiguousarray(reduced)  # no view: it keeps a batch in memory
-
-
-def _triangles(length: int, target: int) -> NDArray[np.float32]:
-    """(target, length) float32 weights of the triangle filter, as wide as the reduction; each row adds up to 1."""
-    scale = length / target
-    centres = (np.arange(target) + 0.5) * scale - 0.5
-    weights = np.maximum(1 - np.abs(np.arange(length)[None] - centres[:, None]) / scale, 0)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+        logits = engine.logits(pictures)
+        by_plane = as_array(logits if isinstance(logits, np.ndarray) else logits.contiguous())
+        for box, planes in zip(part.tolist(), by_plane, strict=True):
+            yield (box[0], box[1], box[2], box[3]), reduced(planes, (box[2] - box[0], box[3] - box[1]))
 
 
 def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixels:

@@ -13,8 +13,8 @@ from denselab.types import Image
 # edgeBoxes.m of the authors' release: their defaults, except the suppression, which their paper sets by the overlap
 # that counts; 0.75 is for an overlap of 0.7.
 ALPHA, BETA = 0.65, 0.75
-MIN_AREA = 1000  # pixels
-SEARCHED_SIDE = 500  # pixels: selective search takes seconds for larger pictures, and its authors' had this size
+MIN_AREA = 1000  # pixels of the picture itself
+SEARCHED_SIDE = 500  # pixels: both sources take seconds for larger pictures, and their authors' had this size
 LEAST_SIDE = 8  # pixels: smaller segments are no objects
 TINY = 16  # pixels: OpenCV's search ends the process on thinner pictures
 
@@ -27,14 +27,15 @@ def edge_boxes(image: Image, most: int) -> Boxes:
     cv2 = _opencv("edgeboxes")
     if min(image.shape[:2]) < TINY:
         return NONE
-    magnitude, orientation = edge_map(image)
-    area = min(MIN_AREA, image.shape[0] * image.shape[1] // 16)  # of a small picture's objects
+    small, factor = _searched(image)
+    magnitude, orientation = edge_map(small)
+    area = min(MIN_AREA * factor**2, small.shape[0] * small.shape[1] // 16)  # of a small picture's objects
     finder = cv2.ximgproc.createEdgeBoxes(alpha=ALPHA, beta=BETA, maxBoxes=most, minBoxArea=float(area))
     found, scores = finder.getBoundingBoxes(thinned(magnitude, orientation), orientation)
     if len(found) == 0:
         return NONE
     order = np.argsort(-np.asarray(scores).ravel(), kind="stable")[:most]
-    return _corners(np.asarray(found, np.int64)[order])
+    return _at_size(_corners(np.asarray(found, np.int64)[order]), small, image)
 
 
 def selective_search(image: Image, most: int) -> Boxes:
@@ -44,19 +45,29 @@ def selective_search(image: Image, most: int) -> Boxes:
     Raises MissingExtra.
     """
     cv2 = _opencv("selective")
-    height, width = image.shape[:2]
-    if min(height, width) < TINY:
+    if min(image.shape[:2]) < TINY:
         return NONE
-    factor = min(SEARCHED_SIDE / max(height, width), 1.0)
-    size = (max(round(height * factor), TINY), max(round(width * factor), TINY))
+    small, _ = _searched(image)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(np.ascontiguousarray(resize_image(image, size)[..., ::-1]))
+    search.setBaseImage(np.ascontiguousarray(small[..., ::-1]))
     search.switchToSelectiveSearchFast()
     boxes = _corners(np.asarray(search.process(), np.int64).reshape(-1, 4))
-    scale = np.array([height / size[0], width / size[1]] * 2)
-    boxes = np.unique(np.rint(boxes * scale).astype(np.int64), axis=0)
+    boxes = np.unique(_at_size(boxes, small, image), axis=0)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= LEAST_SIDE).all(axis=1)]
     return np.asarray(boxes[np.argsort(-areas(boxes), kind="stable")][:most])
+
+
+def _searched(image: Image) -> tuple[Image, float]:
+    """The picture, reduced where its longer side is above SEARCHED_SIDE, and the factor of the reduction."""
+    height, width = image.shape[:2]
+    factor = min(SEARCHED_SIDE / max(height, width), 1.0)
+    return resize_image(image, (max(round(height * factor), TINY), max(round(width * factor), TINY))), factor
+
+
+def _at_size(boxes: Boxes, small: Image, image: Image) -> Boxes:
+    """Boxes of the reduced picture in pixels of the picture itself."""
+    scale = np.array([image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]] * 2)
+    return np.asarray(np.rint(boxes * scale), dtype=np.int64)
 
 
 def _corners(found: Boxes) -> Boxes:

@@ -1,0 +1,81 @@
+"""`denselab compare`: its words become a plan, wrong ones are refused, and --dry-run tells what would be trained."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denselab.cli import compare as command
+from denselab.comparison import compare as work
+from denselab.comparison.plan import DEFAULT_BUDGET
+from denselab.data import Dataset
+from denselab.errors import ConfigError
+
+
+def test_flags_and_arguments_are_the_same() -> None:
+    ours, theirs = (set(inspect.signature(function).parameters) for function in (command.compare, work.compare))
+    assert ours - theirs == {"words", "time", "devices", "no_cache", "dry_run", "as_json"}
+    assert theirs - ours == {"settings", "device", "cache"}
+
+
+@pytest.mark.parametrize(
+    ("time", "budget", "expected"),
+    [
+        (None, None, DEFAULT_BUDGET),
+        ("30m", None, ("time", 1800.0)),
+        (None, ("time", "1h"), ("time", 3600.0)),
+        (None, ("steps", "2000"), ("steps", 2000.0)),
+        (None, ("epochs", "40"), ("epochs", 40.0)),
+    ],
+)
+def test_a_length_is_a_time_steps_or_epochs(
+    time: str | None, budget: tuple[str, str] | None, expected: tuple[str, float]
+) -> None:
+    assert command._budget(time, budget) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"time": "30m", "budget": ("steps", "5")}, "both say how long"),
+        ({"budget": ("steps", "0")}, "--budget steps 0; write"),
+        ({"budget": ("pictures", "5")}, "--budget pictures 5; write"),
+        ({"seeds": "0,one"}, "--seeds 0,one; write whole numbers"),
+        ({"resume": True}, "`resume` needs `out`"),
+    ],
+)
+def test_wrong_words_are_refused_before_the_data_are_read(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        command.compare("nowhere", **options)
+
+
+def test_the_folder_is_a_free_one_outside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command._free_folder("elsewhere/streets") == Path("compare/streets")
+    (tmp_path / "compare" / "streets").mkdir(parents=True)
+    assert command._free_folder("elsewhere/streets") == Path("compare/streets-2")
+    assert command._free_folder("elsewhere/streets/data.yaml") == Path("compare/streets-2")
+    assert command._free_folder(".") == tmp_path.parent / "compare" / tmp_path.name, "never inside the data"
+
+
+def test_a_dry_run_tells_the_runs_and_trains_nothing(
+    tiny_data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.compare(
+        str(tiny_data.root),
+        words=["pretrained=no", "batch=4", "workers=0"],
+        models="unet_small,pixelwise",
+        budget=("steps", "2"),
+        folds=2,
+        seeds="0,1",
+        imgsz="32x48",
+        out=tmp_path / "out",
+        devices="cpu",
+        dry_run=True,
+    )
+    printed = capsys.readouterr()
+    assert "8 runs (2 networks, 2 folds, 2 seeds) at 32x48, 1 at a time" in printed.out
+    assert "unet_small" in printed.out
+    assert f"nothing was trained; the comparison would go to {tmp_path / 'out'}" in printed.err.replace("\n", "")
+    assert not (tmp_path / "out").exists()
