@@ -106,7 +106,8 @@ def _maps(traced: Trace, in_channels: int) -> Outline:
         if operation.what.kind == "norm":
             place[key] = sources[0]
             continue
-        same = (operation.path, operation.what, operation.view.size, operation.out_channels, sources)
+        what = replace(operation.what, multiply_adds=0)  # which a smaller last batch has fewer of
+        same = (operation.path, what, operation.view.size, operation.out_channels, sources)
         place[key] = known.setdefault(same, BORDER + 1 + key)
         if place[key] not in found:
             found[place[key]] = _drawn(operation, sources, found)
