@@ -241,6 +241,7 @@ def beliefs() -> str:
     for number, step in enumerate(refined_steps(image, probs, weights)):
         left, name = 20 + 122 * number, "score map" if number == 0 else f"iteration {number}"
         parts += [words(left, 24, name), words(left, 40, f"the odd one: {float(step[1, 6, 18]):.2f}", "s")]
+        parts.append('<g shape-rendering="crispEdges">')
         for row in range(24):  # neighbours of one belief are one rectangle
             start = 0
             for column in range(1, 25):
@@ -250,6 +251,7 @@ def beliefs() -> str:
                         f'h{4.5 * (start - column):g}z" fill="var(--b)" opacity="{float(step[1, row, start]):.2f}"/>'
                     )
                     start = column
+        parts.append("</g>")
         parts.append(f'<rect class="g" x="{left:g}" y="50" width="108" height="108"/>')
     return svg(30 + 122 * 5, 174, "Beliefs of the CRF", parts)
 
