@@ -117,6 +117,8 @@ def _maps(traced: Trace, in_channels: int) -> Outline:
 def _drawn(operation: Operation, sources: tuple[int, ...], found: Outline) -> Drawn:
     what, unpools = operation.what, operation.what.kind == "unpool"
     links = tuple(Link(s, found[s].channels, switches=unpools and i > 0) for i, s in enumerate(sources))
+    if unpools and len(links) == 1 and found[sources[0]].kind == "max pool":  # SegNet's deepest pool is undone at once
+        links = (*links, replace(links[0], switches=True))
     rate, jump = max(what.dilation), operation.view.rows.jump
     return Drawn(
         what.kind,
