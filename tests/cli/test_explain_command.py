@@ -45,7 +45,9 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_and_its_pictures(run: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    explain(str(run), photo, tmp_path / "out", pixel="10, 20", class_name="road & <path>", device="cpu", as_json=True)
+    explain(
+        str(run), photo, out=tmp_path / "out", pixel="10, 20", class_name="road & <path>", device="cpu", as_json=True
+    )
     facts = json.loads(capsys.readouterr().out)
     assert facts["random_weights"] is False
     assert (facts["working_size"], facts["pixel"], facts["class"]) == ([32, 48], [10, 20], "road & <path>")
@@ -70,7 +72,7 @@ def test_the_page_and_its_pictures(run: Path, photo: Path, tmp_path: Path, capsy
 def test_a_name_shows_the_untrained_network_and_says_so(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    explain("unet_small", photo, tmp_path, device="cpu")
+    explain("unet_small", photo, out=tmp_path, device="cpu")
     captured = capsys.readouterr()
     assert "its weights are random" in captured.err
     assert "explain.html and" in captured.out
@@ -80,17 +82,17 @@ def test_a_name_shows_the_untrained_network_and_says_so(
 @pytest.mark.parametrize("pixel", ["5", "a,b", "1,2,3", "-1,4", "1.5,2"])
 def test_pixels_that_are_none(pixel: str, run: Path, photo: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--pixel .*; write row,column"):
-        explain(str(run), photo, tmp_path, pixel=pixel, device="cpu")
+        explain(str(run), photo, out=tmp_path, pixel=pixel, device="cpu")
 
 
 def test_what_cannot_be_read_or_written(run: Path, photo: Path, tmp_path: Path) -> None:
     with pytest.raises(NoSuchPath, match="none.png"):
-        explain(str(run), tmp_path / "none.png", tmp_path, device="cpu")
+        explain(str(run), tmp_path / "none.png", out=tmp_path, device="cpu")
     with pytest.raises(NoSuchPath, match="nothing"):
-        explain(str(tmp_path / "nothing"), photo, tmp_path, device="cpu")
+        explain(str(tmp_path / "nothing"), photo, out=tmp_path, device="cpu")
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError):
-        explain(str(run), photo, tmp_path / "file", device="cpu")
+        explain(str(run), photo, out=tmp_path / "file", device="cpu")
 
 
 def test_the_receptive_field_is_drawn_where_it_is() -> None:
@@ -115,3 +117,15 @@ def test_a_flat_map_is_dark_and_has_no_division_by_zero() -> None:
     assert heat_panel(np.zeros((4, 6), dtype=np.float32)).max() < 10
     ramp = heat_panel(np.arange(8, dtype=np.float32).reshape(1, 8))
     assert ramp[0, 0].sum() < ramp[0, -1].sum()
+
+
+def test_an_untrained_network_has_no_confidence(run: Path, photo: Path, tmp_path: Path) -> None:
+    """Its softmax was drawn on a scale of its own, as if it told something of the picture."""
+    explain("unet_small", photo, out=tmp_path, device="cpu")
+    page = (tmp_path / "explain.html").read_text()
+    assert "highest probability" not in page
+    assert "the softmax of random scores tells nothing" in page
+    assert not (tmp_path / "probabilities.png").exists()
+    for arguments in ({"model": str(run), "against": "unet_small"}, {"model": "unet_small", "proposals": "windows"}):
+        with pytest.raises(ConfigError, match="untrained networks have none"):
+            explain(image=photo, out=tmp_path, device="cpu", **arguments)

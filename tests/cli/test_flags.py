@@ -84,7 +84,7 @@ CONTRACT = {
     },
     "crf": set(),
     "models": {"--json"},
-    "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--json"},
+    "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--diagram", "--json"},
     "explain": {
         *("--out", "--pixel", "--class", "--device", "--json"),
         *("--proposals", "--aggregate", "--boxes", "--against"),

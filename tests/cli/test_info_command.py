@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from denselab.cli.info import info, picture_size
+from denselab.cli.main import app
 from denselab.cli.models import models, table_lines
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
-from denselab.errors import CheckpointError, ConfigError
+from denselab.errors import CheckpointError, ConfigError, DenseLabError, ResourceError
 from denselab.inspection.subject import find_subject
 from denselab.inspection.summary import facts_of
 from denselab.labels import LabelEntry, LabelSpace
@@ -146,3 +148,43 @@ def test_the_list_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert (rows[1]["learnable"], rows[1]["receptive_field"], rows[1]["logits_stride"]) == (134_362_751, 468, 8)
     models()
     assert "unet_small" in capsys.readouterr().out
+
+
+def test_a_diagram(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NAME.svg in this folder at the figure's own size, or the file and size that are named."""
+    monkeypatch.chdir(tmp_path)
+    info("unet_release", diagram=True)
+    assert capsys.readouterr().out == "unet_release.svg\n"
+    assert "3 @ 572x572" in Path("unet_release.svg").read_text()
+    info("segnet_basic", Path("drawn/segnet.svg"), imgsz="64x96", diagram=True, as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["diagram"], facts["imgsz"]) == ("drawn/segnet.svg", [64, 96])
+    assert "64 @ 64x96" in Path("drawn/segnet.svg").read_text()
+    info(str(run), diagram=True)
+    assert "5 @ 48x64" in Path("unet_small.svg").read_text()
+
+
+def test_diagrams_that_cannot_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not end in \.svg.*write .*a\.svg"):
+        info("unet_small", tmp_path / "a.png", imgsz="64", diagram=True)
+    with pytest.raises(
+        ConfigError, match=r"is a file for --diagram; write `denselab info unet_small a\.svg --diagram`"
+    ):
+        info("unet_small", Path("a.svg"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError):
+        info("unet_small", tmp_path / "file" / "a.svg", imgsz="64", diagram=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["unet_small", "--diagram", "a.svg"], 0), (["unet_small", "a.svg"], 2), (["unet_smal", "--diagram"], 2),
+     (["unet_small", "a.pdf", "--diagram"], 2)],
+)  # fmt: skip
+def test_exit_codes_of_diagrams(words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["info", *words, *(["--imgsz", "64"] if code == 0 else [])])
+    error = result.exception
+    assert (error.exit_code if isinstance(error, DenseLabError) else result.exit_code) == code

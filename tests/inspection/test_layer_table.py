@@ -1,14 +1,22 @@
 """The layer table against layers built by hand: names, windows, sizes, costs, and what each value sees."""
 
+import re
+from functools import cache
+from xml.etree import ElementTree
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.build import create_model
+from denselab.inspection.layout import Layout, layout_of
+from denselab.inspection.outline import outline_of
 from denselab.inspection.table import LayerRow, layer_table
-from denselab.inspection.trace import trace
+from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS
+from denselab.models.base import SegmentationModel
+from denselab.report.diagram import Heading, diagram
 
 
 class Functional(nn.Module):
@@ -142,12 +150,30 @@ def test_hooks_go_when_it_fails() -> None:
     assert net.training
 
 
+def overlaps(layout: Layout) -> list[tuple[str, str]]:
+    """Pairs of labels that cover one another, and labels on the boxes of others."""
+    labels = [(box.label.text, box.label.box) for box in layout.boxes if box.label]
+    boxes = [("box", (box.x, box.y, box.x + box.width, box.y + box.height)) for box in layout.boxes]
+    pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :] + boxes]
+    return [
+        (a, b)
+        for (a, one), (b, other) in pairs
+        if one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    ]
+
+
+@cache
+def of_network(name: str) -> tuple[SegmentationModel, Trace]:
+    """A network of eleven classes and its trace at 360x480."""
+    with torch.device("meta"):
+        model = create_model(name, 11)
+    return model, trace(model, (360, 480))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_has_a_table(name: str) -> None:
     """Sizes end at the picture's own, fields never shrink below a pixel, and the weights of the rows are all there is."""
-    with torch.device("meta"):
-        model = create_model(name, 11)
-    traced = trace(model, (360, 480))
+    model, traced = of_network(name)
     assert traced.coarse is not None
     assert traced.maps[""].view.size == (360, 480)
     total = sum(p.numel() for p in model.parameters())
@@ -156,6 +182,28 @@ def test_every_network_has_a_table(name: str) -> None:
     assert all((o.view.receptive_field or 1) >= 1 for o in traced.operations)
     assert all(o.name for o in traced.operations)
     assert set(model.landmarks()) <= set(traced.maps), "explain shows only modules that run and give one map"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_has_a_diagram(name: str) -> None:
+    """Well-formed, on a page of its size; every size in it is a map's of the trace; no label covers another."""
+    _, traced = of_network(name)
+    layout = layout_of(outline_of(traced))
+    drawn = diagram(layout, Heading(name, "a <paper>"), traced.size)
+    words = [
+        "".join(text.itertext()) for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    true = {f"{o.out_channels} @ {o.view.size[0]}x{o.view.size[1]}" for o in traced.operations}
+    true |= {f"3 @ {o.reads[0]}x{o.reads[1]}" for o in traced.operations} | {"3 @ 360x480"}
+    shown = [word for word in words if " @ " in word]
+    assert {re.match(r"\d+ @ \d+x\d+", word)[0] for word in shown} <= true  # type: ignore[index]
+    assert {"a <paper>", "3 @ 360x480"} <= set(words)
+    assert overlaps(layout) == []
+    for box in layout.boxes:
+        assert min(box.x, box.y) >= 0
+        assert box.x + box.width <= layout.width
+        assert box.y + box.height <= layout.height
+    assert layout.width <= 1250, "with more its letters are too small on a page of 1000"
 
 
 @pytest.mark.parametrize(

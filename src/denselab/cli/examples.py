@@ -50,7 +50,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "crf tune": ("denselab crf tune runs/streets data/ --time 10m",),
     "models": ("denselab models", "denselab models --json"),
-    "info": ("denselab info fcn8s", "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all"),
+    "info": (
+        "denselab info fcn8s",
+        "denselab info deeplabv3plus --encoder resnet50 --imgsz 513x513 --all",
+        "denselab info unet_paper unet.svg --diagram",
+    ),
     "explain": (
         "denselab explain runs/streets photo.jpg --out look/",
         "denselab explain runs/deconvnet photo.jpg --proposals edgeboxes --against runs/fcn8s --out look/",

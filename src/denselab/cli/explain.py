@@ -61,16 +61,20 @@ def explain(
 ) -> None:
     """Show a network at work on a picture: maps from layer to layer, class probabilities, what a pixel depends on.
 
-    The name of a network in place of a trained model shows it untrained: what the design does by itself. With
-    --proposals or --against also boxes.html: the boxes, the prediction as they are added, class maps of both models.
+    The name of a network in place of a trained model shows it untrained: what the design does by itself, without
+    probabilities, which would tell nothing. With --proposals or --against also boxes.html: the boxes, the prediction as
+    they are added, class maps of both models.
     """
     from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
+    from denselab.models import MODELS
     from denselab.report.boxes_page import write_boxes
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
     require_path(image, "a picture file")
+    if (model in MODELS or against in MODELS) and (proposals or against):
+        raise ConfigError("boxes.html shows probabilities, and untrained networks have none; give trained models")
     engine, random = _engine(model, device)
     picture = engine.spec.preprocessing.read(image)
     refuse_inside_data(out)

@@ -1,6 +1,7 @@
 """`denselab info`: the layer table of a network, as its paper prints it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,15 +33,22 @@ Classes = Annotated[
     ),
 ]
 Unfold = Annotated[bool, switch("--all", "Print every layer; do not fold repeated blocks.")]
+Diagram = Annotated[bool, switch("--diagram", "Draw the network into FILE.svg instead of printing its table.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE.svg", help="Where --diagram draws.", show_default="NAME.svg in this folder"),
+]
 
 
 def info(
     name: Name,
+    file: File = None,
     imgsz: Imgsz = None,
     classes: Classes = None,
     encoder: Encoder = None,
     output_stride: OutputStride = None,
     unfold: Unfold = False,
+    diagram: Diagram = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a network's layers: kernel, stride, pad, channels, size, parameters, multiply-adds, and what a value sees.
@@ -50,15 +58,23 @@ def info(
 
     "sees" is the receptive field in pixels: the side of the square that a value depends on, padding included.
     Nothing is computed: the network runs on torch's meta device.
+
+    --diagram draws the network from the same numbers: maps by size and channels, skips, unpooling. Without --imgsz at
+    the size of the paper's own figure, where that is known.
     """
     from denselab.inspection.listing import table_lines, total_lines
     from denselab.inspection.subject import find_subject
     from denselab.inspection.summary import summarise
     from denselab.inspection.table import table_of
 
-    subject = find_subject(
-        name, imgsz=picture_size(imgsz), encoder=encoder, num_classes=classes, output_stride=output_stride
-    )
+    size = picture_size(imgsz)
+    if file is not None and not diagram:
+        raise ConfigError(f"{file} is a file for --diagram; write `denselab info {name} {file} --diagram`")
+    subject = find_subject(name, imgsz=size, encoder=encoder, num_classes=classes, output_stride=output_stride)
+    if diagram:
+        subject = subject if size or subject.folder else replace(subject, imgsz=subject.entry.figure_size)
+        _draw(subject, file or Path(f"{subject.architecture.name}.svg"), as_json)
+        return
     traced = subject.trace()
     summary, rows = summarise(subject.model, traced), table_of(traced, subject.imgsz, joins=True)
     if as_json:
@@ -67,6 +83,20 @@ def info(
         return
     for line in (*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary)):
         stdout.print(line, markup=False, soft_wrap=True)
+
+
+def _draw(subject: "Subject", file: Path, as_json: bool) -> None:
+    """Write the diagram and say where it is. Raises ConfigError for another kind of file, ResourceError."""
+    from denselab.files import write_text
+    from denselab.report.diagram import network_diagram
+
+    if file.suffix.lower() != ".svg":
+        raise ConfigError(f"{file} does not end in .svg, the only form of --diagram; write {file.with_suffix('.svg')}")
+    write_text(file, network_diagram(subject), "name another place for FILE.svg")
+    if as_json:
+        print(to_json({**_facts(subject), "diagram": str(file)}))
+    else:
+        stdout.print(str(file), markup=False, soft_wrap=True)
 
 
 def picture_size(imgsz: str | None) -> tuple[int, int] | None:

@@ -24,9 +24,10 @@ Kind = Literal[
     "norm",
     "sum",
     "concat",
+    "maximum",
     "crop",
 ]
-JOINS: tuple[Kind, ...] = ("sum", "concat", "crop")  # join or cut maps, with no window and nothing learnt
+JOINS: tuple[Kind, ...] = ("sum", "concat", "maximum", "crop")  # join or cut maps, with no window and nothing learnt
 LEARNT: tuple[Kind, ...] = ("conv", "transposed conv", "linear", "norm")  # kinds with weights
 
 
@@ -78,11 +79,12 @@ def describe(func: Any, args: Sequence[Any], output: Any) -> Description | None:
 
 
 def describe_join(func: Any, args: Sequence[Any], output: Any) -> Description | None:
-    """A sum, concatenation or crop of maps (1, C, h, w); None for everything else."""
+    """A sum, concatenation, maximum or crop of maps (1, C, h, w); None for everything else."""
     packet, a = func.overloadpacket, Arguments(args, output)
-    if packet in (aten.add, aten.add_):
+    if packet in (aten.add, aten.add_, aten.maximum):
         both = [x for x in args[:2] if isinstance(x, Tensor) and x.dim() == 4]
-        return Description("sum", "sum") if len(both) == 2 and both[0].shape == both[1].shape else None
+        kind: Literal["sum", "maximum"] = "maximum" if packet is aten.maximum else "sum"
+        return Description(kind, kind) if len(both) == 2 and both[0].shape == both[1].shape else None
     if packet is aten.cat:
         maps = a.get(0)
         return Description("concat", "concat") if maps[0].dim() == 4 and a.get(1, 0) % 4 == 1 else None

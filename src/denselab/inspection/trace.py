@@ -19,10 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from denselab.inspection.flow import View, flow, input_view
-from denselab.inspection.operations import JOINS, LEARNT, Description, aten, describe, describe_join
+from denselab.inspection.operations import JOINS, LEARNT, Description, Pair, aten, describe, describe_join
 from denselab.models.base import SegmentationModel
 
 MOST_INDICES = 1 << 16
+PICTURE = -1  # in the place of an operation: the picture itself
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Operation:
     out_channels: of the output
     view: which pixels the output's cells see
     parameters: learnt or fixed, counted at first use
+    sources: places in the list of the operations whose outputs it reads, functions of each value in between (ReLU)
+        passed over; PICTURE for the picture. An unpooling reads the map first, then the pool of its switches
+    reads: (h, w) of the first map it reads: larger than its source's output where a border was added in between
     """
 
     name: str
@@ -45,6 +49,8 @@ class Operation:
     out_channels: int
     view: View
     parameters: int
+    sources: tuple[int, ...]
+    reads: Pair
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.result = Trace((int(images.shape[2]), int(images.shape[3])))
         self.views: dict[int, View] = {id(images): input_view(images)}
+        self.origins: dict[int, tuple[int, ...]] = {id(images): (PICTURE,)}  # of tensors: see Operation.sources
         self.alive: list[Any] = [images, *weights.values()]  # keeps ids unique
         self.weights = {w.untyped_storage()._cdata for w in weights.values()}
         self.indices: dict[int, Tensor] = {}  # integers with known values, by id of the meta tensor
@@ -213,12 +220,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(view is not None for view in seen):
             what = describe(func, args, output)
             view = flow(func, what, tree_map(self._real, args), output, self.views)
+            reads = next(known.size for known in seen if known is not None)
+            sources = tuple(dict.fromkeys(place for x in inputs for place in self.origins.get(id(x), ())))
             for x in outputs:
-                self.views[id(x)] = view.of(x)
+                self.views[id(x)], self.origins[id(x)] = view.of(x), sources
             if what is not None:
-                self._note(_named(what, seen), outputs[0], view)
+                self._note(_named(what, seen), outputs, view, reads)
             elif join := describe_join(func, args, output):
-                self._note_join(join, inputs, outputs[0], view)
+                self._note_join(join, inputs, outputs, view, reads)
         else:
             self._compute_indices(func, args, kwargs or {}, output)
         return output
@@ -238,17 +247,23 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 *real_args, **({**real_kwargs, "device": "cpu"} if "device" in kwargs else {})
             )
 
-    def _note_join(self, what: Description, inputs: list[Tensor], output: Tensor, view: View) -> None:
+    def _note_join(
+        self, what: Description, inputs: list[Tensor], outputs: list[Tensor], view: View, reads: Pair
+    ) -> None:
         """Rows and columns are cut one after the other, but a reader sees one crop."""
         if what.kind == "crop" and self.cut is not None and self.cut is inputs[0]:
             rows = self.result.operations.pop()
             self.used_names[rows.name] -= 1
             what = replace(what, pad=(rows.what.pad[0] + what.pad[0], rows.what.pad[1] + what.pad[1]))
-        self._note(what, output, view)
-        self.cut = output if what.kind == "crop" else None
+            self.origins[id(outputs[0])] = rows.sources
+        self._note(what, outputs, view, reads)
+        self.cut = outputs[0] if what.kind == "crop" else None
 
-    def _note(self, what: Description, output: Tensor, view: View) -> None:
-        self.cut = None
+    def _note(self, what: Description, outputs: list[Tensor], view: View, reads: Pair) -> None:
+        """Add an operation to the result; from now on its outputs come from it."""
+        self.cut, output = None, outputs[0]
+        sources, place = self.origins[id(output)], len(self.result.operations)
+        self.origins.update((id(x), (place,)) for x in outputs)
         path, module = self.stack[-1]
         own = dict(module.named_parameters(recurse=False))
         parameters = 0
@@ -262,7 +277,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name += f"_{self.used_names[name]}"
         channels = int(output.shape[1] if output.dim() == 4 and what.kind != "linear" else output.shape[-1])
         self.result.operations.append(
-            Operation(name, path, type(module).__name__, what, channels, view.of(output), parameters)
+            Operation(name, path, type(module).__name__, what, channels, view.of(output), parameters, sources, reads)
         )
 
 

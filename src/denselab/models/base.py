@@ -162,6 +162,7 @@ class ModelEntry:
     frozen_norm: whether the authors trained it with batch normalisation frozen at ImageNet's values
     stages: names of the coarser networks trained before it, each starting from the previous one (FCN, section 4.2);
         the network itself: it is trained on crops of single objects first (DeconvNet, section 5)
+    drawn_at: (height, width) of the picture in the paper's figure, if that is not the release's working size
     """
 
     build: Callable[[ModelOptions], SegmentationModel]
@@ -177,3 +178,9 @@ class ModelEntry:
     release: Release = UNKNOWN
     frozen_norm: bool = False
     stages: tuple[str, ...] = ()
+    drawn_at: tuple[int, int] | None = None
+
+    @property
+    def figure_size(self) -> tuple[int, int]:
+        """(height, width) of the picture that a figure of the network shows."""
+        return self.drawn_at or self.release.size

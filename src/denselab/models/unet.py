@@ -318,6 +318,7 @@ def up_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 PAPER = "Ronneberger, Fischer, Brox: U-Net"
 
 RELEASE = Release((512, 512), "shrink", caffe=AS_THEY_ARE)  # its pixel range is unknown: we had no copy of the release
+TILE = (388, 388)  # figures 1 and 2: a picture of 388 is 572 with its mirrored border
 PADDED = ModelEntry(
     build=build_unet,
     title="U-Net, padded, batch normalisation",
@@ -343,6 +344,7 @@ ENTRIES: dict[str, ModelEntry] = {
         title="U-Net of the paper, unpadded, mirrored border",
         use="cells and membranes, as published",
         any_encoder=False,
+        drawn_at=TILE,
     ),
     "unet_release": replace(
         PADDED,
@@ -350,5 +352,6 @@ ENTRIES: dict[str, ModelEntry] = {
         title="U-Net of the authors' release, unpadded, mirrored border",
         use="the released weights of cells and membranes",
         any_encoder=False,
+        drawn_at=TILE,
     ),
 }

@@ -75,12 +75,12 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
     space = explanation.engine.spec.label_space
     overlaid = overlay(explanation.image, explanation.labels, space)
     layers = [(layer, layer_panels(layer, space, explanation.effect.class_index)) for layer in explanation.layers]
-    probabilities = probability_panels(explanation)
+    probabilities = [] if explanation.random else probability_panels(explanation)
     effect = effect_picture(explanation.working, explanation.effect)
     files = {
         "labels.png": colour_map(explanation.labels, space),
         "overlay.png": overlaid,
-        "probabilities.png": _sheet(probabilities),
+        **({"probabilities.png": _sheet(probabilities)} if probabilities else {}),
         "receptive-field.png": effect,
         **{_file_name(i, layer): _sheet(panels) for i, (layer, panels) in enumerate(layers, 1)},
     }
@@ -152,7 +152,7 @@ def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
     return section(
         "result",
         "Result",
-        strip(f"{width} x {height} pixels", "dark: unsure, pale: sure", shown),
+        strip(f"{width} x {height} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
         _legend(space, present, shares),
     )
 
@@ -166,9 +166,14 @@ def _legend(space: LabelSpace, present: Sequence[int], shares: np.ndarray) -> Ht
 
 
 def _probabilities(explanation: Explanation, panels: Sequence[Panel]) -> Html:
+    if not panels:
+        note = "Not shown: the weights are random, and the softmax of random scores tells nothing of the picture."
+        return section("probabilities", "Probabilities of the classes", paragraph(note))
     chosen = explanation.engine.spec.label_space.names[explanation.effect.class_index]
-    scale = "the lowest (dark) to the highest value (pale)" if explanation.random else "0 (dark) to 1 (pale)"
-    note = f"The softmax of the logits, class by class, from {scale}: {chosen} first, then the largest."
+    note = (
+        "The softmax of the logits, class by class, from 0 (dark) to 1 (pale): "
+        f"{chosen} first, then those that take most of the picture."
+    )
     return section("probabilities", "Probabilities of the classes", paragraph(note, note=True), _maps(panels))
 
 

@@ -62,30 +62,26 @@ def _enlarged(image: Image, side: int = CELL) -> Image:
 
 
 def probability_panels(explanation: Explanation) -> list[Panel]:
-    """The probability of the chosen class, then of those that take up most of the picture.
-
-    The scale goes from 0 to 1. With random weights all classes are almost equally likely, so there it goes from the
-    lowest value to the highest.
-    """
+    """The probability of the chosen class, then of those that take up most of the picture, from 0 to 1."""
     probs, names = explanation.probs, explanation.engine.spec.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
-    low, high = (float(probs.min()), float(probs.max())) if explanation.random else (0.0, 1.0)
-    return [(f"{names[k]}, mean {mean[k]:.1%}", heat_panel(probs[k], low, high), False) for k in order]
+    return [(f"{names[k]}, mean {mean[k]:.1%}", heat_panel(probs[k], 0.0, 1.0), False) for k in order]
 
 
 def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
-    """Picture, label map, both, and how sure the network is."""
+    """Picture, label map, both, and how sure the network is, unless it is untrained: then it cannot be sure."""
     space = explanation.engine.spec.label_space
     labels = resize_labels(explanation.labels, explanation.working.shape[:2])
-    sure = explanation.probs.max(axis=0)
-    return [
+    panels: list[Panel] = [
         ("picture", _reduced(explanation.image), False),
         ("label map", _reduced(colour_map(labels, space)), True),
         ("both", _reduced(overlaid), False),
-        ("highest probability", heat_panel(sure, 0.0, 1.0), False),
     ]
+    if not explanation.random:
+        panels.append(("highest probability", heat_panel(explanation.probs.max(axis=0), 0.0, 1.0), False))
+    return panels
 
 
 def _reduced(image: Image) -> Image:
