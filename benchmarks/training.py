@@ -173,7 +173,8 @@ def main() -> None:
         f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; "
         f"DenseLab's precision: {options.precision or default_precision(options.device)}; "
         f"{platform.processor() or platform.machine()}, "
-        f"{facts['cores']} cores, {facts['instructions']}; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
+        f"{facts['cores']} cores, {facts['instructions']}; torch {facts['versions']['torch']}; "
+        f"commit {facts['commit']}; {facts['started'][:10]}"
     )
 
 

@@ -264,7 +264,8 @@ def _residual(outline: Outline) -> Outline:
 
 def _shortcut(outline: Outline, short: int, key: int) -> tuple[int, tuple[int, ...]]:
     """Where the block that ends in the sum `key` starts, and the maps of its shortcut, whose last is `short`."""
-    users, path = readers(outline), []
+    users = readers(outline)
+    path: list[int] = []
     while outline[short].kind in ("conv", "avg pool") and outline[short].kernel in ((1, 1), (2, 2)):
         if users[short] != [path[-1] if path else key] or len(outline[short].links) != 1 or len(path) == 2:
             break

@@ -73,7 +73,7 @@ class ProbabilityCache:
             np.save(path, half)
         except OSError as error:
             raise ResourceError(
-                f"no room for probabilities in {tempfile.gettempdir()}: {error.strerror or error}; use fewer `pictures`, "
-                "or set TMPDIR to a larger disk"
+                f"no room for probabilities in {tempfile.gettempdir()}: {error.strerror or error}; "
+                "use fewer `pictures`, or set TMPDIR to a larger disk"
             ) from error
         return path
