@@ -168,7 +168,7 @@ def changed(document: Any, changes: list[tuple[int, str, Any]]) -> Any:
         elif what == "twice" and isinstance(at, list):
             at.insert(last, copy.deepcopy(at[last]))
         else:
-            at[last] = odd
+            at[last] = copy.deepcopy(odd)
     return made
 
 

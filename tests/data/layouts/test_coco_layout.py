@@ -237,6 +237,14 @@ def test_panoptic(save, photo, write, tmp_path):
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 0, 255]]
 
 
+@pytest.mark.parametrize("odd", ["", None, float("inf"), float("nan")])
+def test_a_coordinate_that_is_no_number_names_the_json(coco, odd):
+    """The first two ended as a fault of ours; the others were drawn as if they were numbers, with a warning of numpy."""
+    data, first = coco([drawn(1, 1, [[odd, 0, 2, 0, 2, 2]], 4.0)])
+    with pytest.raises(DataError, match=r"instances\.json.*cannot be drawn"):
+        data.read_labels(first)
+
+
 @pytest.mark.parametrize(
     "change", [("images", "file_name", 5), ("categories", "id", [1]), ("annotations", "image_id", {})]
 )

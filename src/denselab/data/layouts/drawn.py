@@ -120,11 +120,17 @@ def _ring(ring: Any) -> Points:
 
 
 def _is_relative(outline: Any, size: Size) -> bool:
-    """Whether an outline lies within the first pixel of a larger picture, and not on its corners alone."""
-    first = outline[0]
-    if (first[0] if isinstance(outline, np.ndarray) else first) > 1:  # nearly all of them: COCO has a million
+    """Whether an outline lies within the first pixel of a larger picture, and not on its corners alone.
+
+    One with other things than numbers does not; who draws it names its file.
+    """
+    try:
+        first = outline[0]
+        if (first[0] if isinstance(outline, np.ndarray) else first) > 1:  # nearly all of them: COCO has a million
+            return False
+        points = _ring(outline)
+    except (TypeError, ValueError, IndexError):
         return False
-    points = _ring(outline)
     low, high = points.min(initial=0.0), points.max(initial=0.0)
     return bool(min(size) > 1 and low >= 0 and high <= 1 and (points % 1 != 0).any())
 

@@ -22,6 +22,8 @@ Size = tuple[int, int]
 def polygon_mask(points: Points, size: Size) -> NDArray[np.bool_]:
     """(H, W) mask of a closed polygon, even-odd rule. Fewer than three points give an empty mask.
 
+    Raises ValueError for a coordinate that is not finite.
+
     Each edge that crosses a row's centre line toggles all pixels right of the crossing; the parity of the toggles
     is the inside.
     """
@@ -29,6 +31,8 @@ def polygon_mask(points: Points, size: Size) -> NDArray[np.bool_]:
     mask = np.zeros(size, dtype=bool)
     if len(points) < 3:
         return mask
+    if not np.isfinite(points).all():
+        raise ValueError("a coordinate of its outline is not finite")
     x0, y0 = points[:, 0], points[:, 1]
     x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
     top = max(0, int(np.floor(y0.min())))
