@@ -1,8 +1,9 @@
 """Training steps per second: DenseLab's step against a plain PyTorch loop around segmentation_models.pytorch.
 
 Same architecture (DeepLabV3+), encoder and its ImageNet weights, size, batch, optimiser, loss and pictures; CPU or
-CUDA. Each side lives in a process of its own, since the allocator setting is the process's; the parent lets them run in
-turn, so that a busy machine slows both. Printed: the median of the rounds' ratios, hardware, commit, date.
+CUDA. The plain loop computes in float32; DenseLab in what `denselab train` would choose, or in --precision. Each side
+lives in a process of its own, since the allocator setting is the process's; the parent lets them run in turn, so that a
+busy machine slows both. Printed: the median of the rounds' ratios, hardware, commit, date.
 
     pip install segmentation-models-pytorch 'denselab[weights]'
     python benchmarks/training.py --size 192x256 --batch 8 --rounds 9
@@ -58,7 +59,9 @@ def plain_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> 
     return step
 
 
-def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) -> Callable[[], None]:
+def denselab_step(
+    encoder: str, batch: int, size: tuple[int, int], device: str, precision: str | None
+) -> Callable[[], None]:
     """What `denselab train` does in a step."""
     from denselab.runtime import keep_freed_memory
 
@@ -81,7 +84,7 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
         "epochs": 1,
         "encoder": encoder,
         "device": device,
-        "precision": "no",
+        "precision": precision,
         "lr": 1e-3,
     }
     settings = make_settings(given)
@@ -108,9 +111,10 @@ def denselab_step(encoder: str, batch: int, size: tuple[int, int], device: str) 
     return lambda: (train_step(stepper, [ready], 0, 0), None)[1]
 
 
-def serve(side: str, encoder: str, batch: int, size: tuple[int, int], device: str) -> None:
+def serve(side: str, encoder: str, batch: int, size: tuple[int, int], device: str, precision: str | None) -> None:
     """Run a round of steps for each line that comes in; answer with its seconds."""
-    step = (plain_step if side == "plain" else denselab_step)(encoder, batch, size, device)
+    common = (encoder, batch, size, device)
+    step = plain_step(*common) if side == "plain" else denselab_step(*common, precision)
     for _ in range(3):
         step()
     print("ready", flush=True)
@@ -129,11 +133,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["no", "bf16"], help="of DenseLab's step")
     parser.add_argument("--side", choices=["plain", "denselab"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     if options.side:
-        serve(options.side, options.encoder, options.batch, (height, width), options.device)
+        serve(options.side, options.encoder, options.batch, (height, width), options.device, options.precision)
         return
     sides = {}
     for side in ("plain", "denselab"):
@@ -160,13 +165,15 @@ def main() -> None:
         f"ratio {statistics.median(ratios):.2f}x in the median of paired "
         f"rounds ({min(ratios):.2f} to {max(ratios):.2f})"
     )
+    from denselab.training.precision import default_precision
     from denselab.training.records import describe_environment
 
     facts = describe_environment(options.device, 1)
     print(
         f"DeepLabV3+ {options.encoder}, batch {options.batch}, {options.size}; "
+        f"DenseLab's precision: {options.precision or default_precision(options.device)}; "
         f"{platform.processor() or platform.machine()}, "
-        f"{facts['cores']} cores; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
+        f"{facts['cores']} cores, {facts['instructions']}; torch {facts['versions']['torch']}; commit {facts['commit']}; {facts['started'][:10]}"
     )
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
-from denselab.training import recipe
+from denselab.training import precision, recipe
 from denselab.training.detail import Detail
+from denselab.training.precision import default_precision
 from denselab.training.recipe import (
     CPU_AREA,
     ENCODER_RATE,
@@ -84,6 +85,25 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert alone.scale_max == 1.8, "what is chosen gives way to what was asked for"
 
 
+@pytest.mark.parametrize(("device", "units", "expected"), [("cpu", True, "bf16"), ("cpu", False, "no")])
+def test_half_precision_where_the_machine_is_faster_with_it(
+    device: str, units: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_matrix_units", lambda: units)
+    config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device=device), None)
+    assert config.precision == expected
+    assert default_precision("cuda") == "bf16"
+    assert default_precision("mps") == "no"
+    (told,) = (choice.reason for choice in choices if choice.key == "precision")
+    assert ("AMX" in told) == units
+
+
+def test_a_shipped_recipe_may_leave_the_precision_to_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_matrix_units", lambda: True)
+    config, _ = choose_recipe(Settings(data="d", precision="auto"), STREETS, None)
+    assert config.precision == "bf16"
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
 def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str) -> None:
     """TrainConfig had defaults of its own (lr 1e-3, no running mean, ...) beside the recipe's: one of the two was never used."""
@@ -94,7 +114,7 @@ def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str)
     written, chosen = (get_type_hints(kind, include_extras=True) for kind in (Settings, TrainConfig))
     assert all(written[key] == chosen[key] | None for key in required), "the same bounds, but for what is left open"
     assert all(Settings.model_fields[key].default is None for key in required)
-    assert config.precision == ("bf16" if device == "cuda" else "no")
+    assert config.precision == default_precision(device)
 
 
 def test_an_encoder_from_imagenet_is_trained_on_with_care() -> None:

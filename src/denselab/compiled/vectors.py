@@ -18,6 +18,8 @@ from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
+from denselab.compiled.bfloat16 import BFLOAT16, narrowed, widened
+
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
@@ -107,9 +109,12 @@ def ahead(typing: Any, array: Any, offset: Any) -> Any:
 def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     """load(array, offset, lanes): the vector array[offset : offset + W]."""
     width = len(lanes)
+    short = array.dtype == BFLOAT16
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
+        if short:
+            return widened(builder, place, vector_type(width))
         place = builder.bitcast(place, vector_type(width).as_pointer())
         return builder.load(place, align=4)
 
@@ -119,9 +124,13 @@ def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
 @intrinsic
 def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
     """store(array, offset, vector): array[offset : offset + W] = vector."""
+    short = array.dtype == BFLOAT16
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
+        if short:
+            narrowed(builder, arguments[2], place)
+            return context.get_dummy_value()
         place = builder.bitcast(place, vector_type(vector.width).as_pointer())
         builder.store(arguments[2], place, align=4)
         return context.get_dummy_value()

@@ -20,7 +20,7 @@ from denselab.config.units import Decay, Place, Seconds, Share, Size, Strong, pa
 from denselab.types import FilterNormalization
 
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
-Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
+Precision = Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 Optimizer = Literal["sgd", "adamw"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
@@ -141,7 +141,7 @@ class Settings(BaseModel):
     # machine
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of weights, order, augmentation, and of the split where needed
     device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
-    precision: Precision | None = None  # half precision; no: float32
+    precision: Precision | None = None  # half precision; no: float32; auto: the faster one of the device
     workers: NonNegativeInt | None = None  # threads that prepare pictures; 0: none
     channels_last: bool = True  # memory order of pictures and weights that convolutions like best
     save_every: Seconds = 120.0  # time between two writes of last/

@@ -6,24 +6,9 @@ computes it from each picture; a tracer for pictures of any size then carries a 
 four times as long after each stride.
 """
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-
-class AlignedConv2d(nn.Conv2d):
-    """A SAME convolution of maps whose sides are multiples of its stride: (B, C, h, w) to (B, D, h / s, w / s)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, D, h / s, w / s)."""
-        sizes = zip(self.kernel_size, self.stride, self.dilation, strict=True)
-        (top, bottom), (left, right) = (_border(*size) for size in sizes)
-        return super().forward(F.pad(maps, (left, right, top, bottom)))
-
-
-def _border(kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and after one side."""
-    total = max((kernel - 1) * dilation + 1 - stride, 0)
-    return total // 2, total - total // 2
+from denselab.layers.aligned import AlignedConv2d
 
 
 def align_same_convolutions(backbone: nn.Module) -> None:

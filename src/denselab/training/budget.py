@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from denselab.config import TrainConfig
 
 # of a training step's time per picture: a forward pass without gradients, until one has been timed
-FIRST_VALIDATION_SHARE = 0.3
+FIRST_VALIDATION_SHARE = 0.5
 RESERVE = 1.2  # the last validation may take this many times as long as the one before it would take now
 RECENT = 10  # steps, about, that the pace of now is a mean of
 SAVING_SECONDS = 1.0  # for the small files at the end
 DISK_RATE = 300e6  # bytes per second written and synced, for an ordinary disk
 COPIES_SAVED = 6  # two models, and in last/ the weights, their running mean and two moments
-VALIDATION_SHARE = 0.2  # of a timed run: slow validations are made less often
+VALIDATION_SHARE = 0.1  # of a timed run: slow validations are made less often
 
 
 @dataclass

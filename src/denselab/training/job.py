@@ -34,6 +34,7 @@ from denselab.training.data_lines import data_lines
 from denselab.training.detail import Detail, find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
+from denselab.training.precision import precision_on
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
 from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
@@ -104,7 +105,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
-    speed = _pictures_per_second(network.model, facts) if sized and settings.time else None
+    speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
@@ -170,11 +171,12 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
     )
 
 
-def _pictures_per_second(model: SegmentationModel, facts: Facts) -> float | None:
+def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> float | None:
     """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
-    seconds = time_picture(model, plain_loss, (size[0], size[1]), torch.device("cpu"))
+    precision = precision_on("cpu", settings.precision)
+    seconds = time_picture(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
     return None if seconds is None else (size[0] * size[1]) / CPU_AREA / seconds
 
 

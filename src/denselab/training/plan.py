@@ -73,7 +73,7 @@ def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Ac
         heed_neighbours()  # steps are timed below as they will run
     job, model = prepare_job(settings, dataset, run)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
-    seconds = time_picture(model, job.criterion, config.imgsz, accelerator.device, config.batch)
+    seconds = time_picture(model, job.criterion, config.imgsz, accelerator.device, config.precision, config.batch)
     found = estimate(model, config, pictures, seconds)
     batch = fitting_batch(config, found)
     if batch < config.batch and settings.batch is None:

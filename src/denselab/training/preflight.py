@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denselab.build import create_model
+from denselab.config.settings import Precision
 from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
 from denselab.errors import is_out_of_memory
 from denselab.layers.cpu import compiled_layers
 from denselab.models.base import SegmentationModel, input_channels
+from denselab.training.precision import computing_in, default_precision
 from denselab.training.step import Criterion
 
 SIZES_READ = 64  # picture headers read to find the median size
@@ -44,7 +46,8 @@ def seconds_of_a_picture(name: str, num_classes: int, imgsz: tuple[int, int]) ->
 
     imgsz: (height, width), pixels.
     """
-    return time_picture(create_model(name, num_classes), plain_loss, imgsz, torch.device("cpu"))
+    precision = default_precision("cpu")
+    return time_picture(create_model(name, num_classes), plain_loss, imgsz, torch.device("cpu"), precision)
 
 
 def plain_loss(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
@@ -57,11 +60,13 @@ def time_picture(
     criterion: Criterion,
     imgsz: tuple[int, int],
     device: torch.device,
+    precision: Precision,
     batch: int = TRIAL_BATCH,
 ) -> float | None:
     """Seconds per picture of forward, loss and backward, on a copy of the network; None where memory ran out.
 
     imgsz: (height, width), pixels.
+    precision: the run's.
     batch: the run's; at most TRIAL_BATCH pictures are tried at a time.
     The first step has at most two pictures and counts only if it is slow, because it also pays for caches and kernel
     choices. The pictures are smooth, like real ones: noise would make a CRF layer take far longer.
@@ -69,12 +74,12 @@ def time_picture(
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     first, batch = min(batch, 2), min(batch, TRIAL_BATCH)
     try:
-        spent = _timed_step(trial, criterion, imgsz, device, first)
+        spent = _timed_step(trial, criterion, imgsz, device, precision, first)
         seconds = spent / first
         for number in range(2):
             if spent > TRIAL_SECONDS:
                 break
-            took = _timed_step(trial, criterion, imgsz, device, batch)
+            took = _timed_step(trial, criterion, imgsz, device, precision, batch)
             spent += took
             seconds = took / batch if number == 0 else min(seconds, took / batch)
     except (MemoryError, RuntimeError) as error:
@@ -85,15 +90,20 @@ def time_picture(
 
 
 def _timed_step(
-    trial: SegmentationModel, criterion: Criterion, imgsz: tuple[int, int], device: torch.device, batch: int
+    trial: SegmentationModel,
+    criterion: Criterion,
+    imgsz: tuple[int, int],
+    device: torch.device,
+    precision: Precision,
+    batch: int,
 ) -> float:
     coarse = torch.randn(batch, input_channels(trial), *(max(1, side // 8) for side in imgsz), device=device)
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     started = time.monotonic()
-    with compiled_layers(trial):
-        examples = trial.examples(images, labels, None)
-    criterion(*examples).backward()  # type: ignore[no-untyped-call]
+    with compiled_layers(trial), computing_in(precision, device.type):
+        logits, truth, weights = trial.examples(images, labels, None)
+    criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.monotonic() - started

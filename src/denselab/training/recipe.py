@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
-from denselab.config.settings import Precision
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
 from denselab.training.detail import Detail
+from denselab.training.precision import default_precision, reason_for
 
 DEFAULT_MODEL = "deeplabv3plus"
 # Thin structures in few pictures, from scratch: the decoder of deeplabv3plus works at a quarter of the size and loses
@@ -80,11 +80,6 @@ def default_epochs(device: str) -> int:
     return CPU_EPOCHS if device == "cpu" else GPU_EPOCHS
 
 
-def default_precision(device: str) -> Precision:
-    """The precision used on a device if none is asked for."""
-    return "bf16" if device == "cuda" else "no"
-
-
 def choose_network(
     settings: Settings, pictures: int | None = None, detail: Detail | None = None
 ) -> tuple[Settings, list[Choice]]:
@@ -129,6 +124,8 @@ def choose_recipe(
     Raises ConfigError for settings that contradict each other.
     """
     settings, of_network = choose_network(settings)
+    if settings.precision == "auto":  # as a shipped recipe says, which is for any machine
+        settings = settings.model_copy(update={"precision": None})
     choices = _open(
         settings,
         [
@@ -209,8 +206,7 @@ def _feeding(facts: Facts) -> Iterator[Choice]:
 
 def _precision(facts: Facts) -> Choice:
     chosen = default_precision(facts.device)
-    half = "twice as fast on a GPU, and safe in range"
-    return Choice("precision", chosen, half if chosen == "bf16" else "float32: half precision gains nothing here")
+    return Choice("precision", chosen, reason_for(chosen, facts.device))
 
 
 def _optimisation(facts: Facts) -> Iterator[Choice]:

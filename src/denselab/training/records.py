@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
 from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
 from denselab.shown import cell, shown
+from denselab.training.precision import has_matrix_units
 from denselab.training.state import GO_ON
 
 logger = logging.getLogger(__name__)
@@ -119,16 +122,22 @@ def read_start(run: Path) -> Start | None:
 
 
 def describe_environment(device: str, processes: int) -> dict[str, Any]:
-    """The content of env.json: versions, device, cores, memory, and the commit if the working folder is a checkout."""
+    """The content of env.json: versions, device, cores, instruction set, memory, and the commit of a checkout."""
     return {
         "versions": versions(),
         "device": device,
         "processes": processes,
         "cores": cpu_count(),
+        "instructions": instructions(),
         "memory_gib": round(total_memory() / 2**30, 1),
         "commit": _commit(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S%z"),
     }
+
+
+def instructions() -> str:
+    """The vectors that torch computes with on this processor, and whether it has matrix units: "AVX512 and AMX"."""
+    return torch.backends.cpu.get_cpu_capability() + (" and AMX" if has_matrix_units() else "")
 
 
 def _commit() -> str | None:

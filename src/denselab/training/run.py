@@ -27,7 +27,7 @@ from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
 from denselab.training.optim import make_optimizer
 from denselab.training.plan import Plan, plan_run, require_affordable, say_plan, write_head
-from denselab.training.recipe import default_precision
+from denselab.training.precision import precision_on
 from denselab.training.records import RunRecords
 from denselab.training.resume import clear_for_run, compare_data, compare_processes
 from denselab.training.state import RunState, load_last
@@ -128,7 +128,7 @@ def _after_divergence(session: Session) -> str:
 def make_accelerator(settings: Settings) -> Accelerator:
     """accelerate's view of devices, precision and processes. Raises ConfigError for what the device cannot do."""
     device = resolve_device(settings.device)
-    precision = settings.precision or default_precision(device.type)
+    precision = precision_on(device.type, settings.precision)
     if precision == "fp16" and device.type in ("cpu", "mps"):
         raise ConfigError(f"`precision` fp16 needs a GPU with CUDA, and this run is on {device.type}: use bf16 or no")
     if not AcceleratorState._shared_state.get("num_processes", 1) > 1:

@@ -7,6 +7,7 @@ import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 
+from denselab.layers.aligned import AlignedConv2d
 from denselab.layers.conv import conv_norm_relu, separable_conv
 from denselab.layers.cpu import compiled_layers
 from denselab.layers.cpu.swap import _replacements
@@ -38,6 +39,40 @@ def both(layer: nn.Module, x: Tensor) -> None:
         torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=1e-3)
     for (_, one), (_, other) in zip(layer.named_buffers(), exact.named_buffers(), strict=True):
         torch.testing.assert_close(one.double(), other.double(), rtol=1e-4, atol=1e-5)
+
+
+def halves(layer: nn.Module, x: Tensor) -> None:
+    """The same in bfloat16, as a run with `precision: bf16` computes: 8 bits of mantissa."""
+    layer = layer.to(memory_format=torch.channels_last).train()
+    exact = copy.deepcopy(layer).double()
+    ours = x.bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+    theirs = ours.detach().double().requires_grad_()
+    for parameter in exact.parameters():
+        if parameter.ndim == 4:  # convolutions see their weights in bfloat16
+            parameter.data = parameter.data.bfloat16().double()
+    assert any(module in _replacements(layer) for module in layer.modules())
+    with compiled_layers(layer), torch.autocast("cpu", torch.bfloat16):
+        y = layer(ours)
+    assert y.dtype == torch.bfloat16
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    expected = exact(theirs)
+    close(y, expected)
+    slope = torch.randn(y.shape, generator=torch.Generator().manual_seed(5)).bfloat16()
+    (y * slope).sum().backward()
+    (expected * slope).sum().backward()
+    close(ours.grad, theirs.grad)
+    for one, other in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert one.dtype == torch.float32
+        close(one.grad, other.grad)
+    for one, other in zip(layer.buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=1e-4, atol=1e-5)
+
+
+def close(one: Tensor | None, other: Tensor | None) -> None:
+    """Equal but for two roundings to bfloat16, each of half a unit in 2^-8, against the largest number."""
+    assert one is not None
+    assert other is not None
+    torch.testing.assert_close(one.double(), other, rtol=2**-7, atol=2**-8 * float(other.detach().abs().max()))
 
 
 def maps(*shape: int) -> Tensor:
@@ -73,8 +108,44 @@ def test_depthwise(side: int, stride: int, dilation: int, height: int, width: in
     both(conv, maps(2, channels, height, width))
 
 
+@pytest.mark.parametrize(("side", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 6)])
+@pytest.mark.parametrize("channels", [8, 88])
+def test_depthwise_in_half_precision(side: int, stride: int, dilation: int, channels: int) -> None:
+    reach = dilation * (side // 2)
+    conv = nn.Conv2d(channels, channels, side, stride, reach, dilation, channels, bias=False)
+    halves(conv, maps(2, channels, 9, 13))
+
+
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Identity])
+@pytest.mark.parametrize("rest", [False, True])
+def test_normalisation_in_half_precision(act: type[nn.Module], rest: bool) -> None:
+    layer = BatchNormAct2d(24, act_layer=act) if act is not nn.Identity else nn.BatchNorm2d(24)
+    nn.init.uniform_(layer.weight, -2, 3)
+    nn.init.uniform_(layer.bias, -1, 4)
+    halves(Resting(layer) if rest else nn.Sequential(layer), maps(3, 24, 37, 41))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_pointwise_in_half_precision(bias: bool) -> None:
+    halves(nn.Conv2d(24, 11, 1, bias=bias), maps(2, 24, 5, 7))
+
+
+def test_numbers_of_half_precision_are_rounded_as_torch_rounds_them() -> None:
+    """To the nearest, ties to even, with infinities, gaps and denormal numbers."""
+    layer = Resting(nn.BatchNorm2d(8, eps=0.0)).train()
+    x = torch.arange(0, 2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).reshape(1, 64, 128, 8)
+    x = x.permute(0, 3, 1, 2)
+    layer[0].weight.data.fill_(1.00390625)  # a product that needs rounding, and ties
+    with compiled_layers(layer):
+        y = layer(x)
+    expected = (x.float() * 1.00390625).bfloat16()
+    assert torch.equal(y.isnan(), expected.isnan())
+    assert torch.equal(y.nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
 def test_depthwise_padded_as_tensorflow_does() -> None:
     both(Conv2dSame(16, 16, 5, 2, groups=16, bias=False), maps(2, 16, 12, 9))
+    both(AlignedConv2d(16, 16, 5, 2, groups=16, bias=False), maps(2, 16, 12, 10))
 
 
 def test_blocks_of_layers_and_gradients_of_slices() -> None:
@@ -120,8 +191,8 @@ def test_a_gap_in_the_numbers_stays() -> None:
 
 @pytest.mark.parametrize(
     "x",
-    [maps(2, 16, 4, 4), maps(2, 16, 4, 4).double(), maps(2, 16, 4, 4).bfloat16()],
-    ids=["other layout", "double", "bfloat16"],
+    [maps(2, 16, 4, 4), maps(2, 16, 4, 4).double(), maps(2, 16, 4, 4).half()],
+    ids=["other layout", "double", "half"],
 )
 def test_anything_else_is_left_to_torch(x: Tensor) -> None:
     layer = conv_norm_relu(16, 16, 3, groups=16).to(x.dtype).train()

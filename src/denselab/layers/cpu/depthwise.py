@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denselab.layers.cpu.depthwise_kernels import GRADIENTS, GROUP
+from denselab.layers.cpu.depthwise_kernels import LINES, gradients
 from denselab.layers.cpu.norm import pitch_of
 from denselab.layers.cpu.team import run
 
@@ -14,8 +14,8 @@ from denselab.layers.cpu.team import run
 class DepthwiseConv(torch.autograd.Function):
     """apply(x, weight, stride, padding, dilation) -> y, as F.conv2d with groups = C and no bias.
 
-    x: (B, C, H, W) float32 in channels_last
-    weight: (C, 1, side, side)
+    x: (B, C, H, W) float32 or bfloat16 in channels_last
+    weight: (C, 1, side, side), of the same dtype
     padding: (rows, columns), the same on both sides
     """
 
@@ -27,21 +27,37 @@ class DepthwiseConv(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *from_above: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and weight."""
         x, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.numbers
-        dy = gradients[0]
+        dy = from_above[0]
         if pitch_of(dy) is None:
             dy = dy.contiguous(memory_format=torch.channels_last)
         batch, channels, height, width = x.shape
         side = weight.shape[-1]
-        rows = weight.reshape(channels, side * side).t().contiguous()
-        dx, sums = torch.empty_like(x), torch.empty(batch, side * side, channels)
+        rows = weight.float().reshape(channels, side * side).t().contiguous()
+        blocks = -(-height // LINES)
+        dx, sums = torch.empty_like(x), torch.empty(batch * blocks, side * side, channels)
         numbers = [*(t.data_ptr() for t in (x, dx, dy, rows, sums)), channels, height, width, *dy.shape[2:]]
-        numbers += [pitch_of(dy) or channels, side, stride, dilation, *padding]
-        run(GRADIENTS, batch * -(-channels // GROUP), numbers)
-        dw = sums.double().sum(0).t().float().reshape(weight.shape)
+        reach = (side - 1) * dilation
+        kept = reach // stride + 1  # rows of dy that a row of x meets
+        needed = channels * (2 * width + kept * (width + reach))
+        room = torch.empty(torch.get_num_threads() * needed)
+        numbers += [
+            pitch_of(dy) or channels,
+            side,
+            stride,
+            dilation,
+            *padding,
+            room.data_ptr(),
+            blocks,
+            kept,
+            needed,
+            0,
+        ]
+        run(gradients, x.dtype, batch * blocks, numbers)
+        dw = sums.double().sum(0).t().to(weight.dtype).reshape(weight.shape)
         return dx, dw.contiguous(memory_format=_format(weight)), None, None, None
 
 

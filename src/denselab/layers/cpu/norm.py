@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denselab.layers.cpu.norm_kernels import APPLY, GRADIENT, GRADIENT_SUMS, LANES, RESTING_GRADIENT, SUMS
+from denselab.layers.cpu.norm_kernels import LANES, apply, gradient, gradient_sums, resting_gradient, sums
 from denselab.layers.cpu.team import run
 
 BLOCK_FLOATS = 32_768  # of a part: 128 KiB
@@ -41,7 +41,12 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     cut = blocks_of(x)
     partial = torch.empty(2, cut.parts, cut.channels)
     means, squares = partial.unbind()
-    run(SUMS, cut.parts, [x.data_ptr(), cut.total, cut.channels, cut.pixels, means.data_ptr(), squares.data_ptr()])
+    run(
+        sums,
+        x.dtype,
+        cut.parts,
+        [x.data_ptr(), cut.total, cut.channels, cut.pixels, means.data_ptr(), squares.data_ptr()],
+    )
     counts = torch.full((cut.parts, 1), float(cut.pixels), dtype=torch.float64)
     counts[-1] = cut.total - (cut.parts - 1) * cut.pixels
     precise = means.double()
@@ -59,7 +64,7 @@ def pitch_of(gradient: Tensor) -> int | None:
 
 
 class NormActivation(torch.autograd.Function):
-    """apply(x, weight, bias, eps, limits) -> (y, mean, variance); x (B, C, H, W) float32 in channels_last."""
+    """apply(x, weight, bias, eps, limits) -> (y, mean, variance); x (B, C, H, W) in channels_last."""
 
     @staticmethod
     def forward(
@@ -78,14 +83,14 @@ class NormActivation(torch.autograd.Function):
         dy, cut = _even(gradients[0]), blocks_of(x)
         common = [*_head(x, cut, scale, shift, dy, ends), pitch_of(dy) or cut.channels, centre.data_ptr()]
         partial = torch.empty(2, cut.parts, cut.channels)
-        run(GRADIENT_SUMS, cut.parts, [*common, *(rows.data_ptr() for rows in partial)])
+        run(gradient_sums, x.dtype, cut.parts, [*common, *(rows.data_ptr() for rows in partial)])
         ones, products = partial.double().sum(1).unbind()
         dx = None
         if ctx.needs_input_grad[0]:
             by_one = (-scale * ones / cut.total).float()
             by_product = (-scale * products * deviation.square() / cut.total).float()
             dx = torch.empty_like(x)
-            run(GRADIENT, cut.parts, [*common, by_one.data_ptr(), by_product.data_ptr(), dx.data_ptr()])
+            run(gradient, x.dtype, cut.parts, [*common, by_one.data_ptr(), by_product.data_ptr(), dx.data_ptr()])
         return dx, (products * deviation).float(), ones.float(), None, None
 
 
@@ -113,7 +118,7 @@ class RestingNormActivation(torch.autograd.Function):
         dy, cut = _even(gradients[0]), blocks_of(x)
         partial, dx = torch.empty(2, cut.parts, cut.channels), torch.empty_like(x)
         numbers = [*_head(x, cut, scale, shift, dy, ends), pitch_of(dy) or cut.channels, centre.data_ptr()]
-        run(RESTING_GRADIENT, cut.parts, [*numbers, *(rows.data_ptr() for rows in partial), dx.data_ptr()])
+        run(resting_gradient, x.dtype, cut.parts, [*numbers, *(rows.data_ptr() for rows in partial), dx.data_ptr()])
         ones, products = partial.double().sum(1).unbind()
         return dx, (products * deviation).float(), ones.float(), None, None, None, None
 
@@ -133,7 +138,7 @@ def _apply(
     scale = weight * deviation
     shift = (bias - mean * scale).float()
     scale, centre, ends = scale.float(), mean.float(), torch.tensor(limits)
-    run(APPLY, cut.parts, _head(x, cut, scale, shift, y, ends))
+    run(apply, x.dtype, cut.parts, _head(x, cut, scale, shift, y, ends))
     ctx.save_for_backward(x, scale, shift, centre, deviation, ends)
     return y
 
@@ -150,6 +155,6 @@ def _head(x: Tensor, cut: Blocks, scale: Tensor, shift: Tensor, y: Tensor, ends:
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the loops take this map: float32 on the CPU in channels_last, channels a multiple of LANES."""
-    plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.ndim == 4 and x.numel() > 0
+    """Whether the loops take this map: float32 or bfloat16 on the CPU in channels_last, channels by LANES."""
+    plain = x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu" and x.ndim == 4 and x.numel() > 0
     return plain and x.shape[1] % LANES == 0 and x.is_contiguous(memory_format=torch.channels_last)

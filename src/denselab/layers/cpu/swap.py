@@ -15,6 +15,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
+from denselab.layers.aligned import AlignedConv2d
 from denselab.layers.cpu.team import can_run
 
 Forward = Callable[[Tensor], Tensor]
@@ -57,6 +58,8 @@ def _replacements(network: nn.Module) -> dict[nn.Module, Forward]:
                 found[module] = _norm(module, limits)
         elif _is_depthwise(module):
             found[module] = _depthwise(module)
+        elif _is_pointwise(module):
+            found[module] = _pointwise(module)
     return found
 
 
@@ -154,7 +157,7 @@ def _sequence(sequence: nn.Sequential, pairs: dict[int, Limits]) -> Forward:
 
 def _is_depthwise(module: nn.Module) -> bool:
     """Whether a layer convolves each channel with one square kernel."""
-    if type(module) not in (nn.Conv2d, Conv2dSame):
+    if type(module) not in (nn.Conv2d, Conv2dSame, AlignedConv2d):
         return False
     assert isinstance(module, nn.Conv2d)
     single = module.groups == module.in_channels == module.out_channels and module.in_channels % 8 == 0
@@ -164,19 +167,55 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 
 def _depthwise(conv: nn.Module) -> Forward:
-    """A depthwise convolution; timm's form pads at the bottom and right only, as TensorFlow does."""
+    """A depthwise convolution; two forms add a border first, as TensorFlow does."""
     from denselab.layers.cpu.depthwise import DepthwiseConv  # compiles its loop
     from denselab.layers.cpu.norm import fits
 
     assert isinstance(conv, nn.Conv2d)
-    same = type(conv) is Conv2dSame
 
     def forward(x: Tensor) -> Tensor:
         if not fits(x):
             return type(conv).forward(conv, x)
-        if same:
+        x, weight = in_precision(x), in_precision(conv.weight)
+        if isinstance(conv, AlignedConv2d):
+            x = conv.bordered(x)
+        elif type(conv) is Conv2dSame:
             x = pad_same(x, list(conv.kernel_size), list(conv.stride), list(conv.dilation))
-        y: Tensor = DepthwiseConv.apply(x, conv.weight, conv.stride[0], conv.padding, conv.dilation[0])
+        y: Tensor = DepthwiseConv.apply(x, weight, conv.stride[0], conv.padding, conv.dilation[0])
         return y
 
     return forward
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    """Whether a layer only mixes the channels of each pixel."""
+    if type(module) is not nn.Conv2d:
+        return False
+    return module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0) and module.groups == 1
+
+
+def _pointwise(conv: nn.Module) -> Forward:
+    """A 1x1 convolution in half precision as a product of matrices."""
+    from denselab.layers.cpu.norm import fits
+    from denselab.layers.cpu.pointwise import PointwiseConv
+
+    assert isinstance(conv, nn.Conv2d)
+
+    def forward(x: Tensor) -> Tensor:
+        if not (fits(x) and _halves()):
+            return type(conv).forward(conv, x)
+        bias = None if conv.bias is None else in_precision(conv.bias)
+        y: Tensor = PointwiseConv.apply(in_precision(x), in_precision(conv.weight), bias)
+        return y
+
+    return forward
+
+
+def _halves() -> bool:
+    """Whether the run computes in bfloat16."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def in_precision(x: Tensor) -> Tensor:
+    """A tensor in the precision in which the run computes."""
+    return x.bfloat16() if _halves() else x

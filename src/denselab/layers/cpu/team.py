@@ -5,14 +5,17 @@ cores that the other pool needs. So loops go through the OpenMP that torch was l
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from denselab.compiled.jobs import job_function
 from denselab.runtime import address_room
+
+Loop = Callable[[Any], None]
 
 
 @cache
@@ -35,12 +38,13 @@ def can_run() -> bool:
     return _parallel() is not None and address_room() is None
 
 
-def run(function: int, parts: int, numbers: Sequence[int]) -> None:
-    """Run a compiled loop on torch's threads and wait for its end.
+def run(loop: Loop, maps: torch.dtype, parts: int, numbers: Sequence[int]) -> None:
+    """Run a loop on torch's threads and wait for its end; it is compiled when it first meets such maps.
 
-    function: its address, see compiled.jobs
+    loop: takes a job, see compiled.jobs
+    maps: of the loop's maps, float32 or bfloat16
     numbers: what the job holds after the number of parts; arrays by address, which the caller keeps alive
     """
     job = np.array([0, parts, *numbers], dtype=np.int64)
     threads = min(torch.get_num_threads(), parts)
-    _parallel()(function, job.ctypes.data, threads, 0)
+    _parallel()(job_function(loop, str(maps).removeprefix("torch.")), job.ctypes.data, threads, 0)
