@@ -25,7 +25,7 @@ SETTINGS = {
     "encoder": "test_efficientnet",
     "pretrained": "no",
     "imgsz": (96, 128),
-    "lr": 3e-3,
+    "settings": {"lr": 3e-3, "scale_min": 0.9, "scale_max": 1.25, "photometric": 0.3},  # as the demo's
 }
 MOST = 2_000_000  # bytes
 UNSEEN = range(700_001, 700_021)  # numbers of scenes in no split
