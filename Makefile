@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types tests docs reliability clean help
+.PHONY: demo test check lint types tests docs reliability shipped-model clean help
 
 help:
 	@echo "make demo   set up, then: a synthetic data set, a trained model, its report"
 	@echo "make test   set up, then: lint, types, docs, tests (what CI runs)"
 	@echo "make docs   set up, then: the site, in docs/_build/index.html"
+	@echo "make shipped-model set up, then: train the small model anew that explain shows without any"
 	@echo "make reliability   set up, then: faults on purpose, and how many were survived (ARGS=--long for all)"
 
 demo: $(READY)
@@ -42,6 +43,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
+
+shipped-model: $(READY)
+	$(BIN)/python docs/shipped_model.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

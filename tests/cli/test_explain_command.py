@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,20 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from denselab.cli.explain import explain
+from denselab.cli.explain import SCENE, _named, explain
+from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, NoSuchPath, ResourceError
 from denselab.inspection.explanation import Effect
 from denselab.inspection.receptive import Box
+from denselab.inspection.shipped import SHIPPED
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.report.explain_pictures import effect_picture, heat_panel
+from denselab.visualize import colour_map
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,37 @@ def test_a_flat_map_is_dark_and_has_no_division_by_zero() -> None:
     assert heat_panel(np.zeros((4, 6), dtype=np.float32)).max() < 10
     ramp = heat_panel(np.arange(8, dtype=np.float32).reshape(1, 8))
     assert ramp[0, 0].sum() < ramp[0, -1].sum()
+
+
+def test_without_anything_it_shows_the_package_s_own_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trained network on a scene that it never saw; and on a picture that is named alone."""
+    explain(out=tmp_path / "scene", device="cpu", as_json=True)
+    captured = capsys.readouterr()
+    facts = json.loads(captured.out)
+    assert "no MODEL: the small one of this package" in captured.err
+    assert (facts["model"], facts["image"], facts["random_weights"]) == (str(SHIPPED), None, False)
+    with PILImage.open(tmp_path / "scene" / "labels.png") as shown:
+        told = np.asarray(shown.convert("RGB"))
+    truth = colour_map(draw_scene(SCENE)[1], SYNTHETIC_LABELS)
+    assert np.mean((told == truth).all(axis=2)) > 0.8, "it has learnt something"
+    assert (tmp_path / "scene" / "probabilities.png").is_file()
+
+
+def test_a_picture_alone_is_the_picture(photo: Path) -> None:
+    assert _named(str(photo), None) == (str(SHIPPED), photo)
+    assert _named("unet_small", None) == ("unet_small", None)
+    assert _named(None, None) == (str(SHIPPED), None)
+    with pytest.raises(NoSuchPath, match="a picture file"):
+        _named("gone.jpg", None)
+
+
+def test_the_package_s_model_is_small_and_reproducible() -> None:
+    files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
+    assert set(files) == {"model.safetensors", "config.json", "README.md", "manifest.json"}
+    assert sum(files.values()) < 2_000_000
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["denselab"]
+    assert "inspection/scenes_model/*" in patterns
+    assert "docs/shipped_model.py" in (ROOT / "Makefile").read_text()
 
 
 def test_an_untrained_network_has_no_confidence(run: Path, photo: Path, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "denselab info unet_paper unet.svg --diagram",
     ),
     "explain": (
+        "denselab explain --out look/",
         "denselab explain runs/streets photo.jpg --out look/",
         "denselab explain runs/deconvnet photo.jpg --proposals edgeboxes --against runs/fcn8s --out look/",
     ),

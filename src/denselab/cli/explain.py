@@ -13,18 +13,23 @@ from denselab.errors import ConfigError
 from denselab.files import to_json
 from denselab.paths import require_path
 
+SCENE = 700_001  # a drawn scene that is in no split of the drawn data
+
 if TYPE_CHECKING:
     from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import Explanation
 
 
 Network = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        metavar="MODEL", help=f"{MODEL_FORMS}, or a name of `denselab models`.", autocompletion=complete_network
+        metavar="MODEL",
+        help=f"{MODEL_FORMS}, or a name of `denselab models`.",
+        show_default="a small model of this package, trained on drawn scenes",
+        autocompletion=complete_network,
     ),
 ]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture file.")]
+Image = Annotated[str | None, typer.Argument(metavar="IMAGE", help="One picture file.", show_default="a drawn scene")]
 Out = Annotated[Path, out_option("Folder for explain.html and the pictures.")]
 Pixel = Annotated[
     str | None,
@@ -47,8 +52,9 @@ Against = Annotated[
 
 
 def explain(
-    model: Network,
-    image: Image,
+    model: Network = None,
+    image: Image = None,
+    *,
     out: Out,
     pixel: Pixel = None,
     class_name: ClassName = None,
@@ -61,10 +67,12 @@ def explain(
 ) -> None:
     """Show a network at work on a picture: maps from layer to layer, class probabilities, what a pixel depends on.
 
+    Without MODEL a small model that comes with this package is shown, without IMAGE a scene that it was not trained on.
     The name of a network in place of a trained model shows it untrained: what the design does by itself, without
     probabilities, which would tell nothing. With --proposals or --against also boxes.html: the boxes, the prediction as
     they are added, class maps of both models.
     """
+    from denselab.data.draw.synthetic import draw_scene
     from denselab.data.read.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.models import MODELS
@@ -72,24 +80,38 @@ def explain(
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
-    require_path(image, "a picture file")
-    if (model in MODELS or against in MODELS) and (proposals or against):
-        raise ConfigError("boxes.html shows probabilities, and untrained networks have none; give trained models")
+    model, file = _named(model, image)
     engine, random = _engine(model, device)
-    picture = engine.spec.preprocessing.read(image)
+    if (random or against in MODELS) and (proposals or against):
+        raise ConfigError("boxes.html shows probabilities, and untrained networks have none; give trained models")
+    picture = draw_scene(SCENE)[0] if file is None else engine.spec.preprocessing.read(file)
+    source = "a drawn scene" if file is None else file.name
     refuse_inside_data(out)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
-    written = write_explanation(explanation, out, image.name)
+    written = write_explanation(explanation, out, source)
     instances = instances_of(None, proposals, aggregate, boxes)
     if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
         raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
     if instances or against:
         other = None if against is None else _engine(against, device)[0]
-        written += write_boxes(explanation, instances, other, out, image.name)
+        written += write_boxes(explanation, instances, other, out, source)
     if as_json:
-        print(to_json(_facts(explanation, model, image, written)))
+        print(to_json(_facts(explanation, model, file, written)))
     else:
         stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
+
+
+def _named(model: str | None, image: str | None) -> tuple[str, Path | None]:
+    """The model and the picture, None for a drawn scene. A file alone is the picture. Raises NoSuchPath."""
+    from denselab.data.read.images import PICTURE_SUFFIXES
+    from denselab.inspection.shipped import SHIPPED
+
+    if model is not None and image is None and Path(model).suffix.lower() in PICTURE_SUFFIXES:
+        model, image = None, model  # `explain photo.jpg`
+    if model is None:
+        remark("no MODEL: the small one of this package, which knows drawn scenes only")
+    file = None if image is None else require_path(Path(image), "a picture file")
+    return model or str(SHIPPED), file
 
 
 def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":
@@ -117,12 +139,12 @@ def _pixel(pixel: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def _facts(explanation: "Explanation", model: str, image: Path, written: list[Path]) -> dict[str, Any]:
+def _facts(explanation: "Explanation", model: str, image: Path | None, written: list[Path]) -> dict[str, Any]:
     effect, space = explanation.effect, explanation.engine.spec.label_space
     box = effect.box
     return {
         "model": model,
-        "image": str(image),
+        "image": None if image is None else str(image),
         "random_weights": explanation.random,
         "working_size": list(explanation.working.shape[:2]),
         "pixel": list(explanation.pixel),
