@@ -114,7 +114,7 @@ def test_auto_without_a_network_says_so_and_goes_on(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "training from scratch" in err
-    with torch.device("meta"), pytest.raises(ConfigError, match="pretrained=yes"):
+    with torch.device("meta"), pytest.raises(ConfigError, match="`pretrained` yes"):
         create_model(name, 2, pretrained="yes")
 
 

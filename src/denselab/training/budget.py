@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from denselab.config import TrainConfig
 
 # of a training step's time per picture: a forward pass without gradients, until one has been timed
-FIRST_VALIDATION_SHARE = 0.5
+FIRST_VALIDATION_SHARE = 0.3
 RESERVE = 1.2  # the last validation may take this many times as long as the one before it would take now
 RECENT = 10  # steps, about, that the pace of now is a mean of
 SAVING_SECONDS = 1.0  # for the small files at the end
