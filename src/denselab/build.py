@@ -65,7 +65,7 @@ def encoder_weights(name: str, encoder: str | None, pretrained: str) -> Weights 
     if encoder is not None:
         return find_weights(encoder, pretrained)
     if pretrained not in ("auto", "no"):
-        raise ConfigError(f"pretrained={pretrained}, but there are no ImageNet weights for {name!r}; use auto or no")
+        raise ConfigError(f"`pretrained` {pretrained}, but there are no ImageNet weights for {name!r}; use auto or no")
     if pretrained == "auto":
         logger.info(f"{name}: no ImageNet weights exist for it; training from scratch")
     return None
