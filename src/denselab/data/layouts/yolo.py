@@ -2,7 +2,8 @@
 
 https://docs.ultralytics.com/datasets/segment: a line of a label file is a class and the x and y of an outline's points
 from 0 to 1. With `masks_dir`, or where masks/ stands in the place of labels/, the labels are pictures whose numbers are
-the classes. A picture without a label file has none of the classes; one whose file holds boxes alone is weakly labelled.
+the classes. A picture without a label file has none of the classes; one whose file holds boxes alone is weakly
+labelled.
 """
 
 from collections.abc import Mapping, Sequence
