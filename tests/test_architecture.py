@@ -13,8 +13,8 @@ ROOT = Path(denselab.__file__).parent
 LAYERS = [
     {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
     {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled"},
-    {"layers", "data", "losses", "crf", "evaluation", "tensors"},
-    {"encoders", "proposals"},
+    {"layers", "data", "crf", "evaluation", "tensors"},
+    {"encoders", "losses", "proposals"},
     {"regions"},
     {"models"},
     {"crf_layer"},

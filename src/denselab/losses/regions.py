@@ -6,21 +6,36 @@ taken from. A batch with only ignored pixels gives 0. No smoothing constant is n
 a region.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
 from denselab.losses.inputs import checked, no_loss
 
+Areas = tuple[Tensor, Tensor, Tensor]
+"""(K,) each: the sums of p y, of p and of y over the pixels that count; p probabilities, y truth 0/1."""
+
 
 def dice(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """1 - mean over classes of 2 sum(p y) / (sum p + sum y), p probabilities, y truth 0/1 (without V-Net's squares)."""
-    overlap, predicted, truth = _soft_areas(logits, labels, ignore_index)
+    return dice_of(_soft_areas(logits, labels, ignore_index))
+
+
+def dice_of(areas: Areas) -> Tensor:
+    """`dice` where the areas are known."""
+    overlap, predicted, truth = areas
     return _mean_loss(2 * overlap, predicted + truth, truth)
 
 
 def jaccard(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """1 - mean over classes of sum(p y) / (sum p + sum y - sum(p y)): a soft IoU (Rahman and Wang 2016)."""
-    overlap, predicted, truth = _soft_areas(logits, labels, ignore_index)
+    return jaccard_of(_soft_areas(logits, labels, ignore_index))
+
+
+def jaccard_of(areas: Areas) -> Tensor:
+    """`jaccard` where the areas are known."""
+    overlap, predicted, truth = areas
     return _mean_loss(overlap, predicted + truth - overlap, truth)
 
 
@@ -29,8 +44,17 @@ def tversky(logits: Tensor, labels: Tensor, ignore_index: int = 255, alpha: floa
 
     alpha = beta = 0.5 is Dice, alpha = beta = 1 is Jaccard; beta > alpha favours recall over precision.
     """
-    overlap, predicted, truth = _soft_areas(logits, labels, ignore_index)
+    return tversky_of(_soft_areas(logits, labels, ignore_index), alpha, beta)
+
+
+def tversky_of(areas: Areas, alpha: float = 0.3, beta: float = 0.7) -> Tensor:
+    """`tversky` where the areas are known."""
+    overlap, predicted, truth = areas
     return _mean_loss(overlap, overlap + alpha * (predicted - overlap) + beta * (truth - overlap), truth)
+
+
+OF_AREAS: Mapping[str, Callable[..., Tensor]] = {"dice": dice_of, "jaccard": jaccard_of, "tversky": tversky_of}
+"""By the loss's name: what turns areas, and the loss's options, into its value."""
 
 
 def lovasz(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -63,8 +87,7 @@ def _jaccard_steps(truth: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.cat([loss[:, :1], loss[:, 1:] - loss[:, :-1]], dim=1)
 
 
-def _soft_areas(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(K,) each: the sums of p y, of p and of y over the pixels that count."""
+def _soft_areas(logits: Tensor, labels: Tensor, ignore_index: int) -> Areas:
     logits, labels, valid = checked(logits, labels, ignore_index)
     probs = logits.softmax(1)
     classes = torch.arange(logits.shape[1], device=labels.device)[:, None, None]

@@ -13,6 +13,7 @@ from denselab.errors import ConfigError, ShapeError
 from denselab.losses.inputs import check_shapes
 from denselab.losses.pixels import cross_entropy, focal, ohem
 from denselab.losses.regions import dice, jaccard, lovasz, tversky
+from denselab.losses.together import all_together, go_together
 
 AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
 
@@ -79,6 +80,8 @@ def create_loss(
     def total(logits: Tensor, labels: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
         if logits.shape[1] != num_classes:
             raise ShapeError(f"logits have {logits.shape[1]} channels but the loss was made for {num_classes} classes")
+        if pixel_weights is None and go_together(terms, logits):
+            return sum_of(all_together(terms, logits, labels, ignore_index, class_weights))
         return sum_of([term.weight * _value(term, logits, labels, pixel_weights) for term in terms])
 
     def _value(term: LossTerm, logits: Tensor, labels: Tensor, pixel_weights: Tensor | None) -> Tensor:
