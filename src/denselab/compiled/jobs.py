@@ -107,3 +107,14 @@ def floats(typing: Any, job: Any, place: Any) -> Any:
         return builder.inttoptr(number, ir.FloatType().as_pointer())
 
     return types.CPointer(types.float32)(job, types.intp), emit  # type: ignore[no-untyped-call]
+
+
+@intrinsic
+def integers(typing: Any, job: Any, place: Any) -> Any:
+    """integers(job, place): the address of the int64 array that the job holds at a place."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1]))
+        return builder.inttoptr(number, ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(job, types.intp), emit  # type: ignore[no-untyped-call]

@@ -1,8 +1,32 @@
 """Enlarging: bilinear interpolation of logits, and the bilinear transposed convolution of FCN."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from denselab.layers.compiled_step import takes
+
+
+def enlarge_to(x: Tensor, size: Sequence[int], *, aligned: bool = False) -> Tensor:
+    """Enlarge or shrink a map (B, C, h, w) bilinearly to (B, C, H, W), as F.interpolate.
+
+    size: (H, W)
+    aligned: whether the centres of the corner cells meet (align_corners=True), instead of their corners
+    """
+    if not takes(x):
+        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=aligned)
+    sides = zip(x.shape[-2:], size, strict=True)
+    down, across = ((cells - 1) / max(1, pixels - 1) if aligned else cells / pixels for cells, pixels in sides)
+    return _compiled(x, (size[0], size[1]), (down, across), aligned)
+
+
+def _compiled(x: Tensor, size: tuple[int, int], step: tuple[float, float], aligned: bool) -> Tensor:
+    from denselab.layers.cpu.enlarge import Enlarge  # compiles its loops
+
+    y: Tensor = Enlarge.apply(x, size, step, aligned)
+    return y
 
 
 def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
@@ -12,6 +36,8 @@ def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor
     size: (H, W) with H <= stride*h and W <= stride*w
     """
     height, width = coarse.shape[-2:]
+    if stride > 1 and takes(coarse):  # in single precision, as the loss wants them
+        return _compiled(coarse.float(), size, (1 / stride, 1 / stride), False)
     if stride > 1:
         full = (height * stride, width * stride)
         coarse = F.interpolate(coarse, size=full, mode="bilinear", align_corners=False)
@@ -27,6 +53,8 @@ def enlarge_aligned(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tenso
     size: (H, W) to cut to, at most that span
     """
     height, width = coarse.shape[-2:]
+    if stride > 1 and takes(coarse):
+        return _compiled(coarse.float(), size, (1 / stride, 1 / stride), True)
     if stride > 1:
         full = (stride * (height - 1) + 1, stride * (width - 1) + 1)
         coarse = F.interpolate(coarse, size=full, mode="bilinear", align_corners=True)

@@ -44,7 +44,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.resnet import ResNet, load_resnet_weights
@@ -52,7 +51,7 @@ from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_aligned
-from denselab.layers.upsample import enlarge_aligned
+from denselab.layers.upsample import enlarge_aligned, enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v1 import RELEASE, STRIDE, score_layer
 
@@ -202,7 +201,7 @@ def _interp(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Caffe's Interp: bilinear, with corners aligned."""
     if (x.shape[-2], x.shape[-1]) == size:
         return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return enlarge_to(x, size, aligned=True)
 
 
 def vgg_score_layers(encoder: VGG16ASPP, num_classes: int) -> ScoreLayers:

@@ -46,7 +46,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet
@@ -57,7 +56,7 @@ from denselab.errors import ConfigError
 from denselab.layers.aspp import ASPP
 from denselab.layers.conv import conv_norm_relu, separable_conv, truncated_normal_init
 from denselab.layers.pad import pad_to_aligned
-from denselab.layers.upsample import enlarge_aligned, enlarge_logits
+from denselab.layers.upsample import enlarge_aligned, enlarge_logits, enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import (
     ATROUS_RATES,
@@ -115,7 +114,7 @@ class DeepLabV3Plus(SegmentationModel):
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) logits at stride 4, with h = ceil((H - 1) / 4) + 1."""
         low, last = self.encoder.low_and_last(pad_to_aligned(images, self.encoder.output_stride))
-        high = F.interpolate(self.aspp(last), size=low.shape[-2:], mode="bilinear", align_corners=True)
+        high = enlarge_to(self.aspp(last), low.shape[-2:], aligned=True)
         x = torch.cat([high, self.feature_projection0(low)], dim=1)  # encoder first, as released
         for name in self.decoder:
             x = self.get_submodule(name)(x)
@@ -202,7 +201,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
 
     def _decode(self, stages: list[Tensor], images: Tensor) -> Tensor:
         low = self.feature_projection0(stages[self.low_level])
-        high = F.interpolate(self.aspp(stages[-1]), size=low.shape[-2:], mode="bilinear", align_corners=False)
+        high = enlarge_to(self.aspp(stages[-1]), low.shape[-2:])
         x = self.decoder_conv1(self.decoder_conv0(torch.cat([high, low], dim=1)))  # encoder first, as released
         logits: Tensor = self.logits(x)
         # Drop the cells that lie entirely in the padding.

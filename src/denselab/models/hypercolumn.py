@@ -37,7 +37,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from denselab.encoders.alexnet import CHANNELS as ALEXNET_CHANNELS
 from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
@@ -46,7 +45,7 @@ from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
-from denselab.layers.upsample import enlarge_logits
+from denselab.layers.upsample import enlarge_logits, enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import Release
 
@@ -97,7 +96,7 @@ class Hypercolumn(SegmentationModel):
 
     def cell_scores(self, images: Tensor) -> Tensor:
         """(B, G * K, 50, 50) scores of all classifiers at every pixel, by cell (row by row) and then by class."""
-        warped = F.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        warped = enlarge_to(images, (self.side, self.side))
         maps = self.encoder.activations(warped)
         scores = _enlarged(self.score_fc7(self.classifier(maps["pool5"])))
         for name in self.layers:
@@ -105,7 +104,7 @@ class Hypercolumn(SegmentationModel):
         return scores
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+        return enlarge_to(coarse, size)
 
     def pretrained_stages(self) -> Stages:
         """The trunk, fc6 and fc7."""
@@ -136,7 +135,7 @@ class HypercolumnDense(SegmentationModel):
         maps = self._maps(pad_to_multiple(images, STRIDES[-1], 2 * STRIDES[-1]))
         fine, *coarser = (self.get_submodule(f"score_{s}")(self.get_submodule(f"norm_{s}")(maps[s])) for s in STRIDES)
         for scores in coarser:
-            fine = fine + F.interpolate(scores, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+            fine = fine + enlarge_to(scores, fine.shape[-2:])
         rows, columns = ((side + STRIDES[0] - 1) // STRIDES[0] for side in images.shape[-2:])
         return fine[..., :rows, :columns]  # type: ignore[no-any-return]
 
@@ -175,7 +174,7 @@ def cell_shares(cells: int, size: int, device: torch.device | None = None) -> Te
 
 
 def _enlarged(scores: Tensor) -> Tensor:
-    return F.interpolate(scores, size=(HEAT_MAP, HEAT_MAP), mode="bilinear", align_corners=False)
+    return enlarge_to(scores, (HEAT_MAP, HEAT_MAP))
 
 
 def _score(channels: int, outputs: int, bias: bool = True) -> nn.Conv2d:

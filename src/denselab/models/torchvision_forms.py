@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.encoders.stages import Stages, below, stages_ending_with
 from denselab.layers.pad import pad_to_multiple
+from denselab.layers.upsample import enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import Release
 
@@ -113,7 +114,7 @@ class LRASPPHead(nn.Module):
         high: (B, C16, h', w') at stride 16
         """
         gated = self.cbr(high) * self.scale(high)
-        gated = F.interpolate(gated, size=low.shape[-2:], mode="bilinear", align_corners=False)
+        gated = enlarge_to(gated, low.shape[-2:])
         scores: Tensor = self.low_classifier(low) + self.high_classifier(gated)
         return scores
 
@@ -187,7 +188,7 @@ class TorchvisionForm(SegmentationModel):
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         padded = (max(size[0], MINIMUM), max(size[1], MINIMUM))
-        full = F.interpolate(coarse, size=padded, mode="bilinear", align_corners=False)
+        full = enlarge_to(coarse, padded)
         return full[..., : size[0], : size[1]]
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -16,6 +16,7 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from denselab.layers.aligned import AlignedConv2d
+from denselab.layers.compiled_step import compiled_step
 from denselab.layers.cpu.team import can_run
 
 Forward = Callable[[Tensor], Tensor]
@@ -28,11 +29,15 @@ LARGEST_SIDE = 9  # of a depthwise kernel
 @contextmanager
 def compiled_layers(network: nn.Module) -> Iterator[None]:
     """Within it, layers run as compiled loops where they can."""
-    swapped = _replacements(network) if can_run() and _on_cpu(network) else {}
+    if not (can_run() and _on_cpu(network)):
+        yield
+        return
+    swapped = _replacements(network)
     for module, forward in swapped.items():
         module.forward = forward
     try:
-        yield
+        with compiled_step():
+            yield
     finally:
         for module in swapped:
             del module.forward  # the class's own again
