@@ -45,7 +45,7 @@ def both(terms, logits, labels, class_weights=None) -> None:
     theirs.backward()
     assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-6)
     largest = float(exact.grad.abs().max())
-    assert torch.allclose(logits.grad.double(), exact.grad, rtol=1e-4, atol=1e-5 * largest)
+    assert torch.allclose(logits.grad.double(), exact.grad, rtol=1e-4, atol=1e-5 * largest + 1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -91,7 +91,7 @@ def test_by_hand():
     logits = torch.log(torch.tensor([1.0, 3.0])).reshape(1, 2, 1, 1).repeat(1, 1, 1, 2).requires_grad_()
     labels = torch.tensor([[[1, 255]]])
     sums = softmax_sums(logits, labels, labels != 255, torch.tensor([5.0, 2.0]))
-    assert float(sums.cost) == pytest.approx(-2 * np.log(0.75), rel=1e-6)
+    assert float(sums.cost.detach()) == pytest.approx(-2 * np.log(0.75), rel=1e-6)
     assert sums.overlap.tolist() == pytest.approx([0, 0.75])
     assert sums.predicted.tolist() == pytest.approx([0.25, 0.75])
     assert sums.truth.tolist() == [0, 1]
@@ -114,9 +114,10 @@ def test_large_logits_stay_finite():
 
 def test_what_diverged_is_not_hidden():
     logits, labels = drawn((1, 4, 6, 7))
-    with torch.no_grad():
-        logits[0, 2, 3, 3] = float("nan")
-    assert not torch.isfinite(create_loss(USUAL, 4)(logits, torch.zeros_like(labels)))
+    for place in ((0, 2, 3, 3), (0, slice(None), 3, 3), slice(None)):
+        broken = logits.detach().clone()
+        broken[place] = float("nan")
+        assert not torch.isfinite(create_loss(USUAL, 4)(broken, torch.zeros_like(labels)))
 
 
 def test_threads_do_not_change_the_bits():
@@ -143,11 +144,19 @@ def test_the_gradient_is_taken_once():
         value.backward()
 
 
+def test_without_gradients():
+    logits, labels = drawn((1, 3, 4, 5))
+    loss = create_loss(USUAL, 3)
+    with torch.inference_mode():
+        value = loss(logits, labels)
+    assert torch.equal(value, loss(logits, labels).detach())
+
+
 def test_what_goes_another_way():
     logits, labels = drawn((1, 3, 4, 5))
     assert not go_together((LossTerm("cross-entropy", 1.0, {"label_smoothing": 0.1}),), logits)
     assert not go_together((*USUAL, LossTerm("lovasz")), logits)
-    assert not can_sum(logits.detach())
+    assert not can_sum(logits.double())
     weights = torch.rand(labels.shape)
     weighted = create_loss(USUAL[:1], 3)(logits, labels, weights)
     plain = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")

@@ -32,9 +32,9 @@ class SoftmaxSums:
 
 
 def can_sum(logits: Tensor) -> bool:
-    """Whether the loops take these logits: those of a training step on a CPU, in single or half precision."""
+    """Whether the loops take these logits: in single or half precision, on a CPU."""
     small = logits.dtype in (torch.float32, torch.bfloat16)
-    return small and logits.requires_grad and logits.device.type == "cpu" and logits.numel() > 0 and can_run()
+    return small and logits.device.type == "cpu" and logits.numel() > 0 and can_run()
 
 
 def softmax_sums(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor | None) -> SoftmaxSums:
@@ -85,10 +85,12 @@ class _Sums(torch.autograd.Function):
         arrays = [logits.data_ptr(), targets.data_ptr(), shares.data_ptr()]
         ends = [weights.data_ptr(), numbers.data_ptr(), numbers.shape[1]]
         run(loop, torch.float32, parts.total, [*arrays, *parts.numbers, *ends])
-        ctx.parts, ctx.shares, ctx.targets, ctx.weights = parts, shares, targets, weights
-        cost, *areas = numbers[:, :-SCRATCH].double().sum(0).float().split([1, *[parts.classes] * 3])
-        ctx.mark_non_differentiable(areas[2])
-        return cost.squeeze(), *areas
+        if ctx.needs_input_grad[0]:
+            ctx.parts, ctx.shares, ctx.targets, ctx.weights = parts, shares, targets, weights
+        total = numbers[:, :-SCRATCH].double().sum(0).float()
+        overlap, predicted, truth = total[1:].reshape(3, parts.classes).clone()
+        ctx.mark_non_differentiable(truth)
+        return total[0].clone(), overlap, predicted, truth
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:

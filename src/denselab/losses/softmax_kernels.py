@@ -6,6 +6,7 @@ class as a float, and -1 where it does not count.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from denselab.compiled import compiled
@@ -45,11 +46,11 @@ def add_lanes(sums: Any, place: int, vector: Any) -> None:
     put(sums, place, scalar(sums, place) + sum_of_lanes(vector))
 
 
-@compiled
+@partial(compiled, error_model="numpy")
 def logarithms(own: Any, at: int, count: int) -> None:
     """Turn `count` sums of exponentials at `own[at]` into their inverses; add weight * log to own[0].
 
-    The weights stand behind the sums, LANES further.
+    The weights stand behind the sums, LANES further. Where logits are NaN the sum may be 0, and the cost is NaN.
     """
     total = 0.0
     for i in range(at, at + count):

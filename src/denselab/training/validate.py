@@ -22,6 +22,7 @@ from denselab.errors import OutOfMemory
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
 from denselab.labels import LabelSpace
+from denselab.layers.cpu import compiled_layers
 from denselab.models.base import SegmentationModel
 from denselab.types import LabelMap
 
@@ -114,7 +115,7 @@ def _logits(
     """
     while True:
         try:
-            with memory_errors():
+            with memory_errors(), compiled_layers(model):
                 parts = [forward_images(model, part, preprocessing, device) for part in torch.split(images, at_once)]
                 return [one for part in parts for one in part], at_once
         except MemoryError:

@@ -58,7 +58,8 @@ def enlarged(job: Any) -> None:
     job: source, result, rows and columns of the source, of the result, channels, lefts, rights, shares, starts, drops,
         room for two rows a thread, 0
     """
-    source, result, rows, columns, height, width, channels = maps(job, 2), maps(job, 3), *job_sizes(job)
+    source, result = maps(job, 2), maps(job, 3)
+    rows, columns, height, width, channels = job[4], job[5], job[6], job[7], job[8]
     tables, starts, drops = (integers(job, 9), integers(job, 10), floats(job, 11)), integers(job, 12), floats(job, 13)
     length = width * channels
     upper = ahead(floats(job, 14), next_number(job, 15) * 2 * length)
@@ -80,12 +81,6 @@ def enlarged(job: Any) -> None:
                 between(out, at, upper, lower, share, SIXTEEN)
             for at in range(whole, length):
                 between(out, at, upper, lower, share, ONE)
-
-
-@compiled
-def job_sizes(job: Any) -> Any:
-    """Rows and columns of the source, of the result, and channels."""
-    return job[4], job[5], job[6], job[7], job[8]
 
 
 @compiled
@@ -146,7 +141,8 @@ def shrunk(job: Any) -> None:
 
     job: as for `enlarged`, with gradients in place of maps; room for a row of the result and one of the source a thread
     """
-    source, result, rows, columns, height, width, channels = maps(job, 2), maps(job, 3), *job_sizes(job)
+    source, result = maps(job, 2), maps(job, 3)
+    rows, columns, height, width, channels = job[4], job[5], job[6], job[7], job[8]
     tables, starts, drops = (integers(job, 9), integers(job, 10), floats(job, 11)), integers(job, 12), floats(job, 13)
     length, narrow = width * channels, columns * channels
     total = ahead(floats(job, 14), next_number(job, 15) * (length + narrow))
