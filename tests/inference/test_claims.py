@@ -1,8 +1,11 @@
 """One process has a picture at a time; what a killed process left is taken over."""
 
+import errno
 import json
 import os
 from pathlib import Path
+
+import pytest
 
 from denselab.files import HOST
 from denselab.inference.claims import STALE, Claims
@@ -58,3 +61,16 @@ def test_a_claim_cut_short_counts_as_taken(tmp_path: Path) -> None:
     claim_of(tmp_path / "c", HOST, NOBODY).write_text("")
     with Claims(tmp_path / "c") as claims:
         assert not claims.take("a")
+
+
+def test_a_disk_that_turned_read_only_hides_no_other_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is told by the one who writes; a claim that cannot be removed tells nothing new."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    with Claims(tmp_path / "c") as claims:
+        assert claims.take("a")
+        monkeypatch.setattr(Path, "unlink", refuse)
+        claims.release("a")
+    assert (tmp_path / "c").exists()

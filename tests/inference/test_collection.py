@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,6 +53,16 @@ def test_results_mirror_the_tree_at_the_pictures_size(
     assert (found == 20).all()
     assert [Path(s.path).name for s in skipped] == ["bad.png", "empty.jpg"]
     assert all(str(pictures) not in s.reason for s in skipped)
+
+
+def test_what_is_no_ordinary_file_is_skipped_at_once(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    """A pipe never answers, a link to itself leads nowhere; both are asked before anything is read of them."""
+    os.mkfifo(pictures / "pipe.png")
+    (pictures / "loop.tif").symlink_to("loop.tif")
+    sources, _ = find_sources([str(pictures)], tmp_path / "out")
+    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", model="m", quiet=True)
+    assert [r.source.name for r in results] == ["a.png", "b.png", "c.png"]
+    assert {Path(s.path).name for s in skipped} == {"bad.png", "empty.jpg", "pipe.png", "loop.tif"}
 
 
 def test_a_picture_too_large_for_its_probabilities_is_skipped_alone(

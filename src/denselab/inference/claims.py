@@ -99,7 +99,8 @@ class Claims:
     def _let_go(self, path: Path) -> None:
         with self._lock:
             self._held.discard(path)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that can no longer be written it is left, and found to be when it can
+            path.unlink()
 
     def _renew(self) -> None:
         while not self._end.wait(RENEWAL):

@@ -23,6 +23,7 @@ from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
 from denselab.data.read.not_by_rows import NotByRows
+from denselab.data.read.opening import refuse_empty
 from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
@@ -193,7 +194,8 @@ class Worker:
             if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
                 refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
             with source.local() as path:
-                mark = self.job.mark(path) if path.is_file() else ""
+                refuse_empty(path)  # and pipes, which would never answer
+                mark = self.job.mark(path)
                 if self.job.is_done(source.stem, mark):
                     return Opened("done", mark)
                 rows = huge_rows(path) if self.job.by_rows and path is source.path else None
