@@ -1,5 +1,7 @@
 """Folders listed as they are walked, and divided by name."""
 
+import errno
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -22,6 +24,34 @@ def test_walking_finds_what_listing_finds(tmp_path: Path) -> None:
     found = {(s.path, s.stem) for s in walk(tmp_path, tmp_path / "out")}
     assert found == {(s.path, s.stem) for s in find_sources([str(tmp_path)], tmp_path / "out")[0]}
     assert count_pictures(tmp_path, tmp_path / "out", None) == len(found) == 5
+
+
+def test_a_link_to_itself_is_listed_and_a_closed_folder_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither ends the walk; reading will say what is wrong with the link."""
+    touch(tmp_path / "a.png", tmp_path / "closed" / "b.png", tmp_path / "open" / "c.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    scandir = os.scandir
+
+    def closed(folder: object) -> object:
+        if str(folder).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", closed)
+    out = tmp_path / "out"
+    assert [str(s.stem) for s in walk(tmp_path, out)] == ["a", "loop", "open/c"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out {tmp_path / 'closed'}: the folder cannot be listed (Permission denied)"
+    ]
+    sources, skipped = find_sources([str(tmp_path)], out)
+    assert [str(s.stem) for s in sources] == ["a", "loop", "open/c"]
+    assert [(s.path, s.reason) for s in skipped] == [
+        (str(tmp_path / "closed"), "the folder cannot be listed (Permission denied)")
+    ]
+    assert count_pictures(tmp_path, out, None) == 3
+    assert len(caplog.records) == 1
 
 
 def test_shards_divide_without_rest(tmp_path: Path) -> None:

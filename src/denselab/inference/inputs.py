@@ -78,12 +78,12 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
         path = Path(text)
         found: list[Source] = []
         if path.is_dir():
-            found = [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out)]
+            found = [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out, skipped)]
         elif path.exists():
             _sort_in(path, sources, skipped)
             continue
         elif glob.has_magic(text):
-            found = _matches(text, out)
+            found = _matches(text, out, skipped)
         if not found:
             skipped.append(Skipped(text, _why_nothing(path, text)))
         sources += found
@@ -111,8 +111,15 @@ def _stem(path: Path) -> PurePosixPath:
     return PurePosixPath(path.with_suffix("").as_posix())
 
 
-def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY) and not p.is_dir()]
+def cannot_list(error: OSError) -> str:
+    """Why a folder's pictures are left out."""
+    return f"the folder cannot be listed ({error.strerror})"
+
+
+def _pictures_below(folder: Path, out: Path | None, skipped: list[Skipped]) -> list[Path]:
+    walked = os.walk(folder, onerror=lambda error: skipped.append(Skipped(error.filename, cannot_list(error))))
+    every = (Path(top, name) for top, _, names in walked for name in names)
+    files = [p for p in every if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
     pictured = {p.parent for p in files if p.suffix.lower() != NPY}  # an array beside pictures is none itself
     named = (p for p in files if p.suffix.lower() != NPY or p.parent not in pictured)
     paths = (p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
@@ -122,7 +129,7 @@ def _pictures_below(folder: Path, out: Path | None) -> list[Path]:
     return sorted(p for p in paths if not real_path(p).is_relative_to(results))
 
 
-def _matches(pattern: str, out: Path | None) -> list[Source]:
+def _matches(pattern: str, out: Path | None, skipped: list[Skipped]) -> list[Source]:
     """Files of a glob; stems are relative to its leading folders that exist: brackets in their names are no pattern."""
     parts = Path(pattern).parts
     leading = 0
@@ -131,7 +138,9 @@ def _matches(pattern: str, out: Path | None) -> list[Source]:
     base = Path(*parts[:leading])
     below = str(Path(glob.escape(str(base)), *parts[leading:]))
     found = [Path(p) for p in sorted(glob.glob(below, recursive=True))]
-    files = [p for p in found if p.is_file()] + [p for f in found if f.is_dir() for p in _pictures_below(f, out)]
+    files = [p for p in found if p.is_file()] + [
+        p for f in found if f.is_dir() for p in _pictures_below(f, out, skipped)
+    ]
     return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
 
 

@@ -1,16 +1,20 @@
 """Folders of any number of pictures: listed while the work goes on, and divided among processes by name."""
 
+import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.stored_bands import NPY
+from denselab.data.read.tree import leads_to_folder
 from denselab.errors import ConfigError
-from denselab.inference.inputs import Source, distinct
+from denselab.inference.inputs import Source, cannot_list, distinct
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,29 +59,31 @@ def walk(folder: Path, out: Path) -> Iterator[Source]:
 
     Stems mirror the tree; pictures of one folder whose names differ in their suffix alone keep it.
     """
-    results = out.resolve()
-    yield from _walk(folder, PurePosixPath(), results)
+    yield from _walk(folder, PurePosixPath(), out.resolve(), logger.warning)
 
 
-def _walk(folder: Path, below: PurePosixPath, results: Path) -> Iterator[Source]:
+def _walk(folder: Path, below: PurePosixPath, results: Path, warn: Callable[[str], None]) -> Iterator[Source]:
     files, folders = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.name)
-            elif not entry.is_dir() and Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY):
-                files.append(entry.name)
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        warn(f"left out {folder}: {cannot_list(error)}")
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        elif Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY) and not leads_to_folder(entry):
+            files.append(entry.name)
     if any(Path(name).suffix.lower() != NPY for name in files):  # an array beside pictures is none itself
         files = [name for name in files if Path(name).suffix.lower() != NPY]
     here = [Source(folder / name, below / Path(name).with_suffix("").name) for name in sorted(files)]
     yield from distinct(here)
     for name in sorted(folders):
         if (folder / name).resolve() != results:
-            yield from _walk(folder / name, below / name, results)
+            yield from _walk(folder / name, below / name, results, warn)
 
 
 def count_pictures(folder: Path, out: Path, shard: Shard | None) -> int:
     """How many pictures `walk` gives; counting a million takes seconds."""
-    return sum(1 for _ in of_shard(walk(folder, out), shard))
+    every = _walk(folder, PurePosixPath(), out.resolve(), lambda text: None)  # `walk` says what is left out
+    return sum(1 for _ in of_shard(every, shard))

@@ -148,7 +148,7 @@ def read_tree(root: Path) -> Tree:
                 waiting.append(folder / entry.name)
             elif _is_file(entry):
                 found.append(folder / entry.name)
-            elif not entry.is_symlink() or not _is_folder(entry):  # links to folders are left alone
+            elif not entry.is_symlink() or not leads_to_folder(entry):  # links to folders are left alone
                 passed_over.append(
                     (folder / entry.name, "neither a file nor a folder: a pipe, a device, or a lost link")
                 )
@@ -164,7 +164,8 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder or a link to one; not so a link that points at itself, at which the system raises."""
     try:
         return entry.is_dir()
     except OSError:
