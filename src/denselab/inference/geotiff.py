@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from denselab.data.read.tiff import GDAL_NODATA, TIFF_SUFFIXES
+from denselab.data.read.tiff_pages import opened_tiff
 from denselab.errors import DataError, MissingExtra
 from denselab.files import replaced
 from denselab.inference.prediction import file_table
@@ -56,7 +57,7 @@ def read_georeference(path: Path) -> Georeference | None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     try:
-        with tifffile.TiffFile(path) as file:
+        with opened_tiff(path) as file:
             own = file.pages.first.tags
             tags = {code: own.valueof(code) for code in DTYPES if code in own}
     except Exception:  # a damaged TIFF surfaces as almost anything; reading its pixels says so in words

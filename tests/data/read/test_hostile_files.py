@@ -14,15 +14,17 @@ from PIL import Image
 from denselab.data import open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.layouts.json_file import read_json
-from denselab.data.read.images import read_image
+from denselab.data.read.images import picture_size, read_image
 from denselab.data.read.inside import refuse_inside_data
 from denselab.data.read.lists import read_lines
 from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.pairing import pair_stems
+from denselab.data.read.rows import open_rows
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.tree import read_tree
 from denselab.errors import ConfigError, DataError
+from denselab.inference.geotiff import read_georeference
 from denselab.labels import LabelSpace
 from denselab.report.contact_sheet import write_contact_sheet
 
@@ -70,6 +72,29 @@ def test_a_pipe_under_any_name_is_passed_over_and_said(tmp_path: Path, name: str
     report = check_dataset(tmp_path, quiet=True)
     assert [(f.kind, f.file) for f in report.errors] == [("not readable", name)]
     assert "a pipe" in report.errors[0].message
+
+
+def ring_of_pages(order: str, big: bool, pages: int) -> bytes:
+    """A TIFF of pages without tags, of which the last leads back to the first but one."""
+    number, count, start = ("Q", "Q", 16) if big else ("I", "H", 8)
+    size = struct.calcsize(f"<{count}{number}")
+    head = struct.pack(f"{order}HHHQ", 43, 8, 0, start) if big else struct.pack(f"{order}HI", 42, start)
+    nexts = [start + (i + 1) * size for i in range(pages - 1)] + [start + min(1, pages - 1) * size]
+    mark = b"II" if order == "<" else b"MM"
+    return mark + head + b"".join(struct.pack(f"{order}{count}{number}", 0, n) for n in nexts)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 99, 150])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_whose_pages_lead_in_a_circle_is_refused(tmp_path: Path, order: str, big: bool, pages: int) -> None:
+    """Reading one went round until memory was full."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(ring_of_pages(order, big, pages))
+    for read in (read_image, open_rows, picture_size):
+        with pytest.raises(DataError, match="lead in a circle"):
+            read(path)
+    assert read_georeference(path) is None
 
 
 def test_a_pipe_named_in_a_list_or_read_by_itself_is_refused(tmp_path: Path) -> None:

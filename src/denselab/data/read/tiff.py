@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from denselab.data.read.colour_models import cmyk_to_rgb, lab_to_rgb, unpremultiplied
 from denselab.data.read.opening import decoded, open_picture, refuse_empty, refuse_huge, turned_upright
+from denselab.data.read.tiff_pages import opened_tiff
 from denselab.errors import DataError
 from denselab.labels import NODATA
 
@@ -215,7 +216,7 @@ def _open_tiff(path: Path, with_pixels: bool) -> tuple[TiffTags, NDArray[Any] | 
     refuse_empty(path)
     tags: TiffTags | None = None
     try:
-        with tifffile.TiffFile(path) as file:
+        with opened_tiff(path) as file:
             series = file.series[0]
             _refuse_stack(series, path)
             tags = tags_of(series, path)
@@ -239,7 +240,7 @@ def open_series(path: Path) -> Iterator[tifffile.TiffPageSeries]:
     """The first series of pages of a TIFF, for as long as the file is open. Raises DataError for a damaged file."""
     refuse_empty(path)
     try:
-        with tifffile.TiffFile(path) as file:
+        with opened_tiff(path) as file:
             yield file.series[0]
     except DataError:
         raise

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.tiff import YCBCR, label_numbers, lacks_colours, picture_numbers, refuse_bands, tags_of
+from denselab.data.read.tiff_pages import refuse_circle
 from denselab.errors import DataError
 
 LARGE_SEGMENT = 256 * 2**20  # bytes: a strip or tile above this is no way to save memory
@@ -22,6 +23,7 @@ class TiffRows:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            refuse_circle(path)
             self._file = tifffile.TiffFile(path)
             weakref.finalize(self, self._file.close)
             series = self._file.series[0]
