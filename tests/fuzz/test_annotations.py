@@ -224,6 +224,9 @@ def test_each_is_read_as_it_is(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FORMS)
 @FEW
 @given(changes=st.lists(st.tuples(st.integers(0, 999), st.sampled_from(["set", "out", "twice"]), ODD), max_size=3))
+@example(changes=[(18, "set", float("inf"))])
+@example(changes=[(16, "set", float("inf"))])
+@example(changes=[(66, "out", None), (220, "out", None), (97, "set", float("inf"))])
 def test_a_document_with_odd_values(root: Path, name: str, changes: list[tuple[int, str, Any]]) -> None:
     opened(root, name, json.dumps(changed(FORMS[name], changes)), BESIDE.get(name))
 
@@ -239,6 +242,7 @@ OUTLINE = "1 0.25 0.0 0.75 0.0 0.75 0.5 0.25 0.5\n0 0.5 0.75 0.5 0.5\n"
     st.sampled_from(["", "-1", "0", "9" * 30, "nan", "inf", "1e9", "x", ",", "\n", '"', " "]),
 )
 @example(0, 0, "")
+@example(44, 2, "1e9")
 def test_tables_and_outlines_with_odd_values(root: Path, at: int, dropped: int, odd: str) -> None:
     assert opened(root, "table.csv", TABLE) == 2
     opened(root, "table.csv", TABLE[:at] + odd + TABLE[at + dropped :])

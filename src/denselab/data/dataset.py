@@ -172,6 +172,7 @@ Divide = Callable[[Sequence[Item], Summary], tuple[tuple[Item, ...], tuple[str, 
 """Items with their splits, and notes."""
 
 
+@np.errstate(invalid="ignore", over="ignore")  # of a coordinate that is infinite; drawing it says so, in words
 def _open(path: str | Path, divide: Divide) -> Dataset:
     root = _synthetic(str(path)) if str(path).split(":")[0] == "synthetic" else Path(path)
     root, found = recognise(root)

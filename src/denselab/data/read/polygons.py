@@ -72,6 +72,7 @@ def ellipse_points(x: float, y: float, rx: float, ry: float, degrees: float = 0.
     return turned(points, degrees) if degrees else points
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def ring_area(points: Points) -> float:
     """The area of a closed polygon, in pixels (shoelace formula)."""
     x, y = points[:, 0], points[:, 1]

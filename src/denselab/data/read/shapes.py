@@ -271,6 +271,7 @@ def _ring_area(ring: Any) -> float:
     return ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2))
 
 
+@np.errstate(invalid="ignore", over="ignore")  # of a coordinate that is infinite; drawing it says so, in words
 def _box_area(points: Points) -> float:
     return float(np.prod(points.max(axis=0) - points.min(axis=0))) if len(points) else 0.0
 
