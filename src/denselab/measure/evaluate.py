@@ -141,6 +141,7 @@ def evaluate(
     engine: EngineName = "auto",
     seed: int | None = None,
     val_fraction: float | None = None,
+    cache: bool = True,
     quiet: bool = False,
 ) -> Measured:
     """Measure a model on data: exact counts at the labels' own resolution.
@@ -154,12 +155,14 @@ def evaluate(
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
+    cache: keep on disk what another measuring can use: the regions of a network of regions beside its run, and the
+        scores of each model of a stored ensemble.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
     if window is not None:
         check_window(window)  # fail before loading anything
-    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
+    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine, cache=cache)
     ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
     plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)
     if plan.crf:
@@ -169,7 +172,7 @@ def evaluate(
     drawn = {k: v for k, v in {"seed": seed, "val_fraction": val_fraction}.items() if v is not None}
     chosen = select(data, split, predictor.spec, home, drawn)
     shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
-    with _regions_kept(home):
+    with _regions_kept(home) if cache else nullcontext():
         measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
