@@ -232,14 +232,14 @@ def test_a_run_that_is_gone_is_told_no_more(done: Comparison) -> None:
 
 
 class Process:
-    """A training in a process of its own that ends with a code at the third look, or when it is asked to stop."""
+    """A training in a process of its own that ends with a code after some looks, or when it is asked to stop."""
 
-    def __init__(self, code: int) -> None:
-        self.returncode, self.looks, self.signals = code, 0, list[int]()
+    def __init__(self, code: int, looks: int) -> None:
+        self.returncode, self.looks, self.signals = code, looks, list[int]()
 
     def poll(self) -> int | None:
-        self.looks += 1
-        return self.returncode if self.looks >= 3 or self.signals else None
+        self.looks -= 1
+        return self.returncode if self.looks <= 0 or self.signals else None
 
     def send_signal(self, number: int) -> None:
         self.signals.append(number)
@@ -255,9 +255,11 @@ def test_side_by_side_each_device_has_one_run_and_a_stop_stops_all(
 
     def start(out: Path, member: Member, device: str, share: int) -> Process:
         assert share == 2
-        assert sum(process.looks < 3 for _, used, process in started if used == device) == 0, "the device is free"
-        started.append((member.key, device, Process(143 if len(started) == 2 else 0)))
+        assert all(process.looks <= 0 for _, used, process in started if used == device), "the device is free"
+        started.append((member.key, device, Process(*ends[len(started)])))
         return started[-1][2]
+
+    ends = [(0, 2), (0, 3), (143, 3), (0, 100)]  # the third is stopped from outside while the fourth trains
 
     monkeypatch.setattr(members, "_start", start)
     monkeypatch.setattr(members, "POLL", 0.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from denselab.comparison.data import FOLDS, Data, open_data, write_folds
+from denselab.comparison.data import FOLDS, Data, _read, open_data, write_folds
 from denselab.comparison.plan import Candidate, Plan
 from denselab.data import Dataset, Item
 from denselab.data.folds import folds_of
@@ -20,7 +20,8 @@ SPACE = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9))
 def test_no_sequence_is_on_both_sides_of_a_fold(folds: int, seed: int, tmp_path: Path) -> None:
     """Clips of 1 to 7 frames, some of which the data themselves had divided between train and val."""
     path = tmp_path / "missing.png"
-    names = [f"{split}/clip{clip}_{frame:03}" for clip in range(7) for frame in range(clip + 1) for split in ("train", "val")]
+    frames = [f"clip{clip}_{frame:03}" for clip in range(7) for frame in range(clip + 1)]
+    names = [f"{split}/{frame}" for frame in frames for split in ("train", "val")]
     items = tuple(Item(name, path, FileLabels(path), name.split("/")[0]) for name in names)
     dataset = Dataset(tmp_path, "test", "index", SPACE, items)
     data, held = Data(dataset, folds_of(dataset, folds, seed)), []
@@ -36,10 +37,9 @@ def test_no_sequence_is_on_both_sides_of_a_fold(folds: int, seed: int, tmp_path:
 def test_folds_on_disk_rule_when_a_comparison_goes_on(tiny_data: Dataset, tmp_path: Path) -> None:
     """Also where this version would draw others: runs that were trained before have seen what these say."""
     plan = Plan(str(tiny_data.root), (Candidate("unet"), Candidate("segnet")), ("steps", 1.0), folds=2)
-    drawn = open_data(plan, tmp_path)
-    turned = Data(drawn.dataset, {name: 1 - fold for name, fold in drawn.fold_of.items()})
+    turned = Data(tiny_data, {name: 1 - fold for name, fold in folds_of(tiny_data, 2).items()})
     write_folds(turned, tmp_path)
     assert open_data(plan, tmp_path).fold_of == turned.fold_of
     (tmp_path / FOLDS).write_text("image,part\na,b\n")
     with pytest.raises(CheckpointError, match="is not a table of folds"):
-        open_data(plan, tmp_path)
+        _read(tmp_path / FOLDS)

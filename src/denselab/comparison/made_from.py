@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ def begin(folder: Path, facts: dict[str, Any]) -> None:
 
 def _content(model: str) -> str:
     """A digest of a model's folder; of a hub id, whose files may not be here, its name."""
-    return folder_digest(find_model_folder(Path(model))) if Path(model).exists() else model
+    if not Path(model).exists():
+        return model
+    with suppress(OSError):  # a folder without its manifest, of which `load` tells
+        return folder_digest(find_model_folder(Path(model)))
+    return model
 
 
 def _pictures(dataset: Dataset, split: str) -> str:

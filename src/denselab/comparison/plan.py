@@ -132,8 +132,7 @@ class Plan:
         """The command line that repeats the comparison."""
         key, number = self.budget
         words = ["denselab", "compare", self.data, *self.words()]
-        if self.candidates:
-            words += ["--models", ",".join(c.name for c in self.candidates)]
+        words += ["--models", ",".join(c.name for c in self.candidates)]  # of none '', since without it there are some
         words += ["--budget", key, seconds(number) if key == "time" else f"{number:.0f}"]
         for run in self.existing:
             words += ["--with", run]
