@@ -1,7 +1,7 @@
 """What a measurement was made from: models, pictures and labels, and DenseLab's version.
 
-It lies beside what was measured, which is done again where one of them has changed: a run that was trained anew, another
-model of the same name, a corrected label.
+It lies beside what was measured, which is done again where one of them has changed: a run that was trained anew,
+another model of the same name, a corrected label.
 """
 
 import hashlib

@@ -15,7 +15,9 @@ from denselab.engine.engine import Engine
 if TYPE_CHECKING:
     from torch import Tensor
 
-_digests: WeakKeyDictionary[Any, tuple[object, str]] = WeakKeyDictionary()  # by network: its state, and the digest of it
+_digests: WeakKeyDictionary[Any, tuple[object, str]] = (
+    WeakKeyDictionary()
+)  # by network: state, digest
 
 
 def content_of(engine: Engine) -> str:
