@@ -15,9 +15,7 @@ from denselab.engine.engine import Engine
 if TYPE_CHECKING:
     from torch import Tensor
 
-_digests: WeakKeyDictionary[Any, tuple[object, str]] = (
-    WeakKeyDictionary()
-)  # by network: state, digest
+_digests: WeakKeyDictionary[Any, tuple[object, str]] = WeakKeyDictionary()  # by network: state, digest
 
 
 def content_of(engine: Engine) -> str:

@@ -166,9 +166,7 @@ def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> 
         return _joint_blocks(plan.ensemble, image, sink)
     if plan.instances:
         return _instance_blocks(plan, plan.instances, image, sink)
-    return _by_what_fits(
-        plan, image, lambda way: _blocks(plan, image, way, sink, note)
-    )  # a sink may get some again
+    return _by_what_fits(plan, image, lambda way: _blocks(plan, image, way, sink, note))  # a sink may get some again
 
 
 def _by_what_fits(plan: Plan, image: Pixels, work: Callable[[Windows | None], Found]) -> Found:
