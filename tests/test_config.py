@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from denselab.config import make_config, make_settings, parse_duration, parse_size, read_settings, to_yaml
+from denselab.config import make_config, make_settings, parse_duration, parse_size, read_settings, read_words, to_yaml
 from denselab.errors import ConfigError
 
 GOOD = {
@@ -124,3 +124,10 @@ def test_a_part_of_the_settings_is_enough(tmp_path: Path) -> None:
     assert read_settings(path).given() == {"lr": 0.1}
     path.write_text("")
     assert read_settings(path).given() == {}
+
+
+def test_an_output_stride_is_read_from_a_word() -> None:
+    """`denselab train data output_stride=16` was refused with "should be 8, 16 or 32 (came: '16')"."""
+    assert make_settings(read_words(["output_stride=16"])).output_stride == 16
+    with pytest.raises(ConfigError, match="output_stride: Input should be 8, 16 or 32"):
+        make_settings(read_words(["output_stride=12"]))

@@ -16,7 +16,7 @@ from denselab.comparison import members
 from denselab.comparison.compare import checked_plan, compare, resumed_plan
 from denselab.comparison.data import open_data
 from denselab.comparison.members import failure, is_finished
-from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Plan, candidates_of, read_plan, write_plan
+from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Member, Plan, candidates_of, read_plan, write_plan
 from denselab.comparison.result import Comparison, gather
 from denselab.data import Dataset
 from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath
@@ -217,3 +217,55 @@ def test_the_answer_is_the_same_when_it_is_gathered_again(done: Comparison, tiny
     again = gather(done.plan, open_data(done.plan, done.out), done.out)
     assert again.sentence == done.sentence
     assert np.isclose([row.miou for row in again.rows], [row.miou for row in done.rows]).all()
+
+
+def test_a_run_that_is_gone_is_told_no_more(done: Comparison) -> None:
+    """Its measurements are still there; its model, which the report would recommend, is not."""
+    row = done.rows[0]
+    aside = row.runs[1].with_name("aside")
+    row.runs[1].rename(aside)
+    try:
+        again = gather(done.plan, open_data(done.plan, done.out), done.out)
+        assert [one.name for one in again.rows] == [done.rows[1].name]
+    finally:
+        aside.rename(row.runs[1])
+
+
+class Process:
+    """A training in a process of its own that ends with a code after some looks, or when it is asked to stop."""
+
+    def __init__(self, code: int, looks: int) -> None:
+        self.returncode, self.looks, self.signals = code, looks, list[int]()
+
+    def poll(self) -> int | None:
+        self.looks -= 1
+        return self.returncode if self.looks <= 0 or self.signals else None
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def wait(self) -> int:
+        return self.returncode
+
+
+def test_side_by_side_each_device_has_one_run_and_a_stop_stops_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, str, Process]] = []
+
+    def start(out: Path, member: Member, device: str, share: int) -> Process:
+        assert share == 2
+        assert all(process.looks <= 0 for _, used, process in started if used == device), "the device is free"
+        started.append((member.key, device, Process(*ends[len(started)])))
+        return started[-1][2]
+
+    ends = [(0, 2), (0, 3), (143, 3), (0, 100)]  # the third is stopped from outside while the fourth trains
+
+    monkeypatch.setattr(members, "_start", start)
+    monkeypatch.setattr(members, "POLL", 0.0)
+    plan = Plan("data", candidates_of("unet,segnet"), ("steps", 1.0), seeds=(0, 1, 2))
+    with pytest.raises(Interrupted, match="stopped; what was trained is saved; `denselab compare data --out"):
+        members._side_by_side(plan, plan.members(), tmp_path, ["cuda:0", "cuda:1"])
+    assert [device for _, device, _ in started] == ["cuda:0", "cuda:1"] * 2
+    assert [key for key, _, _ in started] == [member.key for member in plan.members()[:4]]
+    assert [process.signals for _, _, process in started] == [[], [], [], [signal.SIGTERM]]

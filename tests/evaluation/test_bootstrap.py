@@ -1,10 +1,12 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from denselab.errors import ShapeError
 from denselab.evaluation import bootstrap
-from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
+from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval, resampled
 from denselab.evaluation.scores import Areas, mean_iou
 
 
@@ -85,3 +87,24 @@ def test_difference_against_a_plain_loop() -> None:
         values.append(mean_iou(Areas(*second)) - mean_iou(Areas(*first)))
     low, high = np.percentile(values, [2.5, 97.5])
     assert difference_interval(before, after, resamples=300, seed=5) == pytest.approx((low, high))
+
+
+def test_the_draws_are_those_of_all_ways_to_draw_with_replacement() -> None:
+    """Brute force: four pictures can be drawn in 4^4 orders, each as likely; how often each score comes follows."""
+    areas = pictures(4, seed=3)
+    ways = product(range(4), repeat=4)
+    values = np.sort([mean_iou(Areas(*areas[list(drawn)].sum(axis=0))) for drawn in ways])
+    (found,) = resampled([areas], 20_000, 0)
+    found.sort()
+    between = (np.unique(values.round(9))[1:] + np.unique(values.round(9))[:-1]) / 2
+    expected, seen = (np.searchsorted(numbers, between) / len(numbers) for numbers in (values, found))
+    assert len(between) > 20
+    assert np.abs(expected - seen).max() < 0.012  # Kolmogorov: more than 0.0138 comes once in a thousand times
+
+
+def test_the_other_way_round_the_difference_has_the_other_sign() -> None:
+    before, after = pictures(12), pictures(12, seed=1)
+    forth, back = difference_interval(before, after), difference_interval(after, before)
+    assert forth is not None
+    assert back is not None
+    assert tuple(back) == pytest.approx((-forth.high, -forth.low), abs=1e-12)

@@ -1,27 +1,40 @@
 """Ensembles: one model is itself, classes go by name, folders are whole, and no network runs twice."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.conftest import NearestColour
 
 import denselab as dl
+from denselab.cli.predict import predict
 from denselab.crf import PRESETS as CRF_PRESETS
+from denselab.engine import torch_engine
 from denselab.engine.ensemble_folder import is_ensemble
 from denselab.engine.folder import load_engine
+from denselab.engine.open import open_folder
 from denselab.engine.spec import Architecture
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
+from denselab.inference import run
 from denselab.inference.ensembles import Model, edeconvnet, ensemble_of
+from denselab.inference.instance_wise import boxes_of
 from denselab.inference.instances import PRESETS, InstanceWise
 from denselab.inference.joint import joint_of
 from denselab.inference.plan import joint_plan, plan_for
-from denselab.inference.run import labels_of, probs_of
+from denselab.inference.run import labels_of, member_scores, probs_of
 from denselab.inference.score_cache import ScoreCache
 from denselab.labels import LabelSpace
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stored ensemble keeps scores in the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -98,12 +111,95 @@ def test_no_network_runs_twice(engine: TorchEngine, tmp_path: Path) -> None:
     assert len(changed.runs) == 1, "other weights are another model"
 
 
+def test_a_model_folder_that_is_replaced_does_not_change_what_runs(models: tuple[Path, Path], tmp_path: Path) -> None:
+    """A run that was trained on lent its new manifest to the scores of the weights that were still in memory."""
+    folder = dl.load(models[0], "cpu").save_pretrained(tmp_path / "model")
+    loaded = Model(load_engine(folder, "cpu"), folder)
+    before = ensemble_of([loaded]).members[0].digest
+    shutil.rmtree(folder)
+    dl.load(models[1], "cpu").save_pretrained(folder)
+    assert ensemble_of([loaded]).members[0].digest == before
+    assert ensemble_of([Model(load_engine(folder, "cpu"), folder)]).members[0].digest != before
+
+
+def test_scores_of_windows_for_want_of_memory_are_not_taken_for_those_of_the_whole(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are probabilities: after one moment of little memory "release" refused the picture for good."""
+    image, one = picture(), ensemble_of([Model(engine)], cache=ScoreCache(tmp_path))
+    with monkeypatch.context() as small:
+        small.setattr(torch_engine, "device_memory", lambda device: 1)
+        assert not member_scores(one, image)[0].logits
+    assert member_scores(one, image)[0].logits
+    assert len(engine.network.runs) == 2
+    full, seen = NearestColour().eval(), []
+    plain = full.coarse_logits
+
+    def once(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        if len(seen) == 1:
+            raise MemoryError("no room")
+        return plain(images)
+
+    full.coarse_logits = once  # type: ignore[method-assign]
+    full.register_buffer("other", torch.ones(1))
+    other = ensemble_of([Model(replace(engine, network=full))], cache=ScoreCache(tmp_path))
+    assert [member_scores(other, image)[0].logits for _ in range(3)] == [False, True, True]
+    assert len(seen) == 3
+
+
+def test_boxes_that_a_function_gives_are_told_apart(engine: TorchEngine, tmp_path: Path) -> None:
+    def first(image: np.ndarray) -> list[list[int]]:
+        return [[0, 0, 10, 10]]
+
+    def second(image: np.ndarray) -> list[list[int]]:
+        return [[5, 5, 20, 30]]
+
+    for give in (first, second, first):
+        how = InstanceWise(give, whole=False)
+        member_scores(ensemble_of([Model(engine, None, how)], cache=ScoreCache(tmp_path)), picture())
+    assert len(engine.network.runs) == 2
+
+
+def test_boxes_are_searched_for_only_where_the_network_runs(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key once held the boxes themselves: every picture was searched anew, which takes seconds, though all was kept."""
+    searched: list[int] = []
+    monkeypatch.setattr(run, "boxes_of", lambda *given: searched.append(1) or boxes_of(*given))
+    for _ in range(2):
+        member_scores(ensemble_of([Model(engine, None, InstanceWise())], cache=ScoreCache(tmp_path)), picture())
+    assert len(searched) == 1
+
+
+def test_runtimes_of_one_graph_do_not_share_scores(exported_folder: Path) -> None:
+    engines = [open_folder(exported_folder, "cpu", engine=name) for name in ("onnx", "openvino")]  # type: ignore[arg-type]
+    digests = {ensemble_of([Model(engine, exported_folder)]).members[0].digest for engine in engines}
+    assert len(digests) == 2
+    assert "" not in digests
+
+
 def test_without_a_cache_nothing_is_written(
     engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     labels_of(joint_of([(engine, None), (engine, None)], "mean", cache=False).plan(), picture())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stored_ensemble_keeps_scores_unless_told_not_to(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`predict` runs a picture once, and filled the user's cache folder with scores that nothing read again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    dl.load(folder, "cpu", cache=False)(picture())
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    predict(str(folder), [str(tmp_path / "a.png")], str(tmp_path / "out"), device="cpu")
+    assert (tmp_path / "out" / "labels" / "a.png").is_file()
+    assert not (tmp_path / "cache").exists()
+    dl.load(folder, "cpu")(picture())
+    assert len(list((tmp_path / "cache" / "denselab" / "scores").glob("*.npy"))) == 2
 
 
 def named(engine: TorchEngine, name: str) -> TorchEngine:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,10 @@ import denselab as dl
 from denselab.cli.evaluate import evaluate
 from denselab.data import open_dataset
 from denselab.errors import ConfigError
+from denselab.measure import evaluate as measuring
 from denselab.measure.ensembles import evaluate_ensemble
 from denselab.measure.evaluate import evaluate as evaluate_one
+from denselab.regions.kept import folder_in_use
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +71,33 @@ def test_the_crf_behind_an_ensemble(models: tuple[Path, Path], scenes: Path) -> 
     result = evaluate_ensemble(models, scenes, "product", crf=True, device="cpu", cache=False, quiet=True)
     assert result.measured.paired is not None
     assert result.measured.paired.after.miou == result.measured.miou
+
+
+def test_a_stored_ensemble_can_be_measured_without_keeping_scores(
+    models: tuple[Path, Path], scenes: Path, tmp_path: Path, cache: Path
+) -> None:
+    """`--no-cache` was refused for it, being one folder, although each of its models filled the user's cache."""
+    both = str(dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both"))
+    evaluate(both, str(scenes), no_cache=True, out=tmp_path / "out", device="cpu")
+    assert (tmp_path / "out" / "evaluation.json").is_file()
+    assert not cache.exists()
+    evaluate(both, str(scenes), out=tmp_path / "out", device="cpu")
+    assert len(list((cache / "denselab" / "scores").glob("*.npy"))) == 8
+
+
+def test_regions_are_kept_beside_the_run_unless_told_not_to(
+    models: tuple[Path, Path], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, kept = tmp_path / "run", list[Path | None]()
+    dl.load(models[0], "cpu").save_pretrained(run / "model")
+    plain = measuring.measure
+
+    def noting(*given: Any, **more: Any) -> Any:
+        kept.append(folder_in_use())
+        return plain(*given, **more)
+
+    monkeypatch.setattr(measuring, "is_run", lambda home: home == run)
+    monkeypatch.setattr(measuring, "measure", noting)
+    for keep in (True, False):
+        evaluate_one(run, scenes, device="cpu", quiet=True, cache=keep)
+    assert kept == [run / "regions", None]

@@ -1,10 +1,12 @@
 """Segments in a folder: found once, damaged files made anew, a folder that cannot be written only costs time."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from denselab.bounded import BoundedFolder
 from denselab.regions import kept
 from denselab.regions.kept import folder_in_use, kept_in, name_of, segments_in
 from denselab.regions.search import Search
@@ -58,6 +60,24 @@ def test_a_folder_that_cannot_be_written(
     for _ in range(2):
         assert segments_in(tmp_path / "file", PICTURE, SEARCH).areas.tolist() == [16]
     assert capsys.readouterr().err.count("segments are not kept") == 1
+
+
+def test_a_folder_is_bounded_and_what_was_removed_is_found_again(
+    tmp_path: Path, searched: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture that a run was ever measured on left a file in it for good."""
+    pictures = [PICTURE + number for number in range(3)]
+    segments_in(tmp_path, pictures[0], SEARCH)
+    size = next(tmp_path.iterdir()).stat().st_size
+    monkeypatch.setitem(kept._bounded, tmp_path, BoundedFolder(tmp_path, ".npz", int(2.5 * size)))
+    for number, picture in enumerate(pictures[:2]):
+        segments_in(tmp_path, picture, SEARCH)
+        os.utime(tmp_path / f"{name_of(picture, SEARCH)}.npz", (number, number))
+    segments_in(tmp_path, pictures[0], SEARCH)  # used last now
+    segments_in(tmp_path, pictures[2], SEARCH)
+    assert {path.stem for path in tmp_path.iterdir()} == {name_of(pictures[i], SEARCH) for i in (0, 2)}
+    segments_in(tmp_path, pictures[1], SEARCH)
+    assert len(searched) == 4
 
 
 def test_the_name_stands_for_pixels_shape_and_search() -> None:

@@ -130,7 +130,8 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
     from denselab.inference.predictor import load
     from denselab.inference.stores import place_of
 
-    predictor: Predictor = load(chosen.model, chosen.device, chosen.output_stride, chosen.engine)
+    loaded = chosen.model, chosen.device, chosen.output_stride, chosen.engine
+    predictor: Predictor = load(*loaded, cache=False)  # a picture is run once
     preset = chosen.crf if isinstance(chosen.crf, str) else None
     parameters = parameters_of(chosen.crf is not None, preset, predictor.spec.crf)
     plan = predictor.plan(crf=parameters, **chosen.options)

@@ -33,7 +33,7 @@ Save = Annotated[
     ),
 ]
 NoCache = Annotated[
-    bool, switch("--no-cache", "Several models: keep no scores on disk; each network then runs more than once.")
+    bool, switch("--no-cache", "Keep no scores and regions on disk; of several models each then runs more than once.")
 ]
 MoreModels = Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)]
 
@@ -44,9 +44,9 @@ def models_and_data(model: str, data: str, more: list[str] | None) -> tuple[list
     return places[:-1], places[-1]
 
 
-def refuse_for_one(models: list[str], join: str | None, save: Path | None, no_cache: bool) -> None:
+def refuse_for_one(models: list[str], join: str | None, save: Path | None) -> None:
     """Raise ConfigError where an option of several models was given with one."""
-    given = {"--ensemble": join, "--save": save, "--no-cache": no_cache}
+    given = {"--ensemble": join, "--save": save}
     for flag, value in given.items():
         if value and len(models) == 1:
             raise ConfigError(f"{flag} with one model; give two or more: denselab eval MODEL MODEL DATA {flag}")

@@ -93,7 +93,7 @@ def evaluate(
     """
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     models, place = models_and_data(model, data, more)
-    refuse_for_one(models, ensemble, save, no_cache)
+    refuse_for_one(models, ensemble, save)
     refuse_own_data(out)
     ways: dict[str, Any] = {
         "window": window_size(window),
@@ -104,10 +104,10 @@ def evaluate(
     }
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
+    options["cache"] = not no_cache
     if len(models) > 1:
         refuse_display_of_several(display_bands)
-        join, options["cache"] = ensemble or "mean", not no_cache
-        evaluate_several(models, place, split, join, save, out, as_json, options)
+        evaluate_several(models, place, split, ensemble or "mean", save, out, as_json, options)
         return
     options |= {"engine": engine, "display_bands": band_names(display_bands)}
     _evaluate_one(model, place, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))

@@ -7,17 +7,19 @@ bound while its labels, and with them the mIoU, still improve. The loss then ris
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from denselab.comparison.result import Comparison
 from denselab.evaluation.ranking import POINTS
 from denselab.files import unpack_json
 from denselab.report.facts import score
 from denselab.report.html import Html, Kind, chart, paragraph, section, table, text
-from denselab.report.plots import Line, line_chart
+from denselab.report.plots import Line, Tone, line_chart
 from denselab.run_folder import SUMMARY, read_metrics
 
 RISE = 1.02  # times the lowest loss: a smaller rise is noise
 TITLE = "Best mIoU or lowest loss?"
+NEAR, FEWEST = 1.5, 3  # times the lowest loss, and validations: what the curves show
 CLEAR = 0.005  # mIoU: a smaller difference is none
 
 
@@ -98,29 +100,32 @@ def section_of(comparison: Comparison) -> Html:
     )
     kinds: tuple[Kind, ...] = ("name", "name", "number", "number", "number", "number", "number", "number")
     shown = max(pairs, key=lambda pair: (pair.rises, pair.gain, pair.by_miou[2] - pair.by_loss[2]))
-    charts = Html(f'<div class="charts">{_loss(shown)}{_miou(shown)}</div>')
+    charts = _charts(shown)
     note = paragraph("Both are chosen on the validation pictures on which they are compared here, so each looks a "
                      "little better at what it was chosen for than it is.", note=True)  # fmt: skip
     return section("checkpoints", TITLE, paragraph(verdict(pairs)), charts, table(heads, rows, kinds), note)
 
 
-def _loss(pair: Pair) -> Html:
-    steps, values = _series(pair.run, "val_loss")
-    lines = [Line("validation", steps, values, "second", marks=True)]
-    steps, values = _series(pair.run, "train_loss")
-    lines.insert(0, Line("training", steps, values, "accent", marks=True))
-    drawn = line_chart("checkpoint-loss", lines, mark=(float(pair.by_loss[0]), "lowest loss"))
-    return chart(f"Loss of {pair.run.name}", drawn)
+def _charts(pair: Pair) -> Html:
+    """Loss and mIoU, without the fall at the beginning, beside which a rise could not be seen."""
+    rows = read_metrics(pair.run, "validation")
+    start = shown_from([float(row["step"]) for row in rows], [float(row["val_loss"]) for row in rows])
+    part = [row for row in rows if float(row["step"]) >= start]
+    cut = f", from step {start:.0f} on" if len(part) < len(rows) else ""
+    losses = [_line(part, "train_loss", "training", "accent"), _line(part, "val_loss", "validation", "second")]
+    loss = line_chart("checkpoint-loss", losses, mark=(float(pair.by_loss[0]), "lowest loss"))
+    mious = [_line(part, "miou", "mIoU", "accent")]
+    miou = line_chart("checkpoint-miou", mious, mark=(float(pair.by_miou[0]), "best mIoU"))
+    both = chart(f"Loss of {pair.run.name}{cut}", loss) + chart(f"mIoU of {pair.run.name}{cut}", miou)
+    return Html(f'<div class="charts">{both}</div>')
 
 
-def _miou(pair: Pair) -> Html:
-    steps, values = _series(pair.run, "miou")
-    line = Line("mIoU", steps, values, "accent", marks=True)
-    return chart(
-        f"mIoU of {pair.run.name}", line_chart("checkpoint-miou", [line], mark=(float(pair.by_miou[0]), "best mIoU"))
-    )
+def shown_from(steps: Sequence[float], losses: Sequence[float]) -> float:
+    """The step from which on no loss is above NEAR times the lowest; the first where hardly any would be left."""
+    near = [step for i, step in enumerate(steps) if max(losses[i:]) <= NEAR * min(losses)]
+    return near[0] if len(near) >= FEWEST else steps[0]
 
 
-def _series(run: Path, key: str) -> tuple[list[float], list[float]]:
-    rows = [row for row in read_metrics(run, "validation") if isinstance(row.get(key), int | float)]
-    return [float(row["step"]) for row in rows], [float(row[key]) for row in rows]
+def _line(rows: Sequence[dict[str, Any]], key: str, label: str, tone: Tone) -> Line:
+    found = [row for row in rows if isinstance(row.get(key), int | float)]
+    return Line(label, [float(row["step"]) for row in found], [float(row[key]) for row in found], tone, marks=True)

@@ -34,6 +34,7 @@ from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError
 from denselab.files import write_json, write_text
 from denselab.inspection.subject import find_subject
+from denselab.lock import only_writer
 from denselab.run_folder import REPORT, find_model_folder
 
 logger = logging.getLogger(__name__)
@@ -147,16 +148,20 @@ def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
 
 
 def run_plan(plan: Plan, out: Path, device: str = "auto", cache: bool = True) -> Comparison:
-    """Train, measure and tell what a plan says, into the folder `out`. cache: as for `compare`."""
+    """Train, measure and tell what a plan says, into the folder `out`. cache: as for `compare`.
+
+    Raises ResourceError where another process does so in that folder, and as `compare` does.
+    """
     devices = devices_of(device)
     started = clock.monotonic()
     plan, data = prepare(plan, out, devices[0])
-    write_plan(out, plan)
-    write_folds(data, out)
-    train_members(plan, data, out, devices, plan.command())
-    measure_all(plan, data, out, devices[0])
-    comparison = with_ensemble(gather(plan, data, out), data, devices[0], cache)
-    write_result(comparison, data)
+    with only_writer(out):
+        write_plan(out, plan)
+        write_folds(data, out)
+        train_members(plan, data, out, devices, plan.command())
+        measure_all(plan, data, out, devices[0])
+        comparison = with_ensemble(gather(plan, data, out), data, devices[0], cache)
+        write_result(comparison, data)
     logger.info(f"report: {out / REPORT} after {clock.monotonic() - started:.0f} s")
     return comparison
 

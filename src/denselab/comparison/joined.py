@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from denselab.comparison.data import Data
+from denselab.comparison.made_from import begin, is_current, made_from
 from denselab.comparison.measuring import Cost, read_counted, write_measured
 from denselab.comparison.plan import MEASURED, Plan, file_stem
 from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_row
@@ -54,8 +55,10 @@ def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str, c
     for position, (seed, fold) in enumerate(_parts(plan)):
         at = "" if fold is None else f"-fold{fold + 1}"
         keys.append("-with-".join(("ensemble", *(file_stem(row.name) for row in rows))) + f"{at}-seed{seed}")
-        if read_counted(out, keys[-1], PLAIN) is None:
-            runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
+        runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
+        facts = made_from(list(map(str, runs)), data.of_fold(fold), plan.split)
+        if not is_current(out / MEASURED / keys[-1], facts) or read_counted(out, keys[-1], PLAIN) is None:
+            begin(out / MEASURED / keys[-1], facts)
             _measure(plan, runs, out / MEASURED / keys[-1], data, fold, device, cache)
     counted = [found for key in keys if (found := read_counted(out, key, PLAIN)) is not None]
     per_seed = len(counted) // len(plan.seeds)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from denselab.comparison.data import Data, as_val, measured_items
+from denselab.comparison.made_from import begin, is_current, made_from
 from denselab.comparison.members import is_finished, run_folder
 from denselab.comparison.plan import MEASURED, Plan
 from denselab.comparison.ways import WAYS, ways_of
@@ -75,7 +76,10 @@ def existing_key(position: int, run: str) -> str:
 
 
 def measure_all(plan: Plan, data: Data, out: Path, device: str) -> None:
-    """Measure every finished member and every existing model in every way of the plan, unless that is done already."""
+    """Measure every finished member and every existing model in every way of the plan, unless that is done already.
+
+    What was measured of another model, or of other pictures or labels, is done again.
+    """
     for member in plan.members():
         if is_finished(out, member):
             asked = ways_of(plan.ways, member.candidate.model)
@@ -94,7 +98,9 @@ def _network_of(run: str) -> str:
 
 
 def _measure(ways: Sequence[str], model: str, key: str, dataset: Dataset, split: str, out: Path, device: str) -> None:
-    folder = out / MEASURED / key
+    folder, facts = out / MEASURED / key, made_from([model], dataset, split)
+    if not is_current(folder, facts):
+        begin(folder, facts)
     missing = [way for way in ways if not (folder / f"{way}.json").is_file()]
     if not missing and (folder / COST).is_file():
         return

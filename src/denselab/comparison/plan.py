@@ -8,6 +8,7 @@ OUT/
   table.md table.tex table.csv                the table for a paper
 """
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
 DEFAULT_MODELS = ("deeplabv3plus", "unet", "segnet", "fcn8s")  # one of each family
 DEFAULT_BUDGET = ("time", 600.0)  # seconds for each run
+DURATIONS = frozenset({"save_every"})  # keys whose words need a unit
 OWN_KEYS = frozenset({"data", "model", "encoder", "seed", "device", "stages", *LENGTHS})  # of the comparison itself
 
 Split = Literal["val", "test"]
@@ -124,15 +126,14 @@ class Plan:
 
     def words(self) -> list[str]:
         """The further settings as KEY=VALUE words of a command line."""
-        return [f"{key}={_word(value)}" for key, value in self.given.items()]
+        return [f"{key}={seconds(value) if key in DURATIONS else _word(value)}" for key, value in self.given.items()]
 
     def command(self, out: str = "compare/again") -> str:
         """The command line that repeats the comparison."""
         key, number = self.budget
         words = ["denselab", "compare", self.data, *self.words()]
-        if self.candidates:
-            words += ["--models", ",".join(c.name for c in self.candidates)]
-        words += ["--budget", key, f"{number:g}s" if key == "time" else f"{number:.0f}"]
+        words += ["--models", ",".join(c.name for c in self.candidates)]  # of none '', since without it there are some
+        words += ["--budget", key, seconds(number) if key == "time" else f"{number:.0f}"]
         for run in self.existing:
             words += ["--with", run]
         words += ["--folds", str(self.folds)] if self.folds else []
@@ -143,9 +144,14 @@ class Plan:
         return shlex.join([*words, "--out", out])
 
 
+def seconds(number: float) -> str:
+    """As it is written on the command line, which takes no exponent: "90s"."""
+    return f"{number:.6f}".rstrip("0").rstrip(".") + "s"
+
+
 def _word(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "x".join(map(str, value))
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

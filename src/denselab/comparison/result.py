@@ -10,7 +10,7 @@ import numpy as np
 from denselab.comparison.data import Data, measured_items
 from denselab.comparison.gains import Gain, gains_of
 from denselab.comparison.measuring import Cost, Counted, existing_key, read_cost, read_counted
-from denselab.comparison.members import failure, run_folder
+from denselab.comparison.members import failure, is_finished, run_folder
 from denselab.comparison.plan import Candidate, Member, Plan
 from denselab.comparison.ways import PLAIN, WAYS, ways_of
 from denselab.data.folds import in_sequences
@@ -141,6 +141,8 @@ def with_row(comparison: Comparison, row: Row) -> Comparison:
 def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
     """The row of a network; None where a fold or a seed of it is missing, for then the pictures are not the same."""
     members = [m for m in plan.members() if m.candidate == candidate]
+    if not all(is_finished(out, m) for m in members):
+        return None
     counted = {way: _merged(plan, members, way, out) for way in ways_of(plan.ways, candidate.model)}
     plain = counted[PLAIN]
     if plain is None:

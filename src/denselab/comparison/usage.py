@@ -2,7 +2,7 @@
 
 import shlex
 
-from denselab.comparison.plan import Plan, file_stem
+from denselab.comparison.plan import Plan, file_stem, seconds
 from denselab.comparison.result import Comparison, Row
 
 JOINED, PICTURES, PREDICTED = "models/joined", "photos/", "predicted/"
@@ -41,7 +41,7 @@ def train_command(plan: Plan, name: str, out: str) -> str:
     words = ["denselab", "train", plan.data, *plan.words()]
     words += [f"steps={number:.0f}"] if key == "steps" else []
     words += ["--model", candidate.model, *(["--encoder", candidate.encoder] if candidate.encoder else [])]
-    words += ["--time", f"{number:g}s"] if key == "time" else []
+    words += ["--time", seconds(number)] if key == "time" else []
     words += ["--epochs", f"{number:.0f}"] if key == "epochs" else []
     words += ["--imgsz", f"{plan.imgsz[0]}x{plan.imgsz[1]}"] if plan.imgsz else []
     words += ["--seed", str(plan.seeds[0])] if plan.seeds[0] else []

@@ -16,11 +16,22 @@ from pydantic import (
     model_validator,
 )
 
-from denselab.config.units import Decay, Place, Seconds, Share, Size, Strong, parse_pretrained, word_of_bool
+from denselab.config.units import (
+    Decay,
+    Place,
+    Seconds,
+    Share,
+    Size,
+    Strong,
+    parse_pretrained,
+    whole_of_word,
+    word_of_bool,
+)
 from denselab.types import FilterNormalization
 
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(whole_of_word)]
 Optimizer = Literal["sgd", "adamw"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
@@ -81,7 +92,7 @@ class Settings(BaseModel):
     # network
     model: str | None = None  # name of the network
     encoder: str | None = None  # name of the encoder; None: the model's own
-    output_stride: Literal[8, 16, 32] | None = None  # pixels per value of the encoder's map; None: the model's own
+    output_stride: OutputStride | None = None  # pixels per value of the encoder's map; None: the model's own
     aux: bool = False  # auxiliary head, where the model has one
     pretrained: Pretrained | None = None  # what the encoder starts from: auto, yes, no, a file or a hub id
     init: Place | None = None  # model or run folder to start from: tensors that fit are copied; None: no model

@@ -44,6 +44,11 @@ def word_of_bool(value: Any) -> Any:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
+def whole_of_word(value: Any) -> Any:
+    """The number that a word such as "16" writes: pydantic reads words as numbers, but not where only some may be."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
 def parse_pretrained(value: Any) -> Any:
     """ "auto", "yes" or "no" (also given as a truth value), or a file or hub id, recognised by form; a typo is neither.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,13 +26,26 @@ def thread_count() -> int:
     return int(given) if given.isdecimal() and int(given) > 0 else cpu_count()
 
 
+def digest_of(runtime: str, *parts: bytes) -> str:
+    """64 hex digits of a graph's files and of what runs them, with its version."""
+    digest = hashlib.sha256(runtime.encode())
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class GraphEngine:
-    """See engine.Engine. run: the graph in its runtime, preprocessing inside: pictures to logits at their own size."""
+    """See engine.Engine.
+
+    run: the graph in its runtime, preprocessing inside: pictures to logits at their own size.
+    digest: of the graph and the version of its runtime; "": unknown.
+    """
 
     spec: ModelSpec
     device: str
     run: Callable[[Pictures], Scores]
+    digest: str = ""
 
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""

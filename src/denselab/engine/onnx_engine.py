@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, thread_count
+from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, digest_of, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -34,7 +35,8 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
         raise CheckpointError(
             f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`"
         )
-    return OnnxEngine(spec, used, lambda pictures: session.run([LOGITS], {PICTURES: pictures})[0])
+    digest = digest_of(f"onnxruntime {importlib.import_module('onnxruntime').__version__}", content)
+    return OnnxEngine(spec, used, lambda pictures: session.run([LOGITS], {PICTURES: pictures})[0], digest)
 
 
 def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[InferenceSession, str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, thread_count
+from denselab.engine.engine import Pictures
+from denselab.engine.enlarge import Scores
+from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, digest_of, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -38,7 +40,13 @@ def openvino_engine(
     compiled = compile_graph(graph, weights, source)
     if [i.any_name for i in compiled.inputs] != [PICTURES] or LOGITS not in compiled.outputs[0].names:
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
-    return OpenVINOEngine(spec, "cpu", lambda pictures: compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS])
+    digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
+
+    def run(pictures: Pictures) -> Scores:
+        found: Scores = compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS]
+        return found
+
+    return OpenVINOEngine(spec, "cpu", run, digest)
 
 
 def import_openvino() -> Any:

@@ -101,7 +101,7 @@ class Predict:
         from denselab.inference.job import model_key
         from denselab.inference.predictor import load
 
-        predictor = load(how.model, how.device, how.output_stride, how.engine)
+        predictor = load(how.model, how.device, how.output_stride, how.engine, cache=False)
         self.plan = predictor.plan(**options)
         self.key = model_key(predictor.folder, self.plan)
         self.how = how

@@ -5,7 +5,6 @@ EDeconvNet and EDeconvNet+CRF, the systems of DeconvNet's authors, are here by n
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.crf import PRESETS as CRF_PRESETS
 from denselab.crf import Parameters
-from denselab.engine.ensemble_folder import (
-    StoredEnsemble,
-    StoredMember,
-    folder_digest,
-    read_ensemble,
-    write_ensemble,
-)
+from denselab.engine.content import content_of
+from denselab.engine.ensemble_folder import StoredEnsemble, StoredMember, read_ensemble, write_ensemble
 from denselab.engine.folder import load_engine, save_engine
 from denselab.errors import ConfigError
 from denselab.inference.instances import PRESETS, InstanceWise
@@ -78,7 +72,7 @@ def ensemble_of(
     members = [
         Member(
             plan_for(model.engine, window=model.window, tta=model.tta, instances=model.instances),
-            _digest(model),
+            content_of(model.engine),
             _order(space, model.engine.spec.label_space, number),
         )
         for number, model in enumerate(models, 1)
@@ -168,20 +162,6 @@ def _changes_stride(folder: Path, how: dict[str, Any]) -> bool:
     from denselab.engine.stored_spec import read_spec
 
     return how.get("output_stride") not in (None, read_spec(folder).architecture.output_stride)
-
-
-def _digest(model: Model) -> str:
-    """Of the model's content and its output stride; "" for an engine without a folder and without a network."""
-    architecture = repr(model.engine.spec.architecture) + type(model.engine).__name__
-    network = getattr(model.engine, "network", None)
-    if model.folder is not None and (model.folder / "manifest.json").is_file():
-        return folder_digest(model.folder) + architecture
-    if network is None:
-        return ""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest() + architecture + repr(model.engine.spec.preprocessing)
 
 
 def _require_same_bands(models: Sequence[Model]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from denselab.engine.content import content_of
 from denselab.errors import ConfigError
 from denselab.inference.bands import goes_by_rows
 from denselab.inference.plan import Plan
@@ -65,7 +66,7 @@ class Job:
 
     def mark(self, picture: Path) -> str:
         """What a result is made from: model, options and the bytes of the picture, as 32 hex digits; "" if unknown."""
-        if not self.model:
+        if not self.model or _boxes_are_given(self.plan):
             return ""
         facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": file_digest(picture)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -85,6 +86,12 @@ class Job:
             return path.stat().st_mtime >= self.started
         except OSError:
             return False
+
+
+def _boxes_are_given(plan: Plan) -> bool:
+    """Whether a function, which has no content to go by, says which boxes are run."""
+    plans = [plan, *(member.plan for member in plan.ensemble.members)] if plan.ensemble else [plan]
+    return any(one.instances is not None and callable(one.instances.proposals) for one in plans)
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -130,11 +137,13 @@ def file_digest(path: Path) -> str:
 def model_key(folder: Path | None, plan: Plan) -> str:
     """What a model is, by content: its folder's manifest, which holds the sha256 of every file, and what runs it.
 
-    A model that is from no folder goes by its architecture.
+    A model that is from no folder goes by its weights; "" where those are not known either.
     """
     spec = plan.spec
-    content = repr(spec.architecture)
-    if folder is not None and (folder / "manifest.json").is_file():
-        content += file_digest(folder / "manifest.json")
+    stored = folder is not None and (folder / "manifest.json").is_file()
+    held = file_digest(folder / "manifest.json") if folder is not None and stored else content_of(plan.engine)
+    if not held:
+        return ""
+    content = repr(spec.architecture) + held
     content += f"{type(plan.engine).__name__} {spec.preprocessing!r} {spec.label_space.to_list()!r}"
     return hashlib.sha256(content.encode()).hexdigest()[:32]

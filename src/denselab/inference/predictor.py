@@ -175,6 +175,7 @@ class Predictor:
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        cache: bool = True,
     ) -> Predictor:
         """Load a model folder, a run folder, a hub id such as "owner/name", or "torchvision:deeplabv3_resnet50".
 
@@ -182,6 +183,7 @@ class Predictor:
         output_stride: use one other than in training, see `load`.
         engine: what runs the model, see `load`.
         revision, token, cache_dir, local_files_only: hub options.
+        cache: of an ensemble, see `load`.
         """
         from denselab.engine.open import ensemble_folder
 
@@ -194,7 +196,7 @@ class Predictor:
         if found := ensemble_folder(str(pretrained_model_name_or_path), **hub):
             from denselab.inference.joint import load_joint
 
-            joint = load_joint(found, device)
+            joint = load_joint(found, device, cache)
             return cls(joint.models[0].engine, found, joint)
         return cls(
             *open_model(
@@ -256,7 +258,12 @@ class Predictor:
 
 
 def load(
-    name: str | Path, device: str = "auto", output_stride: int | None = None, engine: EngineName = "auto"
+    name: str | Path,
+    device: str = "auto",
+    output_stride: int | None = None,
+    engine: EngineName = "auto",
+    *,
+    cache: bool = True,
 ) -> Predictor:
     """The predictor of a model folder, a run folder, a hub id "owner/name", or "torchvision:deeplabv3_resnet50".
 
@@ -265,9 +272,10 @@ def load(
         1.3 points of mIoU with v3 and 0.5 with v3+ (VOC 2012 val), for about three times the computation.
     engine: "torch" runs weights, "onnx" and "openvino" what `denselab export` wrote, without torch; "auto" takes what
         the folder holds.
+    cache: of an ensemble: keep each model's scores on disk, so that no network runs twice on a picture.
     Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
-    return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine)
+    return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine, cache=cache)
 
 
 def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:

@@ -8,7 +8,9 @@ CRF may refine.
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,8 @@ from denselab.inference.score_cache import ScoreCache, key_of, unkept
 from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see
+from denselab.proposals.boxes import Boxes
+from denselab.proposals.sources import decided_by
 from denselab.runtime import total_memory
 from denselab.types import Image, LabelMap, Pixels
 
@@ -38,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.7  # of the machine's memory that one picture's probabilities may take
 
+Found = TypeVar("Found")
 CRFStep = Callable[[Image, Marginals], Marginals]
 """(picture, probabilities) -> marginals (K, H, W)."""
 
@@ -161,16 +166,21 @@ def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> 
         return _joint_blocks(plan.ensemble, image, sink)
     if plan.instances:
         return _instance_blocks(plan, plan.instances, image, sink)
+    return _by_what_fits(plan, image, lambda way: _blocks(plan, image, way, sink, note))  # a sink may get some again
+
+
+def _by_what_fits(plan: Plan, image: Pixels, work: Callable[[Windows | None], Found]) -> Found:
+    """What `work` makes of the best route of a picture for which there is memory."""
     ways = routes(plan, _size(image))
     for way, smaller in pairwise([*ways, None]):
         try:
-            return _blocks(plan, image, way, sink, note)
+            return work(way)
         except MemoryError:
             if smaller is None:
                 raise
         shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
         extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
-        logger.info(f"out of memory with {shown}; going on with windows of {extent}")  # the sink gets the blocks again
+        logger.info(f"out of memory with {shown}; going on with windows of {extent}")
     raise AssertionError("a picture has one way at least")
 
 
@@ -187,9 +197,13 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
     return seen.logits and sink.wants_logits
 
 
+def _boxes(plan: Plan, how: InstanceWise, image: Pixels) -> Boxes:
+    return boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
+
+
 def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
-    boxes = boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
+    boxes = _boxes(plan, how, image)
     with memory_errors():
         if how.aggregate == "paste":
             scored = scored_boxes(plan.engine, how, image, boxes)
@@ -218,18 +232,24 @@ def member_scores(ensemble: Ensemble, image: Pixels) -> list[Scores]:
 
 
 def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> Scores:
+    """A model's scores; those that are kept are of its best route for which there is memory now, and of no other."""
     plan = member.plan
     shape = (plan.spec.label_space.num_classes, *_size(image))
-
-    def fill(target: NDArray[np.float32]) -> bool:
-        return _stream(plan, image, ScoreSink(target))
-
     if cache is None or not member.digest:
-        return unkept(shape, fill)
-    how: list[object] = [plan.window, plan.scales, plan.flip, str(plan.engine.device)]
-    if plan.instances:
-        how += [plan.instances.facts(), boxes_of(plan.instances, plan.shown(image), plan.spec.preprocessing.imgsz)]
-    return cache.get(key_of(__version__, member.digest, *how, image), shape, fill)
+        return unkept(shape, lambda target: _stream(plan, image, ScoreSink(target)))
+    key = partial(key_of, __version__, member.digest, str(plan.engine.device), image)
+    if how := plan.instances:
+        found = decided_by(how.proposals) if isinstance(how.proposals, str) else _boxes(plan, how, image)
+        return cache.get(
+            key(how.facts(), found), shape, lambda target: _instance_blocks(plan, how, image, ScoreSink(target))
+        )
+    return _by_what_fits(
+        plan,
+        image,
+        lambda way: cache.get(
+            key(plan.scales, plan.flip, way), shape, lambda target: _blocks(plan, image, way, ScoreSink(target), None)
+        ),
+    )
 
 
 def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:

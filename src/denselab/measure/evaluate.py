@@ -141,6 +141,7 @@ def evaluate(
     engine: EngineName = "auto",
     seed: int | None = None,
     val_fraction: float | None = None,
+    cache: bool = True,
     quiet: bool = False,
 ) -> Measured:
     """Measure a model on data: exact counts at the labels' own resolution.
@@ -154,26 +155,31 @@ def evaluate(
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
+    cache: keep on disk the regions that a network sees, beside its run, and the scores of a stored ensemble's models.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
     if window is not None:
         check_window(window)  # fail before loading anything
-    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine)
+    predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine, cache=cache)
     ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
     plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)
-    if plan.crf:
-        whose = origin(crf if isinstance(crf, str) else None, predictor.spec.crf)
-        logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
+    _tell_crf(plan, crf, predictor)
     home = predictor.folder if isinstance(model, Predictor) else model
     drawn = {k: v for k, v in {"seed": seed, "val_fraction": val_fraction}.items() if v is not None}
     chosen = select(data, split, predictor.spec, home, drawn)
     shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
-    with _regions_kept(home):
+    with _regions_kept(home) if cache else nullcontext():
         measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
     return measured
+
+
+def _tell_crf(plan: Plan, asked: Choice, predictor: Predictor) -> None:
+    if plan.crf:
+        whose = origin(asked if isinstance(asked, str) else None, predictor.spec.crf)
+        logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
 
 
 def _regions_kept(home: str | Path | None) -> AbstractContextManager[None]:

@@ -57,6 +57,11 @@ def selective_search(image: Image, most: int) -> Boxes:
     return np.asarray(boxes[np.argsort(-areas(boxes), kind="stable")][:most])
 
 
+def opencv_version(source: str) -> str:
+    """The version of OpenCV that searches. source: for the message. Raises MissingExtra."""
+    return str(_opencv(source).__version__)
+
+
 def _searched(image: Image) -> tuple[Image, float]:
     """The picture, reduced where its longer side is above SEARCHED_SIDE, and the factor of the reduction."""
     height, width = image.shape[:2]

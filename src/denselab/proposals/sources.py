@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from denselab.errors import ConfigError
 from denselab.proposals.boxes import Boxes
-from denselab.proposals.opencv import edge_boxes, selective_search
+from denselab.proposals.opencv import edge_boxes, opencv_version, selective_search
 from denselab.proposals.windows import windows
 from denselab.types import Image
 
@@ -26,3 +26,11 @@ def source_named(name: str) -> Propose:
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(f"proposals {name!r}; {hint}use one of {', '.join(SOURCES)}")
     return SOURCES[name]
+
+
+def decided_by(name: str) -> str:
+    """What decides which boxes a source finds in a picture, beside its options and DenseLab's version.
+
+    Raises MissingExtra.
+    """
+    return "" if name == "windows" else f"OpenCV {opencv_version(name)}"

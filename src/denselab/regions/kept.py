@@ -1,7 +1,8 @@
 """Segments kept in a folder, one file a picture, so that no picture is searched twice with the same settings.
 
 A file is named after the bytes of its picture and the settings of the search: it stays right when pictures are renamed,
-and two processes that make one at the same time write the same.
+and two processes that make one at the same time write the same. The folder is bounded (denselab.bounded): a file that
+was removed is found again, the same.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
+from denselab.bounded import BoundedFolder
 from denselab.errors import DataError, ResourceError
 from denselab.regions.search import Search, find_segments
 from denselab.regions.segments import Segments, load_segments, save_segments
@@ -22,6 +24,7 @@ VERSION = 1  # of what find_segments finds; a change of its results makes the fi
 
 _folders: list[Path] = []
 _unwritable: set[Path] = set()  # said once
+_bounded: dict[Path, BoundedFolder] = {}
 
 
 def segments_in(folder: Path | None, image: Image, search: Search) -> Segments:
@@ -32,15 +35,20 @@ def segments_in(folder: Path | None, image: Image, search: Search) -> Segments:
     if folder is None:
         return find_segments(image, search)
     path = folder / f"{name_of(image, search)}.npz"
+    files = _bounded.setdefault(folder, BoundedFolder(folder, path.suffix))
     if path.is_file():
         try:
-            return load_segments(path)
+            found = load_segments(path)
+            files.use(path)
+            return found
         except DataError as error:
-            logger.warning(str(error))
+            if path.is_file():  # else another process has just removed it
+                logger.warning(str(error))
     found = find_segments(image, search)
     if folder not in _unwritable:
         try:
             save_segments(found, path)
+            files.add(path)
         except ResourceError as error:
             _unwritable.add(folder)
             logger.warning(f"segments are not kept: {error}")

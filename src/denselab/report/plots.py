@@ -71,15 +71,15 @@ def line_chart(
         if mark:
             axes.axvline(mark[0], color=PLACEHOLDERS["soft"], linewidth=0.9, linestyle=(0, (3, 3)))
             right = mark[0] > sum(axes.get_xlim()) / 2
-            offset = (-4, -3) if right else (4, -3)
+            low = _is_high(lines, mark[0], axes.get_ylim())  # else it would be written over a curve
             axes.annotate(
                 mark[1],
-                (mark[0], 1.0),
+                (mark[0], 0.0 if low else 1.0),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
-                xytext=offset,
+                xytext=(-4 if right else 4, 3 if low else -3),
                 ha="right" if right else "left",
-                va="top",
+                va="bottom" if low else "top",
                 fontsize=9,
             )
         if unit_range:
@@ -89,6 +89,12 @@ def line_chart(
         if len(lines) > 1:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=9.5)
         return as_svg(figure, name, ", ".join(line.label for line in lines))
+
+
+def _is_high(lines: Sequence[Line], x: float, limits: tuple[float, float]) -> bool:
+    """Whether one of the lines is in the upper third of the axes at x."""
+    edge = limits[0] + 2 / 3 * (limits[1] - limits[0])
+    return any(len(line.x) and np.interp(x, line.x, line.y) > edge for line in lines)
 
 
 def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou: NDArray[np.float64]) -> str:

@@ -1,0 +1,93 @@
+"""A comparison that goes on: what was measured holds for the models and pictures it was made from, and for no others."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from denselab.comparison import measuring
+from denselab.comparison.compare import resumed_plan, run_plan
+from denselab.comparison.data import open_data
+from denselab.comparison.measuring import Cost, measure_all
+from denselab.comparison.plan import Candidate, Plan, write_plan
+from denselab.comparison.result import gather
+from denselab.data import open_dataset
+from denselab.errors import ResourceError
+from denselab.lock import only_writer
+
+
+@pytest.fixture
+def runs(models: tuple[Path, Path], tmp_path: Path) -> list[Path]:
+    """Two models that a test may replace."""
+    return [Path(shutil.copytree(folder, tmp_path / name)) for folder, name in zip(models, ("one", "two"), strict=True)]
+
+
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = Cost(1, 1, 1, 1, 1.0, "cpu", "", (8, 8))
+    monkeypatch.setattr(measuring, "cost_of", lambda *given: cost)
+
+
+def measured(data: Path, out: Path, runs: list[Path]) -> dict[str, np.ndarray]:
+    """The counts of every model in a comparison of them, by its folder's name."""
+    plan = Plan(str(data), (), ("steps", 1.0), ways=("plain",), existing=tuple(map(str, runs)))
+    opened = open_data(plan, out)
+    measure_all(plan, opened, out, "cpu")
+    return {row.name: row.entrant.evaluations[0].counts for row in gather(plan, opened, out).rows}
+
+
+def test_another_model_of_the_same_name_is_measured_anew(scenes: Path, runs: list[Path], tmp_path: Path) -> None:
+    """Its place was named after position and folder alone: the scores of the model before stood under the new one."""
+    before = measured(scenes, tmp_path / "out", runs)
+    assert not np.array_equal(before["one"], before["two"])
+    namesake = Path(shutil.copytree(runs[1], tmp_path / "elsewhere" / "one"))
+    other = tmp_path / "out" / "measured" / "with-2-two" / "plain.json"
+    written = other.stat().st_mtime_ns
+    after = measured(scenes, tmp_path / "out", [namesake, runs[1]])
+    assert np.array_equal(after["one"], before["two"])
+    assert other.stat().st_mtime_ns == written, "the other is what it was"
+
+
+def test_a_model_that_was_trained_on_is_measured_anew(scenes: Path, runs: list[Path], tmp_path: Path) -> None:
+    before = measured(scenes, tmp_path / "out", runs)
+    shutil.rmtree(runs[0])
+    shutil.copytree(runs[1], runs[0])
+    assert np.array_equal(measured(scenes, tmp_path / "out", runs)["one"], before["two"])
+
+
+def test_corrected_labels_are_measured_anew(scenes: Path, runs: list[Path], tmp_path: Path) -> None:
+    """A model that joined later was ranked on the new labels beside those that had been measured on the old ones."""
+    data = Path(shutil.copytree(scenes, tmp_path / "data"))
+    before = measured(data, tmp_path / "out", runs)
+    first, second = (item.source.path for item in open_dataset(data).of_split("val")[:2])
+    first.write_bytes(second.read_bytes())
+    after = measured(data, tmp_path / "out", runs)
+    for name in ("one", "two"):
+        assert after[name].sum(axis=1).tolist() != before[name].sum(axis=1).tolist()
+
+
+def test_what_is_left_without_its_record_does_not_count(scenes: Path, runs: list[Path], tmp_path: Path) -> None:
+    """As a process that is killed while it makes room for new measurements leaves it."""
+    before = measured(scenes, tmp_path / "out", runs)
+    folder = tmp_path / "out" / "measured" / "with-1-one"
+    (folder / "made-from.json").unlink()
+    shutil.copy(folder.with_name("with-2-two") / "plain.json", folder / "plain.json")
+    assert np.array_equal(measured(scenes, tmp_path / "out", runs)["one"], before["one"])
+
+
+def test_two_processes_do_not_work_in_one_folder(scenes: Path, runs: list[Path], tmp_path: Path) -> None:
+    """The second found the runs of the first in use, and called them failed."""
+    plan = Plan(str(scenes), (), ("steps", 1.0), ways=("plain",), existing=tuple(map(str, runs)))
+    with only_writer(tmp_path / "out"), pytest.raises(ResourceError, match="is being written by process"):
+        run_plan(plan, tmp_path / "out", "cpu")
+
+
+def test_a_resumed_comparison_can_get_further_models(tmp_path: Path) -> None:
+    plan = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 7.0), (0, 3), 5, given={"lr": 0.1})
+    write_plan(tmp_path, plan)
+    assert resumed_plan(tmp_path, "data", None, ()) == plan
+    more = resumed_plan(tmp_path, "data", "unet,segnet,fcn8s:vgg16", ["runs/old"])
+    assert more.candidates == (*plan.candidates, Candidate("fcn8s", "vgg16"))
+    assert more.existing == ("runs/old",)
+    assert (more.budget, more.seeds, more.folds, more.given) == (plan.budget, plan.seeds, plan.folds, plan.given)
