@@ -113,12 +113,13 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     dataset = as_begun(dataset, run)
     bands = dataset.bands
     device = resolve_device(settings.device).type
-    sized = device == "cpu" and not settings.imgsz
-    detail = find_detail(dataset, _masked(dataset)) if sized or takes_any_network(settings) else None
+    sizes, sized = picture_sizes(train_items), not settings.imgsz
+    looked_at = sized or takes_any_network(settings)
+    detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
-    sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
-    speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
+    timed = sized and device == "cpu" and settings.time
+    speed = _pictures_per_second(network.model, facts, settings) if timed else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)

@@ -3,6 +3,7 @@
 The numbers come from the experiments in docs/log.md and docs/benchmarks.md, or from the papers named beside them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
-from denselab.training.detail import Detail
+from denselab.training.detail import SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision, reason_for
 
 DEFAULT_MODEL = "deeplabv3plus"
@@ -18,13 +19,14 @@ DEFAULT_MODEL = "deeplabv3plus"
 # them, unet_small at full size does not.
 THIN_MODEL = "unet_small"
 THIN, FEW_PICTURES = 0.75, 50  # factor by which labels may be shrunk at best; training pictures
+LOSES = "at a smaller size {name!r} would lose over a fifth of its IoU to the size alone"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
 CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run without a time
-SMALLEST_AREA = (
-    96 * 128
-)  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
+# Timed runs choose an area in steps of AREA_STEP, so that a neighbour who comes or goes while the trial step is timed
+# changes the size by a step or not at all. SMALLEST_AREA is four steps below CPU_AREA.
+AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
 MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
@@ -90,12 +92,13 @@ def choose_network(
     weights = Choice("pretrained", "auto", "ImageNet weights if they are available")
     if settings.init:
         weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
-    model = Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
+    few = pictures is not None and pictures < FEW_PICTURES
+    fit = "light, and exact at borders" + ("" if few else ", and good from 50 pictures on")
+    model = Choice("model", DEFAULT_MODEL, fit)
     scratch = settings.pretrained == "no" or PACKAGED not in installed_encoders()
-    few = scratch and takes_any_network(settings) and pictures is not None and pictures < FEW_PICTURES
-    if few and detail and detail.factor >= THIN:
-        why = f"{detail.name!r} is thin and {pictures} pictures are few: it works at full size; `model` sets another"
-        model = Choice("model", THIN_MODEL, why)
+    if scratch and few and takes_any_network(settings) and detail and detail.factor >= THIN:
+        why = f"{detail.name!r} is thin or small and {pictures} pictures are few: it works at full size; "
+        model = Choice("model", THIN_MODEL, f"{why}`model` sets another")
     choices = _open(settings, [model, weights])
     completed = make_settings({**settings.given(), **_values(choices)})
     encoder = _open(completed, list(_encoder(completed)))
@@ -158,36 +161,45 @@ def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
 
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
     height, width = facts.size
-    area: float
-    if facts.on_gpu:
-        area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
-    elif pictures_per_second and settings.time:
-        wanted, passes = _wanted_pictures(settings, facts)
-        affordable = CPU_AREA * pictures_per_second * settings.time / wanted
-        area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
-        why = f"about {passes} passes over {facts.pictures} pictures fit into the time at this size"
-    else:
-        area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
-    if not facts.on_gpu and facts.detail and area < (needed := facts.detail.factor**2 * height * width):
-        area, why = _finer(area, needed, facts.detail)
+    area, why = _affordable(settings, facts, pictures_per_second)
+    if facts.detail and area < (needed := facts.detail.factor**2 * height * width):
+        finer = min(needed, MOST_FINER * area)
+        area, why = finer, _why_finer(facts, needed, finer, why)
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
-    yield Choice("imgsz", size, why)
+    yield Choice("imgsz", size, why if factor < 1 else f"the pictures' own size, in multiples of {SIDE_MULTIPLE}")
 
 
-def _finer(area: float, needed: float, detail: Detail) -> tuple[float, str]:
-    """A larger area than the time alone would choose, since a class would be lost at that one."""
-    if needed <= MOST_FINER * area:
-        return needed, f"below this size {detail.name!r} would be lost: {detail.kept:.0%} of it is left here"
-    return MOST_FINER * area, f"{detail.name!r} needs still larger pictures, for which the time is too short"
+def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | None) -> tuple[float, str]:
+    """The area that the device, or the time, allows, and what is said of it where the pictures are larger."""
+    if facts.on_gpu:
+        return GPU_AREA, "about 512x512 pixels: what a GPU trains at a useful rate"
+    if not pictures_per_second or not settings.time:
+        return CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
+    seen = CPU_AREA * pictures_per_second * settings.time  # pixels that the run can look at
+    step = round(math.log(seen / _wanted_pictures(settings, facts) / CPU_AREA, AREA_STEP))
+    area = min(max(CPU_AREA * AREA_STEP**step, SMALLEST_AREA), GPU_AREA)
+    return area, f"about {seen / area / facts.pictures:.0f} passes over {facts.pictures} pictures fit into the time"
 
 
-def _wanted_pictures(settings: Settings, facts: Facts) -> tuple[int, int]:
-    """How many crops a timed run should see, and how many passes over the pictures that is."""
+def _why_finer(facts: Facts, needed: float, area: float, otherwise: str) -> str:
+    """Why pictures are larger than the device or the time alone would have them."""
+    assert facts.detail is not None, "it asked for larger pictures"
+    if needed <= area:
+        kept = f"{facts.detail.kept:.2f} of it is left at this one"
+        return f"{LOSES.format(name=facts.detail.name)}; {kept}"
+    height, width = (round(side * facts.detail.factor) for side in facts.size)
+    return (
+        f"{facts.detail.name!r} needs {height}x{width}, which `imgsz` sets; this is twice the area chosen without it "
+        f"({otherwise})"
+    )
+
+
+def _wanted_pictures(settings: Settings, facts: Facts) -> int:
+    """How many crops a timed run should see."""
     if not facts.pretrained:
-        return PASSES_WANTED * facts.pictures, PASSES_WANTED
-    wanted = max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
-    return wanted, round(wanted / facts.pictures)
+        return PASSES_WANTED * facts.pictures
+    return max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
 
 
 def _cpu_batch(facts: Facts) -> int:
@@ -199,7 +211,7 @@ def _feeding(facts: Facts) -> Iterator[Choice]:
         yield Choice("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
         yield Choice("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
-        yield Choice("batch", _cpu_batch(facts), "small batches give more steps in the time")
+        yield Choice("batch", _cpu_batch(facts), "small batches give more steps")
         why = "decoded pictures are kept in memory; a thread would take a core from the network"
         yield Choice("workers", 0, why)
 
