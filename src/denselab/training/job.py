@@ -36,7 +36,15 @@ from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.precision import precision_on
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
-from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
+from denselab.training.recipe import (
+    CPU_AREA,
+    SIDE_MULTIPLE,
+    Choice,
+    Facts,
+    choose_recipe,
+    is_light,
+    takes_any_network,
+)
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
@@ -182,6 +190,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         pretrained=network.from_imagenet,
         detail=detail,
         statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
+        light=is_light(network.settings),
     )
 
 

@@ -19,7 +19,6 @@ DEFAULT_MODEL = "deeplabv3plus"
 # them, unet_small at full size does not.
 THIN_MODEL = "unet_small"
 THIN, FEW_PICTURES = 0.75, 50  # factor by which labels may be shrunk at best; training pictures
-LOSES = "at a smaller size {name!r} would lose over a fifth of its IoU to the size alone"
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
@@ -29,7 +28,8 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run with
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
-MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
+MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes;
+# a light network's run without a time, of fewer than FEW_PICTURES, takes up to GPU_AREA, which costs it minutes
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
@@ -54,6 +54,7 @@ class Facts:
     pretrained: bool = False  # its encoder starts from ImageNet weights
     statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
+    light: bool = False  # its network is one that is chosen by itself, whose steps are short
 
     @property
     def on_gpu(self) -> bool:
@@ -103,6 +104,11 @@ def choose_network(
     completed = make_settings({**settings.given(), **_values(choices)})
     encoder = _open(completed, list(_encoder(completed)))
     return make_settings({**completed.given(), **_values(encoder)}), [*choices, *encoder]
+
+
+def is_light(settings: Settings) -> bool:
+    """Whether the network is one of those that are chosen where nobody names one."""
+    return settings.model in (DEFAULT_MODEL, THIN_MODEL) and settings.encoder in (None, PACKAGED)
 
 
 def takes_any_network(settings: Settings) -> bool:
@@ -163,8 +169,8 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     height, width = facts.size
     area, why = _affordable(settings, facts, pictures_per_second)
     if facts.detail and area < (needed := facts.detail.factor**2 * height * width):
-        finer = min(needed, MOST_FINER * area)
-        area, why = finer, _why_finer(facts, needed, finer, why)
+        finer = min(needed, _most_area(settings, facts, area))
+        area, why = finer, _why_finer(facts, finer == needed, finer / area, why)
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
     yield Choice("imgsz", size, why if factor < 1 else f"the pictures' own size, in multiples of {SIDE_MULTIPLE}")
@@ -182,17 +188,25 @@ def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | N
     return area, f"about {seen / area / facts.pictures:.0f} passes over {facts.pictures} pictures fit into the time"
 
 
-def _why_finer(facts: Facts, needed: float, area: float, otherwise: str) -> str:
-    """Why pictures are larger than the device or the time alone would have them."""
+def _most_area(settings: Settings, facts: Facts, area: float) -> float:
+    """The largest area for the sake of a class that would be lost, where `area` is the usual one."""
+    patient = facts.light and facts.pictures < FEW_PICTURES and settings.time is None
+    return max(MOST_FINER * area, GPU_AREA) if patient else MOST_FINER * area
+
+
+def _why_finer(facts: Facts, enough: bool, times: float, otherwise: str) -> str:
+    """Why pictures have `times` the area that the device or the time alone would give them.
+
+    enough: whether no class is lost at it.
+    otherwise: why it would be as it is.
+    """
     assert facts.detail is not None, "it asked for larger pictures"
-    if needed <= area:
-        kept = f"{facts.detail.kept:.2f} of it is left at this one"
-        return f"{LOSES.format(name=facts.detail.name)}; {kept}"
-    height, width = (round(side * facts.detail.factor) for side in facts.size)
-    return (
-        f"{facts.detail.name!r} needs {height}x{width}, which `imgsz` sets; this is twice the area chosen without it "
-        f"({otherwise})"
-    )
+    name, kept, factor = facts.detail.name, facts.detail.kept, facts.detail.factor
+    if enough:
+        return f"smaller, {name!r} would lose over a fifth of its IoU to the size alone; {kept:.2f} is left at this one"
+    height, width = (round(side * factor) for side in facts.size)
+    told = f"{name!r} needs {height}x{width}, which `imgsz` sets"
+    return f"{told}; this is {times:.1f} times the usual area ({otherwise})"
 
 
 def _wanted_pictures(settings: Settings, facts: Facts) -> int:
