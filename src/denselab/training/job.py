@@ -126,8 +126,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
-    timed = sized and device == "cpu" and settings.time
-    speed = _pictures_per_second(network.model, facts, settings) if timed else None
+    speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
     config, choices = choose_recipe(network.settings, facts, speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
@@ -195,7 +194,9 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
 
 
 def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> float | None:
-    """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
+    """Training speed of a CPU at CPU_AREA pixels, timed at the pictures' aspect ratio; None on a GPU."""
+    if facts.on_gpu:
+        return None
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
     precision = precision_on("cpu", settings.precision)
