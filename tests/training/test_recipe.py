@@ -195,7 +195,7 @@ def test_few_pictures_of_thin_things_get_a_network_at_full_size(
 ) -> None:
     """DRIVE from scratch: deeplabv3plus 0.593, unet_small 0.687. What the user asks of a network stays possible."""
     monkeypatch.setattr(recipe, "installed_encoders", list)
-    thin = Detail(factor, "vessel", 0.9)
+    thin = Detail(factor, "vessel", 0.9, factor**2 * 200 * 200)
     settings, choices = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)
     assert settings.model == model
     if model == "unet_small":
@@ -206,6 +206,16 @@ def test_few_pictures_of_thin_things_get_a_network_at_full_size(
     monkeypatch.setattr(recipe, "installed_encoders", lambda: ["tf_efficientnet_lite0"])
     with_weights = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)[0].model
     assert with_weights == (model if "no" in given.values() else given.get("model", "deeplabv3plus"))
+
+
+@pytest.mark.parametrize(("factor", "side", "model"), [(0.375, 1024, "unet_small"), (0.1875, 512, "deeplabv3plus")])
+def test_what_is_thin_at_the_size_of_the_training_gets_a_network_at_full_size(
+    monkeypatch: pytest.MonkeyPatch, factor: float, side: int, model: str
+) -> None:
+    """Cracks of 6 pixels in 1024x1024 bear 384x384, and are as thin there as those of 2."""
+    monkeypatch.setattr(recipe, "installed_encoders", list)
+    cracks = Detail(factor, "crack", 0.9, (factor * side) ** 2)
+    assert recipe.choose_network(make_settings({"data": "d"}), 20, cracks)[0].model == model
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,13 @@ class Detail:
     into which larger ones are fitted. 1 where some class keeps less even then.
     name: the class that loses more at the next smaller one.
     kept: its IoU at `factor`.
+    pixels: of a picture of median size at `factor`.
     """
 
     factor: float
     name: str
     kept: float
+    pixels: float
 
 
 def find_detail(dataset: Dataset, items: Sequence[Item], size: tuple[int, int] | None = None) -> Detail | None:
@@ -51,20 +53,21 @@ def find_detail(dataset: Dataset, items: Sequence[Item], size: tuple[int, int] |
         return None
     if size is None:
         size = (int(np.median([m.shape[0] for m in maps])), int(np.median([m.shape[1] for m in maps])))
-    space, found = dataset.label_space, None
+    space, area = dataset.label_space, size[0] * size[1]
+    found: tuple[float, NDArray[np.float64]] | None = None
     for factor in FACTORS:
         iou = _iou_at(maps, (factor * size[0], factor * size[1]), space.num_classes, space.ignore_index)
         if np.isnan(iou).all():
             return None
         worst = int(np.nanargmin(iou))
         if found is not None and iou[worst] < KEPT:
-            return Detail(found[0], space.names[worst], float(found[1][worst]))
+            return Detail(found[0], space.names[worst], float(found[1][worst]), found[0] ** 2 * area)
         found = (factor, iou)
-        if factor**2 * size[0] * size[1] < SMALLEST_AREA:
+        if factor**2 * area < SMALLEST_AREA:
             break
     assert found is not None, "there is a first factor"
     worst = int(np.nanargmin(found[1]))
-    return Detail(found[0], space.names[worst], float(found[1][worst]))
+    return Detail(found[0], space.names[worst], float(found[1][worst]), found[0] ** 2 * area)
 
 
 def _some_maps(dataset: Dataset, items: Sequence[Item]) -> list[LabelMap]:

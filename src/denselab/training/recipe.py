@@ -16,9 +16,11 @@ from denselab.training.precision import default_precision, reason_for
 
 DEFAULT_MODEL = "deeplabv3plus"
 # Thin structures in few pictures, from scratch: the decoder of deeplabv3plus works at a quarter of the size and loses
-# them, unet_small at full size does not.
+# them, unet_small at full size does not. What counts is how thin they are at the size of the training: cracks of 6
+# pixels in 1024x1024 have 2 in 304x304. Membranes at 208x208: mIoU 0.77 against 0.59 (docs/log.md).
 THIN_MODEL = "unet_small"
-THIN, FEW_PICTURES = 0.75, 50  # factor by which labels may be shrunk at best; training pictures
+FEW_PICTURES = 50  # to train on
+THIN = 0.75  # factor by which labels may be shrunk at best, from their own size or from the usual one
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
@@ -97,13 +99,18 @@ def choose_network(
     fit = "light, and exact at borders" + ("" if few else ", and good from 50 pictures on")
     model = Choice("model", DEFAULT_MODEL, fit)
     scratch = settings.pretrained == "no" or PACKAGED not in installed_encoders()
-    if scratch and few and takes_any_network(settings) and detail and detail.factor >= THIN:
+    if scratch and few and takes_any_network(settings) and detail and _is_thin(detail):
         why = f"{detail.name!r} is thin or small and {pictures} pictures are few: it works at full size; "
         model = Choice("model", THIN_MODEL, f"{why}`model` sets another")
     choices = _open(settings, [model, weights])
     completed = make_settings({**settings.given(), **_values(choices)})
     encoder = _open(completed, list(_encoder(completed)))
     return make_settings({**completed.given(), **_values(encoder)}), [*choices, *encoder]
+
+
+def _is_thin(detail: Detail) -> bool:
+    """Whether the finest class bears hardly any shrinking, of the pictures or from CPU_AREA on."""
+    return detail.factor >= THIN or detail.pixels >= THIN**2 * CPU_AREA
 
 
 def is_light(settings: Settings) -> bool:
@@ -168,7 +175,7 @@ def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
     height, width = facts.size
     area, why = _affordable(settings, facts, pictures_per_second)
-    if facts.detail and area < (needed := facts.detail.factor**2 * height * width):
+    if facts.detail and area < (needed := facts.detail.pixels):
         finer = min(needed, _most_area(settings, facts, area))
         area, why = finer, _why_finer(facts, finer == needed, finer / area, why)
     factor = min(1.0, (area / (height * width)) ** 0.5)
