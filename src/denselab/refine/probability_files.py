@@ -237,9 +237,7 @@ def _from_array(
 
 def _without_channel(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """(H, W) of an array (1, H, W) or (H, W, 1); others as they are."""
-    if array.shape == (1, *size):
-        return array[0]
-    return array[..., 0] if array.shape == (*size, 1) else array
+    return array.reshape(size) if array.shape in ((1, *size), (*size, 1)) else array
 
 
 def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, path: Path) -> Axes:
