@@ -20,6 +20,7 @@ from denselab.types import LabelMap
 
 FACTORS = tuple(step / 2**halvings for halvings in range(7) for step in (1.0, 0.75))
 SMALLEST_AREA = 96 * 128  # pixels: below this things vanish, and no size is chosen
+COARSE = 0.5  # what bears this factor is not thin, and smaller ones matter only above SMALLEST_AREA
 KEPT = 0.8  # IoU that every class keeps at the size that is needed
 MAPS, PIXELS = 16, 16_000_000  # at most so many label maps, and pixels in all, are looked at
 SEEN = 1000  # pixels: a class with fewer is not judged,
@@ -63,7 +64,7 @@ def find_detail(dataset: Dataset, items: Sequence[Item], size: tuple[int, int] |
         if found is not None and iou[worst] < KEPT:
             return Detail(found[0], space.names[worst], float(found[1][worst]), found[0] ** 2 * area)
         found = (factor, iou)
-        if factor**2 * area < SMALLEST_AREA:
+        if factor <= COARSE and factor**2 * area < SMALLEST_AREA:
             break
     assert found is not None, "there is a first factor"
     worst = int(np.nanargmin(found[1]))
