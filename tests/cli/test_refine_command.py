@@ -90,11 +90,45 @@ def test_grey_levels_are_asked_about_and_the_answer_works(
     for low, high in ((38, 216), (90, 165)):
         levels = np.where(TRUTH, high, low) + (np.arange(TRUTH.size).reshape(TRUTH.shape) % 70 if high < 200 else 0)
         PILImage.fromarray(levels.astype(np.uint8)).save(grey / "p.png")
-        with pytest.raises(DataError, match="label ids, or one channel of 8-bit probabilities.* alone into a folder"):
+        with pytest.raises(DataError, match="label ids, or one channel of probabilities.* alone into a folder"):
             refine(picture, grey / "p.png", tmp_path / "out", **FEW)
         refine(picture, grey, tmp_path / f"out{low}", **FEW)
         assert (read(tmp_path / f"out{low}" / "labels" / "a.png") == TRUTH).mean() > 0.95
         assert "one channel p, taken for two classes: p is class 1" in capsys.readouterr().err
+
+
+def test_grey_levels_of_16_bits_are_asked_about_and_the_answer_works(picture: Path, tmp_path: Path) -> None:
+    """13107 and 52428 became classes of these ids."""
+    levels = np.where(TRUTH, 52428, 13107).astype(np.uint16)
+    levels[0, 0] = 40000
+    PILImage.fromarray(levels).save(tmp_path / "p.png")
+    with pytest.raises(DataError, match=r"save them as npy, as floats from 0 to 1 \(divided by 65535\)"):
+        refine(picture, tmp_path / "p.png", tmp_path / "out", **FEW)
+    np.save(tmp_path / "p.npy", levels / 65535)
+    refine(picture, tmp_path / "p.npy", tmp_path / "out", **FEW)
+    assert (read(tmp_path / "out" / "labels" / "a.png") == TRUTH).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("values", "table"), [((1, 255), "[{id: 1, name: class 1}, {id: 255, name: class 255}]"), ((7, 7), "{id: 8,")]
+)
+def test_one_class_alone_is_asked_about_and_the_answer_works(
+    picture: Path, tmp_path: Path, values: tuple[int, int], table: str
+) -> None:
+    """1 and 255 came out all 1: 255 was unsure. One id alone was refused with advice for a sigmoid's output."""
+    PILImage.fromarray(np.where(TRUTH, *values[::-1]).astype(np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match="one class leaves nothing to decide") as asked:
+        refine(picture, tmp_path / "mask.png", tmp_path / "out", **FEW)
+    assert table in str(asked.value)
+    (tmp_path / "table.yaml").write_text(str(asked.value).partition("such as ")[2])
+    refine(picture, tmp_path / "mask.png", tmp_path / "out", labels=tmp_path / "table.yaml", **FEW)
+    assert (read(tmp_path / "out" / "labels" / "a.png") == np.where(TRUTH, *values[::-1])).mean() > 0.99
+
+
+def test_a_mask_in_which_nothing_is_set_stays_so(picture: Path, tmp_path: Path) -> None:
+    PILImage.fromarray(np.zeros(TRUTH.shape, np.uint8)).save(tmp_path / "mask.png")
+    refine(picture, tmp_path / "mask.png", tmp_path / "out", **FEW)
+    assert not read(tmp_path / "out" / "labels" / "a.png").any()
 
 
 def test_a_label_table_gives_names_and_colours(picture: Path, tmp_path: Path) -> None:

@@ -300,6 +300,11 @@ def ignored(d: Folder) -> None:
     d.write("data.yaml", "labels: [{id: 0, name: x, role: ignore}, {id: 1, name: y, role: ignore}, {id: 2, name: z}]\n")
 
 
+def one_class_beside_unlabelled(d: Folder) -> None:
+    d.pairs(np.where(HALF[..., None] == 1, [128, 64, 128], 0))
+    d.write("class_dict.csv", "name,r,g,b\nunlabeled,0,0,0\npaved,128,64,128\n")
+
+
 def covered(d: Folder) -> None:
     labelme(d, "small, red", "above")
 
@@ -313,6 +318,7 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
     (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 2), (names_count_from_0, 1),
     (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
+    (one_class_beside_unlabelled, 1),
 )  # fmt: skip
 
 
@@ -435,6 +441,19 @@ def test_a_question_is_answered_and_a_run_is_planned(tmp_path):
                    "--imgsz", "32x32", "--device", "cpu", "--dry-run"],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("build", [grey_levels, held_out_only], ids=["asked when opened", "refused by train"])
+def test_the_pasted_answer_trains(build, tmp_path):
+    """The refusal of `train` itself is pasted: what it prints is cut to one error, with the way out of that one."""
+    build(Folder(tmp_path))
+    run = ["--out", str(tmp_path.parent / f"run {build.__name__}"), "--epochs", "1", "--imgsz", "32x32"]
+    command = ["train", str(tmp_path), *run, "--model", "unet_small", "--device", "cpu", "validations=1"]
+    refused = CliRunner().invoke(main_app, command)
+    assert isinstance(refused.exception, DataError)
+    (tmp_path / "data.yaml").write_text(ways(str(refused.exception))[0], encoding="utf-8")
+    trained = CliRunner().invoke(main_app, command)
+    assert trained.exit_code == 0, trained.exception
 
 
 def test_each_of_several_data_sets_opens(tmp_path):

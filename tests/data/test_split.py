@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from denselab.data.item import FileLabels, Item
 from denselab.data.likenesses import Alike, joined_groups
-from denselab.data.split import decide_splits, sequence_of, with_groups
+from denselab.data.split import decide_splits
 
 
 def items(*names: str, split: str | None = None) -> list[Item]:
@@ -15,26 +15,6 @@ def items(*names: str, split: str | None = None) -> list[Item]:
 
 def nothing_known(item: Item) -> dict[int, int]:
     return {}
-
-
-@pytest.mark.parametrize(
-    ("name", "sequence"),
-    [
-        ("0001TP_006690", "0001TP"),
-        ("Seq05VD_f00000", "Seq05VD"),
-        ("0006R0_f01290", "0006R0"),
-        ("frame_000013", ""),
-        ("clip1/00012", "clip1/"),
-        ("frankfurt_000000_000294", "frankfurt_000000"),
-        ("2007_000033", "2007_000033"),
-        ("cat", "cat"),
-        ("img_7", "img_7"),
-        ("cat_jpg.rf.0a1b2c", "cat"),
-        ("train/day1_mp4-0012_JPG.rf.0a1b2c", "train/day1_mp4"),
-    ],
-)
-def test_sequence_of_names(name, sequence):
-    assert sequence_of(name) == sequence
 
 
 def test_given_splits_are_kept():
@@ -209,8 +189,3 @@ def test_augmented_copies_of_one_picture_stay_together():
     val = {item.name.split("_")[0] for item in decided if item.split == "val"}
     assert val
     assert val.isdisjoint(item.name.split("_")[0] for item in decided if item.split == "train")
-
-
-def test_copies_of_pictures_whose_numbers_do_not_follow():
-    names = [f"photo_{n}_jpg.rf.{copy}" for n in (1000, 84000, 5120, 99100) for copy in "xy"]
-    assert len({item.group for item in with_groups(items(*names))}) == 4

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as PILImage
 
 from denselab.errors import DataError
@@ -85,6 +86,56 @@ def test_a_mask_is_two_classes_of_a_table_of_two(tmp_path: Path) -> None:
         assert found.max() == pytest.approx(0.7), name
 
 
+def masks(folder: Path, mask: np.ndarray) -> list[Path]:
+    """A two-valued mask in the forms of other programs."""
+    ones = mask.astype(np.uint8)
+    np.save(folder / "bytes_chw.npy", ones[None])
+    np.save(folder / "bytes_hwc.npy", ones[..., None] * 255)
+    np.save(folder / "floats.npy", ones.astype(np.float32))
+    np.save(folder / "floats_255.npy", ones.astype(np.float32)[None] * 255)
+    np.save(folder / "int64.npy", ones.astype(np.int64)[None] * 255)
+    np.save(folder / "one_hot_bool.npy", np.stack([~mask, mask]))
+    np.save(folder / "one_hot_bytes.npy", np.stack([1 - ones, ones], axis=-1))
+    PILImage.fromarray(np.repeat(ones[..., None] * 255, 3, axis=2)).save(folder / "rgb.png")
+    PILImage.fromarray(ones.astype(np.uint16) * 65535).save(folder / "deep.png")
+    PILImage.fromarray(ones * 255).save(folder / "smeared.jpg", quality=60)
+    tifffile.imwrite(folder / "float.tif", ones.astype(np.float32))
+    (folder / "stack").mkdir()
+    PILImage.fromarray(ones).save(folder / "stack" / "road.png")
+    return list(folder.iterdir())
+
+
+def test_a_mask_in_any_form_is_two_classes_with_a_confidence(tmp_path: Path) -> None:
+    """Bytes of 0 and 1 were read as 0 and 1/255, which is one class everywhere; floats of 0 and 1 left the CRF no say."""
+    mask = noisy_probs()[1] > 0.5
+    mask[:, :14], mask[:, 14:] = False, True  # even areas: a JPEG smears small things away
+    for path in masks(tmp_path, mask):
+        found = probabilities(read_scores(path, (24, 32)), TWO, 0.7)
+        assert np.array_equal(found.argmax(0), mask), path.name
+        assert found.max() == pytest.approx(0.7), path.name
+
+
+def test_floats_of_a_picture_are_probabilities(tmp_path: Path) -> None:
+    probs = noisy_probs()
+    tifffile.imwrite(tmp_path / "p.tif", probs[1])
+    assert np.allclose(probabilities(read_scores(tmp_path / "p.tif", (24, 32)), TWO, 0.7), probs, atol=1e-6)
+
+
+def test_probabilities_may_overshoot_by_rounding(tmp_path: Path) -> None:
+    probs = np.where(noisy_probs() > 0.5, 1 + 1e-6, -1e-6).astype(np.float32)
+    for name, array in (("one", probs[1]), ("two", probs)):
+        np.save(tmp_path / f"{name}.npy", array)
+        found = probabilities(read_scores(tmp_path / f"{name}.npy", (24, 32)), TWO, 0.7)
+        assert found.min() >= 0, name
+        assert np.allclose(found, probs, atol=1e-4), name
+
+
+def test_a_jpeg_keeps_no_probabilities(tmp_path: Path) -> None:
+    PILImage.fromarray((noisy_probs()[1] * 255).astype(np.uint8)).save(tmp_path / "p.jpg")
+    with pytest.raises(DataError, match=r"p\.jpg: a JPEG, which does not keep numbers; save probabilities as npy"):
+        read_scores(tmp_path / "p.jpg", (24, 32))
+
+
 def test_files_of_a_stack_come_in_the_order_of_their_numbers() -> None:
     names = ["b", "a10", "a2", "a1b10", "a1b9", "10_sky", "9_road", "1000_x", "101_y", "a02", "a"]
     ordered = ["9_road", "10_sky", "101_y", "1000_x", "a", "a1b9", "a1b10", "a02", "a2", "a10", "b"]
@@ -135,7 +186,7 @@ def test_files_that_hold_no_probabilities(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no")
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     (tmp_path / "empty").mkdir()
-    PILImage.new("RGB", (32, 24)).save(tmp_path / "colour.png")
+    PILImage.new("RGB", (32, 24), "red").save(tmp_path / "colour.png")
     np.save(tmp_path / "array.npy", noisy_probs())
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     with zipfile.ZipFile(tmp_path / "archive.npz", "w") as archive:

@@ -1,5 +1,7 @@
 """Choice of pictures, sentences, numbers in words, and the pieces of HTML."""
 
+import html
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +12,12 @@ from hypothesis import strategies as st
 
 from denselab.data import Dataset
 from denselab.measure.pictures import PANEL, choose, panel_size, sheet_name
-from denselab.report.facts import amount, duration, read_run, score, share
+from denselab.report.facts import RunFacts, amount, duration, read_run, score, share
 from denselab.report.html import bar, bullets, matrix, strip, table, text
 from denselab.report.plots import MOST_POINTS, Line, class_history, line_chart, thin_out
 from denselab.report.rows import ClassChange, _verdict, class_rows, compare, disagreements, mistakes_of
 from denselab.report.run_report import Measured
+from denselab.report.run_sections import repeat_section
 
 
 @pytest.mark.parametrize(
@@ -166,3 +169,11 @@ def test_a_damaged_run_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert (facts.summary, facts.config, len(facts.steps), facts.validations) == ({}, {}, 1, ())
     assert facts.step_of("best_miou") is None
     assert facts.command.startswith("denselab train DATA --config")
+
+
+def test_the_command_that_repeats_a_run_works_where_the_run_began() -> None:
+    """It named config.yaml without the run's folder, and a path with a blank without quotes."""
+    facts = RunFacts(Path("runs/a b"), {"data": "my streets"}, {}, {}, {}, (), ())
+    words = shlex.split(facts.again)
+    assert words[2:] == ["my streets", "--config", "runs/a b/config.yaml", "--out", "runs/again"]
+    assert facts.again in html.unescape(str(repeat_section(facts)))

@@ -43,3 +43,10 @@ def test_what_a_smaller_size_takes(thin: Dataset) -> None:
         "whole classes vanish: class 1 in 3"
     )
     assert "vanish" not in lines(thin, (56, 56))[-1]
+
+
+def test_large_pictures_among_small_ones_are_told_of(thin: Dataset) -> None:
+    """The median picture was enlarged, so that nothing was said of the large ones, reduced to an eighth."""
+    pixels = count_class_pixels(thin, thin.of_split("train"))
+    told = data_lines(thin, pixels, [(16, 16), (16, 16), (128, 100)], (16, 16))[-1]
+    assert "1 of 3 pictures looked at are reduced, at most to 0.12 of their size (128x100 to 16x16)" in told

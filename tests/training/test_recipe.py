@@ -8,14 +8,13 @@ import pytest
 from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
 from denselab.training import precision, recipe
-from denselab.training.detail import Detail
+from denselab.training.detail import SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision
 from denselab.training.recipe import (
     CPU_AREA,
     ENCODER_RATE,
     GPU_AREA,
     PASSES_WANTED,
-    SMALLEST_AREA,
     Facts,
     choose_recipe,
 )
@@ -50,6 +49,45 @@ def test_pictures_are_as_large_as_the_time_allows() -> None:
     assert area(enough, "5m") < CPU_AREA < area(enough, "20m")
     assert area(enough / 1000, "10m") >= SMALLEST_AREA / 2, "a machine busy at the wrong moment ends at small pictures"
     assert area(enough * 1000, "10m") <= STREETS.size[0] * STREETS.size[1], "never larger than the pictures"
+
+
+def test_the_size_of_a_timed_run_goes_in_steps() -> None:
+    """Each run of the same command had another size, by what else the machine did while the trial step was timed."""
+
+    def size(rate: float) -> tuple[int, int]:
+        return choose_recipe(make_settings({"data": "d", "time": "10m"}), STREETS, rate)[0].imgsz
+
+    rate = PASSES_WANTED * STREETS.pictures / 600
+    assert {size(rate * noise) for noise in (0.86, 0.95, 1.0, 1.05, 1.16)} == {size(rate)}
+    sizes = {size(rate * 1.01**step) for step in range(-300, 300)}
+    assert len(sizes) == 9, "from a quarter of the usual area to the pictures' own, in steps of 1.4"
+
+
+@pytest.mark.parametrize(
+    ("size", "device", "time", "rate", "why"),
+    [
+        ((360, 480), "cpu", None, None, "about 192x256 pixels: what a CPU trains at a useful rate"),
+        ((100, 100), "cpu", None, None, "the pictures' own size, in multiples of 16"),
+        ((360, 480), "cuda", None, None, "the pictures' own size, in multiples of 16"),
+        ((3000, 4000), "cuda", None, None, "about 512x512 pixels: what a GPU trains at a useful rate"),
+        ((360, 480), "cpu", "10m", 12.2, "about 20 passes over 367 pictures fit into the time"),
+        ((360, 480), "cpu", "1m", 12.2, "about 8 passes over 367 pictures fit into the time"),
+        ((100, 100), "cpu", "10m", 12.2, "the pictures' own size, in multiples of 16"),
+    ],
+)
+def test_the_reason_for_a_size_is_true(
+    size: tuple[int, int], device: str, time: str | None, rate: float | None, why: str
+) -> None:
+    """Pictures of 100x100 were said to have about 192x256 pixels, and the passes wanted to fit where fewer did."""
+    given = {"data": "d", "time": time} if time else {"data": "d"}
+    _, choices = choose_recipe(make_settings(given), replace(STREETS, size=size, device=device), rate)
+    assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
+
+
+def test_good_from_50_pictures_on_is_said_of_50_pictures() -> None:
+    settings = make_settings({"data": "d"})
+    few, many = (recipe.choose_network(settings, pictures)[1][0].reason for pictures in (5, 50))
+    assert (few, many) == ("light, and exact at borders", "light, and exact at borders, and good from 50 pictures on")
 
 
 @pytest.mark.parametrize("size", [(360, 480), (37, 53), (4000, 3000), (1, 1), (30, 2000)])
@@ -157,17 +195,27 @@ def test_few_pictures_of_thin_things_get_a_network_at_full_size(
 ) -> None:
     """DRIVE from scratch: deeplabv3plus 0.593, unet_small 0.687. What the user asks of a network stays possible."""
     monkeypatch.setattr(recipe, "installed_encoders", list)
-    thin = Detail(factor, "vessel", 0.9)
+    thin = Detail(factor, "vessel", 0.9, factor**2 * 200 * 200)
     settings, choices = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)
     assert settings.model == model
     if model == "unet_small":
         assert next(choice.reason for choice in choices if choice.key == "model") == (
-            f"'vessel' is thin and {pictures} pictures are few: it works at full size; `model` sets another"
+            f"'vessel' is thin or small and {pictures} pictures are few: it works at full size; `model` sets another"
         )
     assert recipe.choose_network(make_settings({"data": "d", **given}))[0].model == given.get("model", "deeplabv3plus")
     monkeypatch.setattr(recipe, "installed_encoders", lambda: ["tf_efficientnet_lite0"])
     with_weights = recipe.choose_network(make_settings({"data": "d", **given}), pictures, thin)[0].model
     assert with_weights == (model if "no" in given.values() else given.get("model", "deeplabv3plus"))
+
+
+@pytest.mark.parametrize(("factor", "side", "model"), [(0.375, 1024, "unet_small"), (0.1875, 512, "deeplabv3plus")])
+def test_what_is_thin_at_the_size_of_the_training_gets_a_network_at_full_size(
+    monkeypatch: pytest.MonkeyPatch, factor: float, side: int, model: str
+) -> None:
+    """Cracks of 6 pixels in 1024x1024 bear 384x384, and are as thin there as those of 2."""
+    monkeypatch.setattr(recipe, "installed_encoders", list)
+    cracks = Detail(factor, "crack", 0.9, (factor * side) ** 2)
+    assert recipe.choose_network(make_settings({"data": "d"}), 20, cracks)[0].model == model
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.read.tree import SPLIT_WORDS
-from denselab.data.split import sequence_of, with_groups
+from denselab.data.sequences import names_can_say, with_groups
 from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError
 
@@ -56,7 +56,7 @@ def _without_split(name: str) -> str:
 
 def _given_group(item: Item) -> str:
     """The group that the layout gave; "" for one that comes from the name."""
-    return "" if item.group in (item.name, sequence_of(item.name)) else item.group
+    return "" if item.group in names_can_say(item.name) else item.group
 
 
 def held_out(dataset: Dataset, fold_of: Mapping[str, int], fold: int) -> Dataset:

@@ -1,7 +1,6 @@
 """Who trains and who is held out: given splits are obeyed; a missing one is drawn by class content and sequence."""
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -11,43 +10,13 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Item
 from denselab.data.likenesses import Alike, joined_groups
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, number_of, words
+from denselab.data.read.tree import number_of
+from denselab.data.sequences import class_folders, with_groups
 
 CANDIDATES = 300  # random splits among which the best one is taken. On 840 pictures with 4 classes its imbalance is
 # 0.001; ten times as many candidates, and ten times the time, halve that
-# Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
-FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
-SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
-SERIES_WORDS = frozenset(
-    ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
-)
-# Roboflow's names: photo_jpg.rf.0a1b2c, once for each augmented copy of photo.jpg.
-COPY = re.compile(r"^(?P<name>.+)_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-zA-Z]+$", re.IGNORECASE)
-YEAR = re.compile(r"^(19|20)\d\d$")
-
 Summary = Callable[[Item], dict[int, int]]
 """{id: pixels, roughly} of an item; {} where it is unknown."""
-
-
-def sequence_of(name: str) -> str:
-    """The sequence that a picture's name belongs to: "0001TP_006690" -> "0001TP", "clip/00012" -> "clip/".
-
-    A name without a running number is its own sequence, and so is one whose prefix is a year (2007_000033 of VOC).
-    Roboflow's augmented copies of a picture have that of the picture.
-    """
-    name = original_of(name)
-    path = PurePosixPath(name)
-    frame = FRAME.match(path.name)
-    if frame is None or YEAR.match(frame["sequence"]):
-        return name
-    folder = "" if str(path.parent) == "." else f"{path.parent}/"
-    return folder + frame["sequence"]
-
-
-def original_of(name: str) -> str:
-    """The name of the picture that an augmented copy of Roboflow's was made from; other names as they are."""
-    copy = COPY.match(name)
-    return copy["name"] if copy else name
 
 
 def decide_splits(
@@ -112,64 +81,6 @@ def _where(given: set[str | None]) -> str:
     if None in given:
         return "test given, kept apart" if "test" in given else "no split given"
     return "train and test given, test kept apart" if "test" in given else "only train given"
-
-
-def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Items with their sequences. Names that all share one stem are not a sequence: each stands for itself.
-
-    Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
-    """
-    keys = [item.group or sequence_of(item.name) for item in items]
-    classes = class_folders(items)
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for item, key in zip(items, keys, strict=True):
-        frame = FRAME.match(PurePosixPath(original_of(item.name)).name)
-        if not item.group and key != item.name and frame is not None:
-            numbers[key].append(int(frame["number"]))
-    scattered = {key for key, found in numbers.items() if not _follow(found)}
-    kept = {item.group for item in items if item.group}
-    keys = [
-        original_of(item.name)
-        if key not in kept and (key in scattered or str(PurePosixPath(item.name).parent) in classes)
-        else key
-        for item, key in zip(items, keys, strict=True)
-    ]
-    if len(set(keys)) == 1:
-        keys = [original_of(item.name) for item in items]
-    return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
-
-
-def _follow(numbers: Sequence[int]) -> bool:
-    """Whether running numbers are those of a series: half of the steps are equal, or the usual step is short."""
-    steps = np.diff(np.sort(np.array(numbers)))
-    if len(steps) < 2:
-        return True
-    return bool(np.median(steps) <= SHORT_STEP or Counter(steps.tolist()).most_common(1)[0][1] >= len(steps) / 2)
-
-
-def class_folders(items: Sequence[Item]) -> frozenset[str]:
-    """Folders that each hold the pictures of one class or kind: sisters of one parent whose names have no number.
-
-    Clips, places and days, which a split keeps together, are numbered; rust/ beside scratch/ is not.
-    """
-    folders = Counter(PurePosixPath(item.name).parent for item in items)
-    sisters: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-    for folder in folders:
-        sisters[folder.parent].append(folder)
-    several = [sorted(group) for group in sisters.values() if len(group) > 1]
-    return frozenset(
-        str(folder)
-        for group in several
-        for folder in group
-        if all(_is_kind(sister.name) and folders[sister] > 1 for sister in group)
-    )
-
-
-def _is_kind(name: str) -> bool:
-    """Whether a folder's name may be that of a class: no number, and not the word for a clip, a split or pictures."""
-    tokens = set(words(name))
-    known = IMAGE_WORDS | LABEL_WORDS | set(SPLIT_WORDS) | SERIES_WORDS
-    return bool(tokens) and not any(token.isdigit() for token in tokens) and not tokens & known
 
 
 def stratified(

@@ -19,7 +19,7 @@ from denselab.inference.inputs import Skipped, Source, find_sources, real_path, 
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.replacing import TABLE, refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
-from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.labels import NODATA, LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
 from denselab.refine.probability_files import Axes, Scores, is_mask, probabilities, read_scores
 from denselab.types import Image
@@ -110,17 +110,10 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     scores = _first_scores(tasks, axes)
     if scores.hard:
         of_each = {task.probs: [int(i) for i in _ids_of(task, axes)] for task in tasks}
-        ids = sorted({i for found in of_each.values() for i in found})
-        if is_mask(ids):
-            logger.info("no label table: a mask of 0 and 255, taken for two classes")
-            return LabelSpace(tuple(LabelEntry(i, f"class {i}", default_colour(i)) for i in (0, 255)))
-        _ask_about_grey(of_each)
-        logger.info(
-            f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}); {UNSURE} is taken for unsure"
-        )
-        entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in ids if i != UNSURE]
-        void = [LabelEntry(UNSURE, "unsure", (150, 150, 150), "ignore")] if UNSURE in ids else []
-        return LabelSpace((*entries, *void))
+        return _table_of_ids(of_each)
+    if scores.one_channel and scores.certain:
+        logger.info("no label table: a mask, taken for two classes: what is set is class 1, the rest class 0")
+        return table_of(scores)
     if scores.one_channel:
         logger.info("no label table: one channel p, taken for two classes: p is class 1, 1 - p is class 0")
         return table_of(scores)
@@ -130,16 +123,54 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     return table_of(scores)
 
 
+def _table_of_ids(of_each: Mapping[Path, Sequence[int]]) -> LabelSpace:
+    """The table for label maps whose ids nothing describes. Raises DataError where they may mean something else."""
+    ids = sorted({i for found in of_each.values() for i in found} - {NODATA})
+    if is_mask(ids) or ids == [0]:  # 0 alone: a mask in which nothing is set
+        logger.info("no label table: a mask of 0 and 255, taken for two classes")
+        return LabelSpace(tuple(LabelEntry(i, f"class {i}", default_colour(i)) for i in (0, 255)))
+    known = [i for i in ids if 0 <= i != UNSURE]
+    _refuse_one_class(of_each, ids, known)
+    _ask_about_grey(of_each)
+    unsure = [i for i in ids if i not in known]
+    told = f"; {' and '.join(map(str, unsure or [UNSURE]))} {'are' if len(unsure) > 1 else 'is'} taken for unsure"
+    logger.info(f"no label table: {len(ids)} ids occur ({', '.join(map(str, ids[:12]))}){told}")
+    entries = [LabelEntry(i, f"class {i}", default_colour(i)) for i in known]
+    void = [LabelEntry(i, "unsure" if i == UNSURE else f"unsure {i}", (150, 150, 150), "ignore") for i in unsure]
+    return LabelSpace((*entries, *void))
+
+
 def _ask_about_grey(of_each: Mapping[Path, Sequence[int]]) -> None:
-    """Raise DataError for a map whose values may be 8-bit probabilities: by themselves they look like ids."""
+    """Raise DataError for a map whose values may be probabilities of 8 or 16 bits: by themselves they look like ids."""
     for path, ids in of_each.items():
         values = [i for i in ids if i != UNSURE]
-        if values and max(ids) <= 255 and (max(values) > MOST_ID or len(values) > MOST_IDS):
+        two = len(ids) == 2 and ids[0] == 0  # a mask, whatever its other number
+        if values and not two and (max(values) > MOST_ID or len(values) > MOST_IDS):
             raise DataError(
-                f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of 8-bit "
-                "probabilities? For ids, give their table as `labels`. For probabilities, put the picture alone into a "
-                "folder and give the folder: white is then class 1, black class 0"
+                f"{path}: {len(ids)} grey levels from {min(ids)} to {max(ids)}: label ids, or one channel of "
+                "probabilities? For ids, give their table as `labels`. For probabilities, "
+                f"{_way_of_grey(path, max(ids))}: white is then class 1, black class 0"
             )
+
+
+def _way_of_grey(path: Path, most: int) -> str:
+    """How grey levels up to `most` are given as probabilities."""
+    if path.suffix.lower() == ".png" and most <= 255:
+        return "put the picture alone into a folder and give the folder"
+    return f"save them as npy, as floats from 0 to 1 (divided by {255 if most <= 255 else 65535})"
+
+
+def _refuse_one_class(of_each: Mapping[Path, Sequence[int]], ids: Sequence[int], known: Sequence[int]) -> None:
+    """Raise DataError where fewer than two classes are left, between which nothing is to be decided."""
+    if len(known) > 1 or not ids:
+        return
+    classes = [*ids, ids[0] + 1][: max(2, len(ids))]
+    table = ", ".join(f"{{id: {i}, name: class {i}}}" for i in classes)
+    unsure = f"; {' and '.join(str(i) for i in ids if i not in known)} would be unsure" if len(ids) > len(known) else ""
+    raise DataError(
+        f"{next(iter(of_each))}: labels hold {' and '.join(map(str, ids))} alone{unsure}, and one class leaves nothing "
+        f"to decide; give the table of all classes as `labels`, a YAML file such as [{table}]"
+    )
 
 
 def _first_scores(tasks: Sequence[Task], axes: Axes | None) -> Scores:

@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.crf.unary import probs_of_labels
-from denselab.data.read.images import read_label_pixels
+from denselab.data.read.encodings import count_values
+from denselab.data.read.images import LOSSY_SUFFIXES, read_label_pixels
+from denselab.data.read.likeness import NEAR_END, is_smeared_two_valued
 from denselab.documents import open_ordinary
 from denselab.errors import DataError
 from denselab.labels import LabelSpace
 
 Axes = Literal["chw", "hwc"]
 FLOAT_TOLERANCE = 1e-2  # on the sum: half precision stays within a few thousandths
+OUTSIDE = 1e-3  # of 0..1: rounding, and filters that enlarged probabilities, overshoot a little
+UNSURE_16 = 65535  # 255 of label maps with 16 bits
 BYTE_STEP = 1 / 255  # 8 bits round each class by up to half of it
 DAMAGE = (  # what numpy, zipfile and their readers raise for files of another kind, and for truncated or corrupt ones
     *(OSError, ValueError, EOFError, NotImplementedError),
@@ -36,7 +40,7 @@ class Scores:
     ids, names: of the classes, if the file gives them.
     eight_bit: values come from bytes, so their sum is rounded.
     files: for a stack, the file name of each class.
-    one_channel: the file holds p of one class alone; values are 1 - p and p.
+    one_channel: the file holds p of one class alone, or its mask; values are 1 - p and p.
     """
 
     path: Path
@@ -51,6 +55,11 @@ class Scores:
     def hard(self) -> bool:
         """Whether this is a label map."""
         return self.values.ndim == 2
+
+    @property
+    def certain(self) -> bool:
+        """Whether each pixel has 1 for one class and 0 for the others: labels, written as probabilities."""
+        return not self.hard and is_one_hot(self.values)
 
 
 def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> Scores:
@@ -68,17 +77,15 @@ def read_scores(path: Path, size: tuple[int, int], axes: Axes | None = None) -> 
     elif kind == ".npy":
         array, ids, names = _loaded(path), (), ()
     else:
-        pixels = read_label_pixels(path)
-        if pixels.ndim != 2:
-            raise DataError(f"{path}: a colour picture; a label map has one channel of ids, such as an index PNG")
-        return Scores(path, _fitting_map(pixels, size, path))
+        array, ids, names = _read_picture(path), (), ()
     return with_rest(_from_array(np.asarray(array), size, axes, path, ids, names))
 
 
 def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArray[np.float32]:
     """(K, H, W) float32 that sum to 1 at each pixel.
 
-    confidence: probability given to a hard label map's labels; pixels with role ignore are open to all classes.
+    confidence: probability given to the labels of a hard label map, and of values that are all 0 or 1; pixels with role
+    ignore are open to all classes.
     Raises DataError naming the file: NaN, values outside 0..1, sums other than 1, or classes other than the table's.
     """
     if scores.hard:
@@ -93,20 +100,28 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise DataError(f"{scores.path}: {bad} values are NaN or infinite; repair what wrote them")
-    if scores.one_channel and not 0 <= values[1].min() <= values[1].max() <= 1:
+    if scores.one_channel and not -OUTSIDE <= values[1].min() <= values[1].max() <= 1 + OUTSIDE:
         raise DataError(
             f"{scores.path}: one channel, values {values[1].min():.3g} to {values[1].max():.3g}; probabilities of "
-            "one class lie in 0..1: apply a sigmoid to logits; a mask of 0 and 255 goes in as whole numbers"
+            "one class lie in 0..1: apply a sigmoid to logits, divide per cent by 100"
         )
     sums = values.sum(axis=0)
     tolerance = FLOAT_TOLERANCE + (len(values) + 1) / 2 * BYTE_STEP * scores.eight_bit
-    if values.min() < 0 or np.abs(sums - 1).max() > tolerance:
+    if values.min() < -OUTSIDE or np.abs(sums - 1).max() > tolerance:
         raise DataError(
             f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} "
             f"to {sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or say how the "
             "array lies (axes)"
         )
-    return np.asarray(values / sums, dtype=np.float32)
+    if scores.certain:
+        return probs_of_labels(values.argmax(axis=0), len(values), confidence)
+    values = np.maximum(values, 0)
+    return np.asarray(values / values.sum(axis=0), dtype=np.float32)
+
+
+def is_one_hot(values: NDArray[Any]) -> bool:
+    """Whether classes (K, H, W) are 1 at one of them and 0 at the others, at every pixel."""
+    return bool(((values == 0) | (values == 1)).all() and (values.sum(axis=0) == 1).all())
 
 
 def is_mask(ids: Collection[int]) -> bool:
@@ -129,9 +144,34 @@ def with_rest(scores: Scores) -> Scores:
     """One channel as two classes, 1 - p and p (a sigmoid's output); more channels, and label maps, as they are."""
     if scores.hard or len(scores.values) != 1:
         return scores
-    p = scores.values.astype(np.float32)
+    p = _zeros_and_ones(scores.values.astype(np.float32), scores.eight_bit)
     names = ("other", *scores.names) if len(scores.names) == 1 and scores.names != ("other",) else ()
     return replace(scores, values=np.concatenate([1 - p, p]), ids=(), names=names, one_channel=True)
+
+
+def _zeros_and_ones(p: NDArray[np.float32], eight_bit: bool) -> NDArray[np.float32]:
+    """A mask of 0 and 255 in floats, or of 0 and 1 in bytes (read as 1/255), as one of 0 and 1; others as they are."""
+    one = np.float32(BYTE_STEP) if eight_bit else 255
+    return np.asarray(p == one, np.float32) if ((p == 0) | (p == one)).all() else p
+
+
+def _read_picture(path: Path) -> NDArray[Any]:
+    """(H, W) of a grey picture; a JPEG mask as 0 and 255. Raises DataError."""
+    pixels = _grey_pixels(path)
+    if pixels.ndim != 2:
+        raise DataError(f"{path}: a colour picture; a label map has one channel of ids, such as an index PNG")
+    if path.suffix.lower() not in LOSSY_SUFFIXES:
+        return pixels
+    near_ends = bool((np.minimum(pixels, 255 - pixels) <= NEAR_END).all())  # a mask of straight borders
+    if not (near_ends or is_smeared_two_valued(count_values(pixels))):
+        raise DataError(f"{path}: a JPEG, which does not keep numbers; save probabilities as npy, labels as PNG")
+    return np.where(pixels > 127, 255, 0).astype(np.uint8)
+
+
+def _grey_pixels(path: Path) -> NDArray[Any]:
+    """The pixels of a label file, (H, W) also where it has colour channels that agree."""
+    pixels = read_label_pixels(path)
+    return pixels[..., 0] if pixels.ndim == 3 and (pixels == pixels[..., :1]).all() else pixels
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
@@ -176,20 +216,28 @@ def _from_array(
     if array.ndim == 4 and len(array) == 1:
         array = array[0]  # a batch of one
     if array.dtype == np.bool_:
-        array = array[0] if array.ndim == 3 and len(array) == 1 else array
-        array = array.astype(np.uint8) if array.ndim == 2 else array
+        array = array.astype(np.uint8)
+    if array.dtype != np.uint8 and np.issubdtype(array.dtype, np.integer):
+        array = _without_channel(array, size)
     if array.ndim == 2 and np.issubdtype(array.dtype, np.floating):
         array = _fitting_plane(array, size, path)[None]
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return Scores(path, _fitting_map(array, size, path), ids, names)
-    eight_bit = array.dtype == np.uint8
-    if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit):
+    whole = array.ndim == 3 and np.issubdtype(array.dtype, np.integer)
+    chosen = whole and any(is_one_hot(classes) for classes in (array, np.moveaxis(array, -1, 0)))
+    eight_bit = array.dtype == np.uint8 and not chosen
+    if array.ndim != 3 or not (np.issubdtype(array.dtype, np.floating) or eight_bit or chosen):
         raise DataError(
             f"{path}: an array {array.shape} of {array.dtype}; expected float (classes, height, width), bytes with "
-            "255 = 1, one channel of a sigmoid, or a label map (height, width) of integers"
+            "255 = 1, one channel of a sigmoid, one-hot classes, or a label map (height, width) of integers"
         )
     values = array if _axes_of(array.shape, size, axes, path) == "chw" else np.moveaxis(array, -1, 0)
     return Scores(path, values.astype(np.float32) * BYTE_STEP if eight_bit else values, ids, names, eight_bit)
+
+
+def _without_channel(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """(H, W) of an array (1, H, W) or (H, W, 1); others as they are."""
+    return array.reshape(size) if array.shape in ((1, *size), (*size, 1)) else array
 
 
 def _axes_of(shape: tuple[int, ...], size: tuple[int, int], axes: Axes | None, path: Path) -> Axes:
@@ -215,7 +263,8 @@ def _fitting_map(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDA
     _fitting_plane(labels, size, path)
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: labels of {labels.dtype}; expected whole numbers")
-    return labels
+    deep = labels == UNSURE_16
+    return np.where(deep, 255, labels) if deep.any() and labels[~deep].max(initial=0) <= 255 else labels
 
 
 def _fitting_plane(labels: NDArray[Any], size: tuple[int, int], path: Path) -> NDArray[Any]:
@@ -236,7 +285,7 @@ def _read_stack(folder: Path, size: tuple[int, int]) -> Scores:
         raise DataError(f"{folder} holds no PNG; expected one 8-bit grey picture per class, such as 000_road.png")
     planes = []
     for path in files:
-        plane = read_label_pixels(path)
+        plane = _grey_pixels(path)
         if plane.dtype != np.uint8 or plane.ndim != 2:
             raise DataError(f"{path}: not an 8-bit grey picture; a stack has one per class, 255 = certain")
         planes.append(_fitting_map(plane, size, path))

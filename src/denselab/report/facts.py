@@ -50,7 +50,16 @@ class RunFacts:
         command = self.summary.get("command")
         if isinstance(command, list):
             return shlex.join(map(str, command))
-        return str(command or f"denselab train {self.config.get('data', 'DATA')} --config {self.folder / CONFIG}")
+        return str(command or shlex.join(self._from_config))
+
+    @property
+    def again(self) -> str:
+        """The command that trains from the stored settings, nothing left to choose, in the folder of the first one."""
+        return shlex.join([*self._from_config, "--out", "runs/again"])
+
+    @property
+    def _from_config(self) -> list[str]:
+        return ["denselab", "train", str(self.config.get("data") or "DATA"), "--config", str(self.folder / CONFIG)]
 
     def step_of(self, which: str) -> int | None:
         """The step of the best checkpoint; which: "best_miou" or "best_loss"."""

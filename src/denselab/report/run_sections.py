@@ -138,7 +138,6 @@ def _sizes(sizes: Any) -> str:
 
 def repeat_section(facts: RunFacts) -> Html:
     """The command, the settings and the environment of the run."""
-    again = f"denselab train {facts.config.get('data', 'DATA')} --config config.yaml --out runs/again"
     choices = [c for c in facts.dataset.get("choices") or () if isinstance(c, Mapping)]
     reasons = key_values((f"{c.get('key')}: {_chosen(c.get('key'), c.get('value'))}", c.get("reason")) for c in choices)
     return section(
@@ -147,7 +146,7 @@ def repeat_section(facts: RunFacts) -> Html:
         paragraph("This run was started by:"),
         Html(f"<pre>{text(facts.command)}</pre>"),
         paragraph("All settings are in config.yaml beside this report, so this trains the same model again:"),
-        Html(f"<pre>{text(again)}</pre>"),
+        Html(f"<pre>{text(facts.again)}</pre>"),
         *([paragraph(f"Training started from {facts.started_from}.")] if facts.started_from else []),
         *([details("What DenseLab chose, and why", reasons)] if choices else []),
         details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),

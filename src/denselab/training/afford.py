@@ -12,8 +12,9 @@ from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
 from denselab.memory import training_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
+from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
-from denselab.training.recipe import SIDE_MULTIPLE, SMALLEST_AREA
+from denselab.training.recipe import SIDE_MULTIPLE
 
 MOMENTS = {"sgd": 1, "adamw": 2}  # moments that the optimiser keeps per weight
 SMALLEST_BATCH = 2  # batch normalisation needs two where a feature map is one pixel

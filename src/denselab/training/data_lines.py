@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from denselab.data.counting import COUNTED, count_class_pixels, spread
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.fit import fit_size
+from denselab.data.feed.fit import fit_factor, fit_size
 from denselab.data.feed.resample import resize_labels
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import named_weakly
@@ -15,6 +15,7 @@ from denselab.errors import DataError
 
 RESIZED = 32  # label maps that are reduced to see which classes vanish
 REDUCED = 0.8  # of the pictures' size; nearer to 1 is not worth a line
+ALIKE = 0.05  # between the factors of two pictures that are told as one
 LISTED = 6  # names in a line
 
 
@@ -53,12 +54,16 @@ def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:
 
 def _resampling(dataset: Dataset, sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> list[str]:
     """By how much pictures are reduced, and how many label maps lose a class by it."""
-    scales = [fit_size(size, imgsz)[1] / size[1] for size in sizes]
-    scale = float(np.median(scales)) if scales else 1.0
-    if scale >= REDUCED:
+    scales = sorted((fit_factor(size, imgsz), size) for size in sizes)
+    if not scales or scales[0][0] >= REDUCED:
         return []
-    height, width = sizes[len(sizes) // 2]
-    line = f"pictures are reduced to {scale:.2f} of their size ({height}x{width} to {imgsz[0]}x{imgsz[1]})"
+    (most, (height, width)), (least, _) = scales[0], scales[-1]
+    size = f"({height}x{width} to {imgsz[0]}x{imgsz[1]})"
+    if least - most < ALIKE:
+        line = f"pictures are reduced to {most:.2f} of their size {size}"
+    else:
+        reduced = sum(scale < REDUCED for scale, _ in scales)
+        line = f"{reduced} of {len(scales)} pictures looked at are reduced, at most to {most:.2f} of their size {size}"
     items = spread(dataset.of_split("train"), RESIZED)
     lost = _vanished(dataset, items, imgsz)
     if not lost:

@@ -36,7 +36,15 @@ from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.precision import precision_on
 from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
-from denselab.training.recipe import CPU_AREA, SIDE_MULTIPLE, Choice, Facts, choose_recipe, takes_any_network
+from denselab.training.recipe import (
+    CPU_AREA,
+    SIDE_MULTIPLE,
+    Choice,
+    Facts,
+    choose_recipe,
+    is_light,
+    takes_any_network,
+)
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
@@ -113,10 +121,10 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     dataset = as_begun(dataset, run)
     bands = dataset.bands
     device = resolve_device(settings.device).type
-    sized = device == "cpu" and not settings.imgsz
-    detail = find_detail(dataset, _masked(dataset)) if sized or takes_any_network(settings) else None
+    sizes, sized = picture_sizes(train_items), not settings.imgsz
+    looked_at = sized or takes_any_network(settings)
+    detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
-    sizes = picture_sizes(train_items)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
     speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
     config, choices = choose_recipe(network.settings, facts, speed)
@@ -181,11 +189,14 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         pretrained=network.from_imagenet,
         detail=detail,
         statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
+        light=is_light(network.settings),
     )
 
 
 def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> float | None:
-    """Training speed at CPU_AREA pixels, timed at the pictures' aspect ratio."""
+    """Training speed of a CPU at CPU_AREA pixels, timed at the pictures' aspect ratio; None on a GPU."""
+    if facts.on_gpu:
+        return None
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
     precision = precision_on("cpu", settings.precision)

@@ -27,6 +27,7 @@ from denselab.training.afford import (
     free_bytes,
     require_disk,
     require_time,
+    seconds_in_words,
 )
 from denselab.training.job import Job, prepare_job
 from denselab.training.preflight import time_picture
@@ -169,4 +170,4 @@ def _expected_time(job: Job, found: Estimate) -> str:
         )
     seconds = expected_seconds(config, len(job.train_items), found) or 0.0
     steps = batches_of(config, len(job.train_items)) // config.accumulate
-    return f"about {seconds / 60:.0f} min for {steps} steps at {rate:.1f} pictures/s, validations apart"
+    return f"about {seconds_in_words(seconds)} for {steps} steps at {rate:.1f} pictures/s, validations apart"

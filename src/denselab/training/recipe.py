@@ -3,6 +3,7 @@
 The numbers come from the experiments in docs/log.md and docs/benchmarks.md, or from the papers named beside them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,24 +11,27 @@ from typing import Any
 from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
-from denselab.training.detail import Detail
+from denselab.training.detail import SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision, reason_for
 
 DEFAULT_MODEL = "deeplabv3plus"
 # Thin structures in few pictures, from scratch: the decoder of deeplabv3plus works at a quarter of the size and loses
-# them, unet_small at full size does not.
+# them, unet_small at full size does not. What counts is how thin they are at the size of the training: cracks of 6
+# pixels in 1024x1024 have 2 in 304x304. Membranes at 208x208: mIoU 0.77 against 0.59 (docs/log.md).
 THIN_MODEL = "unet_small"
-THIN, FEW_PICTURES = 0.75, 50  # factor by which labels may be shrunk at best; training pictures
+FEW_PICTURES = 50  # to train on
+THIN = 0.75  # factor by which labels may be shrunk at best, from their own size or from the usual one
 CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
 CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run without a time
-SMALLEST_AREA = (
-    96 * 128
-)  # below this things vanish; a machine that is busy while the trial step is timed ends here at worst
+# Timed runs choose an area in steps of AREA_STEP, so that a neighbour who comes or goes while the trial step is timed
+# changes the size by a step or not at all. SMALLEST_AREA is four steps below CPU_AREA.
+AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
-MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes
+MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes;
+# a light network's run without a time, of fewer than FEW_PICTURES, takes up to GPU_AREA, which costs it minutes
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
@@ -52,6 +56,7 @@ class Facts:
     pretrained: bool = False  # its encoder starts from ImageNet weights
     statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
+    light: bool = False  # its network is one that is chosen by itself, whose steps are short
 
     @property
     def on_gpu(self) -> bool:
@@ -90,16 +95,27 @@ def choose_network(
     weights = Choice("pretrained", "auto", "ImageNet weights if they are available")
     if settings.init:
         weights = Choice("pretrained", "no", "the weights of another model take the place of ImageNet's")
-    model = Choice("model", DEFAULT_MODEL, "light, exact at borders, and good from 50 pictures on")
+    few = pictures is not None and pictures < FEW_PICTURES
+    fit = "light, and exact at borders" + ("" if few else ", and good from 50 pictures on")
+    model = Choice("model", DEFAULT_MODEL, fit)
     scratch = settings.pretrained == "no" or PACKAGED not in installed_encoders()
-    few = scratch and takes_any_network(settings) and pictures is not None and pictures < FEW_PICTURES
-    if few and detail and detail.factor >= THIN:
-        why = f"{detail.name!r} is thin and {pictures} pictures are few: it works at full size; `model` sets another"
-        model = Choice("model", THIN_MODEL, why)
+    if scratch and few and takes_any_network(settings) and detail and _is_thin(detail):
+        why = f"{detail.name!r} is thin or small and {pictures} pictures are few: it works at full size; "
+        model = Choice("model", THIN_MODEL, f"{why}`model` sets another")
     choices = _open(settings, [model, weights])
     completed = make_settings({**settings.given(), **_values(choices)})
     encoder = _open(completed, list(_encoder(completed)))
     return make_settings({**completed.given(), **_values(encoder)}), [*choices, *encoder]
+
+
+def _is_thin(detail: Detail) -> bool:
+    """Whether the finest class bears hardly any shrinking, of the pictures or from CPU_AREA on."""
+    return detail.factor >= THIN or detail.pixels >= THIN**2 * CPU_AREA
+
+
+def is_light(settings: Settings) -> bool:
+    """Whether the network is one of those that are chosen where nobody names one."""
+    return settings.model in (DEFAULT_MODEL, THIN_MODEL) and settings.encoder in (None, PACKAGED)
 
 
 def takes_any_network(settings: Settings) -> bool:
@@ -158,36 +174,53 @@ def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
 
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
     height, width = facts.size
-    area: float
-    if facts.on_gpu:
-        area, why = GPU_AREA, "the pictures' own size, at most 512x512 pixels"
-    elif pictures_per_second and settings.time:
-        wanted, passes = _wanted_pictures(settings, facts)
-        affordable = CPU_AREA * pictures_per_second * settings.time / wanted
-        area = min(max(affordable, SMALLEST_AREA), GPU_AREA)
-        why = f"about {passes} passes over {facts.pictures} pictures fit into the time at this size"
-    else:
-        area, why = CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
-    if not facts.on_gpu and facts.detail and area < (needed := facts.detail.factor**2 * height * width):
-        area, why = _finer(area, needed, facts.detail)
+    area, why = _affordable(settings, facts, pictures_per_second)
+    if facts.detail and area < (needed := facts.detail.pixels):
+        finer = min(needed, _most_area(settings, facts, area))
+        area, why = finer, _why_finer(facts, finer == needed, finer / area, why)
     factor = min(1.0, (area / (height * width)) ** 0.5)
     size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
-    yield Choice("imgsz", size, why)
+    yield Choice("imgsz", size, why if factor < 1 else f"the pictures' own size, in multiples of {SIDE_MULTIPLE}")
 
 
-def _finer(area: float, needed: float, detail: Detail) -> tuple[float, str]:
-    """A larger area than the time alone would choose, since a class would be lost at that one."""
-    if needed <= MOST_FINER * area:
-        return needed, f"below this size {detail.name!r} would be lost: {detail.kept:.0%} of it is left here"
-    return MOST_FINER * area, f"{detail.name!r} needs still larger pictures, for which the time is too short"
+def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | None) -> tuple[float, str]:
+    """The area that the device, or the time, allows, and what is said of it where the pictures are larger."""
+    if facts.on_gpu:
+        return GPU_AREA, "about 512x512 pixels: what a GPU trains at a useful rate"
+    if not pictures_per_second or not settings.time:
+        return CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
+    seen = CPU_AREA * pictures_per_second * settings.time  # pixels that the run can look at
+    step = round(math.log(seen / _wanted_pictures(settings, facts) / CPU_AREA, AREA_STEP))
+    area = min(max(CPU_AREA * AREA_STEP**step, SMALLEST_AREA), GPU_AREA)
+    return area, f"about {seen / area / facts.pictures:.0f} passes over {facts.pictures} pictures fit into the time"
 
 
-def _wanted_pictures(settings: Settings, facts: Facts) -> tuple[int, int]:
-    """How many crops a timed run should see, and how many passes over the pictures that is."""
+def _most_area(settings: Settings, facts: Facts, area: float) -> float:
+    """The largest area for the sake of a class that would be lost, where `area` is the usual one."""
+    patient = facts.light and facts.pictures < FEW_PICTURES and settings.time is None
+    return max(MOST_FINER * area, GPU_AREA) if patient else MOST_FINER * area
+
+
+def _why_finer(facts: Facts, enough: bool, times: float, otherwise: str) -> str:
+    """Why pictures have `times` the area that the device or the time alone would give them.
+
+    enough: whether no class is lost at it.
+    otherwise: why it would be as it is.
+    """
+    assert facts.detail is not None, "it asked for larger pictures"
+    name, kept, factor = facts.detail.name, facts.detail.kept, facts.detail.factor
+    if enough:
+        return f"smaller, {name!r} would lose over a fifth of its IoU to the size alone; {kept:.2f} is left at this one"
+    height, width = (round(side * factor) for side in facts.size)
+    told = f"{name!r} needs {height}x{width}, which `imgsz` sets"
+    return f"{told}; this is {times:.1f} times the usual area ({otherwise})"
+
+
+def _wanted_pictures(settings: Settings, facts: Facts) -> int:
+    """How many crops a timed run should see."""
     if not facts.pretrained:
-        return PASSES_WANTED * facts.pictures, PASSES_WANTED
-    wanted = max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
-    return wanted, round(wanted / facts.pictures)
+        return PASSES_WANTED * facts.pictures
+    return max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
 
 
 def _cpu_batch(facts: Facts) -> int:
@@ -199,7 +232,7 @@ def _feeding(facts: Facts) -> Iterator[Choice]:
         yield Choice("batch", min(16, max(2, facts.pictures // 8)), "fills a GPU at this size")
         yield Choice("workers", min(8, facts.cores), "one thread per core prepares pictures")
     else:
-        yield Choice("batch", _cpu_batch(facts), "small batches give more steps in the time")
+        yield Choice("batch", _cpu_batch(facts), "small batches give more steps")
         why = "decoded pictures are kept in memory; a thread would take a core from the network"
         yield Choice("workers", 0, why)
 

@@ -16,6 +16,7 @@ from denselab.labels import labels_line
 
 COVERED_SHARE = 0.5  # of what was drawn of a class; more of it covered is worth a look
 LISTED = 6  # names in a message
+COLOUR_CODED = "RGB"  # what is said of labels in colours begins so
 
 
 def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: bool) -> tuple[Fault, ...]:
@@ -90,8 +91,7 @@ def nothing_labelled(dataset: Dataset, findings: Sequence[ItemFindings]) -> list
     if not counted or any(counts.any() for counts in counted):
         return []
     message = f"every pixel of {number_of(len(counted), 'label')} is ignored: nothing to learn"
-    line = labels_line(dataset.label_space.entries, classes=True)
-    fix = f"label the pictures, or write in data.yaml {line}, where every id is a class"
+    fix = f"label the pictures, or write in data.yaml {_all_classes(dataset)}, where every id is a class"
     return [Fault("all ignored", "error", "", message, fix)]
 
 
@@ -106,7 +106,7 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
     present = np.flatnonzero(overall)
     if len(present) == 1:
         message = f"every labelled pixel is {names[present[0]]!r}: there is nothing to tell apart"
-        faults.append(Fault("one class", "error", "", message, "check the label table and how the labels are coded"))
+        faults.append(Fault("one class", "error", "", message, _way_to_two(dataset, findings)))
     for split, counts in totals.items() if len(present) else ():
         if not counts.any():
             faults += _ignored_split(split, findings)
@@ -123,6 +123,21 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
         fix = "fine for a part of a larger set; else correct the label table"
         faults.append(Fault("absent class", "warning", "", message, fix))
     return faults
+
+
+def _way_to_two(dataset: Dataset, findings: Sequence[ItemFindings]) -> str:
+    """What to do about a single class: what is ignored may be the other one."""
+    fix = "check the label table and how the labels are coded"
+    named = any(entry.role == "ignore" for entry in dataset.label_space.entries)
+    if not named or not any(finding.ignored for finding in findings):
+        return fix
+    return f"where what is ignored is a class too, write in data.yaml {_all_classes(dataset)}; else {fix}"
+
+
+def _all_classes(dataset: Dataset) -> str:
+    """The line of the label table in which every id is a class."""
+    coloured = dataset.encoding.startswith(COLOUR_CODED)
+    return labels_line(dataset.label_space.entries, colours=coloured, classes=True)
 
 
 def covered_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:

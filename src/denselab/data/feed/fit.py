@@ -3,7 +3,7 @@
 Size = tuple[int, int]
 
 
-def fit_factor(size: Size, imgsz: Size) -> float:
+def fit_factor(size: Size, imgsz: tuple[float, float]) -> float:
     """The factor that scales a picture of `size` to the largest that fits into `imgsz`, both (height, width)."""
     return min(imgsz[0] / size[0], imgsz[1] / size[1])
 

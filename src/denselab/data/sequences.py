@@ -1,0 +1,177 @@
+"""Which pictures belong together by their names: frames of a video, views of a subject, tiles of a scene, copies."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import gcd
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from denselab.data.item import Item
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, words
+
+# Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
+FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
+# The same with one or two digits; taken where something else tells that they count frames or views.
+SHORT = re.compile(
+    r"^(?P<sequence>.*?)[_\-. ]?(?:frame|slice|view|tile|patch|crop|fr|f|z|t)?[_\-. ]?(?P<number>\d{1,2})$",
+    re.IGNORECASE,
+)
+# Tiles of a scene: scene_0_512, scene_x512_y1024.
+TILE = re.compile(r"^(?P<scene>.*?)[_\-. ]?[a-z]?(?P<row>\d+)[_\-. ][a-z]?(?P<column>\d+)$", re.IGNORECASE)
+TILE_STEP = 16  # pixels from one tile to the next, at least
+SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
+SERIES_WORDS = frozenset(
+    ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
+)
+# Roboflow's names: photo_jpg.rf.0a1b2c, once for each augmented copy of photo.jpg.
+COPY = re.compile(r"^(?P<name>.+)_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-zA-Z]+$", re.IGNORECASE)
+# Copies that a script made: photo_flip, photo_rot90, photo_aug_2.
+MADE = re.compile(
+    r"^(?P<name>.+?)(?:[_\-. ](?:aug(?:mented)?|copy|[hv]?flip(?:ped)?|rot(?:ated?)?|mirror(?:ed)?)[_\-. ]?\d*)+$",
+    re.IGNORECASE,
+)
+YEAR = re.compile(r"^(19|20)\d\d$")
+MONTH = re.compile(r"^(19|20)\d\d[-_.]?(\d\d)?$")
+# Words of folders that stand for a class also with a number: class1/ beside class2/.
+KIND_WORDS = frozenset(("class", "type", "category", "kind", "grade", "defect", "species"))
+
+
+def sequence_of(name: str) -> str:
+    """The sequence that a picture's name belongs to: "0001TP_006690" -> "0001TP", "clip/00012" -> "clip/".
+
+    A name without a running number is its own sequence, and so is one whose prefix is a year (2007_000033 of VOC).
+    Augmented copies of a picture have that of the picture.
+    """
+    name = original_of(name)
+    path = PurePosixPath(name)
+    frame = FRAME.match(path.name)
+    if frame is None or YEAR.match(frame["sequence"]):
+        return name
+    folder = "" if str(path.parent) == "." else f"{path.parent}/"
+    return folder + frame["sequence"]
+
+
+def original_of(name: str) -> str:
+    """The name of the picture that an augmented copy was made from; other names as they are."""
+    copy = COPY.match(name) or MADE.match(name)
+    return copy["name"] if copy else name
+
+
+def short_sequence_of(name: str) -> str:
+    """The sequence of a name that ends in one or two digits: "P001_02" -> "P001", "c1/7" -> "c1/"; else itself."""
+    path = PurePosixPath(original_of(name))
+    short = None if FRAME.match(path.name) else SHORT.match(path.name)
+    folder = "" if str(path.parent) == "." else f"{path.parent}/"
+    return str(path) if short is None else folder + short["sequence"]
+
+
+def _is_told(key: str) -> bool:
+    """Whether a sequence's name says that short numbers count its pictures: clip_b, P001, but not scene, 2021-05."""
+    stem = PurePosixPath(key).name
+    if not key.endswith("/") and MONTH.match(stem):
+        return False
+    tokens = words(stem)
+    several = len(tokens) > 1 or key.endswith("/")
+    return stem[-1:].isdigit() or bool(several and SERIES_WORDS.intersection(tokens))
+
+
+def scene_of(name: str) -> str:
+    """The scene of a tile: "area1_0_512" -> "area1"; the name where it is not a tile's."""
+    path = PurePosixPath(original_of(name))
+    tile = TILE.match(path.name)
+    folder = "" if str(path.parent) == "." else f"{path.parent}/"
+    return str(path) if tile is None else folder + tile["scene"]
+
+
+def names_can_say(name: str) -> frozenset[str]:
+    """All groups that a name may have been given by `with_groups`."""
+    return frozenset((name, original_of(name), sequence_of(name), short_sequence_of(name), scene_of(name)))
+
+
+def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items with their sequences. Names that all share one stem are not a sequence: each stands for itself.
+
+    Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
+    """
+    names = [original_of(item.name) for item in items]
+    said = _by_names(names)
+    classes = class_folders(items)
+    scattered = _scattered([name for name, item in zip(names, items, strict=True) if not item.group], said)
+    keys = [
+        item.group or (name if said[name] in scattered or str(PurePosixPath(name).parent) in classes else said[name])
+        for name, item in zip(names, items, strict=True)
+    ]
+    if len(set(keys)) == 1:
+        keys = names
+    return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
+
+
+def _by_names(names: Sequence[str]) -> dict[str, str]:
+    """{name: its sequence or scene}: frames, tiles, and short numbers where that is told or longer ones exist."""
+    frames = {name: sequence_of(name) for name in names}
+    long = {key for name, key in frames.items() if key != name}
+    short = {name: short_sequence_of(name) for name, key in frames.items() if key == name}
+    joined = {name: key for name, key in short.items() if key in long or (key != name and _is_told(key))}
+    return frames | joined | _tiles(names)
+
+
+def _tiles(names: Iterable[str]) -> dict[str, str]:
+    """{name: scene} of tiles: rows and columns of one scene that are multiples of one step."""
+    found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for name in names:
+        if tile := TILE.match(PurePosixPath(name).name):
+            found[scene_of(name)][name] = (int(tile["row"]), int(tile["column"]))
+    return {name: scene for scene, places in found.items() if _is_grid(places) for name in places}
+
+
+def _is_grid(places: Mapping[str, tuple[int, int]]) -> bool:
+    rows, columns = ({place[axis] for place in places.values()} for axis in (0, 1))
+    return min(len(rows), len(columns)) > 1 and gcd(*rows) == gcd(*columns) >= TILE_STEP
+
+
+def _scattered(names: Iterable[str], said: Mapping[str, str]) -> frozenset[str]:
+    """Sequences of frames whose numbers do not follow each other."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for name in names:
+        of = PurePosixPath(name).name
+        frame = FRAME.match(of) or SHORT.match(of)
+        if frame is not None and said[name] in (sequence_of(name), short_sequence_of(name)) and said[name] != name:
+            numbers[said[name]].append(int(frame["number"]))
+    return frozenset(key for key, found in numbers.items() if not _follow(found))
+
+
+def _follow(numbers: Sequence[int]) -> bool:
+    """Whether running numbers are those of a series: half of the steps are equal, or the usual step is short."""
+    steps = np.diff(np.sort(np.array(numbers)))
+    if len(steps) < 2:
+        return True
+    return bool(np.median(steps) <= SHORT_STEP or Counter(steps.tolist()).most_common(1)[0][1] >= len(steps) / 2)
+
+
+def class_folders(items: Sequence[Item]) -> frozenset[str]:
+    """Folders that each hold the pictures of one class or kind: sisters of one parent whose names have no number.
+
+    Clips, places and days, which a split keeps together, are numbered; rust/ beside scratch/ is not, nor class1/.
+    """
+    folders = Counter(PurePosixPath(item.name).parent for item in items)
+    sisters: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    for folder in folders:
+        sisters[folder.parent].append(folder)
+    several = [sorted(group) for group in sisters.values() if len(group) > 1]
+    return frozenset(
+        str(folder)
+        for group in several
+        for folder in group
+        if all(_is_kind(sister.name) and folders[sister] > 1 for sister in group)
+    )
+
+
+def _is_kind(name: str) -> bool:
+    """Whether a folder's name may be that of a class: no number, and not the word for a clip, a split or pictures."""
+    tokens = set(words(name))
+    known = IMAGE_WORDS | LABEL_WORDS | set(SPLIT_WORDS) | SERIES_WORDS
+    counted = any(token.isdigit() for token in tokens) and not tokens & KIND_WORDS
+    return bool(tokens) and not counted and not tokens & known

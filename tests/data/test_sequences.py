@@ -1,0 +1,87 @@
+"""Which pictures belong together by their names."""
+
+from pathlib import Path
+
+import pytest
+
+from denselab.data.item import FileLabels, Item
+from denselab.data.sequences import class_folders, sequence_of, with_groups
+from denselab.data.split import decide_splits
+
+
+def items(*names: str) -> list[Item]:
+    return [Item(name, Path(f"{name}.png"), FileLabels(Path(f"{name}.png"))) for name in names]
+
+
+def groups(*names: str) -> set[str]:
+    return {item.group for item in with_groups(items(*names))}
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("0001TP_006690", "0001TP"),
+        ("Seq05VD_f00000", "Seq05VD"),
+        ("0006R0_f01290", "0006R0"),
+        ("frame_000013", ""),
+        ("clip1/00012", "clip1/"),
+        ("frankfurt_000000_000294", "frankfurt_000000"),
+        ("2007_000033", "2007_000033"),
+        ("cat", "cat"),
+        ("img_7", "img_7"),
+        ("cat_jpg.rf.0a1b2c", "cat"),
+        ("train/day1_mp4-0012_JPG.rf.0a1b2c", "train/day1_mp4"),
+    ],
+)
+def test_sequence_of_names(name, sequence):
+    assert sequence_of(name) == sequence
+
+
+def test_copies_of_pictures_whose_numbers_do_not_follow():
+    names = [f"photo_{n}_jpg.rf.{copy}" for n in (1000, 84000, 5120, 99100) for copy in "xy"]
+    assert len({item.group for item in with_groups(items(*names))}) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([f"{clip}_{n}" for clip in ("clipA", "clipB") for n in range(1, 31)], {"clipA", "clipB"}),
+        ([f"a{clip}_{n}" for clip in (1, 2) for n in range(1, 131)], {"a1", "a2"}),
+        ([f"patient_{person:02}_{view}" for person in range(3) for view in range(2)], 3),
+        ([f"case{case}/{n}" for case in range(3) for n in range(1, 9)], {"case0/", "case1/", "case2/"}),
+        ([f"vol{volume}_z{n:02}" for volume in (1, 2) for n in range(9)], {"vol1", "vol2"}),
+        ([f"img_{n:03}_patch_{k}" for n in range(4) for k in range(3)], 4),
+        ([f"a{s}_x{x}_y{y}" for s in "bc" for x in (0, 256, 512) for y in (0, 256)], {"ab", "ac"}),
+        ([f"p{n}_{made}" for n in range(3) for made in ("aug1", "flip", "rot90")] + ["p0", "p1", "p2"], 3),
+    ],
+)
+def test_frames_views_tiles_and_copies_stay_together(names: list[str], expected: set[str] | int) -> None:
+    """Only numbers of three digits and more were running numbers: frames 1 to 99 of each clip were split one by one."""
+    found = groups(*names)
+    assert len(found) == expected if isinstance(expected, int) else found == expected
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"img_{n}" for n in range(1, 151)],
+        [str(n) for n in range(1, 151)],
+        [f"images/{n}" for n in range(1, 51)],
+        [f"{kind}_{n}" for kind in ("rust", "dent") for n in range(1, 9)],
+        [f"scene_{n:02}" for n in range(1, 9)] + [f"street_{n:02}" for n in range(1, 9)],
+        [f"2021-{month:02}-{day:02}" for month in (5, 6) for day in range(1, 9)],
+        [f"tile_{x}_{y}" for x in (0, 512, 1024) for y in (0, 512, 1024)],
+        [f"{n:02}_training" for n in range(21, 29)],
+    ],
+)
+def test_pictures_that_stand_for_themselves(names: list[str]) -> None:
+    """img_100 to img_150 were one video, and never in val, beside img_1 to img_99."""
+    assert len(groups(*names)) == len(names)
+
+
+def test_numbered_classes_are_shared_out() -> None:
+    """class1/ ... class5/ were taken for five clips: val was all of one class and nothing of the others."""
+    names = [f"class{kind}/{n:03}" for kind in range(1, 6) for n in range(10)]
+    assert class_folders(items(*names)) == {f"class{kind}" for kind in range(1, 6)}
+    decided, _ = decide_splits(items(*names), lambda item: {0: 5, 1: 1})
+    assert {item.name.split("/")[0] for item in decided if item.split == "val"} == class_folders(items(*names))
