@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from denselab.comparison import measuring
 from denselab.comparison.compare import resumed_plan, run_plan
-from denselab.comparison.data import open_data
+from denselab.comparison.data import open_data, write_folds
 from denselab.comparison.measuring import Cost, measure_all
 from denselab.comparison.plan import Candidate, Plan, write_plan
 from denselab.comparison.result import gather
 from denselab.data import open_dataset
 from denselab.errors import ResourceError
+from denselab.files import write_json
 from denselab.lock import only_writer
+from denselab.run_folder import DATASET
 
 
 @pytest.fixture
@@ -81,6 +84,35 @@ def test_two_processes_do_not_work_in_one_folder(scenes: Path, runs: list[Path],
     plan = Plan(str(scenes), (), ("steps", 1.0), ways=("plain",), existing=tuple(map(str, runs)))
     with only_writer(tmp_path / "out"), pytest.raises(ResourceError, match="is being written by process"):
         run_plan(plan, tmp_path / "out", "cpu")
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_pictures_added_meanwhile_change_nothing(tmp_path: Path, folds: int) -> None:
+    """The split of data without one was drawn anew: a network that joined later learnt from what the others were
+    measured on."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    rng = np.random.default_rng(0)
+
+    def draw(name: str) -> None:
+        for folder, shape in (("images", (12, 16, 3)), ("labels", (12, 16))):
+            (data / folder).mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256 if folder == "images" else 2, shape).astype(np.uint8)
+            Image.fromarray(pixels).save(data / folder / f"{name}.png")
+
+    for name in "abcdefgh":
+        draw(name)
+    plan = Plan(str(data), (Candidate("unet_small"), Candidate("segnet_basic")), ("steps", 1.0), folds=folds)
+    begun = open_data(plan, out)
+    write_folds(begun, out)
+    member = begun.of(plan.members()[0])
+    splits = {split: member.names_of(split) for split in ("train", "val")}
+    (out / "runs" / "unet_small").mkdir(parents=True)
+    write_json(out / "runs" / "unet_small" / DATASET, {"path": str(data), "splits": splits})
+    for name in "ijklmnop":
+        draw(name)
+    later = open_data(plan, out).of(plan.members()[0])
+    assert {split: later.names_of(split) for split in ("train", "val")} == splits
+    assert sum(map(len, splits.values())) == 8
 
 
 def test_a_resumed_comparison_can_get_further_models(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from denselab.api import open_for_training
-from denselab.comparison.plan import Member, Plan
+from denselab.comparison.plan import RUNS, Member, Plan
 from denselab.config import make_settings
 from denselab.data import Dataset, open_dataset
 from denselab.data.folds import folds_of, held_out
@@ -15,6 +15,7 @@ from denselab.data.item import Item
 from denselab.engine.device import resolve_device
 from denselab.errors import CheckpointError, DataError
 from denselab.files import write_text
+from denselab.run_folder import DATASET
 from denselab.runtime import cpu_count
 from denselab.training.detail import find_detail
 from denselab.training.preflight import median_size, picture_sizes
@@ -40,13 +41,14 @@ class Data:
 
 
 def open_data(plan: Plan, out: Path) -> Data:
-    """The data of a plan; folds that the comparison's folder holds already are taken from there.
+    """The data of a plan; once a run of the comparison has begun, in the split or the folds that it began with.
 
+    Pictures that were added since are left out, so that networks that join later learn from the same ones.
     Raises DataError where nothing can be trained or measured, ConfigError.
     """
     settings = make_settings({**plan.given, "data": plan.data, "seed": plan.seeds[0]})
     if plan.candidates:
-        dataset = open_for_training(settings)
+        dataset = open_for_training(settings, _begun(out))
     else:  # nothing is trained: the data need no training pictures
         dataset = open_dataset(plan.data, val_fraction=settings.val_fraction, seed=settings.seed)
     if not plan.folds:
@@ -55,6 +57,12 @@ def open_data(plan: Plan, out: Path) -> Data:
         return Data(dataset, {})
     stored = out / FOLDS
     return Data(dataset, _read(stored) if stored.is_file() else folds_of(dataset, plan.folds, plan.seeds[0]))
+
+
+def _begun(out: Path) -> Path | None:
+    """A run of the comparison that has told its pictures; None before the first."""
+    found = sorted((out / RUNS).glob(f"*/**/{DATASET}"))
+    return out / RUNS / found[0].relative_to(out / RUNS).parts[0] if found else None
 
 
 def write_folds(data: Data, out: Path) -> None:
@@ -91,16 +99,16 @@ def as_val(dataset: Dataset, names: set[str]) -> Dataset:
 def common_size(dataset: Dataset, device: str) -> tuple[int, int]:
     """(height, width) that all models train at: the recipe's for a run of any length, whatever the network."""
     items = dataset.of_split("train")
-    kind = resolve_device(device).type
+    size = median_size(picture_sizes(items))
     facts = Facts(
         pictures=len(items),
-        size=median_size(picture_sizes(items)),
+        size=size,
         num_classes=dataset.label_space.num_classes,
-        device=kind,
+        device=resolve_device(device).type,
         cores=cpu_count(),
         normalised=True,
         score_inputs=0,
-        detail=find_detail(dataset, items) if kind == "cpu" else None,
+        detail=find_detail(dataset, items, size),
     )
     height, width = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0].imgsz
     return height, width
