@@ -55,6 +55,14 @@ def test_a_time_that_is_far_too_short_is_refused_with_what_would_do() -> None:
     assert "`batch` 2" in refusal(time=40, found=replace(HEAVY, closing=90.0, validation=5.0))
 
 
+def test_a_remedy_keeps_the_crop_inside_the_picture() -> None:
+    with pytest.raises(ConfigError) as refused:
+        require_time(config(time=60, imgsz="720x960", crop="360x480"), HEAVY)
+    told = str(refused.value)
+    assert "`imgsz` 384x512 with `crop` 192x256" in told
+    assert config(time=60, imgsz="384x512", crop="192x256").crop_size == (192, 256)
+
+
 def refusal(time: float, found: Estimate = HEAVY) -> str:
     with pytest.raises(ConfigError) as refused:
         require_time(config(time=time, imgsz="360x480"), found)

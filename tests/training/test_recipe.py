@@ -84,6 +84,55 @@ def test_the_reason_for_a_size_is_true(
     assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
 
 
+PLATES = replace(STREETS, pictures=20, size=(2000, 3000), val_pictures=10)
+CRACK = Detail(0.75, "crack", 0.85, 0.75**2 * 2000 * 3000)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_large_pictures_of_thin_things_keep_their_size_and_a_step_sees_a_part(device: str) -> None:
+    """They were shrunk to twice the usual area, where no crack of three pixels is left, and the user was told a size."""
+    config, choices = choose_recipe(Settings(data="d"), replace(PLATES, device=device, detail=CRACK), None)
+    assert config.imgsz == (1488, 2240), "0.75 of 2000x3000, in multiples of 16"
+    usual = GPU_AREA if device == "cuda" else CPU_AREA
+    assert 0.8 * usual < config.crop_size[0] * config.crop_size[1] <= usual
+    reasons = {choice.key: (choice.told, choice.reason) for choice in choices}
+    assert reasons["imgsz"][0] == "1488x2240"
+    assert reasons["imgsz"][1].startswith("smaller, 'crack' would lose over a fifth of its IoU to the size alone; 0.85")
+    assert reasons["crop"][1].startswith("what a step sees of such a picture; about ")
+
+
+def test_pictures_stay_whole_where_twice_the_usual_area_is_enough() -> None:
+    enough = replace(CRACK, pixels=1.9 * CPU_AREA)
+    config, choices = choose_recipe(Settings(data="d"), replace(PLATES, pictures=100, detail=enough), None)
+    assert config.crop is None
+    assert "crop" not in {choice.key for choice in choices}
+    assert config.crop_size == config.imgsz
+
+
+def test_pictures_are_no_larger_than_can_be_validated() -> None:
+    """By the memory of the device, and by the time of the run, of which a validation may take a twentieth."""
+    facts = replace(PLATES, detail=CRACK)
+    tight, choices = choose_recipe(Settings(data="d"), replace(facts, most_pixels=600_000), None)
+    assert 500_000 < tight.imgsz[0] * tight.imgsz[1] <= 600_000
+    why = next(choice.reason for choice in choices if choice.key == "imgsz")
+    assert why.startswith("'crack' needs 1500x2250, which `imgsz` sets; this is ")
+    minute, hour = (choose_recipe(make_settings({"data": "d", "time": t}), facts, 10.0)[0] for t in ("1m", "1h"))
+    pixels = minute.imgsz[0] * minute.imgsz[1]
+    # a validation of 10 pictures at 0.3 of 10 * CPU_AREA pixels per second; below twice the usual area there are no crops
+    assert pixels <= max(0.05 * 60 * 10 * CPU_AREA / 0.3 / 10, 2 * minute.crop_size[0] * minute.crop_size[1])
+    assert hour.imgsz == (1488, 2240)
+
+
+def test_who_sets_a_crop_gets_pictures_of_their_own_size() -> None:
+    config, choices = choose_recipe(make_settings({"data": "d", "crop": "256x256"}), PLATES, None)
+    assert (config.imgsz, config.crop) == ((2000, 2992), (256, 256))
+    assert "crop" not in {choice.key for choice in choices}
+    config, _ = choose_recipe(make_settings({"data": "d", "crop": "64x64", "imgsz": "96x128"}), PLATES, None)
+    assert (config.imgsz, config.crop) == ((96, 128), (64, 64))
+    with pytest.raises(ConfigError, match="crop 128x64 is larger than imgsz 96x128"):
+        make_settings({"crop": "128x64", "imgsz": "96x128"})
+
+
 def test_good_from_50_pictures_on_is_said_of_50_pictures() -> None:
     settings = make_settings({"data": "d"})
     few, many = (recipe.choose_network(settings, pictures)[1][0].reason for pictures in (5, 50))

@@ -51,6 +51,23 @@ def test_it_splits_and_the_counts_stay(
     assert "2 pictures at a time" in capsys.readouterr().err
 
 
+def test_large_pictures_run_as_many_at_a_time_as_there_is_memory_for(
+    tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is as many crops as a step takes; the whole pictures that they are cut from can be a hundred times as large."""
+    whole, seen, original = run(tiny_data), list[int](), module.forward_images
+
+    def counted(model: Any, images: Tensor, *others: Any) -> Tensor:
+        seen.append(len(images))
+        return original(model, images, *others)
+
+    monkeypatch.setattr(module, "forward_images", counted)
+    monkeypatch.setattr(module, "most_pixels", lambda device: 1.5 * 32 * 48)
+    counts = run(tiny_data).counts
+    assert seen == [1, 1, 1, 1]
+    np.testing.assert_array_equal(counts, whole.counts)
+
+
 @pytest.mark.parametrize("message", MESSAGES)
 def test_one_picture_that_does_not_fit_is_said(
     tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch, message: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.comparison import page, paper_tables
-from denselab.comparison.data import Data, common_size, open_data, write_folds
+from denselab.comparison.data import Data, common_sizes, open_data, write_folds
 from denselab.comparison.document import document
 from denselab.comparison.joined import with_ensemble
 from denselab.comparison.measuring import measure_all
@@ -143,7 +143,8 @@ def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
     data = open_data(plan, out)
     require_outside(data.dataset, out)
     if plan.imgsz is None and plan.candidates:
-        plan = replace(plan, imgsz=common_size(data.of(plan.members()[0]), device))
+        imgsz, crop = common_sizes(data.of(plan.members()[0]), device)
+        plan = replace(plan, imgsz=imgsz, given={**plan.given, **({"crop": [*crop]} if crop else {})})
     return plan, data
 
 

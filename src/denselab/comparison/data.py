@@ -13,6 +13,7 @@ from denselab.data import Dataset, open_dataset
 from denselab.data.folds import folds_of, held_out
 from denselab.data.item import Item
 from denselab.engine.device import resolve_device
+from denselab.engine.torch_engine import most_pixels
 from denselab.errors import CheckpointError, DataError
 from denselab.files import write_text
 from denselab.run_folder import DATASET
@@ -96,8 +97,8 @@ def as_val(dataset: Dataset, names: set[str]) -> Dataset:
     return replace(dataset, items=items)
 
 
-def common_size(dataset: Dataset, device: str) -> tuple[int, int]:
-    """(height, width) that all models train at: the recipe's for a run of any length, whatever the network."""
+def common_sizes(dataset: Dataset, device: str) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """`imgsz` and `crop` that all models train at: the recipe's for a run of any length, whatever the network."""
     items = dataset.of_split("train")
     size = median_size(picture_sizes(items))
     facts = Facts(
@@ -109,6 +110,7 @@ def common_size(dataset: Dataset, device: str) -> tuple[int, int]:
         normalised=True,
         score_inputs=0,
         detail=find_detail(dataset, items, size),
+        most_pixels=most_pixels(resolve_device(device)),
     )
-    height, width = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0].imgsz
-    return height, width
+    config = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0]
+    return config.imgsz, config.crop

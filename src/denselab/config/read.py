@@ -22,7 +22,8 @@ from denselab.paths import require_path
 # other tools' names for our keys, too different to be found as the nearest
 SYNONYMS = {"learning_rate": "lr", "image_size": "imgsz", "backbone": "encoder", "amp": "precision"}
 DURATIONS = "a duration such as 90s, 30m or 1h30m"
-FORMS = {"imgsz": "HEIGHTxWIDTH in pixels, such as 360x480", "time": DURATIONS, "save_every": DURATIONS}
+SIZE_FORM = "HEIGHTxWIDTH in pixels, such as 360x480"
+FORMS = {"imgsz": SIZE_FORM, "crop": SIZE_FORM, "time": DURATIONS, "save_every": DURATIONS}
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 

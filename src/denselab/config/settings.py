@@ -110,7 +110,8 @@ class Settings(BaseModel):
     stage_proposals: Literal["windows", "edgeboxes", "selective"] = "windows"  # of DeconvNet's second stage
     stage_lr_factor: PositiveFloat | None = None  # lr of a stage, times that of the one before; None: by optimizer
     # pictures
-    imgsz: Size | None = None  # (height, width) that a picture is fitted into, and the size of a crop; pixels
+    imgsz: Size | None = None  # (height, width) that a picture is fitted into; pixels
+    crop: Size | None = None  # (height, width) of what a step sees of such a picture; None: as large as imgsz
     scale_min: PositiveFloat | None = None  # least scale of the jitter, times the fitted size
     scale_max: PositiveFloat | None = None  # largest scale of the jitter
     flip: bool = True  # mirror left-right with probability 1/2
@@ -171,6 +172,8 @@ class Settings(BaseModel):
     def _consistent(self) -> "Settings":
         if sum(length is not None for length in (self.time, self.epochs, self.steps)) > 1:
             raise ValueError(ONE_LENGTH)
+        if self.imgsz is not None and self.crop is not None and not _fits(self.crop, self.imgsz):
+            raise ValueError(f"crop {_told(self.crop)} is larger than imgsz {_told(self.imgsz)}, what it is cut from")
         if self.scale_min is not None and self.scale_max is not None and self.scale_min > self.scale_max:
             raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
         return self
@@ -206,8 +209,21 @@ class TrainConfig(Settings):
     precision: Precision
     workers: NonNegativeInt
 
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of what a training step sees of a picture."""
+        return self.crop or self.imgsz
+
     @model_validator(mode="after")
     def _has_a_length(self) -> "TrainConfig":
         if self.time is None and self.epochs is None and self.steps is None:
             raise ValueError(ONE_LENGTH)
         return self
+
+
+def _fits(size: tuple[int, int], box: tuple[int, int]) -> bool:
+    return size[0] <= box[0] and size[1] <= box[1]
+
+
+def _told(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -39,7 +39,7 @@ class TorchEngine:
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether a run over one picture of (height, width) takes less than half of the device's memory."""
-        return size[0] * size[1] * BYTES_PER_PIXEL <= device_memory(self.device) / 2
+        return size[0] * size[1] <= most_pixels(self.device)
 
     def require_sampling(self) -> None:
         """Raise ConfigError where the network has no dropout."""
@@ -48,6 +48,11 @@ class TorchEngine:
     def sampling(self) -> AbstractContextManager[None]:
         """While active, dropout is on, with the same masks each time."""
         return dropout_sampled(self.network, self.spec.architecture.name, self.device)
+
+
+def most_pixels(device: torch.device) -> float:
+    """How many pixels a network may see at once: a run over them takes less than half of the device's memory."""
+    return device_memory(device) / 2 / BYTES_PER_PIXEL
 
 
 def forward_images(

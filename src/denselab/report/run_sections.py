@@ -158,7 +158,7 @@ def _chosen(key: Any, value: Any) -> str:
     """A chosen value as the plan of the run shows it: 192x256, cross-entropy + jaccard."""
     if key == "losses" and isinstance(value, list) and all(isinstance(term, Mapping) for term in value):
         return " + ".join(str(term.get("name")) for term in value)
-    return "x".join(map(str, value)) if key == "imgsz" and isinstance(value, list) else _plain(value)
+    return "x".join(map(str, value)) if key in ("imgsz", "crop") and isinstance(value, list) else _plain(value)
 
 
 def _plain(value: Any) -> str:

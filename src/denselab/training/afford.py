@@ -67,16 +67,17 @@ def estimate(
     step = None if seconds_per_picture is None else seconds_per_picture * config.batch
     closing = closing_seconds(parameters, step or 1.0)
     per_picture = (step or 1.0) / config.batch
+    larger = math.prod(config.imgsz) / math.prod(config.crop_size)
     if config.bn_statistics == "cumulative":  # one more pass over the training set at the end
         closing += FIRST_VALIDATION_SHARE * per_picture * pictures[0]
     return Estimate(
         parameters,
-        training_memory(model, config.imgsz, config.batch, config.optimizer),
+        training_memory(model, config.crop_size, config.batch, config.optimizer),
         model_bytes=weights,
         last_bytes=weights + average + 4 * parameters * MOMENTS[config.optimizer],
         seconds_per_step=step,
         closing=closing,
-        validation=FIRST_VALIDATION_SHARE * per_picture * pictures[1],
+        validation=FIRST_VALIDATION_SHARE * per_picture * larger * pictures[1],
     )
 
 
@@ -176,8 +177,9 @@ def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:
     if batch < config.batch:
         remedies.append(f"`batch` {batch}")
     shrink = (config.time / least) ** 0.5 / MARGIN
-    size = [int(side * shrink) // SIDE_MULTIPLE * SIDE_MULTIPLE for side in config.imgsz]
-    if size[0] * size[1] >= SMALLEST_AREA:
-        remedies.append(f"`imgsz` {size[0]}x{size[1]}")
+    sizes = {"imgsz": config.imgsz} | ({"crop": config.crop} if config.crop else {})
+    smaller = {key: tuple(int(side * shrink) // SIDE_MULTIPLE * SIDE_MULTIPLE for side in sizes[key]) for key in sizes}
+    if min(map(math.prod, smaller.values())) >= SMALLEST_AREA:
+        remedies.append(" with ".join(f"`{key}` {height}x{width}" for key, (height, width) in smaller.items()))
     lighter = " or ".join(name for name in LIGHT_MODELS if name != config.model)
     return ", ".join([*remedies, f"or a lighter `model` ({lighter})"])

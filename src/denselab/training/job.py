@@ -24,6 +24,7 @@ from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device
 from denselab.engine.spec import Architecture, Preprocessing
 from denselab.engine.stored_spec import read_spec
+from denselab.engine.torch_engine import most_pixels
 from denselab.errors import CheckpointError, ConfigError
 from denselab.losses import Loss, create_loss, loss_with_auxiliary
 from denselab.losses.class_weights import ClassWeights, class_weights
@@ -190,6 +191,8 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         detail=detail,
         statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
         light=is_light(network.settings),
+        val_pictures=len(dataset.of_split("val")),
+        most_pixels=most_pixels(torch.device(device)),
     )
 
 
@@ -231,7 +234,8 @@ def _refuse_colourless_jitter(config: TrainConfig, bands: SpectralBands | None) 
 
 def _augmentation(config: TrainConfig, dataset: Dataset, mean: tuple[float, ...]) -> Augmentation:
     return Augmentation(
-        crop=config.imgsz,
+        crop=config.crop_size,
+        imgsz=config.imgsz,
         scale=(config.scale_min, config.scale_max),
         flip=config.flip,
         photometric=config.photometric,

@@ -74,7 +74,7 @@ def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Ac
         heed_neighbours()  # steps are timed below as they will run
     job, model = prepare_job(settings, dataset, run)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
-    seconds = time_picture(model, job.criterion, config.imgsz, accelerator.device, config.precision, config.batch)
+    seconds = time_picture(model, job.criterion, config.crop_size, accelerator.device, config.precision, config.batch)
     found = estimate(model, config, pictures, seconds)
     batch = fitting_batch(config, found)
     if batch < config.batch and settings.batch is None:
@@ -106,7 +106,7 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         records.say(line)
     memory = f"about {bytes_in_words(found.memory)}"
     if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
-        memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `imgsz` or `batch`"
+        memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `crop`, `imgsz` or `batch`"
     records.say(f"memory {memory}; {_expected_time(job, found)}")
     if needs:
         records.say(needs)

@@ -11,6 +11,7 @@ from typing import Any
 from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_settings
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
+from denselab.training.budget import FIRST_VALIDATION_SHARE
 from denselab.training.detail import SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision, reason_for
 
@@ -34,6 +35,7 @@ MOST_FINER = 2.0  # times the area that the time asks for, where a class would b
 # a light network's run without a time, of fewer than FEW_PICTURES, takes up to GPU_AREA, which costs it minutes
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
+LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
@@ -57,6 +59,8 @@ class Facts:
     statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
     light: bool = False  # its network is one that is chosen by itself, whose steps are short
+    val_pictures: int = 0  # number of validation pictures
+    most_pixels: float = math.inf  # of a picture that the network sees as a whole: what the device has memory for
 
     @property
     def on_gpu(self) -> bool:
@@ -77,7 +81,7 @@ class Choice:
         """The value as the plan shows it."""
         if self.key == "losses":
             return " + ".join(term.name for term in self.value)
-        return "{}x{}".format(*self.value) if self.key == "imgsz" else str(self.value)
+        return "{}x{}".format(*self.value) if self.key in ("imgsz", "crop") else str(self.value)
 
 
 def default_epochs(device: str) -> int:
@@ -173,14 +177,37 @@ def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
 
 
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
-    height, width = facts.size
+    """How large pictures are; and, where that is more than a step can look at, the part of them that a step sees."""
     area, why = _affordable(settings, facts, pictures_per_second)
-    if facts.detail and area < (needed := facts.detail.pixels):
-        finer = min(needed, _most_area(settings, facts, area))
-        area, why = finer, _why_finer(facts, finer == needed, finer / area, why)
-    factor = min(1.0, (area / (height * width)) ** 0.5)
-    size = tuple(max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in (height, width))
-    yield Choice("imgsz", size, why if factor < 1 else f"the pictures' own size, in multiples of {SIDE_MULTIPLE}")
+    needed = facts.detail.pixels if facts.detail else 0.0
+    finer = max(area, min(needed, _most_area(settings, facts, area)))
+    whole = min(needed, _shown_area(settings, facts, pictures_per_second))
+    if settings.crop is not None:
+        whole = max(_shown_area(settings, facts, pictures_per_second), math.prod(settings.crop))
+        yield Choice("imgsz", _rounded(facts, whole), "a step sees crops, which leaves pictures their own size")
+    elif whole > finer:
+        yield Choice("imgsz", _rounded(facts, whole), _why_finer(facts, whole == needed, whole / area, why))
+        yield Choice("crop", _rounded(facts, area), f"what a step sees of such a picture; {why}")
+    else:
+        why = _why_finer(facts, finer == needed, finer / area, why) if finer > area else why
+        own = f"the pictures' own size, in multiples of {SIDE_MULTIPLE}"
+        yield Choice("imgsz", _rounded(facts, finer), why if finer < math.prod(facts.size) else own)
+
+
+def _rounded(facts: Facts, area: float) -> tuple[int, int]:
+    """(height, width) of about `area` pixels, of the pictures' shape and no larger than they are."""
+    factor = min(1.0, (area / math.prod(facts.size)) ** 0.5)
+    height, width = (max(SIDE_MULTIPLE, int(side * factor) // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in facts.size)
+    return height, width
+
+
+def _shown_area(settings: Settings, facts: Facts, pictures_per_second: float | None) -> float:
+    """The largest area at which whole pictures can be validated: by the memory, and by the time of the run."""
+    most = min(facts.most_pixels, math.prod(facts.size))
+    if pictures_per_second and settings.time and facts.val_pictures:
+        rate = pictures_per_second * CPU_AREA / FIRST_VALIDATION_SHARE  # pixels per second
+        most = min(most, LAST_VALIDATION_SHARE * settings.time * rate / facts.val_pictures)
+    return most
 
 
 def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | None) -> tuple[float, str]:

@@ -111,7 +111,7 @@ def _split_further(stepper: Stepper, batches: Sequence[Batch]) -> None:
     if stepper.splits >= largest or stepper.accelerator.num_processes > 1:
         raise OutOfMemory(
             f"out of memory with {largest // stepper.splits or 1} pictures at a time; "
-            "use a smaller `imgsz` or `batch`, or a lighter `model`"
+            "use a smaller `crop`, `imgsz` or `batch`, or a lighter `model`"
         )
     stepper.splits = min(2 * stepper.splits, largest)
     stepper.optimizer.zero_grad(set_to_none=True)

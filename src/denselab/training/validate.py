@@ -1,6 +1,7 @@
 """Scores of the network during training, on the validation pictures at the labels' own resolution."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from denselab.data.feed.loading import val_batches
 from denselab.engine.enlarge import enlarge_logits, label_maps
 from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import Preprocessing
-from denselab.engine.torch_engine import forward_images
+from denselab.engine.torch_engine import forward_images, most_pixels
 from denselab.errors import OutOfMemory
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
@@ -79,7 +80,7 @@ def validate(
     started = time.monotonic()
     classes = dataset.label_space.num_classes
     counts = np.zeros((classes, classes), np.int64)
-    loss_sum, at_once = 0.0, batch
+    loss_sum, at_once = 0.0, max(1, min(batch, int(most_pixels(accelerator.device) / math.prod(preprocessing.imgsz))))
     model.eval()
     with torch.inference_mode():
         batches = val_batches(

@@ -296,3 +296,23 @@ SEED_OF_123 = 7600831644199595430
 def test_wrong_settings_are_named(changes, message):
     with pytest.raises(ConfigError, match=message):
         still(**{"crop": (4, 4), **changes})
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_crop_is_a_part_of_the_picture_fitted_into_imgsz(flip):
+    """With the scale 1 and pictures of that size it is a window of theirs, somewhere else for each seed."""
+    sample, settings = noise_sample(40, 60), still((16, 24), imgsz=(40, 60), flip=flip)
+    rows = [row.tobytes() for row in np.lib.stride_tricks.sliding_window_view(sample.labels, (16, 24)).reshape(-1, 384)]
+    found = set()
+    for seed in range(12):
+        view = augment(sample, settings, seed)
+        assert view.image.shape == (16, 24, 3)
+        straight, mirrored = (np.ascontiguousarray(labels).tobytes() for labels in (view.labels, view.labels[:, ::-1]))
+        found.add(rows.index(straight if straight in rows else mirrored))
+    assert len(found) > 6
+
+
+def test_a_picture_is_kept_at_the_size_that_its_crops_are_cut_from():
+    sample = noise_sample(400, 600)
+    assert prepare(sample, still((16, 24), imgsz=(80, 120))).labels.shape == (80, 120)
+    assert prepare(sample, still((16, 24))).labels.shape == (16, 24)

@@ -282,7 +282,7 @@ def _read_train(dataset: Readable[ItemT], item: ItemT, augmentation: Augmentatio
     def make() -> Sample:
         return prepare(dataset.read(item), augmentation)
 
-    return make() if cache is None else cache.get(("train", item.name, augmentation.crop, augmentation.scale[1]), make)
+    return make() if cache is None else cache.get(("train", item.name, augmentation.box, augmentation.scale[1]), make)
 
 
 def _read_val(

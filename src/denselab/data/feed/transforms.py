@@ -48,7 +48,7 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 class Augmentation:
     """What may happen to a training picture.
 
-    crop: (H, W) of the result; the picture's *working size* is `fit_size(its size, crop)`
+    crop: (H, W) of the result
     scale: (min, max) by which the working size is multiplied, drawn uniformly
     flip: mirror half of the crops left to right
     photometric: strength of the colour change; 0 = off, 1 = usual
@@ -58,6 +58,7 @@ class Augmentation:
     max_class_share: the largest share of the labelled pixels that one class may have in a crop; 1 = off
     mean: RGB in 0..1, the colour of the padding; per band for other pictures
     bands: of pictures that are not RGB; only red, green and blue among them change colour
+    imgsz: (H, W) of the box that the picture is fitted into, which gives its *working size*; None: crop
 
     A crop beyond max_class_share is drawn again, up to CROP_TRIES times; then the most mixed one is taken.
     """
@@ -72,6 +73,7 @@ class Augmentation:
     max_class_share: float = 0.75
     mean: tuple[float, ...] = IMAGENET_MEAN
     bands: SpectralBands | None = None
+    imgsz: Size | None = None
 
     def __post_init__(self) -> None:
         if min(self.crop) < 1:
@@ -81,6 +83,11 @@ class Augmentation:
         for name in ("photometric", "elastic", "rotate"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} {getattr(self, name)}: must be 0 (off) or positive")
+
+    @property
+    def box(self) -> Size:
+        """(H, W) of what a picture is fitted into before the scale."""
+        return self.imgsz or self.crop
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -97,7 +104,7 @@ def prepare(sample: Sample, settings: Augmentation) -> Sample:
     train on blur that no test picture has. Smaller pictures keep their pixels.
     """
     height, width = sample.labels.shape
-    factor = fit_factor((height, width), settings.crop) * settings.scale[1]
+    factor = fit_factor((height, width), settings.box) * settings.scale[1]
     if factor * REDUCE_FROM > 1:
         return Sample(sample.name, contiguous(sample.image), contiguous(sample.labels))
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
@@ -169,7 +176,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 def _scaled_size(rng: np.random.Generator, sample: Sample, settings: Augmentation) -> Size:
     height, width = sample.labels.shape
-    factor = fit_factor((height, width), settings.crop) * rng.uniform(*settings.scale)
+    factor = fit_factor((height, width), settings.box) * rng.uniform(*settings.scale)
     return (max(round(height * factor), 1), max(round(width * factor), 1))
 
 
