@@ -109,6 +109,9 @@ def test_the_estimate_of_a_network() -> None:
     assert (found.parameters, found.model_bytes, found.last_bytes) == (16, 64, 64 + 64 + 128)
     assert (found.seconds_per_step, found.validation) == (16.0, pytest.approx(0.3 * 2 * 10))
     assert found.least_seconds(accumulate=3) == pytest.approx(3 * 16 + 6 + 1)
+    cut = estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", crop="10x20", ema=0.9), (100, 10), 2.0)
+    assert cut.validation == pytest.approx(3 * 0.3 * 2 * 10), "pictures of three times the pixels of a crop"
+    assert cut.memory < estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", ema=0.9), (100, 10), 2.0).memory
     plain = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0, optimizer="sgd"), (100, 10), None)
     assert (plain.last_bytes, plain.least_seconds(1)) == (64 + 64, None)
     gathered = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, bn_statistics="cumulative"), (100, 10), 2.0)

@@ -106,7 +106,8 @@ def say_plan(plan: Plan, needs: str, records: RunRecords, accelerator: Accelerat
         records.say(line)
     memory = f"about {bytes_in_words(found.memory)}"
     if accelerator.device.type == "cpu" and found.memory > MOST_MEMORY * total_memory():
-        memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; use a smaller `crop`, `imgsz` or `batch`"
+        memory += f", of {total_memory() / 2**30:.0f} GiB here: expect it to run out; "
+        memory += "use a smaller `crop`, `imgsz` or `batch`"
     records.say(f"memory {memory}; {_expected_time(job, found)}")
     if needs:
         records.say(needs)
