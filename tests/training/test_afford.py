@@ -59,8 +59,8 @@ def test_a_remedy_keeps_the_crop_inside_the_picture() -> None:
     with pytest.raises(ConfigError) as refused:
         require_time(config(time=60, imgsz="720x960", crop="360x480"), HEAVY)
     told = str(refused.value)
-    assert "`imgsz` 384x512 with `crop` 192x256" in told
-    assert config(time=60, imgsz="384x512", crop="192x256").crop_size == (192, 256)
+    assert "`imgsz` 400x528 with `crop` 192x256" in told
+    assert config(time=60, imgsz="400x528", crop="192x256").crop_size == (192, 256)
 
 
 def refusal(time: float, found: Estimate = HEAVY) -> str:

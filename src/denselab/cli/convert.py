@@ -9,9 +9,10 @@ from denselab.cli.options import AsJson, Encoder, network_option, out_option
 from denselab.console import stdout
 from denselab.files import to_json
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index or .pb.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
 Source = Annotated[
-    Literal["caffe", "torchvision", "tf", "torch", "timm"], typer.Option("--from", help="The tool that wrote the file.")
+    Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"],
+    typer.Option("--from", help="The tool that wrote the file."),
 ]
 Network = Annotated[str, network_option()]
 Out = Annotated[Path, out_option("Model folder to write.")]

@@ -13,7 +13,7 @@ from denselab.models import MODELS
 from denselab.models.release import IMAGENET, TENSORFLOW
 from denselab.paths import require_path
 
-Source = Literal["caffe", "torchvision", "tf", "torch", "timm"]
+Source = Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"]
 Colours = Literal["caffe", "tf", "torch"]  # the framework whose convention the pixels follow
 
 

@@ -18,6 +18,7 @@ from denselab.convert.conventions import (
     preprocessing_of,
     read_label_table,
 )
+from denselab.convert.hed import map_hed, read_hed
 from denselab.convert.mapping import (
     PROBES,
     ClassShapes,
@@ -157,6 +158,8 @@ def _read(path: Path, source: Source, model: str, encoder: str | None) -> tuple[
         return architecture, map_caffe(read_caffemodel(path), skeleton), "Caffe", "caffe"
     if source == "tf":
         return architecture, map_tensorflow(read_tensorflow(path), skeleton), "TensorFlow", "tf"
+    if source == "hed":
+        return architecture, map_hed(read_hed(path), skeleton), "HED's in Keras", "caffe"
     state = read_state_dict(path)
     if entry.aux and any(name.startswith(("aux_classifier.", "aux_head.")) for name in state):
         architecture = replace(architecture, aux=True)
