@@ -99,6 +99,8 @@ def test_large_pictures_of_thin_things_keep_their_size_and_a_step_sees_a_part(de
     assert reasons["imgsz"][0] == "1488x2240"
     assert reasons["imgsz"][1].startswith("smaller, 'crack' would lose over a fifth of its IoU to the size alone; 0.85")
     assert reasons["crop"][1].startswith("what a step sees of such a picture; about ")
+    assert config.epochs == 5 * recipe.default_epochs(device), "a pass sees a part of each picture"
+    assert reasons["epochs"][1].startswith("5 times the usual length on a ")
 
 
 def test_pictures_stay_whole_where_twice_the_usual_area_is_enough() -> None:

@@ -35,6 +35,7 @@ MOST_FINER = 2.0  # times the area that the time asks for, where a class would b
 # a light network's run without a time, of fewer than FEW_PICTURES, takes up to GPU_AREA, which costs it minutes
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
+MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
@@ -146,11 +147,12 @@ def choose_recipe(
     settings, of_network = choose_network(settings)
     if settings.precision == "auto":  # as a shipped recipe says, which is for any machine
         settings = settings.model_copy(update={"precision": None})
+    pictures = list(_pictures(settings, facts, pictures_per_second))
     choices = _open(
         settings,
         [
-            *_length(settings, facts),
-            *_pictures(settings, facts, pictures_per_second),
+            *_length(settings, facts, _values(pictures)),
+            *pictures,
             *_feeding(facts),
             _precision(facts),
             *_optimisation(facts),
@@ -169,11 +171,17 @@ def _values(choices: list[Choice]) -> dict[str, Any]:
     return {choice.key: choice.value for choice in choices}
 
 
-def _length(settings: Settings, facts: Facts) -> Iterator[Choice]:
-    if settings.time is None and settings.steps is None:
-        where = "GPU" if facts.on_gpu else "CPU"
-        reason = f"usual length on a {where}; `time` sets a duration instead, such as 30m"
-        yield Choice("epochs", default_epochs(facts.device), reason)
+def _length(settings: Settings, facts: Facts, pictures: dict[str, Any]) -> Iterator[Choice]:
+    """The length of a run that has none. pictures: `imgsz` and `crop` as they were chosen."""
+    if settings.time is not None or settings.steps is not None:
+        return
+    where = "GPU" if facts.on_gpu else "CPU"
+    reason, instead = f"usual length on a {where}", "; `time` sets a duration instead, such as 30m"
+    imgsz, crop = settings.imgsz or pictures["imgsz"], settings.crop or pictures.get("crop")
+    times = min(MOST_PASSES, round(math.prod(imgsz) / math.prod(crop))) if crop else 1
+    if times > 1:
+        reason = f"{times} times the {reason}, since a pass sees a part of each picture"
+    yield Choice("epochs", times * default_epochs(facts.device), reason + instead)
 
 
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
