@@ -9,7 +9,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.training import detail
 from denselab.training.detail import Detail, find_detail
-from denselab.training.recipe import CPU_AREA, MOST_FINER, Facts, choose_recipe
+from denselab.training.recipe import CPU_AREA, WIDER, Facts, choose_recipe
 from denselab.types import LabelMap
 
 
@@ -114,52 +114,44 @@ def test_it_looks_at_a_bounded_number_of_pixels(tiny_data: Dataset, monkeypatch:
 @pytest.mark.parametrize(
     ("factor", "area", "why"),
     [
-        (0.125, CPU_AREA, "what a CPU trains"),
+        (0.125, WIDER * CPU_AREA, "2.0 times the area of a crop"),
         (
-            0.7,
-            0.49 * 360 * 480,
-            "'pole' would lose over a fifth of its IoU to the size alone; 0.82 is left at this one",
+            0.8,
+            0.64 * 360 * 480,
+            "smaller, 'pole' would lose over a fifth of its IoU to the size alone; 0.82 is left at this one",
         ),
         (
             1.0,
-            MOST_FINER * CPU_AREA,
-            "'pole' needs 360x480, which `imgsz` sets; this is 2.0 times the usual area (about",
+            360 * 480,
+            "smaller, 'pole' would lose over a fifth of its IoU to the size alone; 0.82 is left at this one",
         ),
     ],
 )
 def test_pictures_are_not_shrunk_below_what_the_thinnest_class_needs(factor: float, area: float, why: str) -> None:
-    """A run without a time said that the time was too short."""
+    """A run without a time said that the time was too short. Whatever the class needs, a step costs the same."""
     facts = Facts(367, (360, 480), 11, "cpu", cores=2, normalised=True, score_inputs=256)
     facts = replace(facts, detail=Detail(factor, "pole", 0.82, factor**2 * 360 * 480))
     config, choices = choose_recipe(make_settings({"data": "d", "epochs": 1}), facts, None)
     assert 0.85 * area < config.imgsz[0] * config.imgsz[1] <= area
-    assert why in next(choice.reason for choice in choices if choice.key == "imgsz")
+    assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
+    assert config.crop_size == (176, 256 - 16)
     gpu, _ = choose_recipe(make_settings({"data": "d", "epochs": 1}), replace(facts, device="cuda"), None)
-    assert gpu.imgsz == (352, 480)
+    assert (gpu.imgsz, gpu.crop) == ((352, 480), None)
 
 
-@pytest.mark.parametrize(
-    ("given", "pictures", "light", "imgsz"),
-    [
-        ({}, 12, True, (512, 512)),
-        ({"epochs": 3}, 12, True, (512, 512)),
-        ({}, 80, True, (304, 304)),
-        ({}, 12, False, (304, 304)),
-        ({"time": "10m"}, 12, True, (304, 304)),
-    ],
-)
-def test_few_pictures_of_thin_things_are_not_shrunk(
-    given: dict[str, object], pictures: int, light: bool, imgsz: tuple[int, int]
-) -> None:
+@pytest.mark.parametrize("given", [{}, {"epochs": 3}, {"time": "10m"}])
+@pytest.mark.parametrize("pictures", [12, 80])
+def test_thin_things_are_not_shrunk(given: dict[str, object], pictures: int) -> None:
     """Cracks of two pixels in twelve pictures of 512x512 were trained on at 304x304, in a run of a minute."""
     facts = Facts(pictures, (512, 512), 2, "cpu", cores=2, normalised=True, score_inputs=256)
-    facts = replace(facts, detail=Detail(1.0, "crack", 1.0, 512 * 512), light=light)
-    assert choose_recipe(make_settings({"data": "d", **given}), facts, None)[0].imgsz == imgsz
+    facts = replace(facts, detail=Detail(1.0, "crack", 1.0, 512 * 512))
+    config = choose_recipe(make_settings({"data": "d", **given}), facts, None)[0]
+    assert (config.imgsz, config.crop) == ((512, 512), (208, 208))
 
 
 def test_a_gpu_heeds_thin_classes_as_well() -> None:
     facts = Facts(367, (1024, 1024), 2, "cuda", cores=2, normalised=True, score_inputs=256)
     settings = make_settings({"data": "d", "epochs": 1})
-    assert choose_recipe(settings, facts, None)[0].imgsz == (512, 512)
-    fine, _ = choose_recipe(settings, replace(facts, detail=Detail(0.6, "crack", 0.9, 0.36 * 1024 * 1024)), None)
-    assert fine.imgsz == (608, 608)
+    assert choose_recipe(settings, facts, None)[0].imgsz == (720, 720)
+    fine, _ = choose_recipe(settings, replace(facts, detail=Detail(0.8, "crack", 0.9, 0.64 * 1024 * 1024)), None)
+    assert (fine.imgsz, fine.crop) == ((816, 816), (512, 512))

@@ -40,7 +40,7 @@ def test_what_the_user_said_stays_and_the_rest_is_explained() -> None:
 def test_pictures_are_as_large_as_the_time_allows() -> None:
     def area(rate: float, time: str) -> int:
         config, _ = choose_recipe(make_settings({"data": "d", "time": time}), STREETS, rate)
-        return config.imgsz[0] * config.imgsz[1]
+        return config.crop_size[0] * config.crop_size[1]
 
     enough = (
         PASSES_WANTED * STREETS.pictures / 600
@@ -55,7 +55,7 @@ def test_the_size_of_a_timed_run_goes_in_steps() -> None:
     """Each run of the same command had another size, by what else the machine did while the trial step was timed."""
 
     def size(rate: float) -> tuple[int, int]:
-        return choose_recipe(make_settings({"data": "d", "time": "10m"}), STREETS, rate)[0].imgsz
+        return choose_recipe(make_settings({"data": "d", "time": "10m"}), STREETS, rate)[0].crop_size
 
     rate = PASSES_WANTED * STREETS.pictures / 600
     assert {size(rate * noise) for noise in (0.86, 0.95, 1.0, 1.05, 1.16)} == {size(rate)}
@@ -66,12 +66,13 @@ def test_the_size_of_a_timed_run_goes_in_steps() -> None:
 @pytest.mark.parametrize(
     ("size", "device", "time", "rate", "why"),
     [
-        ((360, 480), "cpu", None, None, "about 192x256 pixels: what a CPU trains at a useful rate"),
+        ((360, 480), "cpu", None, None, "2.0 times the area of a crop"),
+        ((200, 256), "cpu", None, None, "the pictures' own size, in multiples of 16"),
         ((100, 100), "cpu", None, None, "the pictures' own size, in multiples of 16"),
         ((360, 480), "cuda", None, None, "the pictures' own size, in multiples of 16"),
-        ((3000, 4000), "cuda", None, None, "about 512x512 pixels: what a GPU trains at a useful rate"),
-        ((360, 480), "cpu", "10m", 12.2, "about 20 passes over 367 pictures fit into the time"),
-        ((360, 480), "cpu", "1m", 12.2, "about 8 passes over 367 pictures fit into the time"),
+        ((3000, 4000), "cuda", None, None, "2.0 times the area of a crop"),
+        ((360, 480), "cpu", "10m", 12.2, "2.0 times the area of a crop"),
+        ((360, 480), "cpu", "60m", 12.2, "the pictures' own size, in multiples of 16"),
         ((100, 100), "cpu", "10m", 12.2, "the pictures' own size, in multiples of 16"),
     ],
 )
@@ -82,6 +83,25 @@ def test_the_reason_for_a_size_is_true(
     given = {"data": "d", "time": time} if time else {"data": "d"}
     _, choices = choose_recipe(make_settings(given), replace(STREETS, size=size, device=device), rate)
     assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
+
+
+@pytest.mark.parametrize(
+    ("device", "time", "why"),
+    [
+        ("cpu", None, "about 192x256 pixels: what a CPU trains at a useful rate"),
+        ("cuda", None, "about 512x512 pixels: what a GPU trains at a useful rate"),
+        ("cpu", "10m", "about 20 passes over 367 pictures fit into the time"),
+        ("cpu", "1m", "about 8 passes over 367 pictures fit into the time"),
+    ],
+)
+def test_a_step_sees_a_part_of_pictures_of_twice_its_area(device: str, time: str | None, why: str) -> None:
+    given = {"data": "d", "time": time} if time else {"data": "d"}
+    large = replace(STREETS, size=(1800, 2400), device=device)
+    config, choices = choose_recipe(make_settings(given), large, 12.2 if time else None)
+    (height, width), (crop_height, crop_width) = config.imgsz, config.crop_size
+    assert 1.8 < height * width / (crop_height * crop_width) < 2.2
+    assert next(choice.reason for choice in choices if choice.key == "crop").endswith(f"where small things show; {why}")
+    assert config.epochs in (None, recipe.default_epochs(device)), "twice the area is as usual"
 
 
 PLATES = replace(STREETS, pictures=20, size=(2000, 3000), val_pictures=10)
@@ -98,17 +118,11 @@ def test_large_pictures_of_thin_things_keep_their_size_and_a_step_sees_a_part(de
     reasons = {choice.key: (choice.told, choice.reason) for choice in choices}
     assert reasons["imgsz"][0] == "1488x2240"
     assert reasons["imgsz"][1].startswith("smaller, 'crack' would lose over a fifth of its IoU to the size alone; 0.85")
-    assert reasons["crop"][1].startswith("what a step sees of such a picture; about ")
+    assert reasons["crop"][1].startswith(
+        "a step sees a part of each picture, at a size where small things show; about "
+    )
     assert config.epochs == 5 * recipe.default_epochs(device), "a pass sees a part of each picture"
     assert reasons["epochs"][1].startswith("5 times the usual length on a ")
-
-
-def test_pictures_stay_whole_where_twice_the_usual_area_is_enough() -> None:
-    enough = replace(CRACK, pixels=1.9 * CPU_AREA)
-    config, choices = choose_recipe(Settings(data="d"), replace(PLATES, pictures=100, detail=enough), None)
-    assert config.crop is None
-    assert "crop" not in {choice.key for choice in choices}
-    assert config.crop_size == config.imgsz
 
 
 def test_pictures_are_no_larger_than_can_be_validated() -> None:
@@ -117,11 +131,11 @@ def test_pictures_are_no_larger_than_can_be_validated() -> None:
     tight, choices = choose_recipe(Settings(data="d"), replace(facts, most_pixels=600_000), None)
     assert 500_000 < tight.imgsz[0] * tight.imgsz[1] <= 600_000
     why = next(choice.reason for choice in choices if choice.key == "imgsz")
-    assert why.startswith("'crack' needs 1500x2250, which `imgsz` sets; this is ")
+    assert why == "'crack' needs 1500x2250, which `imgsz` sets; this is what memory and time allow for validations"
     minute, hour = (choose_recipe(make_settings({"data": "d", "time": t}), facts, 10.0)[0] for t in ("1m", "1h"))
     pixels = minute.imgsz[0] * minute.imgsz[1]
-    # a validation of 10 pictures at 0.3 of 10 * CPU_AREA pixels per second; below twice the usual area there are no crops
-    assert pixels <= max(0.05 * 60 * 10 * CPU_AREA / 0.3 / 10, 2 * minute.crop_size[0] * minute.crop_size[1])
+    # a validation of 10 pictures at 10 * CPU_AREA / 0.3 pixels per second
+    assert 0.9 * 0.05 * 60 * CPU_AREA / 0.3 < pixels <= 0.05 * 60 * CPU_AREA / 0.3
     assert hour.imgsz == (1488, 2240)
 
 
@@ -129,6 +143,8 @@ def test_who_sets_a_crop_gets_pictures_of_their_own_size() -> None:
     config, choices = choose_recipe(make_settings({"data": "d", "crop": "256x256"}), PLATES, None)
     assert (config.imgsz, config.crop) == ((2000, 2992), (256, 256))
     assert "crop" not in {choice.key for choice in choices}
+    config, _ = choose_recipe(make_settings({"data": "d", "imgsz": "96x128"}), PLATES, None)
+    assert (config.imgsz, config.crop) == ((96, 128), None)
     config, _ = choose_recipe(make_settings({"data": "d", "crop": "64x64", "imgsz": "96x128"}), PLATES, None)
     assert (config.imgsz, config.crop) == ((96, 128), (64, 64))
     with pytest.raises(ConfigError, match="crop 128x64 is larger than imgsz 96x128"):
@@ -147,7 +163,9 @@ def test_sizes_are_multiples_of_16_and_within_the_area(size: tuple[int, int], de
     config, _ = choose_recipe(Settings(data="d"), replace(STREETS, size=size, device=device), None)
     assert all(side >= 16 and side % 16 == 0 for side in config.imgsz)
     limit = GPU_AREA if device == "cuda" else CPU_AREA
-    assert config.imgsz[0] * config.imgsz[1] <= limit or 16 in config.imgsz
+    assert config.imgsz[0] * config.imgsz[1] <= recipe.WIDER * limit or 16 in config.imgsz
+    assert config.crop_size[0] * config.crop_size[1] <= limit or 16 in config.imgsz
+    assert all(side >= 16 and side % 16 == 0 for side in config.crop_size)
 
 
 @pytest.mark.parametrize("fact", [{"normalised": False}, {"score_inputs": 18_432}])

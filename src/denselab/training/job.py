@@ -43,7 +43,6 @@ from denselab.training.recipe import (
     Choice,
     Facts,
     choose_recipe,
-    is_light,
     takes_any_network,
 )
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
@@ -190,7 +189,6 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
         pretrained=network.from_imagenet,
         detail=detail,
         statistics=network.from_imagenet and dataset.bands is None and brings_statistics(model),
-        light=is_light(network.settings),
         val_pictures=len(dataset.of_split("val")),
         most_pixels=most_pixels(torch.device(device)),
     )

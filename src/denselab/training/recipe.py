@@ -31,12 +31,14 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run with
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
-MOST_FINER = 2.0  # times the area that the time asks for, where a class would be lost: then half as many passes;
-# a light network's run without a time, of fewer than FEW_PICTURES, takes up to GPU_AREA, which costs it minutes
+# times the area of a crop that pictures have. The same crops of larger pictures cost the same and show small things
+# larger: CamVid in ten minutes 0.734 in place of 0.706 (docs/benchmarks.md)
+WIDER = 2.0
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
+OWN_SIZE = f"the pictures' own size, in multiples of {SIDE_MULTIPLE}"
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
@@ -59,7 +61,6 @@ class Facts:
     pretrained: bool = False  # its encoder starts from ImageNet weights
     statistics: bool = False  # which bring the running statistics of all its normalisation layers, for such pictures
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
-    light: bool = False  # its network is one that is chosen by itself, whose steps are short
     val_pictures: int = 0  # number of validation pictures
     most_pixels: float = math.inf  # of a picture that the network sees as a whole: what the device has memory for
 
@@ -118,11 +119,6 @@ def _is_thin(detail: Detail) -> bool:
     return detail.factor >= THIN or detail.pixels >= THIN**2 * CPU_AREA
 
 
-def is_light(settings: Settings) -> bool:
-    """Whether the network is one of those that are chosen where nobody names one."""
-    return settings.model in (DEFAULT_MODEL, THIN_MODEL) and settings.encoder in (None, PACKAGED)
-
-
 def takes_any_network(settings: Settings) -> bool:
     """Whether nothing that the user set asks for a network of a certain kind."""
     free = (settings.model, settings.encoder, settings.output_stride, settings.init, settings.freeze_stages)
@@ -178,28 +174,31 @@ def _length(settings: Settings, facts: Facts, pictures: dict[str, Any]) -> Itera
     where = "GPU" if facts.on_gpu else "CPU"
     reason, instead = f"usual length on a {where}", "; `time` sets a duration instead, such as 30m"
     imgsz, crop = settings.imgsz or pictures["imgsz"], settings.crop or pictures.get("crop")
-    times = min(MOST_PASSES, round(math.prod(imgsz) / math.prod(crop))) if crop else 1
+    times = math.prod(imgsz) / math.prod(crop) if crop else 1.0
+    times = min(MOST_PASSES, max(1, round(times / WIDER)))
     if times > 1:
         reason = f"{times} times the {reason}, since a pass sees a part of each picture"
     yield Choice("epochs", times * default_epochs(facts.device), reason + instead)
 
 
 def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | None) -> Iterator[Choice]:
-    """How large pictures are; and, where that is more than a step can look at, the part of them that a step sees."""
+    """How large pictures are, and the part of them that a step sees, unless the user has set their size."""
+    if settings.imgsz is not None:
+        return
     area, why = _affordable(settings, facts, pictures_per_second)
-    needed = facts.detail.pixels if facts.detail else 0.0
-    finer = max(area, min(needed, _most_area(settings, facts, area)))
-    whole = min(needed, _shown_area(settings, facts, pictures_per_second))
-    if settings.crop is not None:
-        whole = max(_shown_area(settings, facts, pictures_per_second), math.prod(settings.crop))
-        yield Choice("imgsz", _rounded(facts, whole), "a step sees crops, which leaves pictures their own size")
-    elif whole > finer:
-        yield Choice("imgsz", _rounded(facts, whole), _why_finer(facts, whole == needed, whole / area, why))
-        yield Choice("crop", _rounded(facts, area), f"what a step sees of such a picture; {why}")
+    largest = max(_largest(settings, facts, pictures_per_second), math.prod(settings.crop or (0, 0)))
+    needed = min(facts.detail.pixels, largest) if facts.detail else 0.0
+    whole = largest if settings.crop else max(min(WIDER * area, largest), needed, area)
+    imgsz, crop = _rounded(facts, whole), settings.crop or _rounded(facts, area)
+    if imgsz == crop:
+        yield Choice("imgsz", imgsz, why if area < math.prod(facts.size) else OWN_SIZE)
+        return
+    if needed > WIDER * area and not settings.crop:
+        yield Choice("imgsz", imgsz, _why_finer(facts, largest))
     else:
-        why = _why_finer(facts, finer == needed, finer / area, why) if finer > area else why
-        own = f"the pictures' own size, in multiples of {SIDE_MULTIPLE}"
-        yield Choice("imgsz", _rounded(facts, finer), why if finer < math.prod(facts.size) else own)
+        own = imgsz == _rounded(facts, math.inf)
+        yield Choice("imgsz", imgsz, OWN_SIZE if own else f"{whole / math.prod(crop):.1f} times the area of a crop")
+    yield Choice("crop", crop, f"a step sees a part of each picture, at a size where small things show; {why}")
 
 
 def _rounded(facts: Facts, area: float) -> tuple[int, int]:
@@ -209,8 +208,8 @@ def _rounded(facts: Facts, area: float) -> tuple[int, int]:
     return height, width
 
 
-def _shown_area(settings: Settings, facts: Facts, pictures_per_second: float | None) -> float:
-    """The largest area at which whole pictures can be validated: by the memory, and by the time of the run."""
+def _largest(settings: Settings, facts: Facts, pictures_per_second: float | None) -> float:
+    """The largest area of pictures that are validated as a whole: their own, by the memory, by the time of the run."""
     most = min(facts.most_pixels, math.prod(facts.size))
     if pictures_per_second and settings.time and facts.val_pictures:
         rate = pictures_per_second * CPU_AREA / FIRST_VALIDATION_SHARE  # pixels per second
@@ -230,25 +229,14 @@ def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | N
     return area, f"about {seen / area / facts.pictures:.0f} passes over {facts.pictures} pictures fit into the time"
 
 
-def _most_area(settings: Settings, facts: Facts, area: float) -> float:
-    """The largest area for the sake of a class that would be lost, where `area` is the usual one."""
-    patient = facts.light and facts.pictures < FEW_PICTURES and settings.time is None
-    return max(MOST_FINER * area, GPU_AREA) if patient else MOST_FINER * area
-
-
-def _why_finer(facts: Facts, enough: bool, times: float, otherwise: str) -> str:
-    """Why pictures have `times` the area that the device or the time alone would give them.
-
-    enough: whether no class is lost at it.
-    otherwise: why it would be as it is.
-    """
+def _why_finer(facts: Facts, largest: float) -> str:
+    """Why pictures are larger than crops usually ask for; `largest` is as in `_pictures`."""
     assert facts.detail is not None, "it asked for larger pictures"
     name, kept, factor = facts.detail.name, facts.detail.kept, facts.detail.factor
-    if enough:
+    if facts.detail.pixels <= largest:
         return f"smaller, {name!r} would lose over a fifth of its IoU to the size alone; {kept:.2f} is left at this one"
     height, width = (round(side * factor) for side in facts.size)
-    told = f"{name!r} needs {height}x{width}, which `imgsz` sets"
-    return f"{told}; this is {times:.1f} times the usual area ({otherwise})"
+    return f"{name!r} needs {height}x{width}, which `imgsz` sets; this is what memory and time allow for validations"
 
 
 def _wanted_pictures(settings: Settings, facts: Facts) -> int:
