@@ -1,9 +1,12 @@
 """The data of a comparison: folds that every run shares, and no sequence on both sides of one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from denselab.comparison import data
+from denselab.comparison.compare import prepare
 from denselab.comparison.data import FOLDS, Data, _read, open_data, write_folds
 from denselab.comparison.plan import Candidate, Plan
 from denselab.data import Dataset, Item
@@ -43,3 +46,18 @@ def test_folds_on_disk_rule_when_a_comparison_goes_on(tiny_data: Dataset, tmp_pa
     (tmp_path / FOLDS).write_text("image,part\na,b\n")
     with pytest.raises(CheckpointError, match="is not a table of folds"):
         _read(tmp_path / FOLDS)
+
+
+def test_all_networks_see_the_same_crops_of_the_same_size(
+    tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe's for pictures of 600x800, also in the command that repeats the comparison; a crop of the user stays."""
+    monkeypatch.setattr(data, "median_size", lambda sizes: (600, 800))
+    plan = Plan(str(tiny_data.root), (Candidate("unet_small"), Candidate("segnet")), ("steps", 1.0))
+    prepared, _ = prepare(plan, tmp_path, "cpu")
+    assert (prepared.imgsz, prepared.given) == ((256, 352), {"crop": [192, 256]})
+    one = prepared.settings(prepared.members()[0])
+    assert (one.imgsz, one.crop) == ((256, 352), (192, 256))
+    assert "'crop=[192, 256]'" in prepared.command()
+    prepared, _ = prepare(replace(plan, given={"crop": [64, 80]}), tmp_path, "cpu")
+    assert (prepared.imgsz, prepared.given) == ((592, 800), {"crop": [64, 80]})

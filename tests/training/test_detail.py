@@ -134,7 +134,7 @@ def test_pictures_are_not_shrunk_below_what_the_thinnest_class_needs(factor: flo
     config, choices = choose_recipe(make_settings({"data": "d", "epochs": 1}), facts, None)
     assert 0.85 * area < config.imgsz[0] * config.imgsz[1] <= area
     assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
-    assert config.crop_size == (176, 256 - 16)
+    assert config.crop_size == (192, 256)
     gpu, _ = choose_recipe(make_settings({"data": "d", "epochs": 1}), replace(facts, device="cuda"), None)
     assert (gpu.imgsz, gpu.crop) == ((352, 480), None)
 

@@ -216,7 +216,8 @@ def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str)
     """TrainConfig had defaults of its own (lr 1e-3, no running mean, ...) beside the recipe's: one of the two was never used."""
     config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device=device), None)
     required = {key for key, field in TrainConfig.model_fields.items() if field.is_required()}
-    chosen = {choice.key for choice in choices} - {"encoder"}  # chosen too where a package has brought its weights
+    # these are chosen where a package has brought weights, and where pictures are larger than a step can see
+    chosen = {choice.key for choice in choices} - {"encoder", "crop"}
     assert chosen == required - {"data"} | {"epochs"}
     written, chosen = (get_type_hints(kind, include_extras=True) for kind in (Settings, TrainConfig))
     assert all(written[key] == chosen[key] | None for key in required), "the same bounds, but for what is left open"

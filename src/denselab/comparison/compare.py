@@ -143,7 +143,7 @@ def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
     data = open_data(plan, out)
     require_outside(data.dataset, out)
     if plan.imgsz is None and plan.candidates:
-        imgsz, crop = common_sizes(data.of(plan.members()[0]), device)
+        imgsz, crop = common_sizes(data.of(plan.members()[0]), device, plan.given.get("crop"))
         plan = replace(plan, imgsz=imgsz, given={**plan.given, **({"crop": [*crop]} if crop else {})})
     return plan, data
 

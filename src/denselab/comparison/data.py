@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,8 +97,13 @@ def as_val(dataset: Dataset, names: set[str]) -> Dataset:
     return replace(dataset, items=items)
 
 
-def common_sizes(dataset: Dataset, device: str) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    """`imgsz` and `crop` that all models train at: the recipe's for a run of any length, whatever the network."""
+def common_sizes(
+    dataset: Dataset, device: str, crop: Sequence[int] | None = None
+) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """`imgsz` and `crop` that all models train at: the recipe's for a run of any length, whatever the network.
+
+    crop: the user's; None: left open.
+    """
     items = dataset.of_split("train")
     size = median_size(picture_sizes(items))
     facts = Facts(
@@ -112,5 +117,6 @@ def common_sizes(dataset: Dataset, device: str) -> tuple[tuple[int, int], tuple[
         detail=find_detail(dataset, items, size),
         most_pixels=most_pixels(resolve_device(device)),
     )
-    config = choose_recipe(make_settings({"data": str(dataset.root), "epochs": 1}), facts, None)[0]
+    settings = make_settings({"data": str(dataset.root), "epochs": 1, "crop": crop})
+    config = choose_recipe(settings, facts, None)[0]
     return config.imgsz, config.crop

@@ -197,7 +197,13 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
         yield Choice("imgsz", imgsz, _why_finer(facts, largest))
     else:
         own = imgsz == _rounded(facts, math.inf)
-        yield Choice("imgsz", imgsz, OWN_SIZE if own else f"{whole / math.prod(crop):.1f} times the area of a crop")
+        yield Choice(
+            "imgsz",
+            imgsz,
+            OWN_SIZE
+            if own
+            else f"{whole / (math.prod(settings.crop) if settings.crop else area):.1f} times the area of a crop",
+        )
     yield Choice("crop", crop, f"a step sees a part of each picture, at a size where small things show; {why}")
 
 
