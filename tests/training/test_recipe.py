@@ -143,6 +143,8 @@ def test_who_sets_a_crop_gets_pictures_of_their_own_size() -> None:
     config, choices = choose_recipe(make_settings({"data": "d", "crop": "256x256"}), PLATES, None)
     assert (config.imgsz, config.crop) == ((2000, 2992), (256, 256))
     assert "crop" not in {choice.key for choice in choices}
+    config, _ = choose_recipe(make_settings({"data": "d", "crop": "256x256"}), replace(PLATES, size=(100, 400)), None)
+    assert (config.imgsz, config.crop) == ((256, 400), (256, 256)), "a strip is not enlarged by a box that is higher"
     config, _ = choose_recipe(make_settings({"data": "d", "imgsz": "96x128"}), PLATES, None)
     assert (config.imgsz, config.crop) == ((96, 128), None)
     config, _ = choose_recipe(make_settings({"data": "d", "crop": "64x64", "imgsz": "96x128"}), PLATES, None)

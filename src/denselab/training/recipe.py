@@ -189,7 +189,8 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     largest = max(_largest(settings, facts, pictures_per_second), math.prod(settings.crop or (0, 0)))
     needed = min(facts.detail.pixels, largest) if facts.detail else 0.0
     whole = largest if settings.crop else max(min(WIDER * area, largest), needed, area)
-    imgsz, crop = _rounded(facts, whole), settings.crop or _rounded(facts, area)
+    crop = settings.crop or _rounded(facts, area)
+    imgsz = tuple(max(sides) for sides in zip(_rounded(facts, whole), settings.crop or (0, 0), strict=True))
     if imgsz == crop:
         yield Choice("imgsz", imgsz, why if area < math.prod(facts.size) else OWN_SIZE)
         return
