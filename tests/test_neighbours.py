@@ -24,6 +24,12 @@ def test_busy_is_all_but_idle_and_waiting_on_the_cores_of_this_process() -> None
     assert busy_seconds(STAT, {10}) == 9
 
 
+def test_who_gives_way_is_no_neighbour() -> None:
+    """A backup at the lowest priority took one of two threads from a training that it did not disturb."""
+    assert busy_seconds(STAT, {0}, polite=True) == 9
+    assert busy_seconds(STAT, {1}, polite=True) == 8
+
+
 def test_what_is_our_own_is_no_neighbour() -> None:
     before = Reading(clock=10.0, busy=100.0, own=5.0)
     assert busy_between(before, Reading(clock=12.0, busy=104.0, own=7.0)) == 1.0

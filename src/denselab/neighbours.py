@@ -7,7 +7,7 @@ from pathlib import Path
 
 STAT = Path("/proc/stat")
 FIXED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # who sets one of these has chosen the number of threads
-IDLE = slice(3, 5)  # idle and iowait, of: user nice system idle iowait irq softirq steal
+NICE, IDLE = 1, slice(3, 5)  # nice, and idle with iowait, of: user nice system idle iowait irq softirq steal
 COUNTED = 8  # what follows, the time of guests, is in user and nice already
 
 
@@ -46,22 +46,24 @@ def read_load() -> Reading | None:
     try:
         text = STAT.read_text()
         cores = os.sched_getaffinity(0)
-        return Reading(time.monotonic(), busy_seconds(text, cores), time.process_time())
+        polite = os.getpriority(os.PRIO_PROCESS, 0) <= 0
+        return Reading(time.monotonic(), busy_seconds(text, cores, polite), time.process_time())
     except (OSError, AttributeError, ValueError):
         return None
 
 
-def busy_seconds(stat: str, cores: set[int]) -> float:
+def busy_seconds(stat: str, cores: set[int], polite: bool = False) -> float:
     """Seconds that these cores have been busy since the machine started.
 
     stat: the text of /proc/stat; a line "cpu0 ..." holds the ticks of core 0 by kind.
+    polite: leave out processes with a nice value, which give way to one without.
     """
     ticks = 0
     for line in stat.splitlines():
         name, *values = line.split()
         if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
             counts = [int(value) for value in values[:COUNTED]]
-            ticks += sum(counts) - sum(counts[IDLE])
+            ticks += sum(counts) - sum(counts[IDLE]) - (counts[NICE] if polite else 0)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
