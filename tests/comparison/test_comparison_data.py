@@ -14,6 +14,7 @@ from denselab.data.folds import folds_of
 from denselab.data.item import FileLabels
 from denselab.errors import CheckpointError
 from denselab.labels import LabelEntry, LabelSpace
+from denselab.training.detail import Detail
 
 SPACE = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9))))
 
@@ -53,11 +54,12 @@ def test_all_networks_see_the_same_crops_of_the_same_size(
 ) -> None:
     """The recipe's for pictures of 600x800, also in the command that repeats the comparison; a crop of the user stays."""
     monkeypatch.setattr(data, "median_size", lambda sizes: (600, 800))
+    monkeypatch.setattr(data, "find_detail", lambda *found: Detail(0.5, "pole", 0.9, 300 * 400))
     plan = Plan(str(tiny_data.root), (Candidate("unet_small"), Candidate("segnet")), ("steps", 1.0))
     prepared, _ = prepare(plan, tmp_path, "cpu")
-    assert (prepared.imgsz, prepared.given) == ((256, 352), {"crop": [192, 256]})
+    assert (prepared.imgsz, prepared.given) == ((288, 400), {"crop": [192, 256]})
     one = prepared.settings(prepared.members()[0])
-    assert (one.imgsz, one.crop) == ((256, 352), (192, 256))
+    assert (one.imgsz, one.crop) == ((288, 400), (192, 256))
     assert "'crop=[192, 256]'" in prepared.command()
     prepared, _ = prepare(replace(plan, given={"crop": [64, 80]}), tmp_path, "cpu")
-    assert (prepared.imgsz, prepared.given) == ((592, 800), {"crop": [64, 80]})
+    assert (prepared.imgsz, prepared.given) == ((600, 800), {"crop": [64, 80]})

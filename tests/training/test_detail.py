@@ -9,7 +9,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.training import detail
 from denselab.training.detail import Detail, find_detail
-from denselab.training.recipe import CPU_AREA, WIDER, Facts, choose_recipe
+from denselab.training.recipe import CPU_AREA, Facts, choose_recipe
 from denselab.types import LabelMap
 
 
@@ -114,16 +114,16 @@ def test_it_looks_at_a_bounded_number_of_pixels(tiny_data: Dataset, monkeypatch:
 @pytest.mark.parametrize(
     ("factor", "area", "why"),
     [
-        (0.125, WIDER * CPU_AREA, "2.0 times the area of a crop"),
+        (0.125, CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"),
         (
             0.8,
             0.64 * 360 * 480,
-            "smaller, 'pole' would lose over a fifth of its IoU to the size alone; 0.82 is left at this one",
+            "smaller, 'pole' would lose over 15% of its IoU to the size alone; 0.82 is left at this one",
         ),
         (
             1.0,
             360 * 480,
-            "smaller, 'pole' would lose over a fifth of its IoU to the size alone; 0.82 is left at this one",
+            "smaller, 'pole' would lose over 15% of its IoU to the size alone; 0.82 is left at this one",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_pictures_are_not_shrunk_below_what_the_thinnest_class_needs(factor: flo
     config, choices = choose_recipe(make_settings({"data": "d", "epochs": 1}), facts, None)
     assert 0.85 * area < config.imgsz[0] * config.imgsz[1] <= area
     assert next(choice.reason for choice in choices if choice.key == "imgsz") == why
-    assert config.crop_size == (192, 256)
+    assert config.crop == (None if factor < 0.5 else (192, 256))
     gpu, _ = choose_recipe(make_settings({"data": "d", "epochs": 1}), replace(facts, device="cuda"), None)
     assert (gpu.imgsz, gpu.crop) == ((352, 480), None)
 
@@ -152,6 +152,6 @@ def test_thin_things_are_not_shrunk(given: dict[str, object], pictures: int) -> 
 def test_a_gpu_heeds_thin_classes_as_well() -> None:
     facts = Facts(367, (1024, 1024), 2, "cuda", cores=2, normalised=True, score_inputs=256)
     settings = make_settings({"data": "d", "epochs": 1})
-    assert choose_recipe(settings, facts, None)[0].imgsz == (720, 720)
+    assert choose_recipe(settings, facts, None)[0].imgsz == (512, 512)
     fine, _ = choose_recipe(settings, replace(facts, detail=Detail(0.8, "crack", 0.9, 0.64 * 1024 * 1024)), None)
     assert (fine.imgsz, fine.crop) == ((816, 816), (512, 512))

@@ -21,7 +21,7 @@ from denselab.types import LabelMap
 FACTORS = tuple(step / 2**halvings for halvings in range(7) for step in (1.0, 0.75))
 SMALLEST_AREA = 96 * 128  # pixels: below this things vanish, and no size is chosen
 COARSE = 0.5  # what bears this factor is not thin, and smaller ones matter only above SMALLEST_AREA
-KEPT = 0.8  # IoU that every class keeps at the size that is needed
+KEPT = 0.85  # IoU that every class keeps at the size that is needed (docs/log.md)
 MAPS, PIXELS = 16, 16_000_000  # at most so many label maps, and pixels in all, are looked at
 SEEN = 1000  # pixels: a class with fewer is not judged,
 SEEN_OFTEN = 100  # unless it has so many, and half of the maps show it: a few small dots in each picture are no slip

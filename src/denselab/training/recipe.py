@@ -12,7 +12,7 @@ from denselab.config import LossTerm, Settings, TrainConfig, make_config, make_s
 from denselab.encoders.packaged import EXTRA as PACKAGED
 from denselab.encoders.packaged import installed_encoders
 from denselab.training.budget import FIRST_VALIDATION_SHARE
-from denselab.training.detail import SMALLEST_AREA, Detail
+from denselab.training.detail import KEPT, SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision, reason_for
 
 DEFAULT_MODEL = "deeplabv3plus"
@@ -31,14 +31,11 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run with
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
-# times the area of a crop that pictures have. The same crops of larger pictures cost the same and show small things
-# larger: CamVid in ten minutes 0.734 in place of 0.706 (docs/benchmarks.md)
-WIDER = 2.0
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
 MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
-OWN_SIZE = f"the pictures' own size, in multiples of {SIDE_MULTIPLE}"
+LARGEST = "what memory and time allow for validations"  # of whole pictures
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
@@ -174,8 +171,7 @@ def _length(settings: Settings, facts: Facts, pictures: dict[str, Any]) -> Itera
     where = "GPU" if facts.on_gpu else "CPU"
     reason, instead = f"usual length on a {where}", "; `time` sets a duration instead, such as 30m"
     imgsz, crop = settings.imgsz or pictures["imgsz"], settings.crop or pictures.get("crop")
-    times = math.prod(imgsz) / math.prod(crop) if crop else 1.0
-    times = min(MOST_PASSES, max(1, round(times / WIDER)))
+    times = min(MOST_PASSES, round((math.prod(imgsz) / math.prod(crop or imgsz)) ** 0.5))
     if times > 1:
         reason = f"{times} times the {reason}, since a pass sees a part of each picture"
     yield Choice("epochs", times * default_epochs(facts.device), reason + instead)
@@ -188,24 +184,20 @@ def _pictures(settings: Settings, facts: Facts, pictures_per_second: float | Non
     area, why = _affordable(settings, facts, pictures_per_second)
     largest = max(_largest(settings, facts, pictures_per_second), math.prod(settings.crop or (0, 0)))
     needed = min(facts.detail.pixels, largest) if facts.detail else 0.0
-    whole = largest if settings.crop else max(min(WIDER * area, largest), needed, area)
-    crop = settings.crop or _rounded(facts, area)
-    imgsz = tuple(max(sides) for sides in zip(_rounded(facts, whole), settings.crop or (0, 0), strict=True))
-    if imgsz == crop:
-        yield Choice("imgsz", imgsz, why if area < math.prod(facts.size) else OWN_SIZE)
+    own = math.prod(facts.size)
+    if not settings.crop and needed <= area:
+        told = f"the pictures' own size, in multiples of {SIDE_MULTIPLE}"
+        yield Choice("imgsz", _rounded(facts, area), why if area < own else told)
         return
-    if needed > WIDER * area and not settings.crop:
-        yield Choice("imgsz", imgsz, _why_finer(facts, largest))
+    whole = largest if settings.crop else needed
+    crop = settings.crop or _rounded(facts, area)
+    size = facts.size if whole >= own else _rounded(facts, whole)
+    imgsz = max(size[0], crop[0]), max(size[1], crop[1])
+    if settings.crop:
+        yield Choice("imgsz", imgsz, "the pictures' own size" if whole >= own else LARGEST)
     else:
-        own = imgsz == _rounded(facts, math.inf)
-        yield Choice(
-            "imgsz",
-            imgsz,
-            OWN_SIZE
-            if own
-            else f"{whole / (math.prod(settings.crop) if settings.crop else area):.1f} times the area of a crop",
-        )
-    yield Choice("crop", crop, f"a step sees a part of each picture, at a size where small things show; {why}")
+        yield Choice("imgsz", imgsz, _why_finer(facts, largest))
+        yield Choice("crop", crop, f"a step sees a part of each picture; {why}")
 
 
 def _rounded(facts: Facts, area: float) -> tuple[int, int]:
@@ -241,9 +233,10 @@ def _why_finer(facts: Facts, largest: float) -> str:
     assert facts.detail is not None, "it asked for larger pictures"
     name, kept, factor = facts.detail.name, facts.detail.kept, facts.detail.factor
     if facts.detail.pixels <= largest:
-        return f"smaller, {name!r} would lose over a fifth of its IoU to the size alone; {kept:.2f} is left at this one"
+        lost = f"would lose over {1 - KEPT:.0%} of its IoU to the size alone"
+        return f"smaller, {name!r} {lost}; {kept:.2f} is left at this one"
     height, width = (round(side * factor) for side in facts.size)
-    return f"{name!r} needs {height}x{width}, which `imgsz` sets; this is what memory and time allow for validations"
+    return f"{name!r} needs {height}x{width}, which `imgsz` sets; this is {LARGEST}"
 
 
 def _wanted_pictures(settings: Settings, facts: Facts) -> int:
