@@ -20,7 +20,7 @@ def leftovers(bench: Bench) -> Iterator[Check]:
     yield from _swept(bench)
     yield from _again(bench)
     yield from _remedies(bench)
-    yield _broken_installation()
+    yield from _broken_installation(bench)
     run = Path(shutil.copytree(bench.run, bench.fresh("headless")))
     (run / "model" / "config.json").unlink()
     ended = lab.run(["eval", run, bench.data, "--out", bench.fresh("e")])
@@ -75,10 +75,13 @@ def _remedies(bench: Bench) -> Iterator[Check]:
     yield Check("convert on a full disk: no remedy that it does not have", held, str(ended))
 
 
-def _broken_installation() -> Check:
-    """Each command says in one line what is missing."""
+def _broken_installation(bench: Bench) -> Iterator[Check]:
+    """Each command says in one line what is missing, or does without it."""
     code = "import sys; sys.modules['tifffile'] = None; from denselab.cli.main import main; main()"
-    words = [sys.executable, "-c", code, "models"]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
-    held = "Traceback" not in ended.stderr and (ended.returncode == 0 or "tifffile" in ended.stderr)
-    return Check("an installation without tifffile", held, ended.stderr[-300:])
+    train = ["train", str(bench.data), "--out", str(bench.fresh("b")), *training(1, 1)]
+    for name, words in (("models", ["models"]), ("train", train)):
+        command = [sys.executable, "-c", code, *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+        named = any("tifffile" in line and "install" in line for line in ended.stderr.splitlines())
+        held = "Traceback" not in ended.stderr and (ended.returncode == 0 or named)
+        yield Check(f"{name} in an installation without tifffile", held, ended.stderr[-300:])

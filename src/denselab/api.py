@@ -6,6 +6,7 @@ import sys
 import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,19 @@ def train(
 
 
 def train_run(
-    settings: Settings, run: Path, *, resume: bool, command: str, dataset: Dataset | None = None
+    settings: Settings,
+    run: Path,
+    *,
+    resume: bool,
+    command: str,
+    dataset: Dataset | None = None,
+    at_most: float | None = None,
 ) -> RunSummary:
     """Open the data, check it quickly, train, and write the report.
 
     command: what started the run, for its records.
     dataset: the data, opened, checked and divided already; None opens what `settings` name.
+    at_most: seconds after which a run by epochs or steps ends too; not for one in stages.
     """
     started = clock.monotonic()
     staged = is_staged(run) if resume else settings.stages
@@ -96,7 +104,7 @@ def train_run(
         dataset = weakened(dataset, settings.labels, settings.strong, settings.seed)
     if not resume:
         require_outside(dataset, run)
-    start = run_stages if staged else run_training
+    start = run_stages if staged else partial(run_training, at_most=at_most)
     summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
         say = RunRecords(run).say

@@ -59,6 +59,25 @@ def test_a_machine_that_was_busy_for_a_while_does_not_shorten_the_run() -> None:
     assert budget.next_validation == pytest.approx(50, rel=0.01), "and one that gets busy keeps its time"
 
 
+def test_steps_and_seconds_end_with_what_is_reached_first() -> None:
+    """The demo's passes within its cap: on a machine that gets faster under way the passes decide after all."""
+    budget = Budget(total_steps=100, seconds=200.0, validations=4, closing_seconds=0.0, started=time.monotonic())
+    budget.used = 50.0
+    assert budget.progress(40) == pytest.approx(0.4, abs=0.01), "more steps are made than time is spent"
+    assert budget.progress(10) == pytest.approx(0.25, abs=0.01), "less: it ends by its time"
+    assert (budget.progress(100), budget.ended_by_time(100)) == (1.0, False)
+    budget.used = 200.0
+    assert (budget.progress(99), budget.ended_by_time(99)) == (1.0, True)
+
+
+def test_only_a_run_without_a_time_is_capped() -> None:
+    facts = Facts(10, (32, 32), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
+    for given, length in (({"epochs": 7}, (35, 60.0)), ({"steps": 9}, (9, 60.0)), ({"time": 5}, (None, 5.0))):
+        config, _ = choose_recipe(make_settings({"data": "d", **given}), facts, None)
+        budget = make_budget(config, steps_per_epoch=5, started=0.0, used=0.0, at_most=60.0)
+        assert (budget.total_steps, budget.seconds) == length
+
+
 def test_validations_may_take_a_tenth_of_the_time() -> None:
     budget = Budget(None, 100.0, 20, validation_seconds=2.5)
     assert budget.validations_due(1.0) == 4

@@ -139,6 +139,17 @@ def test_good_from_50_pictures_on_is_said_of_50_pictures() -> None:
     assert (few, many) == ("light, and exact at borders", "light, and exact at borders, and good from 50 pictures on")
 
 
+def test_a_busy_machine_is_told_and_changes_no_size() -> None:
+    """The passes that fit were those of the machine alone, and nothing said that the run would make half as many."""
+    settings = make_settings({"data": "d", "time": "10m"})
+    alone, busy = (choose_recipe(settings, replace(STREETS, slowed=slowed), 12.2) for slowed in (1.2, 2.0))
+    assert alone[0] == busy[0]
+    (told,) = (choice.reason for choice in busy[1] if choice.key == "imgsz")
+    passes = "about 20 passes over 367 pictures fit into the time"
+    assert told == f"{passes} with the machine to itself, 10 beside what else it does now"
+    assert passes in {choice.reason for choice in alone[1]}
+
+
 @pytest.mark.parametrize("size", [(360, 480), (37, 53), (4000, 3000), (1, 1), (30, 2000)])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_sizes_are_multiples_of_16_and_within_the_area(size: tuple[int, int], device: str) -> None:

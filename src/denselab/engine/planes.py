@@ -53,7 +53,7 @@ def first_largest(planes: NDArray[np.float32], labels: LabelMap) -> None:
 
 
 @compiled
-def _taps(source: int, target: int, first: int, count: int) -> Any:
+def taps(source: int, target: int, first: int, count: int) -> Any:
     """The lower index, the upper index and the upper's weight of positions first .. first + count - 1."""
     low, high, weight = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float32)
     for i in range(count):
@@ -68,8 +68,8 @@ def _taps(source: int, target: int, first: int, count: int) -> Any:
 def _enlarge(planes: Any, height: int, top: int, out: Any) -> None:
     """Rows from `top` on: first the two rows blended, then their columns."""
     count, rows, width = out.shape
-    upper, lower, across = _taps(planes.shape[1], height, top, rows)
-    left, right, along = _taps(planes.shape[2], width, 0, width)
+    upper, lower, across = taps(planes.shape[1], height, top, rows)
+    left, right, along = taps(planes.shape[2], width, 0, width)
     blended = np.empty(planes.shape[2], np.float32)
     for k in range(count):
         for y in range(rows):
@@ -86,23 +86,23 @@ def _enlarge(planes: Any, height: int, top: int, out: Any) -> None:
 def _reduce(planes: Any, upper: Any, down: Any, left: Any, along: Any, out: Any) -> None:
     """First the rows blended by their taps, then their columns; see data.feed.taps."""
     count, height, width = out.shape
-    blended = np.empty(planes.shape[2], np.float32)
+    columns = planes.shape[2]
+    blended = np.zeros(columns + along.shape[0], np.float32)  # taps beyond the plane weigh 0
     for k in range(count):
         for y in range(height):
-            blended[:] = 0
+            blended[:columns] = 0
             for tap in range(down.shape[0]):
                 share = down[tap, y]
                 if share > 0:
                     row = planes[k, upper[y] + tap]
-                    for x in range(len(blended)):
+                    for x in range(columns):
                         blended[x] += share * row[x]
             line = out[k, y]
-            for x in range(width):
-                total = np.float32(0)
-                for tap in range(along.shape[0]):
-                    if along[tap, x] > 0:
-                        total += along[tap, x] * blended[left[x] + tap]
-                line[x] = total
+            line[:] = 0
+            for tap in range(along.shape[0]):
+                weight = along[tap]
+                for x in range(width):
+                    line[x] += weight[x] * blended[left[x] + tap]
 
 
 @compiled

@@ -55,6 +55,12 @@ def _shared() -> SharedCores | None:
     return None if neighbours is None else SharedCores(neighbours)
 
 
+def most_threads() -> int:
+    """Threads that torch uses where this process has the machine to itself."""
+    shared, now = _shared(), torch.get_num_threads()
+    return now if shared is None or shared.threads != now else shared.most
+
+
 def heed_neighbours() -> None:
     """Between two pieces of work: use the cores that others leave free, if `share_cores` asked for it."""
     if shared := _shared():

@@ -14,20 +14,25 @@ from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands, softmax
-from denselab.engine.planes import Planes, enlarged_rows, reduced
+from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands
+from denselab.engine.planes import Planes, reduced
+from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise
+from denselab.inference.join_kernels import join_box
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
 from denselab.runtime import cpu_count
 from denselab.types import Image, Pixels
 
 FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
-BANDS = 3  # planes of a band that are alive at once for each class: joined, of one box, and its softmax
-PIECE_BYTES = 2**20  # a thread joins so many rows of a band at a time: what it works on stays in the processor's cache
+BANDS = 3  # planes of a band that are alive at once for each class: joined, and its softmax with what that takes
+PIECE_BYTES = 2**19  # a thread joins so many rows of a band at a time: what it works on stays in the processor's cache
 
-Scored = tuple[tuple[int, int, int, int], Planes]
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right), pixels."""
+
+Scored = tuple[Box, Planes]
 """A box, and its scores (K, h, w) at the network's size or, along a side where the box is smaller, at the box's."""
 
 
@@ -98,35 +103,37 @@ def _joined(
     nothing = 0.0 if how.aggregate == "mean" else -np.inf if how.floor is None else how.floor
     band = np.full(shape, nothing, np.float32)
 
-    def join(piece: tuple[int, int]) -> None:
-        _join(how, band[:, piece[0] : piece[1]], active, top + piece[0])
+    def join(rows: tuple[int, int]) -> None:
+        _join(how, band, rows, active, top)
 
-    list(pool.map(join, row_bands(BANDS * shape[0], (shape[1], shape[2]), PIECE_BYTES)))
+    list(pool.map(join, row_bands(shape[0], (shape[1], shape[2]), PIECE_BYTES)))
     return band
 
 
-def _join(how: InstanceWise, band: Planes, active: Sequence[Scored], top: int) -> None:
-    """Join the boxes that meet a band (K, rows, W) into it; it holds what the joining starts from."""
-    rows, width = band.shape[1:]
-    count = np.zeros((rows, width), np.float32)
+def _join(how: InstanceWise, band: Planes, rows: tuple[int, int], active: Sequence[Scored], top: int) -> None:
+    """Join the boxes that meet some rows of a band (K, R, W) into it; it holds what the joining starts from.
+
+    top: the picture's row that is the band's first.
+    """
+    piece = band[:, rows[0] : rows[1]]
+    count = np.zeros(piece.shape[1:], np.float32)
+    probs, mean = how.scores == "probs", how.aggregate == "mean"
     for box, scores in active:
-        first, last = max(box[0] + how.shift, top), min(box[2] + how.shift, top + rows)
-        left, right = max(box[1] + how.shift, 0), min(box[3] + how.shift, width)
-        if first >= last or left >= right:
+        start, left = box[0] + how.shift - top, box[1] + how.shift  # of the box, in the band
+        size = (box[2] - box[0], box[3] - box[1])
+        first, last = max(start, rows[0]), min(start + size[0], rows[1])
+        begin, end = max(left, 0), min(left + size[1], band.shape[2])
+        if first >= last or begin >= end:
             continue
-        start = box[0] + how.shift
-        whole = enlarged_rows(scores, (box[2] - box[0], box[3] - box[1]), first - start, last - start)
-        values = whole[:, :, left - box[1] - how.shift : right - box[1] - how.shift]
-        values = softmax(values) if how.scores == "probs" else values
-        target = band[:, first - top : last - top, left:right]
-        (np.add if how.aggregate == "mean" else np.maximum)(target, values, out=target)
-        count[first - top : last - top, left:right] += 1
-    if how.aggregate == "mean":
-        band /= np.maximum(count, 1)
+        down, along = (first - start, first, last - first), (begin - left, begin, end - begin)
+        join_box(band, scores, size, down, along, probs, mean)
+        count[first - rows[0] : last - rows[0], begin:end] += 1
+    if mean:
+        piece /= np.maximum(count, 1)
     if not count.all():
-        np.copyto(band, np.float32(how.floor or 0), where=count == 0)
-    if how.scores == "probs":
-        _sum_to_one(band)
+        np.copyto(piece, np.float32(how.floor or 0), where=count == 0)
+    if probs:
+        _sum_to_one(piece)
 
 
 def _sum_to_one(band: Planes) -> None:
@@ -142,15 +149,26 @@ def around(bands: SpectralBands | None) -> Sequence[float]:
 
 
 def scored_boxes(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes) -> Iterator[Scored]:
-    """The scores of each box, in order, `batch` at a time."""
-    shape, fill = engine.spec.preprocessing.imgsz, around(engine.spec.preprocessing.bands)
-    for first in range(0, len(boxes), how.batch):
-        part = boxes[first : first + how.batch]
-        pictures = np.stack([resize_image(cut(image, box, fill), shape) for box in part])
-        logits = engine.logits(pictures)
-        by_plane = as_array(logits if isinstance(logits, np.ndarray) else logits.contiguous())
-        for box, planes in zip(part.tolist(), by_plane, strict=True):
-            yield (box[0], box[1], box[2], box[3]), reduced(planes, (box[2] - box[0], box[3] - box[1]))
+    """The scores of each box, in order, `batch` at a time; before and after the network by as many threads as cores."""
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for first in range(0, len(boxes), how.batch):
+            part = [(box[0], box[1], box[2], box[3]) for box in boxes[first : first + how.batch].tolist()]
+            logits = engine.logits(_crops(engine.spec.preprocessing, image, part, pool))
+            by_plane = as_array(logits if isinstance(logits, np.ndarray) else logits.contiguous())
+            sizes = [(box[2] - box[0], box[3] - box[1]) for box in part]
+            yield from zip(part, pool.map(reduced, by_plane, sizes), strict=True)
+
+
+def _crops(preprocessing: Preprocessing, image: Pixels, boxes: Sequence[Box], pool: Executor) -> Pixels:
+    """(B, h, w, C): what is in each box, at the size of the network's input."""
+    shape, fill = preprocessing.imgsz, around(preprocessing.bands)
+    crops = np.empty((len(boxes), *shape, image.shape[2]), image.dtype)
+
+    def make(box: Box, crop: Pixels) -> None:
+        crop[:] = resize_image(cut(image, box, fill), shape)
+
+    list(pool.map(make, boxes, crops))
+    return crops
 
 
 def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixels:

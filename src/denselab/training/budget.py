@@ -18,10 +18,10 @@ VALIDATION_SHARE = 0.1  # of a timed run: slow validations are made less often
 
 @dataclass
 class Budget:
-    """The length of a run, in steps or in seconds.
+    """The length of a run, in steps, in seconds, or both: then it ends with what is reached first.
 
     total_steps: None for a run by time.
-    seconds: None for a run by epochs or steps.
+    seconds: None for a run by epochs or steps that may take as long as it needs.
     validations: how many validations are spread over the run.
     used: seconds that earlier sessions of a resumed run took.
     validation_seconds: the latest validation, or an estimate.
@@ -60,15 +60,22 @@ class Budget:
         return self.used + time.monotonic() - self.started
 
     def progress(self, step: int) -> float:
-        """Share of the run done after `step` steps, 0..1; at 1 only the last validation is left.
+        """Share of the run done after `step` steps, 0..1; at 1 only the last validation is left."""
+        return min(1.0, max(self._steps_made(step), self._time_spent()))
 
-        Half of a time budget is always for training, even where a validation takes longer than the other half.
-        """
-        if self.total_steps is not None:
-            return min(1.0, step / self.total_steps)
-        assert self.seconds is not None
+    def ended_by_time(self, step: int) -> bool:
+        """Whether a run that is over after `step` steps was ended by its time."""
+        return self._steps_made(step) < 1.0
+
+    def _steps_made(self, step: int) -> float:
+        return step / self.total_steps if self.total_steps is not None else 0.0
+
+    def _time_spent(self) -> float:
+        """Half of a time budget is always for training, even where a validation takes longer than the other half."""
+        if self.seconds is None:
+            return 0.0
         usable = self.seconds - RESERVE * self.next_validation - self.closing_seconds
-        return min(1.0, self.elapsed / max(usable, self.seconds / 2))
+        return self.elapsed / max(usable, self.seconds / 2)
 
     def validations_due(self, progress: float) -> int:
         """How many of the evenly spread validations should have run by now."""
@@ -78,14 +85,18 @@ class Budget:
         return math.floor(progress * count + 1e-9)
 
 
-def make_budget(config: TrainConfig, steps_per_epoch: int, started: float, used: float) -> Budget:
+def make_budget(
+    config: TrainConfig, steps_per_epoch: int, started: float, used: float, at_most: float | None = None
+) -> Budget:
     """The budget a config asks for.
 
     started: time.monotonic() at the start of the command.
     used: seconds that earlier sessions took.
+    at_most: seconds after which a run by epochs or steps ends too.
     """
     total = config.epochs * steps_per_epoch if config.epochs else config.steps
-    return Budget(total, config.time, config.validations, used=used, started=started)
+    seconds = at_most if config.time is None else config.time
+    return Budget(total, seconds, config.validations, used=used, started=started)
 
 
 def closing_seconds(parameters: int, seconds_per_step: float) -> float:

@@ -36,7 +36,7 @@ from denselab.training.detail import Detail, find_detail
 from denselab.training.network import Network, make_network
 from denselab.training.optim import brings_statistics, freeze_as_asked
 from denselab.training.precision import precision_on
-from denselab.training.preflight import median_size, picture_sizes, plain_loss, time_picture
+from denselab.training.preflight import median_size, picture_sizes
 from denselab.training.recipe import (
     CPU_AREA,
     SIDE_MULTIPLE,
@@ -45,6 +45,7 @@ from denselab.training.recipe import (
     choose_recipe,
     takes_any_network,
 )
+from denselab.training.trial import plain_loss, try_steps
 from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
@@ -126,8 +127,8 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
-    speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
-    config, choices = choose_recipe(network.settings, facts, speed)
+    speed, slowed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else (None, 1.0)
+    config, choices = choose_recipe(network.settings, replace(facts, slowed=slowed), speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
     weak = weak_training(dataset, config, run, network.model)
@@ -194,15 +195,22 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
     )
 
 
-def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> float | None:
-    """Training speed of a CPU at CPU_AREA pixels, timed at the pictures' aspect ratio; None on a GPU."""
+def _pictures_per_second(
+    model: SegmentationModel, facts: Facts, settings: Settings
+) -> tuple[float | None, float]:
+    """Training speed of a CPU that does nothing else, and how many times longer a step takes beside what it does now.
+
+    It is tried at the pictures' aspect ratio, and told for CPU_AREA pixels; None on a GPU.
+    """
     if facts.on_gpu:
-        return None
+        return None, 1.0
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
     precision = precision_on("cpu", settings.precision)
-    seconds = time_picture(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
-    return None if seconds is None else (size[0] * size[1]) / CPU_AREA / seconds
+    trial = try_steps(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
+    if trial is None:
+        return None, 1.0
+    return (size[0] * size[1]) / CPU_AREA / trial.alone, trial.slowed
 
 
 def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> Loss:

@@ -157,7 +157,8 @@ def _is_of(names: Collection[str], key: Hashable) -> bool:
 def _step(job: Job, session: Session, batches: list[Batch]) -> None:
     state, config, began = session.state, job.config, time.monotonic()
     session.model.train()
-    if config.time is not None:  # a run by epochs keeps its threads: their number moves the last bits of a sum
+    limit = session.budget.seconds
+    if limit is not None:  # a run by epochs alone keeps its threads: their number moves the last bits of a sum
         heed_neighbours()
     progress = _agreed(session, session.budget.progress(state.step))
     lr = set_lr(session.stepper.optimizer, config, progress)
@@ -172,7 +173,7 @@ def _step(job: Job, session: Session, batches: list[Batch]) -> None:
     state.loss_count += 1
     state.splits = session.stepper.splits
     session.budget.note_step(time.monotonic() - began)
-    left = "" if config.time is None else f"  {max(config.time - session.budget.elapsed, 0):.0f} s left"
+    left = "" if limit is None else f"  {max(limit - session.budget.elapsed, 0):.0f} s left"
     session.progress.advance(pictures, f"epoch {state.epoch + 1}  loss {loss:.3f}  {progress:.0%}{left}")
     if state.step % 10 == 0 or state.step == 1:
         values = {"step": state.step, "epoch": state.epoch, "seconds": round(session.budget.elapsed, 2)}
@@ -309,8 +310,15 @@ def _finished(job: Job, session: Session) -> str:
         return "signal"
     untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
-        return next(key for key in LENGTHS if getattr(job.config, key) is not None)
+        return _length_of(job, session)
     return ""
+
+
+def _length_of(job: Job, session: Session) -> str:
+    """Which of LENGTHS ended a run that is over."""
+    if session.budget.ended_by_time(session.state.step):
+        return "time"
+    return next(key for key in LENGTHS if getattr(job.config, key) is not None)
 
 
 def _agreed(session: Session, value: float) -> float:

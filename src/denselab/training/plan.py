@@ -30,9 +30,9 @@ from denselab.training.afford import (
     seconds_in_words,
 )
 from denselab.training.job import Job, prepare_job
-from denselab.training.preflight import time_picture
 from denselab.training.recipe import Choice
 from denselab.training.records import RunRecords, describe_environment
+from denselab.training.trial import time_picture
 from denselab.training.weakly import teaching_facts, weak_lines
 
 MOST_MEMORY = 0.9  # share of the machine's memory above which the plan warns that it may run out

@@ -26,8 +26,9 @@ CPU_EPOCHS, GPU_EPOCHS = 40, 100
 SIDE_MULTIPLE = 16  # crops are rounded to multiples of it, so the networks need no padding
 LOSSES = (LossTerm("cross-entropy"), LossTerm("jaccard"))
 CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run without a time
-# Timed runs choose an area in steps of AREA_STEP, so that a neighbour who comes or goes while the trial step is timed
-# changes the size by a step or not at all. SMALLEST_AREA is four steps below CPU_AREA.
+# Timed runs choose an area in steps of AREA_STEP, by the speed of a machine that does nothing else (training/trial.py),
+# so that a neighbour who takes up to half of it while steps are tried changes the size by one of them or not at all.
+# SMALLEST_AREA is four steps below CPU_AREA.
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
@@ -36,6 +37,7 @@ ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layer
 MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
 LARGEST = "what memory and time allow for validations"  # of whole pictures
+SLOWED = 1.25  # times as long as alone: from there on it is said that other work slows the run
 CPU_SCALES, GPU_SCALES = (0.75, 1.5), (0.5, 2.0)
 
 
@@ -60,6 +62,7 @@ class Facts:
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
     val_pictures: int = 0  # number of validation pictures
     most_pixels: float = math.inf  # of a picture that the network sees as a whole: what the device has memory for
+    slowed: float = 1.0  # how many times as long a step takes now, beside what else the machine does, as it would alone
 
     @property
     def on_gpu(self) -> bool:
@@ -134,7 +137,8 @@ def choose_recipe(
 ) -> tuple[TrainConfig, list[Choice]]:
     """A complete config from what the user set, and the choices made for the rest.
 
-    pictures_per_second: measured training speed at CPU_AREA pixels, for timed runs; None where it was not measured.
+    pictures_per_second: measured training speed at CPU_AREA pixels with the machine to itself, for timed runs; None
+        where it was not measured.
     Raises ConfigError for settings that contradict each other.
     """
     settings, of_network = choose_network(settings)
@@ -225,7 +229,15 @@ def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | N
     seen = CPU_AREA * pictures_per_second * settings.time  # pixels that the run can look at
     step = round(math.log(seen / _wanted_pictures(settings, facts) / CPU_AREA, AREA_STEP))
     area = min(max(CPU_AREA * AREA_STEP**step, SMALLEST_AREA), GPU_AREA)
-    return area, f"about {seen / area / facts.pictures:.0f} passes over {facts.pictures} pictures fit into the time"
+    return area, _why_affordable(seen / area / facts.pictures, facts)
+
+
+def _why_affordable(passes: float, facts: Facts) -> str:
+    """What is said of an area that so many passes over the pictures fit at."""
+    told = f"about {passes:.0f} passes over {facts.pictures} pictures fit into the time"
+    if facts.slowed < SLOWED:
+        return told
+    return f"{told} with the machine to itself, {passes / facts.slowed:.0f} beside what else it does now"
 
 
 def _why_finer(facts: Facts, largest: float) -> str:

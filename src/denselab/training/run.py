@@ -66,6 +66,7 @@ def run_training(
     started: float | None = None,
     beside: Collection[str] = (),
     must_fit: bool = True,
+    at_most: float | None = None,
 ) -> RunSummary:
     """Train as `settings` ask into the folder `run`; the default recipe chooses what they leave open.
 
@@ -74,6 +75,7 @@ def run_training(
     started: time.monotonic() when the command began; the time budget counts from there.
     beside: names of files and folders that may already be in `run`, such as those of earlier stages.
     must_fit: refuse a new run that needs far more time than it was given, or more disk space than there is.
+    at_most: seconds after which a run by epochs or steps ends as one by time does.
     Raises ConfigError, DataError, ResourceError, TrainingDiverged, CheckpointError (nothing to resume), or Interrupted
     (after saving).
     """
@@ -94,7 +96,7 @@ def run_training(
         say_plan(plan, needs, records, accelerator)
         if accelerator.is_main_process:
             write_head(plan, records, command, accelerator)
-        session = open_session(plan, accelerator, records, started, resume)
+        session = open_session(plan, accelerator, records, started, resume, at_most)
         with kept_in(run / REGIONS):
             stopped = _train_noting_signals(plan.job, session)
             return finish(plan, session, stopped, command)
@@ -140,7 +142,14 @@ def make_accelerator(settings: Settings) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
 
 
-def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, started: float, resume: bool) -> Session:
+def open_session(
+    plan: Plan,
+    accelerator: Accelerator,
+    records: RunRecords,
+    started: float,
+    resume: bool,
+    at_most: float | None = None,
+) -> Session:
     """Put network, optimiser and state on their device, from last/ for a resumed run."""
     job, config, found = plan.job, plan.job.config, plan.estimate
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -151,7 +160,7 @@ def open_session(plan: Plan, accelerator: Accelerator, records: RunRecords, star
     network, prepared = accelerator.prepare(TrainOutputs(model), optimizer)
     stepper = Stepper(accelerator, network, prepared, job.criterion, job.preprocessing, config.clip_norm, state.splits)
     steps = steps_per_epoch(len(job.train_items), config.batch)
-    budget = make_budget(config, -(-steps // config.accumulate), started, state.seconds)
+    budget = make_budget(config, -(-steps // config.accumulate), started, state.seconds, at_most)
     budget.closing_seconds = found.closing
     budget.validation_seconds = state.validation_seconds or found.validation
     with progress("", None, quiet=True) as silent:

@@ -4,12 +4,16 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from denselab.api import open_for_training
+from denselab.config import make_settings
 from denselab.data.audit.check import CheckReport, check_dataset
+from denselab.errors import DataError
 
 SIDE = 24
 EMPTY = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))  # a chunk of no pixels
@@ -68,7 +72,7 @@ FAULTS = {  # stem: (picture, label, a word of what is said, the file it is said
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> CheckReport:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("all")
     for folder in ("images", "labels"):
         for split in ("train", "val"):
@@ -99,6 +103,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> CheckReport:
         )
     )
     (root / "data.yaml").write_text(f"labels:\n{names}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(root: Path) -> CheckReport:
     return check_dataset(root, quiet=True)
 
 
@@ -117,3 +126,12 @@ def test_each_is_named(report: CheckReport, stem: str) -> None:
 )
 def test_so_are_those_of_the_whole(report: CheckReport, kind: str, word: str) -> None:
     assert any(f.kind == kind and word in f"{f.file} {f.message}" for f in report.faults), report.faults
+
+
+def test_a_training_on_it_is_refused_in_one_line_that_points_to_check(root: Path) -> None:
+    """A pipe among the pictures was waited for, so that it never began."""
+    with pytest.raises(DataError) as refused:
+        open_for_training(make_settings({"data": str(root)}))
+    told = str(refused.value)
+    assert "\n" not in told
+    assert told.endswith(f"`denselab check {root}` lists everything")

@@ -139,6 +139,8 @@ def test_threshold_as_told(save, photo, tmp_path, write):
         ("layout: vocc\n", "layout: "),
         ("- a\n", "holds list"),
         ("a: [\n", "not YAML"),
+        ("2024-01-01: one\n", "unknown key '2024-01-01'"),
+        ("images: one\nmasks: two\nlabels: [{id: 99999999999999999999, name: a}]\n", "does not fit into 32 bits"),
         ("images: one\nmasks: nowhere\n", "masks: no picture"),
         ("images: one\nmasks: two\nlabels: [{id: 0, name: a}, {id: 0, name: b}]\n", "id 0 is listed twice"),
         ("layout: coco\n", "layout coco does not fit"),

@@ -20,8 +20,7 @@ from denselab.compiled.vectors import (
     store,
     subtract,
 )
-
-SIXTEEN, ONE = (0,) * 16, (0,)
+from denselab.layers.cpu.norm_kernels import ONE, SIXTEEN, zero
 
 
 @compiled
@@ -84,16 +83,6 @@ def enlarged(job: Any) -> None:
 
 
 @compiled
-def clear(out: Any, count: int) -> None:
-    """Set numbers to 0."""
-    whole = count // 16 * 16
-    for at in range(0, whole, 16):
-        store(out, at, broadcast(0.0, SIXTEEN))
-    for at in range(whole, count):
-        store(out, at, broadcast(0.0, ONE))
-
-
-@compiled
 def gather(total: Any, row: Any, share: float, count: int) -> None:
     """total += share * row."""
     whole = count // 16 * 16
@@ -152,11 +141,11 @@ def shrunk(job: Any) -> None:
         if part >= job[1]:
             return
         picture, row = part // rows, part % rows
-        clear(total, length)
+        zero(total, 0, length)
         for y in range(scalar(starts, max(row - 1, 0)), scalar(starts, row)):
             gather(total, ahead(result, (picture * height + y) * length), scalar(drops, y), length)
         for y in range(scalar(starts, row), scalar(starts, row + 1)):
             gather(total, ahead(result, (picture * height + y) * length), 1.0 - scalar(drops, y), length)
-        clear(own, narrow)
+        zero(own, 0, narrow)
         shrink(own, total, tables, width, channels)
         copied(ahead(source, part * narrow), own, narrow)

@@ -22,15 +22,17 @@ from denselab.compiled.vectors import (
 )
 
 LANES = 8  # channels must be a multiple of it
-EIGHT, SIXTEEN = (0,) * LANES, (0,) * 2 * LANES
+ONE, EIGHT, SIXTEEN = (0,), (0,) * LANES, (0,) * 2 * LANES
 
 
 @compiled
 def zero(out: Any, start: int, count: int) -> None:
-    """Set a row of floats to 0."""
-    nothing = broadcast(0.0, EIGHT)
-    for c in range(0, count, LANES):
-        store(out, start + c, nothing)
+    """Set a row of any number of floats to 0."""
+    whole = start + count // 16 * 16
+    for at in range(start, whole, 16):
+        store(out, at, broadcast(0.0, SIXTEEN))
+    for at in range(whole, start + count):
+        store(out, at, broadcast(0.0, ONE))
 
 
 @compiled

@@ -1,0 +1,177 @@
+"""How long a training step takes, found out by making a few before a run.
+
+What else the machine does in that second must not decide on the size of pictures. So a trial tells two numbers: the
+time that its steps took by the clock, and the time that they would have taken with the machine to themselves. The
+second follows from the processor time that this process used, and from what others used of its cores meanwhile.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from denselab.build import create_model
+from denselab.config.settings import Precision
+from denselab.engine.threads import most_threads
+from denselab.errors import is_out_of_memory
+from denselab.layers.cpu import compiled_layers
+from denselab.models.base import SegmentationModel, input_channels
+from denselab.neighbours import Reading, read_load
+from denselab.training.precision import computing_in, default_precision
+from denselab.training.step import Criterion
+
+TRIAL_BATCH = 4  # pictures of a timed step
+LEAST_STEPS, MOST_STEPS = 2, 7  # that count; a step more until they agree
+AGREED = 1.15  # the slowest against the quickest
+ENOUGH_SECONDS = 2.0  # after this time LEAST_STEPS are enough, whether they agree or not
+TRIAL_SECONDS = 10.0  # after this time no further step is made
+# The least share of the time by the clock that is taken for the time alone: where others hold more than half of the
+# machine they are likely to stay, and a run that counted on all of it would see too few pictures.
+LEAST_ALONE = 0.5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Seconds per picture of training: forward, loss and backward.
+
+    now: by the clock, the median of the steps tried.
+    alone: with the machine to itself; at most `now`, at least LEAST_ALONE of it.
+    """
+
+    now: float
+    alone: float
+
+    @property
+    def slowed(self) -> float:
+        """How many times as long a step takes now as it would alone, 1..2."""
+        return self.now / self.alone
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step tried: the pictures in it, seconds by the clock, of this process's processor time, and of others'."""
+
+    pictures: int
+    seconds: float
+    own: float
+    others: float
+
+
+def try_network(name: str, num_classes: int, imgsz: tuple[int, int]) -> Trial | None:
+    """Try to train a network by name on the CPU; None where memory ran out. imgsz: (height, width), pixels."""
+    precision = default_precision("cpu")
+    return try_steps(create_model(name, num_classes), plain_loss, imgsz, torch.device("cpu"), precision)
+
+
+def plain_loss(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy, where the run's own loss is not known yet."""
+    return F.cross_entropy(logits[0], labels)
+
+
+def time_picture(
+    model: SegmentationModel,
+    criterion: Criterion,
+    imgsz: tuple[int, int],
+    device: torch.device,
+    precision: Precision,
+    batch: int = TRIAL_BATCH,
+) -> float | None:
+    """Seconds per picture by the clock, of the steps that `try_steps` makes; None where memory ran out."""
+    trial = try_steps(model, criterion, imgsz, device, precision, batch)
+    return None if trial is None else trial.now
+
+
+def try_steps(
+    model: SegmentationModel,
+    criterion: Criterion,
+    imgsz: tuple[int, int],
+    device: torch.device,
+    precision: Precision,
+    batch: int = TRIAL_BATCH,
+) -> Trial | None:
+    """Make a few training steps with a copy of the network; None where memory ran out.
+
+    imgsz: (height, width), pixels.
+    precision: the run's.
+    batch: the run's; at most TRIAL_BATCH pictures are tried at a time.
+    The first step has at most two pictures and counts only if it is slow, because it also pays for caches and kernel
+    choices. The pictures are smooth, like real ones: noise would make a CRF layer take far longer.
+    """
+    trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
+    first, batch = min(batch, 2), min(batch, TRIAL_BATCH)
+    try:
+        warm = _timed_step(trial, criterion, imgsz, device, precision, first)
+        steps: list[Step] = []
+        while _more(warm.seconds, steps):
+            steps.append(_timed_step(trial, criterion, imgsz, device, precision, batch))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    return summed(steps or [warm], most_threads() if device.type == "cpu" else None)
+
+
+def summed(steps: Sequence[Step], threads: int | None) -> Trial:
+    """What these steps tell.
+
+    threads: of a process that has the machine to itself; None for steps on another device than the CPU.
+
+    Alone, the work keeps as many cores busy as this process and its neighbours together did, but no more than it has
+    threads.
+    """
+    each = [step.seconds / step.pictures for step in steps]
+    now = statistics.median_low(each)
+    alone = min(each)
+    own, others = sum(step.own for step in steps), sum(step.others for step in steps)
+    if threads is not None and own > 0 and others > 0:  # below 0 by ticks of the clock
+        cores = min(threads, (own + others) / sum(step.seconds for step in steps))
+        alone = min(alone, own / cores / sum(step.pictures for step in steps))
+    return Trial(now, max(alone, LEAST_ALONE * now))
+
+
+def _more(warm: float, steps: Sequence[Step]) -> bool:
+    """Whether one more step should be tried. warm: seconds of the first, which does not count."""
+    each = [step.seconds for step in steps]
+    spent = warm + sum(each)
+    if spent > TRIAL_SECONDS or len(steps) >= MOST_STEPS:
+        return False
+    if len(steps) < LEAST_STEPS:
+        return True
+    return spent < ENOUGH_SECONDS and max(each) > AGREED * min(each)
+
+
+def _timed_step(
+    trial: SegmentationModel,
+    criterion: Criterion,
+    imgsz: tuple[int, int],
+    device: torch.device,
+    precision: Precision,
+    batch: int,
+) -> Step:
+    coarse = torch.randn(batch, input_channels(trial), *(max(1, side // 8) for side in imgsz), device=device)
+    images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
+    before = _read()
+    with compiled_layers(trial), computing_in(precision, device.type):
+        logits, truth, weights = trial.examples(images, labels, None)
+    criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return step_between(before, _read(), batch)
+
+
+def step_between(before: Reading, after: Reading, pictures: int) -> Step:
+    """The step that was made between two readings."""
+    own = after.own - before.own
+    return Step(pictures, after.clock - before.clock, own, after.busy - before.busy - own)
+
+
+def _read() -> Reading:
+    """The load now; where the system does not tell it, as if there were no neighbours."""
+    own = time.process_time()
+    return read_load() or Reading(time.monotonic(), own, own)
