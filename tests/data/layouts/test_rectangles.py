@@ -147,3 +147,52 @@ def test_a_meaning_without_a_rectangle_is_refused(save: Any, photo: Any, write: 
     write("data.yaml", "rectangles: boxes\n")
     with pytest.raises(DataError, match=r"none is drawn here; take it out"):
         open_dataset(tmp_path)
+
+
+def coco_boxes(write: Write, names: str) -> None:
+    images = [{"id": n, "file_name": f"{name}.png", "height": 12, "width": 16} for n, name in enumerate(names)]
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [6, 2, 8, 8]} for n in range(len(names))]
+    told = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "car"}]}
+    write("instances.json", json.dumps(told))
+
+
+def voc_boxes(write: Write, names: str) -> None:
+    box = "<bndbox><xmin>7</xmin><ymin>3</ymin><xmax>14</xmax><ymax>10</ymax></bndbox>"
+    for name in names:
+        told = f"<filename>{name}.png</filename><object><name>car</name>{box}</object>"
+        write(f"Annotations/{name}.xml", f"<annotation>{told}</annotation>")
+
+
+def yolo_boxes(write: Write, names: str) -> None:
+    for name in names:
+        write(f"labels/{name}.txt", "0 0.625 0.5 0.5 0.667\n")
+
+
+def drawn_boxes(tool: Callable[[Write, dict[str, str]], None]) -> Callable[[Write, str], None]:
+    def make(write: Write, names: str) -> None:
+        tool(write, dict.fromkeys(names, "rectangle"))
+        write("data.yaml", "rectangles: boxes\n")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("folder", "make"),
+    [
+        ("", coco_boxes),
+        ("JPEGImages/", voc_boxes),
+        ("images/", yolo_boxes),
+        ("", drawn_boxes(cvat)),
+        ("", drawn_boxes(labelme)),
+        ("", drawn_boxes(via)),
+    ],
+)
+def test_boxes_alone_are_refused_alike(
+    folder: str, make: Callable[[Write, str], None], save: Any, photo: Any, write: Write, tmp_path: Path
+) -> None:
+    """Whatever the tool: what boxes are good for, and what is needed beside them."""
+    for number, name in enumerate("abc"):
+        save(f"{folder}{name}.png", photo(*SIZE, number))
+    make(write, "abc")
+    with pytest.raises(DataError, match=r"some pictures.*boxes train.*but scores need masks"):
+        open_dataset(tmp_path)
