@@ -2,9 +2,10 @@
 
     python docs/lineage_learnt_pictures.py [--only zoomout]
 
-Hypercolumn, its dense form, Zoomout and MSRA-CFM on a thin VGG-16, trained here on drawn scenes for a few hundred
-steps, then looked into on a scene that none has seen. Lengths are in steps, so a busy machine makes the same pictures,
-only later. lineage_weak_pictures.py has those of WSSL and BoxSup.
+The dense Hypercolumn and MSRA-CFM learn on the trunk of the package's small model, which stays as it is, as
+ImageNet's trunks did for their authors; Hypercolumn and Zoomout, which need a VGG-16, on a thin one of their own. They
+are trained here on drawn scenes for some hundred steps, then looked into on a scene that none has seen. Lengths are in
+steps, so a busy machine makes the same pictures, only later. lineage_weak_pictures.py has those of WSSL and BoxSup.
 """
 
 import argparse
@@ -20,15 +21,17 @@ from torch.nn import functional as F
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.data.feed.resample import resize_image, resize_labels
 from denselab.data.feed.transforms import normalise
+from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
+from denselab.engine.folder import load_engine
 from denselab.inference.instance_wise import Scored
 from denselab.inference.pasting import SUPERPIXELS, object_of, pasted_bands
+from denselab.inspection.shipped import SHIPPED
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.layers.upsample import enlarge_to
 from denselab.models.base import SegmentationModel
 from denselab.models.hypercolumn import HEAT_MAP, Hypercolumn, HypercolumnDense, cell_shares
-from denselab.models.msra_cfm import MSRACFM, pasted_by_score, projected, vgg_trunk
-from denselab.models.regional import STRETCH
+from denselab.models.msra_cfm import MSRACFM, pasted_by_score, projected, timm_trunk
 from denselab.models.zoomout import Zoomout
 from denselab.regions.search import Search, find_segments
 from denselab.regions.superpixels import superpixels
@@ -36,10 +39,10 @@ from denselab.visualize import colour_map, encode_jpeg, grid, heat_map
 
 SIZE = (96, 128)
 CLASSES = SYNTHETIC_LABELS.num_classes
-THIN = ((16, 16), (32, 32), (64, 64, 64), (96, 96, 96), (96, 96, 96))  # channels; VGG-16 has four to five times as many
+THIN = ((8, 8), (16, 16), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # channels; VGG-16 has eight times as many
 WIDTH = 128  # of fc6 and fc7
 BATCH = 4
-MEAN = STD = (STRETCH[0],) * 3
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as the small model has them
 CELLS = 5  # of the 5x5 classifiers, the smaller of the paper's two grids
 SIDE = 96  # of the square that Hypercolumn's boxes are warped to; 224 in the paper's VGG-16
 AROUND = 0.15  # of a box's sides, seen around it
@@ -87,6 +90,15 @@ def learnt(network: SegmentationModel, batch: Batch, steps: int, rate: float = 2
         optimiser.step()
         schedule.step()
     return network.eval()
+
+
+def shipped_trunk(output_stride: int | None) -> TimmEncoder:
+    """The encoder of the package's small model, which learns nothing more."""
+    own = load_engine(SHIPPED, "cpu")
+    encoder = TimmEncoder(str(own.spec.architecture.encoder), output_stride=output_stride)
+    encoder.load_state_dict(own.network.get_submodule("encoder").state_dict())
+    encoder.requires_grad_(False)
+    return encoder.eval()
 
 
 def inputs(images: Picture) -> Tensor:
@@ -142,7 +154,7 @@ def hypercolumn() -> Picture:
     classifier = VGG16Classifier(in_channels=THIN[-1][-1], channels=WIDTH, kernel=SIDE // 32, dropout=0.0)
     channels = {"pool3": THIN[2][-1], "pool4": THIN[3][-1]}
     network = Hypercolumn(trunk, classifier, len(THINGS) + 1, channels, SIDE, CELLS)
-    learnt(network, crops, steps=300)
+    learnt(network, crops, steps=200)
     image, ids = draw_scene(SCENE, *SIZE)
     index, _, box = max(objects(ids), key=lambda one: int(one[1].sum()))
     box = around(box, AROUND)
@@ -198,9 +210,8 @@ def boxes_scored(network: Hypercolumn, image: Picture) -> Iterator[Scored]:
 
 def columns() -> Picture:
     """The dense form: what the map of each stride says of a scene alone, and their sum."""
-    classifier = VGG16Classifier(in_channels=THIN[-1][-1], channels=WIDTH, kernel=3, fc6_pad=1, dropout=0.0)
-    network = HypercolumnDense(VGG16(blocks=THIN, batch_norm=True), CLASSES, classifier)
-    learnt(network, scenes, steps=300)
+    network = HypercolumnDense(shipped_trunk(None), CLASSES)
+    learnt(network, scenes, steps=150)
     image, ids = draw_scene(SCENE, *SIZE)
     found: dict[str, Tensor] = {}
     for name in network.landmarks():
@@ -242,7 +253,7 @@ def zoomout() -> Picture:
     """
     classifier = VGG16Classifier(in_channels=THIN[-1][-1], channels=WIDTH, dropout=0.0)
     network = Zoomout(VGG16(blocks=THIN, batch_norm=True), classifier, CLASSES, hidden=(256,), superpixels=150)
-    learnt(network, scenes, steps=300)
+    learnt(network, scenes, steps=200)
     image, ids = draw_scene(SCENE, *SIZE)
     with torch.no_grad():
         pictures = inputs(image[None])
@@ -263,8 +274,8 @@ def zoomout() -> Picture:
 
 def msra_cfm() -> Picture:
     """A segment, its cells, the map and the masked map, what is said of it; another; all pasted by score."""
-    network = MSRACFM(vgg_trunk(blocks=THIN, batch_norm=True), CLASSES, fc_channels=WIDTH, dropout=0.2)
-    learnt(network, scenes, steps=300)
+    network = MSRACFM(timm_trunk(shipped_trunk(16)), CLASSES, fc_channels=WIDTH, dropout=0.2)
+    learnt(network, scenes, steps=120)
     image, ids = draw_scene(SCENE, *SIZE)
     with torch.no_grad():
         pictures = inputs(image[None])
@@ -297,10 +308,10 @@ def coloured_labels(labels: Picture) -> Picture:
 
 
 PICTURES: dict[str, Callable[[], Picture]] = {
-    "hypercolumn": hypercolumn,
     "columns": columns,
-    "zoomout": zoomout,
     "msra_cfm": msra_cfm,
+    "zoomout": zoomout,
+    "hypercolumn": hypercolumn,
 }
 
 if __name__ == "__main__":

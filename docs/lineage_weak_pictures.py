@@ -2,9 +2,9 @@
 
     python docs/lineage_weak_pictures.py --runs runs/lineage-weak [--only boxsup]
 
-Each is `denselab train` on drawn scenes whose things stand before a background: a small U-Net, a few hundred steps.
-Lengths are in steps, so a busy machine makes the same pictures, only later. Runs stay in --runs, and a second call
-draws from them at once.
+Each is `denselab train` on drawn scenes whose things stand before a background: the smallest DeepLabV3+, some hundred
+steps from scratch. Lengths are in steps, so a busy machine makes the same pictures, only later. Runs stay in --runs,
+and a second call draws from them at once.
 """
 
 import argparse
@@ -38,7 +38,10 @@ from denselab.weak.teaching import TaughtDataset
 
 SCENES = 72  # every sixth is for val
 UNSEEN = SCENE + SCENES  # a scene that no network of this page has seen
-SMALL = {"model": "unet_small", "pretrained": "no", "imgsz": SIZE, "batch": 8, "validations": 2, "seed": 0}
+SMALL: dict[str, Any] = {
+    **{"model": "deeplabv3plus", "encoder": "test_efficientnet", "pretrained": "no", "lr": 3e-3},
+    **{"imgsz": SIZE, "batch": 8, "validations": 2, "seed": 0},
+}
 BOXES: dict[str, Any] = {"labels": "boxes", "steps": 240}
 TAGS: dict[str, Any] = {"labels": "tags", "tag_method": "em-adapt", "strong": 12, "steps": 80}
 RUNS: dict[str, dict[str, Any]] = {  # name in --runs: settings; "init" names the run that it goes on from

@@ -45,7 +45,7 @@ from denselab.training.recipe import (
     is_light,
     takes_any_network,
 )
-from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
+from denselab.training.weakly import WeakTraining, begin_cutting_out, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
 
@@ -118,6 +118,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     """
     require_trainable(dataset)
     train_items = dataset.of_split("train")
+    begin_cutting_out(dataset, settings, run)
     dataset = as_begun(dataset, run)
     bands = dataset.bands
     device = resolve_device(settings.device).type
