@@ -103,7 +103,7 @@ def shipped_trunk(output_stride: int | None) -> TimmEncoder:
 
 def inputs(images: Picture) -> Tensor:
     """Normalised pictures (B, 3, H, W)."""
-    return normalise(torch.from_numpy(images).permute(0, 3, 1, 2), MEAN, STD)
+    return normalise(torch.tensor(images).permute(0, 3, 1, 2), MEAN, STD)
 
 
 def scenes(step: int) -> tuple[Picture, Picture]:
@@ -275,7 +275,7 @@ def zoomout() -> Picture:
 def msra_cfm() -> Picture:
     """A segment, its cells, the map and the masked map, what is said of it; another; all pasted by score."""
     network = MSRACFM(timm_trunk(shipped_trunk(16)), CLASSES, fc_channels=WIDTH, dropout=0.2)
-    learnt(network, scenes, steps=120)
+    learnt(network, scenes, steps=200)
     image, ids = draw_scene(SCENE, *SIZE)
     with torch.no_grad():
         pictures = inputs(image[None])
@@ -285,7 +285,9 @@ def msra_cfm() -> Picture:
     best, classes = (values.numpy() for values in scores.max(dim=1))
     _, cells = projected(segments, network.grid, (features.shape[1], features.shape[2]))
     large = np.flatnonzero((segments.areas > 300) & (cells.sum(axis=(1, 2)) > 2))
-    sure, unsure = int(large[best[large].argmax()]), int(large[best[large].argmin()])
+    thing = best[large] * ~np.isin(classes[large], [SYNTHETIC_LABELS.names.index(name) for name in ("sky", "ground")])
+    sure, unsure = int(large[thing.argmax()]), int(large[best[large].argmin()])
+    on_top = pasted_by_score(segments, best)
     masked = features * torch.from_numpy(cells[sure])
     top = float(np.quantile(features.mean(dim=0).numpy(), 0.995))
     panels = [
@@ -294,12 +296,13 @@ def msra_cfm() -> Picture:
         dimmed(image, segments.mask(sure)),
         enlarged(heat_map(masked.mean(dim=0).numpy(), 0, top), SIZE),
         dimmed(image, segments.mask(unsure)),
-        coloured_labels(classes[pasted_by_score(segments, best)]),
+        coloured_labels(classes[on_top]),
+        heat_map(best[on_top]),
         colour_map(known(ids), SYNTHETIC_LABELS),
     ]
     names = [f"{SYNTHETIC_LABELS.names[classes[n]]}, {best[n]:.2f}" for n in (sure, unsure)]
-    captions = ["scene", "its map, strength", names[0], "the masked map", names[1], "all pasted by score", "truth"]
-    return grid(panels, captions, columns=4, cell_width=240)
+    captions = ["scene", "its map, strength", names[0], "the masked map", names[1], "all pasted by score", "the scores"]
+    return grid(panels, [*captions, "truth"], columns=4, cell_width=240)
 
 
 def coloured_labels(labels: Picture) -> Picture:

@@ -134,7 +134,6 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     weak = weak_training(dataset, config, run, network.model)
     pixels, taught_pixels = _class_pixels(dataset, weak, train_items)
     weights = class_weights(taught_pixels, config.class_weights)
-    scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
         run=run,
         config=config,
@@ -145,7 +144,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         architecture=network.architecture,
         preprocessing=Preprocessing(
             *(config.imgsz, network.mean, network.std),
-            train_scale=float(np.median(scales)),
+            train_scale=_train_scale(sizes, config.imgsz),
             white=dataset.white,
             bands=bands,
         ),
@@ -161,6 +160,11 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weak=weak,
     )
     return job, network.model
+
+
+def _train_scale(sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> float:
+    """The median factor by which pictures of these sizes are fitted into the training's."""
+    return float(np.median([fit_size(size, imgsz)[1] / size[1] for size in sizes]))
 
 
 def _class_pixels(
