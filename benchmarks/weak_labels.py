@@ -43,7 +43,7 @@ def ways(strong: int) -> list[Way]:
     boxes = [Way(f"boxes: {m}", ("labels=boxes", f"box_method={m}")) for m in BOX_METHODS]
     mixed = [
         Way(f"boxes: {m} + {strong} masks", ("labels=boxes", f"box_method={m}", f"strong={strong}"))
-        for m in ("seg", "em-fixed")
+        for m in ("seg", "em-fixed", "boxsup")
     ]
     tags = [
         Way(f"tags: {m} + {strong} masks", ("labels=tags", f"tag_method={m}", f"strong={strong}"))

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from numba.core import event
 
+from denselab.compiled.code_cache import to_be_kept
 from denselab.crf import compile_apart, refine
-from denselab.crf.compile_apart import MARK, RAN_OUT, compiled_apart, require_compiled
+from denselab.crf.compile_apart import MARK, PLAIN, RAN_OUT, compile_beside, compiled_apart, require_compiled
 from denselab.crf.compile_loops import compile_loops
 from denselab.crf.notice import announced
+from denselab.crf.pass_kernels import pass_over
+from denselab.data.feed.resample import resize_image, resize_labels
+from denselab.data.weak_labels import Box
 from denselab.errors import OutOfMemory
+from denselab.weak.boxes import cut_outs
 
 
 class FakeProcess:
@@ -81,10 +86,67 @@ def test_the_other_process_starts_none(limited: type[FakeProcess], monkeypatch: 
     assert not limited.started, "and without a limit there is none at all"
 
 
+class WaitedFor(FakeProcess):
+    """Counts how often its end is waited for."""
+
+    waits: ClassVar[list[int]] = []
+
+    def wait(self) -> int:
+        self.waits.append(1)
+        return self.code
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> type[WaitedFor]:
+    """No limit, nothing kept, and a fake in the place of processes."""
+    monkeypatch.setattr(compile_apart, "to_be_kept", lambda function, lanes: True)
+    monkeypatch.setattr(compile_apart, "_beside", {})
+    monkeypatch.setattr(compile_apart.subprocess, "Popen", WaitedFor)
+    monkeypatch.setattr(FakeProcess, "started", [])
+    monkeypatch.setattr(WaitedFor, "waits", [])
+    return WaitedFor
+
+
+def test_a_process_beside_is_begun_once_and_waited_for(beside: type[WaitedFor]) -> None:
+    for _ in range(2):
+        compile_beside(2)
+    assert [call["command"][-2:] for call in beside.started] == [["2", PLAIN]]
+    assert not beside.waits
+    require_compiled(30, 32)
+    assert not beside.waits, "for other lanes nothing is under way"
+    require_compiled(2, 4)
+    assert len(beside.waits) == 1
+    assert len(beside.started) == 1
+
+
+def test_nothing_is_begun_where_it_would_be_in_vain(beside: type[WaitedFor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_apart, "to_be_kept", lambda function, lanes: False)
+    compile_beside(2)
+    monkeypatch.setattr(compile_apart, "to_be_kept", lambda function, lanes: True)
+    monkeypatch.setenv(MARK, "4")
+    compile_beside(2)
+    monkeypatch.delenv(MARK)
+    monkeypatch.setattr(compile_apart, "address_room", lambda: 2**20)
+    compile_beside(2)
+    assert not beside.started
+
+
 def test_all_loops_of_a_picture_are_compiled() -> None:
     compile_loops(2)
     image = np.zeros((40, 50, 3), np.uint8)
     with event.install_recorder("numba:compile") as recorded:
         refine(image, np.full((2, 40, 50), 0.5, np.float32), "deeplab_v2", fast=True)
         refine(image, np.full((2, 40, 50), 0.5, np.float32), "deeplab_v2")
+    assert not recorded.buffer
+    assert not to_be_kept(pass_over, 4), "what is compiled is kept"
+    assert to_be_kept(pass_over, 5), "no number of labels has five lanes"
+
+
+def test_the_plain_loops_are_all_that_boxes_need() -> None:
+    """They are compiled beside a training's start: what cutting out needs beyond them would be compiled after it."""
+    compile_loops(2, plain=True)
+    image = np.zeros((40, 50, 3), np.uint8)
+    resize_image(image, (20, 25)), resize_labels(image[..., 0], (20, 25))  # what reading pictures compiles
+    with event.install_recorder("numba:compile") as recorded:
+        cut_outs(image, [Box(1, 5, 5, 30, 40)])
     assert not recorded.buffer

@@ -19,7 +19,9 @@ from typing import Any
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
+from numba import types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.registry import cpu_target
 
 IMPORT = re.compile(r"^(?:from\s+([\w.]+)\s+)?import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 COMMENT = re.compile(r"#[^\n]*")
@@ -48,6 +50,22 @@ class CodeCache(FunctionCache):
             sweep(Path(self._cache_path), self._module, self._python, self._digest)
         except OSError as error:
             warnings.warn(f"compiled code could not be kept: {error}", RuntimeWarning, stacklevel=2)
+
+
+def to_be_kept(function: Any, lanes: int) -> bool:
+    """Whether a compiled function can be kept, but is not kept yet for this processor and so many lanes.
+
+    function: what `compiled` returned, a kernel that takes `lanes`
+    """
+    cache = function._cache
+    if not isinstance(cache, CodeCache):
+        return False
+    wanted = types.UniTuple(types.int64, lanes)  # type: ignore[no-untyped-call]
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    with suppress(OSError):
+        kept = cache._cache_file._load_index()  # type: ignore[no-untyped-call]
+        return not any(kind[1] == processor and wanted in tuple(kind[0]) for kind in kept)
+    return False
 
 
 @functools.cache

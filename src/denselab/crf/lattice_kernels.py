@@ -292,7 +292,8 @@ def blur_mass(mass: Any, before: Any, after: Any) -> Any:
     """The sums of weights (M,) blurred along all directions: the result of filtering ones, at the vertices."""
     size = mass.size
     old, new = np.zeros(size + 1, np.float32), np.zeros(size + 1, np.float32)
-    old[:size] = mass
+    for i in range(size):  # a slice would bring numba's check of shapes along: a second of compiling for its message
+        old[i] = mass[i]
     for j in range(before.shape[0]):
         for i in range(size):
             new[i] = old[i] + np.float32(0.5) * (old[before[j, i]] + old[after[j, i]])

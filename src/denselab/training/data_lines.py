@@ -9,6 +9,7 @@ from denselab.data.counting import COUNTED, count_class_pixels, spread
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.fit import fit_factor, fit_size
 from denselab.data.feed.resample import resize_labels
+from denselab.data.layouts.rectangles import rectangles_alone
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import named_weakly
 from denselab.errors import DataError
@@ -28,7 +29,17 @@ def data_lines(
     sizes: (height, width) of a sample of them
     imgsz: (height, width) of the training
     """
-    return [*_absent(dataset, train_pixels), *_resampling(dataset, sizes, imgsz)]
+    return [*_rectangles(dataset), *_absent(dataset, train_pixels), *_resampling(dataset, sizes, imgsz)]
+
+
+def _rectangles(dataset: Dataset) -> list[str]:
+    """Rectangles in place of outlines, which may be boxes around objects."""
+    if not rectangles_alone(dataset.of_split("val")):
+        return []
+    if rectangles_alone(dataset.of_split("train")):
+        told = "boxes around objects teach more with labels=boxes, and scores need outlines"
+        return [f"warning: all shapes are rectangles, read as full masks; {told}"]
+    return ["warning: all shapes of val are rectangles, read as full masks; scores need outlines of the objects"]
 
 
 def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:

@@ -46,7 +46,7 @@ from denselab.training.recipe import (
     takes_any_network,
 )
 from denselab.training.trial import plain_loss, try_steps
-from denselab.training.weakly import WeakTraining, sampling_weights, weak_training
+from denselab.training.weakly import WeakTraining, begin_cutting_out, sampling_weights, weak_training
 from denselab.weak.mixed_loss import mixed_loss
 
 
@@ -119,6 +119,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     """
     require_trainable(dataset)
     train_items = dataset.of_split("train")
+    begin_cutting_out(dataset, settings, run)
     dataset = as_begun(dataset, run)
     bands = dataset.bands
     device = resolve_device(settings.device).type
@@ -134,7 +135,6 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     weak = weak_training(dataset, config, run, network.model)
     pixels, taught_pixels = _class_pixels(dataset, weak, train_items)
     weights = class_weights(taught_pixels, config.class_weights)
-    scales = [fit_size(size, config.imgsz)[1] / size[1] for size in sizes]
     job = Job(
         run=run,
         config=config,
@@ -145,7 +145,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         architecture=network.architecture,
         preprocessing=Preprocessing(
             *(config.imgsz, network.mean, network.std),
-            train_scale=float(np.median(scales)),
+            train_scale=_train_scale(sizes, config.imgsz),
             white=dataset.white,
             bands=bands,
         ),
@@ -161,6 +161,11 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weak=weak,
     )
     return job, network.model
+
+
+def _train_scale(sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> float:
+    """The median factor by which pictures of these sizes are fitted into the training's."""
+    return float(np.median([fit_size(size, imgsz)[1] / size[1] for size in sizes]))
 
 
 def _class_pixels(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.config import TrainConfig
+from denselab.config import Settings, TrainConfig
 from denselab.config.settings import TagMethod
+from denselab.crf.compile_apart import compile_beside
 from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
@@ -23,6 +24,7 @@ from denselab.weak.biases import PORTIONS
 from denselab.weak.codes import CodeBook
 from denselab.weak.teaching import Methods, TaughtDataset, settled_in_rounds, taught
 
+OBJECT_OR_NOT = 2  # labels of the CRF of a box
 WAIT = 0.5  # of the run, before tags teach beside masks
 
 
@@ -82,6 +84,16 @@ def weak_training(
     data = taught(dataset, book, methods)
     silent = np.array([tag_method == "marginal" and _says_nothing(item, book) for item in items])
     return WeakTraining(data, groups, config.strong_share, _waiting(items, config), silent)
+
+
+def begin_cutting_out(dataset: Dataset, settings: Settings, run: Path) -> None:
+    """Begin to compile the CRF that will cut objects out of boxes, beside what a training does before its first batch.
+
+    Nothing where no box is cut out, where an earlier start of the run has done it, or where its code is kept.
+    """
+    boxed = any(isinstance(item.source, BoxLabels) for item in dataset.of_split("train"))
+    if boxed and settings.box_method == "seg" and not (run / WEAK / WEAK_MASKS).is_dir():
+        compile_beside(OBJECT_OR_NOT)
 
 
 def _says_nothing(item: Item, book: CodeBook) -> bool:

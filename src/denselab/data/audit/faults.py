@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.audit.leaks import picture_leaks
 from denselab.data.dataset import Dataset
+from denselab.data.layouts.rectangles import rectangles_alone
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import named_weakly
@@ -29,7 +30,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     faults = [*passed_over_faults(dataset), *pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
     faults += nothing_labelled(dataset, findings)
-    faults += alpha_faults(dataset, findings)
+    faults += [*alpha_faults(dataset, findings), *rectangle_faults(dataset)]
     if complete:
         faults += [
             *class_faults(dataset, findings),
@@ -66,6 +67,19 @@ def alpha_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
     message = f"{count} with an alpha channel, which is dropped: what was transparent shows its hidden colours"
     fix = "fine where all of it is opaque; else paste the picture on a background"
     return [Fault("alpha", "warning", relative(dataset, with_alpha[0].item.image), message, fix)]
+
+
+def rectangle_faults(dataset: Dataset) -> list[Fault]:
+    """Nothing but rectangles drawn: they may be boxes around objects, as detection sets have them."""
+    count = rectangles_alone(dataset.items)
+    if not count:
+        return []
+    message = f"all shapes ({count}) are rectangles, read as full masks: a network learns, and is scored on, rectangles"
+    fix = (
+        "where they are boxes around objects, outline the objects in some pictures, which val needs, and train with "
+        "labels=boxes; where the things are rectangles, `rectangles: masks` in data.yaml says so"
+    )
+    return [Fault("rectangles", "warning", relative(dataset, dataset.items[0].source.path), message, fix)]
 
 
 def split_faults(dataset: Dataset) -> list[Fault]:

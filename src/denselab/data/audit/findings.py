@@ -28,7 +28,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class", "not readable", "alpha",
+    "lost shape", "covered class", "not readable", "alpha", "rectangles",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]

@@ -197,7 +197,7 @@ def _shape(path: Any, region: Region, label_id: int, size: tuple[int, int]) -> S
         corners = rectangle_points(0, 0, width, height)
         angle = np.deg2rad(degrees)  # about the upper left corner, as Label Studio turns boxes
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        return Shape(label_id, "polygon", corners @ turn + np.array([x, y]))
+        return Shape(label_id, "rectangle", corners @ turn + np.array([x, y]))
     raise DataError(
         f"{path}: a region of type {region.get('type')!r}, which has no area here; "
         "redraw it as a brush, polygon, box or ellipse"

@@ -190,7 +190,7 @@ def _shape(tree: Tree, file: PurePosixPath, region: Region, label_id: int) -> Sh
         return Shape(label_id, "polygon" if kind == "polygon" else "line", points)
     if kind == "rect":
         x, y = float(outline["x"]), float(outline["y"])
-        return Shape(label_id, "polygon", rectangle_points(x, y, x + outline["width"], y + outline["height"]))
+        return Shape(label_id, "rectangle", rectangle_points(x, y, x + outline["width"], y + outline["height"]))
     if kind in ("circle", "ellipse"):
         return Shape(label_id, "polygon", _round(outline))
     if kind == "point":

@@ -17,6 +17,7 @@ divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}
 ignore: [255]                  # ids to leave out
 priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
+rectangles: boxes              # rectangles among drawn shapes: boxes around objects, or masks
 class_attribute: kind          # VIA: the attribute of a region that holds its class
 run_order: rows                # run lengths in csv: along the rows, or down the columns
 unlisted: background           # pictures that a csv does not name: without any class, or left out
@@ -46,6 +47,7 @@ from denselab.data.layouts.described import (
     with_ignore_masks,
 )
 from denselab.data.layouts.drawn import with_priority
+from denselab.data.layouts.rectangles import Rectangles
 from denselab.data.layouts.yolo import KEYS as YOLO_KEYS
 from denselab.data.layouts.yolo import Described, described, find_described_yolo
 from denselab.data.read.encodings import Encoding, Kind
@@ -106,6 +108,7 @@ class Settings(BaseModel):
     ignore: list[int] = []
     ignore_mask: Folders = None
     priority: list[str] | None = None
+    rectangles: Rectangles | None = None
     class_attribute: str | None = None
     run_order: Literal["columns", "rows"] | None = None
     unlisted: Literal["background", "left out"] | None = None

@@ -8,6 +8,7 @@ from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.drawn import in_pixels
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
 from denselab.data.layouts.given_splits import with_given_splits
+from denselab.data.layouts.rectangles import with_rectangles
 from denselab.data.layouts.weak import with_weak_files
 from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
@@ -33,7 +34,8 @@ def recognise(path: Path) -> tuple[Path, Found]:
         below, recognised = _recognise_tree(tree)
         recognised = with_weak_files(tree, recognised, None, None, path)
         recognised = with_given_splits(recognised, *_places(tree, below))
-        return below, with_bands(_noting_passed_over(tree, in_pixels(recognised)), given)
+        recognised = with_rectangles(in_pixels(recognised), None, path)
+        return below, with_bands(_noting_passed_over(tree, recognised), given)
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir() and told is not None:  # Ultralytics means a folder of its own settings
@@ -53,7 +55,8 @@ def recognise(path: Path) -> tuple[Path, Found]:
     found = with_weak_files(tree, found, settings.boxes, settings.tags, settings_file)
     if settings.splits is None:
         found = with_given_splits(found, *_places(tree, root))
-    found = with_bands(_noting_passed_over(tree, in_pixels(found)), given)
+    found = with_rectangles(in_pixels(found), settings.rectangles, settings_file)
+    found = with_bands(_noting_passed_over(tree, found), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 
 

@@ -75,7 +75,7 @@ class Shape:
             case "rings":
                 return _rings_mask(self.data, size)
             case "rectangle":
-                return polygon_mask(_corners(self.points), size)
+                return polygon_mask(corners_of(self.points), size)
             case "circle":
                 (x, y), (edge_x, edge_y) = self.points[:2]
                 return disc_mask(x, y, float(np.hypot(edge_x - x, edge_y - y)), size)
@@ -115,7 +115,7 @@ class Shape:
     def whole_area(self) -> float:
         """The area of a closed outline or a patch, wherever it lies; 0 for other kinds."""
         if self.kind in ("polygon", "rectangle"):
-            return ring_area(_corners(self.points) if self.kind == "rectangle" else self.points)
+            return ring_area(corners_of(self.points) if self.kind == "rectangle" else self.points)
         if self.kind == "rings":
             outer, *holes = map(_ring_area, self.data)
             return outer - sum(holes)
@@ -304,7 +304,7 @@ def _pasted(patch: NDArray[np.bool_], points: Points, size: Size) -> NDArray[np.
     return mask
 
 
-def _corners(points: Points) -> Points:
+def corners_of(points: Points) -> Points:
     """The outline of a rectangle given by two opposite corners, or by all four (newer labelme, X-AnyLabeling)."""
     if len(points) == 2:
         (x0, y0), (x1, y1) = points
