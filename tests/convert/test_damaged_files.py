@@ -3,7 +3,9 @@
 Bytes of a checkpoint's index are changed below its checksums, as one would who means harm.
 """
 
+import atexit
 import contextlib
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterable
@@ -21,6 +23,7 @@ from denselab.errors import CheckpointError
 from denselab.wire import Damaged
 
 FOLDER = Path(tempfile.mkdtemp(prefix="damaged-"))  # one for all: hypothesis calls a test many times
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 FEW = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 RNG = np.random.default_rng(3)
 VARIABLES = {

@@ -309,6 +309,44 @@ def covered(d: Folder) -> None:
     labelme(d, "small, red", "above")
 
 
+def lone_marker(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 99, np.where(np.arange(16) < 8, 2, HALF)))
+
+
+def counting_otherwise(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 2, 255, np.where(np.arange(16) < 4, 2, HALF)))
+    d.write("labels.txt", "0: unlabeled\n1: person\n2: bicycle\n3: car\n")
+
+
+def two_names_files(d: Folder) -> None:
+    d.pairs()
+    d.write("classes.txt", "ground\nroad\n")
+    d.write("names.json", json.dumps(["road", "ground"]))
+
+
+def a_shared_colour(d: Folder) -> None:
+    d.pairs(np.where(HALF[..., None] == 1, [128, 64, 128], 0))
+    d.write("class_dict.csv", "name,r,g,b\nground,0,0,0\nroad,128,64,128\npath,128,64,128\n")
+
+
+def labels_within_labels(d: Folder) -> None:
+    d.pairs(masks="gt/labels")
+    d.pairs(np.where(HALF[..., None] == 1, [128, 64, 128], 0), masks="gt/colour")
+
+
+def transparent_background(d: Folder) -> None:
+    d.pairs()
+    for name in "abcd":
+        d.label(f"masks/{name}.png", np.dstack([HALF * 255, HALF * 0, HALF * 0, HALF * 255]))
+
+
+def thermal(d: Folder) -> None:
+    d.pairs()
+    for seed, name in enumerate("abcd"):
+        pixels = np.random.default_rng(seed).integers(29000, 31000, (12, 16)).astype(np.uint16)
+        Image.fromarray(pixels).save(d.root / f"images/{name}.png")
+
+
 # Each case with the number of ways that its messages print.
 CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
@@ -318,7 +356,8 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
     (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 2), (names_count_from_0, 1),
     (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
-    (one_class_beside_unlabelled, 1),
+    (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),
+    (a_shared_colour, 2), (labels_within_labels, 2), (transparent_background, 1), (thermal, 3),
 )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import shutil
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -173,9 +172,9 @@ def changed(document: Any, changes: list[tuple[int, str, Any]]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def root() -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures wherever one of the layouts looks for them."""
-    folder = Path(tempfile.mkdtemp(prefix="annotated-"))
+    folder = tmp_path_factory.mktemp("annotated")
     for name in ("images/a.jpg", "images/b.jpg", "a.jpg", "b.jpg", "c.jpg", "ds1/img/a.jpg"):
         save(folder / "jpg" / name, PIXELS)
     for name in "ab":

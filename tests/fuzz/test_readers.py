@@ -3,9 +3,11 @@
 The examples are contents on which a reader once fell or hung.
 """
 
+import atexit
 import contextlib
 import io
 import json
+import shutil
 import struct
 import tempfile
 import zlib
@@ -49,6 +51,7 @@ from denselab.tensors import pack_tensors, read_torch_file, unpack_tensors
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))  # one for all: hypothesis calls a test many times
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
 def tried(read: Callable[[Path], Any], name: str, content: bytes) -> None:

@@ -219,7 +219,7 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     found, items, weak, told = _with_weak(found, items, table)
     items, more = _divided(root, items, weak, partial(divide, items, _Summaries(items, encoding, inferred)))
     notes += told
-    bands, depth_note = spectral_of([item.image for item in _trained_on(items)], found.bands)
+    bands, depth_note = spectral_of([item.image for item in _trained_on(items)], found.bands, found.white)
     white: int | None = None
     if bands is None:
         white, depth_note = white_of([item.image for item in items], found.white)

@@ -371,3 +371,8 @@ def test_a_shape_that_lies_outside_for_the_greater_part_is_told(coco):
     data, _ = coco([drawn(1, 1, box(1, 1, 40, 40), 0), drawn(2, 3, box(0, 0, 2, 2), 4)])
     [fault] = [fault for fault in check_dataset(data, quiet=True).warnings if fault.kind == "lost shape"]
     assert "1 of 2 shapes of images/a.jpg: mostly outside of it" in fault.message
+
+
+def test_one_name_of_two_ids_is_told(coco):
+    data, _ = coco([drawn(0, 1, box(0, 0, 2, 2), 4)], [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}])
+    assert "cat: one name for several ids, which are classes of their own" in data.notes

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -232,3 +234,72 @@ def test_a_folder_that_one_side_has_more(save, photo, tmp_path):
         save(f"images/{name}.jpg", photo())
         save(f"annotations/trimaps/{name}.png", [[1, 2] * 4] * 6)
     assert [item.source.path.parent.name for item in open_dataset(tmp_path).items] == ["trimaps"] * 2
+
+
+def test_label_folders_within_one_are_asked_about_with_lines_that_tell_them_apart(save, photo, write, tmp_path):
+    """Both lines named the folder above the two."""
+    for name in "ab":
+        save(f"rgb/{name}.png", photo(1, 3))
+        save(f"gt/labels/{name}.png", IDS)
+        save(f"gt/colour/{name}.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
+    with pytest.raises(DataError, match=r"`masks: gt/colour` .* `masks: gt/labels`"):
+        open_dataset(tmp_path)
+    write("data.yaml", "images: rgb\nmasks: gt/labels\n")
+    assert open_dataset(tmp_path).label_space.num_classes == 3
+
+
+@pytest.mark.parametrize("above", [("train", "train", "val"), ("",) * 3])
+def test_the_lines_cover_all_sequences(save, photo, write, tmp_path, above):
+    """They named the folder of the first one of each split; without splits each sequence had a message of its own."""
+    for sequence, split in enumerate(above):
+        for number in range(2):
+            home = f"{split}/seq{sequence}".lstrip("/")
+            save(f"{home}/Images/{number:06}.png", photo(1, 3, sequence * 2 + number))
+            save(f"{home}/Labels/{number:06}.png", [[0, 1, sequence]])
+            save(f"{home}/LabelsColor/{number:06}.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
+    with pytest.raises(DataError, match=r"2 folders may hold the labels.*\(6 pairs, 2 values 0, 1\)") as asked:
+        open_dataset(tmp_path)
+    first, second = re.findall(r"`((?:images|masks): [^`]*)`", str(asked.value))[:2]
+    write("data.yaml", f"{first}\n{second}\n")
+    data = open_dataset(tmp_path)
+    assert len(data) == 6
+    assert all(data.read_labels(item)[0, 2] == int(item.name.split("seq")[1][0]) for item in data.items)
+
+
+def test_a_folder_of_pictures_within_the_label_folder(save, photo, tmp_path):
+    """iSAID: Semantic_masks/images was taken for pictures, and there were no labels."""
+    for name in "ab":
+        save(f"train/images/{name}.png", photo(1, 3))
+        save(f"train/Semantic_masks/images/{name}_color.png", IDS)
+        save(f"train/Instance_masks/images/{name}_id.png", [[0, 1, 1]])
+    data = open_dataset(tmp_path)
+    assert [item.source.path.name for item in data.items] == ["a_color.png", "b_color.png"]
+
+
+def test_camvid_as_it_was_published(save, photo, write, tmp_path):
+    for name in "ab":
+        save(f"701_StillsRaw_full/{name}.png", photo(1, 3))
+        save(f"LabeledApproved_full/{name}_L.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
+    write("label_colors.txt", "0 0 0\t\tVoid\n9 0 0\t\tRoad\n")
+    assert open_dataset(tmp_path).label_space.names == ("Road",)
+
+
+def test_several_files_of_each_picture_need_joining(save, photo, tmp_path):
+    """The message advised a pattern, which cannot join them."""
+    for name in "ab":
+        save(f"images/{name}.png", photo(1, 3))
+        for part in ("MA", "HE", "OD"):
+            save(f"masks/{part}/{name}_{part}.png", [[0, 255, 0]])
+    with pytest.raises(DataError, match=r"6 label files begin with the name of a picture, several for each") as told:
+        open_dataset(tmp_path)
+    assert "pattern" not in str(told.value)
+
+
+def test_labels_beside_the_folder_of_the_data_set_are_asked_about(save, photo, tmp_path):
+    """Semantic Drone: the colours lie beside the folder of pictures and ids, and were not mentioned."""
+    for name in "ab":
+        save(f"dataset/drone/original_images/{name}.png", photo(1, 3))
+        save(f"dataset/drone/label_images/{name}.png", IDS)
+        save(f"colour_masks/{name}.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
+    with pytest.raises(DataError, match=r"`masks: colour_masks` .* `masks: dataset/drone/label_images`"):
+        open_dataset(tmp_path)

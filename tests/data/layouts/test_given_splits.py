@@ -193,3 +193,77 @@ def test_pictures_of_equal_names_in_two_folders_are_all_paired(tmp_path, save, p
     data = open_dataset(tmp_path)
     assert len(data) == 6
     assert all(data.read_labels(item).max() == item.name.startswith("two") for item in data.items)
+
+
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("split", {"train": "train", "val": "val", "test": "extra"}),
+        ("Usage", {"train": "Training", "val": "dev", "test": "spare"}),
+        ("dataset_split", {"train": "train_1", "val": "validation set", "test": "unlabelled"}),
+    ],
+)
+def test_other_words_in_a_column_of_splits_are_told(tmp_path, write, column, words):
+    """One word that is no split, and the whole column was passed over in silence: a new split was drawn."""
+    write("metadata.csv", table(column, lambda n: words[split_of(n)]))
+    assert splits_of(tmp_path) == {"train": list("abcd"), "val": list("ef")}
+    notes = open_dataset(tmp_path).notes
+    assert any(f"says {words['test']} in 2 rows, which is no split" in note for note in notes)
+
+
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("list_eval_partition.txt", lines(f"{n}.png {NAMES.index(n) % 3}" for n in NAMES), "numbers in the place of"),
+        ("train_test_split.txt", lines(f"{i + 1} {int(i < 5)}" for i in range(8)), "numbers in the place of"),
+        ("meta.csv", table("split", lambda n: "north" if n < "c" else "south"), "'split' holds north, south"),
+        ("splits.toml", "val = ['a']\n", "is not read"),
+    ],
+)
+def test_splits_that_are_not_read_are_told(tmp_path, write, file, text, told):
+    """CelebA's partition was taken for a list of val, for its name; CUB's split and words of one's own were passed over."""
+    write(file, text)
+    assert sorted(splits_of(tmp_path)) == ["train", "val"]
+    notes = open_dataset(tmp_path).notes
+    assert any(told in note for note in notes)
+    assert any("no split given" in note for note in notes)
+
+
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metadata.jsonl", lines(json.dumps({"file_name": f"images/{n}.png", "split": split_of(n)}) for n in NAMES)),
+        ("metadata.json", json.dumps([{"image": f"{n}.png", "split": split_of(n)} for n in NAMES])),
+        ("meta.csv", table("cv_fold", lambda n: "test" if n in "gh" else f"fold_{int(n not in 'ef')}")),
+    ],
+)
+def test_records_and_numbered_folds(tmp_path, write, file, content):
+    write(file, content)
+    assert splits_of(tmp_path) == GIVEN
+
+
+@pytest.mark.usefixtures("pairs")
+def test_metadata_that_cannot_be_read_are_no_splits(tmp_path, write):
+    write("metadata.jsonl", "{")
+    assert any("no split given" in note for note in open_dataset(tmp_path).notes)
+
+
+def test_the_names_of_the_pictures_say_the_split(save, photo, tmp_path):
+    """train_1.bmp beside testA_1.bmp in one folder (GlaS): a new split was drawn, and test was trained on."""
+    names = {"train_1": "train", "train_2": "train", "val_1": "val", "testA_1": "test", "testB_1": "test"}
+    for seed, name in enumerate(names):
+        save(f"images/{name}.png", photo(seed=seed))
+        save(f"masks/{name}.png", [[0, 1] * 4] * 6)
+    data = open_dataset(tmp_path)
+    assert {item.image.stem: item.split for item in data.items} == names
+    assert "split from the names of the pictures" in data.notes
+
+
+def test_names_that_all_say_the_same_split_say_nothing(save, photo, tmp_path):
+    for seed in range(4):
+        save(f"images/COCO_val2014_{seed}.png", photo(seed=seed))
+        save(f"masks/COCO_val2014_{seed}.png", [[0, 1] * 4] * 6)
+    assert open_dataset(tmp_path).splits == ("train", "val")

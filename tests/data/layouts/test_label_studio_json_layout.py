@@ -125,3 +125,24 @@ def test_bit_masks_and_vectors_are_drawn_and_points_left_out(pictures, write, tm
     expected[3:, 4:] = 2
     assert data.items[0].source.ids().tolist() == expected.tolist()
     assert "1 point without an area, left out" in data.notes
+
+
+@pytest.mark.usefixtures("pictures")
+def test_predictions_are_no_annotations(write, tmp_path):
+    """The message was that the pictures are missing, with none in its brackets."""
+    tasks = [{"id": n, "data": {"image": f"{n}.jpg"}, "annotations": [], "predictions": [{}]} for n in "ab"]
+    write("export.json", json.dumps(tasks))
+    with pytest.raises(DataError, match=r"no task of export\.json has an annotation, and predictions are not taken"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_regions_without_a_class_are_told(write, tmp_path):
+    bare = {**SIZE, "type": "rectangle", "id": "x", "value": {"x": 0, "y": 0, "width": 10, "height": 10}}
+    named = {**bare, "id": "y"}
+    label = {**SIZE, "type": "labels", "id": "y", "value": {**bare["value"], "labels": ["Road"]}}
+    results = [bare, named, label, {"type": "choices", "value": {"choices": ["day"]}}]
+    write("export.json", json.dumps([task("a.jpg", results), task("b.jpg", results, number=2)]))
+    data = open_dataset(tmp_path)
+    assert "2 regions without a class, left out" in data.notes
+    assert data.label_space.names == ("background", "Road")

@@ -104,3 +104,19 @@ def test_shapes_of_x_anylabeling(labelme):
     data = open_dataset(labelme([shape("cat", square, "quadrilateral"), cuboid]))
     assert (data.items[0].source.ids() > 0).sum() == 4
     assert "2 shapes without an area (cuboids), left out" in data.notes
+
+
+def test_shapes_without_a_label_are_left_out(labelme):
+    """They were of a class called None."""
+    bare = {**shape("", [[0, 0], [6, 0], [6, 4]]), "label": None}
+    data = open_dataset(
+        labelme([bare, shape(" ", [[0, 0], [6, 0], [6, 4]]), shape("cat", [[0, 0], [2, 4]], "rectangle")])
+    )
+    assert data.label_space.names == ("background", "cat")
+    assert "4 shapes without a label, left out" in data.notes
+
+
+def test_lines_and_points_are_told(labelme):
+    """They have no area: how wide they are drawn is an invention."""
+    data = open_dataset(labelme([shape("lane", [[0, 2], [6, 2]], "line"), shape("tip", [[1, 1]], "point")]))
+    assert any("2 lines drawn 10 pixels wide and 2 points drawn with a radius of 5" in note for note in data.notes)

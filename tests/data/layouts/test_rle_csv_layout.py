@@ -197,3 +197,14 @@ def test_a_cell_longer_than_pythons_limit(save, photo, write, tmp_path):
     write("train.csv", f"id,encoding\na,{long}\nb,1 5\n")
     write("data.yaml", "run_order: columns\n")
     assert int(open_dataset(tmp_path).items[0].source.ids().sum()) == 30_000
+
+
+def test_attributes_behind_a_class(masks, write, tmp_path):
+    """iMaterialist's 6_12_45 is class 6 with two attributes: each combination was a class of its own."""
+    disc, box = map(encoded, masks)
+    write("train.csv", f"ImageId,EncodedPixels,ClassId\na.jpg,{disc},6_12_45\nb.jpg,{box},6\nc.jpg,{box},23_1\n")
+    data = open_dataset(tmp_path)
+    assert [(entry.id, entry.name) for entry in data.label_space.classes] == [
+        (0, "background"), (6, "class 6"), (23, "class 23"),
+    ]  # fmt: skip
+    assert any("what is behind is left out" in note for note in data.notes)

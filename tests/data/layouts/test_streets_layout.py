@@ -106,3 +106,13 @@ def test_cvats_export_has_its_own_classes(save, photo, write, tmp_path, table):
     assert (data.layout, data.label_space.names) == ("Cityscapes (CVAT)", ("background", "plank", "coin"))
     assert [item.split for item in data.items] == ["train", "val"]
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 2]]
+
+
+def test_colours_alone_can_be_read(save, photo, write, tmp_path):
+    """The only advice was a script of Cityscapes, which needs the polygons."""
+    cityscapes(save, photo, "train", "color", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
+    with pytest.raises(DataError, match="read the colours: write in data.yaml `pattern") as told:
+        open_dataset(tmp_path)
+    write("data.yaml", str(told.value).split("`")[1])
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1]]

@@ -124,3 +124,12 @@ def test_cvat_takes_the_labels_of_the_task(save, photo, write, tmp_path):
     table = open_dataset(tmp_path).label_space
     assert table.names == ("background", "bar", "road")
     assert table.palette.tolist() == [[0, 0, 0], [255, 0, 0], [10, 11, 12]]
+
+
+def test_a_picture_in_two_files_of_different_splits_is_refused(save, photo, write, tmp_path):
+    """It was trained on, and the file that holds it out was passed over in silence."""
+    save("images/a.png", photo(8, 8))
+    for split in ("train", "val"):
+        write(f"{split}.xml", cvat('<box label="bar" xtl="3" ytl="0" xbr="5" ybr="8"/>'))
+    with pytest.raises(DataError, match=r"train\.xml and .*val\.xml: images/a is in train and in val"):
+        open_dataset(tmp_path)

@@ -259,3 +259,21 @@ def test_three_ids_at_both_ends_are_no_smeared_mask(save):
     """0, 1 and 254 became background and foreground, 1 with 0."""
     path = save("a.png", np.array([[0, 1, 1, 254]] * 4, np.uint8))
     assert ids_and_roles(infer_encoding([path]).table) == [(0, "class"), (1, "class"), (254, "class")]
+
+
+@pytest.mark.parametrize(("bits", "marker"), [(np.uint16, 9999), (np.uint16, 32767), (np.uint8, 99)])
+def test_a_lone_number_far_above_the_others_is_asked_about(save, bits, marker):
+    """No-data pixels were a class."""
+    path = save("a.png", np.array([[0, 1, 2, marker]], bits))
+    with pytest.raises(DataError, match=rf"Either {marker} is a class too .* or it is left out"):
+        infer_encoding([path])
+
+
+def test_254_beside_255_is_asked_about(save):
+    with pytest.raises(DataError, match=r"name: ignore, role: ignore}\]` in data\.yaml\) or it is left out"):
+        infer_encoding([save("a.png", np.array([[0, 1, 254, 255]], np.uint8))])
+
+
+def test_a_hundred_classes_hold_99(save):
+    path = save("a.png", np.tile(np.arange(100, dtype=np.uint8), (2, 3)))
+    assert infer_encoding([path]).table.num_classes == 100

@@ -109,3 +109,86 @@ def test_more_than_two_names_of_two_valued_masks_are_refused(save, photo, write,
     write("data.yaml", "encoding: two-valued\n")
     with pytest.raises(DataError, match=r"two-valued masks show two classes, but 3 have names \(a, b, c\)"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.usefixtures("splits")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("33_labels.txt", "0: background\n1: pothole\n2: manhole\n"),
+        ("label_class_dict.csv", "name,r,g,b\nbackground,0,0,0\npothole,255,0,0\nmanhole,0,0,255\n"),
+        ("class_to_idx.json", json.dumps({"background": 0, "pothole": 1, "manhole": 2})),
+        ("metadata/id2label.json", json.dumps({"0": "background", "1": "pothole", "2": "manhole"})),
+        ("obj_class_to_machine_color.json", json.dumps({"pothole": [1, 1, 1], "manhole": [2, 2, 2]})),
+    ],
+)
+def test_names_files_of_other_tools(write, tmp_path, name, text):
+    """All of them were there, and "nothing says what the ids mean" was told."""
+    write(name, text)
+    assert open_dataset(tmp_path).label_space.names == ("background", "pothole", "manhole")
+
+
+@pytest.mark.usefixtures("splits")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("image_labels.txt", "train.jpg 1\nvalid.jpg 2\n"),
+        ("image_class_labels.txt", "1 1\n2 2\n3 1\n"),
+        ("valid_labels.txt", "road\ncar\nsky\n"),
+        ("image_labels.csv", "image,finding\ntrain.jpg,road\nvalid.jpg,car\n"),
+    ],
+)
+def test_lists_of_pictures_are_no_names(write, tmp_path, name, text):
+    write(name, text)
+    assert open_dataset(tmp_path).label_space.names == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.usefixtures("splits")
+def test_two_files_that_number_the_names_otherwise_are_asked_about(write, tmp_path):
+    """The first one was taken, and the other not mentioned."""
+    write("classes.txt", "pothole\nmanhole\nrail\n")
+    write("id2label.json", json.dumps({"0": "ground", "1": "Pothole", "2": "Manhole"}))
+    with pytest.raises(DataError, match=r"classes\.txt says 0 pothole.*but id2label\.json says 0 ground"):
+        open_dataset(tmp_path)
+    write("classes.txt", "ground\npothole\nmanhole\n")
+    assert open_dataset(tmp_path).label_space.names == ("ground", "pothole", "manhole")
+
+
+def test_names_above_the_data_set_count(save, photo, write, tmp_path):
+    """Supervisely's masks lie in a folder of their own below the names."""
+    for name in "ab":
+        save(f"ds/img/{name}.png", photo(4, 4))
+        save(f"ds/masks_machine/{name}.png", IDS)
+    write("classes.txt", "background\npothole\nmanhole\n")
+    data = open_dataset(tmp_path)
+    assert data.root == tmp_path / "ds"
+    assert data.label_space.names == ("background", "pothole", "manhole")
+
+
+@pytest.fixture
+def coloured(save, photo):
+    for name in "ab":
+        save(f"images/{name}.png", photo(4, 4))
+        save(f"labels/{name}.png", np.stack([IDS * 100, IDS * 0, IDS * 0], axis=-1))
+
+
+@pytest.mark.usefixtures("coloured")
+def test_one_colour_of_two_classes_is_asked_about(write, tmp_path):
+    """The last of the two had all pixels, and the first none."""
+    write("class_dict.csv", "name,r,g,b\nground,0,0,0\ncar,100,0,0\ntruck,100,0,0\nsky,200,0,0\n")
+    with pytest.raises(DataError, match=r"one colour \(100, 0, 0\) for car and truck"):
+        open_dataset(tmp_path)
+    write("class_dict.csv", "name,r,g,b\nvoid,0,0,0\nignored,0,0,0\ncar,100,0,0\nsky,200,0,0\nbus,7,7,7\nvan,7,7,7\n")
+    assert open_dataset(tmp_path).label_space.names == ("car", "sky", "bus", "van")
+
+
+def test_names_that_may_count_one_higher_than_the_files_are_asked_about(save, photo, write, tmp_path):
+    """COCO-Stuff's list begins with unlabeled, its label maps with person: all classes were shifted, without a word."""
+    for name in "ab":
+        save(f"images/{name}.png", photo(4, 4))
+        save(f"labels/{name}.png", np.where(IDS == 0, 255, IDS - 1))
+    write("labels.txt", "0: unlabeled\n1: person\n2: bicycle\n")
+    with pytest.raises(DataError, match="where 0 is person"):
+        open_dataset(tmp_path)
+    save("labels/b.png", IDS)  # the last one occurs
+    assert open_dataset(tmp_path).label_space.names == ("person", "bicycle")

@@ -237,3 +237,28 @@ def test_arrays_of_callers(four, band_numbers):
         array_as_bands(band_numbers(4).transpose(2, 0, 1), bands)
     with pytest.raises(ShapeError, match="trained on 8 bits: pass uint8"):
         array_as_bands(band_numbers(4), replace(bands, real=False))
+
+
+def raised(kind, seed, low=29000, high=31000):
+    return np.random.default_rng(seed).integers(low, high, (20, 30)).astype(kind)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_numbers_far_above_0_and_close_together_stay_as_they_are(tmp_path, suffix):
+    """A thermal camera's: scaled to 8 bits by 65,535, eight grey levels were left, without a word."""
+    paths = [tmp_path / f"{number}{suffix}" for number in range(3)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(raised(np.uint16, seed)).save(path)
+    bands, note = spectral_of(paths)
+    assert bands is not None
+    assert bands.real
+    assert "8 bits would leave 8 grey levels: `white: 65535` in data.yaml" in note
+    assert np.array_equal(read_spectral(paths[0], bands)[..., 0], raised(np.float32, 0))
+    assert spectral_of(paths, white=65535) == (None, "")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 300), (1000, 3000), (0, 4000), (300, 700)])
+def test_other_deep_pictures_are_scaled_by_their_white(tmp_path, low, high):
+    path = tmp_path / "a.png"
+    Image.fromarray(raised(np.uint16, 0, low, high)).save(path)
+    assert spectral_of([path]) == (None, "")

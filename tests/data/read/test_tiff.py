@@ -220,3 +220,12 @@ def test_several_deep_channels_in_a_compression_without_decoder_say_what_is_miss
 def test_tags_are_read_without_the_pixels(tiff):
     tags = read_tags(tiff(RAMP, orientation=8, nodata="7"))
     assert (tags.size, tags.bits, tags.nodata, tags.channels) == ((6, 4), 8, 7.0, 1)
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    """They ended as a fault of ours."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((4, 5), np.complex64))
+    for read in (read_image, read_label_pixels):
+        with pytest.raises(DataError, match=r"a\.tif: numbers of type complex64"):
+            read(path)

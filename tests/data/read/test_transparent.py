@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from denselab.data import open_dataset
+from denselab.data.audit.check import check_dataset
 from denselab.errors import DataError
 
 IDS = np.array([[0, 1, 1, 0]], np.uint8)
@@ -62,9 +63,33 @@ def test_a_transparent_entry_of_a_palette(save, photo, tmp_path, write, mode, tr
         if mode == "P":
             label.putpalette([0, 0, 0, 255, 0, 0])
         label.save(tmp_path / f"labels/{name}.png", transparency=transparency)
-    with pytest.raises(DataError, match=r"50\.0% of the pixels are transparent"):
+    with pytest.raises(DataError, match=r"50\.0% of the pixels are transparent, and all others are of one class"):
         open_dataset(tmp_path)
     write("data.yaml", "transparent: ignore\n")
     data = open_dataset(tmp_path)
     ignored = data.read_labels(data.items[0]) == 255
     assert ignored.tolist() == [[transparency == 0] + [transparency != 0] * 2 + [transparency == 0]]
+
+
+def test_the_only_answer_that_leaves_two_classes_is_offered(save, photo, tmp_path, write):
+    """`transparent: ignore` was offered and left one class; its error then spoke of the label table."""
+    for name in "abc":
+        save(f"images/{name}.png", photo(1, 4))
+        save(f"labels/{name}.png", np.dstack([IDS * 255, IDS * 0, IDS * 0, IDS * 255]))
+    with pytest.raises(DataError, match="`transparent: keep` in data.yaml") as asked:
+        open_dataset(tmp_path)
+    assert "transparent: ignore" not in str(asked.value)
+    write("data.yaml", "transparent: ignore\n")
+    faults = check_dataset(tmp_path, quiet=True).errors
+    assert [fault.kind for fault in faults] == ["one class"]
+    assert "`transparent: keep`" in faults[0].fix
+    write("data.yaml", "transparent: keep\n")
+    assert check_dataset(tmp_path, quiet=True).would_train
+
+
+def test_one_colour_above_and_below_asks_for_another(save, photo, tmp_path):
+    for name in "ab":
+        save(f"images/{name}.png", photo(1, 4))
+        save(f"labels/{name}.png", np.dstack([IDS * 0 + 9, IDS * 0, IDS * 0, IDS * 255]))
+    with pytest.raises(DataError, match="save the labels with another colour in the place of transparency"):
+        open_dataset(tmp_path)

@@ -8,6 +8,7 @@ from denselab.data import open_dataset
 from denselab.errors import DataError
 
 BOX = {"image": "a.png", "annotations": [{"label": "x", "coordinates": {"x": 1, "y": 1, "width": 2, "height": 2}}]}
+ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "annotation"}}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,16 @@ BOX = {"image": "a.png", "annotations": [{"label": "x", "coordinates": {"x": 1, 
         ("imagesTr/a_0000.nii.gz", "x", "volumes.*slice"),
         ("data.zip", "x", "unpack"),
         ("a.roi", "x", "ImageJ"),
+        ("a.json", {"dataset": "x", "image": {"filename": "a.png"}, "annotations": []}, "Darwin.*COCO"),
+        ("a.geojson", {"type": "FeatureCollection", "features": [ANNOTATION]}, "QuPath.*export labelled images"),
+        ("a.geojson", [ANNOTATION], "QuPath.*export labelled images"),
+        ("train/data-00000-of-00001.arrow", "x", "Arrow.*files"),
+        ("labels.zarr/0/0.0", "x", "Zarr.*files"),
+        ("shapes.csv", "index,shape-type,vertex-index,axis-0,axis-1\n0.0,polygon,0.0,1,1\n", "napari.*to_labels"),
+        ("project.csv", "annotation_id,annotator,image,label\n1,1,a.png,x\n", "Label Studio.*as JSON"),
+        ("summary.csv", "ImageId,BuildingId,PolygonWKT_Pix\n", "WKT.*COCO"),
+        ("masks.pt", "x", "PyTorch.*files"),
+        ("hasty.json", {"project_name": "x", "label_classes": [], "images": [{"image_name": "a.png"}]}, "Hasty"),
     ],
 )  # fmt: skip
 def test_it_is_named(save, photo, write, tmp_path, file, content, told):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.audit.leaks import picture_leaks
 from denselab.data.dataset import Dataset
+from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
@@ -142,6 +143,8 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
 def _way_to_two(dataset: Dataset, findings: Sequence[ItemFindings]) -> str:
     """What to do about a single class: what is ignored may be the other one."""
     fix = "check the label table and how the labels are coded"
+    if any(isinstance(item.source, FileLabels) and item.source.encoding.clear for item in dataset.items):
+        return "what is transparent is left out: write `transparent: keep` in data.yaml, and the colour below counts"
     named = any(entry.role == "ignore" for entry in dataset.label_space.entries)
     if not named or not any(finding.ignored for finding in findings):
         return fix

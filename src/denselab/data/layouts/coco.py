@@ -88,6 +88,8 @@ def _load(tree: Tree, file: PurePosixPath, split: str | None) -> CocoFile | None
     annotations = data.get("annotations") or []
     if not data["images"] or not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
         return None
+    if not annotations and isinstance(data["images"][0], dict) and "file_name" not in data["images"][0]:
+        return None  # pictures in the words of another tool
     return CocoFile(file, data, _kind(file, annotations), split)
 
 
@@ -166,7 +168,8 @@ def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
         raise DataError(
             f"{files[0].file}: category_id {strange[0]} is in no category; add it to `categories` in the json"
         )
-    rows = told_apart([_entry(label_id, category) for label_id, category in sorted(categories.items())])
+    rows, double = told_apart([_entry(label_id, category) for label_id, category in sorted(categories.items())])
+    notes += double
     names = {row.name for row in rows}
     highest = max([*categories, 0])
     void = 255 if highest < 255 else highest + 1

@@ -17,6 +17,8 @@ from denselab.errors import DataError
 Split = Literal["train", "val", "test"]
 Folders = str | dict[Split, str] | None
 """A folder, or one for each split; None for all."""
+SeveralFolders = str | list[str] | dict[Split, str | list[str]] | None
+"""A folder, or several, or those of each split; None for all."""
 
 
 class SplitPattern(BaseModel):
@@ -44,7 +46,9 @@ def by_split(value: str | dict[Split, str]) -> dict[str | None, str]:
     return {None: value} if isinstance(value, str) else dict(value.items())
 
 
-def described_folders(tree: Tree, images: Folders, masks: Folders, pattern: Pattern | None, source: Path) -> Found:
+def described_folders(
+    tree: Tree, images: SeveralFolders, masks: SeveralFolders, pattern: Pattern | None, source: Path
+) -> Found:
     """The pairs of the folders `images` and `masks` (of the whole tree where they name none), matched by `pattern`.
 
     source: the data.yaml, for messages. Raises DataError where a folder has no picture or nothing pairs.
@@ -77,10 +81,13 @@ def _by_middle(side: list[Placed], pattern: Pattern, kind: Literal["image", "mas
     return found
 
 
-def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]:
+def _files(tree: Tree, folders: SeveralFolders, key: str, source: Path) -> list[Placed]:
     """The picture files of the folders that a key names; all of the tree where it names none."""
     placed = []
-    for split, folder in by_split(folders if folders is not None else ".").items():
+    given = folders if isinstance(folders, dict) else {None: "." if folders is None else folders}
+    pairs = [(split, f) for split, own in given.items() for f in (own if isinstance(own, list) else [own])]
+    single = len(pairs) == len(given)
+    for split, folder in pairs:
         name = str(PurePosixPath(folder))
         files = tree.pictures if key == "images" else tree.label_files
         inside = [f for f in files if name == "." or f.is_relative_to(name)]
@@ -92,7 +99,7 @@ def _files(tree: Tree, folders: Folders, key: str, source: Path) -> list[Placed]
             # The folder itself says nothing more; what lies below it must agree on both sides.
             below = file.parent.relative_to(name)
             neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
-            neutral = where.neutral if name == "." else neutral
+            neutral = where.neutral if name == "." or not single else neutral
             placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
     return placed
 

@@ -1,6 +1,7 @@
 """What holds for all labels that are drawn from shapes: coordinates in pixels, and which shape lies on top."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.read.polygons import Points, Size
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -35,6 +36,18 @@ def in_pixels(found: Found) -> Found:
         )
     found = _changed(found, lambda labels: tuple(_scaled(shape, labels.size) for shape in labels.shapes))
     note = "coordinates are relative (0 to 1): multiplied by the width and height of their picture"
+    return replace(found, notes=(*found.notes, note))
+
+
+def noting_lines(found: Found) -> Found:
+    """Found, with a note on lines and points: they have no area of their own, so their width is an invention."""
+    kinds = Counter(shape.kind for labels in _drawn(found) for shape in labels.shapes)
+    lines, points = kinds["line"], kinds["point"]
+    told = [f"{number_of(lines, 'line')} drawn {LINE_WIDTH:g} pixels wide"] if lines else []
+    told += [f"{number_of(points, 'point')} drawn with a radius of {POINT_RADIUS:g} pixels"] if points else []
+    if not told:
+        return found
+    note = f"{' and '.join(told)}, as labelme does: they have no area; redraw them as polygons for another width"
     return replace(found, notes=(*found.notes, note))
 
 

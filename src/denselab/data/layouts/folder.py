@@ -5,19 +5,21 @@ train_images). Without a label folder the words in file names decide (a_image.pn
 format (a.jpg beside a.png).
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import PurePosixPath
+from typing import Any
 
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.endings import by_ending
-from denselab.data.layouts.placing import Pairs, Placed, place
+from denselab.data.layouts.placing import Pairs, Placed, named_in, place
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, number_of, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -34,6 +36,8 @@ class SeveralLabelFolders(DataError):
 def find_folder(tree: Tree) -> Found | None:
     """Parallel folders, or None where there is one kind of picture. Raises DataError where two choices fit alike."""
     images, labels = _by_folder(tree)
+    if not labels:
+        images, labels = _by_folder(tree, outermost=True)  # iSAID: Semantic_masks/images
     if not labels:
         endings = by_ending(tree)
         images, labels = _by_stem(tree) if len(endings) < 2 else ({}, {})
@@ -106,9 +110,9 @@ def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
     return tuple(replace(i, name=i.name + i.image.suffix) if often[i.name] > 1 else i for i in items)
 
 
-def _by_folder(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
-    placed = [place(file) for file in tree.pictures]
-    images, labels = _grouped(placed, "image"), _grouped([place(file) for file in tree.label_files], "label")
+def _by_folder(tree: Tree, outermost: bool = False) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
+    placed = [place(file, outermost) for file in tree.pictures]
+    images, labels = _grouped(placed, "image"), _grouped([place(file, outermost) for file in tree.label_files], "label")
     if labels and not images:  # CamVid's train beside trainannot, or pictures in the root beside masks/
         images = _grouped(placed, None)
     return images, labels
@@ -189,24 +193,35 @@ def _choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str
     best = [choice for choice in choices if len(choice[2]) == most]
     if len({choice[1] for choice in choices}) == 1 and len(best) == 1:
         return best[0]
-    lines = " or ".join(f"{_lines(pairs)} ({_in_words(tree, pairs)})" for _, _, pairs, _ in choices)
+    homes = {_folder(label) for _, _, pairs, _ in choices for _, label in pairs}
+    lines = " or ".join(f"{_lines(pairs, homes)} ({_in_words(tree, pairs)})" for _, _, pairs, _ in choices)
     raise SeveralLabelFolders(
         f"{tree.root}: {len(choices)} folders may hold the labels; write in data.yaml {lines}; "
         "a mask of the field of view goes there as `ignore_mask: FOLDER`"
     )
 
 
-def _lines(pairs: Pairs) -> str:
+def _lines(pairs: Pairs, homes: set[str]) -> str:
+    """The lines of a choice. homes: of all label files that may be meant."""
     images, masks = ([pair[side] for pair in pairs] for side in (0, 1))
-    return f"`images: {in_yaml(_folders(images))}` and `masks: {in_yaml(_folders(masks))}`"
+    above = any(home.startswith(f"{_folder(mask)}/") for mask in masks for home in homes)
+    return f"`images: {in_yaml(_folders(images))}` and `masks: {in_yaml(_folders(masks, innermost=above))}`"
 
 
-def _folders(placed: Sequence[Placed]) -> str | dict[str, str]:
-    """The folder to write in data.yaml, or one for each split, where they differ."""
-    of_split = {p.split: _folder(p) for p in sorted(placed, key=lambda p: SPLITS.index(p.split or "train"))}
-    if len(set(of_split.values())) == 1:
-        return next(iter(of_split.values()))
-    return {str(split): folder for split, folder in of_split.items()}
+def _folders(placed: Sequence[Placed], innermost: bool = False) -> Any:
+    """The folder to write in data.yaml, or several, or those of each split, where they differ.
+
+    innermost: the one that the file itself is in, where another choice lies below the one that says what it holds
+    """
+    found: dict[str | None, dict[str, None]] = defaultdict(dict)
+    for p in sorted(placed, key=lambda p: (SPLITS.index(p.split or "train"), p.file)):
+        found[p.split][str(p.file.parent) if innermost else _folder(p)] = None
+    of_split = {split: list(own) if len(own) > 1 else next(iter(own)) for split, own in found.items()}
+    first = next(iter(of_split.values()))
+    if None in of_split or all(own == first for own in of_split.values()):
+        folders = list(dict.fromkeys(folder for own in found.values() for folder in own))
+        return folders if len(folders) > 1 else folders[0]
+    return {str(split): own for split, own in of_split.items()}
 
 
 def _in_words(tree: Tree, pairs: Pairs) -> str:
@@ -219,17 +234,37 @@ def _in_words(tree: Tree, pairs: Pairs) -> str:
 
 
 def _folder(placed: Placed) -> str:
-    """The folder to write in data.yaml: up to the component that says what it holds."""
+    """The folder to write in data.yaml: up to the component that says what it holds, by which it was found."""
     parts = placed.file.parts[:-1]
-    for index, part in enumerate(parts):
-        if folder_role(part) is not None:
+    for index in range(len(parts) - 1, -1, -1):
+        if placed.folder == named_in(parts[index]):
             return "/".join(parts[: index + 1])
     return "/".join(parts) or "."
+
+
+def _of_parts(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """The label files that are called as a picture and more; [] unless most are, several for each picture."""
+    stems = {picture.stem for picture in pictures}
+    starts = {mask: next((m for m in reversed(_starts(mask.stem)) if m in stems), None) for mask in masks}
+    found = [mask for mask, start in starts.items() if start is not None]
+    return found if 2 * len(found) > len(masks) and len(found) > len({starts[mask] for mask in found}) else []
+
+
+def _starts(stem: str) -> list[str]:
+    """What stands before each mark in a stem: a and a_1 of a_1-red."""
+    return [stem[: match.start()] for match in re.finditer(r"[_\-. ]", stem)]
 
 
 def _no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]]) -> str:
     pictures = [p.file for side in images.values() for p in side]
     masks = [p.file for side in labels.values() for p in side]
+    parts = _of_parts(pictures, masks)
+    if parts:
+        return (
+            f"{tree.root}: {number_of(len(parts), 'label file')} begin with the name of a picture, several for each "
+            f"({first_few(parts, 2)}): a file for each object or class. Join those of a picture into one, with a "
+            "number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which is read"
+        )
     return (
         f"{tree.root}: no label has the name of a picture: {first_few(pictures, 2)} against {first_few(masks, 2)}; "
         "rename them, or write `pattern: {image: 'A*', mask: 'B*'}` in data.yaml, "

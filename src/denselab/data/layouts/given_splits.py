@@ -8,8 +8,9 @@ from denselab.data.item import FileLabels, Found, Item, NamedWeak
 from denselab.data.layouts.json_file import split_in_path
 from denselab.data.read.lists import apply_lists, find_lists, items_by_key, lists_that_fit, positions_of, read_list
 from denselab.data.read.loose_lists import BOTH, Lists, loose_lists
-from denselab.data.read.split_tables import find_table, unread_tables
-from denselab.data.read.tree import Tree
+from denselab.data.read.split_tables import find_table, other_words
+from denselab.data.read.tree import Tree, split_in_name
+from denselab.data.read.unread_splits import unread_splits
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -30,9 +31,24 @@ def with_given_splits(found: Found, *trees: Tree) -> Found:
         if notes:
             weak = tuple(_held_out_if_named(tree, found.weak)) if found.weak else ()
             return replace(found, items=items, weak=weak, notes=(*found.notes, *notes), divided=True)
-    if all(item.split is None for item in found.items):
-        return replace(found, notes=(*found.notes, *unread_tables(trees[0], found.items)))
-    return found
+    if any(item.split is not None for item in found.items):
+        return found
+    by_names = _by_their_names(found.items)
+    if by_names is not None:
+        notes = (*found.notes, "split from the names of the pictures")
+        return replace(found, items=by_names, notes=notes, divided=True)
+    return replace(found, notes=(*found.notes, *unread_splits(trees[0], found.items)))
+
+
+def _by_their_names(items: Sequence[Item]) -> tuple[Item, ...] | None:
+    """Items with the splits of their file names (train_0001, 21_training); None where not all of them name one.
+
+    Where all of them name the same one, it may be what the set is called.
+    """
+    splits = [split_in_name(item.image.stem) for item in items]
+    if None in splits or len(set(splits)) < 2:
+        return None
+    return tuple(replace(item, split=split) for item, split in zip(items, splits, strict=True))
 
 
 def _held_out_by_folder(tree: Tree, item: Item) -> Item:
@@ -67,6 +83,7 @@ def split_by_files(tree: Tree, items: tuple[Item, ...]) -> tuple[tuple[Item, ...
     path, tables = table
     file = _relative(tree, path)
     items, notes = apply_lists(items, tables[0], file)
+    notes = (*notes, *filter(None, [other_words(path)]))
     if len(tables) > 1:
         more = (
             f"fold 0 of the {len(tables)} in {file}; `splits: {in_yaml(file)}` and `fold: 1` in data.yaml take another"

@@ -26,6 +26,7 @@ from denselab.errors import DataError
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload puts before the name of a file
 NO_POINTS = np.zeros((0, 2))
+GEOMETRY = frozenset(("x", "points", "vertices", "rle", "imageDataURL"))  # keys of what has a place in the picture
 Region = Mapping[str, Any]
 """One region: its geometry (in per cent), class names, original_width and original_height."""
 
@@ -40,7 +41,13 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     ]
     if not files:
         return None
-    tasks = [(file, task, _regions(tree, file, task)) for file, data in files for task in data]
+    results = [(file, task, _results(tree, file, task)) for file, data in files for task in data]
+    tasks = [(f, task, None if found is None else [r for r in found if _names(r)]) for f, task, found in results]
+    if not any(found is not None for _, _, found in results):
+        raise DataError(
+            f"{tree.root}: no task of {first_few(str(f) for f, _ in files)} has an annotation, and predictions are not "
+            "taken for labels; submit annotations in Label Studio and export again"
+        )
     drawn = [region for _, _, regions in tasks for region in regions or () if not _is_point(region)]
     names = sorted({name for region in drawn for name in _names(region)})
     ids = {name: number for number, name in enumerate(names, start=1)}
@@ -62,12 +69,7 @@ def find_label_studio_json(tree: Tree) -> Found | None:
         )
     notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background"]
     notes.append(overlaps("in the order of the regions, the later on top", names))
-    points = sum(_is_point(region) for _, _, regions in tasks for region in regions or ())
-    if points:
-        notes.append(f"{number_of(points, 'point')} without an area, left out")
-    bare = sum(regions is None for _, _, regions in tasks)
-    if bare:
-        notes.append(f"{number_of(bare, 'task')} without an annotation, left out")
+    notes += _left_out([found for _, _, found in results])
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
     taken = {item.image for item in items}
@@ -77,6 +79,20 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     return Found(
         "Label Studio json", unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely
     )
+
+
+def _left_out(results: Sequence[list[Region] | None]) -> list[str]:
+    """What is said of regions and tasks that are not drawn. results: of each task, None where nobody annotated it."""
+    done = [found for found in results if found is not None]
+    points = sum(_is_point(region) for found in done for region in found if _names(region))
+    nameless = sum(map(_nameless, done))
+    bare = len(results) - len(done)
+    counts = (
+        (points, "point", "without an area"),
+        (nameless, "region", "without a class"),
+        (bare, "task", "without an annotation"),
+    )
+    return [f"{number_of(count, noun)} {lack}, left out" for count, noun, lack in counts if count]
 
 
 def _is_export(data: Any) -> bool:
@@ -93,10 +109,10 @@ def _flat_regions(task: Mapping[str, Any]) -> list[Region]:
     return [r for rows in lists for r in rows if isinstance(r, dict) and "original_width" in r]
 
 
-def _regions(tree: Tree, file: PurePosixPath, task: Mapping[str, Any]) -> list[Region] | None:
-    """The regions of a task with a class; None where nobody annotated it. Raises DataError for several annotators."""
+def _results(tree: Tree, file: PurePosixPath, task: Mapping[str, Any]) -> list[Region] | None:
+    """What a task was annotated with; None where nobody annotated it. Raises DataError for several annotators."""
     if "data" not in task:
-        return [region for region in _flat_regions(task) if _names(region)]
+        return _flat_regions(task)
     done = [a for a in task.get("annotations", task.get("completions")) or [] if not a.get("was_cancelled")]
     chosen = tree.choices.annotator
     if chosen is not None:
@@ -113,8 +129,14 @@ def _regions(tree: Tree, file: PurePosixPath, task: Mapping[str, Any]) -> list[R
         )
     if not done:
         return None
-    flat = [{**r, **r["value"]} for r in done[0].get("result") or [] if isinstance(r.get("value"), dict)]
-    return [region for region in flat if _names(region)]
+    return [{**r, **r["value"]} for r in done[0].get("result") or [] if isinstance(r.get("value"), dict)]
+
+
+def _nameless(results: Sequence[Region]) -> int:
+    """How many of them have a place in the picture, and no class, also not in a result of the same id."""
+    named_ones = {region.get("id") for region in results if _names(region)} - {None}
+    placed = [region for region in results if not GEOMETRY.isdisjoint(region) and not _names(region)]
+    return sum(region.get("id") not in named_ones for region in placed)
 
 
 def _annotator(annotation: Mapping[str, Any]) -> int | None:

@@ -36,7 +36,9 @@ def find_labelme(tree: Tree) -> Found | None:
     ]
     if not found:
         return None
-    labels, notes = _label_ids(tree, {str(s.get("label")) for _, data in found for s in data["shapes"]})
+    nameless = sum(not _name(shape) for _, data in found for shape in data["shapes"])
+    found = [(f, {**data, "shapes": [shape for shape in data["shapes"] if _name(shape)]}) for f, data in found]
+    labels, notes = _label_ids(tree, {_name(s) for _, data in found for s in data["shapes"]})
     by_name = {label.name: label.id for label in labels}
     items: list[Item] = []
     missing: list[str] = []
@@ -51,11 +53,13 @@ def find_labelme(tree: Tree) -> Found | None:
         raise DataError(
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
         )
-    drawn = sorted({name for _, data in found for s in data["shapes"] if (name := str(s.get("label")).strip("_ "))})
+    drawn = sorted({name for _, data in found for s in data["shapes"] if (name := _name(s).strip("_ "))})
     notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]
     bare = sum(shape.get("shape_type") in NO_AREA for _, data in found for shape in data["shapes"])
     if bare:
         notes.append(f"{number_of(bare, 'shape')} without an area (cuboids), left out")
+    if nameless:
+        notes.append(f"{number_of(nameless, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
     taken = {item.image for item in items}
@@ -74,6 +78,11 @@ def _is_labelme(data: Any) -> bool:
     return (
         isinstance(data, dict) and isinstance(data.get("shapes"), list) and ("imagePath" in data or "imageData" in data)
     )
+
+
+def _name(shape: dict[str, Any]) -> str:
+    """The label of a shape; "" where it has none."""
+    return str(shape.get("label") or "").strip()
 
 
 def _label_ids(tree: Tree, used: set[str]) -> tuple[list[NamedLabel], list[str]]:
@@ -125,5 +134,5 @@ def _source(
             points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
         except (KeyError, TypeError, ValueError):
             raise DataError(f"{path}: a shape {shape.get('label')!r} without points; redraw or remove it") from None
-        shapes.append(Shape(by_name[str(shape.get("label")).strip("_ ")], kind, points, shape.get("mask")))
+        shapes.append(Shape(by_name[_name(shape).strip("_ ")], kind, points, shape.get("mask")))
     return ShapeLabels(path, size, tuple(shapes))

@@ -82,7 +82,7 @@ def found_rle_csv(
     if len(tables) > 1 and len(set(known.values()) - {None}) < len(tables):
         lines = " or ".join(f"`annotations: {in_yaml(str(file))}`" for file, _ in tables)
         raise DataError(f"{tree.root}: {len(tables)} tables of run lengths; write in data.yaml {lines}")
-    ids, notes = _class_ids(tree, [row.label for _, rows in tables for row in rows])
+    ids, notes = _class_ids([row.label for _, rows in tables for row in rows])
     items, missing, lonely = _items(tree, tables, known if len(tables) > 1 or splits else {}, ids)
     if not items:
         raise DataError(f"{tree.root}: none of the pictures of {tables[0][0]} is there {_how_to_mend(tree, missing)}")
@@ -207,14 +207,23 @@ def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
     return [Row(row[picture], "" if label is None else row[label], row[runs]) for row in body]
 
 
-def _class_ids(tree: Tree, labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+def _class_ids(labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """{class in the table's words: id}, and notes. Numbers keep their value, unless 0 is one of them."""
     distinct = sorted(set(labels))
+    if any("_" in label for label in distinct) and all(map(_is_number, map(_of_attributes, distinct))):
+        ids, notes = _class_ids([_of_attributes(label) for label in distinct])
+        note = "the class is the number before the first _; what is behind is left out (iMaterialist's attributes)"
+        return {label: ids[_of_attributes(label)] for label in distinct}, [*notes, note]
     if all(map(_is_number, distinct)):
         shift = int(any(int(label) == 0 for label in distinct))
         note = ["the classes of the table count from 0: each id is one higher, since 0 is background"]
         return {label: int(label) + shift for label in distinct}, note * shift
     return {label: number for number, label in enumerate(distinct, start=1)}, []
+
+
+def _of_attributes(label: str) -> str:
+    """The class of a label with attributes behind it: 6 of 6_12_45; a label with other things than numbers as it is."""
+    return label.partition("_")[0] if label.replace("_", "").isdecimal() else label
 
 
 def _is_number(label: str) -> bool:
@@ -224,9 +233,11 @@ def _is_number(label: str) -> bool:
 def _names(tree: Tree, ids: Mapping[str, int]) -> list[tuple[str, int]]:
     """(name, id) of each class: from a names file where it has the id, else in the table's words."""
     listed = {label.id: label.name for label in read_names(tree)[0]}
+    joined = len(set(ids.values())) < len(ids)
+    by_id = {label_id: _of_attributes(label) if joined else label for label, label_id in ids.items()}
     return [
         (listed.get(label_id) or (f"class {label}" if _is_number(label) else label or "object"), label_id)
-        for label, label_id in sorted(ids.items(), key=lambda pair: pair[1])
+        for label_id, label in sorted(by_id.items())
     ]
 
 

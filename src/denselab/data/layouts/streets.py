@@ -12,6 +12,7 @@ from denselab.data.read.encodings import Encoding
 from denselab.data.read.names import read_names
 from denselab.data.read.scan import scan
 from denselab.data.read.tree import SPLIT_WORDS, Tree
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -36,9 +37,12 @@ def find_cityscapes(tree: Tree) -> Found | None:
         if scenes:
             break
     else:
+        colours = any(f.parts[0] == truth and f.stem.endswith(f"_{truth}_color") for f in tree.pictures)
+        pattern = in_yaml({"image": "*_leftImg8bit", "mask": f"*_{truth}_color"})
+        way = f", or read the colours: write in data.yaml `pattern: {pattern}`" if colours else ""
         raise DataError(
             f"{tree.root}: no *_{truth}_labelIds.png with the name of a picture in leftImg8bit; "
-            "run createTrainIdLabelImgs"
+            f"run createTrainIdLabelImgs{way}"
         )
     items = unique_names([_cityscapes_item(tree, home, images[s], labels[s]) for s in scenes])
     lonely = tuple(tree.path(images[s]) for s in sorted(set(images) - set(labels)))

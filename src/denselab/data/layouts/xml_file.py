@@ -8,20 +8,19 @@ https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import hex_colour, pictures_by_name
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
@@ -47,41 +46,27 @@ def find_cvat(tree: Tree) -> Found | None:
     table, ids = _table({*colours, *(str(shape.get("label")) for shape in drawn)}, colours)
     left_out = Counter(s.tag for _, image in images for s in image if s.tag not in (*CVAT_SHAPES, "tag"))
     unnamed = sum(1 for _, image in images for shape in image if shape.tag in CVAT_SHAPES and not shape.get("label"))
-    items, missing = [], []
+    items: list[Item] = []
+    missing: list[str] = []
     for file, image in images:
         path = _cvat_picture(tree, image)
         if path is None:
             missing.append(str(image.get("name")))
             continue
-        split = SPLIT_WORDS.get((image.get("subset") or split_in_name(file.stem) or "").lower())
+        split = split_in_name(image.get("subset") or file.stem)
         items.append(Item(str(path.with_suffix("")), tree.path(path), _cvat_source(tree.path(file), image, ids), split))
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0]} is there ({first_few(missing)}); put them into images/"
         )
-    notes = [f"{number_of(n, tag + ' shape')} without an outline, left out" for tag, n in sorted(left_out.items())]
+    items, notes = joined_items(items)
+    notes += [f"{number_of(n, tag + ' shape')} without an outline, left out" for tag, n in sorted(left_out.items())]
     if unnamed:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the xml not found: {first_few(missing)}")
     notes.append(overlaps("by z_order", list(ids)))
-    return Found(
-        "CVAT for images", unique_names(_once(items)), table, encoding_text="shapes of CVAT", notes=tuple(notes)
-    )
-
-
-def _once(items: list[Item]) -> list[Item]:
-    """One item for each picture file; the shapes of several files for one picture are joined, in their order."""
-    joined: dict[Path, Item] = {}
-    for item in items:
-        before = joined.get(item.image)
-        if before is not None:
-            first, more = before.source, item.source
-            assert isinstance(first, ShapeLabels), "CVAT gives shapes"
-            assert isinstance(more, ShapeLabels), "CVAT gives shapes"
-            item = replace(before, source=replace(first, shapes=(*first.shapes, *more.shapes)))
-        joined[item.image] = item
-    return list(joined.values())
+    return Found("CVAT for images", unique_names(items), table, encoding_text="shapes of CVAT", notes=tuple(notes))
 
 
 def _cvat_picture(tree: Tree, image: Element) -> PurePosixPath | None:

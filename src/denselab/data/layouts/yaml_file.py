@@ -2,8 +2,8 @@
 
 path: .                        # the folder, from data.yaml's own
 layout: folders                # try only this layout
-images: pictures               # folder of the pictures; or {train: a, val: b}
-masks: annotations             # folder of the label files; or {train: a, val: b}
+images: pictures               # folder of the pictures; or [a, b]; or {train: a, val: b}
+masks: annotations             # folder of the label files; or [a, b]; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share; or {train: {...}, ...}
 ignore_mask: fov               # folder of masks that are 0 where no label counts (field of view); or {train: a, val: b}
 annotations: instances.json    # COCO file, or csv of run lengths; or {train: a.json, val: b.json}
@@ -41,6 +41,7 @@ from denselab.data.item import FileLabels, Found, Item, NamedLabel
 from denselab.data.layouts.described import (
     Folders,
     Pattern,
+    SeveralFolders,
     Split,
     by_split,
     described_folders,
@@ -93,8 +94,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     path: str | None = None
     layout: Layout | None = None
-    images: Folders = None
-    masks: Folders = None
+    images: SeveralFolders = None
+    masks: SeveralFolders = None
     pattern: Pattern | None = None
     annotations: Folders = None
     boxes: Folders = None

@@ -16,7 +16,10 @@ from denselab.data.read.images import read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
     object_table,
+    refuse_lone_marker,
     refuse_other_numbers,
+    refuse_shared_colours,
+    refuse_two_voids,
     table_of_names,
     too_many_names,
     two_valued_table,
@@ -112,7 +115,9 @@ def _see_through(
     """The contents with transparent pixels, and what is said of them. Raises DataError if the user did not say."""
     found = [c for c in usable if c.clear]
     if found and transparent is None:
-        raise ask(found[0].path, sum(c.clear for c in found) / len(usable))
+        opaque = [*scan([c.path for c in found], clear=True), *(c for c in usable if not c.clear)]
+        counted = (len(_merge(c.counts for c in contents)) for contents in (opaque, usable))
+        raise ask(found[0].path, sum(c.clear for c in found) / len(usable), *counted)
     ignored = found and transparent == "ignore"
     return found, ["transparent pixels are left out (ignore)"] if ignored else []
 
@@ -184,6 +189,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     totals = _merge(c.counts for c in contents)
     given = [label for label in names if label.colour is not None]
     if given:
+        refuse_shared_colours(contents[0].path, {_rgb(code) for code in totals}, given)
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [_rgb(code) for code in totals if _rgb(code) not in table]
         notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
@@ -293,6 +299,7 @@ def _index_table(
     if len(names) == 1 and names[0].id == 0 and not names[0].background and values == [0, 1]:
         names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
+        refuse_two_voids(contents[0].path, values, names)
         refuse_other_numbers(contents[0].path, [v for v in values if v != _marker(values)], names)
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
@@ -305,6 +312,7 @@ def _index_table(
                 f"{void} has no name: ignore"
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
+    refuse_lone_marker(contents[0].path, values)
     void = _marker(values)
     entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
     if void is not None:

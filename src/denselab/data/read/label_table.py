@@ -1,7 +1,7 @@
 """Label tables from names: those of a names file, two-valued masks, and object masks."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from denselab.data.read.tree import first_few
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
+# What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.
+MARKERS = (99, 254, 999, 9999, 32767, 65534)
+LOW_SHARE = 0.25  # of a marker: all ids are lower
 BACKGROUND = NamedLabel(0, "background", (0, 0, 0), background=True)
 
 
@@ -36,10 +39,12 @@ def table_of_names(names: Sequence[NamedLabel], colours: dict[int, Colour] | Non
     return LabelSpace(tuple(entries))
 
 
-def told_apart(rows: Sequence[LabelEntry]) -> list[LabelEntry]:
-    """Rows, with the id behind a name that two of them have."""
+def told_apart(rows: Sequence[LabelEntry]) -> tuple[list[LabelEntry], list[str]]:
+    """Rows, with the id behind a name that two of them have, and a note that says so."""
     often = Counter(row.name for row in rows)
-    return [replace(row, name=f"{row.name} ({row.id})") if often[row.name] > 1 else row for row in rows]
+    double = [name for name, count in often.items() if count > 1]
+    told = [f"{first_few(double)}: one name for several ids, which are classes of their own"] if double else []
+    return [replace(row, name=f"{row.name} ({row.id})") if often[row.name] > 1 else row for row in rows], told
 
 
 def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
@@ -91,6 +96,71 @@ def refuse_other_numbers(path: Path, values: Sequence[int], names: Sequence[Name
     raise DataError(
         f"{path}: the labels hold {first_few(values, 8)}, but the names that are given count otherwise ({listed}); "
         f"write in data.yaml which is which, such as {labels_line(rows)}"
+    )
+
+
+def refuse_shared_colours(path: Path, colours: Collection[Colour], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where a colour that occurs is that of two classes, with a line for each of the two.
+
+    path: of a label file. colours: that occur.
+    """
+    by_colour: dict[Colour, list[NamedLabel]] = defaultdict(list)
+    for label in names:
+        if label.colour is not None and label.colour in colours:
+            by_colour[label.colour].append(label)
+    shared = {c: rows for c, rows in by_colour.items() if len(rows) > 1 and not all(row.ignore for row in rows)}
+    if not shared:
+        return
+    colour, rows = next(iter(shared.items()))
+    but_first = [row for same in shared.values() for row in same[1:]]
+    but_last = [row for same in shared.values() for row in same[:-1]]
+    kept = ([label for label in names if label not in left_out] for left_out in (but_first, but_last))
+    lines = [labels_line(table_of_names(some).entries, colours=True) for some in kept]
+    raise DataError(
+        f"{path}: the names that are given have one colour {colour} for {' and '.join(row.name for row in rows)}; "
+        f"write in data.yaml which of them it is: {' or '.join(lines)}"
+    )
+
+
+def refuse_two_voids(path: Path, values: Sequence[int], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where 0 is named as unlabelled and 255, which has no name, may be what is meant by that.
+
+    path: of a label file. values: the numbers that occur
+
+    Then the names may count one higher than the files, as those of COCO-Stuff do. Not so where the last one occurs.
+    """
+    by_id = {label.id: label for label in names}
+    last = max(by_id, default=0)
+    is_open = 0 in by_id and by_id[0].ignore and 255 not in by_id and {0, 255} <= set(values) and last not in values
+    if not is_open or sorted(by_id) != list(range(last + 1)):
+        return
+    void = LabelEntry(255, "no label", (224, 224, 192), "ignore")
+    entries = table_of_names(names).entries
+    higher = [replace(e, id=e.id - 1) for e in entries if e.id > 0]
+    raise DataError(
+        f"{path}: 0, which is named {by_id[0].name}, and 255, which has no name: both may be what has no label. Either "
+        f"the names are those of the numbers (write {labels_line((*entries, void))} in data.yaml), or they count one "
+        f"higher than the files, where 0 is {higher[0].name} (write {labels_line((*higher, void))})"
+    )
+
+
+def refuse_lone_marker(path: Path, values: Sequence[int]) -> None:
+    """Raise DataError for a number far above all others that tools write where nothing is known, with both answers.
+
+    path: of a label file. values: the numbers that occur, which have no names
+    """
+    classes = [value for value in values if value not in (255, 65535)]
+    marker = classes[-1] if classes else 0
+    if marker not in MARKERS or len(classes) < 3 or classes[-2] > LOW_SHARE * marker:
+        return
+    if marker == 254 and 255 not in values:  # alone it is as likely an id
+        return
+    rows = [LabelEntry(v, f"class {v}", default_colour(v)) for v in values if v <= marker]
+    rows += [LabelEntry(v, "ignore", default_colour(v), "ignore") for v in values if v > marker]
+    without = [replace(row, name="no label", role="ignore") if row.id == marker else row for row in rows]
+    raise DataError(
+        f"{path}: the labels hold {first_few(classes, 8)}. Either {marker} is a class too (write {labels_line(rows)} "
+        f"in data.yaml) or it is left out (write {labels_line(without)})"
     )
 
 

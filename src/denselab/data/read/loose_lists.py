@@ -13,14 +13,12 @@ from denselab.data.item import Item
 from denselab.data.read.lists import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
-    csv_rows,
     items_by_key,
     positions_of,
-    read_lines,
     read_list,
     share_known,
 )
-from denselab.data.read.split_tables import FOLD_COLUMNS, SPLIT_COLUMNS
+from denselab.data.read.split_tables import has_split_column, is_numbered
 from denselab.data.read.tree import OTHER_WORDS, SPLIT_WORDS, Tree, split_in_name, words
 from denselab.errors import DataError
 
@@ -56,18 +54,15 @@ def loose_lists(tree: Tree, items: Sequence[Item], exact: Mapping[str, Path]) ->
 
 
 def _names(path: Path) -> list[str]:
+    if is_numbered(path):  # a name and the number of its split (CelebA's list_eval_partition.txt)
+        return []
     try:
-        if path.suffix.lower() in TABLE_SUFFIXES and _has_splits(path):
+        # A table with a column for splits names pictures of all of them (list_eval_partition.csv).
+        if path.suffix.lower() in TABLE_SUFFIXES and has_split_column(path):
             return []
         return read_list(path)
     except DataError:  # no text: not a list
         return []
-
-
-def _has_splits(path: Path) -> bool:
-    """Whether a table has a column for splits: it names pictures of all of them (list_eval_partition.csv)."""
-    header = csv_rows(read_lines(path)[:1])
-    return any(cell.strip().lower() in (*SPLIT_COLUMNS, *FOLD_COLUMNS) for row in header for cell in row)
 
 
 def _candidates(tree: Tree) -> Iterator[tuple[PurePosixPath, str]]:

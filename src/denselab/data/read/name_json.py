@@ -11,11 +11,15 @@ from denselab.documents import parse_json, parse_yaml, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour
 
+MACHINE_COLOURS = "obj_class_to_machine_color.json"  # Supervisely's export as masks: {"road": [1, 1, 1]}
 JSON_FILES = (
     "id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "class_names.json",
     "label_map.json", "labelmap.json", "class_map.json", "label_names.json", "names.json", "categories.json",
     "classes.yaml", "classes.yml", "labels.yaml", "label_map.yaml", "names.yaml", "label_map.pbtxt", "dataset.json",
-    "notes.json", "config.json",
+    "notes.json", "config.json", "class_to_idx.json", "idx_to_class.json", "class_to_id.json", "id_to_class.json",
+    "label2idx.json", "idx2label.json", "id2name.json", "id_to_name.json", "name_to_id.json", "class_mapping.json",
+    "label_mapping.json", "palette.json", "colormap.json", "color_map.json", "class_colors.json", "label_colors.json",
+    MACHINE_COLOURS,
 )  # fmt: skip
 # They tell many things: {"version": 2}, or a list of file names, is no table of its own.
 MANIFOLD = ("dataset.json", "notes.json", "config.json")
@@ -31,6 +35,8 @@ COLOURS = ("color", "colour", "rgb")
 def names_of_json(path: Path) -> dict[int, tuple[str, Colour | None]]:
     """{id: (name, colour)} of a file; {} where it holds no such table. Raises DataError for one id with two names."""
     rows = _below(_content(path)) if path.name.lower() in MANIFOLD else _rows(_content(path))
+    if path.name.lower() == MACHINE_COLOURS:  # the three numbers of a colour are the id
+        rows = [(0, "background", None), *((colour[0], name, None) for _, name, colour in rows if colour is not None)]
     names: dict[int, set[str]] = defaultdict(set)
     for label_id, name, _ in rows:
         names[label_id].add(name)

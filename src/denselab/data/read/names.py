@@ -4,17 +4,20 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from denselab.data.item import NamedLabel
+from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_json
 from denselab.data.read.name_tables import rows_of_csv, rows_of_lines
 from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
-from denselab.labels import Colour
+from denselab.labels import Colour, labels_line
 
 NAME_FILES = (
     "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
@@ -28,7 +31,10 @@ TABLE_FILES = (
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
 ROLES = ("image", "label")
+TOLD_IN = frozenset(("metadata", "meta", "info"))  # folders that hold names files, and no pictures
+ENDS = (*COLOUR_FILES, *TABLE_FILES, *NAME_FILES)  # also behind a word of its own: 33_labels.txt, label_class_dict.csv
 IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
+LETTER = re.compile(r"[^\W\d_]")
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
@@ -38,7 +44,14 @@ class BadNames(DataError):
 
 def without_names(tree: Tree) -> Tree:
     """The tree as if it had no names file."""
-    return replace(tree, files=tuple(f for f in tree.files if f.name.lower() not in ALL_FILES))
+    return replace(tree, files=tuple(f for f in tree.files if not _may_be_names(f.name)))
+
+
+def _may_be_names(file: str) -> bool:
+    """Whether a file is called like a names file, also behind a word of its own that is no split."""
+    name = file.lower()
+    marked = name.endswith(tuple(f"{mark}{end}" for mark in "_-" for end in ENDS))
+    return name in ALL_FILES or (marked and split_in_name(file.rpartition(".")[0]) is None)
 
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
@@ -65,8 +78,8 @@ def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
 
 def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The names files of the folders below, which must agree; all ids of all of them."""
-    folders = {f.parent for f in tree.files if f.name.lower() in ALL_FILES and 2 <= len(f.parts) <= 3}
-    telling = [d for d in sorted(folders) if all(split_in_name(p) or folder_role(p) in ROLES for p in d.parts)]
+    folders = {f.parent for f in tree.files if 2 <= len(f.parts) <= 3 and _may_be_names(f.name)}
+    telling = [d for d in sorted(folders) if all(map(_may_hold_names, d.parts))]
     tables = [(f"{d}/{file}", labels) for d in telling for labels, file in [_read_first(tree.below(str(d)))] if labels]
     joined: dict[int, NamedLabel] = {}
     for file, labels in tables:
@@ -80,29 +93,89 @@ def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     return tuple(joined[label_id] for label_id in sorted(joined)), ", ".join(name for name, _ in tables)
 
 
+def _may_hold_names(folder: str) -> bool:
+    return bool(split_in_name(folder)) or folder_role(folder) in ROLES or folder.lower() in TOLD_IN
+
+
 def _in_words(labels: tuple[NamedLabel, ...]) -> str:
     return first_few((f"{label.id} {label.name}" for label in labels), 8)
 
 
 def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
+    """The first names file directly in the folder. Raises DataError where another one numbers the classes otherwise.
+
+    A table of colours and one of numbers may differ: the labels are coded in one of these ways.
+    """
+    tables = (table for table in _tables(tree) if table[0])
+    labels, file = next(tables, ((), ""))
+    mine = _numbers(labels)
+    while labels:
+        try:
+            other, other_file = next(tables)
+        except (StopIteration, DataError):  # one that cannot be read is not needed
+            break
+        theirs = _numbers(other)
+        if _coloured(labels) == _coloured(other) and any(theirs.get(name, mine[name]) != mine[name] for name in mine):
+            raise DataError(
+                f"{tree.root}: {file} says {_in_words(labels)}, but {other_file} says {_in_words(other)}; "
+                f"take one of them out, or write in data.yaml {_line(labels)} or {_line(other)}"
+            )
+    return labels, file
+
+
+def _line(labels: Sequence[NamedLabel]) -> str:
+    return labels_line(table_of_names(labels).entries, colours=_coloured(labels))
+
+
+def _coloured(labels: Sequence[NamedLabel]) -> bool:
+    return any(label.colour is not None for label in labels)
+
+
+def _numbers(labels: Sequence[NamedLabel]) -> dict[str, int]:
+    return {label.name.casefold(): label.id for label in labels if not label.ignore}
+
+
+def _tables(tree: Tree) -> Iterator[tuple[tuple[NamedLabel, ...], str]]:
+    """The names files directly in the folder, the one to prefer first; without labels where one is no table.
+
+    Raises DataError.
+    """
     here = {file.name.lower(): tree.path(file) for file in tree.files if len(file.parts) == 1}
-    if "dataset_meta.json" in here:
-        return _dataset_meta(here["dataset_meta.json"]), here["dataset_meta.json"].name
-    for name in COLOUR_FILES:
-        if name in here:
-            return _colour_lines(here[name]), here[name].name
-    for name in TABLE_FILES:
-        if name in here and (labels := _table(here[name])):
-            return labels, here[name].name
-    if VALUE_FILE in here and (labels := _value_table(here[VALUE_FILE])):
-        return labels, here[VALUE_FILE].name
-    for name in NAME_FILES:
-        if name in here:
-            return _listed(read_lines(here[name])), here[name].name
-    for name in JSON_FILES:
-        if name in here and (table := names_of_json(here[name])):
-            return tuple(named(label_id, *row) for label_id, row in table.items()), here[name].name
-    return (), ""
+    usual = ("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES)
+    for name in (name for name in usual if name in here):
+        yield _labels_of(here[name], name), here[name].name
+    for name, path in here.items():
+        if name not in ALL_FILES and _may_be_names(path.name):
+            yield _marked(path), path.name
+    for name in (name for name in JSON_FILES if name in here):
+        yield _labels_of(here[name], name), here[name].name
+
+
+def _labels_of(path: Path, kind: str) -> tuple[NamedLabel, ...]:
+    """The labels of a names file. kind: the file of ALL_FILES that it is like."""
+    if kind == "dataset_meta.json":
+        return _dataset_meta(path)
+    if kind == VALUE_FILE:
+        return _value_table(path)
+    if kind in COLOUR_FILES:
+        return _colour_lines(path)
+    if kind in TABLE_FILES:
+        return _table(path)
+    if kind in NAME_FILES:
+        return _listed(read_lines(path))
+    return tuple(named(label_id, *row) for label_id, row in names_of_json(path).items())
+
+
+def _marked(path: Path) -> tuple[NamedLabel, ...]:
+    """The labels of a file that is called like a names file behind a word of its own; () if it holds other things."""
+    try:
+        lines = read_lines(path) if path.suffix.lower() == ".txt" else []
+        tokens = [token.lower() for line in lines for token in re.split(r"[\s,:;]+", line)]
+        if any(token.endswith(PICTURE_SUFFIXES) for token in tokens) or not all(map(LETTER.search, lines)):
+            return ()
+        return _labels_of(path, next(end for end in ENDS if path.name.lower().endswith(end)))
+    except DataError:
+        return ()
 
 
 def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:

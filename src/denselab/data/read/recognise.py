@@ -5,7 +5,7 @@ from pathlib import Path
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
-from denselab.data.layouts.drawn import in_pixels
+from denselab.data.layouts.drawn import in_pixels, noting_lines
 from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
 from denselab.data.layouts.given_splits import with_given_splits
 from denselab.data.layouts.rectangles import with_rectangles
@@ -14,7 +14,7 @@ from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
 from denselab.data.read.band_files import in_band_files, with_bands
-from denselab.data.read.names import BadNames, without_names
+from denselab.data.read.names import BadNames, read_names, without_names
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.data.read.unread_forms import unread_form
@@ -34,7 +34,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
         below, recognised = _recognise_tree(tree)
         recognised = with_weak_files(tree, recognised, None, None, path)
         recognised = with_given_splits(recognised, *_places(tree, below))
-        recognised = with_rectangles(in_pixels(recognised), None, path)
+        recognised = with_rectangles(noting_lines(in_pixels(recognised)), None, path)
         return below, with_bands(_noting_passed_over(tree, recognised), given)
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
@@ -55,7 +55,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
     found = with_weak_files(tree, found, settings.boxes, settings.tags, settings_file)
     if settings.splits is None:
         found = with_given_splits(found, *_places(tree, root))
-    found = with_rectangles(in_pixels(found), settings.rectangles, settings_file)
+    found = with_rectangles(noting_lines(in_pixels(found)), settings.rectangles, settings_file)
     found = with_bands(_noting_passed_over(tree, found), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 
@@ -155,6 +155,8 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     """The one data set at most two levels down. Raises DataError for several, or where each candidate was refused."""
     fits, refusals = _try_below(tree, depth=2)
     if not fits:
+        if len(refusals) > 1:
+            _ask_about_all(tree)
         if refusals:
             message = (
                 refusals[0]
@@ -168,6 +170,8 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
         raise SeveralDataSets(message + _differing_tables(tree, fits), [below.root for below, _ in fits])
     below, found = fits[0]
+    _refuse_labels_beside(tree, below)
+    found = _with_names_above(tree, found)
     name = below.root.relative_to(tree.root).as_posix()
     notes = [f"the data set is in {name}; a data.yaml for it goes there"]
     if len(fits) > 1:
@@ -177,6 +181,34 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
             f"open {first_few(others)} for the others"
         ]
     return below.root, replace(found, notes=(*notes, *found.notes))
+
+
+def _refuse_labels_beside(tree: Tree, below: Tree) -> None:
+    """Raise SeveralLabelFolders where a label folder beside the data set pairs with its pictures as well."""
+    home = below.root.relative_to(tree.root)
+    if not below.files:  # a data.yaml there says which labels are meant
+        return
+    if not any(folder_role(f.parts[0]) == "label" and not f.is_relative_to(home) for f in tree.pictures):
+        return
+    _ask_about_all(tree)
+
+
+def _ask_about_all(tree: Tree) -> None:
+    """Raise SeveralLabelFolders where the question is one for the folder as a whole, with lines for all of it."""
+    try:
+        find_folder(tree)
+    except SeveralLabelFolders:
+        raise
+    except DataError:  # it does not pair
+        return
+
+
+def _with_names_above(tree: Tree, found: Found) -> Found:
+    """Found in a sub-folder, with the names of the folder above where it has none."""
+    if found.names or found.table is not None:
+        return found
+    names, file = read_names(tree)
+    return replace(found, names=names, notes=(*found.notes, f"class names from {file}")) if names else found
 
 
 def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[str]]:

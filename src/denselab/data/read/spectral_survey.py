@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.read.depth import DEPTHS, depth_of
 from denselab.data.read.spectral import SpectralBands, band_paths, display_of, file_bands, without_alpha
 from denselab.data.read.stored_bands import NPY, Form, band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES, looks_like_alpha
 from denselab.data.read.tree import number_of
-from denselab.data.read.white import HEADERS, PICTURES, spread_paths
+from denselab.data.read.white import HEADERS, PICTURES, is_deep, spread_paths
 from denselab.errors import ConfigError, DataError
 from denselab.runtime import cpu_count
 
 ALIKE = 0.9  # of the files have the same bands; a set of both kinds is one of pictures, some of which cannot be read
 LOOKED = 8  # pictures whose numbers show what their header leaves open
+FEW_LEVELS = 8  # numbers of deep pictures that use less than an eighth of the range up to white lose too much in 8 bits
 SAMPLED = 200  # rows and columns of a picture that are measured, evenly spaced
 TAILS = (0.1, 99.9)  # per cent: beyond these numbers by more than their span, a number is set to the limit
 SHOWN = (2.0, 98.0)  # per cent that are shown as black and as white, as GIS programs do
@@ -51,10 +53,16 @@ class GivenBands:
         return bool(self.names or self.count or self.files)
 
 
-def spectral_of(paths: Sequence[Path], given: GivenBands | None = None) -> tuple[SpectralBands | None, str]:
+def spectral_of(
+    paths: Sequence[Path], given: GivenBands | None = None, white: int | None = None
+) -> tuple[SpectralBands | None, str]:
     """The bands of these pictures and a note; None and "" where they are RGB or grey as any picture.
 
     paths: of the training pictures; with one file per band, those of the first band
+    white: the number for white of pictures of more than 8 bits, where the user gives it
+
+    Grey or RGB pictures of 16 bits whose numbers all lie far above 0 and close together (thermal cameras, shifted CT)
+    have bands: scaled to 8 bits, a few grey levels would be left of them.
     Raises DataError where a fourth band may be an alpha or a band, with the lines for data.yaml.
     """
     given = given or GivenBands()
@@ -62,13 +70,16 @@ def spectral_of(paths: Sequence[Path], given: GivenBands | None = None) -> tuple
     if not forms:
         return _nothing(given)
     stored, form, share = _common(forms, given)
-    if not given.asked and (share < ALIKE or (stored in (1, 3) and _fits_8_bits(forms, stored))):
+    if not given.asked and share < ALIKE:
+        return _nothing(given)
+    raised = "" if given.asked or white is not None or stored not in (1, 3) else _raised(forms, stored)
+    if not given.asked and stored in (1, 3) and not raised and _fits_8_bits(forms, stored):
         return _nothing(given)
     bands = _described(form, stored, given)
     if given.files:  # heights in floats may lie beside photographs in bytes
         bands = replace(bands, real=any(_has_deep_band(path, bands) for path in spread_paths(paths, LOOKED)))
     bands = _measured(paths, bands)
-    return bands, _note(bands)
+    return bands, _note(bands) + raised
 
 
 def _has_deep_band(path: Path, bands: SpectralBands) -> bool:
@@ -85,9 +96,10 @@ def _nothing(given: GivenBands) -> tuple[None, str]:
 
 
 def _forms(paths: Sequence[Path], given: GivenBands) -> list[tuple[Path, Form]]:
-    """The forms of some readable pictures; none where none is a TIFF or npy file and nobody speaks of bands."""
+    """The forms of some readable pictures; [] if all have 8 bits, none is TIFF or npy, and nobody speaks of bands."""
     kinds = (*TIFF_SUFFIXES, NPY)
-    if not given.asked and not any(path.suffix.lower() in kinds for path in paths):
+    open_ones = given.asked or any(path.suffix.lower() in kinds for path in paths)
+    if not open_ones and not any(is_deep(path) for path in spread_paths(paths, HEADERS)):
         return []
     expected = 1 if given.files else given.count or (len(given.names) if not given.take else 0) or None
     found = []
@@ -137,6 +149,32 @@ def _fits_8_bits(forms: Sequence[tuple[Path, Form]], stored: int) -> bool:
     """Whether pictures of 1 or 3 bands can be scaled to 8 bits by one number for white: no negative, no large ones."""
     open_ones = [path for path, form in forms if form.count == stored and not _surely_fits(form.dtype)]
     return all(_numbers_fit(path) for path in spread_paths(open_ones, LOOKED))
+
+
+def _raised(forms: Sequence[tuple[Path, Form]], stored: int) -> str:
+    """What is said of deep pictures whose numbers lie far above 0 and close together; "" where they do not."""
+    deep = [path for path, form in forms if form.count == stored and form.dtype == np.uint16]
+    numbers = [found for path in spread_paths(deep, LOOKED) for found in _numbers_of(path)]
+    if not numbers:
+        return ""
+    low, high = (float(number) for number in np.percentile(np.concatenate(numbers), TAILS))
+    white = depth_of(int(high))
+    if white == DEPTHS[0] or low <= high - low or FEW_LEVELS * (high - low) >= white:
+        return ""
+    levels = max(round((high - low) * DEPTHS[0] / white), 1)
+    return (
+        f"; their numbers lie between {low:,.0f} and {high:,.0f}, of which 8 bits would leave {levels} grey levels: "
+        f"`white: {white}` in data.yaml takes them so all the same"
+    )
+
+
+def _numbers_of(path: Path) -> list[NDArray[Any]]:
+    """Some numbers of each band; [] where the file cannot be read."""
+    try:
+        pixels = file_bands(path)
+    except DataError:
+        return []
+    return [_thinned(pixels[..., band]).ravel() for band in range(pixels.shape[2])]
 
 
 def _surely_fits(dtype: np.dtype[Any]) -> bool:

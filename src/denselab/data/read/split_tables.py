@@ -1,5 +1,6 @@
 """One file that gives all splits: a table with a column, a json or yaml, folds (nnU-Net's splits_final.json)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,19 +15,22 @@ from denselab.data.read.lists import (
     read_lines,
     share_known,
 )
-from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, words
+from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of, split_in_name, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, parse_yaml, read_bytes, read_text
 from denselab.errors import DataError
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "usage", "set")
 FOLD_COLUMNS = ("fold", "kfold", "fold_id")
-FILE_WORDS = frozenset(
+MEANT_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
+FILE_WORDS = MEANT_WORDS | {"metadata"}  # which may tell other things
 YAML_SUFFIXES = (".yaml", ".yml")
+LINES_SUFFIX = ".jsonl"  # a record a line, as Hugging Face's metadata.jsonl
+COLUMN_WORDS = frozenset(("split", "splits", "subset", "partition", "fold", "folds"))  # as in dataset_split
 MAX_DIGITS = 10  # of the number of a fold
+NUMBERED = re.compile(r"^(?:(?:fold|split|cv)[ _\-]?)?(-?\d+)(?:\.0)?$")  # a fold: 1, 1.0, fold_1
 DEEPER = 20  # tables outside of the usual places that are read
-UNREAD_SUFFIXES = (".pkl", ".pickle", ".npy", ".npz", ".mat", ".pt", ".pth", ".xlsx", ".parquet", ".h5")
 FLAGS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
 
 Names = dict[str, list[str]]
@@ -41,8 +45,8 @@ def find_table(tree: Tree, items: Sequence[Item]) -> tuple[Path, list[Names]] | 
     """
     by_key = items_by_key(items)
     other = None
-    for file in _candidates(tree, (*TABLE_SUFFIXES, ".txt", ".json", *YAML_SUFFIXES)):
-        folds = read_table(tree.path(file))
+    for file in candidates(tree, (*TABLE_SUFFIXES, ".txt", ".json", LINES_SUFFIX, *YAML_SUFFIXES)):
+        folds = _read(tree.path(file))
         if folds and share_known([name for names in folds[0].values() for name in names], by_key) > 0.5:
             return tree.path(file), folds
         if folds and _is_usual(file) and other is None and _is_meant(tree, file):
@@ -50,64 +54,97 @@ def find_table(tree: Tree, items: Sequence[Item]) -> tuple[Path, list[Names]] | 
     return other
 
 
+def _read(path: Path) -> list[Names]:
+    """`read_table`; [] for a file that cannot be read and whose name does not say that it is about splits."""
+    try:
+        return read_table(path)
+    except DataError:
+        if MEANT_WORDS & set(words(path.stem)):
+            raise
+        return []
+
+
 def _is_meant(tree: Tree, file: PurePosixPath) -> bool:
     """Whether the name of a file, or of a column, leaves no doubt that it gives splits."""
-    if FILE_WORDS & set(words(file.stem)):
+    if MEANT_WORDS & set(words(file.stem)):
         return file.suffix.lower() != ".txt"
-    header = csv_rows(read_lines(tree.path(file)))[0]
-    return any(cell.strip().lower() in (*SPLIT_COLUMNS, *FOLD_COLUMNS) for cell in header)
+    return file.suffix.lower() in TABLE_SUFFIXES and has_split_column(tree.path(file))
 
 
 def _is_usual(file: PurePosixPath) -> bool:
     return str(file.parent).lower() in LIST_FOLDERS
 
 
-def _candidates(tree: Tree, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
+def candidates(tree: Tree, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
     """Files that may give splits: by their names, or tables; those of single pictures are none, and few lie deeper."""
     stems = {picture.stem for picture in tree.pictures}
     near = [file for file in tree.with_suffix(*suffixes) if len(file.parts) <= 3 and file.stem not in stems]
-    telling = [f for f in near if FILE_WORDS & set(words(f.stem)) or f.suffix.lower() in TABLE_SUFFIXES]
+    tables = (*TABLE_SUFFIXES, LINES_SUFFIX)
+    telling = [f for f in near if FILE_WORDS & set(words(f.stem)) or f.suffix.lower() in tables]
     return [*filter(_is_usual, telling), *[file for file in telling if not _is_usual(file)][:DEEPER]]
 
 
-def unread_tables(tree: Tree, items: Sequence[Item]) -> list[str]:
-    """What is said of files that speak of splits and are not read: their form, or numbers in the place of words."""
-    told = []
-    files = [
-        str(f) for f in tree.with_suffix(*UNREAD_SUFFIXES) if len(f.parts) <= 3 and FILE_WORDS & set(words(f.stem))
-    ]
-    if files:
-        told.append(
-            f"{first_few(files)} may say what belongs to which split, and is not read; write the names of the pictures "
-            "to hold out into val.txt, one a line"
-        )
-    by_key = items_by_key(items)
-    for file in _candidates(tree, TABLE_SUFFIXES):
-        column, names, values = _numbered(tree, file)
-        if names and share_known(names, by_key) > 0.5:
-            told.append(
-                f"{file}: its column {column!r} holds {first_few(sorted(values), 5)}, and not train, val and test: "
-                "not read; write these words there"
-            )
-    return told
+def header_of(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The names of a table's columns; [] where it is empty."""
+    return [cell.strip().lower() for cell in rows[0]] if rows else []
 
 
-def _numbered(tree: Tree, file: PurePosixPath) -> tuple[str, list[str], set[str]]:
-    """A column that is called as those of splits are and holds a few numbers: its name, the pictures, the numbers."""
-    rows = csv_rows(read_lines(tree.path(file)))
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    column = next((header.index(name) for name in SPLIT_COLUMNS if name in header), None)
-    if column is None:
-        return "", [], set()
-    body = [row for row in rows[1:] if len(row) == len(header)]
-    values = {row[column].strip() for row in body}
-    if not 1 < len(values) <= 3 or not all(value.isdecimal() for value in values):
-        return "", [], set()
+def split_column(header: Sequence[str]) -> int | None:
+    """The column that is called as those of splits or folds are: split, fold_id, dataset_split."""
+    exact = next((header.index(name) for name in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if name in header), None)
+    if exact is not None:
+        return exact
+    return next((n for n, name in enumerate(header) if COLUMN_WORDS & set(words(name))), None)
+
+
+def has_split_column(path: Path) -> bool:
+    """Whether a table has a column that is called so."""
+    return split_column(header_of(csv_rows(read_lines(path)[:1]))) is not None
+
+
+def _is_of_folds(column: str) -> bool:
+    return column in FOLD_COLUMNS or not {"fold", "folds"}.isdisjoint(words(column))
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether each line of a text about splits has a name, or its number, and one of two or three numbers.
+
+    CelebA's list_eval_partition.txt and CUB's train_test_split.txt are such files.
+    """
+    if path.suffix.lower() != ".txt" or not MEANT_WORDS & set(words(path.stem)):
+        return False
+    try:
+        rows = [line.replace(",", " ").split() for line in read_lines(path)]
+    except DataError:
+        return False
+    if any(len(row) != 2 or not row[1].isdecimal() for row in rows):
+        return False
+    return len({row[1] for row in rows}) in (2, 3)
+
+
+def other_words(path: Path) -> str:
+    """What is said of a table that gives splits, but other words for some pictures; "" where there are none."""
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        return ""
+    rows = csv_rows(read_lines(path))
+    header = header_of(rows)
+    column = split_column(header)
+    if column is None or _is_of_folds(header[column]):
+        return ""
+    cells = [row[column].strip() for row in rows[1:] if len(row) == len(header)]
+    strange = [cell for cell in cells if cell and _split_of(cell) is None]
+    if not strange:
+        return ""
+    count = number_of(len(strange), "row")
     return (
-        header[column],
-        ["\t".join(cell.strip() for n, cell in enumerate(row) if n != column) for row in body],
-        values,
+        f"{path.name}: its column {header[column]!r} says {first_few(sorted(set(strange)))} in {count}, which is no "
+        "split; write train, val or test there"
     )
+
+
+def _split_of(value: str) -> str | None:
+    """The split that a cell names, in one word or as a part of it: valid, PublicTest, train_1."""
+    return SPLIT_WORDS.get(value.lower()) or split_in_name(value)
 
 
 def read_table(path: Path) -> list[Names]:
@@ -119,6 +156,8 @@ def read_table(path: Path) -> list[Names]:
     try:
         if path.suffix.lower() in YAML_SUFFIXES:
             return _of_json(parse_yaml(read_text(path)))
+        if path.suffix.lower() == LINES_SUFFIX:
+            return _of_records([parse_json(line) for line in read_lines(path)]) or []
         return _of_json(parse_json(read_bytes(path, MAX_ANNOTATIONS)))
     except (OSError, ValueError) as error:
         raise DataError(
@@ -127,29 +166,29 @@ def read_table(path: Path) -> list[Names]:
 
 
 def _form(path: Path) -> str:
-    return "JSON" if path.suffix.lower() == ".json" else "YAML"
+    return "YAML" if path.suffix.lower() in YAML_SUFFIXES else "JSON"
 
 
 def _of_columns(rows: list[list[str]]) -> list[Names]:
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    header = header_of(rows)
     body = [[cell.strip() for cell in row] for row in rows[1:] if len(row) == len(header)]
     if not body or len(header) < 2:
         return []
-    column = next((header.index(name) for name in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if name in header), None)
+    column = split_column(header)
     if column is None:
         column = next((n for n in range(len(header)) if _tells_splits([row[n].lower() for row in body])), None)
     if column is None:
         return _of_flags(header, body)
-    values = [row[column].lower() for row in body]
+    values = [row[column] for row in body]
     names = ["\t".join(cell for i, cell in enumerate(row) if i != column) for row in body]
-    if header[column] in FOLD_COLUMNS and (folds := _of_numbers(names, values)):
+    if _is_of_folds(header[column]) and (folds := _of_numbers(names, values)):
         return folds
-    return [_grouped(names, values)] if set(values) <= set(SPLIT_WORDS) else []
+    return _grouped(names, values)
 
 
 def _of_numbers(names: Sequence[str], values: Sequence[str]) -> list[Names]:
-    """The folds of a column of numbers; pictures with a negative one are in no fold: test. [] for other cells."""
-    numbers = [_whole(value) for value in values]
+    """The folds of a column of numbers; a negative one, or the word test, is in no fold: test. [] for other cells."""
+    numbers = [-1 if _split_of(value) == "test" else _whole(value) for value in values]
     if None in numbers:
         return []
     inside = [(name, number) for name, number in zip(names, numbers, strict=True) if number is not None and number >= 0]
@@ -165,9 +204,9 @@ def _tells_splits(values: Sequence[str]) -> bool:
 
 
 def _whole(value: str) -> int | None:
-    """A number that may have been written as 0.0; None for another text."""
-    whole = value.removesuffix(".0")
-    return int(whole) if whole.removeprefix("-").isdecimal() and len(whole) < MAX_DIGITS else None
+    """The number of a fold, which may have been written as 0.0 or fold_0; None for another text."""
+    match = NUMBERED.match(value.lower()) if value.isascii() and len(value) < 2 * MAX_DIGITS else None
+    return int(match[1]) if match and len(match[1]) < MAX_DIGITS else None
 
 
 def _of_flags(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[Names]:
@@ -193,14 +232,17 @@ def _of_plain_rows(rows: list[list[str]]) -> list[Names]:
     """Lines of a name and its split, without a header."""
     if not rows or any(len(row) != 2 or row[1].lower() not in SPLIT_WORDS for row in rows):
         return []
-    return [_grouped([row[0] for row in rows], [row[1].lower() for row in rows])]
+    return _grouped([row[0] for row in rows], [row[1] for row in rows])
 
 
-def _grouped(names: Sequence[str], values: Sequence[str]) -> Names:
+def _grouped(names: Sequence[str], values: Sequence[str]) -> list[Names]:
+    """The names of each split; a value that is none is passed over. [] where no value is one."""
     splits: Names = {}
     for name, value in zip(names, values, strict=True):
-        splits.setdefault(SPLIT_WORDS[value], []).append(name)
-    return splits
+        split = _split_of(value)
+        if split is not None:
+            splits.setdefault(split, []).append(name)
+    return [splits] if splits else []
 
 
 def _fold(names: Sequence[str], held_out: Sequence[bool]) -> Names:
@@ -227,7 +269,7 @@ def _of_json(data: Any) -> list[Names]:
     if (named := _of_lists(data)) is not None:
         return [named]
     if all(isinstance(value, str) and value.lower() in SPLIT_WORDS for value in data.values()):
-        return [_grouped(list(data), [value.lower() for value in data.values()])]
+        return _grouped(list(data), list(data.values()))
     if all(isinstance(value, dict) for value in data.values()):
         return _of_json(list(data.values()))
     if all(str(key).isdigit() or str(key).lower().startswith("fold") for key in data):
@@ -243,10 +285,10 @@ def _of_records(records: Sequence[Any]) -> list[Names] | None:
     names = names_in(list(records))
     if key is None or not names:
         return None
-    values = [str(record[key]).lower() for record in records]
+    values = [str(record[key]) for record in records]
     if key in FOLD_COLUMNS:
         return [_fold(names, [value == fold for value in values]) for fold in sorted(set(values))]
-    return [_grouped(names, values)] if set(values) <= set(SPLIT_WORDS) else None
+    return _grouped(names, values) or None
 
 
 def _of_lists(data: Mapping[Any, Any]) -> Names | None:

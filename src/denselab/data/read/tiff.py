@@ -269,6 +269,8 @@ def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
     if photometric not in READABLE or uncompressed_halves:
         name = tifffile.PHOTOMETRIC(photometric).name
         raise DataError(f"{path}: photometric interpretation {name} cannot be read; save it as RGB")
+    if page.dtype is not None and page.dtype.kind not in "buif":
+        raise DataError(f"{path}: numbers of type {page.dtype}; save whole numbers or floats")
     height, width = int(page.imagelength), int(page.imagewidth)
     orientation = int(page.tags.valueof(274, 1))
     channels = int(page.samplesperpixel)

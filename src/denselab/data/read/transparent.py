@@ -38,9 +38,25 @@ def cleared(pixels: NDArray[Any], clear: NDArray[np.bool_] | None) -> NDArray[An
     return wide
 
 
-def ask(path: Path, share: float) -> DataError:
-    """The question about transparent pixels, with the lines for data.yaml."""
+def ask(path: Path, share: float, opaque: int, below: int) -> DataError:
+    """The question about transparent pixels, with the lines for data.yaml that leave two classes or more.
+
+    path: of a label picture. share: of its transparent pixels, 0..1.
+    opaque: how many different values all other pixels have.
+    below: how many all pixels have, whether transparent or not.
+    """
+    seen = f"{path}: {share:.1%} of the pixels are transparent"
+    if opaque > 1:
+        return DataError(
+            f"{seen}. Either they have no label (write `transparent: ignore` in data.yaml) or the colour below counts "
+            "(write `transparent: keep`)"
+        )
+    if below > 1:
+        return DataError(
+            f"{seen}, and all others are of one class. If the colour below is the other class, write "
+            "`transparent: keep` in data.yaml; else label more than one class"
+        )
     return DataError(
-        f"{path}: {share:.1%} of the pixels are transparent. Either they have no label (write `transparent: ignore` in "
-        "data.yaml) or the colour below counts (write `transparent: keep`)"
+        f"{seen}, and the colour below is that of all others: one class alone cannot be learnt; save the labels with "
+        "another colour in the place of transparency, such as black"
     )

@@ -191,7 +191,7 @@ def folder_role(name: str) -> FolderRole | None:
     tokens = set(words(name)) | {name.lower()}
     if tokens & OTHER_WORDS:
         return "other"
-    if tokens & LABEL_WORDS or tokens == {"ground", "truth", name.lower()}:
+    if tokens & LABEL_WORDS or tokens == {"ground", "truth", name.lower()} or {"labeled", "approved"} <= tokens:
         return "label"
     return "image" if tokens & IMAGE_WORDS else None
 

@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.tree import Tree
-from denselab.documents import parse_json, read_bytes
+from denselab.documents import Unreadable, open_ordinary, parse_json, read_bytes
 
 HEAD = 2**26  # bytes of a json that is looked into: more is not read for its name alone
-LOOKED_AT = 3  # json files
+LOOKED_AT = 3  # json files, and tables
+TOP = 4096  # bytes of a table, in which its header stands
 
 COCO = "export it as COCO json"
 PNG = "as PNG, with the picture's name, into a folder labels/ beside images/"
@@ -28,6 +29,7 @@ GIS = Form(
     "vector labels of a GIS",
     "burn them into a raster of the picture's size: gdal_rasterize -a CLASS -ts W H FILE label.tif",
 )
+QUPATH = Form("QuPath", f"export labelled images from QuPath {PNG}")
 BY_SUFFIX: Mapping[str, Form] = {
     **dict.fromkeys((".nii", ".nrrd", ".mha", ".mhd"), VOLUME),
     **dict.fromkeys((".dcm", ".dicom"), Form("DICOM", "save the pictures as PNG or TIFF of 16 bits")),
@@ -39,8 +41,15 @@ BY_SUFFIX: Mapping[str, Form] = {
     **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", f"save pictures as files, and their masks {PNG}")),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), Form("an archive", "unpack it and give the folder")),
     ".roi": Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}"),
-    ".qpdata": Form("a QuPath project", f"export labelled images from QuPath {PNG}"),
+    ".qpdata": QUPATH,
+    ".arrow": Form("Arrow (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
     ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
+}
+ZARR = Form("Zarr", f"save pictures as files, and their masks {PNG}")
+# They may as well be something else beside the data, such as the weights of a network.
+AT_LAST: Mapping[str, Form] = {
+    **dict.fromkeys((".pt", ".pth"), Form("a file of PyTorch", f"save pictures as files, and their masks {PNG}")),
+    **dict.fromkeys((".pkl", ".pickle"), Form("a pickle", f"save pictures as files, and their masks {PNG}")),
 }
 BY_LAST_SUFFIXES: Mapping[str, Form] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
 
@@ -50,13 +59,28 @@ def unread_form(tree: Tree) -> tuple[str, Form] | None:
     for file in tree.files:
         double = "".join(suffix.lower() for suffix in file.suffixes[-2:])
         form = BY_LAST_SUFFIXES.get(double) or BY_SUFFIX.get(file.suffix.lower())
+        form = ZARR if any(part.endswith(".zarr") for part in file.parts) else form
         if form is not None:
-            return str(file), form
+            return str(file), (_of_json(tree.path(file), file) or form) if form is GIS else form
     for file in tree.with_suffix(".json")[:LOOKED_AT]:
         form = _of_json(tree.path(file), file)
         if form is not None:
             return str(file), form
-    return None
+    for file in tree.with_suffix(".csv")[:LOOKED_AT]:
+        form = _of_table(tree.path(file))
+        if form is not None:
+            return str(file), form
+    return next(((str(file), AT_LAST[file.suffix.lower()]) for file in tree.with_suffix(*AT_LAST)), None)
+
+
+def _of_table(path: Path) -> Form | None:
+    """The form of a csv by the names of its columns."""
+    try:
+        with open_ordinary(path) as stream:
+            head = stream.readline(TOP).lower()
+    except (OSError, Unreadable):
+        return None
+    return next((form for columns, form in BY_COLUMNS if all(name in head for name in columns)), None)
 
 
 def _of_json(path: Path, file: PurePosixPath) -> Form | None:
@@ -72,14 +96,31 @@ def _of_json(path: Path, file: PurePosixPath) -> Form | None:
     return next((form for form, fits in BY_CONTENT if fits(first)), None)
 
 
+BY_COLUMNS: tuple[tuple[tuple[bytes, ...], Form], ...] = (
+    ((b"shape-type", b"vertex-index"), Form("shapes of napari", f"save `layer.to_labels()` {PNG}")),
+    ((b"annotation_id", b"annotator"), Form("a csv of Label Studio", "export the project as JSON")),
+    ((b"wkt",), Form("outlines as WKT", COCO)),
+)
+
+
 def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda record: all(key in record for key in keys)
 
 
+def _is_of_qupath(record: Mapping[str, Any]) -> bool:
+    """Whether a json of features, or a feature, says of what type its objects are."""
+    features = record.get("features")
+    first = features[0] if isinstance(features, list) and features else record
+    return "objectType" in _dict(_dict(first).get("properties"))
+
+
 SUPERANNOTATE = Form("SuperAnnotate", COCO)
+DARWIN = Form("Darwin json of V7", COCO)
 BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
+    (QUPATH, lambda record: _is_of_qupath(record)),
     (GIS, lambda record: record.get("type") in ("FeatureCollection", "Feature")),
-    (Form("Darwin json of V7", COCO), _has("item", "annotations")),
+    (DARWIN, _has("item", "annotations")),
+    (DARWIN, lambda record: "annotations" in record and isinstance(record.get("image"), dict)),  # version 1
     (Form("Datumaro json", f"{COCO} (`datum convert -f coco` does)"), _has("items", "categories")),
     (Form("Labelbox", f"export the masks {PNG}"), lambda record: "data_row" in record or "Labeled Data" in record),
     (Form("Encord", COCO), _has("label_hash")),

@@ -25,7 +25,7 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
     """
     if given is not None:
         return given, _note(given, "as data.yaml says")
-    if not any(_is_deep(path) for path in spread_paths(paths, HEADERS)):
+    if not any(is_deep(path) for path in spread_paths(paths, HEADERS)):
         return None, ""
     with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
         looked = [found for found in pool.map(_look, spread_paths(paths, PICTURES)) if found is not None]
@@ -47,7 +47,8 @@ def spread_paths(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[i] for i in np.linspace(0, len(paths) - 1, count).round().astype(int)]
 
 
-def _is_deep(path: Path) -> bool:
+def is_deep(path: Path) -> bool:
+    """Whether a picture has more than 8 bits; False for one that cannot be read."""
     try:
         return picture_bits(path) > 8
     except DataError:
