@@ -43,25 +43,6 @@ def test_labels_of_arrays_are_those_of_tensors(size: tuple[int, int], monkeypatc
     assert tops == ([0] if size == (7, 9) else list(range(0, size[0], 2)))
 
 
-@pytest.mark.parametrize("size", [(5, 7), (5, 40), (40, 7), (11, 13), (40, 40), (1, 2)])
-def test_reducing_equals_torch_s_antialiased_interpolation(size: tuple[int, int]) -> None:
-    """Along each side that becomes smaller; the other stays as it is, to be enlarged by rows later."""
-    scores = np.random.default_rng(6).standard_normal((3, 11, 13)).astype(np.float32)
-    target = (min(size[0], 11), min(size[1], 13))
-    stored = torch.from_numpy(scores)[None].contiguous(memory_format=torch.channels_last)
-    expected = F.interpolate(stored, size=target, mode="bilinear", align_corners=False, antialias=True)[0]
-    found = planes.reduced(scores, size)
-    assert found.shape == (3, *target)
-    assert np.abs(found - expected.numpy()).max() < 1e-5
-    assert not np.shares_memory(found, scores)
-
-
-def test_reducing_by_hand() -> None:
-    """Six pixels to three: each reaches over four, with 1/8, 3/8, 3/8, 1/8, the outer ones over three."""
-    row = np.arange(6, dtype=np.float32)[None, None]
-    assert planes.reduced(row, (1, 3))[0, 0] == pytest.approx([(3 * 0 + 3 * 1 + 2) / 7, 2.5, (3 + 3 * 4 + 3 * 5) / 7])
-
-
 @pytest.mark.parametrize("layout", ["planes", "pixels", "neither"])
 def test_the_first_of_equals_in_every_layout(layout: str) -> None:
     scores = np.random.default_rng(0).integers(0, 3, (6, 12, 11)).astype(np.float32)

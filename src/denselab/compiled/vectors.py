@@ -276,6 +276,18 @@ def multiply(typing: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
+def larger(typing: Any, left: Any, right: Any) -> Any:
+    """larger(left, right): the larger of two vectors, lane by lane; NaN where either is NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one, other = arguments
+        kept = builder.or_(builder.fcmp_ordered(">=", one, other), builder.fcmp_unordered("!=", one, one))
+        return builder.select(kept, one, other)
+
+    return left(left, right), emit
+
+
+@intrinsic
 def exponential(typing: Any, vector: Any, subtracted: Any) -> Any:
     """exponential(vector, subtracted): e^(vector - subtracted); exactly 0 below e^-60, at least 2^127 above e^88."""
     width = vector.width

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.data.feed.taps import axis_taps
 from denselab.types import LabelMap
 
 Planes = NDArray[np.float32]
@@ -23,19 +22,6 @@ def enlarged_rows(planes: Planes, size: tuple[int, int], top: int, bottom: int) 
         return source[:, top:bottom]
     out = np.empty((len(source), bottom - top, size[1]), np.float32)
     _enlarge(source, size[0], top, out)
-    return out
-
-
-def reduced(planes: Planes, size: tuple[int, int]) -> Planes:
-    """The planes reduced to (H, W) along each side that is larger, with the triangle filter; the other side stays.
-
-    Antialiased as MATLAB's imresize and torch's interpolate do. A new array.
-    """
-    source = np.require(planes, np.float32, ["C", "W"])
-    height, width = (min(own, wanted) for own, wanted in zip(source.shape[1:], size, strict=True))
-    out = np.empty((len(source), height, width), np.float32)
-    rows, columns = axis_taps(source.shape[1], height, 0, height), axis_taps(source.shape[2], width, 0, width)
-    _reduce(source, *rows, *columns, out)
     return out
 
 
@@ -80,29 +66,6 @@ def _enlarge(planes: Any, height: int, top: int, out: Any) -> None:
             for x in range(width):
                 start = blended[left[x]]
                 line[x] = start + along[x] * (blended[right[x]] - start)
-
-
-@compiled
-def _reduce(planes: Any, upper: Any, down: Any, left: Any, along: Any, out: Any) -> None:
-    """First the rows blended by their taps, then their columns; see data.feed.taps."""
-    count, height, width = out.shape
-    columns = planes.shape[2]
-    blended = np.zeros(columns + along.shape[0], np.float32)  # taps beyond the plane weigh 0
-    for k in range(count):
-        for y in range(height):
-            blended[:columns] = 0
-            for tap in range(down.shape[0]):
-                share = down[tap, y]
-                if share > 0:
-                    row = planes[k, upper[y] + tap]
-                    for x in range(columns):
-                        blended[x] += share * row[x]
-            line = out[k, y]
-            line[:] = 0
-            for tap in range(along.shape[0]):
-                weight = along[tap]
-                for x in range(width):
-                    line[x] += weight[x] * blended[left[x] + tap]
 
 
 @compiled

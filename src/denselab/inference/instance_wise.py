@@ -10,16 +10,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 
+from denselab.compiled.vectors import lanes_for
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands
-from denselab.engine.planes import Planes, reduced
+from denselab.engine.planes import Planes
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError
+from denselab.inference.instance_kernels import PixelScores, fence_of, join_box, lay_out, reduced_pixels
 from denselab.inference.instances import InstanceWise
-from denselab.inference.join_kernels import join_box
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
 from denselab.proposals.sources import source_named
 from denselab.runtime import cpu_count
@@ -27,13 +28,13 @@ from denselab.types import Image, Pixels
 
 FOUND = 40  # proposals made for each that is run: the paper made about 2,000 for its 50; many are too small to take
 BANDS = 3  # planes of a band that are alive at once for each class: joined, and its softmax with what that takes
-PIECE_BYTES = 2**19  # a thread joins so many rows of a band at a time: what it works on stays in the processor's cache
+PIECE_BYTES = 2**19  # a thread joins so many rows of a band at a time: they stay in the processor's cache
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right), pixels."""
 
-Scored = tuple[Box, Planes]
-"""A box, and its scores (K, h, w) at the network's size or, along a side where the box is smaller, at the box's."""
+Scored = tuple[Box, PixelScores]
+"""A box, and its scores (h, w, K) at the network's size or, along a side where the box is smaller, at the box's."""
 
 
 def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
@@ -100,47 +101,33 @@ def _joined(
     how: InstanceWise, shape: tuple[int, int, int], active: Sequence[Scored], top: int, pool: Executor
 ) -> Planes:
     """A band (K, rows, W) of that shape, whose first row is `top`, with the scores of all boxes that meet it."""
-    nothing = 0.0 if how.aggregate == "mean" else -np.inf if how.floor is None else how.floor
-    band = np.full(shape, nothing, np.float32)
+    band = np.empty(shape, np.float32)
 
     def join(rows: tuple[int, int]) -> None:
         _join(how, band, rows, active, top)
 
-    list(pool.map(join, row_bands(shape[0], (shape[1], shape[2]), PIECE_BYTES)))
+    list(pool.map(join, row_bands(len(lanes_for(shape[0])), (shape[1], shape[2]), PIECE_BYTES)))
     return band
 
 
 def _join(how: InstanceWise, band: Planes, rows: tuple[int, int], active: Sequence[Scored], top: int) -> None:
-    """Join the boxes that meet some rows of a band (K, R, W) into it; it holds what the joining starts from.
-
-    top: the picture's row that is the band's first.
-    """
-    piece = band[:, rows[0] : rows[1]]
-    count = np.zeros(piece.shape[1:], np.float32)
+    """Write some rows of a band (K, R, W): the boxes that meet them, joined. top: the picture's row that is its first."""
+    lanes, fence = lanes_for(len(band)), fence_of(len(band))
     probs, mean = how.scores == "probs", how.aggregate == "mean"
+    size = (rows[1] - rows[0], band.shape[2])
+    nothing = 0.0 if mean else -np.inf if how.floor is None else how.floor
+    piece, count = np.full((*size, len(lanes)), nothing, np.float32), np.zeros(size, np.int32)
     for box, scores in active:
-        start, left = box[0] + how.shift - top, box[1] + how.shift  # of the box, in the band
-        size = (box[2] - box[0], box[3] - box[1])
-        first, last = max(start, rows[0]), min(start + size[0], rows[1])
-        begin, end = max(left, 0), min(left + size[1], band.shape[2])
+        start, left = box[0] + how.shift - top - rows[0], box[1] + how.shift  # of the box, in these rows
+        whole = (box[2] - box[0], box[3] - box[1])
+        first, last = max(start, 0), min(start + whole[0], size[0])
+        begin, end = max(left, 0), min(left + whole[1], size[1])
         if first >= last or begin >= end:
             continue
         down, along = (first - start, first, last - first), (begin - left, begin, end - begin)
-        join_box(band, scores, size, down, along, probs, mean)
-        count[first - rows[0] : last - rows[0], begin:end] += 1
-    if mean:
-        piece /= np.maximum(count, 1)
-    if not count.all():
-        np.copyto(piece, np.float32(how.floor or 0), where=count == 0)
-    if probs:
-        _sum_to_one(piece)
-
-
-def _sum_to_one(band: Planes) -> None:
-    """Divide joined probabilities by their sum; equal shares where no box was."""
-    total = band.sum(axis=0)
-    band /= np.maximum(total, 1e-12)
-    np.copyto(band, np.float32(1 / len(band)), where=~(total > 0))
+        join_box(piece, scores, whole, down, along, probs, mean, fence, lanes)
+        count[first:last, begin:end] += 1
+    lay_out(piece, count, rows[0], probs, mean, np.float32(how.floor or 0), band)
 
 
 def around(bands: SpectralBands | None) -> Sequence[float]:
@@ -153,10 +140,10 @@ def scored_boxes(engine: Engine, how: InstanceWise, image: Pixels, boxes: Boxes)
     with ThreadPoolExecutor(cpu_count()) as pool:
         for first in range(0, len(boxes), how.batch):
             part = [(box[0], box[1], box[2], box[3]) for box in boxes[first : first + how.batch].tolist()]
-            logits = engine.logits(_crops(engine.spec.preprocessing, image, part, pool))
-            by_plane = as_array(logits if isinstance(logits, np.ndarray) else logits.contiguous())
+            logits = as_array(engine.logits(_crops(engine.spec.preprocessing, image, part, pool)))
+            by_pixel = logits.transpose(0, 2, 3, 1)  # which networks in channels_last leave side by side already
             sizes = [(box[2] - box[0], box[3] - box[1]) for box in part]
-            yield from zip(part, pool.map(reduced, by_plane, sizes), strict=True)
+            yield from zip(part, pool.map(reduced_pixels, by_pixel, sizes), strict=True)
 
 
 def _crops(preprocessing: Preprocessing, image: Pixels, boxes: Sequence[Box], pool: Executor) -> Pixels:

@@ -56,7 +56,8 @@ def pasted_bands(scored: Iterator[Scored], shown: Image, space: LabelSpace) -> I
     background = background_of(space)
     pieces = superpixels(shown, SUPERPIXELS)
     sizes = np.bincount(pieces.ravel())
-    found = [object_of(box, softmax(scores), pieces, sizes, background) for box, scores in scored]
+    planes = ((box, np.ascontiguousarray(scores.transpose(2, 0, 1))) for box, scores in scored)
+    found = [object_of(box, softmax(scores), pieces, sizes, background) for box, scores in planes]
     label, score = pasted(best_objects([one for one in found if one]), len(sizes), background)
     classes, (height, width) = space.num_classes, pieces.shape
     for top, bottom in row_bands(classes, (height, width), BAND_BYTES):
