@@ -100,13 +100,19 @@ def test_every_third_frame_and_smoothing(engine: TorchEngine, tmp_path: Path) ->
     assert set(flicker["after"]) == {"in_place", "along_motion"}
 
 
-def test_what_is_done_is_passed_over(engine: TorchEngine, tmp_path: Path) -> None:
+def test_what_is_done_is_passed_over(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     name = str(film(tmp_path / "a.mkv"))
     predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
     runs = len(engine.network.runs)
     (again,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
     assert again.already
     assert len(engine.network.runs) == runs
+    monkeypatch.setattr(job, "__version__", "9.0.0")
+    (upgraded,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
+    assert not upgraded.already
+    assert f"results of DenseLab {__version__} are predicted again, since this is DenseLab 9.0.0" in caplog.messages
     (other,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(every=2), quiet=True)
     assert not other.already
 
