@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from denselab.console import Progress, progress
-from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
 from denselab.data.read.not_by_rows import NotByRows
@@ -28,7 +27,6 @@ from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
-from denselab.inference.crf_steps import write_steps
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
@@ -44,7 +42,7 @@ from denselab.inference.run import CRFStep, run
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap, Pixels
+from denselab.types import Image, LabelMap, Marginals, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -361,6 +359,8 @@ def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
     """The CRF step that also draws its iterations into `folder`."""
+    from denselab.inference.crf_steps import write_steps  # here: the CRF's loops need numba
+
     return write_steps(folder, image, probs, parameters, space)
 
 

@@ -15,7 +15,6 @@ from typing import IO, Any
 import numpy as np
 
 from denselab.console import progress
-from denselab.crf import refined
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
@@ -68,6 +67,8 @@ class FramePredictor:
             smoothed: Any = mean if isinstance(values, np.ndarray) else values.new_tensor(mean)
             seen = Seen(smoothed, logits=False)
         if self.plan.crf:
+            from denselab.crf import refined  # here: its loops need numba
+
             return arg_max(refined(image, seen.probs(size), self.plan.crf, fast=self.plan.crf_fast))
         labels = empty_labels(len(mean), size)
         for top, band in seen.bands(size):
