@@ -288,7 +288,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_picture(
     def full(*arguments: object) -> None:
         raise ResourceError("the disk is full")
 
-    monkeypatch.setattr("denselab.inference.collection.write_steps", full)
+    monkeypatch.setattr("denselab.inference.crf_steps.write_steps", full)
     sources, _ = find_sources([str(pictures / "a.png")], tmp_path / "out")
     with pytest.raises(ResourceError, match="the disk is full"):
         predict_files(plan_for(engine, crf=True), sources, tmp_path / "out", steps=True, quiet=True)

@@ -100,9 +100,7 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
     return Inputs(list(of_shard(sources, shard)), skipped)
 
 
-def _some(
-    found: Iterator[Source], name: str, shard: str | None, closed: Sequence[Skipped] = ()
-) -> Iterator[Source]:
+def _some(found: Iterator[Source], name: str, shard: str | None, closed: Sequence[Skipped] = ()) -> Iterator[Source]:
     """The same, after a look at the first: a folder without pictures is told at once. closed: what was not listed."""
     from denselab.data.read.images import PICTURE_SUFFIXES
 
