@@ -198,9 +198,10 @@ class _OneDNN:
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         conv = self.conv
         how = list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups
-        if self.packed is None:
-            shape = list(x.shape)
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *how, shape)
-            self.weight = self.weight if self.trying else None
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *how, self.kind, self.limits, "")
+        own, packed = self.weight, self.packed  # in this order: another thread may pack meanwhile
+        if packed is None:
+            packed = torch.ops.mkldnn._reorder_convolution_weight(own, *how, list(x.shape))
+            self.packed = packed
+            self.weight = own if self.trying else None
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, packed, self.bias, *how, self.kind, self.limits, "")
         return y
