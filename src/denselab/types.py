@@ -31,6 +31,10 @@ FilterNormalization = Literal["symmetric", "before", "after", "none"]
 """
 
 
+Marginals = NDArray[np.float32]
+"""(K, H, W) probabilities that the dense CRF takes and gives."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One picture and its labels, at their own resolution.

@@ -1,7 +1,9 @@
 """`denselab predict` and `denselab eval` as functions, on a small real model folder."""
 
 import csv
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -79,6 +81,27 @@ def test_predict_skips_bad_files_and_says_so_at_the_end(
     assert sum(told["results"][0]["shares"].values()) == pytest.approx(1, abs=1e-4)
     assert [Path(s["input"]).name for s in told["skipped"]] == ["gone.png", "cut.png"]
     assert Path(told["results"][0]["labels"]).is_file()
+
+
+def test_a_folder_that_cannot_be_listed_is_a_skipped_input(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said, but the command ended as if all had been predicted. (Root may list any folder, hence the fake.)"""
+    folder = pictures(tmp_path / "in")
+    (folder / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(place: object) -> object:
+        if str(place).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(SkippedInputs, match=r"1 of 3 inputs skipped: .*closed: the folder cannot be listed"):
+        predict(str(run), [str(folder)], str(tmp_path / "out"), device="cpu", no_overlays=True)
+    assert "2 pictures predicted" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"nothing to predict: .*closed: the folder cannot be listed"):
+        predict(str(run), [str(folder / "closed")], str(tmp_path / "out"), device="cpu")
 
 
 def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:

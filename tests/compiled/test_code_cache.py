@@ -63,7 +63,7 @@ def test_code_is_taken_from_the_disk_while_no_source_has_changed(toy: Path) -> N
     assert imported("loops").far(0) == 11
     again = imported("loops").far
     assert again(0) == 11
-    assert sum(again.stats.cache_hits.values()) == 1
+    assert sum(again.made.stats.cache_hits.values()) == 1
 
 
 @pytest.mark.parametrize(("steps", "result"), [({"step": 1, "by": 20}, 21), ({"step": 5, "by": 10}, 15)])
@@ -83,10 +83,10 @@ def test_a_change_two_files_away_compiles_anew_and_elsewhere_does_not(toy: Path)
     (toy / "deep.py").write_text("DEEP = 1\n")
     far = imported("loops").far
     assert far(0) == 11
-    assert sum(far.stats.cache_misses.values()) == 1
+    assert sum(far.made.stats.cache_misses.values()) == 1
     own = imported("alone").own
     assert own(7) == 7
-    assert sum(own.stats.cache_hits.values()) == 1
+    assert sum(own.made.stats.cache_hits.values()) == 1
     assert kept(toy, "alone") == before
 
 

@@ -95,7 +95,7 @@ def test_one_compilation_serves_all() -> None:
         for labels in (a, b):
             labels.flags.writeable = False
         confusion_matrix(a, b, 3, 255)
-    assert len(_kernel().signatures) == 1  # type: ignore[attr-defined]
+    assert len(_kernel().made.signatures) == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("start", range(9))
@@ -204,4 +204,4 @@ def doubled(x: Any) -> Any:
 
 def test_other_compile_errors_are_not_hidden() -> None:
     with pytest.raises(TypeError):
-        compiled(3)  # type: ignore[arg-type]
+        compiled(3)()  # type: ignore[arg-type]

@@ -13,8 +13,10 @@ import pytest
 import tifffile
 from PIL import Image as PILImage
 
+from denselab import __version__
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ResourceError
+from denselab.inference import job
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import Source, find_sources
 from denselab.inference.listing import walk
@@ -132,6 +134,22 @@ def test_what_is_done_is_passed_over_by_content(engine: TorchEngine, pictures: P
     results, _ = predict_files(plan_for(engine), sources, out, model="another", quiet=True)
     assert not any(r.already for r in results)
     assert not (out / ".claims").exists()
+
+
+def test_results_of_an_earlier_version_are_made_again(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They counted as done, so after an upgrade a folder held labels of both."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as before:
+        before.setattr(job, "__version__", "0.0.9")
+        assert predicted_by(engine, pictures, out) == ([False] * 3, 3)
+        assert predicted_by(engine, pictures, out) == ([True] * 3, 0)
+    assert not caplog.records
+    assert predicted_by(engine, pictures, out) == ([False] * 3, 3)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"results of DenseLab 0.0.9 are predicted again, since this is DenseLab {__version__}"]
+    assert predicted_by(engine, pictures, out) == ([True] * 3, 0)
 
 
 def test_overlays_are_left_out_and_made_up_for(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
@@ -270,7 +288,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_picture(
     def full(*arguments: object) -> None:
         raise ResourceError("the disk is full")
 
-    monkeypatch.setattr("denselab.inference.collection.write_steps", full)
+    monkeypatch.setattr("denselab.inference.crf_steps.write_steps", full)
     sources, _ = find_sources([str(pictures / "a.png")], tmp_path / "out")
     with pytest.raises(ResourceError, match="the disk is full"):
         predict_files(plan_for(engine, crf=True), sources, tmp_path / "out", steps=True, quiet=True)

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 from tests.conftest import NearestColour
 
+from denselab import __version__
 from denselab.engine.graph_engine import GraphEngine
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.ensembles import Model, ensemble_of
 from denselab.inference.instances import InstanceWise
-from denselab.inference.job import Job, model_key
+from denselab.inference.job import Job, model_key, other_version
 from denselab.inference.plan import Plan, joint_plan, plan_for
 from denselab.inference.stores import LocalPlace
 
@@ -52,6 +53,19 @@ def test_options_and_the_picture_make_the_mark(engine: TorchEngine, tmp_path: Pa
     path = picture_of(tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
     assert Job(plan_for(engine), LocalPlace(tmp_path), model="m").mark(path) != plain
+
+
+def test_another_version_is_told_from_another_model(engine: TorchEngine, tmp_path: Path) -> None:
+    mark = mark_of(plan_for(engine), tmp_path)
+    content, _, version = mark.partition("@")
+    assert (len(content), version) == (32, __version__)
+    assert other_version(mark, mark) == ""
+    assert other_version(mark, f"{content}@0.0.9") == "DenseLab 0.0.9"
+    assert other_version(mark, content) == "an earlier version of DenseLab"
+    assert other_version(f"{mark} 2 mean", f"{content}@0.0.9 2 mean") == "DenseLab 0.0.9"
+    for unlike in (f"{content}@0.0.9 1 mean", mark_of(plan_for(engine, tta=True), tmp_path), ""):
+        assert other_version(f"{mark} 2 mean", unlike) == ""
+    assert other_version("", mark) == ""
 
 
 def test_boxes_that_a_function_gives_leave_no_mark(engine: TorchEngine, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from denselab.errors import ConfigError
-from denselab.inference.inputs import find_sources
+from denselab.inference.inputs import Skipped, find_sources
 from denselab.inference.listing import Shard, can_stream, count_pictures, of_shard, parse_shard, walk
 
 
@@ -41,15 +41,17 @@ def test_a_link_to_itself_is_listed_and_a_closed_folder_said(
 
     monkeypatch.setattr(os, "scandir", closed)
     out = tmp_path / "out"
-    assert [str(s.stem) for s in walk(tmp_path, out)] == ["a", "loop", "open/c"]
+    left: list[Skipped] = []
+    assert [str(s.stem) for s in walk(tmp_path, out, left)] == ["a", "loop", "open/c"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"left out {tmp_path / 'closed'}: the folder cannot be listed (Permission denied)"
+        f"skipped {tmp_path / 'closed'}: the folder cannot be listed (Permission denied)"
     ]
     sources, skipped = find_sources([str(tmp_path)], out)
     assert [str(s.stem) for s in sources] == ["a", "loop", "open/c"]
     assert [(s.path, s.reason) for s in skipped] == [
         (str(tmp_path / "closed"), "the folder cannot be listed (Permission denied)")
     ]
+    assert left == skipped
     assert count_pictures(tmp_path, out, None) == 3
     assert len(caplog.records) == 1
 

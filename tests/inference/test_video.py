@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from denselab import __version__
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
+from denselab.inference import job as made_from
 from denselab.inference.film import FilmWriter, open_film, split_films
 from denselab.inference.inputs import Source, find_sources
 from denselab.inference.job import Job
@@ -100,13 +102,19 @@ def test_every_third_frame_and_smoothing(engine: TorchEngine, tmp_path: Path) ->
     assert set(flicker["after"]) == {"in_place", "along_motion"}
 
 
-def test_what_is_done_is_passed_over(engine: TorchEngine, tmp_path: Path) -> None:
+def test_what_is_done_is_passed_over(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     name = str(film(tmp_path / "a.mkv"))
     predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
     runs = len(engine.network.runs)
     (again,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
     assert again.already
     assert len(engine.network.runs) == runs
+    monkeypatch.setattr(made_from, "__version__", "9.0.0")
+    (upgraded,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(), quiet=True)
+    assert not upgraded.already
+    assert f"results of DenseLab {__version__} are predicted again, since this is DenseLab 9.0.0" in caplog.messages
     (other,), _ = predict_films(job_for(engine, tmp_path / "out"), [name], FilmOptions(every=2), quiet=True)
     assert not other.already
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from glob import has_magic
@@ -59,7 +59,10 @@ Smooth = Annotated[
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is to be predicted. sources: pictures, listed beforehand or as they come. skipped: inputs left out."""
+    """What is to be predicted. sources: pictures, listed beforehand or as they come.
+
+    skipped: inputs left out; of a folder that is listed as it comes, complete at its end.
+    """
 
     sources: Iterable[Source]
     skipped: list[Skipped]
@@ -82,8 +85,9 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
         return Inputs(_some(of_shard(walk_store(urls[0]), shard), urls[0], shard_text), [])
     folder = Path("." if is_url(out) else out)
     if can_stream(inputs, folder) or (is_url(out) and len(inputs) == 1 and Path(inputs[0]).is_dir()):
-        found = _some(walk(Path(inputs[0]), folder), inputs[0], None)
-        return Inputs(of_shard(found, shard), [])
+        closed: list[Skipped] = []
+        found = _some(walk(Path(inputs[0]), folder, closed), inputs[0], None, closed)
+        return Inputs(of_shard(found, shard), closed)
     sources, skipped = find_sources(inputs, folder)
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
@@ -96,11 +100,13 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
     return Inputs(list(of_shard(sources, shard)), skipped)
 
 
-def _some(found: Iterator[Source], name: str, shard: str | None) -> Iterator[Source]:
-    """The same, after a look at the first: a folder without pictures is told at once."""
+def _some(found: Iterator[Source], name: str, shard: str | None, closed: Sequence[Skipped] = ()) -> Iterator[Source]:
+    """The same, after a look at the first: a folder without pictures is told at once. closed: what was not listed."""
     from denselab.data.read.images import PICTURE_SUFFIXES
 
     first = next(found, None)
+    if first is None and closed:
+        raise DataError(f"nothing to predict: {told(closed)}; give picture files, or folders that you may read")
     if first is None and not shard:
         raise DataError(
             f"nothing to predict: {name}: holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...); "

@@ -21,9 +21,7 @@ from denselab.crf.permutohedral import array_features, picture_features
 from denselab.crf.spatial import gaussian_axis
 from denselab.errors import ConfigError, ShapeError
 from denselab.runtime import cpu_count
-from denselab.types import FilterNormalization
-
-Marginals = NDArray[np.float32]
+from denselab.types import FilterNormalization, Marginals
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
-from denselab.crf.dense_crf import DenseCRF, Marginals, crf_for
+from denselab.crf.dense_crf import DenseCRF, crf_for
 from denselab.crf.fast import infer_fast
 from denselab.crf.memory import check_memory
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.unary import unary_from_probabilities
+from denselab.types import Marginals
 
 
 def refine(

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from denselab.console import Progress, progress
-from denselab.crf.dense_crf import Marginals
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
 from denselab.data.read.not_by_rows import NotByRows
@@ -28,12 +27,11 @@ from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
-from denselab.inference.crf_steps import write_steps
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
 from denselab.inference.inputs import Skipped, Source, reason_to_skip
-from denselab.inference.job import Job, polygons_path
+from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, ProbsFormat, write_table
@@ -44,7 +42,7 @@ from denselab.inference.run import CRFStep, run
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap, Pixels
+from denselab.types import Image, LabelMap, Marginals, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +56,15 @@ State = Literal["read", "done", "taken"]
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that was looked at. state: done before, taken by another process, or read, with its pixels or rows."""
+    """A source that was looked at. state: done before, taken by another process, or read, with its pixels or rows.
+
+    other: the version that made the result that is there, where nothing else is wrong with it.
+    """
 
     state: State
     mark: str = ""
     picture: Pixels | Rows | None = None
+    other: str = ""
 
 
 def predict_files(
@@ -148,6 +150,7 @@ class Worker:
         self.skipped: list[Skipped] = []
         self.telling = True  # whether what was done before is to be told in full, for which its labels are read
         local = type(job.place) is LocalPlace  # stores have no file that only one can create
+        self.told_other = False
         self.claims = stack.enter_context(Claims(job.out / CLAIMS)) if job.model and local and claim else None
         self.records = Records(job.out) if recording else None
         if self.records:
@@ -174,6 +177,7 @@ class Worker:
                 if opened.state == "taken":
                     yield source
                     continue
+                self._tell_other(opened.other)
                 ready = None if opened.state == "done" else self._predict(source, opened, started)
             except (DataError, ResourceError, MemoryError) as error:
                 self._skip(source, error, started)
@@ -191,15 +195,17 @@ class Worker:
         if self.claims and not self.claims.take(str(source.stem)):
             return Opened("taken")
         try:
-            if self.foreign and not self.job.place.mark(self.job.targets(source.stem)["labels"]):
+            found = self.job.found(source.stem)
+            if self.foreign and not found:
                 refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
             with source.local() as path:
                 refuse_empty(path)  # and pipes, which would never answer
                 mark = self.job.mark(path)
-                if self.job.is_done(source.stem, mark):
+                if self.job.is_done(source.stem, mark, found):
                     return Opened("done", mark)
                 rows = huge_rows(path) if self.job.by_rows and path is source.path else None
-                return Opened("read", mark, source.read(self.job.plan.spec.preprocessing) if rows is None else rows)
+                picture = source.read(self.job.plan.spec.preprocessing) if rows is None else rows
+                return Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
         except BaseException:
             self._release(source)
             raise
@@ -255,6 +261,12 @@ class Worker:
             self.each(result if local else renamed(result, source.name, named))
         finally:
             self._release(source)
+
+    def _tell_other(self, who: str) -> None:
+        """Say why results are made again that only another version made; once."""
+        if who and not self.told_other:
+            tell_other_version(who)
+            self.told_other = True
 
     def _tell_done(self, source: Source, mark: str) -> None:
         job = self.job
@@ -347,6 +359,8 @@ def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
     """The CRF step that also draws its iterations into `folder`."""
+    from denselab.inference.crf_steps import write_steps  # here: the CRF's loops need numba
+
     return write_steps(folder, image, probs, parameters, space)
 
 

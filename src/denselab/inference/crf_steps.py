@@ -9,12 +9,11 @@ import numpy as np
 from PIL import Image as PILImage
 
 from denselab.crf import Parameters, refined
-from denselab.crf.dense_crf import Marginals
 from denselab.crf.refinement import refined_steps
 from denselab.errors import ConfigError
 from denselab.files import write_bytes
 from denselab.labels import LabelSpace
-from denselab.types import Image
+from denselab.types import Image, Marginals
 from denselab.visualize import colour_map, encode_png, grid, heat_map
 
 CELL = (240, 640)  # pixels: narrower pictures are enlarged until their caption fits, wider ones reduced

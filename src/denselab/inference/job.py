@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import logging
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from denselab import __version__
 from denselab.engine.content import content_of
 from denselab.errors import ConfigError
 from denselab.inference.bands import goes_by_rows
@@ -15,8 +18,11 @@ from denselab.inference.prediction import ProbsFormat, result_paths
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 
+logger = logging.getLogger(__name__)
+
 GEOJSON = (".geojson", ".json")
 BLOCK = 2**20
+VERSION = re.compile(r"@(\S+)")  # in a mark
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,23 @@ class Job:
         return found
 
     def mark(self, picture: Path) -> str:
-        """What a result is made from: model, options and the bytes of the picture, as 32 hex digits; "" if unknown."""
+        """What a result is made from: 32 hex digits of model, options and the bytes of the picture, "@", our version.
+
+        "" where the model is unknown.
+        """
         if not self.model or _boxes_are_given(self.plan):
             return ""
         facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": file_digest(picture)}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]}@{__version__}"
 
-    def is_done(self, stem: PurePosixPath, mark: str) -> bool:
-        """Whether all results of a picture are there, made from just this."""
+    def found(self, stem: PurePosixPath) -> str:
+        """The mark of the label PNG that is there; "" without one."""
+        return self.place.mark(self.targets(stem)["labels"])
+
+    def is_done(self, stem: PurePosixPath, mark: str, found: str) -> bool:
+        """Whether all results of a picture are there, made from just this. found: the mark of the label PNG there."""
         targets = self.targets(stem)
-        if not mark or self.submission is not None or self.place.mark(targets["labels"]) != mark:
+        if not mark or self.submission is not None or found != mark:
             return False
         if self.redo and not self._is_fresh(targets["labels"]):
             return False
@@ -86,6 +99,22 @@ class Job:
             return path.stat().st_mtime >= self.started
         except OSError:
             return False
+
+
+def other_version(mark: str, found: str) -> str:
+    """Who made a result that only another version keeps from being done; "" for any other.
+
+    mark: of the result that is wanted. found: of the one that is there; the first versions wrote none into it.
+    """
+    if not mark or mark == found or VERSION.sub("", mark) != VERSION.sub("", found):
+        return ""
+    version = VERSION.search(found)
+    return f"DenseLab {version[1]}" if version else "an earlier version of DenseLab"
+
+
+def tell_other_version(who: str) -> None:
+    """Say, once for a folder, why results are made again."""
+    logger.info(f"results of {who} are predicted again, since this is DenseLab {__version__}")
 
 
 def _boxes_are_given(plan: Plan) -> bool:

@@ -12,7 +12,7 @@ from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.stored_bands import NPY
 from denselab.data.read.tree import leads_to_folder
 from denselab.errors import ConfigError
-from denselab.inference.inputs import Source, cannot_list, distinct
+from denselab.inference.inputs import Skipped, Source, cannot_list, distinct
 
 logger = logging.getLogger(__name__)
 
@@ -54,20 +54,27 @@ def can_stream(inputs: list[str], out: Path) -> bool:
     return not Path(inputs[0]).resolve().is_relative_to(out.resolve())
 
 
-def walk(folder: Path, out: Path) -> Iterator[Source]:
+def walk(folder: Path, out: Path, skipped: list[Skipped] | None = None) -> Iterator[Source]:
     """The pictures of a folder and the folders below it, one folder at a time, sorted, results in `out` left out.
 
     Stems mirror the tree; pictures of one folder whose names differ in their suffix alone keep it.
+    skipped: gets the folders that cannot be listed, when it is their turn; each is said.
     """
-    yield from _walk(folder, PurePosixPath(), out.resolve(), logger.warning)
+
+    def leave_out(entry: Skipped) -> None:
+        logger.warning(f"skipped {entry.path}: {entry.reason}")
+        if skipped is not None:
+            skipped.append(entry)
+
+    yield from _walk(folder, PurePosixPath(), out.resolve(), leave_out)
 
 
-def _walk(folder: Path, below: PurePosixPath, results: Path, warn: Callable[[str], None]) -> Iterator[Source]:
+def _walk(folder: Path, below: PurePosixPath, results: Path, leave_out: Callable[[Skipped], None]) -> Iterator[Source]:
     files, folders = [], []
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except OSError as error:
-        warn(f"left out {folder}: {cannot_list(error)}")
+        leave_out(Skipped(str(folder), cannot_list(error)))
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
@@ -80,10 +87,10 @@ def _walk(folder: Path, below: PurePosixPath, results: Path, warn: Callable[[str
     yield from distinct(here)
     for name in sorted(folders):
         if (folder / name).resolve() != results:
-            yield from _walk(folder / name, below / name, results, warn)
+            yield from _walk(folder / name, below / name, results, leave_out)
 
 
 def count_pictures(folder: Path, out: Path, shard: Shard | None) -> int:
     """How many pictures `walk` gives; counting a million takes seconds."""
-    every = _walk(folder, PurePosixPath(), out.resolve(), lambda text: None)  # `walk` says what is left out
+    every = _walk(folder, PurePosixPath(), out.resolve(), lambda entry: None)  # `walk` says what is left out
     return sum(1 for _ in of_shard(every, shard))

@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab import __version__
-from denselab.crf import refined
-from denselab.crf.dense_crf import Marginals
 from denselab.data.feed.fit import Size
 from denselab.engine.enlarge import arg_max, row_bands, softmax
 from denselab.engine.out_of_memory import memory_errors
@@ -36,7 +34,7 @@ from denselab.inference.views import Note, see
 from denselab.proposals.boxes import Boxes
 from denselab.proposals.sources import decided_by
 from denselab.runtime import total_memory
-from denselab.types import Image, LabelMap, Pixels
+from denselab.types import Image, LabelMap, Marginals, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +152,11 @@ def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np
 def _refined(plan: Plan, image: Pixels, probs: Marginals, crf_step: CRFStep | None = None) -> Marginals:
     if crf_step:
         return crf_step(plan.shown(image), probs)
-    return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast) if plan.crf else probs
+    if not plan.crf:
+        return probs
+    from denselab.crf import refined  # here: its loops need numba
+
+    return refined(plan.shown(image), probs, plan.crf, fast=plan.crf_fast)
 
 
 def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> bool:

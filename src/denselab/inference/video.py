@@ -15,13 +15,12 @@ from typing import IO, Any
 import numpy as np
 
 from denselab.console import progress
-from denselab.crf import refined
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
 from denselab.inference.inputs import Skipped, Source
-from denselab.inference.job import Job
+from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
 from denselab.inference.replacing import TABLE
@@ -68,6 +67,8 @@ class FramePredictor:
             smoothed: Any = mean if isinstance(values, np.ndarray) else values.new_tensor(mean)
             seen = Seen(smoothed, logits=False)
         if self.plan.crf:
+            from denselab.crf import refined  # here: its loops need numba
+
             return arg_max(refined(image, seen.probs(size), self.plan.crf, fast=self.plan.crf_fast))
         labels = empty_labels(len(mean), size)
         for top, band in seen.bands(size):
@@ -127,8 +128,12 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
     stem = f"camera-{name}" if camera else Path(name).stem
     paths = film_paths(job.out, stem, job.overlays)
     mark = "" if camera else f"{job.mark(_existing(name))} {options.every} {options.smooth}"
-    if not job.redo and not camera and job.model and (known := _known(paths, mark)):
-        return known, ""
+    if not job.redo and not camera and job.model:
+        found = _mark_of(paths["summary"])
+        if found == mark and (known := _known(paths)):
+            return known, ""
+        if who := other_version(mark, found):
+            tell_other_version(who)
     with open_film(name) as film, ExitStack() as stack:
         total = -(-film.frames // options.every) or None
         bar = stack.enter_context(progress(f"predict {stem}", total, "frames", quiet))
@@ -158,11 +163,19 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _known(paths: dict[str, Path], mark: str) -> Result | None:
-    """The result of an earlier run with the same model, options and film."""
+def _mark_of(summary: Path) -> str:
+    """What the results that are there were made from; "" where there are none."""
+    try:
+        return str(unpack_json(summary.read_bytes(), "summary")["mark"])
+    except (OSError, KeyError, TypeError, CheckpointError):
+        return ""
+
+
+def _known(paths: dict[str, Path]) -> Result | None:
+    """The result of an earlier run; None where one of its files is gone."""
     try:
         stored = unpack_json(paths["summary"].read_bytes(), "summary")
-        if stored["mark"] != mark or not all(path.exists() for path in paths.values()):
+        if not all(path.exists() for path in paths.values()):
             return None
         return Result(stored["film"], paths, stored["shares"], size=tuple(stored["size"]), already=True)
     except (OSError, KeyError, TypeError, CheckpointError):

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from denselab.console import Progress
 from denselab.crf import refined
-from denselab.crf.dense_crf import Marginals
 from denselab.data.dataset import Dataset, Item
 from denselab.engine.enlarge import arg_max
 from denselab.inference.ahead import read_ahead
@@ -18,7 +17,7 @@ from denselab.inference.run import CRFStep, run
 from denselab.measure.baselines import CellCounts
 from denselab.measure.huge_items import huge_item, reduced
 from denselab.measure.kept import KeptLabels
-from denselab.types import Image, LabelMap, Sample
+from denselab.types import Image, LabelMap, Marginals, Sample
 
 
 def predict_items(
