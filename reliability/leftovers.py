@@ -78,10 +78,11 @@ def _remedies(bench: Bench) -> Iterator[Check]:
 def _broken_installation(bench: Bench) -> Iterator[Check]:
     """Each command says in one line what is missing, or does without it."""
     code = "import sys; sys.modules['tifffile'] = None; from denselab.cli.main import main; main()"
+    plain = {**os.environ, "NO_COLOR": "1"}
     train = ["train", str(bench.data), "--out", str(bench.fresh("b")), *training(1, 1)]
     for name, words in (("models", ["models"]), ("train", train)):
         command = [sys.executable, "-c", code, *words]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
         named = any("tifffile" in line and "install" in line for line in ended.stderr.splitlines())
         held = "Traceback" not in ended.stderr and (ended.returncode == 0 or named)
         yield Check(f"{name} in an installation without tifffile", held, ended.stderr[-300:])

@@ -35,9 +35,7 @@ def test_the_length_is_told_as_a_range(
     assert told in " ".join((out.out + out.err).split())
 
 
-def test_it_ends_with_its_passes_and_at_a_stated_time_at_most(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_it_ends_with_its_passes_and_at_a_stated_time_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A trial step that was too slow made it a run of six minutes, long after all that it needed was learnt."""
     asked: dict[str, Any] = {}
 

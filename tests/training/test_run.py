@@ -361,6 +361,18 @@ def test_a_time_shorter_than_the_set_up_still_trains_and_validates(
     assert [row["step"] for row in read_metrics(tmp_path / "run", "validation")] == [1]
 
 
+@pytest.mark.parametrize(("at_most", "stopped"), [(0.01, "time"), (1e6, "epochs")])
+def test_a_run_by_epochs_may_be_given_a_longest_time(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, at_most: float, stopped: str
+) -> None:
+    """The demo ends with its passes, and on a machine that is too slow for them by its time."""
+    settings = make_settings({**tiny, "epochs": 1})
+    summary = run_training(settings, tiny_data, tmp_path / "run", at_most=at_most)
+    assert summary.stopped == stopped
+    steps = {"time": 1, "epochs": 3}[stopped]
+    assert read_metrics(tmp_path / "run", "validation")[-1]["step"] == steps
+
+
 def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
     """With a vanishing learning rate mIoU cannot rise: two validations without gain end the run."""
     settings = {

@@ -1,4 +1,4 @@
-"""Compiled loops from a network's scores for boxes to a band of the picture's rows: reduced, enlarged, joined, laid out.
+"""Compiled loops from a network's scores for boxes to a band of rows of the picture: reduced, enlarged, joined.
 
 The classes of a pixel lie side by side, as networks in channels_last leave them, and are one vector (compiled.vectors):
 so a pixel is found once for all of its classes, and its probabilities need no second pass. `fence` is 0 for each class
@@ -41,10 +41,10 @@ def reduced_pixels(scores: PixelScores, size: tuple[int, int]) -> PixelScores:
 
     Antialiased as MATLAB's imresize and torch's interpolate do. The other side stays.
     """
+    height, width = (min(own, wanted) for own, wanted in zip(scores.shape[:2], size, strict=True))
+    if (height, width) == scores.shape[:2]:
+        return np.array(scores, np.float32, order="C")
     source = np.require(scores, np.float32, ["C", "W"])
-    height, width = (min(own, wanted) for own, wanted in zip(source.shape[:2], size, strict=True))
-    if (height, width) == source.shape[:2]:
-        return source.copy()
     out = np.empty((height, width, source.shape[2]), np.float32)
     rows, columns = axis_taps(source.shape[0], height, 0, height), axis_taps(source.shape[1], width, 0, width)
     _reduce(source, *rows, *columns, out, lanes_for(out.shape[2]))

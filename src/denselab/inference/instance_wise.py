@@ -111,7 +111,7 @@ def _joined(
 
 
 def _join(how: InstanceWise, band: Planes, rows: tuple[int, int], active: Sequence[Scored], top: int) -> None:
-    """Write some rows of a band (K, R, W): the boxes that meet them, joined. top: the picture's row that is its first."""
+    """Join the boxes that meet some rows of a band (K, R, W), and write them. top: the picture's row of its first."""
     lanes, fence = lanes_for(len(band)), fence_of(len(band))
     probs, mean = how.scores == "probs", how.aggregate == "mean"
     size = (rows[1] - rows[0], band.shape[2])

@@ -200,9 +200,7 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
     )
 
 
-def _pictures_per_second(
-    model: SegmentationModel, facts: Facts, settings: Settings
-) -> tuple[float | None, float]:
+def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> tuple[float | None, float]:
     """Training speed of a CPU that does nothing else, and how many times longer a step takes beside what it does now.
 
     It is tried at the pictures' aspect ratio, and told for CPU_AREA pixels; None on a GPU.
