@@ -243,6 +243,12 @@ def runs_along_rows(d: Folder) -> None:
     runs(d, rows=True)
 
 
+def runs_along_rows_beside_masks(d: Folder) -> None:
+    runs_along_rows(d)
+    for name in "abc":
+        d.label(f"train_masks/{name}.png", HALF)
+
+
 def two_tables_of_runs(d: Folder) -> None:
     runs(d)
     d.write("new: 2.csv", (d.root / "train.csv").read_text(encoding="utf-8"))
@@ -353,7 +359,7 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (instances_and_stuff_of_splits, 2), (panoptic_or_key_points, 2), (grey_levels, 2), (nearly_all_grey_values, 2),
     (numbers_in_pieces, 2), (sixteen_bit_objects, 1), (unnamed, 1), (unnamed_two_valued, 1), (unnamed_with_255, 1),
     (colours, 1), (negative, 2), (unknown_id, 1), (list_without_all, 2), (list_and_val, 2), (folds, 2), (deep, 2),
-    (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (two_tables_of_runs, 2),
+    (labelme, 1), (via_attributes, 2), (annotators, 2), (runs, 2), (runs_along_rows, 2), (runs_along_rows_beside_masks, 3), (two_tables_of_runs, 2),
     (channels, 2), (bdd, 2), (ignored, 1), (covered, 1), (two_annotators, 2), (names_count_from_0, 1),
     (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
     (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from denselab.data import open_dataset
 from denselab.errors import DataError
@@ -274,6 +275,17 @@ def test_a_folder_of_pictures_within_the_label_folder(save, photo, tmp_path):
         save(f"train/Instance_masks/images/{name}_id.png", [[0, 1, 1]])
     data = open_dataset(tmp_path)
     assert [item.source.path.name for item in data.items] == ["a_color.png", "b_color.png"]
+
+
+def test_maps_of_matlab_in_any_folder(save, photo, tmp_path):
+    """PASCAL-Context's lie in trainval/; other files of MATLAB are no labels."""
+    for name in "ab":
+        save(f"JPEGImages/{name}.png", photo(2, 3))
+        (tmp_path / "trainval").mkdir(exist_ok=True)
+        savemat(tmp_path / f"trainval/{name}.mat", {"LabelMap": np.array(IDS * 2, np.uint16)})
+    savemat(tmp_path / "splits.mat", {"train": np.zeros((2, 2))})
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == IDS * 2
 
 
 def test_camvid_as_it_was_published(save, photo, write, tmp_path):

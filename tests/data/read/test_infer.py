@@ -277,3 +277,10 @@ def test_254_beside_255_is_asked_about(save):
 def test_a_hundred_classes_hold_99(save):
     path = save("a.png", np.tile(np.arange(100, dtype=np.uint8), (2, 3)))
     assert infer_encoding([path]).table.num_classes == 100
+
+
+def test_0_and_65535_are_two_classes(save):
+    """TGS salt's masks: 65535 was ignored, and one class left."""
+    found = infer_encoding([save("a.png", np.array([[0, 65535]], np.uint16))])
+    assert ids_and_roles(found.table) == [(0, "class"), (255, "class")]
+    assert found.encoding.kind == "two-valued"

@@ -192,3 +192,9 @@ def test_names_that_may_count_one_higher_than_the_files_are_asked_about(save, ph
         open_dataset(tmp_path)
     save("labels/b.png", IDS)  # the last one occurs
     assert open_dataset(tmp_path).label_space.names == ("person", "bicycle")
+
+
+@pytest.mark.usefixtures("coloured")
+def test_names_by_hexadecimal_colours(write, tmp_path):
+    write("class_list.json", json.dumps({"#000000": "ground", "#640000": "car", "#c80000": "sky"}))
+    assert open_dataset(tmp_path).label_space.names == ("ground", "car", "sky")

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from denselab.data.read.spectral import (
@@ -262,3 +263,15 @@ def test_other_deep_pictures_are_scaled_by_their_white(tmp_path, low, high):
     path = tmp_path / "a.png"
     Image.fromarray(raised(np.uint16, 0, low, high)).save(path)
     assert spectral_of([path]) == (None, "")
+
+
+def test_three_planes_that_are_not_marked_as_rgb_are_bands(tmp_path):
+    """ImageJ's composites: each of them was refused as a stack."""
+    planes = np.random.default_rng(0).integers(0, 4000, (3, 20, 30), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX"})
+    bands, note = spectral_of([path])
+    assert bands is not None
+    assert bands.names == ("band1", "band2", "band3")
+    assert np.array_equal(read_spectral(path, bands), np.moveaxis(planes, 0, -1).astype(np.float32))
+    assert "`bands: [band1, band2, band3]` and `display_bands: [band1, band2, band3]` in data.yaml" in note

@@ -16,6 +16,7 @@ from typing import Any
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.endings import by_ending
 from denselab.data.layouts.placing import Pairs, Placed, named_in, place
+from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.scan import read_contents
@@ -113,6 +114,10 @@ def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
 def _by_folder(tree: Tree, outermost: bool = False) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
     placed = [place(file, outermost) for file in tree.pictures]
     images, labels = _grouped(placed, "image"), _grouped([place(file, outermost) for file in tree.label_files], "label")
+    if not labels:  # PASCAL-Context: trainval/*.mat; MATLAB's files are no pictures
+        stems = {file.stem for file in tree.pictures}
+        named = [f for f in tree.label_files if f.suffix.lower() == MAT_SUFFIX and f.stem in stems]
+        labels = _grouped([place(file, outermost) for file in named], None)
     if labels and not images:  # CamVid's train beside trainannot, or pictures in the root beside masks/
         images = _grouped(placed, None)
     return images, labels

@@ -23,7 +23,7 @@ from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -252,9 +252,12 @@ def _ask_order(tree: Tree, items: Sequence[Item]) -> None:
         except DataError:  # `check` names the row
             continue
     if rows < SMOOTHER * columns:
+        masks = any(folder_role(part) == "label" for file in tree.pictures for part in file.parts[:-1])
+        this = "`layout: rle-csv` and " if masks else ""  # which of the two is meant would be asked next
+        other = "; or `layout: folders` for the label pictures" if masks else ""
         raise DataError(
-            f"{tree.root}: along the rows the run lengths give whole shapes, down the columns pieces; "
-            "write in data.yaml `run_order: rows`, or `run_order: columns` where the pieces are meant"
+            f"{tree.root}: along the rows the run lengths give whole shapes, down the columns pieces; write in "
+            f"data.yaml {this}`run_order: rows`, or {this}`run_order: columns` where the pieces are meant{other}"
         )
 
 

@@ -38,6 +38,7 @@ from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
+MOST = 65535  # of 16 bits
 ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
 
 
@@ -259,6 +260,10 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         note = "255 stands beside 0 only: it is a class here, not ignore"
         table = two_valued_table(names)
         return Encoding(), table, "two-valued 0/255", [note, *_unnamed(names, table)]
+    if values == [0, MOST] and not _named_void(names):
+        table = two_valued_table(names)
+        note = f"{MOST} stands beside 0 only: it is a class here, not ignore"
+        return Encoding("two-valued"), table, f"two-valued 0/{MOST}", [note, *_unnamed(names, table)]
     if any(c.lossy for c in contents):
         lossy_file = next(c.path for c in contents if c.lossy)
         raise DataError(
@@ -339,7 +344,7 @@ def _marker(values: list[int]) -> int | None:
     """The number that marks pixels without a label: the largest of 8 or of 16 bits, beside smaller ids."""
     if len(values) < 2:
         return None
-    return 255 if 255 in values else 65535 if values[-1] == 65535 and values[-2] < 255 else None
+    return 255 if 255 in values else MOST if values[-1] == MOST and values[-2] < 255 else None
 
 
 def _void(table: LabelSpace, label_id: int) -> LabelEntry:

@@ -19,6 +19,7 @@ JSON_FILES = (
     "notes.json", "config.json", "class_to_idx.json", "idx_to_class.json", "class_to_id.json", "id_to_class.json",
     "label2idx.json", "idx2label.json", "id2name.json", "id_to_name.json", "name_to_id.json", "class_mapping.json",
     "label_mapping.json", "palette.json", "colormap.json", "color_map.json", "class_colors.json", "label_colors.json",
+    "class_list.json",
     MACHINE_COLOURS,
 )  # fmt: skip
 # They tell many things: {"version": 2}, or a list of file names, is no table of its own.
@@ -111,6 +112,9 @@ def _of_object(table: Mapping[Any, Any]) -> list[Row]:
     colours = [colour_of(value) for value in table.values()]
     if None not in colours and all(isinstance(value, list) for value in table.values()):
         return [(n, str(key), colour) for n, (key, colour) in enumerate(zip(table, colours, strict=True))]
+    hues = [colour_of(key) if str(key).startswith("#") else None for key in table]
+    if None not in hues and all(isinstance(name, str) for name in table.values()):  # {"#804080": "road"}
+        return [(n, name, hue) for n, (name, hue) in enumerate(zip(table.values(), hues, strict=True))]
     if all(_is_number(key) and isinstance(row, dict) for key, row in table.items()):
         return _of_list([{"id": int(key), **row} for key, row in table.items()])
     return []

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.depth import DEPTHS, depth_of
-from denselab.data.read.spectral import SpectralBands, band_paths, display_of, file_bands, without_alpha
+from denselab.data.read.spectral import MOST_NAMED, SpectralBands, band_paths, display_of, file_bands, without_alpha
 from denselab.data.read.stored_bands import NPY, Form, band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES, looks_like_alpha
 from denselab.data.read.tree import number_of
 from denselab.data.read.white import HEADERS, PICTURES, is_deep, spread_paths
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import ConfigError, DataError
 from denselab.runtime import cpu_count
 
@@ -73,7 +74,8 @@ def spectral_of(
     if not given.asked and share < ALIKE:
         return _nothing(given)
     raised = "" if given.asked or white is not None or stored not in (1, 3) else _raised(forms, stored)
-    if not given.asked and stored in (1, 3) and not raised and _fits_8_bits(forms, stored):
+    as_usual = stored in (1, 3) and not form.planes and not raised
+    if not given.asked and as_usual and _fits_8_bits(forms, stored):
         return _nothing(given)
     bands = _described(form, stored, given)
     if given.files:  # heights in floats may lie beside photographs in bytes
@@ -304,6 +306,13 @@ def _note(bands: SpectralBands) -> str:
         else ""
     )
     return (
-        f"pictures have {bands.told()}{files}, {kind}; shown are {', '.join(shown)}; "
-        "`bands: [names]` and `display_bands: [names]` in data.yaml say otherwise"
+        f"pictures have {bands.told()}{files}, {kind}; shown are {', '.join(shown)}; {_line(bands)} and "
+        f"`display_bands: {in_yaml(list(shown))}` in data.yaml say otherwise"
     )
+
+
+def _line(bands: SpectralBands) -> str:
+    """The line that gives the bands other names."""
+    if bands.take or bands.count > MOST_NAMED:
+        return "`bands: [NAME, ...]`"
+    return f"`bands: {in_yaml(list(bands.names))}`"

@@ -35,6 +35,7 @@ class Form:
     alpha: whether its last band is marked as alpha
     coloured: whether its first three bands are marked as red, green and blue
     names: of the bands, where the file has them
+    planes: whether each band is a plane or a page of its own, which a picture in RGB is not
     """
 
     size: tuple[int, int]
@@ -43,6 +44,7 @@ class Form:
     alpha: bool = False
     coloured: bool = False
     names: tuple[str, ...] = ()
+    planes: bool = False
 
 
 def band_form(path: Path, count: int | None = None) -> Form:
@@ -153,6 +155,7 @@ def _tiff_form(path: Path, count: int | None) -> Form:
             alpha=bool(extra) and extra[-1] in ALPHAS,
             coloured=int(page.photometric) == RGB and bands >= 3,
             names=_descriptions(page, bands),
+            planes=axis is not None and "S" not in series.axes,
         )
 
 
