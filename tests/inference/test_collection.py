@@ -137,7 +137,11 @@ def test_what_is_done_is_passed_over_by_content(engine: TorchEngine, pictures: P
 
 
 def test_results_of_an_earlier_version_are_made_again(
-    engine: TorchEngine, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: TorchEngine,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """They counted as done, so after an upgrade a folder held labels of both."""
     out = tmp_path / "out"
