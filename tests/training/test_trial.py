@@ -1,4 +1,4 @@
-"""The time of a training step: by the clock, and as it would be with the machine to itself. No test looks at a clock."""
+"""The time of a training step: by the clock, and with the machine to itself. No test looks at a clock."""
 
 from collections.abc import Sequence
 
