@@ -81,12 +81,12 @@ def _by_middle(side: list[Placed], pattern: Pattern, kind: Literal["image", "mas
     return found
 
 
-def _files(tree: Tree, folders: SeveralFolders, key: str, source: Path) -> list[Placed]:
+def _files(tree: Tree, folders: Folders | SeveralFolders, key: str, source: Path) -> list[Placed]:
     """The picture files of the folders that a key names; all of the tree where it names none."""
     placed = []
     given: dict[str | None, str | list[str]] = {None: "."}
     if folders is not None:
-        given = dict(folders.items()) if isinstance(folders, dict) else {None: folders}
+        given = {**folders} if isinstance(folders, dict) else {None: folders}
     pairs = [(split, f) for split, own in given.items() for f in (own if isinstance(own, list) else [own])]
     single = len(pairs) == len(given)
     for split, folder in pairs:
