@@ -86,7 +86,7 @@ def _files(tree: Tree, folders: Folders | SeveralFolders, key: str, source: Path
     placed = []
     given: dict[str | None, str | list[str]] = {None: "."}
     if folders is not None:
-        given = {**folders} if isinstance(folders, dict) else {None: folders}
+        given = dict(folders.items()) if isinstance(folders, dict) else {None: folders}
     pairs = [(split, f) for split, own in given.items() for f in (own if isinstance(own, list) else [own])]
     single = len(pairs) == len(given)
     for split, folder in pairs:
