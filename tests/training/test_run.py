@@ -17,6 +17,7 @@ from torch import Tensor
 
 from denselab.config import make_settings
 from denselab.data import Dataset
+from denselab.data.read.spectral import SpectralBands
 from denselab.engine.folder import load_engine
 from denselab.errors import (
     ConfigError,
@@ -312,6 +313,9 @@ def test_resume_keeps_the_white_of_the_run(tiny_data: Dataset, straight: Path, t
     (tmp_path / "dataset.json").write_text(json.dumps({**stored, "white": 1023}), encoding="utf-8")
     assert divided_as_recorded(replace(tiny_data, white=4095), tmp_path).white == 1023
     assert divided_as_recorded(replace(tiny_data, white=4095), straight).white == 4095, "a run of an older version"
+    bands = SpectralBands(("band1",), True, *[(0.0,)] * 6, (0, 0, 0))  # as an older version did not have them
+    assert divided_as_recorded(replace(tiny_data, bands=bands), tmp_path).bands is None
+    assert divided_as_recorded(replace(tiny_data, bands=bands), straight).bands == bands
 
 
 def test_resume_takes_names_that_an_older_version_did_not_give(

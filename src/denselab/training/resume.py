@@ -100,8 +100,9 @@ def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
             "stays; to train on all, start a new run with `init` from this one"
         )
     dataset = divided(dataset, known)
-    # White was decided by the pictures of that time: brighter ones that were added would darken all.
-    return replace(dataset, white=recorded.white or dataset.white)
+    # White was decided by the pictures of that time: brighter ones that were added would darken all. A run with a white
+    # has no bands, whatever the pictures look like now.
+    return replace(dataset, white=recorded.white or dataset.white, bands=None if recorded.white else dataset.bands)
 
 
 def compare_data(dataset: Dataset, records: RunRecords) -> None:

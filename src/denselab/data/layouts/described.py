@@ -81,7 +81,7 @@ def _by_middle(side: list[Placed], pattern: Pattern, kind: Literal["image", "mas
     return found
 
 
-def _files(tree: Tree, folders: SeveralFolders, key: str, source: Path) -> list[Placed]:
+def _files(tree: Tree, folders: Folders | SeveralFolders, key: str, source: Path) -> list[Placed]:
     """The picture files of the folders that a key names; all of the tree where it names none."""
     placed = []
     given: dict[str | None, str | list[str]] = {None: "."}

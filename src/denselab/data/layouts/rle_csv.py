@@ -212,8 +212,8 @@ def _class_ids(labels: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     distinct = sorted(set(labels))
     if any("_" in label for label in distinct) and all(map(_is_number, map(_of_attributes, distinct))):
         ids, notes = _class_ids([_of_attributes(label) for label in distinct])
-        note = "the class is the number before the first _; what is behind is left out (iMaterialist's attributes)"
-        return {label: ids[_of_attributes(label)] for label in distinct}, [*notes, note]
+        told = "the class is the number before the first _; what is behind is left out (iMaterialist's attributes)"
+        return {label: ids[_of_attributes(label)] for label in distinct}, [*notes, told]
     if all(map(_is_number, distinct)):
         shift = int(any(int(label) == 0 for label in distinct))
         note = ["the classes of the table count from 0: each id is one higher, since 0 is background"]
