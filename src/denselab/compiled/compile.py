@@ -20,11 +20,12 @@ class Loop:
 
     def __init__(self, function: Callable[..., Any], fastmath: bool, error_model: Errors) -> None:
         functools.update_wrapper(self, function)
+        self._name = function.__qualname__
         self._make = functools.partial(_dispatcher, function, fastmath, error_model)
         self._made: Any = None
 
-    def __call__(self, *arguments: Any) -> Any:
-        return (self._made or self.made)(*arguments)
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return (self._made or self.made)(*arguments, **named)
 
     @property
     def made(self) -> Any:
@@ -40,7 +41,7 @@ class Loop:
         return self.made._numba_type_
 
     def __reduce__(self) -> str:
-        return str(self.__qualname__)  # pickled by name, like the function
+        return self._name  # pickled by name, like the function
 
 
 def compiled(function: Callable[..., Any], fastmath: bool = False, error_model: Errors = "python") -> Loop:

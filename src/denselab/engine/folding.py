@@ -148,7 +148,7 @@ def _fold(form: nn.Module, conv_name: str, norm_name: str) -> None:
         activation = _taken_next(parent, place)
     setattr(parent, place, nn.Identity() if type(activation) in ACTIVATIONS else activation)
     kind = ACTIVATIONS.get(type(activation), ACTIVATIONS[nn.Identity])
-    conv._conv_forward = _OneDNN(conv, weight, bias, *kind)  # type: ignore[method-assign]
+    vars(conv)["_conv_forward"] = _OneDNN(conv, weight, bias, *kind)  # called in place of the method
 
 
 def _folded_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -176,7 +176,8 @@ def _taken_next(sequence: nn.Sequential, place: str) -> nn.Module:
 def _takes(conv: nn.Conv2d, weight: Tensor) -> bool:
     """Whether oneDNN computes a convolution with an activation, and the layer leaves the computing to torch's."""
     usual = type(conv) in (nn.Conv2d, AlignedConv2d) and conv.padding_mode == "zeros"
-    ready = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    ready = available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     return usual and ready and weight.dtype == torch.float32 and not isinstance(conv.padding, str)
 
 
