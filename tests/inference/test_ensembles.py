@@ -20,7 +20,7 @@ from denselab.engine.open import open_folder
 from denselab.engine.spec import Architecture
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
-from denselab.inference import run
+from denselab.inference import instance_wise
 from denselab.inference.ensembles import Model, edeconvnet, ensemble_of
 from denselab.inference.instance_wise import boxes_of
 from denselab.inference.instances import PRESETS, InstanceWise
@@ -166,7 +166,7 @@ def test_boxes_are_searched_for_only_where_the_network_runs(
 ) -> None:
     """The key once held the boxes themselves: every picture was searched anew, which takes seconds, though all was kept."""
     searched: list[int] = []
-    monkeypatch.setattr(run, "boxes_of", lambda *given: searched.append(1) or boxes_of(*given))
+    monkeypatch.setattr(instance_wise, "boxes_of", lambda *given: searched.append(1) or boxes_of(*given))
     for _ in range(2):
         member_scores(ensemble_of([Model(engine, None, InstanceWise())], cache=ScoreCache(tmp_path)), picture())
     assert len(searched) == 1

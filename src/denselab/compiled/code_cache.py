@@ -57,7 +57,7 @@ def to_be_kept(function: Any, lanes: int) -> bool:
 
     function: what `compiled` returned, a kernel that takes `lanes`
     """
-    cache = function._cache
+    cache = function.made._cache
     if not isinstance(cache, CodeCache):
         return False
     wanted = types.UniTuple(types.int64, lanes)  # type: ignore[no-untyped-call]

@@ -13,8 +13,11 @@ Deviations, and why:
 - Boxes come from `proposals`; the authors have 2,000 candidates of MCG.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +25,12 @@ from numpy.typing import NDArray
 from denselab.engine.enlarge import BAND_BYTES, row_bands, softmax
 from denselab.engine.planes import Planes, enlarged_rows
 from denselab.errors import ConfigError
-from denselab.inference.instance_wise import Scored
 from denselab.labels import LabelSpace
 from denselab.regions.superpixels import Labels, superpixels
 from denselab.types import Image
+
+if TYPE_CHECKING:  # its loops need the compiler
+    from denselab.inference.instance_wise import Scored
 
 SUPERPIXELS = 500
 ON = 0.5  # mean of the heat map in a superpixel of an object

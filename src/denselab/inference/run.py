@@ -20,7 +20,6 @@ from denselab.data.feed.fit import Size
 from denselab.engine.enlarge import arg_max, row_bands, softmax
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
-from denselab.inference.instance_wise import boxes_of, joined_bands, scored_boxes
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Scores, joined
 from denselab.inference.pasting import pasted_bands
@@ -200,11 +199,15 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
 
 
 def _boxes(plan: Plan, how: InstanceWise, image: Pixels) -> Boxes:
+    from denselab.inference.instance_wise import boxes_of  # here: its loops need the compiler, which others do without
+
     return boxes_of(how, plan.shown(image), plan.spec.preprocessing.imgsz)
 
 
 def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -> bool:
     """Feed the joined scores of the picture's boxes to the sink, a band of rows at a time; returns as `_stream`."""
+    from denselab.inference.instance_wise import joined_bands, scored_boxes
+
     boxes = _boxes(plan, how, image)
     with memory_errors():
         if how.aggregate == "paste":
