@@ -105,6 +105,18 @@ def test_large_pictures_of_thin_things_keep_their_size_and_a_step_sees_a_part(de
     assert reasons["epochs"][1].startswith(f"{times} times the usual length on a ")
 
 
+def test_crops_need_not_be_large_where_pictures_keep_their_size() -> None:
+    """From ImageNet weights fewer passes are wanted, for larger pictures; with crops of whole pictures more passes."""
+    tuned = replace(STREETS, pretrained=True)
+    fine = replace(tuned, detail=Detail(1.0, "pole", 1.0, 360 * 480))
+    rate = PASSES_WANTED * STREETS.pictures / 600
+    settings = make_settings({"data": "d", "time": "10m"})
+    assert choose_recipe(settings, fine, rate)[0].crop_size == (192, 256)
+    larger = choose_recipe(settings, tuned, rate)[0]
+    assert larger.crop is None
+    assert larger.imgsz[0] * larger.imgsz[1] > 1.3 * CPU_AREA
+
+
 def test_pictures_are_no_larger_than_can_be_validated() -> None:
     """By the memory of the device, and by the time of the run, of which a validation may take a twentieth."""
     facts = replace(PLATES, detail=CRACK)

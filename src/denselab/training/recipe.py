@@ -255,7 +255,9 @@ def _wanted_pictures(settings: Settings, facts: Facts) -> int:
     """How many crops a timed run should see."""
     if not facts.pretrained:
         return PASSES_WANTED * facts.pictures
-    return max(TUNING_PASSES * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
+    fine = facts.detail is not None and facts.detail.pixels > CPU_AREA  # such pictures keep their size anyway
+    passes = PASSES_WANTED if fine else TUNING_PASSES
+    return max(passes * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
 
 
 def _cpu_batch(facts: Facts) -> int:
