@@ -87,9 +87,13 @@ def test_the_other_process_starts_none(limited: type[FakeProcess], monkeypatch: 
 
 
 class WaitedFor(FakeProcess):
-    """Counts how often its end is waited for."""
+    """Counts how often its end is waited for, and notes that it was ended."""
 
     waits: ClassVar[list[int]] = []
+    ended: ClassVar[list[bool]] = []
+
+    def terminate(self) -> None:
+        self.ended.append(True)
 
     def wait(self) -> int:
         self.waits.append(1)
@@ -104,6 +108,8 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> type[WaitedFor]:
     monkeypatch.setattr(compile_apart.subprocess, "Popen", WaitedFor)
     monkeypatch.setattr(FakeProcess, "started", [])
     monkeypatch.setattr(WaitedFor, "waits", [])
+    monkeypatch.setattr(WaitedFor, "ended", [])
+    monkeypatch.setattr(compile_apart.atexit, "register", lambda function: function)
     return WaitedFor
 
 
@@ -117,6 +123,16 @@ def test_a_process_beside_is_begun_once_and_waited_for(beside: type[WaitedFor]) 
     require_compiled(2, 4)
     assert len(beside.waits) == 1
     assert len(beside.started) == 1
+
+
+def test_it_ends_with_the_process_that_began_it(beside: type[WaitedFor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `train --dry-run` a compiler went on for a quarter of a minute."""
+    at_the_end: list[Any] = []
+    monkeypatch.setattr(compile_apart.atexit, "register", at_the_end.append)
+    compile_beside(2)
+    assert len(at_the_end) == 1
+    at_the_end[0]()
+    assert beside.ended == [True]
 
 
 def test_nothing_is_begun_where_it_would_be_in_vain(beside: type[WaitedFor], monkeypatch: pytest.MonkeyPatch) -> None:

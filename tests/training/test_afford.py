@@ -26,6 +26,7 @@ from denselab.training.afford import (
 )
 from denselab.training.recipe import Facts, choose_recipe
 from denselab.training.run import make_accelerator, run_training
+from denselab.training.trial import Trial
 
 FACTS = Facts(100, (360, 480), num_classes=3, device="cpu", cores=2, normalised=True, score_inputs=256)
 HEAVY = Estimate(
@@ -136,7 +137,7 @@ def test_a_refused_run_leaves_nothing_behind(
     tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial step is pretended to take an hour a picture."""
-    monkeypatch.setattr(plan, "time_picture", lambda *arguments: 3600.0)
+    monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(3600.0, 3600.0))
     settings = make_settings({**tiny, "epochs": None, "time": 5})
     with pytest.raises(ConfigError, match="times the 5 s asked for"):
         run_training(settings, tiny_data, tmp_path / "run")
@@ -147,7 +148,7 @@ def test_a_batch_that_was_left_open_shrinks_and_says_so(
     tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten seconds a picture: a step of the usual three is too long for 34 s, one of two is not."""
-    monkeypatch.setattr(plan, "time_picture", lambda *arguments: 10.0)
+    monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(10.0, 10.0))
     open_batch = {**tiny, "batch": None, "epochs": None, "time": 34, "validations": 1}
     settings = make_settings(open_batch)
     accelerator = make_accelerator(settings)

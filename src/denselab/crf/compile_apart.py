@@ -5,6 +5,7 @@ small, since it holds neither a network nor pictures, and what it compiles is ke
 limit a process compiles for itself, unless it has other work first: then `compile_beside` begins early.
 """
 
+import atexit
 import functools
 import logging
 import os
@@ -55,6 +56,7 @@ def compile_beside(num_classes: int) -> None:
     command, environment = [sys.executable, "-c", PROGRAM, str(num_classes), PLAIN], {**os.environ, MARK: str(lanes)}
     nowhere = subprocess.DEVNULL
     _beside[lanes] = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment)
+    atexit.register(_beside[lanes].terminate)  # a dry run, or a refused one, leaves nothing behind that works on
 
 
 @functools.cache

@@ -32,7 +32,7 @@ from denselab.training.afford import (
 from denselab.training.job import Job, prepare_job
 from denselab.training.recipe import Choice
 from denselab.training.records import RunRecords, describe_environment
-from denselab.training.trial import time_picture
+from denselab.training.trial import try_steps
 from denselab.training.weakly import teaching_facts, weak_lines
 
 MOST_MEMORY = 0.9  # share of the machine's memory above which the plan warns that it may run out
@@ -74,7 +74,8 @@ def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Ac
         heed_neighbours()  # steps are timed below as they will run
     job, model = prepare_job(settings, dataset, run)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
-    seconds = time_picture(model, job.criterion, config.crop_size, accelerator.device, config.precision, config.batch)
+    trial = try_steps(model, job.criterion, config.crop_size, accelerator.device, config.precision, config.batch)
+    seconds = None if trial is None else trial.now  # as things are: what does not fit now is told before it starts
     found = estimate(model, config, pictures, seconds)
     batch = fitting_batch(config, found)
     if batch < config.batch and settings.batch is None:

@@ -73,19 +73,6 @@ def plain_loss(logits: tuple[Tensor, ...], labels: Tensor, weights: Tensor | Non
     return F.cross_entropy(logits[0], labels)
 
 
-def time_picture(
-    model: SegmentationModel,
-    criterion: Criterion,
-    imgsz: tuple[int, int],
-    device: torch.device,
-    precision: Precision,
-    batch: int = TRIAL_BATCH,
-) -> float | None:
-    """Seconds per picture by the clock, of the steps that `try_steps` makes; None where memory ran out."""
-    trial = try_steps(model, criterion, imgsz, device, precision, batch)
-    return None if trial is None else trial.now
-
-
 def try_steps(
     model: SegmentationModel,
     criterion: Criterion,
