@@ -1,4 +1,4 @@
-"""The Python API: train, load, open and check data. The command line calls it too."""
+"""`denselab.train`, which the command line calls too: the data are opened and checked, then trained on and reported."""
 
 import logging
 import shlex
@@ -54,7 +54,7 @@ def train(
     data: a data folder, or a data.yaml.
     out: the run folder.
     model: the network's name.
-    encoder: its timm backbone.
+    encoder: its backbone, where the network has a choice.
     time: "30m", "1h30m", or a number of seconds; give either this or epochs.
     epochs: passes over the training pictures.
     imgsz: "360x480", (height, width) or one number; pixels.
@@ -65,12 +65,12 @@ def train(
     seed: of the run's random numbers.
     init: a model or run folder to start from; tensors that fit are copied.
     crf_layer: add a dense CRF behind the network and train it too.
-    stages: train FCN-32s, 16s and 8s one after the other within the budget (denselab.training.stages); the summary is
-        the last one's.
+    stages: train FCN-32s, 16s and 8s one after the other within the budget, or DeconvNet on objects, then on proposals
+        (denselab.training.stages); the summary is the last one's.
     labels: what training pictures teach by: "masks", "boxes", "tags", or "auto": each by the best that it has.
     resume: continue the run in `out` exactly where it stopped.
     settings: further keys of denselab.config.Settings; the arguments take precedence.
-    Raises ConfigError, DataError, ResourceError, TrainingDiverged, Interrupted.
+    Raises ConfigError, DataError, CheckpointError, ResourceError, TrainingDiverged, Interrupted.
     """
     arguments = {key: value for key, value in locals().items() if key in Settings.model_fields}
     whole = merged(make_settings(settings or {}), make_settings(arguments, "options"))

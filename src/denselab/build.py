@@ -31,8 +31,9 @@ def create_model(
 ) -> SegmentationModel:
     """Build the network `name` of MODELS: (B, in_channels, H, W) to (B, num_classes, H, W) for any H, W >= 1.
 
-    encoder: a timm backbone, where the network takes one; None: its default, or its own trunk.
-    output_stride: 8 or 16, where the network offers the choice.
+    encoder: its trunk, where the network has a choice; None: its default, or a trunk of its own.
+    output_stride: of the encoder, where the network offers the choice; None: the network's own.
+    in_channels: bands of a picture.
     pretrained: source of the encoder's weights: "auto", "yes", "no", a file or a hub id (encoders.pretrained), or
         weights already found by `encoder_weights`.
     aux: add an auxiliary head, for `train_logits`.

@@ -33,9 +33,8 @@ NAME = re.compile(r"[\w][\w.-]{0,100}")  # of a file in a folder of ours; it can
 PREVIOUS = ".previous"
 REMEDY = "choose another folder with `out`"  # the command line writes --out
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]  # process ids mean nothing on another machine
-LEFTOVER = re.compile(
-    rf"\.(\d+)-{HOST}-[0-9a-f]{{8}}\.part|\.(\d+)\.part|.+\.writing-(\d+)"
-)  # the last two: names of older versions
+# the last two: names of older versions
+LEFTOVER = re.compile(rf"\.(\d+)-{HOST}-[0-9a-f]{{8}}\.part|\.(\d+)\.part|.+\.writing-(\d+)")
 
 
 class _Entry(BaseModel):

@@ -205,9 +205,7 @@ def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:
 
 
 def _unique(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Values and inverse like numpy.unique, but by counting if the values are small, which is much faster for label
-    maps.
-    """
+    """Values and inverse as of numpy.unique; small values are counted, which is much faster for label maps."""
     if not np.issubdtype(ids.dtype, np.integer) and ids.dtype != np.bool_:
         raise DataError(f"labels have dtype {ids.dtype}; whole numbers were expected")
     if ids.size and ids.min() >= 0 and ids.max() <= 65535:

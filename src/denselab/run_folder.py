@@ -5,13 +5,15 @@
       dataset.json         label table, splits, class pixels, what was chosen and why
       model/               best mIoU:   model.safetensors  config.json  README.md  manifest.json
       model-best-loss/     lowest validation loss, the same files
-      last/                what a resume needs: state.json  model.safetensors  optimizer.safetensors
-      average.safetensors last.previous/       the save before; model.previous/ exists only after a kill in the middle
-      of a save metrics.jsonl        a line per logged step and per validation        results.csv   a row per validation
+      last/                what a resume needs:
+                           state.json  model.safetensors  optimizer.safetensors  average.safetensors
+      last.previous/       the save before; model.previous/ exists only after a kill in the middle of a save
+      metrics.jsonl        a line per logged step and per validation        results.csv   a row per validation
       log.txt              messages to the user             summary.json   how it ended
       report.html          evaluation.json   samples/       the report, its scores, its pictures
-      weak/                of a run with weak labels: masks/ cut out of boxes, the choices of BoxSup, pictures of both
+      weak/                of a run with weak labels: masks/ cut out of boxes, BoxSup's segments/ and choices, pictures
       stages.json          of a staged run; its stage-1-fcn32s/ and stage-2-fcn16s/ are complete runs
+      proposals.json       of DeconvNet in stages: the boxes that its second stage is trained on
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
       regions/             segments of pictures seen by a network of regions; may be deleted at any time

@@ -49,8 +49,7 @@ class PaperTable:
 
 
 def paper_table(comparison: Comparison) -> PaperTable:
-    """The table of a comparison: published rows where its classes are those of a benchmark, then its models, the best
-    last."""
+    """The table of a comparison: published rows where its classes are a benchmark's, then its models, the best last."""
     classes = comparison.ranking.entrants[0].evaluations[0].classes
     benchmark = benchmark_of(classes)
     rows = []

@@ -34,8 +34,9 @@ def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_clas
 
 
 def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:
-    """The label table that a network with this many classes was published with, and its name; else class_0, class_1,
-    ...
+    """The label table of the data set with this many classes that models are published for, and its name.
+
+    Of any other number the classes are class_0, class_1, ...
     """
     if num_classes == 21:
         return voc_label_space(), "PASCAL VOC"

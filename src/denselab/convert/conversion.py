@@ -182,9 +182,7 @@ def _refuse_a_run(out: Path) -> None:
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:
-    """Raise ConfigError if `out` is a model folder, unless it is a conversion of the same network, which may be
-    repeated.
-    """
+    """Raise ConfigError if `out` is a model folder; a conversion of the same network may be repeated."""
     if not (out / MODEL_CONFIG).exists():
         return
     try:
@@ -202,8 +200,7 @@ def _refuse_another_model(out: Path, architecture: Architecture) -> None:
 def _load(
     network: SegmentationModel, reading: Reading, by_classes: ClassShapes, source: str
 ) -> tuple[tuple[Mapped, ...], tuple[str, ...], tuple[str, ...]]:
-    """Put what was read into the network. Returns what went in, the names of what did not change, and what was left
-    out.
+    """Put what was read into the network; returns what went in, names of what did not change, and what was left out.
 
     by_classes: see mapping.class_shapes; empty if every tensor has to be in the file
     """

@@ -84,11 +84,10 @@ def diagonal(weight: Tensor, name: str) -> Tensor:
 
 
 def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
-    """A weight in the form that `module` stores, and how it was changed: reshaped from a fully connected layer, or
-    diagonal.
+    """A weight in the form that `module` stores, and how it was changed.
 
-    The number of classes may differ from the module's; shapes are compared later. Raises CheckpointError as `diagonal`
-    does.
+    It may be reshaped from a fully connected layer, or be the diagonal of a dense kernel. The number of classes may
+    differ from the module's; shapes are compared later. Raises CheckpointError as `diagonal` does.
     """
     own = module.weight
     assert isinstance(own, Tensor)
@@ -162,8 +161,7 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
 def check_fit(
     own: Mapping[str, Tensor], mapped: Sequence[Mapped], unused: Sequence[str], optional: set[str], source: str
 ) -> None:
-    """Check that every tensor of the network comes from the file in its shape, and that nothing in the file is left
-    over.
+    """Check that every tensor of the network comes from the file in its shape, and that nothing there is left over.
 
     own: the network's tensors
     mapped: what the file provides

@@ -97,9 +97,8 @@ def read_checkpoint(index: Path) -> dict[str, NDArray[np.generic]]:
     try:
         entries = dict(_entries(index))
         shards = _shards(index, entries.pop("", None))
-        if sum(entry.size for entry in entries.values()) > sum(
-            map(len, shards)
-        ):  # overlapping entries would be read many times
+        listed, held = sum(entry.size for entry in entries.values()), sum(map(len, shards))
+        if listed > held:  # overlapping entries would be read many times
             raise Damaged("its variables take more bytes than its data files have")
         return {name: _values(name, entry, shards) for name, entry in entries.items() if entry.dtype in FLOATS}
     except Damaged as error:
@@ -259,11 +258,10 @@ def _tensor(name: str, message: memoryview, room: _Room) -> NDArray[np.generic] 
 
 
 def _completed(name: str, values: NDArray[np.generic], shape: list[int], room: _Room) -> NDArray[np.generic]:
-    """Listed values in their shape. If fewer are listed than the shape has, the last is repeated; if none, all are
-    zero.
+    """Listed values in their shape.
 
-    A scalar, which TensorFlow always lists, has the shape (). A tensor with one value throughout is a view of it,
-    whatever its size.
+    If fewer are listed than the shape has, the last is repeated; if none, all are zero. A scalar, which TensorFlow
+    always lists, has the shape (). A tensor with one value throughout is a view of it, whatever its size.
     """
     count = math.prod(shape)
     if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0 or values.size >= count:

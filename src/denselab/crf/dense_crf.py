@@ -1,5 +1,7 @@
-"""The fully connected CRF of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
-Potentials", NIPS 2011 (arXiv:1210.5644), by mean field on any number of Gaussian terms.
+"""The fully connected CRF, by mean field on any number of Gaussian terms.
+
+Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011, arXiv
+1210.5644.
 
 Three things follow the implementations that papers used rather than the paper: the filters include a pixel's message to
 itself, all pixels are updated at once, and weights act on filters normalised in one of four ways (the paper's sum is
@@ -218,9 +220,7 @@ class DenseCRF:
         return out
 
     def last_message(self, iterations: int) -> Marginals:
-        """The message for the marginals before the last of the iterations (at least 1); the marginals are never written
-        out.
-        """
+        """The message for the marginals before the last of the iterations (at least 1), which are never written out."""
         out = np.empty((self.num_classes, *self.shape), np.float32)
         with announced(self.num_classes):
             field = self._prepared()

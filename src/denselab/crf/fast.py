@@ -71,9 +71,7 @@ def can_be_halved(shape: tuple[int, ...], parameters: Parameters) -> bool:
 
 
 def at_half(parameters: Parameters) -> Parameters:
-    """The same terms in pixels of the half-size picture. Sums that are not normalised have four times fewer pixels
-    there.
-    """
+    """The same terms in pixels of the half-size picture, where plain sums have four times fewer pixels."""
     fewer = 4 if parameters.normalization == "none" else 1
     return replace(
         parameters,
@@ -85,9 +83,7 @@ def at_half(parameters: Parameters) -> Parameters:
 
 
 def halved(planes: Floats, threads: int) -> Floats:
-    """Means of 2 x 2 blocks: (C, H, W) to (C, ceil(H / 2), ceil(W / 2)); the last row or column of an odd size counts
-    twice.
-    """
+    """Means of 2 x 2 blocks: (C, H, W) to (C, ceil(H / 2), ceil(W / 2)); of an odd size the last counts twice."""
     count, height, width = planes.shape
     out = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
     run([partial(_halve, planes, out, *rows) for rows in parts(out.shape[1], 8)], threads)

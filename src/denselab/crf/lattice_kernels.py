@@ -306,8 +306,7 @@ def finish_part(
     begin: int, end: int, corners: Any, number: Any, base: int, width: int, mass: Any, scheme: int, index: Any,
     weight: Any, back: Any, column: int, row: int,
 ) -> None:  # fmt: skip
-    """Renumber pixels begin..end-1 to (number + base) * width in the whole, and fold the normalisation into their
-    weights.
+    """Renumber pixels begin..end-1 to (number + base) * width, and fold the normalisation into their weights.
 
     mass: (M + 1,), the filtered ones at the vertices
     scheme: an index into SCHEMES

@@ -212,8 +212,9 @@ class MeanField:
         ]
 
     def _padded(self, compatibility: Compatibility, factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The compatibility times a factor, labels padded to the lanes; the matrix is flat, and its diagonal then all
-        ones.
+        """(diagonal, flat matrix) of a compatibility times a factor, labels padded to the lanes.
+
+        The diagonal is all ones where there is a matrix.
         """
         extra = len(self.lanes) - self.labels
         own = np.ones(self.labels) if compatibility.matrix.size else compatibility.diagonal * factor

@@ -232,8 +232,7 @@ def blur(
     buffers: Any, base: int, width: int, lane: int, before: Any, after: Any, diagonal: Any, values: Any, old: Any,
     new: Any, piece: Any,
 ) -> None:  # fmt: skip
-    """Sum and empty the buffers for M vertices from base on, blur, and multiply by the diagonal, in the lanes from
-    `lane` on.
+    """Sum and empty the buffers for M vertices from base on, blur, and multiply by the diagonal; lanes from `lane` on.
 
     buffers: (B, V * W)
     before, after: (d + 1, M) int32 neighbours; M means none

@@ -1,5 +1,4 @@
-"""From (labels, pixels) to the labels of a pixel side by side, and back: squares of up to 16 x 16 numbers, in
-registers.
+"""From (labels, pixels) to the labels of a pixel side by side, and back: squares of up to 16 x 16, in registers.
 
 Networks give and expect (L, H, W); the passes want the labels of a pixel in one vector. Done element by element, the
 first pass would spend more time on reordering its input than on everything else.
@@ -52,8 +51,9 @@ def store_at(builder: Any, place: Any, vector: Any) -> None:
 def energies_to_pixels(
     typing: Any, source: Any, at: Any, pitch: Any, labels: Any, least: Any, x: Any, row: Any, to: Any, lanes: Any
 ) -> Any:
-    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side; other lanes hold
-    anything.
+    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side.
+
+    Other lanes may hold anything.
     """
     width = len(lanes)
     side = side_of(width)

@@ -19,9 +19,7 @@ _returned: deque[list[NDArray[np.uint8]]] = deque()  # by owners that are gone; 
 
 
 class Workspace:
-    """Arrays that live as long as their owner. They start at a cache line, so that 16 floats lie in one line, not in
-    two.
-    """
+    """Arrays that live as long as their owner; each starts at a cache line, so that 16 floats lie in one, not two."""
 
     def __init__(self, owner: object) -> None:
         self._blocks: list[NDArray[np.uint8]] = []
@@ -53,9 +51,7 @@ def _kept_block(size: int) -> NDArray[np.uint8]:
 
 
 def _keep(blocks: list[NDArray[np.uint8]]) -> None:
-    """Take blocks back. If the garbage collector calls this while the same thread holds the lock, they wait in
-    _returned.
-    """
+    """Take blocks back; they wait in _returned if the garbage collector calls this while its thread holds the lock."""
     _returned.append(blocks)
     if _lock.acquire(blocking=False):
         try:

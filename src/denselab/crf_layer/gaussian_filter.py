@@ -74,9 +74,9 @@ class ExactFilter(torch.autograd.Function):
         out = torch.empty_like(values)
         rows = max(1, BLOCK_ENTRIES // (values.shape[0] * values.shape[1]))
         for at in range(0, values.shape[1], rows):
-            distances = torch.cdist(
-                features[:, at : at + rows], features, compute_mode="donot_use_mm_for_euclid_dist"
-            )  # products would lose small distances between features of many deviations
+            # products of matrices would lose small distances between features of many deviations
+            exact = "donot_use_mm_for_euclid_dist"
+            distances = torch.cdist(features[:, at : at + rows], features, compute_mode=exact)
             out[:, at : at + rows] = distances.square_().mul_(-0.5).exp_() @ values
         return out
 

@@ -41,12 +41,9 @@ def in_sequences(items: Sequence[Item]) -> tuple[Item, ...]:
     train/0001 and val/0001 are not frames of two videos: folders that are named after a split do not tell a sequence.
     """
     bare = [replace(item, name=_without_split(item.name), group=_given_group(item)) for item in items]
-    return tuple(
-        replace(
-            item, group=item.name if own.group == own.name else own.group
-        )  # names alone may be equal without a split
-        for item, own in zip(items, with_groups(bare), strict=True)
-    )
+    grouped = zip(items, with_groups(bare), strict=True)
+    # an item that is a group of its own keeps its name with the split, without which names may be equal
+    return tuple(replace(item, group=item.name if own.group == own.name else own.group) for item, own in grouped)
 
 
 def _without_split(name: str) -> str:

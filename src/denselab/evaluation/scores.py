@@ -90,13 +90,19 @@ def mean_iou(counts: NDArray[Any] | Areas) -> float:
 
 
 def mean_iou_over_truth(counts: NDArray[Any] | Areas) -> float:
-    """Mean IoU over the classes of the truth alone, without those only predicted (deeplab-pytorch's metric.py)."""
+    """Mean IoU over the classes of the truth alone, without those only predicted (deeplab-pytorch's metric.py).
+
+    Raises EmptyScoreError without labelled pixels.
+    """
     a = areas_of(counts)
     return _mean(class_iou(a)[a.truth > 0], "mean IoU over the truth's classes")
 
 
 def mean_iou_over_all(counts: NDArray[Any] | Areas) -> float:
-    """Sum of the IoUs divided by K; an absent class counts 0, as in SegNet's MATLAB script (always / 11)."""
+    """Sum of the IoUs divided by K; an absent class counts 0, as in SegNet's MATLAB script (always / 11).
+
+    Raises EmptyScoreError without labelled pixels.
+    """
     a = areas_of(counts)
     if int(a.truth.sum()) == 0:
         raise _nothing("mean IoU over all classes")

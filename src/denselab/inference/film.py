@@ -41,8 +41,11 @@ class Frame:
 
 @dataclass
 class Film:
-    """An opened film. rate: frames per second. frames: how many it says it has, 0 if it does not. ends: why it ended
-    before its time, "" if it did not.
+    """An opened film.
+
+    rate: frames per second.
+    frames: how many it says it has; 0 if it does not.
+    ends: why it ended before its time; "" if it did not.
     """
 
     name: str

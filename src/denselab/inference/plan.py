@@ -18,9 +18,8 @@ from denselab.inference.score_cache import ScoreCache
 from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
-SAMPLES = (
-    20  # the released nets take 4 and 8, the paper 40 to 50 (from memory); 20 estimate the variance to about a third
-)
+# The released nets take 4 and 8, the paper 40 to 50 (from memory); 20 estimate the variance to about a third.
+SAMPLES = 20
 SMALLEST_WINDOW = 16  # pixels
 
 

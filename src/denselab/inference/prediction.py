@@ -213,9 +213,8 @@ def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpa
     text = PngImagePlugin.PngInfo()
     if mark:
         text.add_text(MARK, mark)
-    return _encoded(
-        picture, "PNG", compress_level=4, pnginfo=text
-    )  # 4: label maps are flat, higher levels are only slower
+    # level 4: label maps are flat, higher levels are only slower
+    return _encoded(picture, "PNG", compress_level=4, pnginfo=text)
 
 
 def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty: NDArray[np.float32] | None) -> bytes:

@@ -39,7 +39,9 @@ class Predictor:
     """A model with everything around it: inputs of any kind, windows, test-time augmentation, the CRF, hub folders."""
 
     def __init__(self, engine: Engine, folder: Path | None = None, joint: Joint | None = None) -> None:
-        """engine: what runs the model; of an ensemble, its first model.
+        """The predictor of an engine.
+
+        engine: what runs the model; of an ensemble, its first model.
         folder: where the model was loaded from, if anywhere; `save_pretrained` copies it byte for byte.
         joint: the models of an ensemble; `Predictor.ensemble` makes it.
         """
@@ -240,9 +242,8 @@ class Predictor:
         if self.joint:
             self.joint.save(target)
             return target
-        if (
-            self.folder is None or read_spec(self.folder) != self.spec
-        ):  # loaded with another output stride than the folder's
+        # a spec may be another than its folder's: loaded with another output stride
+        if self.folder is None or read_spec(self.folder) != self.spec:
             from denselab.engine.folder import save_engine  # here: it needs torch
 
             save_engine(self.engine, target)

@@ -157,9 +157,8 @@ class Band:
         if self._right is not None:
             part[:, :, : column.ramp] += self._right
         finished = part.shape[2] - (column.ramp if column.falls else 0)
-        self._right = (
-            part[:, :, finished:].copy() if column.falls else None
-        )  # a view would keep the whole window in memory
+        # a view would keep the whole window in memory
+        self._right = part[:, :, finished:].copy() if column.falls else None
         self._finish(part[:, :, :finished], column.first)
 
     def _finish(self, part: Probs, x: int) -> None:

@@ -47,9 +47,7 @@ class LayerMaps:
 
 
 def landmarks_of(model: SegmentationModel, traced: Trace) -> dict[str, str]:
-    """{module path: caption} in order of computation: the last map at each stride on the way down, then the model's own
-    list.
-    """
+    """{module path: caption} in order of computation: the last map at each stride going down, then the model's own."""
     paths = list(traced.maps)
     own = {path: caption for path, caption in model.landmarks().items() if path in traced.maps}
     first = min((paths.index(path) for path in own), default=len(paths))
@@ -134,9 +132,7 @@ def _hooks(model: nn.Module, paths: Mapping[str, str], keep: Any) -> Iterator[No
 
 
 def part_in_picture(reach: Reach, cells: int, pixels: int) -> slice:
-    """The cells of a map that lie at least partly in the picture; all cells if they have no position or none lies in
-    it.
-    """
+    """The cells of a map that lie at least partly in the picture; all, if none does or they have no position."""
     if reach.jump is None:
         return slice(0, cells)
     centres = reach.centre + reach.jump * np.arange(cells)

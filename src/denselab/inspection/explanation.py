@@ -173,9 +173,7 @@ def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[i
 
 
 def square_of(effect: Floats, pixel: tuple[int, int], share: float) -> int:
-    """The side in pixels of the smallest square around `pixel` that holds `share` of the map's sum; 0 for an all-zero
-    map.
-    """
+    """The side in pixels of the smallest square around `pixel` with `share` of the map's sum; 0 for an all-zero map."""
     rows = np.abs(np.arange(effect.shape[0]) - pixel[0])
     columns = np.abs(np.arange(effect.shape[1]) - pixel[1])
     distance = np.maximum(rows[:, None], columns[None, :])

@@ -12,8 +12,7 @@ Window = int | Pair
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer. A window is one number if rows and columns agree, else (rows, columns); None if the layer has no
-    window.
+    """One layer. A window is one number if rows and columns agree, else (rows, columns); None if there is none.
 
     name: dotted module path, with the function if the calling module has parts of its own
     kind: in the papers' words

@@ -114,10 +114,8 @@ def evaluate_ensemble(
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = {key: value for key, value in given.items() if value is not None}
     names = _names(models, loaded)
-    selections = [
-        select(data, split, one.spec, one.folder, drawn) for one in loaded
-    ]  # each warns of what it trained on
-    chosen = selections[0]
+    # the pictures are the first model's; of each of the others `select` tells what it was trained on
+    chosen, *_ = [select(data, split, one.spec, one.folder, drawn) for one in loaded]
     parts = [(one.engine, one.folder) for one in loaded]
     how = "mean" if join == "fit" else join
     joint = joint_of(parts, how, instances=instances, window=window, tta=tta, cache=cache)

@@ -5,8 +5,8 @@ sizes and names come from the authors' release (training and DeconvNet_inference
 paper's text, so nothing here rests on the paper alone.
 
     224x224 - conv1 pool1 112 - conv2 pool2 56 - conv3 pool3 28 - conv4 pool4 14 - conv5 pool5 7 - fc6 (7x7) 1 - fc7 1
-    fc6_deconv 7 - unpool5 14 deconv5 - unpool4 28 deconv4 - unpool3 56 deconv3
-    unpool2 112 deconv2 - unpool1 224 deconv1
+    fc6_deconv 7 - unpool5 14 deconv5 - unpool4 28 deconv4 - unpool3 56 deconv3 - unpool2 112 deconv2 -
+    unpool1 224 deconv1
 
 Batch normalisation and ReLU follow every convolution and transposed convolution except the last, seg_score_voc, which
 is 1x1 without padding (some listings say padding 1; 224 in and 224 out allow only 0). There is no dropout.

@@ -120,9 +120,8 @@ class DeepLabV1(SegmentationModel):
         super().__init__(num_classes)
         self.encoder = encoder
         self.fc8 = score_layer(encoder.view.channels, num_classes)
-        self.crop = math.floor(
-            -encoder.grid().start
-        )  # 0, or 7 of 7.5 with pools of 2: half a pixel is lost, as released
+        # 0, or 7 of 7.5 with pools of 2: half a pixel is lost, as released
+        self.crop = math.floor(-encoder.grid().start)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) on every 8th pixel: 41x41 of 321x321 (pools of 3) or of 306x306 (pools of 2)."""

@@ -13,8 +13,7 @@ Our deviations: pictures with a side below 17 pixels are padded with zeros at th
 normalisation needs two cells per channel in training; the pooled map of a single picture is then normalised by the
 running statistics. torchvision raises an error in both cases. MobileNetV3's running statistics move by torch's 0.1 per
 step: torchvision's 0.01 is meant for 600 epochs of ImageNet, and after 480 steps from scratch it scored with half of
-    what
-it had learnt.
+what it had learnt.
 
 Expected, on the COCO val2017 subset with VOC's 21 classes at a shorter side of 520 (measured by torchvision's authors):
 mIoU 60.5 and 63.7 (FCN on ResNet-50, -101), 66.4, 67.4 and 60.3 (DeepLabV3 on ResNet-50, -101, MobileNetV3), 57.9

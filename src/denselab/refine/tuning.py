@@ -119,9 +119,8 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
     if min(map(len, parts)) < LEAST:  # one long sequence: its beginning chooses, its end judges
         names = sorted(item.name for item in chosen)
         parts = (set(names[: len(names) // 2]), set(names[len(names) // 2 :]))
-    one, other = (
-        [item for item in chosen if item.name in part] for part in parts
-    )  # in random order, since either may be cut short
+    # in random order, since either may be cut short
+    one, other = ([item for item in chosen if item.name in part] for part in parts)
     return one, other
 
 

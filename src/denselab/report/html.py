@@ -130,9 +130,8 @@ def picture(image: Image, alt: str, exact: bool = False, css: str = "") -> Html:
         PILImage.fromarray(image).save(buffer, "JPEG", quality=84, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     size = f'width="{image.shape[1]}" height="{image.shape[0]}"'
-    sharp = (
-        ";image-rendering:pixelated" if exact and image.shape[1] < SMALL else ""
-    )  # otherwise the browser mixes classes
+    # otherwise the browser mixes classes
+    sharp = ";image-rendering:pixelated" if exact and image.shape[1] < SMALL else ""
     style = f' class="{css}"' if css else f' style="height:auto{sharp}"'
     kind = "webp" if exact else "jpeg"
     return Html(f'<img alt="{text(alt)}" {size}{style} loading="lazy" src="data:image/{kind};base64,{data}">')

@@ -12,11 +12,7 @@ from denselab.labels import Colour, LabelSpace
 from denselab.measure.kept import KeptLabels
 
 MISTAKES = 8  # how many confusions are listed
-HEADLINE = (
-    "miou",
-    "pixel_accuracy",
-    "mean_dice",
-)  # keys of the scores in the headline and in the comparison of two models
+HEADLINE = ("miou", "pixel_accuracy", "mean_dice")  # keys of the scores at the head, and where two models are compared
 CLEAR = 0.01  # IoU: smaller differences of a class are not mentioned
 
 

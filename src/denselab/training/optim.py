@@ -53,8 +53,8 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
     and should move in proportion: CRF-RNN's release has lr_mult 10000 for its weights and 1000 for its compatibility,
     at an lr of 1e-13. They are not decayed either.
 
-    Fused: one pass over each weight instead of one per term of the update, which is several times faster on the CPU
-        too.
+    The fused form makes one pass over each weight instead of one per term of the update, several times faster on the
+    CPU too.
     """
     groups = [
         {"params": parameters, "lr_factor": factor, "weight_decay": decay}

@@ -29,7 +29,9 @@ class RunRecords:
     """Appends to the files of one run folder; does nothing in processes other than the main one."""
 
     def __init__(self, run: Path, active: bool = True, keep: bool = True) -> None:
-        """run: the run folder.
+        """The records of a run.
+
+        run: the run folder.
         active: whether this is the main process.
         keep: write files at all; a dry run only talks.
         """

@@ -134,9 +134,8 @@ def make_accelerator(settings: Settings) -> Accelerator:
     if precision == "fp16" and device.type in ("cpu", "mps"):
         raise ConfigError(f"`precision` fp16 needs a GPU with CUDA, and this run is on {device.type}: use bf16 or no")
     if not AcceleratorState._shared_state.get("num_processes", 1) > 1:
-        AcceleratorState._reset_state(
-            reset_partial_state=True
-        )  # an earlier run in this process may have used another device
+        # an earlier run in this process may have used another device
+        AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)

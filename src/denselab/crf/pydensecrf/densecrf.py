@@ -50,9 +50,7 @@ class DenseCRF:
     def addPairwiseEnergy(
         self, features: ArrayLike, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Add a term of features (d, N), divided by their deviations. As in pydensecrf, kernel matters for learning
-        only.
-        """
+        """Add a term of features (d, N), divided by their deviations; `kernel` is not used, as it is for learning."""
         self._crf.add_features(features, compat, named(normalization))
 
     def inference(self, niter: int) -> NDArray[np.float32]:

@@ -81,7 +81,7 @@ def warp(
     ignore_index: int,
     limits: Limits | None = None,
 ) -> None:
-    """Write a deformed window of the scaled picture and of its labels; arguments as in data.resample.
+    """Write a deformed window of the scaled picture and of its labels; arguments as in resample.py.
 
     corner: (y0, x0) of the undeformed window in the scaled frame
     positions: relative to it, (2, H, W)

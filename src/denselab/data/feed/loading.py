@@ -28,7 +28,7 @@ from denselab.types import LabelMap, Sample
 AHEAD = 2  # batches made in advance: one being copied to the device, one ready
 
 PixelWeights = Callable[[LabelMap], NDArray[np.float32]]
-"""Loss weights (H, W) of a label map, such as data.weight_map.weight_map."""
+"""Loss weights (H, W) of a label map, such as weight_map.weight_map."""
 
 
 class Named(Protocol):

@@ -1,7 +1,7 @@
 """Augmentation of a picture together with its labels, as a pure function of (sample, settings, seed).
 
 Order: scale, crop, rotation and elastic deformation, mirroring, colour. All geometry becomes one pass over the crop
-(data.resample, data.elastic): the picture is never scaled as a whole. The semantics are those of
+(resample.py, elastic.py): the picture is never scaled as a whole. The semantics are those of
 torchvision.transforms.v2 (resize(antialias=True), crop, horizontal_flip, adjust_*), which the tests use as the
 reference; why compiled code replaces it is measured by benchmarks/pipeline.py.
 """

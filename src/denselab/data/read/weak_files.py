@@ -1,6 +1,6 @@
 """Files that say less than a mask of a picture: boxes as COCO json, and tags as text, csv or json.
 
-Folders with a box file for each picture are in layouts/box_folder.py.
+Folders with a box file for each picture are in data/layouts/box_folder.py.
 `boxes.json` and `tags.txt` (`.csv`, `.json`) beside the pictures are found by themselves, others by the keys `boxes`
 and `tags` of data.yaml. Classes are named as in the label table. A picture that has a mask keeps it.
 
