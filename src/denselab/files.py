@@ -65,7 +65,7 @@ def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
 
     For files too large to hold. Where the block raises, nothing remains of it. Raises ResourceError.
     """
-    fresh = _fresh_beside(path)
+    fresh = fresh_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
@@ -163,7 +163,7 @@ def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
 
 def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: bool, remedy: str) -> None:
     """Fill a fresh folder beside `folder` and move it into place; on failure nothing of it remains."""
-    fresh = _fresh_beside(folder)
+    fresh = fresh_beside(folder)
     try:
         fresh.mkdir(parents=True)
         _sweep(folder.parent)
@@ -254,8 +254,12 @@ def describe_os_error(error: OSError, path: Path, remedy: str = REMEDY) -> str:
     return f"cannot write {path}: {error.strerror or error}; {remedy}"
 
 
-def _fresh_beside(path: Path) -> Path:
-    """An unused name in the same folder; short, since the final name may already be as long as names can be."""
+def fresh_beside(path: Path) -> Path:
+    """An unused name in the same folder, under which something is written before it takes the place of `path`.
+
+    Short, since the final name may already be as long as names can be. It says which process of which machine writes:
+    what a killed one left is removed by the next that writes there, and only on that machine.
+    """
     return path.with_name(f".{os.getpid()}-{HOST}-{secrets.token_hex(4)}.part")
 
 

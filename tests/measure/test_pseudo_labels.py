@@ -1,6 +1,7 @@
 """A data set with pictures that a model has labelled: what it is sure of, and nothing of what people have labelled."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from denselab.data import Dataset, open_dataset
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
+from denselab.files import HOST, is_leftover
 from denselab.inference.predictor import Predictor
 from denselab.labels import LabelSpace
 from denselab.measure.pseudo_labels import pseudo_label
@@ -71,6 +73,23 @@ def test_sure_pixels_get_the_class_and_others_are_ignored(
     c = next(item for item in data.items if item.name.endswith("c"))
     assert (data.read_image(c) == halves(RED, BLACK)).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new", "others"], "nothing is left behind"
+
+
+def test_what_is_being_written_names_its_machine(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path
+) -> None:
+    """It was `new.writing-PID`: on a shared disk another machine, without such a process, took it for a leftover."""
+    names: set[str] = set()
+
+    class Watching(Predictor):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            names.update(path.name for path in tmp_path.iterdir())
+            return super().__call__(*arguments, **options)
+
+    pseudo_label(Watching(engine), labelled, [others], tmp_path / "new", confidence=0.8, quiet=True)
+    (fresh,) = names - {"data", "others"}
+    assert is_leftover(fresh), "found after a kill"
+    assert f"-{HOST}-" in fresh
 
 
 def test_labelled_pictures_are_not_labelled_again(labelled: Dataset, engine: TorchEngine, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ stays what people have labelled.
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
 from denselab.data.recorded import read_recorded
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
-from denselab.files import describe_os_error, write_bytes, write_text
+from denselab.files import describe_os_error, fresh_beside, write_bytes, write_text
 from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load
@@ -92,7 +91,7 @@ def pseudo_label(
     dataset = _labelled(predictor, data)
     require_outside(dataset, target)
     sources, skipped = _unlabelled(dataset, pictures, target)
-    fresh = target.with_name(f"{target.name}.writing-{os.getpid()}")
+    fresh = fresh_beside(target)
     try:
         with progress("pseudo-label", len(dataset.items) + len(sources), "pictures", quiet) as bar:
             made = _Writer(dataset, predictor, fresh, confidence, tta, window)
