@@ -78,6 +78,14 @@ def test_csv() -> None:
     assert rows[2]["spread"] == "1.26"
 
 
+def test_a_name_is_no_formula_in_csv() -> None:
+    table = PaperTable(("=1+1",), (PaperRow("-sum(A1)", (50.0,), 50.0),), ())
+    assert comma_separated(table).splitlines()[:2] == [
+        "method,published,'=1+1,mean,spread",
+        "'-sum(A1),no,50.00,50.00,",
+    ]
+
+
 def test_the_pareto_front_by_hand() -> None:
     points = [Point("a", 1, 5), Point("b", 2, 4), Point("c", 3, 7), Point("d", 3, 6), Point("e", 9, 7)]
     assert [point.name for point in pareto(points)] == ["a", "c"]

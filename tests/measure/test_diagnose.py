@@ -1,5 +1,6 @@
 """A diagnosis on flat pictures: what is doubtful, what the page holds, and a temperature that changes no label."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,19 @@ def test_the_wrong_label_comes_first(engine: TorchEngine, scenes: Dataset, tmp_p
     lines = (tmp_path / "out" / "label_errors.csv").read_text().splitlines()
     assert lines[1].startswith("1,p3,")
     assert len(lines) == 1 + len(found.suspects)
+
+
+def test_a_name_cannot_become_a_formula_or_a_line_of_the_table(
+    engine: TorchEngine, scenes: Dataset, tmp_path: Path
+) -> None:
+    items = tuple(replace(item, name=f'=HYPERLINK("x")\n{item.name}') for item in scenes.items)
+    write_diagnosis(diagnose(Predictor(engine), replace(scenes, items=items), quiet=True), tmp_path)
+    with (tmp_path / "label_errors.csv").open(newline="") as file:
+        pictures = {row["picture"] for row in csv.DictReader(file)}
+    assert pictures
+    for picture in pictures:
+        assert picture.startswith("'=HYPERLINK")
+        assert "\n" not in picture
 
 
 def test_the_counts_are_those_of_evaluate(engine: TorchEngine, scenes: Dataset) -> None:

@@ -3,8 +3,6 @@
 In per cent, as papers print it; Markdown, LaTeX (booktabs) and CSV from the same rows.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from denselab.comparison.published import benchmark_of, in_order
 from denselab.comparison.result import Comparison
+from denselab.measure.files import csv_text
 
 TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
@@ -104,14 +103,12 @@ def latex(table: PaperTable) -> str:
 
 def comma_separated(table: PaperTable) -> str:
     """As CSV: method, published (yes or no), the classes, mean, spread; empty where there is no number."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "published", *table.classes, "mean", "spread"])
+    rows = [["method", "published", *table.classes, "mean", "spread"]]
     for row in table.rows:
         values = ["" if value is None else f"{value:.2f}" for value in row.values]
         spread = "" if row.spread is None else f"{row.spread:.2f}"
-        writer.writerow([row.name, "yes" if row.published else "no", *values, f"{row.mean:.2f}", spread])
-    return text.getvalue()
+        rows.append([row.name, "yes" if row.published else "no", *values, f"{row.mean:.2f}", spread])
+    return csv_text(rows)
 
 
 def _bold(row: PaperRow, best: Sequence[float | None]) -> list[bool]:

@@ -1,7 +1,5 @@
 """diagnosis.html and the files beside it: label errors, calibration, borders, sizes, lost IoU, confusions."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from denselab.evaluation.objects import FOUND, by_size
 from denselab.evaluation.scores import mean_iou
 from denselab.files import write_json, write_text
 from denselab.measure.diagnose import Diagnosis
+from denselab.measure.files import csv_text
 from denselab.measure.pictures import error_panels
 from denselab.report.diagnosis_charts import band_chart, reliability_chart
 from denselab.report.diagnosis_pictures import region_panels, told, write_sheets
@@ -91,17 +90,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def suspects_csv(diagnosis: Diagnosis) -> str:
     """Every suspicious region, the most suspicious first."""
-    names, buffer = diagnosis.dataset.label_space.names, io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["rank", "picture", "left", "top", "width", "height", "pixels", "label", "prediction", "confidence", "score"]
-    )
+    names = diagnosis.dataset.label_space.names
+    head = ["rank", "picture", "left", "top", "width", "height", "pixels", "label", "prediction"]
+    rows: list[list[Any]] = [[*head, "confidence", "score"]]
     for rank, s in enumerate(diagnosis.suspects, 1):
         top, left, bottom, right = s.box
         where = [left, top, right - left, bottom - top, s.pixels]
         numbers = [f"{s.confidence:.4f}", f"{s.score:.5f}"]
-        writer.writerow([rank, s.picture, *where, names[s.label], names[s.prediction], *numbers])
-    return buffer.getvalue()
+        rows.append([rank, s.picture, *where, names[s.label], names[s.prediction], *numbers])
+    return csv_text(rows)
 
 
 def classes_lost(diagnosis: Diagnosis) -> list[Lost]:
