@@ -33,7 +33,7 @@ def preprocessing_of(model: str, encoder: str | None, colours: Colours, num_clas
     return Preprocessing(release.size, mean, std, fit=release.fit, pad_to=release.canvas)
 
 
-def label_space_of(model: str, num_classes: int) -> tuple[LabelSpace, str]:
+def label_space_of(num_classes: int) -> tuple[LabelSpace, str]:
     """The label table of the data set with this many classes that models are published for, and its name.
 
     Of any other number the classes are class_0, class_1, ...

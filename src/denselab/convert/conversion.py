@@ -138,7 +138,7 @@ def convert_file(
     _refuse_another_model(out, architecture)
     network = architecture.create()
     mapped, untouched, left_out = _load(network, reading, by_classes, str(path))
-    space, title = label_space_of(model, classes) if table is None else (table, f"{labels}")
+    space, title = label_space_of(classes) if table is None else (table, f"{labels}")
     if space.num_classes != classes:
         raise ConfigError(f"{labels} has {space.num_classes} classes, the network {classes}; give a table of {classes}")
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
-from denselab.data.objects import read_objects, source_of
+from denselab.data.objects import read_objects
 from denselab.data.read.lists import apply_lists, read_list
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import Box, BoxLabels, TagLabels, Weak, background_id, clipped, has_mask, is_weak
@@ -34,12 +34,12 @@ def weakened(dataset: Dataset, labels: Teaching = "auto", strong: int | str | No
     """
     train = dataset.of_split("train")
     if labels == "auto" or not train:
-        _refuse_strong(dataset, labels, strong)
+        _refuse_strong(labels, strong)
         return dataset
     masks = [item for item in train if has_mask(item)]
     kept = {item.name for item in _strong(dataset, masks, strong, seed, all_masks=len(masks) == len(train))}
     if labels == "masks":
-        _refuse_strong(dataset, labels, strong)
+        _refuse_strong(labels, strong)
         kept = {item.name for item in masks}
     weak = {item.name: _taught_by(dataset, item, labels) for item in train if item.name not in kept}
     left_out = [name for name, source in weak.items() if source is None]
@@ -70,7 +70,7 @@ def teaching_line(dataset: Dataset) -> str:
     return f"training pictures teach {told}; val and test are scored on full masks only"
 
 
-def _refuse_strong(dataset: Dataset, labels: str, strong: int | str | None) -> None:
+def _refuse_strong(labels: str, strong: int | str | None) -> None:
     if strong is not None:
         raise ConfigError(f"`strong` {strong} goes with `labels` boxes or tags, not with {labels}: leave it out")
 
@@ -138,8 +138,3 @@ def _tags_of(dataset: Dataset, item: Item) -> TagLabels:
     present = [int(i) for i in np.unique(labels) if i != dataset.label_space.ignore_index]
     tags = tuple(classes[i].id for i in present if classes[i].role != "background")
     return TagLabels(item.source.path, item.image, tags)
-
-
-def objects_line(dataset: Dataset) -> str:
-    """How objects are told apart where boxes are made of masks, for the plan."""
-    return f"boxes are made of the masks: objects by {source_of(dataset.of_split('train')[0])}"

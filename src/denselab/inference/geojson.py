@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from denselab.files import replaced, to_json
-from denselab.inference.outlines import OUTSIDE, TOLERANCE, Outline, Points, outlines
+from denselab.inference.outlines import OUTSIDE, Outline, Points, outlines
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
@@ -29,7 +29,6 @@ def write_polygons(
     *,
     picture: str = "",
     nodata: int | None = None,
-    tolerance: float = TOLERANCE,
 ) -> int:
     """Write the regions of a label map; returns how many there are.
 
@@ -43,7 +42,7 @@ def write_polygons(
     count = 0
     with replaced(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for outline in outlines(bands, tolerance, nodata):
+        for outline in outlines(bands, nodata=nodata):
             if outline.label == OUTSIDE or outline.label >= space.num_classes:
                 continue
             properties = {"id": int(ids[outline.label]), "class": space.names[outline.label], "picture": picture}

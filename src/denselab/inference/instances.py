@@ -88,7 +88,6 @@ PRESETS = {
     "paper": InstanceWise("edgeboxes", "max", 50, 1.2, 1, "logits", whole=False, floor=0.0),
     "release": InstanceWise("edgeboxes", "max", 50, 1.2, 112, "logits", whole=False, floor=0.0),
 }
-PRESET_NAMES = tuple(PRESETS)
 
 
 def instances_for(

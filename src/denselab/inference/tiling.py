@@ -107,7 +107,6 @@ def slide(
     window: tuple[int, int],
     window_probs: Callable[[Pixels], Probs],
     emit: Callable[[int, int, Probs], None],
-    overlap: float = OVERLAP,
     *,
     shelf: Shelf | None = None,
     first_row: int = 0,
@@ -118,13 +117,12 @@ def slide(
     window: (height, width) in picture pixels.
     window_probs: (h, w, C) of the picture -> (K, h, w) float32, which is blended in place.
     emit: called as emit(y, x, probs); the blocks tile the picture without overlap.
-    overlap: share of the window's side.
     shelf: where the rows shared with the next row of windows wait; None: in memory.
     first_row: begin at this row of windows, with the shelf that the row above left.
     after_row: called as after_row(row of windows, rows of the picture that are finished).
-    Memory: K * overlap * picture width + one window, whatever the picture's height.
+    Windows overlap by OVERLAP of their side. Memory: K * overlap * picture width + one window, whatever the height.
     """
-    rows, columns = spans(image.shape[0], window[0], overlap), spans(image.shape[1], window[1], overlap)
+    rows, columns = spans(image.shape[0], window[0]), spans(image.shape[1], window[1])
     shelf = MemoryShelf() if shelf is None else shelf
     for number, row in enumerate(rows[first_row:], start=first_row):
         band = Band(row, emit, shelf)

@@ -28,7 +28,7 @@ def reliability_chart(name: str, before: Reliability, after: Reliability, temper
         axes.set_ylabel("share that is right")
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         axes.legend(loc="upper left", frameon=False, fontsize=9.5)
-        return as_svg(figure, name, "accuracy against confidence")
+        return as_svg(figure, "accuracy against confidence")
 
 
 def band_chart(name: str, trimap: Mapping[int, Counts], whole: float) -> str:
@@ -42,4 +42,4 @@ def band_chart(name: str, trimap: Mapping[int, Counts], whole: float) -> str:
         axes.set_xlabel("pixels on each side of a border")
         axes.set_ylabel("mIoU")
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
-        return as_svg(figure, name, "mean IoU in bands around the borders")
+        return as_svg(figure, "mean IoU in bands around the borders")

@@ -43,7 +43,6 @@ class Line:
 def line_chart(
     name: str,
     lines: Sequence[Line],
-    x_label: str = "step",
     mark: tuple[float, str] | None = None,
     unit_range: bool = False,
 ) -> str:
@@ -82,11 +81,11 @@ def line_chart(
             )
         if unit_range:
             axes.set_ylim(0, 1)
-        axes.set_xlabel(x_label)
+        axes.set_xlabel("step")
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         if len(lines) > 1:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=9.5)
-        return as_svg(figure, name, ", ".join(line.label for line in lines))
+        return as_svg(figure, ", ".join(line.label for line in lines))
 
 
 def _is_high(lines: Sequence[Line], x: float, limits: tuple[float, float]) -> bool:
@@ -121,7 +120,7 @@ def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou
         bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.5, 1])
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
-        return as_svg(figure, name, "IoU of each class over the validations")
+        return as_svg(figure, "IoU of each class over the validations")
 
 
 def thin_out(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -161,7 +160,7 @@ def drawing(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def as_svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, description: str) -> str:
     """The SVG of a drawing, in the colours of the page. description: for readers who cannot see it."""
     buffer = io.StringIO()
     with warnings.catch_warnings():

@@ -58,7 +58,7 @@ def trade_off_chart(name: str, points: Sequence[Point]) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _seconds(value)))
         axes.set_xlabel("time for a picture, better to the left")
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
-        return as_svg(figure, name, "mean IoU against the time of a picture: " + ", ".join(p.name for p in points))
+        return as_svg(figure, "mean IoU against the time of a picture: " + ", ".join(p.name for p in points))
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -109,7 +109,7 @@ def course_chart(
         axes.set_ylabel(label)
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
-        return as_svg(figure, name, f"{label} over {axis}: " + ", ".join(model for model, _, _ in courses))
+        return as_svg(figure, f"{label} over {axis}: " + ", ".join(model for model, _, _ in courses))
 
 
 def _seconds(value: float) -> str:

@@ -26,8 +26,6 @@ from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
 from denselab.errors import DataError
 
-NOTHING = np.zeros((0, 2))
-
 
 def find_supervisely(tree: Tree) -> Found | None:
     """The pictures of a Supervisely project, or of one data set of it; None where there is no meta.json with classes.
