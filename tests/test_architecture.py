@@ -11,8 +11,8 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
-    {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled", "bounded"},
+    {"errors", "types", "labels", "documents", "shown", "console", "files", "migration", "paths", "wire"},
+    {"config", "configs", "lock", "log", "runtime", "neighbours", "run_folder", "compiled", "bounded"},
     {"layers", "data", "crf", "evaluation", "tensors"},
     {"encoders", "losses", "proposals"},
     {"regions"},

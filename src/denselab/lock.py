@@ -15,6 +15,7 @@ from typing import Any
 
 from denselab.documents import parse_json
 from denselab.errors import ResourceError
+from denselab.files import is_alive
 
 try:
     import fcntl
@@ -117,15 +118,8 @@ def _is_still(handle: int, path: Path) -> bool:
 def _is_running(holder: dict[str, Any]) -> bool:
     """Whether the holder, of this machine, is alive and still the process that wrote the lock."""
     pid = holder.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
+    if not isinstance(pid, int) or pid <= 0 or not is_alive(pid):
         return False
-    try:
-        if os.name != "nt":  # there, signal 0 would be Ctrl-C
-            os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # of another user
-        pass
     return holder.get("started") in (None, _start_of(pid))
 
 
