@@ -41,6 +41,8 @@ def test_a_length_is_a_time_steps_or_epochs(
         ({"time": "30m", "budget": ("steps", "5")}, "both say how long"),
         ({"budget": ("steps", "0")}, "--budget steps 0; write"),
         ({"budget": ("pictures", "5")}, "--budget pictures 5; write"),
+        ({"budget": ("time", "5x")}, "`budget`"),
+        ({"time": "5x"}, "`time`"),
         ({"seeds": "0,one"}, "--seeds 0,one; write whole numbers"),
         ({"resume": True}, "`resume` needs `out`"),
     ],
@@ -48,15 +50,6 @@ def test_a_length_is_a_time_steps_or_epochs(
 def test_wrong_words_are_refused_before_the_data_are_read(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         command.compare("nowhere", **options)
-
-
-def test_the_folder_is_a_free_one_outside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert command._free_folder("elsewhere/streets") == Path("compare/streets")
-    (tmp_path / "compare" / "streets").mkdir(parents=True)
-    assert command._free_folder("elsewhere/streets") == Path("compare/streets-2")
-    assert command._free_folder("elsewhere/streets/data.yaml") == Path("compare/streets-2")
-    assert command._free_folder(".") == tmp_path.parent / "compare" / tmp_path.name, "never inside the data"
 
 
 def test_a_dry_run_tells_the_runs_and_trains_nothing(

@@ -7,9 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from denselab.cli.info import info, picture_size
+from denselab.cli.info import info
 from denselab.cli.main import app
 from denselab.cli.models import models, table_lines
+from denselab.cli.options import read_size
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
@@ -115,10 +116,10 @@ def test_folders_that_hold_no_model(tmp_path: Path) -> None:
 
 
 def test_sizes_in_words() -> None:
-    assert [picture_size(text) for text in (None, "224", "360x480")] == [None, (224, 224), (360, 480)]
+    assert [read_size(text) for text in (None, "224", "360x480")] == [None, (224, 224), (360, 480)]
     for text in ("0", "a", "12x", "0x5"):
         with pytest.raises(ConfigError, match="--imgsz"):
-            picture_size(text)
+            read_size(text)
 
 
 def test_the_list_of_models() -> None:

@@ -20,11 +20,11 @@ def test_options_become_a_plan(engine: TorchEngine) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"window": (8, 512)}, "window 8x512; use at least 16x16"),
+        ({"window": (8, 512)}, "`window` 8x512; use at least 16x16"),
         ({"scales": ()}, "test-time scales"),
         ({"scales": (0.0, 1.0)}, "test-time scales"),
-        ({"samples": 1}, "1 samples; an uncertainty needs 2 at least"),
-        ({"samples": -3}, "-3 samples"),
+        ({"samples": 1}, "`samples` 1; an uncertainty needs 2 at least"),
+        ({"samples": -3}, "`samples` -3; "),
         ({"engines": ()}, "0 engines"),
     ],
 )

@@ -139,7 +139,7 @@ def test_the_heat_map_has_one_scale_for_all_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("samples", [1, 0, -3])
 def test_fewer_than_two_samples_are_refused(samples: int) -> None:
-    with pytest.raises(ConfigError, match=f"{samples} samples; .* 2 at least"):
+    with pytest.raises(ConfigError, match=f"`samples` {samples}; .* 2 at least"):
         sampled(Undecided(), samples=samples)
 
 
@@ -193,5 +193,5 @@ def test_predict_writes_a_heat_map_beside_the_overlay(
 def test_samples_alone_and_too_few_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--samples 5 without --uncertainty"):
         predict(str(folder), ["in"], tmp_path / "out", samples=5)
-    with pytest.raises(ConfigError, match="--samples 1; .* 2 at least"):
+    with pytest.raises(ConfigError, match="`samples` 1; .* 2 at least"):
         predict(str(folder), ["in"], tmp_path / "out", uncertainty=True, samples=1)

@@ -60,7 +60,7 @@ def test_data_that_do_not_fit_are_refused(engine: TorchEngine, flat: Dataset) ->
 
 
 def test_a_window_is_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(ConfigError, match="window 8x8"):
+    with pytest.raises(ConfigError, match="`window` 8x8"):
         dl.evaluate("no/such/model", "no/such/data", window=(8, 8))
 
 

@@ -138,6 +138,12 @@ def test_resume_equals_the_unbroken_run(
     ]
 
 
+def test_the_command_that_continues_can_be_pasted() -> None:
+    """Paths were shown as they are: a folder with a space became two arguments."""
+    told = run_module.how_to_continue("my data", Path("runs/a b"))
+    assert told == "`denselab train 'my data' --out 'runs/a b' --resume` continues"
+
+
 def test_stopped_before_any_validation_leaves_a_usable_model(
     tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

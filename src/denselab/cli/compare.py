@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli import train_options
+from denselab.cli.folders import named_by_data, numbered
 from denselab.cli.options import AsJson, Data, out_option, size_option, switch
 from denselab.config import read_duration, read_words
 from denselab.console import remark, stdout
@@ -104,16 +105,16 @@ def compare(
             data,
             candidates_of(models),
             _budget(time, budget),
-            _numbers(seeds),
-            folds or 0,
-            split,
-            tuple(ways.split(",")) if ways else ALL_WAYS,
-            size_of(imgsz),
-            read_words(words or ()),
-            tuple(with_ or ()),
+            seeds=_numbers(seeds),
+            folds=folds or 0,
+            split=split,
+            ways=tuple(ways.split(",")) if ways else ALL_WAYS,
+            imgsz=size_of(imgsz),
+            given=read_words(words or ()),
+            existing=tuple(with_ or ()),
         )
         plan = work.checked_plan(asked)
-    folder = out or _free_folder(data)
+    folder = out or numbered(named_by_data("compare", data))
     if not resume:
         work.require_new(folder)
     if dry_run:
@@ -138,7 +139,7 @@ def _budget(time: str | None, budget: tuple[str, str] | None) -> tuple[str, floa
         return DEFAULT_BUDGET if time is None else ("time", read_duration(time))
     key, number = budget
     if key == "time":
-        return key, read_duration(number)
+        return key, read_duration(number, "budget")
     if key not in ("steps", "epochs") or not number.isdecimal() or int(number) < 1:
         raise ConfigError(f"--budget {key} {number}; write time 30m, steps 2000 or epochs 40")
     return key, float(number)
@@ -149,19 +150,6 @@ def _numbers(seeds: str | None) -> tuple[int, ...]:
     if not all(word.strip().isdecimal() for word in words):
         raise ConfigError(f"--seeds {seeds}; write whole numbers, such as 0,1,2")
     return tuple(int(word) for word in words)
-
-
-def _free_folder(data: str) -> Path:
-    """compare/DATA, with a number behind it if it exists; never inside the data set."""
-    source = Path(data).resolve()
-    root = source.parent if source.suffix in (".yaml", ".yml") else source
-    place = root.parent if Path.cwd().is_relative_to(root) else Path()
-    base = place / "compare" / (root.name.replace(":", "-") or "data")
-    number, folder = 1, base
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
 
 
 def _show_plan(plan: Plan, folder: Path, devices: str) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+from denselab.cli.folders import numbered
 from denselab.cli.options import Seed, out_option
 from denselab.config import make_settings
 from denselab.console import remark, stdout
@@ -38,7 +39,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from denselab.data.draw.synthetic import write_synthetic
     from denselab.files import describe_os_error
 
-    folder = out or _free_folder(Path("denselab-demo"))
+    folder = out or numbered(Path("denselab-demo"))
     remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / 'scenes'}")
     try:
         data = write_synthetic(folder / "scenes", train=TRAIN_SCENES, val=VAL_SCENES, size=SCENE_SIZE, seed=seed)
@@ -78,11 +79,3 @@ def _range(quick: float, slow: float) -> str:
     if slow < SAME * quick:
         return f"about {slow / 60:.1f} min on this machine"
     return f"{quick / 60:.1f} min on this machine, {slow / 60:.1f} beside what else it does now"
-
-
-def _free_folder(base: Path) -> Path:
-    number, folder = 1, base
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from denselab.cli.options import MODEL_FORMS, AsJson, Data, Device, Split, Tta, Window, out_option, switch, window_size
 from denselab.console import remark, stdout
+from denselab.files import to_json
 
 Models = Annotated[
     list[str],
@@ -45,7 +45,7 @@ def diagnose(
     found = work(models, data, split, window=extent, tta=tta, device=device, store=calibrate, quiet=as_json)
     page = write_diagnosis(found, out or default_folder(models, split))
     if as_json:
-        print(json.dumps(document(found), indent=1, ensure_ascii=False))
+        print(to_json(document(found)))
         return
     stdout.print(f"mIoU {found.miou:.4f} on {len(found.items)} pictures")
     if found.calibration is not None:

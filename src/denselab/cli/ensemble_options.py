@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,7 +82,7 @@ def evaluate_several(
         remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
     if save:
         result.joint.save(save)
-        remark(f"the ensemble is stored in {save}: denselab predict {save} PICTURES --out out/")
+        remark(f"the ensemble is stored in {save}: denselab predict {shlex.quote(str(save))} PICTURES --out out/")
 
 
 def _folder(models: list[str], data: str, split: str, join: str) -> Path:

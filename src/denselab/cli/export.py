@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import typer
 
 from denselab.cli.options import AsJson, Model, out_option, switch
 from denselab.console import stdout
+from denselab.files import to_json
 
 To = Annotated[
     Literal["onnx", "openvino", "torch"], typer.Option("--to", help="What for: torch writes torch.export's model.pt2.")
@@ -52,7 +52,7 @@ def export(
 
     done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check, quiet=as_json)
     if as_json:
-        print(json.dumps({"out": str(out), **done.facts()}, indent=1, ensure_ascii=False))
+        print(to_json({"out": str(out), **done.facts()}))
         return
     lines = [done.parity.told()]
     if done.labels_parity:

@@ -1,5 +1,6 @@
 """`denselab info`: the layer table of a network, as its paper prints it."""
 
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from denselab.cli.completion import complete_network
-from denselab.cli.options import AsJson, Encoder, OutputStride, size_option, switch
-from denselab.config import parse_size
+from denselab.cli.options import AsJson, Encoder, OutputStride, read_size, size_option, switch
 from denselab.console import stdout
 from denselab.errors import ConfigError
 from denselab.files import to_json
@@ -67,9 +67,10 @@ def info(
     from denselab.inspection.summary import summarise
     from denselab.inspection.table import table_of
 
-    size = picture_size(imgsz)
+    size = read_size(imgsz)
     if file is not None and not diagram:
-        raise ConfigError(f"{file} is a file for --diagram; write `denselab info {name} {file} --diagram`")
+        command = shlex.join(["denselab", "info", name, str(file), "--diagram"])
+        raise ConfigError(f"{file} is a file for --diagram; write `{command}`")
     subject = find_subject(name, imgsz=size, encoder=encoder, num_classes=classes, output_stride=output_stride)
     if diagram:
         subject = subject if size or subject.folder else replace(subject, imgsz=subject.entry.figure_size)
@@ -97,16 +98,6 @@ def _draw(subject: "Subject", file: Path, as_json: bool) -> None:
         print(to_json({**_facts(subject), "diagram": str(file)}))
     else:
         stdout.print(str(file), markup=False, soft_wrap=True)
-
-
-def picture_size(imgsz: str | None) -> tuple[int, int] | None:
-    """(height, width) of "360x480" or "224". Raises ConfigError."""
-    if imgsz is None:
-        return None
-    size = parse_size(imgsz)
-    if not isinstance(size, tuple) or min(size) < 1:
-        raise ConfigError(f"--imgsz {imgsz!r}; write height x width in pixels, such as 360x480, or one number")
-    return (int(size[0]), int(size[1]))
 
 
 def _head(subject: "Subject") -> list[str]:

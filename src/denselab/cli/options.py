@@ -123,7 +123,7 @@ def read_size(imgsz: str | None) -> tuple[int, int] | None:
         return None
     size = parse_size(imgsz)
     if not isinstance(size, tuple) or min(size) < 1:
-        raise ConfigError(f"--imgsz {imgsz!r}; write height x width in pixels, such as 256x256")
+        raise ConfigError(f"--imgsz {imgsz!r}; write height x width in pixels, such as 360x480, or one number")
     return (int(size[0]), int(size[1]))
 
 

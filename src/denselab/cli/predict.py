@@ -147,10 +147,8 @@ def submission_of(kind: Literal["csv", "rle"] | None, imgsz: str | None) -> Subm
 
 def sample_count(uncertainty: bool, samples: int | None) -> int:
     """Runs with dropout per picture; 0 where no uncertainty was asked for. Raises ConfigError."""
-    from denselab.inference.plan import SAMPLES  # here: `denselab --help` needs no numba
+    from denselab.inference.plan import SAMPLES, check_samples  # here: `denselab --help` needs no numba
 
     if not uncertainty and samples is not None:
         raise ConfigError(f"--samples {samples} without --uncertainty; give both, or neither")
-    if samples is not None and samples < 2:
-        raise ConfigError(f"--samples {samples}; an uncertainty needs 2 at least, {SAMPLES} are usual")
-    return (samples or SAMPLES) if uncertainty else 0
+    return check_samples(SAMPLES if samples is None else samples) if uncertainty else 0

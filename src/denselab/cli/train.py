@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.cli import options as shared
 from denselab.cli import train_options as options
+from denselab.cli.folders import named_by_data, numbered
 from denselab.config import Settings, make_settings, merged, read_settings, read_words, to_yaml
 from denselab.configs import find_config
 from denselab.console import remark, stdout
@@ -86,15 +87,8 @@ def _free_run_folder(settings: Settings, resume: bool) -> Path:
     """
     if resume:
         raise ConfigError("`resume` needs `out`: the run folder to continue")
-    source = Path(settings.data or "").resolve()
-    root = source.parent if source.suffix in (".yaml", ".yml") else source
-    place = root.parent if Path.cwd().is_relative_to(root) else Path()  # never into the data set
-    base = place / "runs" / "-".join(filter(None, (root.name.replace(":", "-") or "data", settings.model)))
-    number, run = 1, base
-    while run.exists():
-        number += 1
-        run = base.with_name(f"{base.name}-{number}")
-    return run
+    base = named_by_data("runs", settings.data or "")
+    return numbered(base.with_name(f"{base.name}-{settings.model}") if settings.model else base)
 
 
 def _show_plan(settings: Settings, run: Path) -> None:
@@ -106,9 +100,8 @@ def _show_plan(settings: Settings, run: Path) -> None:
 
     staged = chain_of(settings.model) if settings.stages else ()
     if staged:
-        chain = staged
         settings = first_stage(settings)
-        remark(f"in stages: {', then '.join(chain)}; what follows is the plan of the first")
+        remark(f"in stages: {', then '.join(staged)}; what follows is the plan of the first")
     dataset = open_for_training(settings)
     if staged and of_crops(staged):
         dataset = stage_data(settings, dataset, run, 0)

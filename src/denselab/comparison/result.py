@@ -33,7 +33,7 @@ class Row:
 
     name: as it was asked for, or the folder of an existing one.
     by_way: its counts in each way, once per seed, over all folds; "plain" among them.
-    interval: 95 %, of its mean IoU, plain.
+    interval: 95 %, of its mean IoU, plain; None before it is ranked, and on too few pictures for one.
     cost: the mean over its runs; None where it was not measured.
     keys: its folders below measured/, one per seed and fold.
     runs: its run folders; of an ensemble none.
@@ -196,7 +196,8 @@ def _existing(plan: Plan, run: str, key: str, out: Path) -> list[Row]:
     name, facts = existing_name(plan, run), counted[PLAIN].facts
     by_way = {way: Entrant(name, (c.evaluation,)) for way, c in counted.items()}
     seen = int(facts.get("trained_on") or 0)
-    return [Row(name, by_way, None, read_cost(out, key), (key,), (Path(run),), None, seen, beaten_by([facts]))]
+    cost, beaten = read_cost(out, key), beaten_by([facts])
+    return [Row(name, by_way, None, cost, (key,), (Path(run),), trained_on=seen, no_better_than=beaten)]
 
 
 def existing_name(plan: Plan, run: str) -> str:

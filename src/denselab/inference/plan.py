@@ -165,13 +165,12 @@ def plan_for(
 def check_samples(samples: int) -> int:
     """Return the number of samples if it is enough for an uncertainty. Raises ConfigError."""
     if samples < 2:
-        raise ConfigError(f"{samples} samples; an uncertainty needs 2 at least, {SAMPLES} are usual")
+        raise ConfigError(f"`samples` {samples}; an uncertainty needs 2 at least, {SAMPLES} are usual")
     return samples
 
 
 def check_window(window: tuple[int, int]) -> None:
     """Raise ConfigError for a window (height, width) that is too small to be useful."""
     if min(window) < SMALLEST_WINDOW:
-        raise ConfigError(
-            f"window {window[0]}x{window[1]}; use at least {SMALLEST_WINDOW}x{SMALLEST_WINDOW} pixels, 512x512 is usual"
-        )
+        least = f"{SMALLEST_WINDOW}x{SMALLEST_WINDOW}"
+        raise ConfigError(f"`window` {window[0]}x{window[1]}; use at least {least} pixels, 512x512 is usual")

@@ -1,6 +1,7 @@
 """A run from start to finish: prepare, say what will happen, train, leave a complete folder."""
 
 import copy
+import shlex
 import time
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 
 from denselab.config import Settings
-from denselab.console import progress
+from denselab.console import Progress, progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.engine.device import resolve_device
@@ -162,10 +163,9 @@ def open_session(
     budget = make_budget(config, -(-steps // config.accumulate), started, state.seconds, at_most)
     budget.closing_seconds = found.closing
     budget.validation_seconds = state.validation_seconds or found.validation
-    with progress("", None, quiet=True) as silent:
-        saved = state.step if resume else None
-        taught = _taught(job, state.weak_rounds)
-        return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+    saved, taught = state.step if resume else None, _taught(job, state.weak_rounds)
+    silent = Progress("training", None, "pictures")  # until the loop begins
+    return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
 
 
 def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:
@@ -217,7 +217,7 @@ def finish(plan: Plan, session: Session, stopped: str, command: str) -> RunSumma
 
 def how_to_continue(data: str | None, run: Path) -> str:
     """The command that resumes a stopped run."""
-    return f"`denselab train {data} --out {run} --resume` continues"
+    return f"`{shlex.join(['denselab', 'train', str(data), '--out', str(run), '--resume'])}` continues"
 
 
 def _total_pictures(session: Session, job: Job) -> int | None:
