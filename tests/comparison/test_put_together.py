@@ -73,6 +73,7 @@ def gathered(out: Path) -> Comparison:
 
 @pytest.mark.parametrize("way", PLAN.ways)
 def test_folds_are_added_up_and_seeds_averaged(gathered: Comparison, way: str) -> None:
+    assert {row.name for row in gathered.rows} == {m.candidate.name for m in PLAN.members()}
     for row in gathered.rows:
         members = [m for m in PLAN.members() if m.candidate.name == row.name]
         by_seed = [

@@ -54,6 +54,7 @@ def test_a_converted_trunk_answers_as_keras_does(hed_file: Path, tmp_path: Path)
     np.testing.assert_allclose(found.numpy(), by_hand, atol=1e-6)
     np.testing.assert_array_equal(convolutions["conv5_3"].weight.detach().numpy(), last.transpose(3, 2, 0, 1))
     assert len(done.mapped) == 26
+    assert done.untouched
     assert all(not name.rpartition(".")[0].rpartition(".")[2].startswith("conv") for name in done.untouched)
     mean = done.engine.spec.preprocessing.mean
     np.testing.assert_allclose(np.array(mean) * 255, (122.679, 116.669, 104.007), atol=1e-3)  # RGB

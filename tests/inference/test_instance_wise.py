@@ -224,6 +224,7 @@ def test_memory_holds_the_boxes_that_a_band_meets(monkeypatch: pytest.MonkeyPatc
     bands = joined_bands(engine, how, image, boxes_of(how, image, (8, 8)))
     for number, _ in enumerate(bands, 1):
         assert len(engine.network.batches) <= number + 1
+    assert len(engine.network.batches) == 10
 
 
 def test_the_whole_picture_as_the_only_box_is_the_plain_run() -> None:

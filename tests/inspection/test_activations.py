@@ -128,6 +128,7 @@ def test_fcn_s_maps_show_the_picture_alone() -> None:
     model = FCN(VGG16(first_pad=100, blocks=thin), VGG16Classifier(0, in_channels=2, channels=2), 3, 8).eval()
     traced = trace(model, (64, 96))
     layers, _ = watch(model, torch.randn(1, 3, 64, 96), traced, landmarks_of(model, traced))
+    assert layers
     for layer in layers:
         rows, columns = layer.mean.shape
         assert abs(rows * layer.jump - 64) <= 2 * layer.jump, layer.path

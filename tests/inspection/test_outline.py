@@ -95,12 +95,13 @@ def test_crops_and_enlargements_on_the_way_to_a_concatenation_are_part_of_the_li
 def test_an_unpooling_knows_the_pool_of_its_switches() -> None:
     with torch.device("meta"):
         found = outline_of(trace(create_model("segnet_basic", 4), (64, 96)))
-    for one in found.values():
-        if one.kind == "unpool":
-            switches = next(link for link in one.links if link.switches)
-            pool = found[switches.source]
-            assert pool.kind == "max pool"
-            assert one.size == found[pool.sources[0]].size
+    unpoolings = [one for one in found.values() if one.kind == "unpool"]
+    assert len(unpoolings) == 4
+    for one in unpoolings:
+        switches = next(link for link in one.links if link.switches)
+        pool = found[switches.source]
+        assert pool.kind == "max pool"
+        assert one.size == found[pool.sources[0]].size
 
 
 def test_the_same_layer_twice_on_the_same_map_is_one() -> None:

@@ -130,8 +130,8 @@ def test_a_model_and_pictures_of_other_bands(runs: Any, tmp_path: Path, tiny_dat
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photo)
     done = CliRunner().invoke(app, ["predict", str(four_run), str(photo), "--out", str(tmp_path / "out")])
-    assert isinstance(done.exception, DataError) or done.exit_code == 3
-    assert "4 bands (band1" in str(done.exception) + done.output
+    assert isinstance(done.exception, DataError)
+    assert "4 bands (band1" in str(done.exception)
     rgb = tmp_path / "stack.tif"
     rgb.write_bytes(four.items[0].image.read_bytes())
     with pytest.raises(DataError, match=r"4 bands, but expected: 3 \(RGB\) or 1 \(grey\)"):
@@ -149,7 +149,7 @@ def test_evaluation_and_its_pictures(runs: Any, tmp_path: Path) -> None:
     measured = evaluate(run, data, device="cpu", quiet=True, out=tmp_path, display_bands=("B12",))
     assert len(measured.items) == 2
     assert measured.baselines.entries
-    assert list((tmp_path / "worst").glob("*.png")) or list(tmp_path.glob("**/worst-*.png"))
+    assert len(list((tmp_path / "worst").glob("worst-*.png"))) == 2
 
 
 @pytest.mark.parametrize("name", ["four", "twelve"])
