@@ -89,6 +89,11 @@ class LabelSpace:
         return 255 if self.num_classes <= 255 else 65535
 
     @property
+    def background(self) -> int | None:
+        """The class index of the background; None where no class has that role."""
+        return next((index for index, entry in enumerate(self.classes) if entry.role == "background"), None)
+
+    @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
         """dtype of index maps: uint8, or uint16 if there are more than 255 classes."""
         return np.uint8 if self.num_classes <= 255 else np.uint16

@@ -41,7 +41,7 @@ MODEL, MODEL_BEST_LOSS = "model", "model-best-loss"
 LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors", "average.safetensors"
 REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
 EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
-REGIONS = "regions"
+REGIONS, PROPOSALS = "regions", "proposals.json"
 WEAK, WEAK_MASKS = "weak", "masks"
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 

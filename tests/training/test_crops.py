@@ -11,9 +11,11 @@ import pytest
 from denselab.config import make_settings
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
+from denselab.inference.instance_wise import cut
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.training.crops import BOXES, CropItem, balanced, cut_labels, object_crops, only, proposal_crops
+from denselab.run_folder import PROPOSALS
+from denselab.training.crops import CropItem, balanced, object_crops, only, proposal_crops
 from denselab.training.stages import chain_of, cropping, of_crops, run_stages, stage_length
 
 SPACE = LabelSpace(
@@ -77,7 +79,7 @@ def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
     crops = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
     seen = [set(np.unique(crops.read_labels(item))) for item in crops.of_split("train")]
     assert any({1, 2} <= classes for classes in seen)
-    stored = json.loads((tmp_path / BOXES).read_bytes())
+    stored = json.loads((tmp_path / PROPOSALS).read_bytes())
     assert stored["source"] == "windows"
     assert len(stored["boxes"]["a"]) == len(crops.of_split("val"))
     again = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
@@ -96,7 +98,8 @@ def test_rare_classes_are_repeated_under_names_of_their_own() -> None:
 
 def test_cut_and_only_by_hand() -> None:
     labels = np.array([[1, 2], [255, 0]], np.uint8)
-    assert cut_labels(labels, (-1, 1, 2, 3), 255).tolist() == [[255, 255], [2, 255], [0, 255]]
+    assert cut(labels, (-1, 1, 2, 3), (255,)).tolist() == [[255, 255], [2, 255], [0, 255]]
+    assert cut(labels, (-4, 0, -2, 2), (255,)).tolist() == [[255, 255]] * 2, "a box beside the picture shows none of it"
     assert only(labels, labels == 2, 0, 255).tolist() == [[0, 2], [255, 0]]
 
 
@@ -134,4 +137,4 @@ def test_a_staged_run_from_end_to_end(
     assert stages[0]["lr"] == stages[1]["lr"]
     recorded = json.loads((run / "dataset.json").read_bytes())
     assert recorded["splits"]["val"] == [item.name for item in tiny_data.of_split("val")]
-    assert json.loads((run / BOXES).read_bytes())["source"] == "windows"
+    assert json.loads((run / PROPOSALS).read_bytes())["source"] == "windows"

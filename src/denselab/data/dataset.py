@@ -298,11 +298,12 @@ class _Summaries:
         if item.source.path not in self._known:
             missing = [i for i in self._items if i.source.path not in self._known]
             with ThreadPoolExecutor() as pool:
-                self._known.update(zip((i.source.path for i in missing), pool.map(_summary, missing), strict=True))
+                self._known.update(zip((i.source.path for i in missing), pool.map(summary_of, missing), strict=True))
         return self._known[item.source.path]
 
 
-def _summary(item: Item) -> dict[int, int]:
+def summary_of(item: Item) -> dict[int, int]:
+    """{id: pixels, roughly} of an item's labels; {} where they cannot be read, which `check` tells."""
     try:
         return dict(item.source.summary())
     except DataError:

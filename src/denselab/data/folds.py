@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.dataset import Dataset
+from denselab.data.dataset import Dataset, summary_of
 from denselab.data.item import Item
 from denselab.data.read.tree import SPLIT_WORDS
 from denselab.data.sequences import names_can_say, with_groups
@@ -73,20 +73,13 @@ def held_out(dataset: Dataset, fold_of: Mapping[str, int], fold: int) -> Dataset
 def class_pixels_of(items: Sequence[Item]) -> NDArray[np.float64]:
     """(N, C) pixels of each label id in each picture, roughly, by rising id; ids that no picture has are left out."""
     with ThreadPoolExecutor() as pool:
-        summaries = list(pool.map(_summary, items))
+        summaries = list(pool.map(summary_of, items))
     ids = sorted({label for summary in summaries for label in summary})
     table = np.zeros((len(items), len(ids)))
     for row, summary in enumerate(summaries):
         for label, pixels in summary.items():
             table[row, ids.index(label)] = pixels
     return table
-
-
-def _summary(item: Item) -> dict[int, int]:
-    try:
-        return dict(item.source.summary())
-    except DataError:
-        return {}
 
 
 def assign(items: Sequence[Item], pixels: NDArray[np.float64], folds: int, seed: int) -> NDArray[np.intp]:

@@ -151,7 +151,7 @@ def _maps(truth: NDArray[Any], prediction: NDArray[Any]) -> tuple[NDArray[np.uin
     return label_map(truth, "truth").astype(np.uint16), label_map(prediction, "prediction").astype(np.uint16)
 
 
-def _steps(labels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def steps(labels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W) bool: a 4-neighbour has another label, both being valid."""
     edge = np.zeros(labels.shape, dtype=bool)
     for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
@@ -163,7 +163,7 @@ def _steps(labels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _edges(labels: NDArray[np.uint16], valid: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """(H, W) uint16: the class of each boundary pixel, NONE elsewhere."""
-    return np.where(_steps(labels, valid), labels, np.uint16(NONE))
+    return np.where(steps(labels, valid), labels, np.uint16(NONE))
 
 
 def _matches(
@@ -189,11 +189,11 @@ def _squared_distance_to_other(labels: NDArray[np.uint16], reach: int) -> NDArra
     """
     offsets = disc(reach)[1:]
     padded = np.pad(labels, reach)
-    steps = np.pad(_steps(labels, np.ones(labels.shape, dtype=bool)), reach)
+    edges = np.pad(steps(labels, np.ones(labels.shape, dtype=bool)), reach)
     distance = np.full(padded.shape, np.iinfo(np.int64).max)
     lengths = (offsets**2).sum(1)
     flat_steps = offsets @ (padded.shape[1], 1)
-    _paint_kernel()(distance.reshape(-1), np.flatnonzero(steps), padded.reshape(-1), flat_steps, lengths)
+    _paint_kernel()(distance.reshape(-1), np.flatnonzero(edges), padded.reshape(-1), flat_steps, lengths)
     return distance[reach : reach + labels.shape[0], reach : reach + labels.shape[1]]
 
 

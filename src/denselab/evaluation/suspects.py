@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from denselab.evaluation.boundary import steps
 from denselab.types import LabelMap
 
 CONFIDENT = 0.8  # least probability of the contradicting class
@@ -61,13 +62,8 @@ def suspects_of(picture: str, truth: LabelMap, probs: NDArray[np.float32], ignor
 
 def near_borders(truth: LabelMap) -> NDArray[np.bool_]:
     """(H, W) pixels at most BORDER from a change of label."""
-    steps = np.zeros(truth.shape, bool)
-    down, right = truth[1:] != truth[:-1], truth[:, 1:] != truth[:, :-1]
-    steps[1:] |= down
-    steps[:-1] |= down
-    steps[:, 1:] |= right
-    steps[:, :-1] |= right
-    if not steps.any():
-        return steps
-    near: NDArray[np.bool_] = ndimage.binary_dilation(steps, CORNERS, iterations=BORDER - 1)
+    beside = steps(truth, np.ones(truth.shape, bool))
+    if not beside.any():
+        return beside
+    near: NDArray[np.bool_] = ndimage.binary_dilation(beside, CORNERS, iterations=BORDER - 1)
     return near

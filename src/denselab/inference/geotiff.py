@@ -17,7 +17,7 @@ from denselab.data.read.tiff import GDAL_NODATA, TIFF_SUFFIXES
 from denselab.data.read.tiff_pages import opened_tiff
 from denselab.errors import DataError, MissingExtra
 from denselab.files import replaced
-from denselab.inference.prediction import file_table
+from denselab.inference.prediction import file_palette, file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
 
@@ -141,8 +141,7 @@ def write_label_tiff(
     table = file_table(space)
     more: dict[str, Any] = {"photometric": "minisblack"}
     if table.dtype == np.uint8:
-        colours = np.zeros((3, 256), np.uint16)
-        colours[:, table[: space.num_classes]] = space.palette.T.astype(np.uint16) * 257
+        colours = file_palette(space).T.astype(np.uint16, order="C") * 257  # of 16 bits
         more = {"photometric": "palette", "colormap": colours}
     tags = [(code, DTYPES[code], _count(code, value), value, True) for code, value in reference.tags.items()]
     if nodata is not None:

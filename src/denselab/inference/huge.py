@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.feed.resample import resize_rows
+from denselab.data.feed.resample import nearest_lines, resize_rows
 from denselab.data.read.images import picture_size
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import MAX_PIXELS
@@ -196,7 +196,6 @@ def reduced_overlay(labels: Any, picture: RowWindow, space: LabelSpace) -> NDArr
     factor = min(OVERLAY_SIDE / max(height, width), 1.0)
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
     small = resize_rows(picture, size)
-    rows = ((2 * np.arange(size[0]) + 1) * height) // (2 * size[0])  # nearest at pixel centres, as resize_labels
-    columns = ((2 * np.arange(size[1]) + 1) * width) // (2 * size[1])
+    rows, columns = nearest_lines(height, size[0]), nearest_lines(width, size[1])
     seen = np.stack([labels[row : row + 1][0, columns] for row in rows.tolist()])
     return overlay(small, seen, space)

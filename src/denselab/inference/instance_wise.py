@@ -7,8 +7,10 @@ band itself, whatever the size of the picture.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from denselab.compiled.vectors import lanes_for
 from denselab.data.feed.fit import Size
@@ -158,8 +160,8 @@ def _crops(preprocessing: Preprocessing, image: Pixels, boxes: Sequence[Box], po
     return crops
 
 
-def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixels:
-    """The part of a picture (H, W, C) in a box (top, left, bottom, right).
+def cut(image: NDArray[Any], box: Sequence[int], fill: Sequence[float] = (0,)) -> NDArray[Any]:
+    """The part of a picture (H, W, C) or of a label map (H, W) in a box (top, left, bottom, right).
 
     fill: one number, or one for each band, where the box leaves the picture; see `around`.
     """
@@ -167,9 +169,10 @@ def cut(image: Pixels, box: Sequence[int], fill: Sequence[float] = (0,)) -> Pixe
     height, width = image.shape[:2]
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return image[top:bottom, left:right]
-    part = np.empty((bottom - top, right - left, image.shape[2]), image.dtype)
+    part = np.empty((bottom - top, right - left, *image.shape[2:]), image.dtype)
     part[:] = fill
-    rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
+    rows = slice(max(top, 0), max(min(bottom, height), 0))  # none of a box that lies beside the picture
+    columns = slice(max(left, 0), max(min(right, width), 0))
     inside = image[rows, columns]
     first, start = rows.start - top, columns.start - left
     part[first : first + inside.shape[0], start : start + inside.shape[1]] = inside

@@ -12,6 +12,7 @@ from typing import Any
 from denselab import __version__
 from denselab.engine.content import content_of
 from denselab.errors import ConfigError
+from denselab.files import MANIFEST
 from denselab.inference.bands import goes_by_rows
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import ProbsFormat, result_paths
@@ -169,8 +170,8 @@ def model_key(folder: Path | None, plan: Plan) -> str:
     A model that is from no folder goes by its weights; "" where those are not known either.
     """
     spec = plan.spec
-    stored = folder is not None and (folder / "manifest.json").is_file()
-    held = file_digest(folder / "manifest.json") if folder is not None and stored else content_of(plan.engine)
+    manifest = None if folder is None else folder / MANIFEST
+    held = file_digest(manifest) if manifest is not None and manifest.is_file() else content_of(plan.engine)
     if not held:
         return ""
     content = repr(spec.architecture) + held

@@ -46,18 +46,24 @@ class Joint:
 
     def plan(
         self,
+        *,
         window: tuple[int, int] | None = None,
         tta: bool = False,
         samples: int = 0,
         crf: Choice = None,
         crf_fast: bool = False,
         instances: InstanceWise | None = None,
+        display_bands: Sequence[str | int] = (),
     ) -> Plan:
-        """The plan for these options. window, tta: of each model that is not run box by box. Raises ConfigError."""
+        """The plan for the options of `plan_for`. Raises ConfigError.
+
+        window, tta: of each model that is not run box by box.
+        """
         if samples:
             raise ConfigError("an ensemble has no `uncertainty`; ask one of its models")
         models = [_changed(model, window, tta, instances) for model in self.models]
-        return joint_plan(ensemble_of(models, self.join, self.weights, self.cache), crf, crf_fast, self.crf)
+        joined = joint_plan(ensemble_of(models, self.join, self.weights, self.cache), crf, crf_fast, self.crf)
+        return replace(joined, display_bands=tuple(display_bands))
 
     def alone(self, number: int) -> Plan:
         """The plan of one of the models, with its cached scores; number: from 0."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from denselab.files import replaced
-from denselab.inference.prediction import MARK, file_table
+from denselab.inference.prediction import MARK, file_palette, file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
 
@@ -42,9 +42,7 @@ def _pieces(bands: Iterable[LabelMap], size: tuple[int, int], space: LabelSpace,
     header = struct.pack(">IIBBBBB", size[1], size[0], 8 if narrow else 16, PALETTE if narrow else GREY, 0, 0, 0)
     yield _chunk(b"IHDR", header)
     if narrow:
-        palette = np.zeros((256, 3), np.uint8)
-        palette[table[: space.num_classes]] = space.palette
-        yield _chunk(b"PLTE", palette.tobytes())
+        yield _chunk(b"PLTE", file_palette(space).tobytes())
     if mark:
         yield _chunk(b"tEXt", MARK.encode() + b"\0" + mark.encode())
     squeeze = zlib.compressobj(LEVEL)

@@ -75,12 +75,12 @@ def pasted_bands(scored: Iterator[Scored], shown: Image, space: LabelSpace) -> I
 
 def background_of(space: LabelSpace) -> int:
     """The index of the class with the role background. Raises ConfigError where there is none."""
-    for index, entry in enumerate(space.classes):
-        if entry.role == "background":
-            return index
-    raise ConfigError(
-        "`aggregate` 'paste' puts objects on a background, but no class of this model has that role; use max or mean"
-    )
+    if space.background is None:
+        raise ConfigError(
+            "`aggregate` 'paste' puts objects on a background, but no class of this model has that role; "
+            "use max or mean"
+        )
+    return space.background
 
 
 def object_of(

@@ -170,6 +170,13 @@ def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16
     return table
 
 
+def file_palette(label_space: LabelSpace) -> NDArray[np.uint8]:
+    """(256, 3) uint8 RGB of the ids in an 8-bit label file; black for those that are no class."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[file_table(label_space)[: label_space.num_classes]] = label_space.palette
+    return palette
+
+
 def write_table(path: Path, label_space: LabelSpace) -> None:
     """Write the label table that goes beside label PNGs, with the ids they hold. Raises ResourceError.
 
@@ -206,10 +213,8 @@ def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpa
     """
     picture = PILImage.fromarray(ids)
     if ids.dtype == np.uint8:
-        palette = np.zeros((256, 3), dtype=np.uint8)
-        palette[file_table(label_space)[: label_space.num_classes]] = label_space.palette
         picture = picture.convert("L")
-        picture.putpalette(palette.tobytes(), "RGB")
+        picture.putpalette(file_palette(label_space).tobytes(), "RGB")
     text = PngImagePlugin.PngInfo()
     if mark:
         text.add_text(MARK, mark)

@@ -137,19 +137,9 @@ class Predictor:
 
         samples: 0 for no uncertainty.
         """
-        if self.joint:
-            joint = self.joint.plan(window, tta, samples, crf, crf_fast, instances)
-            return replace(joint, display_bands=tuple(display_bands))
-        return plan_for(
-            self.engine,
-            window=window,
-            tta=tta,
-            samples=samples,
-            crf=crf,
-            crf_fast=crf_fast,
-            instances=instances,
-            display_bands=display_bands,
-        )
+        options: dict[str, Any] = {"window": window, "tta": tta, "samples": samples, "instances": instances}
+        options |= {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
+        return self.joint.plan(**options) if self.joint else plan_for(self.engine, **options)
 
     def labels(self, image: Pixels, plan: Plan | None = None) -> LabelMap:
         """(H, W) class indices of a (H, W, 3) uint8 picture.
@@ -200,15 +190,7 @@ class Predictor:
 
             joint = load_joint(found, device, cache)
             return cls(joint.models[0].engine, found, joint)
-        return cls(
-            *open_model(
-                str(pretrained_model_name_or_path),
-                device,
-                output_stride,
-                engine=engine,
-                **hub,
-            )
-        )
+        return cls(*open_model(str(pretrained_model_name_or_path), device, output_stride, engine=engine, **hub))
 
     @classmethod
     def ensemble(

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resample import nearest_lines, resize_image
 from denselab.inference.optical_flow import Flow, Plane, optical_flow, resized, warped
 from denselab.types import Image
 
@@ -99,7 +99,6 @@ def _grey(image: Image) -> Plane:
 
 def _enlarged(plane: Plane, size: tuple[int, int]) -> Plane:
     """A plane at another size."""
-    rows = ((2 * np.arange(size[0]) + 1) * plane.shape[0]) // (2 * size[0])
-    columns = ((2 * np.arange(size[1]) + 1) * plane.shape[1]) // (2 * size[1])
+    rows, columns = nearest_lines(plane.shape[0], size[0]), nearest_lines(plane.shape[1], size[1])
     enlarged: Plane = plane[rows[:, None], columns]
     return enlarged

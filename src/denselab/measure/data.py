@@ -110,8 +110,9 @@ def _opened(data: str | Path | Dataset, drawn: Mapping[str, Any]) -> Dataset:
 
 def _place(data: str | Path | Dataset, dataset: Dataset) -> Path:
     """The absolute path of the data as they were given: a data.yaml is not its folder, where there may be several."""
-    given = not isinstance(data, Dataset) and Path(data).exists()
-    return Path(data).resolve() if given and not isinstance(data, Dataset) else dataset.root.resolve()
+    if isinstance(data, Dataset) or not Path(data).exists():
+        return dataset.root.resolve()
+    return Path(data).resolve()
 
 
 def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded) -> tuple[Dataset, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.resample import resize_labels, resize_rows
+from denselab.data.feed.resample import nearest_lines, resize_labels, resize_rows
 from denselab.data.item import FileLabels, LabelSource
 from denselab.data.read.encodings import decode
 from denselab.data.read.not_by_rows import NotByRows
@@ -131,7 +131,7 @@ def shown_sample(dataset: Dataset, item: Item) -> Sample:
         return dataset.read_shown(item)
     size = panel_size(rows.size)
     image = resize_rows(RowWindow(rows, dataset.white), size)
-    wanted = ((2 * np.arange(size[0]) + 1) * rows.size[0]) // (2 * size[0])
+    wanted = nearest_lines(rows.size[0], size[0])
     lines = empty_labels(dataset.label_space.num_classes, (size[0], rows.size[1]))
     for top, band in truth_bands(dataset, item, rows):
         inside = (wanted >= top) & (wanted < top + len(band))
@@ -142,5 +142,4 @@ def shown_sample(dataset: Dataset, item: Item) -> Sample:
 def reduced(labels: LabelMap) -> LabelMap:
     """A huge label map at the size of a panel, as `shown_sample` reduces the truth."""
     size = panel_size(labels.shape)
-    rows = ((2 * np.arange(size[0]) + 1) * labels.shape[0]) // (2 * size[0])
-    return resize_labels(np.ascontiguousarray(labels[rows]), size)
+    return resize_labels(labels[nearest_lines(labels.shape[0], size[0])].copy(), size)

@@ -26,6 +26,7 @@ from denselab.files import unpack_json, write_json
 from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
+from denselab.run_folder import PROPOSALS
 from denselab.types import LabelMap, Pixels, Sample
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ STRETCH = 250 / 224  # the release resizes a crop to 250 and cuts 224 at random
 OVERLAP = 0.5  # IoU with an object from which a proposal is trained on; the authors' is not known
 PROPOSED, TAKEN = 400, 20  # proposals looked at in a picture, and taken at most: the best by overlap
 MOST_REPEATS = 10  # of a crop, however rare its class
-BOXES = "proposals.json"  # beside the run
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,11 @@ class CropDataset(Dataset):
     def read_labels(self, item: Item) -> LabelMap:
         """(h, w) class indices of a crop, stretched."""
         crop = _crop(item)
+        labels = self._whole.read_labels(_picture(item))
         if crop.number:
-            objects = read_objects(self._whole, _picture(item))
-            labels = self._whole.read_labels(_picture(item))
-            labels = only(labels, objects.numbers == crop.number, self._background, self.label_space.ignore_index)
-        else:
-            labels = self._whole.read_labels(_picture(item))
-        return resize_labels(cut_labels(labels, crop.box, self.label_space.ignore_index), self.size)
+            mask = read_objects(self._whole, _picture(item)).numbers == crop.number
+            labels = only(labels, mask, self._background, self.label_space.ignore_index)
+        return resize_labels(cut(labels, crop.box, (self.label_space.ignore_index,)), self.size)
 
     def read(self, item: Item) -> Sample:
         """A crop and its labels."""
@@ -92,8 +90,8 @@ class CropDataset(Dataset):
 
     @property
     def _background(self) -> int:
-        roles = [entry.role for entry in self.label_space.classes]
-        return roles.index("background") if "background" in roles else self.label_space.ignore_index
+        space = self.label_space
+        return space.ignore_index if space.background is None else space.background
 
 
 def object_crops(dataset: Dataset, imgsz: tuple[int, int], quiet: bool = False) -> CropDataset:
@@ -117,7 +115,7 @@ def proposal_crops(
     """Stage 2: the proposals of train and val that overlap an object by OVERLAP, 1.2 times as large.
 
     source: of the proposals, see proposals.sources.
-    run: where the boxes are kept, in BOXES, and read again; None: nowhere.
+    run: where the boxes are kept, in PROPOSALS, and read again; None: nowhere.
     Raises DataError where a split has none, MissingExtra, CheckpointError for a damaged file of boxes.
     """
     kept = _stored(run, source) if run else {}
@@ -131,7 +129,7 @@ def proposal_crops(
                 items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
             bar.advance()
     if run and fresh != kept:
-        write_json(run / BOXES, {"source": source, "overlap": OVERLAP, "boxes": fresh})
+        write_json(run / PROPOSALS, {"source": source, "overlap": OVERLAP, "boxes": fresh})
     logger.info(f"stage 2: {len(items)} proposals from {source} that overlap an object by {OVERLAP:g} or more")
     return _finished(dataset, items, imgsz)
 
@@ -152,7 +150,7 @@ def _proposals(dataset: Dataset, item: Item, imgsz: tuple[int, int], source: str
 
 def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
     """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
-    path = run / BOXES
+    path = run / PROPOSALS
     try:
         record = unpack_json(path.read_bytes(), str(path))
     except OSError:
@@ -170,17 +168,6 @@ def only(labels: LabelMap, mask: NDArray[np.bool_], background: int, ignore: int
     kept = labels.copy()
     kept[~mask & (labels != ignore)] = background
     return kept
-
-
-def cut_labels(labels: LabelMap, box: Sequence[int], ignore: int) -> LabelMap:
-    """The labels in a box (top, left, bottom, right); ignored where the box leaves the picture."""
-    top, left, bottom, right = box
-    part: LabelMap = np.full((bottom - top, right - left), ignore, labels.dtype)
-    rows = slice(max(top, 0), max(min(bottom, labels.shape[0]), 0))
-    columns = slice(max(left, 0), max(min(right, labels.shape[1]), 0))
-    inside = labels[rows, columns]
-    part[rows.start - top : rows.start - top + inside.shape[0], columns.start - left :][:, : inside.shape[1]] = inside
-    return part
 
 
 def _item(of: Item, place: int, index: int, box: Sequence[int], number: int) -> CropItem:

@@ -273,11 +273,9 @@ def _pixel_weights(config: TrainConfig, dataset: Dataset) -> PixelWeights | None
     if not config.border_weight:
         return None
     space = dataset.label_space
-    roles = [entry.role for entry in space.classes]
-    background = roles.index("background") if "background" in roles else None
     return partial(
         weight_map,
-        background=background,
+        background=space.background,
         w0=config.border_weight,
         sigma=config.border_sigma,
         ignore_index=space.ignore_index,

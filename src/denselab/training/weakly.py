@@ -69,12 +69,11 @@ def weak_training(
     if model is not None and type(model).examples is not SegmentationModel.examples:
         raise ConfigError(f"`model` {config.model} learns from regions, which need masks: set `labels` masks")
     space = dataset.label_space
-    roles = [entry.role for entry in space.classes]
     tag_method = _tag_method(items, config)
     book = CodeBook(
         space.num_classes,
         space.ignore_index,
-        roles.index("background") if "background" in roles else None,
+        space.background,
         tags=tag_method,
         portions=_portions(dataset, config),
         biases=(config.em_background_bias, config.em_class_bias),

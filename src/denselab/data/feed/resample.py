@@ -140,6 +140,11 @@ def resize_labels(labels: LabelMap, size: Size) -> LabelMap:
     return out
 
 
+def nearest_lines(length: int, target: int) -> NDArray[np.int64]:
+    """(target,) the rows, or columns, of a map with `length` of them that `resize_labels` to `target` takes."""
+    return ((2 * np.arange(target) + 1) * length) // (2 * target)
+
+
 def largest_share(labels: LabelMap, size: Size, window: Window, ignore_index: int, step: int) -> float:
     """Share of the commonest class among the labelled pixels of the window, looking at every step-th pixel each way.
 

@@ -12,16 +12,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import exif_orientation
-from denselab.data.read.tiff import (
-    BLACK_IS_ZERO,
-    PALETTE,
-    RGB,
-    TiffTags,
-    label_numbers,
-    lacks_colours,
-    picture_numbers,
-    refuse_bands,
-)
+from denselab.data.read.tiff import BLACK_IS_ZERO, PALETTE, RGB, TiffTags, label_numbers, numbers_of_file
 from denselab.errors import DataError
 
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".vrt")
@@ -59,12 +50,7 @@ class RasterRows:
         _refuse_turned(path)
 
     def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        stored = self._stored(top, bottom)
-        refuse_bands(stored, self.tags, self.path)
-        try:
-            return picture_numbers(stored, self.tags)
-        except IndexError:
-            raise lacks_colours(self.path) from None
+        return numbers_of_file(self._stored(top, bottom), self.tags, self.path)
 
     def labels(self, top: int, bottom: int) -> NDArray[Any]:
         return label_numbers(self._stored(top, bottom), self.tags)

@@ -82,16 +82,19 @@ def tiff_mode(tags: TiffTags) -> str:
 def tiff_picture(path: Path) -> NDArray[Any]:
     """(H, W) or (H, W, 3), black to white as a viewer shows it, at the file's depth; pixels without data are 0."""
     tags, stored = _upright(path)
+    return numbers_of_file(stored, tags, path)[0]
+
+
+def numbers_of_file(stored: NDArray[Any], tags: TiffTags, path: Path) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """`picture_numbers` of a file's pixels, or of some of its rows.
+
+    Raises DataError naming the file for bands that are no picture, and for pixels without a colour in its palette.
+    """
     refuse_bands(stored, tags, path)
     try:
-        return picture_numbers(stored, tags)[0]
+        return picture_numbers(stored, tags)
     except IndexError:
-        raise lacks_colours(path) from None
-
-
-def lacks_colours(path: Path) -> DataError:
-    """The error for pixels without a colour."""
-    return DataError(f"{path}: its pixels name colours that its palette lacks; save it again")
+        raise DataError(f"{path}: its pixels name colours that its palette lacks; save it again") from None
 
 
 def picture_numbers(stored: NDArray[Any], tags: TiffTags) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from denselab.data.read.not_by_rows import NotByRows
-from denselab.data.read.tiff import YCBCR, label_numbers, lacks_colours, picture_numbers, refuse_bands, tags_of
+from denselab.data.read.tiff import YCBCR, label_numbers, numbers_of_file, tags_of
 from denselab.data.read.tiff_pages import refuse_circle
 from denselab.errors import DataError
 
@@ -47,12 +47,7 @@ class TiffRows:
             self._try_a_segment()
 
     def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        stored = self._stored(top, bottom)
-        refuse_bands(stored, self.tags, self.path)
-        try:
-            return picture_numbers(stored, self.tags)
-        except IndexError:
-            raise lacks_colours(self.path) from None
+        return numbers_of_file(self._stored(top, bottom), self.tags, self.path)
 
     def labels(self, top: int, bottom: int) -> NDArray[Any]:
         return label_numbers(self._stored(top, bottom), self.tags)
