@@ -104,18 +104,10 @@ def compare(
         return run_plan(resumed_plan(folder, data, models, with_), folder, device, cache)
     plan = checked_plan(
         Plan(
-            str(data),
-            candidates_of(models),
-            budget or DEFAULT_BUDGET,
-            seeds=tuple(seeds),
-            folds=folds,
-            split=split,
-            ways=tuple(ways),
-            imgsz=size_of(imgsz),
-            given=dict(settings or {}),
-            existing=tuple(map(str, with_)),
+            str(data), candidates_of(models), budget or DEFAULT_BUDGET, seeds=tuple(seeds), folds=folds, split=split,
+            ways=tuple(ways), imgsz=size_of(imgsz), given=dict(settings or {}), existing=tuple(map(str, with_)),
         )
-    )
+    )  # fmt: skip
     require_new(folder)
     return run_plan(plan, folder, device, cache)
 
