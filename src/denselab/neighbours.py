@@ -13,11 +13,20 @@ COUNTED = 8  # what follows, the time of guests, is in user and nice already
 
 @dataclass(frozen=True)
 class Reading:
-    """At one moment, in seconds: the clock, the busy time of this process's cores, and its own processor time."""
+    """At one moment, in seconds: the clock, the busy time of this process's cores, and its own processor time.
+
+    The difference of two is what passed between them.
+    """
 
     clock: float
     busy: float
     own: float
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(self.clock + other.clock, self.busy + other.busy, self.own + other.own)
+
+    def __sub__(self, other: "Reading") -> "Reading":
+        return Reading(self.clock - other.clock, self.busy - other.busy, self.own - other.own)
 
 
 class Neighbours:

@@ -8,13 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from denselab.config import make_settings
+from denselab.config import make_config, make_settings, merged, read_settings
+from denselab.configs import find_config
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
 from denselab.training.crops import BOXES, CropItem, balanced, cut_labels, object_crops, only, proposal_crops
-from denselab.training.stages import chain_of, cropping, of_crops, run_stages, stage_length
+from denselab.training.optim import lr_factor
+from denselab.training.stages import (
+    _own_settings,
+    chain_of,
+    cropping,
+    first_stage,
+    of_crops,
+    run_stages,
+    stage_length,
+)
 
 SPACE = LabelSpace(
     (
@@ -116,6 +126,24 @@ def test_deconvnet_s_stages_are_of_crops() -> None:
     assert (settings.imgsz, settings.scale_max, settings.max_class_share) == ((224, 224), 1.5, 1.0)
     assert settings.scale_min == pytest.approx(250 / 224)
     assert [stage_length(settings, 2, number, 0).epochs for number in (0, 1)] == [1, 2]
+
+
+def test_the_recipe_has_the_release_s_schedules() -> None:
+    """001_stage_1: 20,000 iterations, a tenth after each 9,000; 002_stage_2: 40,000, after each 10,000; both from 0.01.
+
+    The recipe had `poly` and about as many steps as 30 epochs make.
+    """
+    settings = merged(read_settings(find_config("deconvnet-voc-stages")), make_settings({"data": "VOC"}))
+    assert (settings.lr, settings.batch, settings.accumulate) == (0.01, 8, 8)
+    released = ((20_000, 9_000), (40_000, 10_000))
+    for number, (steps, every) in enumerate(released):
+        assert stage_length(settings, 2, number, 0).given() == {"steps": steps}
+        own = merged(settings, _own_settings(settings, chain_of(settings.model), number))
+        for step in (0, every - 1, every, 2 * every - 1, 2 * every, steps - 1):
+            assert lr_factor(step / steps, make_config(own.given())) == pytest.approx(0.1 ** (step // every)), step
+    chosen = merged(settings, make_settings({"lr_drop": 0.5}))
+    assert _own_settings(chosen, chain_of(settings.model), 1).lr_drop is None, "what the user sets holds for both"
+    assert first_stage(settings).lr_drop == 0.45
 
 
 def test_a_staged_run_from_end_to_end(

@@ -26,6 +26,7 @@ from denselab.files import unpack_json, write_json
 from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
+from denselab.run_folder import STAGE_PROPOSALS as BOXES
 from denselab.types import LabelMap, Pixels, Sample
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ STRETCH = 250 / 224  # the release resizes a crop to 250 and cuts 224 at random
 OVERLAP = 0.5  # IoU with an object from which a proposal is trained on; the authors' is not known
 PROPOSED, TAKEN = 400, 20  # proposals looked at in a picture, and taken at most: the best by overlap
 MOST_REPEATS = 10  # of a crop, however rare its class
-BOXES = "proposals.json"  # beside the run
 
 
 @dataclass(frozen=True)
@@ -150,19 +150,37 @@ def _proposals(dataset: Dataset, item: Item, imgsz: tuple[int, int], source: str
     return [[classes[int(shared[i].argmax())], *boxes[i].tolist()] for i in order]
 
 
-def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
-    """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
+@dataclass(frozen=True)
+class StageBoxes:
+    """The boxes of a run's second stage.
+
+    source: of the proposals.
+    overlap: with an object, IoU, from which one was taken.
+    boxes: by picture, [class of the object, top, left, bottom, right] each, 1.2 times as large as proposed.
+    """
+
+    source: str
+    overlap: float
+    boxes: dict[str, list[list[int]]]
+
+
+def stage_boxes(run: Path) -> StageBoxes | None:
+    """The boxes that lie in a run folder; None where there are none. Raises CheckpointError for a damaged file."""
     path = run / BOXES
     try:
         record = unpack_json(path.read_bytes(), str(path))
     except OSError:
-        return {}
-    boxes = record.get("boxes")
-    if record.get("source") != source or record.get("overlap") != OVERLAP:
-        return {}
-    if not isinstance(boxes, dict):
+        return None
+    source, overlap, boxes = (record.get(key) for key in ("source", "overlap", "boxes"))
+    if not (isinstance(source, str) and isinstance(overlap, float | int) and isinstance(boxes, dict)):
         raise CheckpointError(f"{path} holds no boxes; remove it")
-    return boxes
+    return StageBoxes(source, overlap, boxes)
+
+
+def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
+    """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
+    found = stage_boxes(run)
+    return found.boxes if found and (found.source, found.overlap) == (source, OVERLAP) else {}
 
 
 def only(labels: LabelMap, mask: NDArray[np.bool_], background: int, ignore: int) -> LabelMap:
