@@ -61,6 +61,12 @@ def read_load() -> Reading | None:
         return None
 
 
+def load_now() -> Reading:
+    """The load now; on systems without /proc/stat as if there were no neighbours."""
+    own = time.process_time()
+    return read_load() or Reading(time.monotonic(), own, own)
+
+
 def busy_seconds(stat: str, cores: set[int], polite: bool = False) -> float:
     """Seconds that these cores have been busy since the machine started.
 

@@ -8,7 +8,6 @@ Compiled loops are made, or read from disk, at their first call: what that takes
 
 import copy
 import statistics
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from denselab.engine.threads import most_threads
 from denselab.errors import is_out_of_memory
 from denselab.layers.cpu import compiled_layers
 from denselab.models.base import SegmentationModel, input_channels
-from denselab.neighbours import Reading, read_load
+from denselab.neighbours import Reading, load_now
 from denselab.training.precision import computing_in, default_precision
 from denselab.training.step import Criterion
 
@@ -126,11 +125,22 @@ def summed(steps: Sequence[Step], threads: int | None) -> Trial:
     each = [step.seconds / step.pictures for step in steps]
     now = statistics.median_low(each)
     alone = min(each)
-    own, others = sum(step.own for step in steps), sum(step.others for step in steps)
-    if threads is not None and own > 0 and others > 0:  # below 0 by ticks of the clock
-        cores = min(threads, (own + others) / sum(step.seconds for step in steps))
-        alone = min(alone, own / cores / sum(step.pictures for step in steps))
+    if threads is not None:
+        seconds, pictures = sum(step.seconds for step in steps), sum(step.pictures for step in steps)
+        alone = min(alone, share_alone(steps, threads) * seconds / pictures)
     return Trial(now, alone)
+
+
+def share_alone(steps: Sequence[Step], threads: int) -> float:
+    """The share of their time by the clock that these steps would have taken alone, above 0 and at most 1.
+
+    threads: as for `summed`.
+    """
+    own, others = sum(step.own for step in steps), sum(step.others for step in steps)
+    seconds = sum(step.seconds for step in steps)
+    if own <= 0 or others <= 0 or seconds <= 0:  # below 0 by ticks of the clock
+        return 1.0
+    return min(own / min(threads, (own + others) / seconds) / seconds, 1.0)
 
 
 def _more(warm: float, steps: Sequence[Step]) -> bool:
@@ -178,6 +188,4 @@ def _compiling() -> "AbstractContextManager[Compiling]":
 
 
 def _read() -> Reading:
-    """The load now; where the system does not tell it, as if there were no neighbours."""
-    own = time.process_time()
-    return read_load() or Reading(time.monotonic(), own, own)
+    return load_now()
