@@ -55,7 +55,7 @@ class Machine:
 
 def tried_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Trial:
     monkeypatch.setattr(trial, "_read", machine.read)
-    monkeypatch.setattr(trial, "_compiling", lambda: nullcontext(SimpleNamespace(spent=Reading(0.0, 0.0, 0.0))))
+    monkeypatch.setattr(trial, "_compiling", lambda: nullcontext(SimpleNamespace(periods=[])))
     monkeypatch.setattr(trial, "most_threads", lambda: CORES)
     found = tried()
     assert found is not None
@@ -116,7 +116,9 @@ def test_what_a_step_compiles_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) 
     the machine looked many times slower than it is, and pictures got too small."""
     readings = iter([Reading(0.0, 100.0, 5.0), Reading(21.0, 136.0, 25.0)])
     monkeypatch.setattr(trial, "_read", lambda: next(readings))
-    monkeypatch.setattr(trial, "_compiling", lambda: nullcontext(SimpleNamespace(spent=Reading(17.0, 30.0, 17.0))))
+    began = Reading(1.0, 102.0, 6.0)
+    periods = [(began, began + Reading(15.0, 26.0, 15.0)), (began, began + Reading(2.0, 4.0, 2.0))]
+    monkeypatch.setattr(trial, "_compiling", lambda: nullcontext(SimpleNamespace(periods=periods)))
     monkeypatch.setattr(trial, "most_threads", lambda: CORES)
     seen: list[Step] = []
     monkeypatch.setattr(trial, "_more", lambda warm, steps: bool(seen.append(warm)))
@@ -129,10 +131,10 @@ def compile_nothing() -> None:
         pass
 
 
-def test_compilations_are_added_up_nested_ones_once() -> None:
+def test_compilations_are_noted_nested_ones_once() -> None:
     """The compiler's own signals: it is entered again for a loop that calls another, and by other threads."""
-    clock = iter(float(second) for second in (1, 4, 10, 11))
-    with compiling(lambda: Reading(next(clock), 0.0, 0.0)) as found:
+    clock = iter((1, 4, 10, 11))
+    with compiling(lambda: next(clock)) as found:
         with global_compiler_lock:
             compile_nothing()
         thread = Thread(target=compile_nothing)
@@ -140,7 +142,7 @@ def test_compilations_are_added_up_nested_ones_once() -> None:
         thread.join()
         compile_nothing()
     compile_nothing()
-    assert found.spent.clock == 3 + 1
+    assert found.periods == [(1, 4), (10, 11)]
 
 
 def test_what_lies_between_two_readings() -> None:

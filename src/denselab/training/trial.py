@@ -38,6 +38,7 @@ TRIAL_SECONDS = 10.0  # after this time no further step is made
 # The least share of the time by the clock that a run counts on: where others hold more than half of the machine they
 # are likely to stay, and a run that counted on all of it would see too few pictures.
 LEAST_ALONE = 0.5
+NOTHING = Reading(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def _timed_step(
         criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return step_between(before, _read() - compiled.spent, batch)
+    took = sum((end - start for start, end in compiled.periods), NOTHING)
+    return step_between(before, _read() - took, batch)
 
 
 def step_between(before: Reading, after: Reading, pictures: int) -> Step:
@@ -181,7 +183,7 @@ def step_between(before: Reading, after: Reading, pictures: int) -> Step:
     return Step(pictures, passed.clock, passed.own, passed.busy - passed.own)
 
 
-def _compiling() -> "AbstractContextManager[Compiling]":
+def _compiling() -> "AbstractContextManager[Compiling[Reading]]":
     from denselab.compiled.compiling import compiling  # here: it takes the compiler, which a training alone needs
 
     return compiling(_read)
