@@ -12,7 +12,7 @@ ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
     {"errors", "types", "labels", "documents", "shown", "console", "files", "lock", "migration", "paths", "wire"},
-    {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled", "bounded", "kept"},
+    {"config", "configs", "log", "runtime", "neighbours", "run_folder", "compiled", "bounded"},
     {"layers", "data", "crf", "evaluation", "tensors"},
     {"encoders", "losses", "proposals"},
     {"regions"},

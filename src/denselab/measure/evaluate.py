@@ -156,8 +156,7 @@ def evaluate(
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
-    cache: keep on disk, beside the run, the regions that a network sees and the boxes that are found, and the scores of
-        a stored ensemble's models.
+    cache: keep on disk the regions and boxes found in pictures, beside the run, and the scores of a stored ensemble.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """

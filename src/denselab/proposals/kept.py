@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from denselab.bounded import Kept
 from denselab.errors import DataError, DenseLabError
 from denselab.files import to_json, unpack_json, write_bytes
-from denselab.kept import Kept
 from denselab.proposals.boxes import Boxes, checked
 from denselab.proposals.sources import decided_by, source_named
 from denselab.types import Image

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
 
-from denselab.kept import Kept
+from denselab.bounded import Kept
 from denselab.regions.search import Search, find_segments
 from denselab.regions.segments import Segments, load_segments, save_segments
 from denselab.types import Image
