@@ -39,5 +39,5 @@ class Compiling(Listener, Generic[Moment]):
 @contextmanager
 def compiling(read: Callable[[], Moment]) -> Iterator[Compiling[Moment]]:
     """Within it, what is compiled is noted. read: the time, or the load, of this moment."""
-    with install_listener(EVERYTHING, Compiling(read)) as listener:  # type: ignore[no-untyped-call]
+    with install_listener(EVERYTHING, Compiling(read)) as listener:
         yield listener
