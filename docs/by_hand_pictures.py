@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from denselab.crf import Parameters
 from denselab.crf.refinement import refined_steps
+from denselab.crf_layer.crf_rnn import CRFRNN, CRFSettings
 from denselab.layers.convolution_matrix import convolution_matrix
 from denselab.layers.unpool import bed_of_nails, max_pool_with_indices, max_unpool, nearest_unpool
 
@@ -125,6 +126,18 @@ def gridding() -> str:
         parts.append(f'<path d="{dots}" fill="var(--a)"/>')
         left += max(side * size, 130) + 26
     return svg(left, 220, "Pixels that one output sees", parts)
+
+
+def growth() -> str:
+    """The field of plain 3x3 layers, and of layers whose rates double, over their number."""
+    layers = range(6)
+    curves = [
+        ("rates 1", "b", [(n / 6, (1 + 2 * n) / 70) for n in layers]),
+        ("1, 2, 4, 8, 16", "c", [(n / 6, (2 ** (n + 1) - 1) / 70) for n in layers]),
+    ]
+    ticks = ({n / 6: str(n) for n in (0, 2, 4)}, {at / 70: str(at) for at in (0, 15, 31, 63)})
+    parts = chart(curves, (50, 40), ("layers of 3x3", "side of the field, pixels"), ticks)
+    return svg(410, 240, "Rates that double let the field double", parts)
 
 
 def stitching() -> str:
@@ -256,6 +269,35 @@ def beliefs() -> str:
     return svg(30 + 122 * 5, 174, "Beliefs of the CRF", parts)
 
 
+def cascade() -> str:
+    """The loss by how sure the network is, of the network alone and behind a CRF."""
+    side = 16
+    truth = (torch.arange(side) >= side // 2).long().expand(side, side)
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    evidence = (2.0 * truth - 1) * torch.where((3 * rows + 5 * columns) % 4 == 0, -1, 1)
+    colours = (200.0 * truth).repeat(1, 3, 1, 1)
+    chosen = {"theta_alpha": 8, "theta_beta": 20, "theta_gamma": 1, "w1": 2, "w2": 2, "test_iterations": 5}
+    crf = CRFRNN(2, CRFSettings(**chosen, normalization="symmetric")).eval()
+    tried = [step / 20 for step in range(2, 50)]
+    logits = [torch.stack([torch.zeros(side, side), sure * evidence])[None] for sure in tried]
+    with torch.no_grad():
+        alone = [F.cross_entropy(one, truth[None]).item() for one in logits]
+        whole = [F.cross_entropy(crf(one, colours), truth[None]).item() for one in logits]
+    parts = []
+    for number, (name, colour, losses, top) in enumerate(
+        (("the network alone", "b", alone, 0.8), ("behind the CRF", "c", whole, 0.16))
+    ):
+        place = (60 + 330 * number, 40)
+        points = [(sure / 2.5, value / top) for sure, value in zip(tried, losses, strict=True) if value <= top]
+        ticks = ({at / 2.5: str(at) for at in (0.5, 1, 1.5, 2)}, {0: "0", 0.5: f"{top / 2:g}", 1: f"{top:g}"})
+        parts += chart([("", colour, points)], place, ("log-odds of the network", f"loss, {name}"), ticks)
+        best = int(np.argmin(losses))
+        x, y = place[0] + 250 * tried[best] / 2.5, place[1] + 150 * (1 - losses[best] / top)
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--ink)"/>')
+        parts.append(words(x, y - 12, f"{tried[best]:g}", "m"))
+    return svg(670, 240, "What is best for a part is not best for the whole", parts)
+
+
 def tasks() -> str:
     """The same two cars on a street as three tasks see them."""
     semantic = np.zeros((4, 8), int)
@@ -287,8 +329,10 @@ PICTURES: dict[str, Callable[[], str]] = {
     "patches": patches,
     "pools": pools,
     "gridding": gridding,
+    "growth": growth,
     "separable": separable,
     "beliefs": beliefs,
+    "cascade": cascade,
     "tasks": tasks,
 }
 

@@ -23,7 +23,7 @@ def test_the_lineage_runs() -> None:
         exec(compile(block, "docs/lineage.md", "exec"), namespace)
 
 
-@pytest.mark.parametrize("page", ["lineage", "lineage-segments", "lineage-columns", "by-hand"])
+@pytest.mark.parametrize("page", ["lineage", "lineage-segments", "lineage-columns", "by-hand", "look-inside"])
 def test_the_korean_page_has_the_same_code(page: str) -> None:
     assert python_blocks(f"{page}.ko.md") == python_blocks(f"{page}.md")
 

@@ -13,11 +13,20 @@ COUNTED = 8  # what follows, the time of guests, is in user and nice already
 
 @dataclass(frozen=True)
 class Reading:
-    """At one moment, in seconds: the clock, the busy time of this process's cores, and its own processor time."""
+    """At one moment, in seconds: the clock, the busy time of this process's cores, and its own processor time.
+
+    The difference of two is what passed between them.
+    """
 
     clock: float
     busy: float
     own: float
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(self.clock + other.clock, self.busy + other.busy, self.own + other.own)
+
+    def __sub__(self, other: "Reading") -> "Reading":
+        return Reading(self.clock - other.clock, self.busy - other.busy, self.own - other.own)
 
 
 class Neighbours:
@@ -50,6 +59,12 @@ def read_load() -> Reading | None:
         return Reading(time.monotonic(), busy_seconds(text, cores, polite), time.process_time())
     except (OSError, AttributeError, ValueError):
         return None
+
+
+def load_now() -> Reading:
+    """The load now; on systems without /proc/stat as if there were no neighbours."""
+    own = time.process_time()
+    return read_load() or Reading(time.monotonic(), own, own)
 
 
 def busy_seconds(stat: str, cores: set[int], polite: bool = False) -> float:

@@ -17,6 +17,8 @@
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
       regions/             segments of pictures seen by a network of regions; may be deleted at any time
+      proposals.json       of DeconvNet's stages: the boxes of the second one, by picture
+      proposals/           boxes found in pictures by `eval --proposals`; may be deleted at any time
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
 While a process writes a run, it also holds .lock there (denselab.lock).
@@ -41,7 +43,8 @@ MODEL, MODEL_BEST_LOSS = "model", "model-best-loss"
 LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors", "average.safetensors"
 REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
 EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST = "evaluation.json", "evaluation.csv", "pictures.csv", "worst"
-REGIONS, PROPOSALS = "regions", "proposals.json"
+REGIONS, PROPOSALS = "regions", "proposals"
+STAGE_PROPOSALS = "proposals.json"
 WEAK, WEAK_MASKS = "weak", "masks"
 CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 

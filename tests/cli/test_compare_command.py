@@ -11,6 +11,8 @@ from denselab.comparison import compare as work
 from denselab.comparison.plan import DEFAULT_BUDGET
 from denselab.data import Dataset
 from denselab.errors import ConfigError
+from denselab.training import plan
+from denselab.training.trial import Trial
 
 
 def test_flags_and_arguments_are_the_same() -> None:
@@ -72,3 +74,17 @@ def test_a_dry_run_tells_the_runs_and_trains_nothing(
     assert "unet_small" in printed.out
     assert f"nothing was trained; the comparison would go to {tmp_path / 'out'}" in printed.err.replace("\n", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_tells_of_a_machine_that_is_starved_now(
+    tiny_data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself would be warned; the forecast of the comparison kept it to itself."""
+    monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(2.0, 0.1))
+    words = ["pretrained=no", "batch=4", "workers=0"]
+    chosen = {"models": "unet_small,pixelwise", "time": "5s", "imgsz": "32x48", "devices": "cpu", "dry_run": True}
+    command.compare(str(tiny_data.root), words=words, out=tmp_path / "out", **chosen)  # type: ignore[arg-type]
+    told = capsys.readouterr().out
+    for name in ("unet_small", "pixelwise"):
+        assert f"{name}: one step, one validation and the files take about 1" in told
+    assert told.count("longer than the 5 s asked for") == 2

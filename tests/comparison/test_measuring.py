@@ -7,12 +7,13 @@ import pytest
 
 from denselab.comparison import measuring
 from denselab.comparison.data import open_data
-from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_counted
+from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_counted, undisturbed
 from denselab.comparison.plan import Plan
 from denselab.comparison.ways import WAYS
 from denselab.data import open_dataset
 from denselab.inference.instances import InstanceWise
 from denselab.inference.predictor import load
+from denselab.training.trial import Step
 
 
 def planned(data: Path, runs: tuple[Path, ...], **more: Any) -> Plan:
@@ -58,3 +59,15 @@ def test_what_a_model_takes(models: tuple[Path, Path], scenes: Path) -> None:
     assert 0 < cost.memory_predict < cost.memory_train
     assert (cost.device, cost.imgsz, cost.started_from) == ("cpu", (32, 32), "")
     assert cost.seconds > 0
+
+
+def test_a_neighbour_makes_no_model_look_slow() -> None:
+    """Models are timed minutes apart. By the clock the one that met a busy neighbour was twice as slow, and the faster
+    of two that cannot be told apart is recommended."""
+    quiet = [Step(1, seconds, 2 * seconds, -0.001) for seconds in (0.1, 0.1, 0.12)]
+    assert undisturbed(quiet, 2) == pytest.approx(0.1)
+    beside = [Step(1, 2 * step.seconds, step.own, 2 * step.seconds) for step in quiet]
+    assert undisturbed(beside, 2) == pytest.approx(0.1)
+    assert undisturbed(beside, None) == pytest.approx(0.2), "on a GPU the processor's neighbours do not count"
+    ticks = [Step(1, 0.1, 0.2, 0.009)] * 3
+    assert undisturbed(ticks, 2) == 0.1

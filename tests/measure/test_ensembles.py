@@ -14,6 +14,7 @@ from denselab.errors import ConfigError
 from denselab.measure import evaluate as measuring
 from denselab.measure.ensembles import evaluate_ensemble
 from denselab.measure.evaluate import evaluate as evaluate_one
+from denselab.proposals.kept import BOXES
 from denselab.regions.kept import folder_in_use
 
 
@@ -85,19 +86,19 @@ def test_a_stored_ensemble_can_be_measured_without_keeping_scores(
     assert len(list((cache / "denselab" / "scores").glob("*.npy"))) == 8
 
 
-def test_regions_are_kept_beside_the_run_unless_told_not_to(
+def test_regions_and_boxes_are_kept_beside_the_run_unless_told_not_to(
     models: tuple[Path, Path], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, kept = tmp_path / "run", list[Path | None]()
+    run, kept = tmp_path / "run", list[tuple[Path | None, Path | None]]()
     dl.load(models[0], "cpu").save_pretrained(run / "model")
     plain = measuring.measure
 
     def noting(*given: Any, **more: Any) -> Any:
-        kept.append(folder_in_use())
+        kept.append((folder_in_use(), BOXES.in_use))
         return plain(*given, **more)
 
     monkeypatch.setattr(measuring, "is_run", lambda home: home == run)
     monkeypatch.setattr(measuring, "measure", noting)
     for keep in (True, False):
         evaluate_one(run, scenes, device="cpu", quiet=True, cache=keep)
-    assert kept == [run / "regions", None]
+    assert kept == [(run / "regions", run / "proposals"), (None, None)]

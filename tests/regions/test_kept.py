@@ -69,7 +69,7 @@ def test_a_folder_is_bounded_and_what_was_removed_is_found_again(
     pictures = [PICTURE + number for number in range(3)]
     segments_in(tmp_path, pictures[0], SEARCH)
     size = next(tmp_path.iterdir()).stat().st_size
-    monkeypatch.setitem(kept._bounded, tmp_path, BoundedFolder(tmp_path, ".npz", int(2.5 * size)))
+    monkeypatch.setitem(kept.SEGMENTS.bounded, tmp_path, BoundedFolder(tmp_path, ".npz", int(2.5 * size)))
     for number, picture in enumerate(pictures[:2]):
         segments_in(tmp_path, picture, SEARCH)
         os.utime(tmp_path / f"{name_of(picture, SEARCH)}.npz", (number, number))

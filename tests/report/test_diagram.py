@@ -4,7 +4,9 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from denselab.inspection.subject import find_subject
+from denselab.engine.spec import Architecture
+from denselab.inspection.subject import find_subject, title_of
+from denselab.models import MODELS
 from denselab.report.diagram import LINES, PAINT, network_diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -25,6 +27,20 @@ def test_the_figure_of_u_net() -> None:
     assert "core.down.4.conv2: conv, 1024 @ 28x28" in tips
     assert float(root.get("width", "0")) == 1000
     assert len(drawn) < 25_000
+
+
+def test_a_title_names_the_encoder_once() -> None:
+    """ "DeepLabV3+ on any encoder on tf_efficientnet_lite0"."""
+    titles = {
+        "DeepLabV3+ on resnet18": Architecture("deeplabv3plus", 3, "resnet18"),
+        f"DeepLabV3+ on {MODELS['deeplabv3plus'].default_encoder}": Architecture(
+            "deeplabv3plus", 3, MODELS["deeplabv3plus"].default_encoder
+        ),
+        "U-Net, padded, batch normalisation on resnet18": Architecture("unet", 3, "resnet18"),
+        "U-Net, padded, batch normalisation": Architecture("unet", 3),
+        MODELS["deeplabv2_vgg"].title: Architecture("deeplabv2_vgg", 3, MODELS["deeplabv2_vgg"].default_encoder),
+    }
+    assert [title_of(architecture) for architecture in titles.values()] == list(titles)
 
 
 def test_it_needs_nothing_and_follows_the_reader_s_setting() -> None:

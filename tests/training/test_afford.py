@@ -79,6 +79,30 @@ def test_a_little_too_short_is_said_and_enough_is_not() -> None:
     assert require_time(config(time=1), replace(HEAVY, seconds_per_step=None)) == "", "it was not timed"
 
 
+def test_other_work_on_the_machine_refuses_no_run() -> None:
+    """On a machine starved by other work a run was refused that fits as soon as that work ends."""
+    starved = replace(HEAVY, closing=41.0, seconds_per_step=20.0, validation=20.0, alone=0.25)  # files: 21 s
+    assert starved.least_seconds(1) == pytest.approx(61)
+    assert starved.least_seconds(1, starved.alone) == pytest.approx(31)
+    assert starved.least_seconds(3, 0.5) == pytest.approx(21 + 0.5 * (20 + 2 * 20 + 20))
+    assert require_time(config(time=61), starved) == ""
+    for time in (31, 25, 21):  # 20 s were refused before, being a third
+        assert require_time(config(time=time), starved) == (
+            "one step, one validation and the files take about 61 s here beside what else the machine does now "
+            f"(31 s without), longer than the {time} s asked for"
+        )
+    told = refusal(time=10, found=starved)
+    assert "take about 31 s even with the machine to itself, 3 times the 10 s asked for" in told
+    with pytest.raises(ConfigError, match=r"about 61 s here, 3 times the 20 s asked for"):
+        require_time(config(time=20), replace(starved, alone=1.0))
+
+
+def test_the_batch_is_that_of_a_machine_that_is_counted_on() -> None:
+    """Half of the time that steps take now: four pictures fit where two would by the clock."""
+    assert [fitting_batch(config(time=75), HEAVY, share) for share in (1.0, 0.5)] == [2, 4]
+    assert [fitting_batch(config(time=50), HEAVY, share) for share in (1.0, 0.5)] == [8, 2]
+
+
 def test_the_batch_shrinks_to_what_fits() -> None:
     """Ten seconds a picture: of 100 s, two pictures leave room for the validation and the files."""
     assert fitting_batch(config(time=1000), HEAVY) == 8
@@ -106,16 +130,18 @@ def test_free_room_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> 
 
 def test_the_estimate_of_a_network() -> None:
     """16 weights in float32: a model of 64 bytes; in last/ also their running mean and AdamW's two moments."""
-    found = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0.9), (100, 10), 2.0)
+    found = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0.9), (100, 10), Trial(2.0, 2.0))
     assert (found.parameters, found.model_bytes, found.last_bytes) == (16, 64, 64 + 64 + 128)
     assert (found.seconds_per_step, found.validation) == (16.0, pytest.approx(0.3 * 2 * 10))
     assert found.least_seconds(accumulate=3) == pytest.approx(3 * 16 + 6 + 1)
-    cut = estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", crop="10x20", ema=0.9), (100, 10), 2.0)
+    cut = estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", crop="10x20", ema=0.9), (100, 10), Trial(2.0, 2.0))
     assert cut.validation == pytest.approx(3 * 0.3 * 2 * 10), "pictures of three times the pixels of a crop"
-    assert cut.memory < estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", ema=0.9), (100, 10), 2.0).memory
+    assert cut.memory < estimate(nn.Conv2d(3, 4, 1), config(imgsz="20x30", ema=0.9), (100, 10), Trial(2.0, 2.0)).memory
+    beside = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0.9), (100, 10), Trial(2.0, 0.5))
+    assert (beside.seconds_per_step, beside.alone) == (16.0, 0.25)
     plain = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, ema=0, optimizer="sgd"), (100, 10), None)
     assert (plain.last_bytes, plain.least_seconds(1)) == (64 + 64, None)
-    gathered = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, bn_statistics="cumulative"), (100, 10), 2.0)
+    gathered = estimate(nn.Conv2d(3, 4, 1), config(imgsz=10, bn_statistics="cumulative"), (100, 10), Trial(2.0, 2.0))
     assert gathered.closing == pytest.approx(found.closing + 0.3 * 2 * 100), "once more over the training set"
 
 
@@ -144,6 +170,17 @@ def test_a_refused_run_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_starved_machine_is_warned_of_and_changes_no_batch(
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds a picture now, one without the other work: the batch is as if it took five, and the run starts."""
+    monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(10.0, 1.0))
+    settings = make_settings({**tiny, "batch": None, "epochs": None, "time": 34, "validations": 1})
+    found = plan.plan_run(settings, tiny_data, tmp_path / "run", make_accelerator(settings))
+    assert found.job.config.batch == 3
+    assert "(5 s without), longer than the 34 s asked for" in plan.require_affordable(found)
+
+
 def test_a_batch_that_was_left_open_shrinks_and_says_so(
     tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +196,7 @@ def test_a_batch_that_was_left_open_shrinks_and_says_so(
     ]
     kept = plan.plan_run(make_settings({**open_batch, "batch": 4}), tiny_data, tmp_path / "run", accelerator)
     assert kept.job.config.batch == 4, "what was asked for stays"
-    assert estimate(kept.model, kept.job.config, (12, 4), 10.0) == kept.estimate
+    assert estimate(kept.model, kept.job.config, (12, 4), Trial(10.0, 10.0)) == kept.estimate
 
 
 def test_batches_of_every_length() -> None:

@@ -8,15 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from denselab.config import make_settings
+from denselab.config import make_config, make_settings, merged, read_settings
+from denselab.configs import find_config
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.inference.instance_wise import cut
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.run_folder import PROPOSALS
+from denselab.run_folder import STAGE_PROPOSALS
 from denselab.training.crops import CropItem, balanced, object_crops, only, proposal_crops
-from denselab.training.stages import chain_of, cropping, of_crops, run_stages, stage_length
+from denselab.training.optim import lr_factor
+from denselab.training.stages import (
+    _own_settings,
+    chain_of,
+    cropping,
+    first_stage,
+    of_crops,
+    run_stages,
+    stage_length,
+)
 
 SPACE = LabelSpace(
     (
@@ -79,7 +89,7 @@ def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
     crops = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
     seen = [set(np.unique(crops.read_labels(item))) for item in crops.of_split("train")]
     assert any({1, 2} <= classes for classes in seen)
-    stored = json.loads((tmp_path / PROPOSALS).read_bytes())
+    stored = json.loads((tmp_path / STAGE_PROPOSALS).read_bytes())
     assert stored["source"] == "windows"
     assert len(stored["boxes"]["a"]) == len(crops.of_split("val"))
     again = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
@@ -121,6 +131,24 @@ def test_deconvnet_s_stages_are_of_crops() -> None:
     assert [stage_length(settings, 2, number, 0).epochs for number in (0, 1)] == [1, 2]
 
 
+def test_the_recipe_has_the_release_s_schedules() -> None:
+    """001_stage_1: 20,000 iterations, a tenth after each 9,000; 002_stage_2: 40,000, after each 10,000; both from 0.01.
+
+    The recipe had `poly` and about as many steps as 30 epochs make.
+    """
+    settings = merged(read_settings(find_config("deconvnet-voc-stages")), make_settings({"data": "VOC"}))
+    assert (settings.lr, settings.batch, settings.accumulate) == (0.01, 8, 8)
+    released = ((20_000, 9_000), (40_000, 10_000))
+    for number, (steps, every) in enumerate(released):
+        assert stage_length(settings, 2, number, 0).given() == {"steps": steps}
+        own = merged(settings, _own_settings(settings, chain_of(settings.model), number))
+        for step in (0, every - 1, every, 2 * every - 1, 2 * every, steps - 1):
+            assert lr_factor(step / steps, make_config(own.given())) == pytest.approx(0.1 ** (step // every)), step
+    chosen = merged(settings, make_settings({"lr_drop": 0.5}))
+    assert _own_settings(chosen, chain_of(settings.model), 1).lr_drop is None, "what the user sets holds for both"
+    assert first_stage(settings).lr_drop == 0.45
+
+
 def test_a_staged_run_from_end_to_end(
     tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,4 +165,4 @@ def test_a_staged_run_from_end_to_end(
     assert stages[0]["lr"] == stages[1]["lr"]
     recorded = json.loads((run / "dataset.json").read_bytes())
     assert recorded["splits"]["val"] == [item.name for item in tiny_data.of_split("val")]
-    assert json.loads((run / PROPOSALS).read_bytes())["source"] == "windows"
+    assert json.loads((run / STAGE_PROPOSALS).read_bytes())["source"] == "windows"

@@ -30,6 +30,8 @@ def test_step_is_deeplab_v1_s_solver() -> None:
     step = config(schedule="step", warmup=0.0)
     factors = [lr_factor(iteration / 6000, step) for iteration in (0, 1999, 2000, 3999, 4000, 5999, 6000)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    once = config(schedule="step", warmup=0.0, lr_drop=1.0)
+    assert {lr_factor(p / 4, once) for p in range(5)} == {1.0}
     assert lr_factor(0.05, config(schedule="step", warmup=0.1)) == pytest.approx((1 + 1 / 25) / 2)
 
 

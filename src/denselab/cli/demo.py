@@ -66,7 +66,7 @@ def _say_length() -> None:
     if trial is None:
         remark(f"{passes}, and it stops after {stop}: a step to time it by did not fit into memory")
         return
-    quick, slow = (DEMO_EPOCHS * TRAIN_SCENES * each for each in (trial.alone, trial.now))
+    quick, slow = (DEMO_EPOCHS * TRAIN_SCENES * each for each in (trial.counted_on, trial.now))
     if quick >= MOST_SECONDS:
         remark(f"{passes} would take {_range(quick, slow)}; it stops after {stop}, and will score less")
     else:

@@ -34,7 +34,7 @@ Save = Annotated[
     ),
 ]
 NoCache = Annotated[
-    bool, switch("--no-cache", "Keep no scores and regions on disk; of several models each then runs more than once.")
+    bool, switch("--no-cache", "Keep no scores, regions and boxes on disk; several models then run more than once.")
 ]
 MoreModels = Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)]
 

@@ -22,8 +22,12 @@ from denselab.training.run import make_accelerator
 class Expected:
     """What one run of a network takes.
 
-    memory: bytes. seconds: of training, None where unknown. epochs: passes over the pictures within it. disk: bytes.
+    memory: bytes.
+    seconds: of training, None where unknown.
+    epochs: passes over the pictures within it.
+    disk: bytes.
     trouble: why it would be refused; "" where it would not.
+    warning: what makes it take longer than its time; "" where nothing does.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Expected:
     disk: int = 0
     started_from: str = ""
     trouble: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Forecast:
         return table
 
     def lines(self) -> list[str]:
-        """The size, the runs, the time and the disk of everything, in words."""
+        """The size, the runs, the time and the disk of everything, in words, and what to know of single networks."""
         plan, dataset = self.plan, self.data.dataset
         size = "" if plan.imgsz is None else f" at {plan.imgsz[0]}x{plan.imgsz[1]}"
         networks = number_of(len(self.rows), "network")
@@ -83,6 +88,7 @@ class Forecast:
             f"{number_of(count, 'run')} ({how}){size}, {self.side_by_side} at a time",
             f"training about {total} in all, measuring apart; disk at most {bytes_in_words(disk)}, "
             f"{bytes_in_words(self.free)} free",
+            *(f"{row.name}: {row.warning}" for row in self.rows if row.warning),
         ]
 
 
@@ -103,7 +109,7 @@ def _expected(plan: Plan, data: Data, position: int, device: str) -> Expected:
     settings = plan.settings(member, device)
     try:
         planned = plan_run(settings, dataset, Path("nowhere"), make_accelerator(settings))
-        require_time(planned.job.config, planned.estimate)
+        warning = require_time(planned.job.config, planned.estimate)
     except DenseLabError as error:
         return Expected(name, trouble=str(error))
     config, found = planned.job.config, planned.estimate
@@ -113,4 +119,4 @@ def _expected(plan: Plan, data: Data, position: int, device: str) -> Expected:
         epochs = seconds / found.seconds_per_step * config.batch / len(planned.job.train_items)
     disk = 2 * found.model_bytes + 2 * found.last_bytes
     origin = planned.job.started_from.source
-    return Expected(name, found.parameters, found.memory, seconds, epochs, disk, origin)
+    return Expected(name, found.parameters, found.memory, seconds, epochs, disk, origin, warning=warning)

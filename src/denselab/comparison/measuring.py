@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from denselab.comparison.ways import WAYS, ways_of
 from denselab.data import Dataset, Item
 from denselab.engine.ensemble_folder import is_ensemble
 from denselab.engine.stored_spec import read_spec
+from denselab.engine.threads import most_threads
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import evaluation_json
@@ -26,7 +26,9 @@ from denselab.inference.predictor import Predictor, load
 from denselab.inspection.subject import find_subject
 from denselab.inspection.summary import summarise
 from denselab.measure.evaluate import Measured, evaluate
+from denselab.neighbours import load_now
 from denselab.run_folder import find_model_folder
+from denselab.training.trial import Step, share_alone, step_between
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 LABELS = {"plain": "labels.npz", "boxes": "labels-boxes.npz"}  # label maps that are kept, by way
 COST = "cost.json"
 TIMED_PICTURES, TIMED_SECONDS = 8, 20.0  # at most so many pictures, and no further one after so long
+TICKS = 0.1  # cores: the system counts in hundredths of a second, which a few quick pictures do not resolve
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Cost:
     parameters: learnable.
     multiply_adds: for one picture at the size it works at.
     memory_predict, memory_train: bytes, estimated, at batch 1.
-    seconds: for one picture on this machine, read already; the median of a few.
+    seconds: for one picture on this machine, read already; the median of a few, without what neighbours slowed them by.
     device: what it ran on.
     started_from: what its training started from, in words; "" if unknown.
     imgsz: (height, width) it works at.
@@ -141,16 +144,27 @@ def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:
 
 
 def seconds_per_picture(predictor: Predictor, dataset: Dataset, items: list[Item]) -> float:
-    """Median seconds from a picture in memory to its label map; a first run, which pays for set-up, does not count."""
+    """Median seconds from a picture in memory to its label map; a first run, which pays for set-up, does not count.
+
+    Models are timed minutes apart, and other work on the machine meanwhile must not make one of them look slow: on a
+    CPU what it took is taken off, as far as it is more than the ticks by which the system counts it.
+    """
     chosen = [items[i] for i in np.linspace(0, len(items) - 1, min(TIMED_PICTURES, len(items))).round().astype(int)]
     images = [dataset.read_image(item) for item in chosen]
     predictor.labels(images[0])
-    times: list[float] = []
-    while len(times) < len(images) and sum(times) < TIMED_SECONDS:
-        started = time.perf_counter()
-        predictor.labels(images[len(times)])
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+    steps: list[Step] = []
+    while len(steps) < len(images) and sum(step.seconds for step in steps) < TIMED_SECONDS:
+        before = load_now()
+        predictor.labels(images[len(steps)])
+        steps.append(step_between(before, load_now(), 1))
+    return undisturbed(steps, most_threads() if str(predictor.device) == "cpu" else None)
+
+
+def undisturbed(steps: Sequence[Step], threads: int | None) -> float:
+    """The median seconds of steps, without what neighbours slowed them by. threads: as for training.trial.summed."""
+    seconds = [step.seconds for step in steps]
+    seen = sum(step.others for step in steps) > TICKS * sum(seconds)
+    return float(np.median(seconds)) * (share_alone(steps, threads) if seen and threads is not None else 1.0)
 
 
 def read_counted(out: Path, key: str, way: str) -> Counted | None:

@@ -258,8 +258,8 @@ def _cost(comparison: Comparison) -> Html:
     cores = number_of(cpu_count(), "core")
     note = (
         f"Pictures per second were timed on this machine ({device}, {cores}), plain, one picture at a time, from a "
-        "picture in memory to its label map. Memory is estimated, at batch 1 in float32. Multiply-adds are for "
-        "one picture at the size that the model works at."
+        "picture in memory to its label map; what other programs took of a CPU meanwhile is taken off. Memory is "
+        "estimated, at batch 1 in float32. Multiply-adds are for one picture at the size that the model works at."
     )
     return section("cost", "Cost", table(heads, rows, kinds), paragraph(note, note=True))
 

@@ -18,6 +18,7 @@ from pydantic import (
 
 from denselab.config.units import (
     Decay,
+    Part,
     Place,
     Seconds,
     Share,
@@ -138,6 +139,8 @@ class Settings(BaseModel):
     momentum: Decay = 0.9  # SGD's; AdamW's beta1
     weight_decay: NonNegativeFloat | None = None  # of the optimizer; not on biases and norms
     schedule: Schedule | None = None  # course of the learning rate
+    # "step": lr falls to a tenth after each such share of the run; None: 1/3, of DeconvNet's stages 0.45 and 0.25
+    lr_drop: Part | None = None
     warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")
     poly_power: PositiveFloat = 0.9  # exponent of "poly"
     clip_norm: NonNegativeFloat | None = None  # largest gradient norm; 0 is off

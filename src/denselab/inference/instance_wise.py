@@ -24,7 +24,7 @@ from denselab.errors import ConfigError
 from denselab.inference.instance_kernels import PixelScores, fence_of, join_box, lay_out, reduced_pixels
 from denselab.inference.instances import InstanceWise
 from denselab.proposals.boxes import Boxes, areas, checked, enlarged, sides
-from denselab.proposals.sources import source_named
+from denselab.proposals.kept import BOXES, proposals_in
 from denselab.runtime import cpu_count
 from denselab.types import Image, Pixels
 
@@ -50,7 +50,8 @@ def boxes_of(how: InstanceWise, image: Image, shape: Size) -> Boxes:
         found = checked(how.proposals(image))
     else:
         fixed = how.proposals == "windows"  # they have their context already, and none is too small to take
-        found = source_named(how.proposals)(image, how.boxes if fixed else how.boxes * FOUND, shape)
+        most = how.boxes if fixed else how.boxes * FOUND
+        found = proposals_in(BOXES.in_use, how.proposals, image, most, shape)
         found = found if fixed else enlarged(found, how.enlarge)
     meets = (found[:, 0] < size[0]) & (found[:, 1] < size[1]) & (found[:, 2] > 0) & (found[:, 3] > 0)
     taken = found[meets & (sides(found).min(axis=1, initial=2**40) >= how.smallest)][: how.boxes]

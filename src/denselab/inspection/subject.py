@@ -17,6 +17,7 @@ from denselab.run_folder import MODEL_CONFIG, find_model_folder
 
 CLASSES = 21  # PASCAL VOC's, as in most of the papers
 IMGSZ = (512, 512)
+ANY = " on any encoder"  # the end of a title that gives way to the encoder
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ def find_subject(
     with torch.device("meta"):
         model = architecture.create()
     return Subject(architecture, folder, imgsz or own_size, model)
+
+
+def title_of(architecture: Architecture) -> str:
+    """The title of a network, with its encoder where that is another than the title's own."""
+    entry, encoder = MODELS[architecture.name], architecture.encoder
+    title = entry.title.removesuffix(ANY) if encoder else entry.title
+    return f"{title} on {encoder}" if encoder and (encoder != entry.default_encoder or title != entry.title) else title
 
 
 def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: int | None) -> Architecture:

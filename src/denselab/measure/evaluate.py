@@ -1,8 +1,8 @@
 """A model measured on a split of a data set: `denselab.evaluate`, which `denselab eval` and the report call too."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +24,9 @@ from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
 from denselab.measure.kept import KeptLabels
+from denselab.proposals.kept import BOXES
 from denselab.regions.kept import kept_in
-from denselab.run_folder import REGIONS, is_run
+from denselab.run_folder import PROPOSALS, REGIONS, is_run
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def evaluate(
     out: a folder for evaluation.json, evaluation.csv, pictures.csv and worst/; None writes nothing.
     seed, val_fraction: draw a split if the data has none. Default: the run's own split on the data that the model was
         trained on; other data without a split is measured whole.
-    cache: keep on disk the regions that a network sees, beside its run, and the scores of a stored ensemble's models.
+    cache: keep on disk the regions and boxes found in pictures, beside the run, and the scores of a stored ensemble.
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
@@ -169,7 +170,7 @@ def evaluate(
     drawn = {k: v for k, v in {"seed": seed, "val_fraction": val_fraction}.items() if v is not None}
     chosen = select(data, split, predictor.spec, home, drawn)
     shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
-    with _regions_kept(home) if cache else nullcontext():
+    with _kept_beside(home) if cache else nullcontext():
         measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
     if out is not None:
         measured.save(out)
@@ -182,9 +183,14 @@ def _tell_crf(plan: Plan, asked: Choice, predictor: Predictor) -> None:
         logger.info(f"dense CRF, {whose}: {told(plan.crf)}")
 
 
-def _regions_kept(home: str | Path | None) -> AbstractContextManager[None]:
-    """A network of regions keeps them beside its run, where `train` has put those of the validation pictures."""
-    return kept_in(Path(home) / REGIONS) if home is not None and is_run(Path(home)) else nullcontext()
+@contextmanager
+def _kept_beside(home: str | Path | None) -> Iterator[None]:
+    """What is found in pictures is kept beside a run: regions, where `train` has put those of validation, and boxes."""
+    with ExitStack() as kept:
+        if home is not None and is_run(Path(home)):
+            kept.enter_context(kept_in(Path(home) / REGIONS))
+            kept.enter_context(BOXES.used(Path(home) / PROPOSALS))
+        yield
 
 
 def _named(home: str | Path | None) -> str:

@@ -55,7 +55,7 @@ def write_boxes(
         parts.append(_growth(engine, how, image))
     if other:
         parts.append(_class_maps(engine, other, how, image))
-    sections = [section(name, title, paragraph(note, note=True), _maps(panels)) for name, title, note, panels in parts]
+    sections = [section(name, title, paragraph(note, note=True), maps(panels)) for name, title, note, panels in parts]
     head = Html(
         f'<header><p class="brand">DenseLab explain</p><h1>Box by box</h1><p class="lead">{text(source)}</p></header>'
     )
@@ -80,7 +80,7 @@ def _growth(engine: TorchEngine, how: InstanceWise, image: Image) -> tuple[str, 
         count = "1 box" if len(boxes) == 1 else f"{len(boxes)} boxes"
         panels.append((f"{count}, the largest", drawn(labelled, boxes[-1:] if len(boxes) < len(every) else boxes[:0])))
     note = f"{how.told()}. Boxes are added from the largest to the smallest: the small ones bring back small objects."
-    return "boxes", "The prediction as boxes are added", note, [(caption, _small(one)) for caption, one in panels]
+    return "boxes", "The prediction as boxes are added", note, [(caption, small(one)) for caption, one in panels]
 
 
 def _class_maps(
@@ -106,7 +106,7 @@ def _class_maps(
         ]
     ways = "box by box" if how else "as a whole"
     note = f"The probability of each class, from 0 (dark) to 1 (pale): {names[0]} run {ways}, {names[1]} as a whole."
-    return "class-maps", "Class maps of two models", note, [(caption, _small(one)) for caption, one in panels]
+    return "class-maps", "Class maps of two models", note, [(caption, small(one)) for caption, one in panels]
 
 
 def _shown(first: Floats, second: Floats) -> list[int]:
@@ -126,12 +126,14 @@ def drawn(image: Image, boxes: Boxes) -> Image:
     return np.array(canvas)
 
 
-def _small(image: Image) -> Image:
+def small(image: Image) -> Image:
+    """The picture, reduced to SIDE where it is larger."""
     factor = min(SIDE[0] / image.shape[0], SIDE[1] / image.shape[1], 1.0)
     size = (max(round(image.shape[0] * factor), 1), max(round(image.shape[1] * factor), 1))
     return image if factor == 1 else fit(image, size[1], size[0])
 
 
-def _maps(panels: Sequence[Panel]) -> Html:
+def maps(panels: Sequence[Panel]) -> Html:
+    """Panels in as many columns as there is room for; STYLE must stand on the page."""
     cells = [Html(f"<div>{picture(image, caption)}<small>{text(caption)}</small></div>") for caption, image in panels]
     return Html(f'<div class="maps">{join(cells)}</div>')

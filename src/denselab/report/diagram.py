@@ -10,7 +10,7 @@ from denselab.inspection.layout import Arrow, Box, Layout, layout_of, level_of, 
 from denselab.inspection.listing import short
 from denselab.inspection.operations import Pair
 from denselab.inspection.outline import ENLARGING, Drawn, outline_of
-from denselab.inspection.subject import Subject
+from denselab.inspection.subject import Subject, title_of
 from denselab.inspection.summary import summarise
 
 HEAD = 78.0  # pixels above the figure
@@ -86,12 +86,11 @@ class Heading:
 def network_diagram(subject: Subject) -> str:
     """A network by name or from a folder as an SVG document: its trace, drawn."""
     traced, entry, architecture = subject.trace(), subject.entry, subject.architecture
-    on = f" on {architecture.encoder}" if architecture.encoder and architecture.encoder != entry.default_encoder else ""
     learnable = short(summarise(subject.model, traced).learnable).replace("G", "B")
     height, width = subject.imgsz
     about = (architecture.name, f"{entry.paper}, {entry.year}", f"{learnable} parameters", f"picture {height}x{width}")
     layout = layout_of(outline_of(traced, architecture.in_channels))
-    return diagram(layout, Heading(f"{entry.title}{on}", "  ·  ".join(about)), subject.imgsz)
+    return diagram(layout, Heading(title_of(architecture), "  ·  ".join(about)), subject.imgsz)
 
 
 def diagram(layout: Layout, heading: Heading, picture: Pair) -> str:

@@ -12,6 +12,7 @@ from denselab.files import write_bytes, write_text
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
 from denselab.inspection.listing import field_words, mebibytes, number, short
+from denselab.inspection.subject import title_of
 from denselab.inspection.table import LayerRow, Window
 from denselab.labels import LabelSpace
 from denselab.models import MODELS
@@ -120,7 +121,6 @@ def _file_name(position: int, layer: LayerMaps) -> str:
 def _headline(explanation: Explanation, source: str) -> Html:
     architecture, summary = explanation.engine.spec.architecture, explanation.summary
     entry = MODELS[architecture.name]
-    encoder = f" on {architecture.encoder}" if architecture.encoder else ""
     height, width = explanation.working.shape[:2]
     field = "all" if summary.receptive_field is None else f"{summary.receptive_field:,}"
     tiles = [
@@ -134,7 +134,7 @@ def _headline(explanation: Explanation, source: str) -> Html:
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in CONTENTS)
     return join(
         [
-            Html(f'<header><p class="brand">DenseLab explain</p><h1>{text(entry.title)}{text(encoder)}</h1>'),
+            Html(f'<header><p class="brand">DenseLab explain</p><h1>{text(title_of(architecture))}</h1>'),
             Html(f'<p class="lead">{text(warning if explanation.random else "")}{text(source)}; '
                  f'{text(entry.paper)}, {entry.year}.</p></header>'),
             Html(f'<div class="tiles">{join(tiles)}</div><nav>{links}</nav>'),

@@ -27,6 +27,7 @@ from denselab.report.facts import RunFacts, read_run, score, share
 from denselab.report.html import Html, chart, page, picture, strip
 from denselab.report.plots import Line, class_history, line_chart
 from denselab.report.rows import Comparison, class_rows, compare, disagreements, mistakes_of
+from denselab.report.stage_boxes import stage_boxes_section
 from denselab.run_folder import EVALUATION, MODEL, MODEL_BEST_LOSS, REPORT, SAMPLES
 from denselab.visualize import encode_png
 
@@ -125,6 +126,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
         sections.pictures_section(space, worst, shown),
         sections.confusions_section(evaluation, mistakes),
         *run_sections.stages_section(facts.stages),
+        *stage_boxes_section(facts.folder, dataset),
         run_sections.training_section(charts, history, many=space.num_classes > 40),
     ]
 

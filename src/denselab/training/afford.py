@@ -1,4 +1,8 @@
-"""Whether a run can be afforded: the least memory, time and disk it needs, known before it starts."""
+"""Whether a run can be afforded: the least memory, time and disk it needs, known before it starts.
+
+What other work does to the machine at that moment makes no run impossible: a run is refused only where the machine by
+itself would be too slow for it.
+"""
 
 import math
 import shutil
@@ -14,7 +18,8 @@ from denselab.memory import training_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
-from denselab.training.recipe import SIDE_MULTIPLE
+from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
+from denselab.training.trial import Trial
 
 MOMENTS = {"sgd": 1, "adamw": 2}  # moments that the optimiser keeps per weight
 SMALLEST_BATCH = 2  # batch normalisation needs two where a feature map is one pixel
@@ -36,6 +41,7 @@ class Estimate:
     seconds_per_step: of one batch, forward to backward; None where it was not timed.
     closing: seconds that a timed run keeps for everything after its last step began, except the validation.
     validation: seconds of one validation.
+    alone: share of the time of a step that it would take with the machine to itself, above 0 and at most 1.
     """
 
     parameters: int
@@ -45,26 +51,29 @@ class Estimate:
     seconds_per_step: float | None
     closing: float
     validation: float
+    alone: float = 1.0
 
-    def least_seconds(self, accumulate: int) -> float | None:
-        """Seconds of the shortest run: one step, one validation and the files; None where the step was not timed."""
+    def least_seconds(self, accumulate: int, share: float = 1.0) -> float | None:
+        """Seconds of the shortest run: one step, one validation and the files; None where the step was not timed.
+
+        share: of the time of steps and validation, for a machine with less to do.
+        """
         if self.seconds_per_step is None:
             return None
-        return self.closing + (accumulate - 1) * self.seconds_per_step + self.validation
+        files = closing_seconds(self.parameters, 0.0)
+        return files + share * (self.closing - files + (accumulate - 1) * self.seconds_per_step + self.validation)
 
 
-def estimate(
-    model: nn.Module, config: TrainConfig, pictures: tuple[int, int], seconds_per_picture: float | None
-) -> Estimate:
+def estimate(model: nn.Module, config: TrainConfig, pictures: tuple[int, int], trial: Trial | None) -> Estimate:
     """Estimate what a run of `model` will take.
 
     pictures: numbers of training and validation pictures.
-    seconds_per_picture: as timed; None where it was not.
+    trial: of its steps; None where memory ran out.
     """
     parameters = count_parameters(model)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     average = weights if config.ema else 0
-    step = None if seconds_per_picture is None else seconds_per_picture * config.batch
+    step = None if trial is None else trial.now * config.batch
     closing = closing_seconds(parameters, step or 1.0)
     per_picture = (step or 1.0) / config.batch
     larger = math.prod(config.imgsz) / math.prod(config.crop_size)
@@ -78,18 +87,20 @@ def estimate(
         seconds_per_step=step,
         closing=closing,
         validation=FIRST_VALIDATION_SHARE * per_picture * larger * pictures[1],
+        alone=1.0 if trial is None else trial.alone / trial.now,
     )
 
 
-def fitting_batch(config: TrainConfig, found: Estimate) -> int:
+def fitting_batch(config: TrainConfig, found: Estimate, share: float = 1.0) -> int:
     """The largest of batch, batch / 2, ... with which one step, a validation and the files fit into the time.
 
+    share: of the time that steps take now, which is counted on.
     `batch` unchanged where none fits or where the run has no time limit.
     """
-    least = found.least_seconds(config.accumulate)
+    least = found.least_seconds(config.accumulate, share)
     if config.time is None or least is None or found.seconds_per_step is None:
         return config.batch
-    batch, per_picture = config.batch, config.accumulate * found.seconds_per_step / config.batch
+    batch, per_picture = config.batch, config.accumulate * share * found.seconds_per_step / config.batch
     while batch > SMALLEST_BATCH:
         if least - (config.batch - batch) * per_picture <= config.time:
             return batch
@@ -100,16 +111,21 @@ def fitting_batch(config: TrainConfig, found: Estimate) -> int:
 def require_time(config: TrainConfig, found: Estimate) -> str:
     """Refuse a run whose time is far too short even for the shortest run, and warn where it is a little too short.
 
-    Returns the warning, or "". Raises ConfigError.
+    A run that only other work on the machine makes too long is warned of. Returns the warning, or "".
+    Raises ConfigError.
     """
-    least = found.least_seconds(config.accumulate)
-    if config.time is None or least is None or least <= config.time:
+    now = found.least_seconds(config.accumulate)
+    alone = found.least_seconds(config.accumulate, found.alone)
+    if config.time is None or now is None or alone is None or now <= config.time:
         return ""
-    told = f"one step, one validation and the files take about {seconds_in_words(least)} here"
-    if least <= max(OVERRUN * config.time, config.time + OVERRUN_SECONDS):
-        return f"{told}, longer than the {seconds_in_words(config.time)} asked for"
-    asked = f"{least / config.time:.0f} times the {seconds_in_words(config.time)} asked for"
-    raise ConfigError(f"{told}, {asked}: give {_remedies(config, found, least)}")
+    slowed = found.alone * SLOWED <= 1
+    told = "one step, one validation and the files take about "
+    if alone > max(OVERRUN * config.time, config.time + OVERRUN_SECONDS):
+        where = "even with the machine to itself" if slowed else "here"
+        asked = f"{alone / config.time:.0f} times the {seconds_in_words(config.time)} asked for"
+        raise ConfigError(f"{told}{seconds_in_words(alone)} {where}, {asked}: give {_remedies(config, found, alone)}")
+    beside = f" beside what else the machine does now ({seconds_in_words(alone)} without)" if slowed else ""
+    return f"{told}{seconds_in_words(now)} here{beside}, longer than the {seconds_in_words(config.time)} asked for"
 
 
 def require_disk(config: TrainConfig, found: Estimate, seconds: float | None, run: Path, *, free: int) -> int:
@@ -173,7 +189,7 @@ def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:
     """What would make the run fit, named by argument."""
     assert config.time is not None, "without a time all fits"
     remedies = [f"`time` {math.ceil(least * MARGIN / 60)}m"]
-    batch = fitting_batch(config, found)
+    batch = fitting_batch(config, found, found.alone)
     if batch < config.batch:
         remedies.append(f"`batch` {batch}")
     shrink = (config.time / least) ** 0.5 / MARGIN

@@ -26,7 +26,7 @@ from denselab.files import unpack_json, write_json
 from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
-from denselab.run_folder import PROPOSALS
+from denselab.run_folder import STAGE_PROPOSALS
 from denselab.types import LabelMap, Pixels, Sample
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def proposal_crops(
     """Stage 2: the proposals of train and val that overlap an object by OVERLAP, 1.2 times as large.
 
     source: of the proposals, see proposals.sources.
-    run: where the boxes are kept, in PROPOSALS, and read again; None: nowhere.
+    run: where the boxes are kept, in STAGE_PROPOSALS, and read again; None: nowhere.
     Raises DataError where a split has none, MissingExtra, CheckpointError for a damaged file of boxes.
     """
     kept = _stored(run, source) if run else {}
@@ -129,7 +129,7 @@ def proposal_crops(
                 items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
             bar.advance()
     if run and fresh != kept:
-        write_json(run / PROPOSALS, {"source": source, "overlap": OVERLAP, "boxes": fresh})
+        write_json(run / STAGE_PROPOSALS, {"source": source, "overlap": OVERLAP, "boxes": fresh})
     logger.info(f"stage 2: {len(items)} proposals from {source} that overlap an object by {OVERLAP:g} or more")
     return _finished(dataset, items, imgsz)
 
@@ -148,19 +148,37 @@ def _proposals(dataset: Dataset, item: Item, imgsz: tuple[int, int], source: str
     return [[classes[int(shared[i].argmax())], *boxes[i].tolist()] for i in order]
 
 
-def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
-    """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
-    path = run / PROPOSALS
+@dataclass(frozen=True)
+class StageBoxes:
+    """The boxes of a run's second stage.
+
+    source: of the proposals.
+    overlap: with an object, IoU, from which one was taken.
+    boxes: by picture, [class of the object, top, left, bottom, right] each, 1.2 times as large as proposed.
+    """
+
+    source: str
+    overlap: float
+    boxes: dict[str, list[list[int]]]
+
+
+def stage_boxes(run: Path) -> StageBoxes | None:
+    """The boxes that lie in a run folder; None where there are none. Raises CheckpointError for a damaged file."""
+    path = run / STAGE_PROPOSALS
     try:
         record = unpack_json(path.read_bytes(), str(path))
     except OSError:
-        return {}
-    boxes = record.get("boxes")
-    if record.get("source") != source or record.get("overlap") != OVERLAP:
-        return {}
-    if not isinstance(boxes, dict):
+        return None
+    source, overlap, boxes = (record.get(key) for key in ("source", "overlap", "boxes"))
+    if not (isinstance(source, str) and isinstance(overlap, float | int) and isinstance(boxes, dict)):
         raise CheckpointError(f"{path} holds no boxes; remove it")
-    return boxes
+    return StageBoxes(source, overlap, boxes)
+
+
+def _stored(run: Path, source: str) -> dict[str, list[list[int]]]:
+    """The boxes by picture that an interrupted run left. Raises CheckpointError for a damaged file."""
+    found = stage_boxes(run)
+    return found.boxes if found and (found.source, found.overlap) == (source, OVERLAP) else {}
 
 
 def only(labels: LabelMap, mask: NDArray[np.bool_], background: int, ignore: int) -> LabelMap:

@@ -213,7 +213,7 @@ def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Setti
     trial = try_steps(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
     if trial is None:
         return None, 1.0
-    return (size[0] * size[1]) / CPU_AREA / trial.alone, trial.slowed
+    return (size[0] * size[1]) / CPU_AREA / trial.counted_on, trial.slowed
 
 
 def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> Loss:

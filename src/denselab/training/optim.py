@@ -14,13 +14,13 @@ from denselab.models.base import SegmentationModel
 
 START_DIVISOR = 25.0  # lr / 25 at the start of the warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
-STEPS, STEP_FACTOR = 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
+LR_DROP, DROP_FACTOR = 1 / 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
 
 
 def lr_factor(progress: float, config: TrainConfig) -> float:
     """The learning rate at `progress` (0..1 of the run), as a factor of `config.lr`.
 
-    step: three stretches of equal length, each at a tenth of the one before (DeepLab v1).
+    step: a tenth after each `lr_drop` of the run (DeepLab v1); the last moment belongs to the last stretch.
     poly: (1 - p)^power (DeepLab v2, section 4.1.1).
     onecycle: cosine up, then cosine down (Smith 2018, arXiv 1708.07120).
     """
@@ -32,7 +32,8 @@ def lr_factor(progress: float, config: TrainConfig) -> float:
         return 1 / START_DIVISOR + (1 - 1 / START_DIVISOR) * ease
     rest = (progress - config.warmup) / (1 - config.warmup) if config.warmup < 1 else 1.0
     if config.schedule == "step":
-        return float(STEP_FACTOR ** min(int(rest * STEPS), STEPS - 1))
+        drop = config.lr_drop or LR_DROP
+        return float(DROP_FACTOR ** min(int(rest / drop), math.ceil(1 / drop) - 1))
     if config.schedule == "poly":
         return float((1 - min(rest, 1.0)) ** config.poly_power)
     return 1 / END_DIVISOR + (1 - 1 / END_DIVISOR) * (1 + math.cos(math.pi * rest)) / 2

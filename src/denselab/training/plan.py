@@ -75,14 +75,13 @@ def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Ac
     job, model = prepare_job(settings, dataset, run)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
     trial = try_steps(model, job.criterion, config.crop_size, accelerator.device, config.precision, config.batch)
-    seconds = None if trial is None else trial.now  # as things are: what does not fit now is told before it starts
-    found = estimate(model, config, pictures, seconds)
-    batch = fitting_batch(config, found)
+    found = estimate(model, config, pictures, trial)
+    batch = fitting_batch(config, found, 1.0 if trial is None else 1 / trial.slowed)
     if batch < config.batch and settings.batch is None:
         chosen = Choice("batch", batch, "smaller than usual, so that a step fits into the time")
         config = config.model_copy(update={"batch": batch})
         choices = tuple(chosen if choice.key == "batch" else choice for choice in job.choices)
-        job, found = replace(job, config=config, choices=choices), estimate(model, config, pictures, seconds)
+        job, found = replace(job, config=config, choices=choices), estimate(model, config, pictures, trial)
     return Plan(job, model, found)
 
 

@@ -46,6 +46,7 @@ FORMAT = 2  # of stages.json; 1 did not record the version that wrote it
 # The paper's three days for 32s and one day for each refinement (section 4.3).
 FIRST_SHARE, NEXT_SHARE = 3, 1
 CROP_SHARES = (1, 2)  # DeconvNet's 20,000 and 40,000 steps
+CROP_DROPS = (0.45, 0.25)  # where its rate falls by steps: to a tenth after each 9,000 of them, and each 10,000
 CROP_IMGSZ = (224, 224)  # where the user gives none
 # The paper's hundredth is for plain SGD. AdamW's step is lr itself, however small the gradient: at a hundredth the
 # skip's scores, which start at zero, hardly move and never open in a short run. Measured on synthetic scenes (96x128,
@@ -195,7 +196,7 @@ def first_stage(settings: Settings) -> Settings:
     """The settings of the first stage of a run that has not begun."""
     chain = chain_of(settings.model)
     whole = with_length(cropping(settings) if of_crops(chain) else settings, len(chain))
-    return merged(merged(whole, Settings(model=chain[0], stages=False)), stage_length(whole, len(chain), 0, 0.0))
+    return merged(merged(whole, _own_settings(whole, chain, 0)), stage_length(whole, len(chain), 0, 0.0))
 
 
 def _run_stage(
@@ -241,14 +242,22 @@ def _machine(settings: Settings) -> Settings:
 
 def _fresh_settings(settings: Settings, run: Path, stages: Sequence[Stage], number: int) -> Settings:
     """The user's settings for the first stage; for a later one its choices, the previous weights and a lower lr."""
-    own = Settings(model=stages[number].model, stages=False)
+    chain = [stage.model for stage in stages]
+    own = _own_settings(settings, chain, number)
     if number == 0:
         return merged(settings, own)
     first = make_config(read_settings(run / stages[0].folder / CONFIG).given())
-    same = of_crops([stage.model for stage in stages])
-    factor = settings.stage_lr_factor or (1.0 if same else LR_FACTORS[first.optimizer])
+    factor = settings.stage_lr_factor or (1.0 if of_crops(chain) else LR_FACTORS[first.optimizer])
     before = Settings(init=str(run / stages[number - 1].folder), pretrained="no", lr=first.lr * factor**number)
     return merged(merged(first, own), before)
+
+
+def _own_settings(settings: Settings, chain: Sequence[str], number: int) -> Settings:
+    """What a stage has that the whole run has not: its network, and where its rate falls, if that was left open."""
+    own = Settings(model=chain[number], stages=False)
+    if of_crops(chain) and settings.schedule == "step" and settings.lr_drop is None:
+        return merged(own, Settings(lr_drop=CROP_DROPS[number]))
+    return own
 
 
 def _plan(chain: Sequence[str]) -> list[Stage]:

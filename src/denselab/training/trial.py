@@ -3,13 +3,15 @@
 What else the machine does in that second must not decide on the size of pictures. So a trial tells two numbers: the
 time that its steps took by the clock, and the time that they would have taken with the machine to themselves. The
 second follows from the processor time that this process used, and from what others used of its cores meanwhile.
+Compiled loops are made, or read from disk, at their first call: what that takes is no part of a step.
 """
 
 import copy
 import statistics
-import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,18 +23,22 @@ from denselab.engine.threads import most_threads
 from denselab.errors import is_out_of_memory
 from denselab.layers.cpu import compiled_layers
 from denselab.models.base import SegmentationModel, input_channels
-from denselab.neighbours import Reading, read_load
+from denselab.neighbours import Reading, load_now
 from denselab.training.precision import computing_in, default_precision
 from denselab.training.step import Criterion
+
+if TYPE_CHECKING:
+    from denselab.compiled.compiling import Compiling
 
 TRIAL_BATCH = 4  # pictures of a timed step
 LEAST_STEPS, MOST_STEPS = 2, 7  # that count; a step more until they agree
 AGREED = 1.15  # the slowest against the quickest
 ENOUGH_SECONDS = 2.0  # after this time LEAST_STEPS are enough, whether they agree or not
 TRIAL_SECONDS = 10.0  # after this time no further step is made
-# The least share of the time by the clock that is taken for the time alone: where others hold more than half of the
-# machine they are likely to stay, and a run that counted on all of it would see too few pictures.
+# The least share of the time by the clock that a run counts on: where others hold more than half of the machine they
+# are likely to stay, and a run that counted on all of it would see too few pictures.
 LEAST_ALONE = 0.5
+NOTHING = Reading(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,21 @@ class Trial:
     """Seconds per picture of training: forward, loss and backward.
 
     now: by the clock, the median of the steps tried.
-    alone: with the machine to itself; at most `now`, at least LEAST_ALONE of it.
+    alone: with the machine to itself; at most `now`.
     """
 
     now: float
     alone: float
 
     @property
+    def counted_on(self) -> float:
+        """What a run is planned by: `alone`, but at least LEAST_ALONE of `now`."""
+        return max(self.alone, LEAST_ALONE * self.now)
+
+    @property
     def slowed(self) -> float:
-        """How many times as long a step takes now as it would alone, 1..2."""
-        return self.now / self.alone
+        """How many times as long a step takes now as what is counted on, 1..2."""
+        return self.now / self.counted_on
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,9 @@ def try_steps(
     imgsz: (height, width), pixels.
     precision: the run's.
     batch: the run's; at most TRIAL_BATCH pictures are tried at a time.
-    The first step has at most two pictures and counts only if it is slow, because it also pays for caches and kernel
-    choices. The pictures are smooth, like real ones: noise would make a CRF layer take far longer.
+    The first step has at most two pictures and counts only where it is too slow for a second one, because it also pays
+    for caches and kernel choices. What it compiles never counts. The pictures are smooth, like real ones: noise would
+    make a CRF layer take far longer.
     """
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     first, batch = min(batch, 2), min(batch, TRIAL_BATCH)
@@ -114,11 +126,22 @@ def summed(steps: Sequence[Step], threads: int | None) -> Trial:
     each = [step.seconds / step.pictures for step in steps]
     now = statistics.median_low(each)
     alone = min(each)
+    if threads is not None:
+        seconds, pictures = sum(step.seconds for step in steps), sum(step.pictures for step in steps)
+        alone = min(alone, share_alone(steps, threads) * seconds / pictures)
+    return Trial(now, alone)
+
+
+def share_alone(steps: Sequence[Step], threads: int) -> float:
+    """The share of their time by the clock that these steps would have taken alone, above 0 and at most 1.
+
+    threads: as for `summed`.
+    """
     own, others = sum(step.own for step in steps), sum(step.others for step in steps)
-    if threads is not None and own > 0 and others > 0:  # below 0 by ticks of the clock
-        cores = min(threads, (own + others) / sum(step.seconds for step in steps))
-        alone = min(alone, own / cores / sum(step.pictures for step in steps))
-    return Trial(now, max(alone, LEAST_ALONE * now))
+    seconds = sum(step.seconds for step in steps)
+    if own <= 0 or others <= 0 or seconds <= 0:  # below 0 by ticks of the clock
+        return 1.0
+    return min(own / min(threads, (own + others) / seconds) / seconds, 1.0)
 
 
 def _more(warm: float, steps: Sequence[Step]) -> bool:
@@ -144,21 +167,27 @@ def _timed_step(
     images = F.interpolate(coarse, size=imgsz, mode="bilinear").contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, *imgsz, dtype=torch.int64, device=device)
     before = _read()
-    with compiled_layers(trial), computing_in(precision, device.type):
-        logits, truth, weights = trial.examples(images, labels, None)
-    criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return step_between(before, _read(), batch)
+    with _compiling() as compiled:
+        with compiled_layers(trial), computing_in(precision, device.type):
+            logits, truth, weights = trial.examples(images, labels, None)
+        criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    took = sum((end - start for start, end in compiled.periods), NOTHING)
+    return step_between(before, _read() - took, batch)
 
 
 def step_between(before: Reading, after: Reading, pictures: int) -> Step:
     """The step that was made between two readings."""
-    own = after.own - before.own
-    return Step(pictures, after.clock - before.clock, own, after.busy - before.busy - own)
+    passed = after - before
+    return Step(pictures, passed.clock, passed.own, passed.busy - passed.own)
+
+
+def _compiling() -> "AbstractContextManager[Compiling[Reading]]":
+    from denselab.compiled.compiling import compiling  # here: it takes the compiler, which a training alone needs
+
+    return compiling(_read)
 
 
 def _read() -> Reading:
-    """The load now; where the system does not tell it, as if there were no neighbours."""
-    own = time.process_time()
-    return read_load() or Reading(time.monotonic(), own, own)
+    return load_now()
