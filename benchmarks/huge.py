@@ -92,6 +92,9 @@ def tiles(height: int, width: int) -> Iterator[np.ndarray]:
 
 def measured(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Predict the picture in this process."""
+    from denselab.runtime import keep_freed_memory
+
+    keep_freed_memory()  # as the command does, before torch allocates anything
     from denselab.console import Progress
     from denselab.data.read.rows import open_rows
     from denselab.inference import bands, tiling

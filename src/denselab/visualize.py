@@ -188,10 +188,11 @@ def encode_png(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
-def encode_jpeg(picture: Image) -> bytes:
+def encode_jpeg(picture: Image | PILImage.Image) -> bytes:
     """The picture as the bytes of a JPEG file, of quality 90."""
     buffer = io.BytesIO()
-    PILImage.fromarray(picture).save(buffer, "JPEG", quality=90)
+    drawn = picture if isinstance(picture, PILImage.Image) else PILImage.fromarray(picture)
+    drawn.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Pictures and labels by bands of rows: the same numbers as from the whole file, whatever the form of the file."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,42 @@ def test_a_window_over_the_rows_is_the_picture(tmp_path: Path, name: str) -> Non
     for top, bottom in ((0, 20), (5, 25), (5, 25), (40, 53), (10, 12)):
         assert np.array_equal(window[top:bottom, 3:30], RGB[top:bottom, 3:30])
     assert np.array_equal(window[::7], RGB[::7])
+
+
+@pytest.mark.parametrize("step", [1, 3, 8])
+def test_rows_are_read_in_pieces_of_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(rows_module, "PIECE_PIXELS", 4 * 37)
+    compression = None if step == 1 else "zlib"
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", rowsperstrip=step, compression=compression)
+    window = RowWindow(open_rows(tmp_path / "a.tif"))
+    for top, bottom in ((1, 2), (1, 20), (4, 25), (24, 26), (26, 53), (0, 53), (52, 53)):
+        assert np.array_equal(window[top:bottom], RGB[top:bottom])
+
+
+def test_a_window_holds_its_rows_once(tmp_path: Path) -> None:
+    """200 rows of 1,000 pixels are 600 kB; what is read at a time is a tenth of that."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2000, 1000, 3), np.uint8), photometric="rgb", rowsperstrip=8)
+    rows = open_rows(tmp_path / "a.tif")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "PIECE_PIXELS", 20_000)
+        window = RowWindow(rows)
+        tracemalloc.start()
+        for top in range(0, 1800, 150):
+            assert len(window[top : top + 200]) == 200
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert found < 208 * 3_000 + 250_000, "and not the rows before and after each step at once: 1.05 MB"
+
+
+def test_white_of_real_numbers_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", (RGB / np.float32(255)).astype(np.float32), photometric="rgb")
+    asked: list[Path] = []
+    monkeypatch.setattr(rows_module, "PIECE_PIXELS", 37)
+    monkeypatch.setattr(rows_module, "white_of_rows", lambda rows: asked.append(rows.path) or white_of_rows(rows))
+    window = RowWindow(open_rows(tmp_path / "a.tif"))
+    assert np.array_equal(window[:20], RGB[:20])
+    assert np.array_equal(window[20:53], RGB[20:53])
+    assert len(asked) == 1
 
 
 def test_deep_pictures_get_the_white_that_the_whole_would(tmp_path: Path) -> None:
