@@ -78,6 +78,7 @@ def draw(path: Path, height: int, width: int) -> None:
             tile=(TILE, TILE),
             photometric="rgb",
             compression="zlib",
+            compressionargs={"level": 1},  # noise is packed no better by more
             metadata=None,
         )
 

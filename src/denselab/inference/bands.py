@@ -223,7 +223,8 @@ def _run_windows(plan: Plan, picture: RowWindow, windows: Windows, store: BandSt
     """Slide windows, row by row, with a checkpoint after each row."""
     rows = spans(store.size[0], windows.extent[0])
     classes = plan.spec.label_space.num_classes
-    band = np.empty((windows.extent[0], store.size[1]), store.dtype)  # of the row of windows that is under way
+    most = max(row.last - row.first - (row.ramp if row.falls else 0) for row in rows)
+    band = np.empty((most, store.size[1]), store.dtype)  # what the row of windows that is under way finishes
     first_row = store.next_window_row
     shelf = FileShelf(store.folder, classes, rows[0].ramp, first_row)
 

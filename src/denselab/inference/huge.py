@@ -24,7 +24,7 @@ from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.errors import DataError
-from denselab.files import write_bytes
+from denselab.files import replaced
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import (
@@ -39,7 +39,7 @@ from denselab.inference.plan import Plan
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
-from denselab.visualize import encode_jpeg, overlay
+from denselab.visualize import overlay, write_jpeg
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ def predict_rows(
     reference = read_georeference(rows.path)
     if reference:
         write_geotiff(geotiff_path(out, stem), store, rows, space, reference)
-    counts = write_results(store, RowWindow(rows, picture.white), targets, stem, space, mark, reference)
+    picture = RowWindow(rows, picture.white)  # without the rows that were held for the windows
+    counts = write_results(store, picture, targets, stem, space, mark, reference)
     store.remove()
     return ByRows(rows.size, counts, store.confidence.mean)
 
@@ -152,7 +153,9 @@ def write_results(
         bands = (band for _, band in _without_data(store, picture.rows, space.ignore_index))
         write_polygons(targets["polygons"], bands, space, place, picture=str(stem), nodata=space.ignore_index)
     if "overlay" in targets:
-        write_bytes(targets["overlay"], encode_jpeg(reduced_overlay(store, picture, space)))
+        drawn = reduced_overlay(store, picture, space)
+        with replaced(targets["overlay"]) as fresh, fresh.open("wb") as file:
+            write_jpeg(drawn, file)
     counts = np.zeros(space.num_classes, np.int64)
     write_label_png(targets["labels"], _counted(store, space, counts), store.size, space, mark)
     return counts

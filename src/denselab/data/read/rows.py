@@ -23,7 +23,7 @@ from denselab.types import Image
 MAX_ROW_PIXELS = 100_000_000_000  # 316,000 x 316,000: rows are read as they come, so only a false header claims more
 BAND_PIXELS = 4_000_000  # read at a time where a pass over the whole picture has no wish of its own
 PIECE_PIXELS = 2_000_000  # read at a time into rows that are held
-AHEAD_PIXELS = 16_000_000  # read beyond the rows that are needed, so that no strip or tile is decoded twice
+AHEAD_PIXELS = 4_000_000  # read at most beyond the rows that are needed, so that no strip or tile is decoded twice
 
 Missing = NDArray[np.bool_] | None
 """(h, W) where a file declares that it has no data; None where it has some everywhere."""
