@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ from denselab.inference.video import FilmOptions, FramePredictor, predict_films,
 
 av = pytest.importorskip("av")
 
+MEAN = FilmOptions(smooth="mean")
 TIMES = (0.0, 0.04, 0.08, 0.2, 0.24, 0.5)  # seconds: no even rate
 
 
@@ -217,6 +219,27 @@ def test_a_camera_runs_until_it_is_stopped(
     assert skipped == []
     assert [seconds for seconds, _ in frames_of(result.written["labels"], "gray")] == pytest.approx(TIMES[:4])
     assert json.loads(result.written["summary"].read_text())["frames"] == 4
+
+
+def test_memory_depends_on_no_length(engine: TorchEngine, tmp_path: Path) -> None:
+    """A frame of 33 x 47 has 4.7 kB, its probabilities 25 kB."""
+
+    def peak(frames: int) -> int:
+        with av.open(str(tmp_path / f"{frames}.mkv"), "w", format="matroska") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.pix_fmt, stream.width, stream.height = "bgr0", 47, 33
+            for number in range(frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(number % 6), format="rgb24")))
+            container.mux(stream.encode())
+        engine.network.runs.clear()
+        tracemalloc.start()
+        predict_films(job_for(engine, tmp_path / "out"), [str(tmp_path / f"{frames}.mkv")], MEAN, quiet=True)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(3)
+    assert peak(63) - peak(13) < 100_000, "50 frames alone are 230 kB"
 
 
 def test_options_that_films_have_no_place_for(engine: TorchEngine, tmp_path: Path) -> None:
