@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,17 +111,22 @@ def test_rows_are_read_in_pieces_of_what_is_stored(tmp_path: Path, monkeypatch: 
 
 def test_a_window_holds_its_rows_once(tmp_path: Path) -> None:
     """200 rows of 1,000 pixels are 600 kB; what is read at a time is a tenth of that."""
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2000, 1000, 3), np.uint8), photometric="rgb", rowsperstrip=8)
+    packed: dict[str, Any] = {"photometric": "rgb", "rowsperstrip": 8, "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "a.tif", RNG.integers(0, 9, (2000, 1000, 3), dtype=np.uint8), **packed)
     rows = open_rows(tmp_path / "a.tif")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows_module, "PIECE_PIXELS", 20_000)
         window = RowWindow(rows)
         tracemalloc.start()
+        places = set()
         for top in range(0, 1800, 150):
-            assert len(window[top : top + 200]) == 200
+            band = window[top : top + 200]
+            assert len(band) == 200
+            places.add(band.__array_interface__["data"][0])
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert found < 208 * 3_000 + 250_000, "and not the rows before and after each step at once: 1.05 MB"
+    assert len(places) == 1, "bands of one height take turns in one array"
 
 
 def test_white_of_real_numbers_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,8 @@ class RowWindow:
     """A picture whose rows are read as they are asked for, from top to bottom: `picture[top:bottom, left:right]`.
 
     Only the rows from the last `top` on are kept, in one array into which the next are read piece by piece: memory is
-    that of the highest band, whatever the height. Going back further reads again.
+    that of the highest band, whatever the height. The array stays the same for bands of one height: a new one for each
+    would leave holes in the memory of a process that keeps what it freed. Going back further reads again.
 
     white: the number that becomes 255 above 8 bits; None: the picture's own, for which all of it is read once.
     """
@@ -90,6 +91,7 @@ class RowWindow:
         self.white = white
         self.shape = (*rows.size, 3)
         self._looked_for_white = not rows.deep or white is not None
+        self._ahead = min(rows.step - 1, AHEAD_PIXELS // max(rows.size[1], 1))  # rows at most beyond those asked for
         self._first = self._end = 0  # the rows that are held
         self._held: Image = np.empty((0, rows.size[1], 3), np.uint8)  # has room for more
 
@@ -109,7 +111,7 @@ class RowWindow:
         if not self._first <= top <= self._end:
             self._first = self._end = top
         end = self._whole_steps(bottom)
-        self._move_up(top, end - top)
+        self._move_up(top, max(end, bottom + self._ahead) - top)
         while self._end < end:
             bottom = min(self._piece(), end)
             self._held[self._end - top : bottom - top] = self._read(self._end, bottom)
@@ -137,7 +139,7 @@ class RowWindow:
         """The end of the stored rows that `bottom` lies in, unless that is far."""
         step = self.rows.step
         end = -(-bottom // step) * step
-        return min(end if (end - bottom) * self.shape[1] <= AHEAD_PIXELS else bottom, self.shape[0])
+        return min(end if end - bottom <= self._ahead else bottom, self.shape[0])
 
     def _read(self, top: int, bottom: int) -> Image:
         if not self._looked_for_white:
