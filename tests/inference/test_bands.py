@@ -18,7 +18,7 @@ from denselab.data.read.rows import RowWindow, open_rows
 from denselab.engine.engine import Pictures
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
-from denselab.inference import huge
+from denselab.inference import bands, huge
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.huge import huge_rows, predict_rows
 from denselab.inference.job import Job
@@ -147,6 +147,18 @@ def test_another_model_or_picture_starts_anew(tmp_path: Path) -> None:
     store.append(np.ones((5, 4), np.uint8))
     store.checkpoint(1, (32, 32))
     assert BandStore(tmp_path, "other", (10, 4), 3).rows == 0
+
+
+def test_finished_labels_come_in_bands_of_so_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BandStore(tmp_path, "one", (10, 4), 3)
+    labels = RNG.integers(0, 3, (10, 4)).astype(np.uint8)
+    store.append(labels)
+    for pixels, heights in ((13, [3, 3, 3, 1]), (2, [1] * 10), (100, [10])):
+        monkeypatch.setattr(bands, "BAND_PIXELS", pixels)
+        found = list(store.bands())
+        assert [len(band) for _, band in found] == heights
+        assert [top for top, _ in found] == np.cumsum([0, *heights[:-1]]).tolist()
+        assert np.array_equal(np.concatenate([band for _, band in found]), labels)
 
 
 def predicted(engine: TorchEngine, path: Path, out: Path, **options: object) -> huge.ByRows:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE, LABELS = "state.json", "labels.raw"
+BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them takes 8 bytes each
 
 
 class BandStore:
@@ -115,8 +116,9 @@ class BandStore:
         found: LabelMap = np.frombuffer(content, self.dtype).reshape(bottom - top, self.size[1])
         return found
 
-    def bands(self, count: int = 256) -> Iterator[tuple[int, LabelMap]]:
-        """Yield (top, (h, W)) of all rows, in order."""
+    def bands(self) -> Iterator[tuple[int, LabelMap]]:
+        """Yield (top, (h, W)) of all rows, in order, about BAND_PIXELS at a time."""
+        count = max(BAND_PIXELS // max(self.size[1], 1), 1)
         for top in range(0, self.size[0], count):
             yield top, self[top : top + count]
 
