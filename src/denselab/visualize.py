@@ -5,6 +5,7 @@ All functions are pure. Pictures are (H, W, 3) uint8 RGB arrays; Pillow draws th
 
 import io
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,10 +190,15 @@ def encode_png(picture: Image) -> bytes:
 
 
 def encode_jpeg(picture: Image) -> bytes:
-    """The picture as the bytes of a JPEG file, of quality 90."""
+    """The picture as the bytes of a JPEG file."""
     buffer = io.BytesIO()
-    PILImage.fromarray(picture).save(buffer, "JPEG", quality=90)
+    write_jpeg(PILImage.fromarray(picture), buffer)
     return buffer.getvalue()
+
+
+def write_jpeg(picture: PILImage.Image, file: BinaryIO) -> None:
+    """Write a picture as a JPEG file, of quality 90."""
+    picture.save(file, "JPEG", quality=90)
 
 
 def _same_size(image: Image, labels: LabelMap) -> None:

@@ -1,8 +1,10 @@
 """What is in the exported graphs: any batch and size, preprocessing, metadata, resizing and label ids."""
 
 import dataclasses
+import io
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -19,7 +21,7 @@ from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
 from denselab.export.labels_graph import front_text, labels_model
-from denselab.export.onnx_graph import check_opset
+from denselab.export.onnx_graph import check_opset, metadata
 from denselab.export.openvino_graph import openvino_files
 from denselab.export.program import exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
@@ -58,6 +60,17 @@ def test_the_file_says_what_it_is_and_nothing_of_the_machine(pixelwise: TorchEng
     assert told["denselab.preprocessing"]["imgsz"] == [36, 48]
     assert b"site-packages" not in graph.SerializeToString()
     assert [axis.dim_param for axis in graph.graph.input[0].type.tensor_type.shape.dim][:3] == ["B", "H", "W"]
+
+
+def test_the_files_of_the_other_runtimes_say_the_same(pixelwise: TorchEngine, program: Any, graph: Any) -> None:
+    expected = metadata(pixelwise.spec)
+    xml, _ = openvino_files(graph.SerializeToString(), expected)
+    told = ElementTree.fromstring(xml).find("rt_info/denselab")
+    assert told is not None
+    assert {f"denselab.{entry.tag}": entry.get("value") for entry in told} == expected
+    extra = dict.fromkeys(expected, "")
+    torch.export.load(io.BytesIO(program_bytes(program, expected)), extra_files=extra)
+    assert extra == expected
 
 
 @pytest.mark.parametrize("fit", ["inside", "shrink", "shorter"])

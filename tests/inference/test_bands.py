@@ -13,12 +13,12 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.feed.resample import resize_image, resize_rows
+from denselab.data.feed.resample import resize_image, resize_labels, resize_rows
 from denselab.data.read.rows import RowWindow, open_rows
 from denselab.engine.engine import Pictures
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
-from denselab.inference import huge
+from denselab.inference import bands, huge
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.huge import huge_rows, predict_rows
 from denselab.inference.job import Job
@@ -28,6 +28,8 @@ from denselab.inference.prediction import file_table, label_png
 from denselab.inference.run import labels_of
 from denselab.inference.stores import LocalPlace
 from denselab.inference.tiling import spans
+from denselab.labels import LabelSpace
+from denselab.visualize import overlay
 
 RNG = np.random.default_rng(0)
 BAR = Progress("", None, "")
@@ -147,6 +149,18 @@ def test_another_model_or_picture_starts_anew(tmp_path: Path) -> None:
     assert BandStore(tmp_path, "other", (10, 4), 3).rows == 0
 
 
+def test_finished_labels_come_in_bands_of_so_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BandStore(tmp_path, "one", (10, 4), 3)
+    labels = RNG.integers(0, 3, (10, 4)).astype(np.uint8)
+    store.append(labels)
+    for pixels, heights in ((13, [3, 3, 3, 1]), (2, [1] * 10), (100, [10])):
+        monkeypatch.setattr(bands, "BAND_PIXELS", pixels)
+        found = list(store.bands())
+        assert [len(band) for _, band in found] == heights
+        assert [top for top, _ in found] == np.cumsum([0, *heights[:-1]]).tolist()
+        assert np.array_equal(np.concatenate([band for _, band in found]), labels)
+
+
 def predicted(engine: TorchEngine, path: Path, out: Path, **options: object) -> huge.ByRows:
     stem, job = PurePosixPath("a"), Job(plan_for(engine, window=(32, 32)), LocalPlace(out), **options)  # type: ignore[arg-type]
     return predict_rows(job.plan, open_rows(path), out, stem, "mark", BAR, job.targets(stem))
@@ -170,8 +184,8 @@ def test_all_results_of_a_huge_picture(engine: TorchEngine, tmp_path: Path) -> N
     assert done.counts.tolist() == np.bincount(labels.ravel(), minlength=4).tolist()
     assert done.confidence is not None
     assert 0.25 <= done.confidence <= 1
-    with PILImage.open(tmp_path / "out" / "overlays" / "a.jpg") as overlay:
-        assert overlay.size == (97, 131)
+    with PILImage.open(tmp_path / "out" / "overlays" / "a.jpg") as drawn:
+        assert drawn.size == (97, 131)
     features = json.loads((tmp_path / "a.geojson").read_text())["features"]
     assert {f["properties"]["class"] for f in features} == set(space.names)
     assert not list((tmp_path / "out" / ".unfinished").iterdir())
@@ -182,6 +196,25 @@ def test_a_huge_picture_without_its_overlay(engine: TorchEngine, tmp_path: Path)
     predicted(engine, tmp_path / "a.png", tmp_path / "out", overlays=False)
     assert (tmp_path / "out" / "labels" / "a.png").exists()
     assert not (tmp_path / "out" / "overlays").exists()
+
+
+@pytest.mark.parametrize("side", [50, 131, 4096])
+def test_an_overlay_in_strips_is_that_of_the_whole(
+    space: LabelSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    """Up to the rounding of the reduction."""
+    monkeypatch.setattr(huge, "OVERLAY_SIDE", side)
+    image, classes = scene(131, 97), RNG.integers(0, 4, (131, 97)).astype(np.uint8)
+    PILImage.fromarray(image).save(tmp_path / "a.png")
+    found = []
+    for pixels in (97 * 7, 97 * 131):
+        monkeypatch.setattr(huge, "STRIP_PIXELS", pixels)
+        found.append(np.asarray(huge.reduced_overlay(classes, RowWindow(open_rows(tmp_path / "a.png")), space)))
+    factor = min(side / 131, 1)
+    size = (round(131 * factor), round(97 * factor))
+    expected = overlay(resize_image(image, size), resize_labels(classes, size), space)
+    for drawn in found:
+        assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
 def test_memory_depends_on_no_height(engine: TorchEngine, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -11,19 +13,23 @@ import pytest
 from PIL import Image as PILImage
 
 from denselab import __version__
+from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError
+from denselab.inference import film as film_module
 from denselab.inference import job as made_from
 from denselab.inference.film import FilmWriter, open_film, split_films
 from denselab.inference.inputs import Source, find_sources
 from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
 from denselab.inference.run import labels_of
+from denselab.inference.smoothing import Smooth
 from denselab.inference.stores import LocalPlace
-from denselab.inference.video import FilmOptions, predict_films, predict_frames
+from denselab.inference.video import FilmOptions, FramePredictor, predict_films, predict_frames
 
 av = pytest.importorskip("av")
 
+MEAN = FilmOptions(smooth="mean")
 TIMES = (0.0, 0.04, 0.08, 0.2, 0.24, 0.5)  # seconds: no even rate
 
 
@@ -166,6 +172,74 @@ def test_ids_above_255_take_16_bits(tmp_path: Path) -> None:
         writer.add(ids, 0.0)
     ((_, found),) = frames_of(tmp_path / "a.mkv", "gray16le")
     assert np.array_equal(found, ids)
+
+
+class WithoutTorch:
+    """An engine as of an exported model: the first four columns of the colours are its logits, as an array."""
+
+    device = "cpu"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def logits(self, pictures: np.ndarray) -> np.ndarray:
+        return np.stack([pictures[..., channel] / np.float32(64) for channel in (0, 1, 2, 0)], axis=1)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("smooth", ["none", "mean"])
+def test_windows_of_an_exported_model_need_no_torch(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, smooth: Smooth
+) -> None:
+    plan = plan_for(WithoutTorch(engine.spec), window=(16, 16))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch", None)
+    labels = FramePredictor(plan, smooth).labels(scene(3))
+    assert np.array_equal(labels, np.where(np.arange(47) < 19, 0, 2)[None].repeat(33, axis=0))
+
+
+def test_a_camera_runs_until_it_is_stopped(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends its files properly."""
+    film(tmp_path / "camera-3.mkv")
+    monkeypatch.setitem(film_module.CAMERAS, "linux", (str(tmp_path / "camera-{}.mkv"), "matroska"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.chdir(tmp_path)
+    run = FramePredictor.labels
+
+    def stopped(self: FramePredictor, image: np.ndarray) -> np.ndarray:
+        if (image[0, :, 0] > 0).sum() > 10 + 3 * 3:  # the fifth frame
+            raise KeyboardInterrupt
+        return run(self, image)
+
+    monkeypatch.setattr(FramePredictor, "labels", stopped)
+    (result,), skipped = predict_films(job_for(engine, tmp_path / "out"), ["3"], FilmOptions(), quiet=True)
+    assert skipped == []
+    assert [seconds for seconds, _ in frames_of(result.written["labels"], "gray")] == pytest.approx(TIMES[:4])
+    assert json.loads(result.written["summary"].read_text())["frames"] == 4
+
+
+def test_memory_depends_on_no_length(engine: TorchEngine, tmp_path: Path) -> None:
+    """A frame of 33 x 47 has 4.7 kB, its probabilities 25 kB."""
+
+    def peak(frames: int) -> int:
+        with av.open(str(tmp_path / f"{frames}.mkv"), "w", format="matroska") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.pix_fmt, stream.width, stream.height = "bgr0", 47, 33
+            for number in range(frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(number % 6), format="rgb24")))
+            container.mux(stream.encode())
+        engine.network.runs.clear()
+        tracemalloc.start()
+        predict_films(job_for(engine, tmp_path / "out"), [str(tmp_path / f"{frames}.mkv")], MEAN, quiet=True)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(3)
+    assert peak(63) - peak(13) < 100_000, "50 frames alone are 230 kB"
 
 
 def test_options_that_films_have_no_place_for(engine: TorchEngine, tmp_path: Path) -> None:

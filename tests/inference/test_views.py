@@ -1,8 +1,11 @@
 """Views at several sizes and mirrored, averaged as probabilities."""
 
+import tracemalloc
+
 import numpy as np
 import torch
 
+from denselab.engine.enlarge import softmax
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.views import Seen, mean_probs, run_views
 
@@ -35,3 +38,13 @@ def test_each_size_is_one_run(engine: TorchEngine) -> None:
     views = run_views(engine, image, [(8, 16), (16, 32), (32, 64)])
     assert [tuple(view.shape) for view in views] == [(4, 8, 16), (4, 16, 32), (4, 32, 64)]
     assert engine.network.runs == [(1, 3, 8, 16), (1, 3, 16, 32), (1, 3, 32, 64)]
+
+
+def test_probabilities_at_the_networks_own_size_are_made_a_few_rows_at_a_time() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 600, 1000)).astype(np.float32)  # 9.6 MB
+    tracemalloc.start()
+    probs = Seen(values, logits=True).probs((600, 1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(probs, softmax(values))
+    assert peak < values.nbytes * 1.5, "not the result twice"

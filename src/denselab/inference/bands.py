@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE, LABELS = "state.json", "labels.raw"
+BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them takes 8 bytes each
 
 
 class BandStore:
@@ -115,8 +116,9 @@ class BandStore:
         found: LabelMap = np.frombuffer(content, self.dtype).reshape(bottom - top, self.size[1])
         return found
 
-    def bands(self, count: int = 256) -> Iterator[tuple[int, LabelMap]]:
-        """Yield (top, (h, W)) of all rows, in order."""
+    def bands(self) -> Iterator[tuple[int, LabelMap]]:
+        """Yield (top, (h, W)) of all rows, in order, about BAND_PIXELS at a time."""
+        count = max(BAND_PIXELS // max(self.size[1], 1), 1)
         for top in range(0, self.size[0], count):
             yield top, self[top : top + count]
 
@@ -223,7 +225,8 @@ def _run_windows(plan: Plan, picture: RowWindow, windows: Windows, store: BandSt
     """Slide windows, row by row, with a checkpoint after each row."""
     rows = spans(store.size[0], windows.extent[0])
     classes = plan.spec.label_space.num_classes
-    band = np.empty((windows.extent[0], store.size[1]), store.dtype)  # of the row of windows that is under way
+    most = max(row.last - row.first - (row.ramp if row.falls else 0) for row in rows)
+    band = np.empty((most, store.size[1]), store.dtype)  # what the row of windows that is under way finishes
     first_row = store.next_window_row
     shelf = FileShelf(store.folder, classes, rows[0].ramp, first_row)
 

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.feed.resample import nearest_lines, resize_rows
 from denselab.data.read.images import picture_size
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.errors import DataError
-from denselab.files import write_bytes
+from denselab.files import replaced
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import (
@@ -39,13 +38,14 @@ from denselab.inference.label_png import write_label_png
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
-from denselab.types import LabelMap
-from denselab.visualize import encode_jpeg, overlay
+from denselab.types import Image, LabelMap
+from denselab.visualize import overlay, write_jpeg
 
 logger = logging.getLogger(__name__)
 
 HUGE_PIXELS = 50_000_000  # 7,000 x 7,000: from here on a picture is not held as a whole
 OVERLAY_SIDE = 4096  # pixels of a huge picture's overlay, which is for looking at
+STRIP_PIXELS = 2_000_000  # of the picture, reduced at a time for its overlay
 WORK = ".unfinished"  # below the output folder: what is finished of pictures under way
 
 
@@ -124,7 +124,8 @@ def predict_rows(
     reference = read_georeference(rows.path)
     if reference:
         write_geotiff(geotiff_path(out, stem), store, rows, space, reference)
-    counts = write_results(store, RowWindow(rows, picture.white), targets, stem, space, mark, reference)
+    picture = RowWindow(rows, picture.white)  # without the rows that were held for the windows
+    counts = write_results(store, picture, targets, stem, space, mark, reference)
     store.remove()
     return ByRows(rows.size, counts, store.confidence.mean)
 
@@ -152,7 +153,9 @@ def write_results(
         bands = (band for _, band in _without_data(store, picture.rows, space.ignore_index))
         write_polygons(targets["polygons"], bands, space, place, picture=str(stem), nodata=space.ignore_index)
     if "overlay" in targets:
-        write_bytes(targets["overlay"], encode_jpeg(reduced_overlay(store, picture, space)))
+        drawn = reduced_overlay(store, picture, space)
+        with replaced(targets["overlay"]) as fresh, fresh.open("wb") as file:
+            write_jpeg(drawn, file)
     counts = np.zeros(space.num_classes, np.int64)
     write_label_png(targets["labels"], _counted(store, space, counts), store.size, space, mark)
     return counts
@@ -190,12 +193,36 @@ def _counted(store: BandStore, space: LabelSpace, counts: NDArray[np.int64]) -> 
         yield table[band]
 
 
-def reduced_overlay(labels: Any, picture: RowWindow, space: LabelSpace) -> NDArray[np.uint8]:
-    """(h, w, 3) the picture with its classes' colours, at most OVERLAY_SIDE wide and high."""
+def reduced_overlay(labels: Any, picture: RowWindow, space: LabelSpace) -> PILImage.Image:
+    """The picture with its classes' colours, at most OVERLAY_SIDE wide and high; a strip of rows is held at a time.
+
+    labels: (H, W) class indices by labels[top:bottom].
+    """
     height, width = picture.shape[:2]
     factor = min(OVERLAY_SIDE / max(height, width), 1.0)
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
-    small = resize_rows(picture, size)
-    rows, columns = nearest_lines(height, size[0]), nearest_lines(width, size[1])
-    seen = np.stack([labels[row : row + 1][0, columns] for row in rows.tolist()])
-    return overlay(small, seen, space)
+    columns = ((2 * np.arange(size[1]) + 1) * width) // (2 * size[1])  # nearest at pixel centres, as resize_labels
+    drawn = PILImage.new("RGB", (size[1], size[0]))
+    count = max(STRIP_PIXELS * size[0] // (height * width), 1)
+    for top in range(0, size[0], count):
+        bottom = min(top + count, size[0])
+        rows = ((2 * np.arange(top, bottom) + 1) * height) // (2 * size[0])
+        seen = np.concatenate([labels[row : row + 1][:, columns] for row in rows.tolist()])
+        strip = overlay(_reduced_strip(picture, size, top, bottom), seen, space)
+        drawn.paste(PILImage.fromarray(strip), (0, top))
+    return drawn
+
+
+def _reduced_strip(picture: RowWindow, size: tuple[int, int], top: int, bottom: int) -> Image:
+    """Rows [top, bottom) of the picture at (height, width) `size`, (bottom - top, w, 3) uint8.
+
+    By Pillow, whose antialiased filter is that of data/feed/resample.py but for the rounding between its two passes:
+    it needs no compiled loop, and so none of the 120 MiB that the compiler takes to start.
+    """
+    height, width = picture.shape[:2]
+    scale = height / size[0]
+    start, end, reach = top * scale, bottom * scale, max(scale, 1.0)
+    first, last = max(int(start - reach), 0), min(int(end + reach) + 1, height)
+    part = PILImage.fromarray(np.ascontiguousarray(picture[first:last]))
+    box = (0, start - first, width, end - first)
+    return np.asarray(part.resize((size[1], bottom - top), PILImage.Resampling.BILINEAR, box))

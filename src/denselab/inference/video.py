@@ -79,9 +79,7 @@ class FramePredictor:
         """What the network says: at its own size, with windows at the frame's."""
         if routes(self.plan, size)[0] is None:
             return see(self.plan, image, whole_sizes(self.plan, size))
-        import torch
-
-        return Seen(torch.from_numpy(planes_of(self.plan.without_crf(), image)), logits=False)
+        return Seen(planes_of(self.plan.without_crf(), image), logits=False)
 
 
 def predict_films(

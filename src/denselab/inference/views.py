@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
-from denselab.engine.enlarge import Scores, as_array, bands, enlarge_logits, mirrored, softmax
+from denselab.engine.enlarge import (
+    CACHED_BYTES,
+    Scores,
+    as_array,
+    bands,
+    enlarge_logits,
+    mirrored,
+    row_bands,
+    softmax,
+)
 from denselab.inference.plan import Plan
 from denselab.types import Pixels
 
@@ -51,7 +60,13 @@ class Seen:
     def prob_bands(self, size: Size) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """`bands` as probabilities: logits are enlarged first, then go through softmax."""
         for top, band in self.bands(size):
-            yield top, as_array(softmax(band) if self.logits else band)
+            if not self.logits:
+                yield top, as_array(band)
+            elif not isinstance(band, np.ndarray):
+                yield top, as_array(softmax(band))
+            else:  # which may be all rows, where nothing was enlarged
+                for first, last in row_bands(len(band), (band.shape[1], band.shape[2]), CACHED_BYTES):
+                    yield top + first, softmax(band[:, first:last])
 
     def probs(self, size: Size) -> NDArray[np.float32]:
         """(P, H, W) float32 probabilities at (height, width)."""

@@ -119,7 +119,7 @@ def sparse_sample(dataset: Dataset, item: Item, rows: Rows, truth: LabelMap) -> 
     """Evenly spread rows and columns of a picture, about as many as the baselines look at."""
     step = max(1, isqrt(truth.size // PIXELS))
     picture = RowWindow(rows, dataset.white)
-    image = np.concatenate([picture[y : y + 1, ::step] for y in range(0, rows.size[0], step)])
+    image = np.concatenate([picture[y : y + 1, ::step].copy() for y in range(0, rows.size[0], step)])
     labels: LabelMap = np.ascontiguousarray(truth[::step, ::step])  # type: ignore[assignment]  # of either width
     return Sample(item.name, image, labels)
 

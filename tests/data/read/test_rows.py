@@ -1,6 +1,8 @@
 """Pictures and labels by bands of rows: the same numbers as from the whole file, whatever the form of the file."""
 
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +97,47 @@ def test_a_window_over_the_rows_is_the_picture(tmp_path: Path, name: str) -> Non
     for top, bottom in ((0, 20), (5, 25), (5, 25), (40, 53), (10, 12)):
         assert np.array_equal(window[top:bottom, 3:30], RGB[top:bottom, 3:30])
     assert np.array_equal(window[::7], RGB[::7])
+
+
+@pytest.mark.parametrize("step", [1, 3, 8])
+def test_rows_are_read_in_pieces_of_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(rows_module, "PIECE_PIXELS", 4 * 37)
+    compression = None if step == 1 else "zlib"
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", rowsperstrip=step, compression=compression)
+    window = RowWindow(open_rows(tmp_path / "a.tif"))
+    for top, bottom in ((1, 2), (1, 20), (4, 25), (24, 26), (26, 53), (0, 53), (52, 53)):
+        assert np.array_equal(window[top:bottom], RGB[top:bottom])
+
+
+def test_a_window_holds_its_rows_once(tmp_path: Path) -> None:
+    """200 rows of 1,000 pixels are 600 kB; what is read at a time is a tenth of that."""
+    packed: dict[str, Any] = {"photometric": "rgb", "rowsperstrip": 8, "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "a.tif", RNG.integers(0, 9, (2000, 1000, 3), dtype=np.uint8), **packed)
+    rows = open_rows(tmp_path / "a.tif")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "PIECE_PIXELS", 20_000)
+        window = RowWindow(rows)
+        tracemalloc.start()
+        places = set()
+        for top in range(0, 1800, 150):
+            band = window[top : top + 200]
+            assert len(band) == 200
+            places.add(band.__array_interface__["data"][0])
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert found < 208 * 3_000 + 250_000, "and not the rows before and after each step at once: 1.05 MB"
+    assert len(places) == 1, "bands of one height take turns in one array"
+
+
+def test_white_of_real_numbers_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", (RGB / np.float32(255)).astype(np.float32), photometric="rgb")
+    asked: list[Path] = []
+    monkeypatch.setattr(rows_module, "PIECE_PIXELS", 37)
+    monkeypatch.setattr(rows_module, "white_of_rows", lambda rows: asked.append(rows.path) or white_of_rows(rows))
+    window = RowWindow(open_rows(tmp_path / "a.tif"))
+    assert np.array_equal(window[:20], RGB[:20])
+    assert np.array_equal(window[20:53], RGB[20:53])
+    assert len(asked) == 1
 
 
 def test_deep_pictures_get_the_white_that_the_whole_would(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from denselab.errors import DataError
 from denselab.types import Image
 
 MAX_ROW_PIXELS = 100_000_000_000  # 316,000 x 316,000: rows are read as they come, so only a false header claims more
-BAND_PIXELS = 16_000_000  # read at a time where a pass over the whole picture has no wish of its own
+BAND_PIXELS = 4_000_000  # read at a time where a pass over the whole picture has no wish of its own
+PIECE_PIXELS = 2_000_000  # read at a time into rows that are held
+AHEAD_PIXELS = 4_000_000  # read at most beyond the rows that are needed, so that no strip or tile is decoded twice
 
 Missing = NDArray[np.bool_] | None
 """(h, W) where a file declares that it has no data; None where it has some everywhere."""
@@ -77,8 +79,9 @@ def open_rows(path: Path) -> Rows:
 class RowWindow:
     """A picture whose rows are read as they are asked for, from top to bottom: `picture[top:bottom, left:right]`.
 
-    Only the rows from the last `top` on are kept, so memory is that of the highest band, whatever the height. Going
-    back further reads again.
+    Only the rows from the last `top` on are kept, in one array into which the next are read piece by piece: memory is
+    that of the highest band, whatever the height. The array stays the same for bands of one height: a new one for each
+    would leave holes in the memory of a process that keeps what it freed. Going back further reads again.
 
     white: the number that becomes 255 above 8 bits; None: the picture's own, for which all of it is read once.
     """
@@ -87,39 +90,61 @@ class RowWindow:
         self.rows = rows
         self.white = white
         self.shape = (*rows.size, 3)
-        self._first = 0
-        self._held: Image = np.empty((0, rows.size[1], 3), np.uint8)
+        self._looked_for_white = not rows.deep or white is not None
+        self._ahead = min(rows.step - 1, AHEAD_PIXELS // max(rows.size[1], 1))  # rows at most beyond those asked for
+        self._first = self._end = 0  # the rows that are held
+        self._held: Image = np.empty((0, rows.size[1], 3), np.uint8)  # has room for more
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, place: tuple[slice, slice] | slice) -> Image:
-        """(h, w, 3) uint8 RGB. Raises DataError naming the file."""
+        """(h, w, 3) uint8 RGB, good until the next rows are asked for. Raises DataError naming the file."""
         rows, columns = place if isinstance(place, tuple) else (place, slice(None))
         top, bottom, step = rows.indices(self.shape[0])
         self._hold(top, bottom)
         return self._held[top - self._first : bottom - self._first : step, columns]
 
     def _hold(self, top: int, bottom: int) -> None:
-        end = self._first + len(self._held)
-        if top < self._first or top > end:
-            self._first, end, self._held = top, top, self._held[:0]
-        kept = self._held[top - self._first :]
-        self._first = top
-        if bottom <= end:
-            self._held = kept
+        if self._first <= top and bottom <= self._end:
             return
-        self._held = np.concatenate([kept, self._read(end, self._whole_steps(bottom))])
+        if not self._first <= top <= self._end:
+            self._first = self._end = top
+        end = self._whole_steps(bottom)
+        self._move_up(top, max(end, bottom + self._ahead) - top)
+        while self._end < end:
+            bottom = min(self._piece(), end)
+            self._held[self._end - top : bottom - top] = self._read(self._end, bottom)
+            self._end = bottom
+
+    def _move_up(self, top: int, room: int) -> None:
+        """Let the array begin with row `top`, and have room for so many rows."""
+        kept = self._held[top - self._first : self._end - self._first]
+        if len(self._held) < room:
+            kept = kept.copy()
+            self._held = kept  # the old array goes before the new one comes
+            self._held = np.empty((room, *self.shape[1:]), np.uint8)
+            self._held[: len(kept)] = kept
+        elif top > self._first:
+            self._held.reshape(-1)[: kept.size] = kept.reshape(-1)  # of one axis: numpy moves it without a copy
+        self._first = top
+
+    def _piece(self) -> int:
+        """The end of a few stored rows from the last that is held on."""
+        step = self.rows.step
+        count = max(PIECE_PIXELS // max(self.shape[1], 1) // step, 1) * step
+        return (self._end + count) // step * step
 
     def _whole_steps(self, bottom: int) -> int:
         """The end of the stored rows that `bottom` lies in, unless that is far."""
         step = self.rows.step
         end = -(-bottom // step) * step
-        return min(end if (end - bottom) * self.shape[1] <= BAND_PIXELS else bottom, self.shape[0])
+        return min(end if end - bottom <= self._ahead else bottom, self.shape[0])
 
     def _read(self, top: int, bottom: int) -> Image:
-        if self.rows.deep and self.white is None:
+        if not self._looked_for_white:
             self.white = white_of_rows(self.rows)
+            self._looked_for_white = True
         return rgb_rows(self.rows, top, bottom, self.white)
 
 
