@@ -14,13 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from lineage_columns_pictures import outlined
 from lineage_pictures import OUT, SCENE, Picture, enlarged, strongest
 from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
-from denselab.data.feed.resample import resize_image
 from denselab.data.feed.transforms import normalise
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
@@ -182,11 +180,9 @@ def zoomout() -> Picture:
             answers.append(network.mlp(kept)[regions.pieces[0]].permute(2, 0, 1))
     probs = answers[-1].softmax(dim=0)
     shown = [SYNTHETIC_LABELS.names.index(name) for name in ("tree", "road")]
-    pieces = regions.pieces[0].numpy().repeat(2, axis=0).repeat(2, axis=1)
-    bordered = outlined(resize_image(image, (2 * SIZE[0], 2 * SIZE[1])), pieces)
-    panels = [image, bordered, *map(coloured, answers), *(heat_map(probs[k].numpy()) for k in shown)]
-    captions = ["scene", f"its {len(regions.picture)} superpixels", "from each one's own features", "and its sub-scene's"]
-    captions += ["and the scene's: the answer", *(f"{SYNTHETIC_LABELS.names[k]}, by superpixel" for k in shown)]
+    panels = [image, *map(coloured, answers), *(heat_map(probs[k].numpy()) for k in shown)]
+    captions = ["scene", "superpixels alone", "with their sub-scenes", "with the scene: the answer"]
+    captions += [f"{SYNTHETIC_LABELS.names[k]}, by superpixel" for k in shown]
     return grid([*panels, colour_map(known(ids), SYNTHETIC_LABELS)], [*captions, "truth"], columns=4, cell_width=240)
 
 

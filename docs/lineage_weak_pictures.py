@@ -48,7 +48,7 @@ TAGS: dict[str, Any] = {"labels": "tags", "tag_method": "em-adapt", "strong": 12
 RUNS: dict[str, dict[str, Any]] = {  # name in --runs: settings beside SMALL
     "rect": {"labels": "boxes", "box_method": "rect", "steps": 120},
     "seg": {"labels": "boxes", "box_method": "seg", "steps": 120},
-    "boxsup": {"labels": "boxes", "box_method": "boxsup", "weak_rounds": 3, "steps": 120},
+    "boxsup": {"labels": "boxes", "box_method": "boxsup", "weak_rounds": 3, "steps": 90},
     "tags-early": {**TAGS, "steps": EARLY},
     "tags-late": {**TAGS, "steps": LATE},
 }
