@@ -1,10 +1,12 @@
-"""What two networks of DeconvNet's first table learn, in pictures for lineage-columns.md and lineage-segments.md.
+"""What networks of DeconvNet's first table learn, in pictures for lineage-columns.md and lineage-segments.md.
 
     python docs/lineage_learnt_pictures.py [--only columns]
 
 The dense Hypercolumn and MSRA-CFM learn on the trunk of the package's small model, which stays as it is, as ImageNet's
-trunks did for their authors. They are trained here on drawn scenes for less than a minute each, then looked into on a
-scene that none has seen. Lengths are in steps, so a busy machine makes the same pictures, only later.
+trunks did for their authors; Zoomout, which needs a VGG-16, on a thin one that learns from scratch. They are trained
+here on drawn scenes for about a minute each, then looked into on a scene that none has seen. Lengths are in steps, so a
+busy machine makes the same pictures, only later. lineage_hypercolumn_picture.py has Hypercolumn on boxes,
+lineage_weak_pictures.py WSSL and BoxSup.
 """
 
 import argparse
@@ -19,16 +21,19 @@ from torch.nn import functional as F
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
 from denselab.data.feed.transforms import normalise
 from denselab.encoders.timm_encoder import TimmEncoder
+from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.engine.folder import load_engine
 from denselab.inspection.shipped import SHIPPED
 from denselab.models.base import SegmentationModel
 from denselab.models.hypercolumn import HypercolumnDense
 from denselab.models.msra_cfm import MSRACFM, pasted_by_score, projected, timm_trunk
+from denselab.models.zoomout import Zoomout
 from denselab.visualize import colour_map, encode_jpeg, grid, heat_map
 
 SIZE = (96, 128)
 CLASSES = SYNTHETIC_LABELS.num_classes
 WIDTH = 128  # of fc6 and fc7
+THIN = ((8, 8), (16, 16), (32, 32, 32), (64, 64, 64), (64, 64, 64))  # channels; VGG-16 has eight times as many
 BATCH = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as the small model has them
 
@@ -155,7 +160,33 @@ def coloured_labels(labels: Picture) -> Picture:
     return colour_map(labels.astype(np.uint8), SYNTHETIC_LABELS)
 
 
-PICTURES: dict[str, Callable[[], Picture]] = {"columns": columns, "msra_cfm": msra_cfm}
+def zoomout() -> Picture:
+    """The answer from the superpixel's own features, then with the sub-scene, then with the scene; one class's score.
+
+    What is left out is at its mean over the training, which is 0 after standardising.
+    """
+    classifier = VGG16Classifier(in_channels=THIN[-1][-1], channels=WIDTH, dropout=0.0)
+    network = Zoomout(VGG16(blocks=THIN, batch_norm=True), classifier, CLASSES, hidden=(256,), superpixels=150)
+    learnt(network, scenes, steps=200)
+    image, ids = draw_scene(SCENE, *SIZE)
+    with torch.no_grad():
+        pictures = inputs(image[None])
+        regions = network.regions(pictures)
+        features = network.standardise(network.features(pictures, regions))
+        local = features.shape[1] - 2 * WIDTH
+        answers = []
+        for used in (local, local + WIDTH, features.shape[1]):
+            kept = torch.cat([features[:, :used], torch.zeros_like(features[:, used:])], dim=1)
+            answers.append(network.mlp(kept)[regions.pieces[0]].permute(2, 0, 1))
+    probs = answers[-1].softmax(dim=0)
+    shown = [SYNTHETIC_LABELS.names.index(name) for name in ("tree", "road")]
+    panels = [image, *map(coloured, answers), *(heat_map(probs[k].numpy()) for k in shown)]
+    captions = ["scene", "superpixels alone", "with their sub-scenes", "with the scene: the answer"]
+    captions += [f"{SYNTHETIC_LABELS.names[k]}, by superpixel" for k in shown]
+    return grid([*panels, colour_map(known(ids), SYNTHETIC_LABELS)], [*captions, "truth"], columns=4, cell_width=240)
+
+
+PICTURES: dict[str, Callable[[], Picture]] = {"columns": columns, "msra_cfm": msra_cfm, "zoomout": zoomout}
 
 if __name__ == "__main__":
     main()

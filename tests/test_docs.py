@@ -17,6 +17,10 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
+def pictures(page: str) -> list[str]:
+    return re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+
+
 def test_the_lineage_runs() -> None:
     namespace: dict[str, Any] = {}
     for block in python_blocks("lineage.md"):
@@ -24,8 +28,9 @@ def test_the_lineage_runs() -> None:
 
 
 @pytest.mark.parametrize("page", ["lineage", "lineage-segments", "lineage-columns", "by-hand", "look-inside"])
-def test_the_korean_page_has_the_same_code(page: str) -> None:
+def test_the_korean_page_has_the_same_code_and_pictures(page: str) -> None:
     assert python_blocks(f"{page}.ko.md") == python_blocks(f"{page}.md")
+    assert pictures(f"{page}.ko.md") == pictures(f"{page}.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -54,3 +59,19 @@ def test_a_page_s_python_runs(page: str) -> None:
     namespace: dict[str, Any] = {}
     for block in python_blocks(page):
         exec(compile(block, f"docs/{page}", "exec"), namespace)
+
+
+
+def test_every_system_of_the_first_table_has_a_picture_that_a_script_makes() -> None:
+    """Of trained networks; under 150 kB each, and a script of docs/ draws it anew."""
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("lineage_*.py"))
+    wanted = {
+        "lineage-columns.md": ("hypercolumn", "columns", "zoomout"),
+        "lineage-segments.md": ("msra_cfm",),
+        "lineage.md": ("boxes", "tags"),
+    }
+    for page, names in wanted.items():
+        for name in names:
+            assert f"images/lineage/learnt_{name}.jpg" in pictures(page), name
+            assert (ROOT / "docs" / "images" / "lineage" / f"learnt_{name}.jpg").stat().st_size < 150_000, name
+            assert f"def {name}(" in scripts, name

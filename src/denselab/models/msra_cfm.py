@@ -11,6 +11,8 @@ Stuff is learnt by segment pursuit: of the segments that are pure enough, compac
 step (regions/pursuit.py).
 
 Deviations, and why:
+- The paper has two designs: this one, which masks the last map, and one that masks the finest level of the pyramid
+  (figure 2, b), which is not here. We could not read which of them the test score is of.
 - Proposals are selective search's (regions/search.py): MCG cannot be had. In training, where crops are random and
   nothing can be kept, one hierarchy is searched instead of eight.
 - A label map tells no objects apart, so every class, background too, is learnt as the paper learns stuff. And a
