@@ -32,6 +32,12 @@ class Engine(Protocol):
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32, a tensor on the engine's device or an array. Raises MemoryError if it does not fit."""
 
+    def side_by_side(self, count: int) -> AbstractContextManager[Engine]:
+        """While active: the same engine for `count` threads that call it at once, each with its share of the cores.
+
+        The threads of one picture wait for each other after every layer; those of several pictures never do.
+        """
+
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether one picture of (height, width) is expected to fit in memory."""
 

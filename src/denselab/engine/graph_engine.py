@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import NoReturn, Self
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
@@ -40,17 +40,24 @@ class GraphEngine:
 
     run: the graph in its runtime, preprocessing inside: pictures to logits at their own size.
     digest: of the graph and the version of its runtime; "": unknown.
+    beside: gives what takes the place of `run` for so many threads at once; None: `run` itself does for all.
     """
 
     spec: ModelSpec
     device: str
     run: Callable[[Pictures], Scores]
     digest: str = ""
+    beside: Callable[[int], Callable[[Pictures], Scores]] | None = None
 
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
         with memory_errors():
             return self.run(pictures)
+
+    @contextmanager
+    def side_by_side(self, count: int) -> Iterator[Self]:
+        """See engine.Engine."""
+        yield self if self.beside is None else replace(self, run=self.beside(count))
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether a run over one picture of (height, width) takes less than half of the machine's memory."""

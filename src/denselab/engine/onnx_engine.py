@@ -48,6 +48,8 @@ def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[Infe
     kind = _device(device, onnxruntime.get_available_providers())
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
+    # Threads that wait take no core from decoding, nor from the pictures that run beside this one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # it plans the memory of each size of picture anew, and keeps every plan
     options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
     session: Any

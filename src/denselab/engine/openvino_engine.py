@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from functools import cache
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -37,16 +40,29 @@ def openvino_engine(
         raise ConfigError(f"device {device!r} with the engine openvino; it runs on the CPU: use `device` auto or cpu")
     if weights is None:
         refuse_external_data(graph, source)
-    compiled = compile_graph(graph, weights, source)
-    if [i.any_name for i in compiled.inputs] != [PICTURES] or LOGITS not in compiled.outputs[0].names:
+    model = read_graph(graph, weights, source)
+    if [i.any_name for i in model.inputs] != [PICTURES] or LOGITS not in model.outputs[0].names:
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
 
+    @cache  # compiled when it is first run, in the form that is asked for: it takes a good part of a second
+    def runner(callers: int) -> Callable[[Pictures], Scores]:
+        return _runner(compile_graph(model, source, callers))
+
+    return OpenVINOEngine(spec, "cpu", lambda pictures: runner(1)(pictures), digest, runner)
+
+
+def _runner(compiled: Any) -> Callable[[Pictures], Scores]:
+    """Runs a compiled model, from any thread."""
+    own = local()  # a request serves one thread at a time
+
     def run(pictures: Pictures) -> Scores:
-        found: Scores = compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS]
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        found: Scores = own.request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[LOGITS]
         return found
 
-    return OpenVINOEngine(spec, "cpu", run, digest)
+    return run
 
 
 def import_openvino() -> Any:
@@ -69,23 +85,32 @@ def import_openvino() -> Any:
             sys.modules[TELEMETRY] = before
 
 
-def compile_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
-    """OpenVINO's compiled model. Raises CheckpointError, MissingExtra."""
+def read_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
+    """OpenVINO's model, not yet compiled. Raises CheckpointError, MissingExtra."""
     openvino = import_openvino()
     core = openvino.Core()
-    # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
-    settings = {
-        "INFERENCE_NUM_THREADS": thread_count(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
     try:
         if weights is None:
-            model = core.read_model(graph)
-        else:
-            numbers = openvino.Tensor(np.frombuffer(weights, np.uint8).copy())
-            model = core.read_model(graph, numbers)
-        return core.compile_model(model, "CPU", settings)
+            return core.read_model(graph)
+        return core.read_model(graph, openvino.Tensor(np.frombuffer(weights, np.uint8).copy()))
     except RuntimeError as error:
-        lines = [line for line in str(error).strip().splitlines() if line] or ["no reason given"]
-        raise CheckpointError(f"{source} is not taken by OpenVINO: {lines[-1]}") from None
+        raise _not_taken(source, error) from None
+
+
+def compile_graph(model: Any, source: str, callers: int = 1) -> Any:
+    """OpenVINO's compiled model, all cores for one request, or shared by several at once. Raises CheckpointError."""
+    settings = {
+        "INFERENCE_NUM_THREADS": thread_count(),
+        # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
+        "INFERENCE_PRECISION_HINT": "f32",
+        **({"PERFORMANCE_HINT": "LATENCY"} if callers == 1 else {"NUM_STREAMS": str(callers)}),
+    }
+    try:
+        return import_openvino().Core().compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise _not_taken(source, error) from None
+
+
+def _not_taken(source: str, error: RuntimeError) -> CheckpointError:
+    lines = [line for line in str(error).strip().splitlines() if line] or ["no reason given"]
+    return CheckpointError(f"{source} is not taken by OpenVINO: {lines[-1]}")

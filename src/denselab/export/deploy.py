@@ -22,7 +22,7 @@ from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
 from denselab.engine.open import open_model
-from denselab.engine.openvino_engine import compile_graph, openvino_engine
+from denselab.engine.openvino_engine import compile_graph, openvino_engine, read_graph
 from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
@@ -285,7 +285,7 @@ def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[N
     if to == "onnx":
         session, _ = onnx_session(document, LABELS_ONNX)
         return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
-    compiled = compile_graph(*openvino_files(document, metadata(spec)), LABELS_IR)
+    compiled = compile_graph(read_graph(*openvino_files(document, metadata(spec)), LABELS_IR), LABELS_IR)
     return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
 
 
