@@ -178,7 +178,7 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
     from denselab.engine.torch_engine import TorchEngine
     from denselab.export.int8 import Quantiser
     from denselab.export.onnx_graph import onnx_model
-    from denselab.export.program import exported_program
+    from denselab.export.program import coarse_factor, exported_program
     from denselab.labels import LabelEntry, LabelSpace
     from denselab.models.release import IMAGENET
 
@@ -195,7 +195,7 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
     if "torch" in wanted:
         save_engine(engine, home / "torch")
     if wanted != ["torch"]:
-        model = onnx_model(exported_program(engine), spec)
+        model = onnx_model(exported_program(engine, True), spec, coarse=coarse_factor(engine))
         seen = [resize_image(read_image(p), options.size)[None] for p in sorted(pictures.iterdir())[:8]]
         documents = {"": model.SerializeToString()}
         if any(side.endswith("int8") for side in wanted):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, digest_of, thread_count
+from denselab.engine.engine import Pictures
+from denselab.engine.enlarge import Scores
+from denselab.engine.graph_engine import PICTURES, GraphEngine, digest_of, is_ours, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -30,13 +32,19 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
     """
     refuse_external_data(content, source)
     session, used = onnx_session(content, source, device)
-    names = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-    if names != ([PICTURES], [LOGITS]):
-        raise CheckpointError(
-            f"{source} takes {names[0]} and gives {names[1]}; it was not written by `denselab export`"
-        )
-    digest = digest_of(f"onnxruntime {importlib.import_module('onnxruntime').__version__}", content)
-    return OnnxEngine(spec, used, lambda pictures: session.run([LOGITS], {PICTURES: pictures})[0], digest)
+    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    if not is_ours(inputs, outputs):
+        raise CheckpointError(f"{source} takes {inputs} and gives {outputs}; it was not written by `denselab export`")
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.RunOptions()
+    options.only_execute_path_to_fetches = True  # nothing that only the other output needs
+
+    def run(pictures: Pictures, output: str) -> Scores:
+        found: Scores = session.run([output], {PICTURES: pictures}, options)[0]
+        return found
+
+    digest = digest_of(f"onnxruntime {onnxruntime.__version__}", content)
+    return OnnxEngine(spec, used, run, digest, tuple(outputs))
 
 
 def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[InferenceSession, str]:

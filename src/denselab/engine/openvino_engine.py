@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from functools import cache
-from threading import local
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, digest_of, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Run, digest_of, is_ours, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -41,28 +39,41 @@ def openvino_engine(
     if weights is None:
         refuse_external_data(graph, source)
     model = read_graph(graph, weights, source)
-    if [i.any_name for i in model.inputs] != [PICTURES] or LOGITS not in model.outputs[0].names:
+    outputs = [output.any_name for output in model.outputs]
+    if not is_ours([i.any_name for i in model.inputs], outputs):
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
-
-    @cache  # compiled when it is first run, in the form that is asked for: it takes a good part of a second
-    def runner(callers: int) -> Callable[[Pictures], Scores]:
-        return _runner(compile_graph(model, source, callers))
-
-    return OpenVINOEngine(spec, "cpu", lambda pictures: runner(1)(pictures), digest, runner)
+    runs = _Runs(model, source)
+    return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside)
 
 
-def _runner(compiled: Any) -> Callable[[Pictures], Scores]:
-    """Runs a compiled model, from any thread."""
-    own = local()  # a request serves one thread at a time
+class _Runs:
+    """Runs of a model in the forms that are asked for, each compiled when it is first run, in a part of a second."""
 
-    def run(pictures: Pictures) -> Scores:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        found: Scores = own.request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[LOGITS]
-        return found
+    def __init__(self, model: Any, source: str) -> None:
+        self._model, self._source = model, source
+        self._compiled: dict[tuple[str, int], Any] = {}
+        self._lock = Lock()
 
-    return run
+    def beside(self, callers: int) -> Run:
+        """What runs the model for so many threads at once."""
+        own = local()  # a request serves one thread at a time
+
+        def run(pictures: Pictures, output: str) -> Scores:
+            if not hasattr(own, output):
+                setattr(own, output, self._of(output, callers).create_infer_request())
+            found: Scores = getattr(own, output).infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
+            return found
+
+        return run
+
+    def _of(self, output: str, callers: int) -> Any:
+        with self._lock:
+            if (output, callers) not in self._compiled:
+                wanted = self._model.output(output).get_node().input_value(0)  # nothing that only another output needs
+                part = import_openvino().Model([wanted], self._model.get_parameters())
+                self._compiled[output, callers] = compile_graph(part, self._source, callers)
+            return self._compiled[output, callers]
 
 
 def import_openvino() -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from denselab.data.feed.transforms import normalise
+from denselab.engine.coarse import Coarse
 from denselab.engine.device import device_memory
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
@@ -38,15 +39,30 @@ class TorchEngine:
 
     def logits(self, pictures: Pictures) -> Tensor:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
-        if self._threads is None:
-            heed_neighbours()
-        elif torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)  # of this thread and of those to come
+        self._take_threads()
         with torch.inference_mode(), memory_errors():
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
             return forward_images(self._form(pixels), pixels, self.spec.preprocessing, self.device)
 
-    def _form(self, pixels: Tensor) -> nn.Module:
+    def coarse(self, picture: Pictures) -> Coarse | None:
+        """See engine.Engine."""
+        factor = self.network.enlarged_by
+        if factor is None or factor < 2:
+            return None
+        self._take_threads()
+        with torch.inference_mode(), memory_errors():
+            pixels = torch.from_numpy(picture).permute(0, 3, 1, 2)
+            images = network_input(pixels, self.spec.preprocessing, self.device)
+            values = self._form(pixels).coarse_logits(images)[0].float()
+        return Coarse(values, factor, (picture.shape[1], picture.shape[2]))
+
+    def _take_threads(self) -> None:
+        if self._threads is None:
+            heed_neighbours()
+        elif torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)  # of this thread and of those to come
+
+    def _form(self, pixels: Tensor) -> SegmentationModel:
         """What runs: on a CPU a form of the network that computes the same in less time."""
         if self.device.type != "cpu":
             return self.network

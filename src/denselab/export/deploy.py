@@ -42,7 +42,7 @@ from denselab.export.parity import (
     require_float,
 )
 from denselab.export.pictures import CheckPictures, check_pictures
-from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
@@ -201,9 +201,10 @@ def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
 def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, opset: int) -> Draft:
     """The graph in the target's form, measured in the target's runtime."""
     spec = engine.spec
-    program = _traced(engine)
+    coarse = coarse_factor(engine)
+    program = _traced(engine, coarse is not None)
     with _told("written as ONNX"):
-        model = onnx_model(program, spec, opset)
+        model = onnx_model(program, spec, opset, coarse)
     document = model.SerializeToString()
     found = parity(engine, _runtime(document, spec, to), pictures, FLOAT_PICTURES)
     require_float(found, "the exported graph")
@@ -222,10 +223,10 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
     return draft
 
 
-def _traced(engine: TorchEngine) -> ExportedProgram:
+def _traced(engine: TorchEngine, coarse: bool = False) -> ExportedProgram:
     logger.info(f"tracing {engine.spec.architecture.name} for pictures of any size")
     with _told("traced"):
-        return exported_program(engine)
+        return exported_program(engine, coarse)
 
 
 @contextmanager

@@ -177,8 +177,12 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         """(B, K, ceil(H / 4), ceil(W / 4)) logits."""
         return self._decode(self.encoder.forward_stages(images), images)
 
+    @property
+    def enlarged_by(self) -> int:
+        return LOW_LEVEL_STRIDE
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, LOW_LEVEL_STRIDE, size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         stages = self.encoder.forward_stages(images)
