@@ -89,7 +89,7 @@ class Coarse:
         return arg_max(np.matmul(weights, cells)).T.reshape(-1, step, step)
 
     def sampled(self, step: int) -> NDArray[np.float32]:
-        """(K, ceil(H / step), ceil(W / step)): the enlarged logits of every `step`-th row and column, from the first."""
+        """(K, ceil(H / step), ceil(W / step)): the enlarged logits of every `step`-th row and column from 0."""
         scores = as_array(self.values)
         for axis in (1, 2):
             cells = scores.shape[axis]

@@ -91,7 +91,7 @@ def add_metadata(model: ModelProto, spec: ModelSpec, **more: str) -> None:
 def _name_sizes(model: ModelProto) -> None:
     """The axes of input and output by what they are, instead of the tracer's symbols."""
     (pictures,), (logits, *coarse) = model.graph.input, model.graph.output
-    named = [(pictures, ("B", "H", "W")), (logits, ("B", "K", "H", "W"))]
+    named: list[tuple[Any, tuple[str, ...]]] = [(pictures, ("B", "H", "W")), (logits, ("B", "K", "H", "W"))]
     named += [(one, ("B", "K", "h", "w")) for one in coarse]
     for value, names in named:
         for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
