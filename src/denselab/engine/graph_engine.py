@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock, local
 from typing import NoReturn, Self
 
 from denselab.engine.coarse import Coarse
@@ -41,6 +42,34 @@ def coarse_name(factor: int) -> str:
 def is_ours(inputs: Sequence[str], outputs: Sequence[str]) -> bool:
     """Whether a graph with these inputs and outputs is one of `denselab export`."""
     return list(inputs) == [PICTURES] and outputs[:1] == [LOGITS] and all(map(COARSE.fullmatch, outputs[1:]))
+
+
+class Runs:
+    """A graph as it is asked for, each form made when it first runs: one output alone, for so many callers at once."""
+
+    def __init__(self, make: Callable[[str, int], Callable[[], Callable[[Pictures], Scores]]]) -> None:
+        """make: (an output, callers) -> what gives each thread that asks its own way to run the graph."""
+        self._make = make
+        self._made: dict[tuple[str, int], Callable[[], Callable[[Pictures], Scores]]] = {}
+        self._lock = Lock()
+
+    def beside(self, callers: int) -> Run:
+        """What runs the graph for so many threads at once."""
+        own = local()
+
+        def run(pictures: Pictures, output: str) -> Scores:
+            if not hasattr(own, output):
+                setattr(own, output, self._of(output, callers)())
+            found: Scores = getattr(own, output)(pictures)
+            return found
+
+        return run
+
+    def _of(self, output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
+        with self._lock:
+            if (output, callers) not in self._made:
+                self._made[output, callers] = self._make(output, callers)
+            return self._made[output, callers]
 
 
 def digest_of(runtime: str, *parts: bytes) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, digest_of, is_ours, thread_count
-from denselab.engine.onnx_file import refuse_external_data
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, thread_count
+from denselab.engine.onnx_file import interface, refuse_external_data, with_output
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
 
@@ -31,43 +32,48 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
     Raises CheckpointError, ConfigError for a device that is not there, MissingExtra.
     """
     refuse_external_data(content, source)
-    session, used = onnx_session(content, source, device)
-    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    onnxruntime = import_onnxruntime()
+    used = _device(device, onnxruntime.get_available_providers())
+    inputs, outputs = interface(content, source)
     if not is_ours(inputs, outputs):
         raise CheckpointError(f"{source} takes {inputs} and gives {outputs}; it was not written by `denselab export`")
-    onnxruntime = importlib.import_module("onnxruntime")
-    options = onnxruntime.RunOptions()
-    options.only_execute_path_to_fetches = True  # nothing that only the other output needs
 
-    def run(pictures: Pictures, output: str) -> Scores:
-        found: Scores = session.run([output], {PICTURES: pictures}, options)[0]
-        return found
+    def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
+        session = onnx_session(with_output(content, output), source, used, callers)
+        return lambda: lambda pictures: session.run([output], {PICTURES: pictures})[0]
 
+    runs = Runs(make)
     digest = digest_of(f"onnxruntime {onnxruntime.__version__}", content)
-    return OnnxEngine(spec, used, run, digest, tuple(outputs))
+    return OnnxEngine(spec, used, runs.beside(1), digest, tuple(outputs), runs.beside)
 
 
-def onnx_session(content: bytes, source: str, device: str = "cpu") -> tuple[InferenceSession, str]:
-    """The session of an ONNX document that was checked, and its device. Raises as `onnx_engine`."""
+def import_onnxruntime() -> Any:
+    """The package onnxruntime. Raises MissingExtra where it is missing."""
     try:
-        import onnxruntime
+        return importlib.import_module("onnxruntime")
     except ImportError:
         raise MissingExtra("ONNX files are run by onnxruntime, which is missing: pip install onnxruntime") from None
-    kind = _device(device, onnxruntime.get_available_providers())
+
+
+def onnx_session(content: bytes, source: str, device: str = "cpu", callers: int = 1) -> InferenceSession:
+    """The session of an ONNX document that was checked. Raises CheckpointError, MissingExtra.
+
+    device: "cpu" or "cuda".
+    callers: how many threads will run it at once; each gets its share of the cores.
+    """
+    onnxruntime = import_onnxruntime()
     options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count()
-    # Threads that wait take no core from decoding, nor from the pictures that run beside this one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = max(1, thread_count() // callers)
     options.enable_mem_pattern = False  # it plans the memory of each size of picture anew, and keeps every plan
     options.log_severity_level = 3  # errors only; its warnings are about its own optimisations
     session: Any
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[kind]])
+        session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[device]])
     except Exception as error:  # its own kinds, which share no base
         raise CheckpointError(f"{source} is not taken by ONNX Runtime: {str(error).strip().splitlines()[0]}") from None
     session.disable_fallback()
     session._model_bytes = None  # kept for its fallback alone: the whole document once more, as long as it lives
-    return session, kind
+    return session
 
 
 def _device(name: str, providers: list[str]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from threading import Lock, local
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, Run, digest_of, is_ours, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -43,37 +43,23 @@ def openvino_engine(
     if not is_ours([i.any_name for i in model.inputs], outputs):
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
-    runs = _Runs(model, source)
+
+    def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
+        wanted = model.output(output).get_node().input_value(0)  # nothing that only another output needs
+        part = import_openvino().Model([wanted], model.get_parameters())
+        compiled = compile_graph(part, source, callers)
+        return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
+
+    runs = Runs(make)
     return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside)
 
 
-class _Runs:
-    """Runs of a model in the forms that are asked for, each compiled when it is first run, in a part of a second."""
+def _runner(request: Any) -> Callable[[Pictures], Scores]:
+    def run(pictures: Pictures) -> Scores:
+        found: Scores = request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
+        return found
 
-    def __init__(self, model: Any, source: str) -> None:
-        self._model, self._source = model, source
-        self._compiled: dict[tuple[str, int], Any] = {}
-        self._lock = Lock()
-
-    def beside(self, callers: int) -> Run:
-        """What runs the model for so many threads at once."""
-        own = local()  # a request serves one thread at a time
-
-        def run(pictures: Pictures, output: str) -> Scores:
-            if not hasattr(own, output):
-                setattr(own, output, self._of(output, callers).create_infer_request())
-            found: Scores = getattr(own, output).infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
-            return found
-
-        return run
-
-    def _of(self, output: str, callers: int) -> Any:
-        with self._lock:
-            if (output, callers) not in self._compiled:
-                wanted = self._model.output(output).get_node().input_value(0)  # nothing that only another output needs
-                part = import_openvino().Model([wanted], self._model.get_parameters())
-                self._compiled[output, callers] = compile_graph(part, self._source, callers)
-            return self._compiled[output, callers]
+    return run
 
 
 def import_openvino() -> Any:

@@ -284,7 +284,7 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
 
 def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if to == "onnx":
-        session, _ = onnx_session(document, LABELS_ONNX)
+        session = onnx_session(document, LABELS_ONNX)
         return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
     compiled = compile_graph(read_graph(*openvino_files(document, metadata(spec)), LABELS_IR), LABELS_IR)
     return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
