@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock, local
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 from denselab.engine.coarse import Coarse
 from denselab.engine.engine import Pictures
@@ -30,6 +30,7 @@ def thread_count() -> int:
     return int(given) if given.isdecimal() and int(given) > 0 else cpu_count()
 
 
+Thing = TypeVar("Thing")
 Run = Callable[[Pictures, str], Scores]
 """(pictures, the name of an output) -> that output."""
 
@@ -42,6 +43,12 @@ def coarse_name(factor: int) -> str:
 def is_ours(inputs: Sequence[str], outputs: Sequence[str]) -> bool:
     """Whether a graph with these inputs and outputs is one of `denselab export`."""
     return list(inputs) == [PICTURES] and outputs[:1] == [LOGITS] and all(map(COARSE.fullmatch, outputs[1:]))
+
+
+def once(first: Thing, again: Callable[[], Thing] | None) -> Callable[[], Thing]:
+    """Gives a large thing and lets go of it, then what `again` makes; without that always the same thing."""
+    held = [first]
+    return lambda: held[0] if again is None else held.pop() if held else again()
 
 
 class Runs:

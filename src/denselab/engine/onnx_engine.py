@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import interface, refuse_external_data, with_output
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -23,12 +23,16 @@ class OnnxEngine(GraphEngine):
     """An exported graph in ONNX Runtime."""
 
 
-def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "auto") -> OnnxEngine:
+def onnx_engine(
+    content: bytes, spec: ModelSpec, source: str, device: str = "auto", again: Callable[[], bytes] | None = None
+) -> OnnxEngine:
     """The engine of an ONNX document.
 
     content: the document, complete in itself.
     source: the file it comes from, for messages.
     device: "auto", "cpu", or "cuda" with ONNX Runtime for GPUs.
+    again: reads the document once more, where it is needed in a second form; None: it is kept in memory.
+    What ONNX Runtime does not take raises CheckpointError when it first runs.
     Raises CheckpointError, ConfigError for a device that is not there, MissingExtra.
     """
     refuse_external_data(content, source)
@@ -38,12 +42,14 @@ def onnx_engine(content: bytes, spec: ModelSpec, source: str, device: str = "aut
     if not is_ours(inputs, outputs):
         raise CheckpointError(f"{source} takes {inputs} and gives {outputs}; it was not written by `denselab export`")
 
+    document = once(content, again)
+    digest = digest_of(f"onnxruntime {onnxruntime.__version__}", content)
+
     def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
-        session = onnx_session(with_output(content, output), source, used, callers)
+        session = onnx_session(with_output(document(), output), source, used, callers)
         return lambda: lambda pictures: session.run([output], {PICTURES: pictures})[0]
 
     runs = Runs(make)
-    digest = digest_of(f"onnxruntime {onnxruntime.__version__}", content)
     return OnnxEngine(spec, used, runs.beside(1), digest, tuple(outputs), runs.beside)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -25,13 +25,19 @@ class OpenVINOEngine(GraphEngine):
 
 
 def openvino_engine(
-    graph: bytes, weights: bytes | None, spec: ModelSpec, source: str, device: str = "auto"
+    graph: bytes,
+    weights: bytes | None,
+    spec: ModelSpec,
+    source: str,
+    device: str = "auto",
+    again: Callable[[], tuple[bytes, bytes | None]] | None = None,
 ) -> OpenVINOEngine:
     """The engine of an OpenVINO graph, or of an ONNX document.
 
     graph: the XML, or the ONNX document. weights: the numbers of the XML; None for ONNX.
     source: the file it comes from, for messages.
     device: "auto" or "cpu".
+    again: reads graph and weights once more, where they are needed in a second form; None: they are kept in memory.
     Raises CheckpointError, ConfigError for another device, MissingExtra.
     """
     if device not in ("auto", "cpu"):
@@ -43,10 +49,12 @@ def openvino_engine(
     if not is_ours([i.any_name for i in model.inputs], outputs):
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
+    models = once(model, again and (lambda: read_graph(*again(), source)))
 
     def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
-        wanted = model.output(output).get_node().input_value(0)  # nothing that only another output needs
-        part = import_openvino().Model([wanted], model.get_parameters())
+        whole = models()
+        wanted = whole.output(output).get_node().input_value(0)  # nothing that only another output needs
+        part = import_openvino().Model([wanted], whole.get_parameters())
         compiled = compile_graph(part, source, callers)
         return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
 
