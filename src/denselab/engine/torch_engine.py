@@ -44,10 +44,16 @@ class TorchEngine:
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
             return forward_images(self._form(pixels), pixels, self.spec.preprocessing, self.device)
 
+    @property
+    def enlarged_by(self) -> int | None:
+        """The factor, 2 or more, of the bilinear enlargement that the network ends in; None where it ends otherwise."""
+        factor = getattr(self.network, "enlarged_by", None)  # any module may be run
+        return factor if factor is not None and factor > 1 else None
+
     def coarse(self, picture: Pictures) -> Coarse | None:
         """See engine.Engine."""
-        factor = self.network.enlarged_by
-        if factor is None or factor < 2:
+        factor = self.enlarged_by
+        if factor is None:
             return None
         self._take_threads()
         with torch.inference_mode(), memory_errors():

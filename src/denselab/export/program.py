@@ -39,7 +39,7 @@ class Deployed(nn.Module):
 
 def coarse_factor(engine: TorchEngine) -> int | None:
     """The factor of a network's last enlargement, where a graph can give the logits before it; None otherwise."""
-    factor = engine.network.enlarged_by
+    factor = engine.enlarged_by
     return factor if factor is not None and COARSE.fullmatch(coarse_name(factor)) else None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Literal
@@ -167,6 +167,7 @@ class Worker:
         if self.at_once > 1:
             engine = stack.enter_context(job.plan.engine.side_by_side(self.at_once))
             self.beside = replace(job.plan, engines=(engine,))
+        self.fits_beside = cache(partial(fits_beside, self.beside, callers=self.at_once))
         self.pool = stack.enter_context(ThreadPoolExecutor(self.at_once))
         self.saving: deque[tuple[Source, Result, str, Future[object]]] = deque()
         self.stems: list[PurePosixPath] = []  # of what was written
@@ -231,7 +232,7 @@ class Worker:
             self._release(source)
             raise
         opened = Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
-        if self.at_once == 1 or rows is not None or not fits_beside(self.beside, picture.shape[:2], self.at_once):
+        if self.at_once == 1 or rows is not None or not self.fits_beside(picture.shape[:2]):
             return opened
         return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside))
 
