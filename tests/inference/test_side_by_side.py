@@ -1,6 +1,5 @@
 """Pictures of a collection at once: the same results in the same order, and nothing is lost where it stops."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
@@ -16,7 +15,7 @@ from denselab.engine.torch_engine import TorchEngine
 from denselab.inference import side_by_side
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import find_sources
-from denselab.inference.manifest import RECORDS
+from denselab.inference.manifest import read_records
 from denselab.inference.plan import plan_for
 from denselab.inference.results import Result
 from denselab.inference.side_by_side import fits_beside, pictures_at_once
@@ -117,7 +116,7 @@ def test_what_was_predicted_is_saved_where_it_is_stopped(engine: TorchEngine, fo
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         predict_files(plan_for(engine), find_sources([str(folder)])[0], out, manifest=out / "m.csv", each=stopped)
-    recorded = [json.loads(line)["file"] for line in (out / RECORDS).read_text().splitlines()]
+    recorded = [row["file"] for row in read_records(out)]
     written = sorted(path.stem for path in (out / "labels").iterdir())
     assert [Path(name).stem for name in recorded] == written
     assert len(written) == len(told) > 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from denselab.engine.graph_engine import LOGITS, PICTURES, coarse_name
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError, MissingExtra
+from denselab.export.fold_scale import fold_scale
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -64,6 +65,7 @@ def onnx_model(program: ExportedProgram, spec: ModelSpec, opset: int = OPSET, co
             "export it for torch, or train a smaller network"
         )
     _name_sizes(model)
+    fold_scale(model)
     add_metadata(model, spec)
     return model
 
