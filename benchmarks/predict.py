@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
         "--pictures", type=int, default=64, help="of the long run; a quarter of them make the short one"
     )
     parser.add_argument("--classes", type=int, default=11)
-    parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs pictures one by one")
+    parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs each picture by itself")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--models", type=Path, help="keep the models in this folder; a later run takes them from there")

@@ -32,7 +32,7 @@ def keep_freed_memory() -> bool:
     try:
         libc = ctypes.CDLL(None)
         settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP_BYTES, M_ARENA_MAX: 1}  # those of other threads give back
-        return sum(libc.mallopt(name, value) for name, value in settings.items()) == len(settings)
+        return bool(sum(libc.mallopt(name, value) for name, value in settings.items()) == len(settings))
     except (OSError, AttributeError):  # not glibc
         return False
 
