@@ -27,7 +27,7 @@ from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.export.onnx_graph import onnx_model
 from denselab.export.parity import largest_difference
-from denselab.export.program import exported_program
+from denselab.export.program import coarse_factor, exported_program
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models.base import SegmentationModel
 
@@ -80,7 +80,8 @@ def compare(build: Callable[[], SegmentationModel], skip_openvino: bool) -> str:
     preprocessing = Preprocessing((64, 64), (0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
     spec = ModelSpec(Architecture("thin", network.num_classes), space, preprocessing)
     engine = TorchEngine(spec, network, torch.device("cpu"))
-    model = onnx_model(exported_program(engine), spec)
+    coarse = coarse_factor(engine)
+    model = onnx_model(exported_program(engine, coarse is not None), spec, coarse=coarse)
     document = model.SerializeToString()
     cells = [str(len(model.graph.node)), difference(engine, onnx_engine(document, spec, "graph", "cpu"))]
     if skip_openvino:

@@ -19,6 +19,7 @@ weights make meaningless, is not looked at: this measures time.
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -67,11 +68,15 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Row:
-    """A side. whole: seconds of the long run; steady: pictures a second; ratios: the script's time over this one's."""
+    """A side. whole: seconds of the long run; steady: pictures a second; ratios: the script's time over this one's.
+
+    processor: milliseconds of processor time a picture in the steady state, which neighbours change least.
+    """
 
     side: str
     whole: float
     steady: float
+    processor: float
     whole_ratio: float | None
     steady_ratio: float | None
     peak_mib: float
@@ -85,13 +90,16 @@ def main() -> int:
         short, long = pictures(options, folder)
         commands = sides(options, folder)
         seconds: dict[str, list[tuple[float, float]]] = {side: [] for side in commands}
+        used: dict[str, list[float]] = {side: [] for side in commands}
         for number in range(options.rounds + 1):
             for side in sorted(commands, reverse=number % 2 == 1):
-                pair = (timed(commands[side], short, folder), timed(commands[side], long, folder))
+                first, second = (timed(commands[side], source, folder) for source in (short, long))
                 if number or options.rounds == 1:  # the first round fills the disk's and numba's caches
-                    seconds[side].append(pair)
+                    seconds[side].append((first[0], second[0]))
+                    used[side].append(second[1] - first[1])
         more = len(list(long.iterdir())) - len(list(short.iterdir()))
-        rows = [row(side, seconds, more, peak(commands[side], short, folder)) for side in commands]
+        cost = {side: 1000 * statistics.median(times) / more for side, times in used.items()}
+        rows = [row(side, seconds, more, cost[side], peak(commands[side], short, folder)) for side in commands]
     report(options, rows)
     return 0
 
@@ -105,7 +113,7 @@ def parse() -> argparse.Namespace:
         "--pictures", type=int, default=64, help="of the long run; a quarter of them make the short one"
     )
     parser.add_argument("--classes", type=int, default=11)
-    parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs pictures one by one")
+    parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs each picture by itself")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--models", type=Path, help="keep the models in this folder; a later run takes them from there")
@@ -178,7 +186,7 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
     from denselab.engine.torch_engine import TorchEngine
     from denselab.export.int8 import Quantiser
     from denselab.export.onnx_graph import onnx_model
-    from denselab.export.program import exported_program
+    from denselab.export.program import coarse_factor, exported_program
     from denselab.labels import LabelEntry, LabelSpace
     from denselab.models.release import IMAGENET
 
@@ -195,7 +203,7 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
     if "torch" in wanted:
         save_engine(engine, home / "torch")
     if wanted != ["torch"]:
-        model = onnx_model(exported_program(engine), spec)
+        model = onnx_model(exported_program(engine, True), spec, coarse=coarse_factor(engine))
         seen = [resize_image(read_image(p), options.size)[None] for p in sorted(pictures.iterdir())[:8]]
         documents = {"": model.SerializeToString()}
         if any(side.endswith("int8") for side in wanted):
@@ -220,11 +228,12 @@ def write_export(folder: Path, document: bytes, spec: object, kind: str) -> None
     write_folder(folder, {**files, MODEL_CONFIG: config_bytes(spec)})
 
 
-def timed(command: list[str], source: Path, folder: Path) -> float:
-    """Seconds of one process."""
-    started = time.perf_counter()
+def timed(command: list[str], source: Path, folder: Path) -> tuple[float, float]:
+    """Seconds of one process, and of the processor that it used."""
+    before, started = os.times(), time.perf_counter()
     run(command, source, folder)
-    return time.perf_counter() - started
+    seconds, after = time.perf_counter() - started, os.times()
+    return seconds, sum(after[2:4]) - sum(before[2:4])  # user and system, of children that have ended
 
 
 def run(command: list[str], source: Path, folder: Path) -> str:
@@ -247,7 +256,7 @@ def peak(command: list[str], source: Path, folder: Path) -> float:
     return kibibytes / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes
 
 
-def row(side: str, seconds: dict[str, list[tuple[float, float]]], more: int, mib: float) -> Row:
+def row(side: str, seconds: dict[str, list[tuple[float, float]]], more: int, processor: float, mib: float) -> Row:
     """Medians of a side. more: pictures that the long run has beyond the short one."""
     own = seconds[side]
     whole, steady = statistics.median(t for _, t in own), statistics.median(t - s for s, t in own)
@@ -259,7 +268,7 @@ def row(side: str, seconds: dict[str, list[tuple[float, float]]], more: int, mib
             statistics.median((theirs[1] - theirs[0]) / max(ours[1] - ours[0], 1e-9) for theirs, ours in pairs),
         )
     rate = more / steady if steady > 0 else float("nan")  # too few pictures beside the noise of the start
-    return Row(side, whole, rate, *ratios, mib)
+    return Row(side, whole, rate, processor, *ratios, mib)
 
 
 def report(options: argparse.Namespace, rows: list[Row]) -> None:
@@ -282,10 +291,12 @@ def report(options: argparse.Namespace, rows: list[Row]) -> None:
     if options.json:
         print(json.dumps({"setting": setting, "rows": [asdict(entry) for entry in rows]}))
         return
-    print("| side | whole process, s | ratio | steady, pictures/s | ratio | peak MiB |\n|---|---|---|---|---|---|")
+    print("| side | whole process, s | ratio | steady, pictures/s | ratio | processor, ms a picture | peak MiB |")
+    print("|---|---|---|---|---|---|---|")
     for entry in rows:
         whole, steady = (f"{r:.2f}" if r else "" for r in (entry.whole_ratio, entry.steady_ratio))
-        print(f"| {entry.side} | {entry.whole:.2f} | {whole} | {entry.steady:.1f} | {steady} | {entry.peak_mib:.0f} |")
+        cells = (entry.side, f"{entry.whole:.2f}", whole, f"{entry.steady:.1f}", steady, f"{entry.processor:.1f}")
+        print(f"| {' | '.join(cells)} | {entry.peak_mib:.0f} |")
     print("; ".join(f"{key} {value}" for key, value in setting.items()))
 
 

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc malloc.h
 KEEP_BYTES = 2**31 - 1
 CGROUP = Path("/sys/fs/cgroup")  # a container's limits: cgroup version 2; version 1 in `memory` below it
 UNKNOWN_MEMORY = 8 * 2**30  # assumed where the system does not report it
@@ -31,7 +31,8 @@ def keep_freed_memory() -> bool:
         return False
     try:
         libc = ctypes.CDLL(None)
-        return bool(libc.mallopt(M_MMAP_MAX, 0)) and bool(libc.mallopt(M_TRIM_THRESHOLD, KEEP_BYTES))
+        settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP_BYTES, M_ARENA_MAX: 1}  # those of other threads give back
+        return bool(sum(libc.mallopt(name, value) for name, value in settings.items()) == len(settings))
     except (OSError, AttributeError):  # not glibc
         return False
 

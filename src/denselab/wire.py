@@ -88,6 +88,24 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
         at += size
 
 
+def field(number: int, kind: int, value: int, content: bytes | memoryview) -> bytes:
+    """A field as `fields` yields it, in bytes again."""
+    key = as_varint(number << 3 | kind)
+    if kind == VARINT:
+        return key + as_varint(value)
+    return b"".join((key, as_varint(len(content)) if kind == BYTES else b"", content))
+
+
+def as_varint(value: int) -> bytes:
+    """A number of 0 or more in base 128."""
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
+
+
 def text(value: memoryview) -> str:
     """A string field; bytes that are not UTF-8 are shown as escapes."""
     return bytes(value).decode("utf-8", errors="backslashreplace")

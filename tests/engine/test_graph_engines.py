@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 import denselab
 from denselab.engine.folder import load_engine
 from denselab.engine.onnx_engine import OnnxEngine, onnx_engine
-from denselab.engine.onnx_file import refuse_external_data
+from denselab.engine.onnx_file import interface, refuse_external_data, with_output
 from denselab.engine.open import open_folder, open_model
 from denselab.engine.openvino_engine import OpenVINOEngine, openvino_engine
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
+from denselab.files import read_folder, write_folder
 from denselab.inference import Predictor
 from denselab.run_folder import WEIGHTS, stored_files
 
@@ -159,3 +161,73 @@ def test_a_damaged_exported_folder_is_refused(exported_folder: Path) -> None:
     (exported_folder / "model.onnx").write_bytes(b"something else")
     with pytest.raises(CheckpointError, match="damaged"):
         denselab.load(exported_folder)
+
+
+ENLARGED = """
+<ir_version: 8, opset_import: ["": 18]>
+enlarged (uint8[B,H,W,3] pictures) => (float[B,2,h,w] logits, float[B,2,h,w] coarse_2)
+{
+    numbers = Cast <to = 1> (pictures)
+    planes = Transpose <perm = [0, 3, 1, 2]> (numbers)
+    coarse_2 = Conv <strides = [2, 2]> (planes, weight)
+    logits = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (coarse_2, , scales)
+}
+"""
+
+
+@pytest.fixture
+def enlarged() -> bytes:
+    """A network that sees every second pixel, red or green, and enlarges what it saw."""
+    model = onnx.parser.parse_model(ENLARGED)
+    weight = np.eye(2, 3, dtype=np.float32)[:, :, None, None]
+    numbers = {"weight": weight, "scales": np.array([1, 1, 2, 2], np.float32)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in numbers.items())
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def test_one_output_is_left_and_nothing_else_changes(enlarged: bytes) -> None:
+    """ONNX Runtime computes every node that leads to an output, whichever is asked for."""
+    assert interface(enlarged, "a.onnx") == (["pictures"], ["logits", "coarse_2"])
+    for output in ("logits", "coarse_2"):
+        found, expected = onnx.load_from_string(with_output(enlarged, output)), onnx.load_from_string(enlarged)
+        kept = [value for value in expected.graph.output if value.name == output]
+        del expected.graph.output[:]
+        expected.graph.output.extend(kept)
+        assert found == expected
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_logits_before_their_enlargement(runtime: str, enlarged: bytes, engine: TorchEngine) -> None:
+    """Several callers at once get the same; labels come from the coarse logits as from the full ones."""
+    if runtime == "onnx":
+        made: Any = onnx_engine(enlarged, engine.spec, "a.onnx")
+    else:
+        made = openvino_engine(enlarged, None, engine.spec, "a.onnx")
+    picture = PICTURE[None]
+    logits = made.logits(picture)[0]
+    coarse = made.coarse(picture)
+    assert (coarse.factor, coarse.size, coarse.values.shape) == (2, (40, 56), (2, 20, 28))
+    assert np.array_equal(coarse.values, PICTURE[::2, ::2, :2].transpose(2, 0, 1).astype(np.float32))
+    assert (coarse.labels() == logits.argmax(axis=0)).mean() > 0.99  # whole numbers tie now and then
+    with made.side_by_side(2) as form, ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda _: form.coarse(picture).values, range(8)):
+            assert np.array_equal(found, coarse.values)
+
+
+def test_a_graph_without_that_output_has_no_coarse_logits(exported_folder: Path) -> None:
+    assert denselab.load(exported_folder).engine.coarse(PICTURE[None]) is None
+
+
+def test_a_second_form_is_of_the_same_model(exported_folder: Path, enlarged: bytes) -> None:
+    """The document is read again for it; a folder that was replaced meanwhile holds another model."""
+    opened = open_folder(exported_folder)
+    first = opened.logits(PICTURE[None])
+    with opened.side_by_side(2) as form:
+        assert np.array_equal(form.logits(PICTURE[None]), first)
+    write_folder(exported_folder, {**read_folder(exported_folder), "model.onnx": enlarged})
+    with (
+        opened.side_by_side(3) as form,
+        pytest.raises(CheckpointError, match="was replaced while its model was in use"),
+    ):
+        form.logits(PICTURE[None])

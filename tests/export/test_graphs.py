@@ -11,21 +11,25 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import Tensor
 
 from denselab.data.feed.resample import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import label_maps
 from denselab.engine.onnx_engine import onnx_engine
-from denselab.engine.openvino_engine import compile_graph, openvino_engine
+from denselab.engine.openvino_engine import compile_graph, openvino_engine, read_graph
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
+from denselab.export.int8 import enlarging_logits
 from denselab.export.labels_graph import front_text, labels_model
-from denselab.export.onnx_graph import check_opset, metadata
+from denselab.export.onnx_graph import check_opset, metadata, onnx_model
 from denselab.export.openvino_graph import openvino_files
-from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.inference.prediction import file_table
+from denselab.layers.upsample import enlarge_logits
+from denselab.models.base import SegmentationModel
 from denselab.models.patchwise import Patchwise, patch_classifier
 
 SHAPES = ((1, 36, 48), (2, 67, 83), (3, 33, 5), (1, 1, 1))  # the last is padded to 2x2, which no traced picture was
@@ -102,7 +106,8 @@ def test_a_picture_of_any_size_becomes_label_ids(runtime: str, pixelwise: TorchE
             session = onnxruntime.InferenceSession(document, providers=["CPUExecutionProvider"])
             found = session.run(["labels"], {"rgb": picture[None]})[0]
         else:
-            found = compile_graph(*openvino_files(document, {}), "graph")({"rgb": picture[None]})["labels"]
+            read = read_graph(*openvino_files(document, {}), "graph")
+            found = compile_graph(read, "graph")({"rgb": picture[None]})["labels"]
         seen = resize_image(picture, spec.preprocessing.working_size(size))[None]
         expected = file_table(moved)[label_maps(pixelwise.logits(seen), size)[0]]
         assert found.dtype == expected.dtype == np.uint8
@@ -143,3 +148,60 @@ def test_the_traced_picture_does_not_count_the_windows_of_others() -> None:
     picture = torch.randn(1, 3, 40, 51)
     with torch.no_grad():
         torch.testing.assert_close(program.module(check_guards=False)(picture), network(picture))
+
+
+class Halved(SegmentationModel):
+    """One convolution of stride 2, whose scores are enlarged."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.score = torch.nn.Conv2d(3, num_classes, 3, 2, 1)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.score(images)
+        return scores
+
+    @property
+    def enlarged_by(self) -> int:
+        return 2
+
+    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        return enlarge_logits(coarse, self.enlarged_by, size)
+
+
+def test_coarse_logits_leave_too(pixelwise: TorchEngine) -> None:
+    """A second output, whose enlargement in the graph is by a constant: only then ONNX Runtime keeps its own layout."""
+    torch.manual_seed(0)
+    halved = TorchEngine(pixelwise.spec, Halved(pixelwise.spec.label_space.num_classes).eval(), pixelwise.device)
+    assert coarse_factor(pixelwise) is None
+    model = onnx_model(exported_program(halved, coarse=True), halved.spec, coarse=coarse_factor(halved))
+    assert [value.name for value in model.graph.output] == ["logits", "coarse_2"]
+    (resize,) = (node for node in model.graph.node if node.op_type == "Resize")
+    assert resize.input[2] in {tensor.name for tensor in model.graph.initializer}
+    found = onnx_engine(model.SerializeToString(), halved.spec, "graph", "cpu")
+    for shape in ((1, 36, 48), (1, 35, 21)):
+        np.testing.assert_allclose(found.logits(pictures(*shape)), halved.logits(pictures(*shape)), atol=1e-4)
+        ours, theirs = halved.coarse(pictures(*shape)), found.coarse(pictures(*shape))
+        assert ours is not None
+        assert theirs is not None
+        np.testing.assert_allclose(theirs.values, ours.values, atol=1e-4)
+        assert (theirs.labels() != label_maps(halved.logits(pictures(*shape)), shape[1:])[0]).mean() < 0.01
+    labels_model(model, halved.spec)  # merges with either output
+
+
+def test_logits_are_enlarged_in_float() -> None:
+    """In int8 the maps between convolutions may be enlarged in integers, not what the arg-max sees."""
+    text = """
+    <ir_version: 8, opset_import: ["": 18]>
+    two (float[1,1,H,W] x, float[1,1,1,1] w, float[4] s) => (float[1,1,h,v] logits)
+    {
+        a = Conv (x, w)
+        b = Resize <mode = "linear"> (a, , s)
+        c = Conv (b, w)
+        logits = Resize <mode = "linear"> (c, , s)
+    }
+    """
+    model = onnx.parser.parse_model(text)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"node {number}"
+    assert enlarging_logits(model) == ["node 3"]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from denselab.engine.coarse import Coarse
 from denselab.engine.enlarge import Scores
 from denselab.engine.spec import ModelSpec
 
@@ -31,6 +32,18 @@ class Engine(Protocol):
 
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32, a tensor on the engine's device or an array. Raises MemoryError if it does not fit."""
+
+    def coarse(self, picture: Pictures) -> Coarse | None:
+        """The logits of one picture, (1, h, w, C), before their last enlargement. Raises MemoryError.
+
+        None, without a run, where that is not bilinear by a whole factor.
+        """
+
+    def side_by_side(self, count: int) -> AbstractContextManager[Engine]:
+        """While active: the same engine for `count` threads that call it at once, each with its share of the cores.
+
+        The threads of one picture wait for each other after every layer; those of several pictures never do.
+        """
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether one picture of (height, width) is expected to fit in memory."""

@@ -78,16 +78,19 @@ def row_bands(count: int, size: tuple[int, int], held: int | None = None) -> Ite
         yield top, min(top + rows, size[0])
 
 
-def enlarged_rows(logits: AnyScores, size: tuple[int, int], top: int, bottom: int) -> AnyScores:
+def enlarged_rows(
+    logits: AnyScores, size: tuple[int, int], top: int, bottom: int, part: tuple[int, int] | None = None
+) -> AnyScores:
     """Rows [top, bottom) of `enlarge_logits(logits, size)`, (B, K, bottom - top, W), without computing the others.
 
     First vertically, from the two source rows of the bilinear weights, then horizontally.
+    part: the logits are rows of larger ones: the number of their first row, and the height of all; None: they are all.
     """
-    height = logits.shape[-2]
+    first, height = part or (0, logits.shape[-2])
     if isinstance(logits, np.ndarray):
-        return cast(AnyScores, np.stack([planes.enlarged_rows(one, size, top, bottom) for one in logits]))
+        return cast(AnyScores, np.stack([planes.enlarged_rows(one, size, top, bottom, part) for one in logits]))
     if height == size[0]:
-        return cast(AnyScores, enlarge_logits(logits[:, :, top:bottom], (bottom - top, size[1])))
+        return cast(AnyScores, enlarge_logits(logits[:, :, top - first : bottom - first], (bottom - top, size[1])))
     import torch
 
     centre = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5
@@ -95,7 +98,7 @@ def enlarged_rows(logits: AnyScores, size: tuple[int, int], top: int, bottom: in
     upper = centre.floor().long()
     lower = (upper + 1).clamp(max=height - 1)
     weight = (centre - upper).to(logits).view(1, 1, -1, 1)
-    upper, lower = upper.to(logits.device), lower.to(logits.device)
+    upper, lower = (upper - first).to(logits.device), (lower - first).to(logits.device)
     band = torch.lerp(logits.index_select(2, upper), logits.index_select(2, lower), weight)
     return cast(AnyScores, enlarge_logits(band, (bottom - top, size[1])))
 

@@ -11,6 +11,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Folding:
 
     def __init__(self) -> None:
         self._kept: tuple[object, nn.Module] | None = None
+        self._lock = Lock()  # pictures may run side by side
 
     def __reduce__(self) -> tuple[type[Folding], tuple[()]]:
         return Folding, ()  # copies and other processes make their own
@@ -46,9 +48,10 @@ class Folding:
         if any(module.training for module in network.modules()):
             return network
         state = _state(network)
-        if self._kept is None or self._kept[0] != state:
-            self._kept = state, folded(network, small())
-        return self._kept[1]
+        with self._lock:
+            if self._kept is None or self._kept[0] != state:
+                self._kept = state, folded(network, small())
+            return self._kept[1]
 
 
 def _state(network: nn.Module) -> object:

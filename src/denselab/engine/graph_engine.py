@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import NoReturn
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from threading import Lock, local
+from typing import NoReturn, Self, TypeVar
 
+from denselab.engine.coarse import Coarse
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
 from denselab.engine.out_of_memory import memory_errors
@@ -17,6 +20,7 @@ from denselab.errors import ConfigError
 from denselab.runtime import cpu_count, total_memory
 
 PICTURES, LOGITS, LABELS = "pictures", "logits", "labels"  # names of the inputs and outputs of exported graphs
+COARSE = re.compile(r"coarse_([2-9]|[1-9]\d)")  # a second output: the logits before an enlargement by this factor
 BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
 
 
@@ -24,6 +28,55 @@ def thread_count() -> int:
     """OMP_NUM_THREADS where it is set, as for torch; else the cores this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() and int(given) > 0 else cpu_count()
+
+
+Thing = TypeVar("Thing")
+Run = Callable[[Pictures, str], Scores]
+"""(pictures, the name of an output) -> that output."""
+
+
+def coarse_name(factor: int) -> str:
+    """The name of the output with the logits before a bilinear enlargement by `factor`, 2 to 99."""
+    return f"coarse_{factor}"
+
+
+def is_ours(inputs: Sequence[str], outputs: Sequence[str]) -> bool:
+    """Whether a graph with these inputs and outputs is one of `denselab export`."""
+    return list(inputs) == [PICTURES] and outputs[:1] == [LOGITS] and all(map(COARSE.fullmatch, outputs[1:]))
+
+
+def once(first: Thing, again: Callable[[], Thing] | None) -> Callable[[], Thing]:
+    """Gives a large thing and lets go of it, then what `again` makes; without that always the same thing."""
+    held = [first]
+    return lambda: held[0] if again is None else held.pop() if held else again()
+
+
+class Runs:
+    """A graph as it is asked for, each form made when it first runs: one output alone, for so many callers at once."""
+
+    def __init__(self, make: Callable[[str, int], Callable[[], Callable[[Pictures], Scores]]]) -> None:
+        """make: (an output, callers) -> what gives each thread that asks its own way to run the graph."""
+        self._make = make
+        self._made: dict[tuple[str, int], Callable[[], Callable[[Pictures], Scores]]] = {}
+        self._lock = Lock()
+
+    def beside(self, callers: int) -> Run:
+        """What runs the graph for so many threads at once."""
+        own = local()
+
+        def run(pictures: Pictures, output: str) -> Scores:
+            if not hasattr(own, output):
+                setattr(own, output, self._of(output, callers)())
+            found: Scores = getattr(own, output)(pictures)
+            return found
+
+        return run
+
+    def _of(self, output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
+        with self._lock:
+            if (output, callers) not in self._made:
+                self._made[output, callers] = self._make(output, callers)
+            return self._made[output, callers]
 
 
 def digest_of(runtime: str, *parts: bytes) -> str:
@@ -38,19 +91,38 @@ def digest_of(runtime: str, *parts: bytes) -> str:
 class GraphEngine:
     """See engine.Engine.
 
-    run: the graph in its runtime, preprocessing inside: pictures to logits at their own size.
+    run: the graph in its runtime, preprocessing inside: pictures to logits at their own size, or to another output.
     digest: of the graph and the version of its runtime; "": unknown.
+    outputs: the names of the graph's outputs.
+    beside: gives what takes the place of `run` for so many threads at once; None: `run` itself does for all.
     """
 
     spec: ModelSpec
     device: str
-    run: Callable[[Pictures], Scores]
+    run: Run
     digest: str = ""
+    outputs: tuple[str, ...] = (LOGITS,)
+    beside: Callable[[int], Run] | None = None
 
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
         with memory_errors():
-            return self.run(pictures)
+            return self.run(pictures, LOGITS)
+
+    def coarse(self, picture: Pictures) -> Coarse | None:
+        """See engine.Engine."""
+        if len(self.outputs) == 1:
+            return None
+        with memory_errors():
+            values = self.run(picture, self.outputs[1])[0]
+        found = COARSE.fullmatch(self.outputs[1])
+        assert found is not None, "checked when it was read"
+        return Coarse(values, int(found[1]), (picture.shape[1], picture.shape[2]))
+
+    @contextmanager
+    def side_by_side(self, count: int) -> Iterator[Self]:
+        """See engine.Engine."""
+        yield self if self.beside is None else replace(self, run=self.beside(count))
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether a run over one picture of (height, width) takes less than half of the machine's memory."""

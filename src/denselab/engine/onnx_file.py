@@ -6,11 +6,12 @@ The file is walked field by field (onnx.proto), without the onnx package.
 from collections.abc import Iterator
 
 from denselab.errors import CheckpointError
-from denselab.wire import BYTES, VARINT, Damaged, fields, text
+from denselab.wire import BYTES, VARINT, Damaged, field, fields, text
 
 # field numbers in onnx.proto
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
-GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_SPARSE = 1, 5, 11, 12, 15
+VALUE_NAME = 1
 FUNCTION_NODE, NODE_ATTRIBUTE = 7, 5
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES = (
     *(5, 6, 10, 11),
@@ -51,6 +52,37 @@ def refuse_external_data(content: bytes, source: str) -> None:
             )
     except Damaged as error:
         raise CheckpointError(f"{source} is not an ONNX file, or is damaged: {error}") from None
+
+
+def interface(content: bytes, source: str) -> tuple[list[str], list[str]]:
+    """The names of the graph's inputs and outputs. Raises CheckpointError, naming `source`, for what is no document."""
+    names: dict[int, list[str]] = {GRAPH_INPUT: [], GRAPH_OUTPUT: []}
+    try:
+        for number, kind, _, message in fields(memoryview(content)):
+            for inner, wire, _, value in fields(message) if (number, kind) == (MODEL_GRAPH, BYTES) else ():
+                if wire == BYTES and inner in names:
+                    names[inner].append(_name(value))
+    except Damaged as error:
+        raise CheckpointError(f"{source} is not an ONNX file, or is damaged: {error}") from None
+    return names[GRAPH_INPUT], names[GRAPH_OUTPUT]
+
+
+def with_output(content: bytes, output: str) -> bytes:
+    """The ONNX document with this one of the graph's outputs: a runtime computes nothing that only others need."""
+    parts = []
+    for number, kind, value, message in fields(memoryview(content)):
+        if (number, kind) == (MODEL_GRAPH, BYTES):
+            held = (f for f in fields(message) if f[:2] != (GRAPH_OUTPUT, BYTES) or _name(f[3]) == output)
+            parts.append(field(number, kind, value, b"".join(field(*inner) for inner in held)))
+        else:
+            parts.append(field(number, kind, value, message))
+    return b"".join(parts)
+
+
+def _name(message: memoryview) -> str:
+    return next(
+        (text(value) for number, kind, _, value in fields(message) if (number, kind) == (VALUE_NAME, BYTES)), ""
+    )
 
 
 def external_tensors(content: bytes) -> Iterator[tuple[str, str]]:

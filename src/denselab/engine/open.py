@@ -1,6 +1,7 @@
 """From a model's name to its engine: a folder, a hub id, or torchvision's weights. Only weights need torch."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
 from denselab.engine.hub import download_model, is_hub_id, is_torchvision
 from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import read_folder
+from denselab.files import MANIFEST, read_folder, read_member
 from denselab.run_folder import (
     IR_GRAPH,
     IR_WEIGHTS,
@@ -78,14 +79,28 @@ def open_folder(
     for needed in (file, MODEL_CONFIG, *((IR_WEIGHTS,) if file == IR_GRAPH else ())):
         if needed not in files:
             raise CheckpointError(f"{folder} has no {needed} in its manifest; it is not a model folder of DenseLab")
-    spec, source = read_spec(folder), str(folder / file)
+    spec, source, again = read_spec(folder), str(folder / file), _reader(folder)
     if chosen == "onnx":
         from denselab.engine.onnx_engine import onnx_engine
 
-        return onnx_engine(files[file], spec, source, device)
+        return onnx_engine(files[file], spec, source, device, lambda: again()[file])
     from denselab.engine.openvino_engine import openvino_engine
 
-    return openvino_engine(files[file], files[IR_WEIGHTS] if file == IR_GRAPH else None, spec, source, device)
+    weights = IR_WEIGHTS if file == IR_GRAPH else ""
+    parts = files[file], files.get(weights)
+    return openvino_engine(*parts, spec, source, device, lambda: ((held := again())[file], held.get(weights)))
+
+
+def _reader(folder: Path) -> Callable[[], dict[str, bytes]]:
+    """Reads the files of a model folder again. Raises CheckpointError where it holds another model by then."""
+    manifest = read_member(folder, MANIFEST)
+
+    def read() -> dict[str, bytes]:
+        if read_member(folder, MANIFEST) != manifest:
+            raise CheckpointError(f"{folder} was replaced while its model was in use; load it again")
+        return read_folder(folder)
+
+    return read
 
 
 def _choose(folder: Path, engine: EngineName) -> tuple[str, str]:

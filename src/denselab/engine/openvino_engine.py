@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import LOGITS, PICTURES, GraphEngine, digest_of, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
@@ -24,29 +25,49 @@ class OpenVINOEngine(GraphEngine):
 
 
 def openvino_engine(
-    graph: bytes, weights: bytes | None, spec: ModelSpec, source: str, device: str = "auto"
+    graph: bytes,
+    weights: bytes | None,
+    spec: ModelSpec,
+    source: str,
+    device: str = "auto",
+    again: Callable[[], tuple[bytes, bytes | None]] | None = None,
 ) -> OpenVINOEngine:
     """The engine of an OpenVINO graph, or of an ONNX document.
 
     graph: the XML, or the ONNX document. weights: the numbers of the XML; None for ONNX.
     source: the file it comes from, for messages.
     device: "auto" or "cpu".
+    again: reads graph and weights once more, where they are needed in a second form; None: they are kept in memory.
     Raises CheckpointError, ConfigError for another device, MissingExtra.
     """
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device {device!r} with the engine openvino; it runs on the CPU: use `device` auto or cpu")
     if weights is None:
         refuse_external_data(graph, source)
-    compiled = compile_graph(graph, weights, source)
-    if [i.any_name for i in compiled.inputs] != [PICTURES] or LOGITS not in compiled.outputs[0].names:
+    model = read_graph(graph, weights, source)
+    outputs = [output.any_name for output in model.outputs]
+    if not is_ours([i.any_name for i in model.inputs], outputs):
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
+    models = once(model, again and (lambda: read_graph(*again(), source)))
 
+    def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
+        whole = models()
+        wanted = whole.output(output).get_node().input_value(0)  # nothing that only another output needs
+        part = import_openvino().Model([wanted], whole.get_parameters())
+        compiled = compile_graph(part, source, callers)
+        return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
+
+    runs = Runs(make)
+    return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside)
+
+
+def _runner(request: Any) -> Callable[[Pictures], Scores]:
     def run(pictures: Pictures) -> Scores:
-        found: Scores = compiled({PICTURES: np.ascontiguousarray(pictures)})[LOGITS]
+        found: Scores = request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
         return found
 
-    return OpenVINOEngine(spec, "cpu", run, digest)
+    return run
 
 
 def import_openvino() -> Any:
@@ -69,23 +90,32 @@ def import_openvino() -> Any:
             sys.modules[TELEMETRY] = before
 
 
-def compile_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
-    """OpenVINO's compiled model. Raises CheckpointError, MissingExtra."""
+def read_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
+    """OpenVINO's model, not yet compiled. Raises CheckpointError, MissingExtra."""
     openvino = import_openvino()
     core = openvino.Core()
-    # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
-    settings = {
-        "INFERENCE_NUM_THREADS": thread_count(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
     try:
         if weights is None:
-            model = core.read_model(graph)
-        else:
-            numbers = openvino.Tensor(np.frombuffer(weights, np.uint8).copy())
-            model = core.read_model(graph, numbers)
-        return core.compile_model(model, "CPU", settings)
+            return core.read_model(graph)
+        return core.read_model(graph, openvino.Tensor(np.frombuffer(weights, np.uint8).copy()))
     except RuntimeError as error:
-        lines = [line for line in str(error).strip().splitlines() if line] or ["no reason given"]
-        raise CheckpointError(f"{source} is not taken by OpenVINO: {lines[-1]}") from None
+        raise _not_taken(source, error) from None
+
+
+def compile_graph(model: Any, source: str, callers: int = 1) -> Any:
+    """OpenVINO's compiled model, all cores for one request, or shared by several at once. Raises CheckpointError."""
+    settings = {
+        "INFERENCE_NUM_THREADS": thread_count(),
+        # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
+        "INFERENCE_PRECISION_HINT": "f32",
+        **({"PERFORMANCE_HINT": "LATENCY"} if callers == 1 else {"NUM_STREAMS": str(callers)}),
+    }
+    try:
+        return import_openvino().Core().compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise _not_taken(source, error) from None
+
+
+def _not_taken(source: str, error: RuntimeError) -> CheckpointError:
+    lines = [line for line in str(error).strip().splitlines() if line] or ["no reason given"]
+    return CheckpointError(f"{source} is not taken by OpenVINO: {lines[-1]}")

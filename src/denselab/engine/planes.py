@@ -17,14 +17,26 @@ Planes = NDArray[np.float32]
 BLOCK_BYTES = 2**18  # planes whose arg-max is taken at once: they stay in the processor's cache
 
 
-def enlarged_rows(planes: Planes, size: tuple[int, int], top: int, bottom: int) -> Planes:
-    """(K, bottom - top, W): rows [top, bottom) of the planes enlarged bilinearly to (H, W), align_corners=False."""
+def enlarged_rows(
+    planes: Planes, size: tuple[int, int], top: int, bottom: int, part: tuple[int, int] | None = None
+) -> Planes:
+    """(K, bottom - top, W): rows [top, bottom) of the planes enlarged bilinearly to (H, W), align_corners=False.
+
+    part: the planes are rows of larger ones: the number of their first row, and the height of all; None: they are all.
+    """
     source = np.require(planes, np.float32, ["C", "W"])
-    if source.shape[1:] == tuple(size):
-        return source[:, top:bottom]
+    first, height = part or (0, source.shape[1])
+    if (height, source.shape[2]) == tuple(size):
+        return source[:, top - first : bottom - first]
     out = np.empty((len(source), bottom - top, size[1]), np.float32)
-    _enlarge(source, size[0], top, out)
+    _enlarge(source, first, height, size[0], top, out)
     return out
+
+
+def rows_between(source: int, target: int, row: int) -> tuple[int, int]:
+    """The two rows, of a height of `source`, that row `row` of a height of `target` is blended from."""
+    centre = min(max((row + 0.5) * (source / target) - 0.5, 0.0), source - 1.0)
+    return int(centre), min(int(centre) + 1, source - 1)
 
 
 def first_largest(planes: NDArray[np.float32], labels: LabelMap) -> None:
@@ -74,15 +86,15 @@ def taps(source: int, target: int, first: int, count: int) -> Any:
 
 
 @compiled
-def _enlarge(planes: Any, height: int, top: int, out: Any) -> None:
-    """Rows from `top` on: first the two rows blended, then their columns."""
+def _enlarge(planes: Any, first: int, source: int, height: int, top: int, out: Any) -> None:
+    """Rows from `top` on: first the two rows blended, then their columns. The planes begin at row `first`."""
     count, rows, width = out.shape
-    upper, lower, across = taps(planes.shape[1], height, top, rows)
+    upper, lower, across = taps(source, height, top, rows)
     left, right, along = taps(planes.shape[2], width, 0, width)
     blended = np.empty(planes.shape[2], np.float32)
     for k in range(count):
         for y in range(rows):
-            above, below, share = planes[k, upper[y]], planes[k, lower[y]], across[y]
+            above, below, share = planes[k, upper[y] - first], planes[k, lower[y] - first], across[y]
             for x in range(len(blended)):
                 blended[x] = above[x] + share * (below[x] - above[x])
             line = out[k, y]

@@ -1,19 +1,23 @@
 """The engine in torch: a network in evaluation mode on its device."""
 
-from contextlib import AbstractContextManager
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from denselab.data.feed.transforms import normalise
+from denselab.engine.coarse import Coarse
 from denselab.engine.device import device_memory
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
 from denselab.engine.folding import SMALL, Folding
 from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec, Preprocessing
-from denselab.engine.threads import heed_neighbours
+from denselab.engine.threads import heed_neighbours, most_threads
 from denselab.layers.pad import pad_corner
 from denselab.models.base import SegmentationModel
 
@@ -31,20 +35,56 @@ class TorchEngine:
     network: SegmentationModel
     device: torch.device
     _folding: Folding = field(default_factory=Folding, init=False, repr=False, compare=False)
+    _threads: int | None = field(default=None, init=False, repr=False, compare=False)  # of each caller, side by side
 
     def logits(self, pictures: Pictures) -> Tensor:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
-        heed_neighbours()
+        self._take_threads()
         with torch.inference_mode(), memory_errors():
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
             return forward_images(self._form(pixels), pixels, self.spec.preprocessing, self.device)
 
-    def _form(self, pixels: Tensor) -> nn.Module:
+    @property
+    def enlarged_by(self) -> int | None:
+        """The factor, 2 or more, of the bilinear enlargement that the network ends in; None where it ends otherwise."""
+        factor = getattr(self.network, "enlarged_by", None)  # any module may be run
+        return factor if factor is not None and factor > 1 else None
+
+    def coarse(self, picture: Pictures) -> Coarse | None:
+        """See engine.Engine."""
+        factor = self.enlarged_by
+        if factor is None:
+            return None
+        self._take_threads()
+        with torch.inference_mode(), memory_errors():
+            pixels = torch.from_numpy(picture).permute(0, 3, 1, 2)
+            images = network_input(pixels, self.spec.preprocessing, self.device)
+            values = self._form(pixels).coarse_logits(images)[0].float()
+        return Coarse(values, factor, (picture.shape[1], picture.shape[2]))
+
+    def _take_threads(self) -> None:
+        if self._threads is None:
+            heed_neighbours()
+        elif torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)  # of this thread and of those to come
+
+    def _form(self, pixels: Tensor) -> SegmentationModel:
         """What runs: on a CPU a form of the network that computes the same in less time."""
         if self.device.type != "cpu":
             return self.network
         part = pixels[:1, :, :SMALL, :SMALL]
         return self._folding.of(self.network, lambda: network_input(part, self.spec.preprocessing, self.device))
+
+    @contextmanager
+    def side_by_side(self, count: int) -> Iterator[Self]:
+        """See engine.Engine."""
+        before = torch.get_num_threads()
+        form = copy.copy(self)  # with the same folding
+        object.__setattr__(form, "_threads", max(1, most_threads() // count))
+        try:
+            yield form
+        finally:
+            torch.set_num_threads(before)
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether a run over one picture of (height, width) takes less than half of the device's memory."""

@@ -22,7 +22,7 @@ from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
 from denselab.engine.open import open_model
-from denselab.engine.openvino_engine import compile_graph, openvino_engine
+from denselab.engine.openvino_engine import compile_graph, openvino_engine, read_graph
 from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
@@ -42,7 +42,7 @@ from denselab.export.parity import (
     require_float,
 )
 from denselab.export.pictures import CheckPictures, check_pictures
-from denselab.export.program import exported_program, refuse_crf_layer
+from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
@@ -201,9 +201,10 @@ def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
 def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, opset: int) -> Draft:
     """The graph in the target's form, measured in the target's runtime."""
     spec = engine.spec
-    program = _traced(engine)
+    coarse = coarse_factor(engine)
+    program = _traced(engine, coarse is not None)
     with _told("written as ONNX"):
-        model = onnx_model(program, spec, opset)
+        model = onnx_model(program, spec, opset, coarse)
     document = model.SerializeToString()
     found = parity(engine, _runtime(document, spec, to), pictures, FLOAT_PICTURES)
     require_float(found, "the exported graph")
@@ -222,10 +223,10 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
     return draft
 
 
-def _traced(engine: TorchEngine) -> ExportedProgram:
+def _traced(engine: TorchEngine, coarse: bool = False) -> ExportedProgram:
     logger.info(f"tracing {engine.spec.architecture.name} for pictures of any size")
     with _told("traced"):
-        return exported_program(engine)
+        return exported_program(engine, coarse)
 
 
 @contextmanager
@@ -283,9 +284,9 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
 
 def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if to == "onnx":
-        session, _ = onnx_session(document, LABELS_ONNX)
+        session = onnx_session(document, LABELS_ONNX)
         return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
-    compiled = compile_graph(*openvino_files(document, metadata(spec)), LABELS_IR)
+    compiled = compile_graph(read_graph(*openvino_files(document, metadata(spec)), LABELS_IR), LABELS_IR)
     return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
 
 

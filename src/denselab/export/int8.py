@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("Conv", "Add", "Concat", "Clip", "Relu", "MaxPool", "GlobalAveragePool")  # faster in integers on a CPU
+KINDS = (  # faster in integers on a CPU
+    *("Conv", "Add", "Concat", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "Resize"),
+)
 CALIBRATION_PICTURES, SENSITIVITY_PICTURES = 32, 3
 PROBED = 200  # layers measured one by one at most; the widest networks have about 150
 MOST_LEFT = 0.5  # of the layers may stay in float32; beyond that int8 gains little
@@ -130,10 +132,19 @@ class Quantiser:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_quantize=[only] if only else None,
-                nodes_to_exclude=list(kept_float),
+                nodes_to_exclude=[*kept_float, *enlarging_logits(self.model)],
                 calibration_cache_path=self.scratch / ("only.json" if only else "all.json"),
             )
         return (self.scratch / "int8.onnx").read_bytes()
+
+
+def enlarging_logits(model: ModelProto) -> list[str]:
+    """The names of the Resize nodes behind the last convolutions: in 256 steps the logits of two classes often tie."""
+    before = set[str]()  # tensors that a convolution comes after
+    for node in reversed(model.graph.node):  # in the order of computation
+        if node.op_type == "Conv" or before & set(node.output):
+            before |= set(node.input)
+    return [node.name for node in model.graph.node if node.op_type == "Resize" and not before & set(node.output)]
 
 
 class _Reader:

@@ -9,9 +9,10 @@ import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from denselab.engine.graph_engine import LOGITS, PICTURES
+from denselab.engine.graph_engine import LOGITS, PICTURES, coarse_name
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError, MissingExtra
+from denselab.export.fold_scale import fold_scale
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,9 +38,10 @@ def check_opset(opset: int) -> None:
         raise ConfigError(f"opset {opset}; use {OPSET} to {newest}, {OPSET} is read by most runtimes")
 
 
-def onnx_model(program: ExportedProgram, spec: ModelSpec, opset: int = OPSET) -> ModelProto:
+def onnx_model(program: ExportedProgram, spec: ModelSpec, opset: int = OPSET, coarse: int | None = None) -> ModelProto:
     """The ONNX model of an exported program, batch normalisation folded into the convolutions.
 
+    coarse: the factor of the enlargement before which the program's second result lies; None: it has only one.
     Raises ConfigError where it would exceed ONNX's 2 GiB.
     """
     import torch
@@ -51,7 +53,7 @@ def onnx_model(program: ExportedProgram, spec: ModelSpec, opset: int = OPSET) ->
             dynamo=True,
             opset_version=opset,
             input_names=[PICTURES],
-            output_names=[LOGITS],
+            output_names=[LOGITS, *([] if coarse is None else [coarse_name(coarse)])],
             verbose=False,
             optimize=True,
         )
@@ -63,6 +65,7 @@ def onnx_model(program: ExportedProgram, spec: ModelSpec, opset: int = OPSET) ->
             "export it for torch, or train a smaller network"
         )
     _name_sizes(model)
+    fold_scale(model)
     add_metadata(model, spec)
     return model
 
@@ -89,8 +92,10 @@ def add_metadata(model: ModelProto, spec: ModelSpec, **more: str) -> None:
 
 def _name_sizes(model: ModelProto) -> None:
     """The axes of input and output by what they are, instead of the tracer's symbols."""
-    (pictures,), (logits,) = model.graph.input, model.graph.output
-    for value, names in ((pictures, ("B", "H", "W")), (logits, ("B", "K", "H", "W"))):
+    (pictures,), (logits, *coarse) = model.graph.input, model.graph.output
+    named: list[tuple[Any, tuple[str, ...]]] = [(pictures, ("B", "H", "W")), (logits, ("B", "K", "H", "W"))]
+    named += [(one, ("B", "K", "h", "w")) for one in coarse]
+    for value, names in named:
         for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
             if name != "K":
                 axis.dim_param = name

@@ -24,7 +24,7 @@ def program_engine(content: bytes, spec: ModelSpec) -> GraphEngine:
     """
     module = torch.export.load(io.BytesIO(content)).module(check_guards=False)
 
-    def run(pictures: Pictures) -> Tensor:
+    def run(pictures: Pictures, output: str) -> Tensor:
         with torch.no_grad():
             found: Tensor = module(torch.from_numpy(pictures))
             return found

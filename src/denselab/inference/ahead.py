@@ -12,13 +12,20 @@ Read = TypeVar("Read")
 
 
 def read_ahead(
-    things: Iterable[Thing], read: Callable[[Thing], Read], threads: int = AHEAD
+    things: Iterable[Thing], read: Callable[[Thing], Read], threads: int = AHEAD, held: int = AHEAD
 ) -> Iterator[tuple[Thing, Future[Read]]]:
-    """Each thing in order, with a Future of what `read` returns or raises for it."""
+    """Each thing in order, with a Future of what `read` returns or raises for it.
+
+    held: how many are read, or being read, while the oldest of them is waited for.
+    """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Thing, Future[Read]]] = deque()
-        for thing in things:
-            waiting.append((thing, pool.submit(read, thing)))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft()
-        yield from waiting
+        try:
+            for thing in things:
+                waiting.append((thing, pool.submit(read, thing)))
+                if len(waiting) == held:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:  # where the caller stops, what was not begun is left
+            for _, future in waiting:
+                future.cancel()

@@ -1,5 +1,6 @@
 """From picture files to result files: while the network works, the next picture is read and the last result written.
 
+On a CPU several pictures run at once, each in a thread that reads and predicts it (side_by_side.py).
 Several processes may work through the same pictures into one folder: each claims what it does (claims.py). What is done
 already, by the content of model and picture, is passed over (job.py); a huge picture goes on where it stopped
 (huge.py); a table tells of everything (manifest.py).
@@ -7,11 +8,12 @@ already, by the content of model and picture, is passed over (job.py); a huge pi
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Literal
@@ -25,7 +27,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
 from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import DataError, DenseLabError, ResourceError
-from denselab.inference.ahead import read_ahead
+from denselab.inference.ahead import AHEAD, read_ahead
 from denselab.inference.claims import Claims
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
@@ -39,6 +41,7 @@ from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
 from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
 from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
+from denselab.inference.side_by_side import fits_beside, pictures_at_once
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
@@ -51,13 +54,16 @@ WAIT = 0.5  # seconds between looks at pictures that another process has claimed
 
 
 Each = Callable[[Result], None]
-State = Literal["read", "done", "taken"]
+Ready = tuple[Result, Callable[[], object]]
+"""The result of one picture, and what saves it."""
+State = Literal["read", "done", "taken", "ready"]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that was looked at. state: done before, taken by another process, or read, with its pixels or rows.
+    """A source that was looked at.
 
+    state: done before, taken by another process, read, with its pixels or rows, or predicted, with what came out.
     other: the version that made the result that is there, where nothing else is wrong with it.
     """
 
@@ -65,6 +71,7 @@ class Opened:
     mark: str = ""
     picture: Pixels | Rows | None = None
     other: str = ""
+    ready: Ready | None = None
 
 
 def predict_files(
@@ -155,22 +162,32 @@ class Worker:
         self.records = Records(job.out) if recording else None
         if self.records:
             stack.callback(self._close_records)
-        self.pool = stack.enter_context(ThreadPoolExecutor(1))
-        self.saving: tuple[Source, Future[None]] | None = None
+        self.at_once = 1 if job.submission is not None or job.probs != "none" else pictures_at_once(job.plan, bar.total)
+        self.beside = job.plan  # how several pictures run at once
+        if self.at_once > 1:
+            engine = stack.enter_context(job.plan.engine.side_by_side(self.at_once))
+            self.beside = replace(job.plan, engines=(engine,))
+        self.fits_beside = cache(partial(fits_beside, self.beside, callers=self.at_once))
+        self.pool = stack.enter_context(ThreadPoolExecutor(self.at_once))
+        self.saving: deque[tuple[Source, Result, str, Future[object]]] = deque()
         self.stems: list[PurePosixPath] = []  # of what was written
         self.small: dict[str, Size] = {}  # pictures that the network saw much reduced
 
     def work(self, sources: Iterable[Source]) -> None:
         """Predict all sources; those that another process has claimed are looked at again at the end."""
-        left = list(self._round(sources))
-        while left:
-            time.sleep(WAIT)
-            left = list(self._round(left))
-        self._wait()
+        try:
+            left = list(self._round(sources))
+            while left:
+                time.sleep(WAIT)
+                left = list(self._round(left))
+        finally:  # also where it is stopped: what was predicted is saved
+            while self.saving:
+                self._finish()
 
     def _round(self, sources: Iterable[Source]) -> Iterator[Source]:
         """Go through sources once; yields those that another process has."""
-        for source, opening in read_ahead(sources, self._open):
+        threads, held = (AHEAD, AHEAD) if self.at_once == 1 else (self.at_once, self.at_once + 1)
+        for source, opening in read_ahead(sources, self._open, threads, held):
             started = time.monotonic()
             try:
                 opened = opening.result()
@@ -178,20 +195,26 @@ class Worker:
                     yield source
                     continue
                 self._tell_other(opened.other)
-                ready = None if opened.state == "done" else self._predict(source, opened, started)
+                ready = opened.ready
+                if opened.state == "read":
+                    ready = self._predict(source, opened.picture, opened.mark, self.job.plan)
             except (DataError, ResourceError, MemoryError) as error:
                 self._skip(source, error, started)
             else:
-                self._wait()  # keeps at most one result in memory
+                while len(self.saving) >= self.at_once:  # keeps so many results in memory at most
+                    self._finish()
                 if ready is None:
                     self._tell_done(source, opened.mark)
                 else:
                     self._note_size(source, ready[0].size)
-                    self.saving = source, self.pool.submit(self._finish, source, ready[0], opened.mark, ready[1])
+                    self.saving.append((source, ready[0], opened.mark, self.pool.submit(ready[1])))
             self.bar.advance()
 
     def _open(self, source: Source) -> Opened:
-        """Claim a source, see whether it is done, and read it: what can be done ahead, in another thread."""
+        """Claim a source, see whether it is done, and read it: what can be done ahead, in another thread.
+
+        Where pictures run side by side, that thread also predicts it.
+        """
         if self.claims and not self.claims.take(str(source.stem)):
             return Opened("taken")
         try:
@@ -205,24 +228,27 @@ class Worker:
                     return Opened("done", mark)
                 rows = huge_rows(path) if self.job.by_rows and path is source.path else None
                 picture = source.read(self.job.plan.spec.preprocessing) if rows is None else rows
-                return Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
         except BaseException:
             self._release(source)
             raise
+        opened = Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
+        if self.at_once == 1 or rows is not None or not self.fits_beside(picture.shape[:2]):
+            return opened
+        return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside))
 
-    def _predict(self, source: Source, opened: Opened, started: float) -> tuple[Result, Callable[[], object]]:
+    def _predict(self, source: Source, picture: Pixels | Rows | None, mark: str, plan: Plan) -> Ready:
         """The result of one picture, and what saves it."""
-        picture, job = opened.picture, self.job
+        started, job = time.monotonic(), self.job
         targets = job.targets(source.stem)
         try:
             if isinstance(picture, np.ndarray):
-                prediction = self._run(source, picture)
+                prediction = self._run(plan, source, picture)
                 if job.submission is not None:
                     job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 result = _result(source, prediction, targets, started)
-                return result, partial(self._save, source, prediction, opened.mark)
+                return result, partial(self._save, source, prediction, mark)
             assert picture is not None, "read"
-            done = predict_rows(job.plan, picture, job.out, source.stem, opened.mark, self.bar, targets)
+            done = predict_rows(plan, picture, job.out, source.stem, mark, self.bar, targets)
         except BaseException:
             self._release(source)
             raise
@@ -231,15 +257,15 @@ class Worker:
         geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
         return result, partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
 
-    def _run(self, source: Source, image: Pixels) -> Prediction:
+    def _run(self, plan: Plan, source: Source, image: Pixels) -> Prediction:
         """The prediction of one file; probabilities that will be saved are computed at once."""
         step: CRFStep | None = None
-        if self.job.steps and (parameters := self.job.plan.crf):
+        if self.job.steps and (parameters := plan.crf):
             folder = self.job.out / "steps" / str(source.stem)
-            step = partial(_drawn_step, folder, parameters, self.job.plan.spec.label_space)
+            step = partial(_drawn_step, folder, parameters, plan.spec.label_space)
         note = partial(self.bar.advance, 0)
         keep = self.job.probs != "none"
-        return run(self.job.plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+        return run(plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
 
     def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
         """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
@@ -250,15 +276,21 @@ class Worker:
         steps = [job.targets(source.stem)["steps"]] if job.steps else []
         job.place.publish([*extra, *steps, *(written[k] for k in reversed(written))])
 
-    def _finish(self, source: Source, result: Result, mark: str, save: Callable[[], object]) -> None:
-        """Save, record, and let go of a picture: in this order a kill loses nothing."""
+    def _finish(self) -> None:
+        """Wait until the oldest result is saved, record it, and let go of it: in this order a kill loses nothing.
+
+        Raises ResourceError where it cannot be written.
+        """
+        source, result, mark, saved = self.saving.popleft()
         try:
-            save()
+            saved.result()
             self.stems.append(source.stem)
             self._record(source, mark, result=result)
             named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
             local = type(self.job.place) is LocalPlace
             self.each(result if local else renamed(result, source.name, named))
+        except MemoryError as error:
+            self._skip(source, error, time.monotonic())
         finally:
             self._release(source)
 
@@ -310,16 +342,6 @@ class Worker:
     def _release(self, source: Source) -> None:
         if self.claims:
             self.claims.release(str(source.stem))
-
-    def _wait(self) -> None:
-        """Wait for the files of the last result. Raises ResourceError where they cannot be written."""
-        if self.saving is None:
-            return
-        (source, future), self.saving = self.saving, None
-        try:
-            future.result()
-        except MemoryError as error:
-            self._skip(source, error, time.monotonic())
 
     def _note_size(self, source: Source, size: Size | None) -> None:
         if size and reduction(self.job.plan, size) >= REDUCED:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from denselab.data.read.rows import open_rows
 from denselab.inference.prediction import file_table
@@ -55,6 +56,8 @@ def shares_of_file(path: Path, space: LabelSpace) -> tuple[tuple[int, int] | Non
 
 def class_shares(labels: LabelMap, space: LabelSpace) -> dict[str, float]:
     """Part of the picture that each class takes, by name; classes that do not occur are left out."""
+    if labels.dtype == np.uint8:
+        return shares_of(np.array(PILImage.fromarray(labels).histogram()[: space.num_classes], np.int64), space)
     counts = np.zeros(space.num_classes, np.int64)
     for top in range(0, len(labels), 1024):  # numpy makes each number 8 bytes long
         counts += np.bincount(labels[top : top + 1024].ravel(), minlength=len(counts))[: len(counts)]

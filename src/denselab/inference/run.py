@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from denselab import __version__
 from denselab.data.feed.fit import Size
-from denselab.engine.enlarge import arg_max, row_bands, softmax
+from denselab.engine.coarse import Coarse
+from denselab.engine.enlarge import arg_max, as_array, row_bands, softmax
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import OutOfMemory
 from denselab.inference.instances import InstanceWise
@@ -29,7 +30,7 @@ from denselab.inference.route import Windows, routes, whole_sizes
 from denselab.inference.score_cache import ScoreCache, key_of, unkept
 from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink, Sink
 from denselab.inference.tiling import slide
-from denselab.inference.views import Note, see
+from denselab.inference.views import Note, see, see_coarse
 from denselab.proposals.boxes import Boxes
 from denselab.proposals.sources import decided_by
 from denselab.runtime import total_memory
@@ -192,10 +193,23 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
             slide(image, windows.extent, lambda part: window_probs(plan, part, windows, note), sink.take)
             return False
         size = _size(image)
-        seen = see(plan, image, whole_sizes(plan, size), note)
+        sizes = whole_sizes(plan, size)
+        if coarse := see_coarse(plan, image, sizes):
+            return _coarse_blocks(coarse, size, sink)
+        seen = see(plan, image, sizes, note)
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
             sink.take(top, 0, band)
     return seen.logits and sink.wants_logits
+
+
+def _coarse_blocks(coarse: Coarse, size: Size, sink: Sink) -> bool:
+    """Feed the blocks of a picture to the sink from logits before their enlargement; returns as `_stream`."""
+    if isinstance(sink, LabelSink) and coarse.size == size:
+        sink.take_whole(coarse)
+        return True
+    for top, band in coarse.bands(size):
+        sink.take(top, 0, band if sink.wants_logits else as_array(softmax(band)))
+    return sink.wants_logits
 
 
 def _boxes(plan: Plan, how: InstanceWise, image: Pixels) -> Boxes:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.feed.fit import Size
+from denselab.engine.coarse import Coarse
 from denselab.engine.enlarge import arg_max, empty_labels
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Confidence:
     def add(self, planes: Tensor | NDArray[np.float32]) -> None:
         """Count a block (K, h, w) of logits or probabilities."""
         some: Any = planes[:, ::SPARSE, ::SPARSE]
-        values: NDArray[np.float32] = some if isinstance(some, np.ndarray) else some.float().cpu().numpy()
+        self.count_pixels(some if isinstance(some, np.ndarray) else some.float().cpu().numpy())
+
+    def count_pixels(self, values: NDArray[np.float32]) -> None:
+        """Count pixels, (K, h, w) logits or probabilities, all of them."""
         if values.min(initial=0) >= 0 and np.abs(values.sum(axis=0) - 1).max(initial=0) < 1e-3:  # probabilities
             values = np.log(np.maximum(values, 1e-30))
         top = 1 / np.exp((values - values.max(axis=0)) / self.temperature).sum(axis=0)
@@ -69,6 +73,11 @@ class LabelSink:
         """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
         self.labels[top : top + planes.shape[1], left : left + planes.shape[2]] = arg_max(planes)
         self.confidence.add(planes)
+
+    def take_whole(self, coarse: Coarse) -> None:
+        """Take the whole picture, as large as the network saw it, without its full-size logits."""
+        self.labels = coarse.labels()
+        self.confidence.count_pixels(coarse.sampled(SPARSE))
 
 
 class PlaneSink:

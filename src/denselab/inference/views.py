@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from denselab.data.feed.fit import Size
 from denselab.data.feed.resample import resize_image
+from denselab.engine.coarse import Coarse
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import (
     CACHED_BYTES,
@@ -86,6 +87,16 @@ def see(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = No
         return Seen(sampled(plan, image, sizes, note), logits=False)
     views = run_views(plan.engine, image, sizes, plan.flip)
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
+
+
+def see_coarse(plan: Plan, image: Pixels, sizes: Sequence[Size]) -> Coarse | None:
+    """The logits of a picture before their enlargement; None, without a run, for several views or another network.
+
+    Arguments as for `see`.
+    """
+    if plan.samples or plan.flip or len(sizes) > 1:
+        return None
+    return plan.engine.coarse(np.stack([resize_image(image, sizes[0])]))
 
 
 def run_views(engine: Engine, image: Pixels, sizes: Sequence[Size], flip: bool = False) -> list[Scores]:

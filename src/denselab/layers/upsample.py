@@ -22,6 +22,19 @@ def enlarge_to(x: Tensor, size: Sequence[int], *, aligned: bool = False) -> Tens
     return _compiled(x, (size[0], size[1]), (down, across), aligned)
 
 
+def enlarge_by(x: Tensor, factor: int) -> Tensor:
+    """Enlarge a map (B, C, h, w) bilinearly by a whole factor (align_corners=False).
+
+    The same as `enlarge_to`; but a graph that is exported holds the factor as a constant, and ONNX Runtime then keeps
+    the map in the form that its convolutions take.
+    """
+    if factor == 1:
+        return x
+    if takes(x):
+        return enlarge_to(x, (factor * x.shape[-2], factor * x.shape[-1]))
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
 def _compiled(x: Tensor, size: tuple[int, int], step: tuple[float, float], aligned: bool) -> Tensor:
     from denselab.layers.cpu.enlarge import Enlarge  # compiles its loops
 
@@ -35,13 +48,9 @@ def enlarge_logits(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor
     coarse: (B, K, h, w) float; cell i covers the pixels stride*i .. stride*i + stride - 1 (align_corners=False)
     size: (H, W) with H <= stride*h and W <= stride*w
     """
-    height, width = coarse.shape[-2:]
     if stride > 1 and takes(coarse):  # in single precision, as the loss wants them
         return _compiled(coarse.float(), size, (1 / stride, 1 / stride), False)
-    if stride > 1:
-        full = (height * stride, width * stride)
-        coarse = F.interpolate(coarse, size=full, mode="bilinear", align_corners=False)
-    return coarse[..., : size[0], : size[1]]
+    return enlarge_by(coarse, stride)[..., : size[0], : size[1]]
 
 
 def enlarge_aligned(coarse: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

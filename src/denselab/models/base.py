@@ -34,6 +34,11 @@ class SegmentationModel(nn.Module, ABC):
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) logits before the final fixed enlargement, which is all that is left to do."""
 
+    @property
+    def enlarged_by(self) -> int | None:
+        """The factor of `enlarge` where it is layers.upsample.enlarge_logits; None where it is anything else."""
+        return None
+
     @abstractmethod
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, K, H, W) logits from `coarse_logits` of pictures of that `size`; has no learnt parameters."""

@@ -111,8 +111,12 @@ class DeepLabV3Encoder(SegmentationModel):
         rows, columns = ((side + self.stride - 1) // self.stride for side in images.shape[-2:])
         return logits[..., :rows, :columns]
 
+    @property
+    def enlarged_by(self) -> int:
+        return self.stride
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.stride, size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         return below("encoder", self.encoder.weight_stages())

@@ -56,7 +56,7 @@ from denselab.errors import ConfigError
 from denselab.layers.aspp import ASPP
 from denselab.layers.conv import conv_norm_relu, separable_conv, truncated_normal_init
 from denselab.layers.pad import pad_to_aligned
-from denselab.layers.upsample import enlarge_aligned, enlarge_logits, enlarge_to
+from denselab.layers.upsample import enlarge_aligned, enlarge_by, enlarge_logits, enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import (
     ATROUS_RATES,
@@ -177,8 +177,12 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         """(B, K, ceil(H / 4), ceil(W / 4)) logits."""
         return self._decode(self.encoder.forward_stages(images), images)
 
+    @property
+    def enlarged_by(self) -> int:
+        return LOW_LEVEL_STRIDE
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, LOW_LEVEL_STRIDE, size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         stages = self.encoder.forward_stages(images)
@@ -201,7 +205,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
 
     def _decode(self, stages: list[Tensor], images: Tensor) -> Tensor:
         low = self.feature_projection0(stages[self.low_level])
-        high = enlarge_to(self.aspp(stages[-1]), low.shape[-2:])
+        high = enlarge_by(self.aspp(stages[-1]), self.encoder.stages[-1].stride // LOW_LEVEL_STRIDE)
         x = self.decoder_conv1(self.decoder_conv0(torch.cat([high, low], dim=1)))  # encoder first, as released
         logits: Tensor = self.logits(x)
         # Drop the cells that lie entirely in the padding.

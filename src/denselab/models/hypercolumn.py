@@ -148,8 +148,12 @@ class HypercolumnDense(SegmentationModel):
             maps[STRIDES[-1]] = self.classifier(maps[STRIDES[-1]])
         return maps
 
+    @property
+    def enlarged_by(self) -> int:
+        return STRIDES[0]
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, STRIDES[0], size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         """The trunk, and fc6 and fc7 where it has them."""

@@ -82,8 +82,12 @@ class Patchwise(SegmentationModel):
             self.classifier, self._mirrored(images), (WINDOW, WINDOW), (self.stride, self.stride), self.batch
         )
 
+    @property
+    def enlarged_by(self) -> int:
+        return self.stride
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.stride, size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def dense_logits(self, images: Tensor) -> Tensor:
         """(B, K, ceil(H / stride), ceil(W / stride)): `coarse_logits` in evaluation mode, by one run over the picture.

@@ -248,8 +248,12 @@ class UNetEncoder(SegmentationModel):
         logits: Tensor = self.score(x)
         return logits[..., :rows, :columns]
 
+    @property
+    def enlarged_by(self) -> int:
+        return self.strides[-1]
+
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.strides[-1], size)
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         return below("encoder", self.encoder.weight_stages())

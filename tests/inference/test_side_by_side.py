@@ -1,0 +1,131 @@
+"""Pictures of a collection at once: the same results in the same order, and nothing is lost where it stops."""
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from denselab.engine.graph_engine import GraphEngine
+from denselab.engine.torch_engine import TorchEngine
+from denselab.inference import side_by_side
+from denselab.inference.collection import predict_files
+from denselab.inference.inputs import find_sources
+from denselab.inference.manifest import read_records
+from denselab.inference.plan import plan_for
+from denselab.inference.results import Result
+from denselab.inference.side_by_side import fits_beside, pictures_at_once
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user allows; the tests' machine may have fewer cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine pictures of different sizes, and one that cannot be read."""
+    (tmp_path / "in").mkdir()
+    for i in range(9):
+        pixels = RNG.integers(0, 256, (20 + 5 * i, 30, 3), dtype=np.uint8)
+        PILImage.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
+    (tmp_path / "in" / "5-bad.png").write_text("no picture")
+    return tmp_path / "in"
+
+
+def test_how_many_run_at_once(engine: TorchEngine) -> None:
+    plan = plan_for(engine)
+    assert pictures_at_once(plan, None) == 4
+    assert [pictures_at_once(plan, count) for count in (1, 3, 100)] == [1, 3, 4]
+    assert pictures_at_once(plan_for(engine, crf="deeplab_v2"), None) == 1
+    on_gpu = GraphEngine(engine.spec, "cuda", lambda pictures, output: np.zeros(0, np.float32))
+    assert pictures_at_once(plan_for(on_gpu), None) == 1
+
+
+class Small(TorchEngine):
+    """Has memory for two pictures of its size, 32x32."""
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        return size[0] * size[1] <= 2 * 32 * 32
+
+
+def test_all_of_them_fit_in_memory(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = plan_for(Small(engine.spec, engine.network, engine.device))
+    assert pictures_at_once(small, None) == 2
+    assert fits_beside(small, (64, 64), 2)  # fitted into 32x32
+    assert not fits_beside(small, (64, 64), 3)
+    monkeypatch.setattr(side_by_side, "LARGEST", 64 * 64 - 1)
+    assert not fits_beside(small, (64, 64), 2), "read and labelled, it is large whatever the network sees of it"
+
+
+def predicted(plan: Any, folder: Path, out: Path) -> tuple[list[Result], list[str], list[bytes]]:
+    results, skipped = predict_files(plan, find_sources([str(folder)])[0], out, manifest=out / "m.csv", quiet=True)
+    files = [(out / "labels" / f"{result.source.stem}.png").read_bytes() for result in results]
+    return [replace(r, written={}, seconds=0.0) for r in results], [s.path for s in skipped], files
+
+
+def test_the_results_are_those_of_one_by_one(
+    engine: TorchEngine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = predicted(plan_for(engine), folder, tmp_path / "together")
+    rows = (tmp_path / "together" / "m.csv").read_text()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    alone = predicted(plan_for(engine), folder, tmp_path / "alone")
+    assert together == alone
+    assert [result.source.name for result in together[0]] == [f"{i}.png" for i in range(9)]
+    assert together[1] == [str(folder / "5-bad.png")]
+    assert rows.count("\n") == 11  # the head, nine pictures, and the one that was skipped
+
+
+class Meeting(TorchEngine):
+    """Runs only where two threads run it at once."""
+
+    barrier = Barrier(2)
+
+    def logits(self, pictures: Any) -> Any:
+        self.barrier.wait(10)
+        return super().logits(pictures)
+
+
+def test_two_networks_run_at_the_same_time(engine: TorchEngine, folder: Path, tmp_path: Path) -> None:
+    (folder / "8.png").unlink()  # eight pictures meet in pairs
+    meeting = Meeting(engine.spec, engine.network, engine.device)
+    try:
+        results, _ = predict_files(plan_for(meeting), find_sources([str(folder)])[0], tmp_path / "out", quiet=True)
+    except BrokenBarrierError:
+        pytest.fail("a picture waited for the end of another")
+    assert len(results) == 8
+
+
+def test_what_was_predicted_is_saved_where_it_is_stopped(engine: TorchEngine, folder: Path, tmp_path: Path) -> None:
+    """Ctrl-C while the first result is told: those behind it that were done are written and recorded too."""
+    told = []
+
+    def stopped(result: Result) -> None:
+        told.append(result)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(plan_for(engine), find_sources([str(folder)])[0], out, manifest=out / "m.csv", each=stopped)
+    recorded = [row["file"] for row in read_records(out)]
+    written = sorted(path.stem for path in (out / "labels").iterdir())
+    assert [Path(name).stem for name in recorded] == written
+    assert len(written) == len(told) > 1
+
+
+def test_threads_are_given_back(engine: TorchEngine) -> None:
+    before = torch.get_num_threads()
+    pictures = RNG.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    with engine.side_by_side(4) as form:
+        assert torch.equal(form.logits(pictures), engine.logits(pictures))
+        assert form._folding is engine._folding
+    assert torch.get_num_threads() == before
