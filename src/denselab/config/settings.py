@@ -32,7 +32,7 @@ from denselab.types import FilterNormalization
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(whole_of_word)]
-Optimizer = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adamw", "muon"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 Teaching = Literal["auto", "masks", "boxes", "tags"]

@@ -11,6 +11,7 @@ from denselab.config import TrainConfig
 from denselab.crf_layer.with_crf import CRF
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
+from denselab.training.muon import Muon, is_matrix
 
 START_DIVISOR = 25.0  # lr / 25 at the start of the warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
@@ -57,11 +58,13 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
         too.
     """
     groups = [
-        {"params": parameters, "lr_factor": factor, "weight_decay": decay}
-        for (factor, decay), parameters in _grouped(model, config).items()
+        {"params": parameters, "lr_factor": factor, "weight_decay": decay, "matrices": matrices}
+        for (factor, decay, matrices), parameters in _grouped(model, config).items()
     ]
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    if config.optimizer == "muon":
+        return Muon(groups, lr=config.lr, betas=(config.momentum, 0.999))
     return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
@@ -105,10 +108,10 @@ def _require_pretrained_part(model: SegmentationModel, config: TrainConfig) -> N
         )
 
 
-def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float, bool], list[nn.Parameter]]:
     own = config.encoder_lr_factor != 1 or config.freeze_stages > 0
     pretrained = model.pretrained_parameters() if own else {}
-    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    grouped: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         # A frozen part keeps its position, because last/ identifies the other parameters by theirs.
         if not parameter.requires_grad and name not in pretrained:
@@ -119,7 +122,8 @@ def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float,
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
         if name.startswith(CRF):
             factor, decay = config.crf_lr_factor, 0.0
-        grouped.setdefault((factor, decay), []).append(parameter)
+        matrices = config.optimizer == "muon" and is_matrix(parameter) and not name.startswith(CRF)
+        grouped.setdefault((factor, decay, matrices), []).append(parameter)
     return grouped
 
 
