@@ -18,7 +18,7 @@ DEMO_MODEL = {
     "imgsz": (96, 128),
     "pretrained": "no",
     "batch": 8,
-    "lr": 5e-3,
+    "lr": 1.5e-2,
     "scale_min": 0.9,
     "scale_max": 1.25,
     "photometric": 0.3,

@@ -135,7 +135,7 @@ class Settings(BaseModel):
     freeze_stages: NonNegativeInt | None = None  # first stages of the encoder that stay as they are, statistics too
     crf_lr_factor: NonNegativeFloat = 10.0  # lr of the CRF's weights and compatibility, times `lr`
     bias_lr_factor: PositiveFloat = 1.0  # lr of the biases, times `lr`: Caffe's lr_mult, 2 in its networks
-    momentum: Decay = 0.9  # SGD's; AdamW's beta1
+    momentum: Decay = 0.9  # SGD's; AdamW's beta1; Muon's own is 0.95
     weight_decay: NonNegativeFloat | None = None  # of the optimizer; not on biases and norms
     schedule: Schedule | None = None  # course of the learning rate
     warmup: Share = 0.1  # share of the run in which lr rises from lr / 25 ("step", "poly", "onecycle")

@@ -19,11 +19,19 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular val
 ITERATIONS = 5
 ADAM_STEP = 0.2  # root mean square of an entry of AdamW's usual step (Liu et al., section 2.2)
 MOMENTUM = 0.95  # Jordan's
+# Turning a matrix costs some 20 x its smaller side operations for each of its entries: for the 4,096 outputs of VGG's
+# fully connected layers more than the rest of a CPU's step together.
+LARGEST = 512
 
 
 def is_matrix(parameter: nn.Parameter) -> bool:
     """Whether a weight mixes inputs: fully connected or convolution, but not depthwise, whose filters stand alone."""
     return parameter.ndim >= 2 and min(parameter.shape[:2]) > 1
+
+
+def is_large(parameter: nn.Parameter) -> bool:
+    """Whether a matrix is too large to be turned in each step; AdamW takes such."""
+    return min(len(parameter), parameter[0].numel()) > LARGEST
 
 
 class Muon(AdamW):

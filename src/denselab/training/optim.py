@@ -11,11 +11,13 @@ from denselab.config import TrainConfig
 from denselab.crf_layer.with_crf import CRF
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
-from denselab.training.muon import Muon, is_matrix
+from denselab.training.muon import Muon, is_large, is_matrix
 
 START_DIVISOR = 25.0  # lr / 25 at the start of the warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
 STEPS, STEP_FACTOR = 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
+
+LARGE_RATE = 0.2  # of matrices that Muon leaves to AdamW, against its own rate (training/recipe.py: RATES)
 
 
 def lr_factor(progress: float, config: TrainConfig) -> float:
@@ -122,8 +124,10 @@ def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float,
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
         if name.startswith(CRF):
             factor, decay = config.crf_lr_factor, 0.0
-        matrices = config.optimizer == "muon" and is_matrix(parameter) and not name.startswith(CRF)
-        grouped.setdefault((factor, decay, matrices), []).append(parameter)
+        turned = config.optimizer == "muon" and is_matrix(parameter) and not name.startswith(CRF)
+        if turned and is_large(parameter):
+            turned, factor = False, factor * LARGE_RATE
+        grouped.setdefault((factor, decay, turned), []).append(parameter)
     return grouped
 
 
