@@ -10,7 +10,7 @@ from denselab.config import make_settings
 from denselab.console import remark, stdout
 from denselab.errors import ResourceError
 
-DEMO_EPOCHS = 16  # after which the held-out scenes reach 0.85
+DEMO_EPOCHS = 8  # after which the held-out scenes reach 0.85
 MOST_SECONDS = 360.0  # it ends then, on a machine that is too slow for them
 SAME = 1.2  # two durations nearer than this are told as one
 DEMO_MODEL = {
