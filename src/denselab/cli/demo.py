@@ -32,7 +32,7 @@ Out = Annotated[Path | None, out_option("Folder for data and run.", "denselab-de
 def demo(out: Out = None, seed: Seed = 0) -> None:
     """Draw a synthetic data set, train on it, measure on held-out scenes and write the report.
 
-    Takes about 3 minutes on two cores. What the machine needs is timed and said before it starts.
+    Takes about a minute on two cores. What the machine needs is timed and said before it starts.
     """
     from denselab.api import train_run
     from denselab.data.draw.synthetic import write_synthetic
