@@ -42,7 +42,7 @@ class Muon(AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step; every parameter needs its gradient, as for AdamW."""
+        """One step; parameters without a gradient stay as they are."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["matrices"]]
         super().step(closure)
