@@ -1,5 +1,6 @@
 """Muon against torch's own on matrices, its iteration by hand, what counts as a matrix."""
 
+import copy
 import math
 
 import pytest
@@ -102,7 +103,34 @@ def test_all_else_takes_adamw_s_steps_to_the_last_bit() -> None:
         optimizer.step()
         peer.step()
     assert torch.equal(ours, theirs)
-    assert set(optimizer.state[matrix]) == {"momentum"}
+    assert set(optimizer.state[matrix]) == {"step", "momentum"}
+
+
+def test_a_state_that_was_kept_goes_on() -> None:
+    """A resumed run failed: the state of a matrix had no count of steps, which AdamW asks every state for."""
+    torch.manual_seed(4)
+
+    def made() -> tuple[list[nn.Parameter], Muon]:
+        parts = [nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(4))]
+        groups = [{"params": [part], "matrices": part.ndim > 1, "weight_decay": 0.1} for part in parts]
+        return parts, Muon(groups, 0.1, (0.9, 0.999))
+
+    def step(parts: list[nn.Parameter], optimizer: Muon, gradients: list[Tensor]) -> None:
+        for part, gradient in zip(parts, gradients, strict=True):
+            part.grad = gradient.clone()
+        optimizer.step()
+
+    first, second = ([torch.randn(3, 4), torch.randn(4)] for _ in range(2))
+    whole, optimizer = made()
+    step(whole, optimizer, first)
+    half, again = made()
+    for part, other in zip(half, whole, strict=True):
+        part.data = other.detach().clone()
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    step(whole, optimizer, second)
+    step(half, again, second)
+    for part, other in zip(half, whole, strict=True):
+        assert torch.equal(part, other)
 
 
 def test_what_has_no_gradient_stays() -> None:

@@ -56,7 +56,9 @@ class Muon(AdamW):
     def _turn(self, weight: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
+            state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
             state["momentum"] = torch.zeros_like(weight)
+        state["step"] += 1
         state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
         ahead = torch.lerp(weight.grad, state["momentum"], MOMENTUM)
         matrix = ahead.reshape(len(ahead), -1)
