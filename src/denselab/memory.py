@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from denselab.crf_layer.crf_rnn import CRFRNN
 from denselab.models.base import SegmentationModel, input_channels
 
-OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4}  # weight, gradient, and the optimiser's one or two moments
+OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4, "muon": 4}  # weight, gradient, and one or two moments at most
 PICTURES = 2  # batch normalisation needs two where a feature map is one pixel
 
 

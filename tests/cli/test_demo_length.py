@@ -16,13 +16,13 @@ from denselab.training.trial import Trial
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (Trial(0.02, 0.02), "16 passes over them, about 2.1 min on this machine"),
-        (Trial(0.022, 0.02), "16 passes over them, about 2.3 min on this machine"),
-        (Trial(0.03, 0.02), "16 passes over them, 2.1 min on this machine, 3.2 beside what else it does now"),
-        (Trial(0.07, 0.04), "4.3 min on this machine, 7.5 beside what else it does now; it stops after 6 min at the"),
-        (Trial(0.2, 0.2), "16 passes over them would take about 21.3 min on this machine; it stops after 6 min, and"),
-        (Trial(0.2, 0.1), "would take 10.7 min on this machine, 21.3 beside what else it does now; it stops after 6"),
-        (None, "16 passes over them, and it stops after 6 min"),
+        (Trial(0.04, 0.04), "8 passes over them, about 2.1 min on this machine"),
+        (Trial(0.044, 0.04), "8 passes over them, about 2.3 min on this machine"),
+        (Trial(0.06, 0.04), "8 passes over them, 2.1 min on this machine, 3.2 beside what else it does now"),
+        (Trial(0.14, 0.08), "4.3 min on this machine, 7.5 beside what else it does now; it stops after 6 min at the"),
+        (Trial(0.4, 0.4), "8 passes over them would take about 21.3 min on this machine; it stops after 6 min, and"),
+        (Trial(0.4, 0.2), "would take 10.7 min on this machine, 21.3 beside what else it does now; it stops after 6"),
+        (None, "8 passes over them, and it stops after 6 min"),
     ],
 )
 def test_the_length_is_told_as_a_range(

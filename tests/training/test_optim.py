@@ -40,7 +40,7 @@ def test_a_rate_of_zero_leaves_the_pretrained_part_as_it_is() -> None:
 
     Its running statistics moved all the same, and so did what was not called `encoder.`: 16 networks of 47 wholly.
     """
-    for optimizer in ("sgd", "adamw"):
+    for optimizer in ("sgd", "adamw", "muon"):
         net = Net()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         settings = config(optimizer=optimizer, lr=0.1, encoder_lr_factor=0.0, weight_decay=0.1, schedule="constant")
@@ -159,6 +159,28 @@ def test_groups_decay_and_rates() -> None:
     assert found[id(net.head.weight)] == pytest.approx((0.1, 0.01))
     assert found[id(net.head.bias)] == pytest.approx((0.2, 0.0))
     assert id(net.frozen.weight) not in found
+
+
+def test_muon_s_groups() -> None:
+    """Matrices are turned; depthwise filters, vectors and what is too large to turn go by AdamW, the last at a fifth."""
+
+    class Parts(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+            self.large = nn.Linear(513, 513)
+
+    net = Parts()
+    settings = config(optimizer="muon", lr=0.1, encoder_lr_factor=0.5, weight_decay=0.01, schedule="constant")
+    optimizer = make_optimizer(net, settings)
+    set_lr(optimizer, settings, 0.0)
+    found = {id(p): (g["matrices"], g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert found[id(net.trunk.weight)] == (True, pytest.approx(0.05), 0.01)
+    assert found[id(net.head.weight)] == (True, pytest.approx(0.1), 0.01)
+    assert found[id(net.depthwise.weight)] == (False, pytest.approx(0.1), 0.01)
+    assert found[id(net.large.weight)] == (False, pytest.approx(0.02), 0.01)
+    assert found[id(net.head.bias)] == (False, pytest.approx(0.1), 0.0)
+    assert not any(group["matrices"] for group in make_optimizer(net, config(optimizer="adamw")).param_groups)
 
 
 def test_running_mean_by_hand() -> None:

@@ -12,7 +12,7 @@ from denselab.training.detail import SMALLEST_AREA, Detail
 from denselab.training.precision import default_precision
 from denselab.training.recipe import (
     CPU_AREA,
-    ENCODER_RATE,
+    ENCODER_RATES,
     GPU_AREA,
     PASSES_WANTED,
     Facts,
@@ -178,6 +178,25 @@ def test_networks_without_normalisation_and_with_wide_scores_learn_slowly_and_cl
     assert (config.lr, config.clip_norm) == (1e-4, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("facts", "given", "expected"),
+    [
+        ({}, {}, ("muon", 0.015, 1.0)),
+        ({"pretrained": True}, {}, ("muon", 0.015, 0.05)),
+        ({"pretrained": True}, {"optimizer": "adamw"}, ("adamw", 0.003, 0.2)),
+        ({"pretrained": True, "device": "cuda"}, {}, ("adamw", 0.003, 0.2)),
+        ({"normalised": False}, {}, ("adamw", 1e-4, 1.0)),
+        ({"score_inputs": 18_432}, {}, ("adamw", 1e-4, 1.0)),
+    ],
+)
+def test_rates_follow_the_optimiser(
+    facts: dict[str, Any], given: dict[str, Any], expected: tuple[str, float, float]
+) -> None:
+    """Measured together: a rate of one optimiser says nothing of another's."""
+    config, _ = choose_recipe(make_settings({"data": "d", **given}), replace(STREETS, **facts), None)
+    assert (config.optimizer, config.lr, config.encoder_lr_factor) == expected
+
+
 @pytest.mark.parametrize("pictures", [1, 2, 7, 50, 5000])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_batches_fit_small_sets(pictures: int, device: str) -> None:
@@ -232,7 +251,7 @@ def test_what_a_config_must_have_and_the_recipe_chooses_is_the_same(device: str)
 def test_an_encoder_from_imagenet_is_trained_on_with_care() -> None:
     """At the rate of the new layers a short run on CamVid ended at mIoU 0.57, at a fifth of it at 0.61."""
     config, choices = choose_recipe(Settings(data="d"), replace(STREETS, pretrained=True), None)
-    assert config.encoder_lr_factor == ENCODER_RATE
+    assert config.encoder_lr_factor == ENCODER_RATES["muon"]
     assert choose_recipe(Settings(data="d"), STREETS, None)[0].encoder_lr_factor == 1.0
     assert (
         choose_recipe(Settings(data="d", encoder_lr_factor=0.5), replace(STREETS, pretrained=True), None)[

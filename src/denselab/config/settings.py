@@ -33,7 +33,7 @@ from denselab.types import FilterNormalization
 Pretrained = Annotated[str, BeforeValidator(parse_pretrained)]  # auto, yes, no, a file or a hub id
 Precision = Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(word_of_bool)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(whole_of_word)]
-Optimizer = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adamw", "muon"]
 Statistics = Literal["running", "pretrained", "cumulative"]
 Schedule = Literal["constant", "step", "poly", "onecycle"]
 Teaching = Literal["auto", "masks", "boxes", "tags"]
@@ -136,7 +136,7 @@ class Settings(BaseModel):
     freeze_stages: NonNegativeInt | None = None  # first stages of the encoder that stay as they are, statistics too
     crf_lr_factor: NonNegativeFloat = 10.0  # lr of the CRF's weights and compatibility, times `lr`
     bias_lr_factor: PositiveFloat = 1.0  # lr of the biases, times `lr`: Caffe's lr_mult, 2 in its networks
-    momentum: Decay = 0.9  # SGD's; AdamW's beta1
+    momentum: Decay = 0.9  # SGD's; AdamW's beta1; Muon's own is 0.95
     weight_decay: NonNegativeFloat | None = None  # of the optimizer; not on biases and norms
     schedule: Schedule | None = None  # course of the learning rate
     # "step": lr falls to a tenth after each such share of the run; None: 1/3, of DeconvNet's stages 0.45 and 0.25

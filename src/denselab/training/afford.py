@@ -21,7 +21,7 @@ from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
 from denselab.training.trial import Trial
 
-MOMENTS = {"sgd": 1, "adamw": 2}  # moments that the optimiser keeps per weight
+MOMENTS = {"sgd": 1, "adamw": 2, "muon": 2}  # moments that the optimiser keeps per weight, at most
 SMALLEST_BATCH = 2  # batch normalisation needs two where a feature map is one pixel
 MOST_COPIES = 3  # of last/: the current one, the one before, and the one being written
 # a run is refused if it needs more than OVERRUN times its time, and also OVERRUN_SECONDS more than its time

@@ -11,10 +11,13 @@ from denselab.config import TrainConfig
 from denselab.crf_layer.with_crf import CRF
 from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
+from denselab.training.muon import Muon, is_large, is_matrix
 
 START_DIVISOR = 25.0  # lr / 25 at the start of the warm-up: one-cycle's usual div_factor
 END_DIVISOR = 1000.0  # lr / 1000 at the end of one-cycle
 LR_DROP, DROP_FACTOR = 1 / 3, 0.1  # DeepLab v1's solver: a tenth after each 2,000 of 6,000 iterations
+
+LARGE_RATE = 0.2  # of matrices that Muon leaves to AdamW, against its own rate (training/recipe.py: RATES)
 
 
 def lr_factor(progress: float, config: TrainConfig) -> float:
@@ -58,11 +61,13 @@ def make_optimizer(model: SegmentationModel, config: TrainConfig) -> Optimizer:
     CPU too.
     """
     groups = [
-        {"params": parameters, "lr_factor": factor, "weight_decay": decay}
-        for (factor, decay), parameters in _grouped(model, config).items()
+        {"params": parameters, "lr_factor": factor, "weight_decay": decay, "matrices": matrices}
+        for (factor, decay, matrices), parameters in _grouped(model, config).items()
     ]
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    if config.optimizer == "muon":
+        return Muon(groups, lr=config.lr, betas=(config.momentum, 0.999))
     return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
@@ -106,10 +111,10 @@ def _require_pretrained_part(model: SegmentationModel, config: TrainConfig) -> N
         )
 
 
-def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float, float, bool], list[nn.Parameter]]:
     own = config.encoder_lr_factor != 1 or config.freeze_stages > 0
     pretrained = model.pretrained_parameters() if own else {}
-    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    grouped: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         # A frozen part keeps its position, because last/ identifies the other parameters by theirs.
         if not parameter.requires_grad and name not in pretrained:
@@ -120,7 +125,10 @@ def _grouped(model: SegmentationModel, config: TrainConfig) -> dict[tuple[float,
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
         if name.startswith(CRF):
             factor, decay = config.crf_lr_factor, 0.0
-        grouped.setdefault((factor, decay), []).append(parameter)
+        turned = config.optimizer == "muon" and is_matrix(parameter) and not name.startswith(CRF)
+        if turned and is_large(parameter):
+            turned, factor = False, factor * LARGE_RATE
+        grouped.setdefault((factor, decay, turned), []).append(parameter)
     return grouped
 
 

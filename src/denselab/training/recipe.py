@@ -33,7 +33,10 @@ AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
-ENCODER_RATE = 0.2  # of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md)
+# Of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md, docs/log.md).
+ENCODER_RATES = {"muon": 0.05, "adamw": 0.2, "sgd": 0.2}
+TOLD = {"muon": "Muon", "adamw": "AdamW", "sgd": "SGD"}
+RATES = {"muon": 1.5e-2, "adamw": 3e-3, "sgd": 3e-3}  # of networks with batch normalisation (docs/log.md)
 MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
 LARGEST = "what memory and time allow for validations"  # of whole pictures
@@ -152,7 +155,7 @@ def choose_recipe(
             *pictures,
             *_feeding(facts),
             _precision(facts),
-            *_optimisation(facts),
+            *_optimisation(settings, facts),
             *_jitter(settings, facts),
         ],
     )
@@ -279,21 +282,27 @@ def _precision(facts: Facts) -> Choice:
     return Choice("precision", chosen, reason_for(chosen, facts.device))
 
 
-def _optimisation(facts: Facts) -> Iterator[Choice]:
-    yield Choice("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
+def _optimisation(settings: Settings, facts: Facts) -> Iterator[Choice]:
+    steady = facts.normalised and facts.score_inputs < WIDE_SCORES
+    if steady and not facts.on_gpu:
+        optimizer = Choice("optimizer", "muon", "learns in 200 steps what AdamW learns in 400")
+    else:
+        optimizer = Choice("optimizer", "adamw", "needs no tuning to train from scratch or from ImageNet weights")
+    taken = settings.optimizer or optimizer.value
+    yield optimizer
     yield Choice("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
     if not facts.normalised:
         yield Choice("lr", 1e-4, "a network without batch normalisation diverges at higher rates")
         yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
-    elif facts.score_inputs >= WIDE_SCORES:
+    elif not steady:
         yield Choice(
             "lr", 1e-4, f"a layer sums {facts.score_inputs:,} inputs, which makes the loss jump at higher rates"
         )
         yield Choice("clip_norm", 1.0, "keeps such layers from jumping")
     else:
-        yield Choice("lr", 3e-3, "for AdamW and one cycle at these batch sizes")
+        yield Choice("lr", RATES[taken], f"for {TOLD[taken]} and one cycle at these batch sizes")
         yield Choice("clip_norm", 0.0, "off: batch normalisation keeps the steps even")
-    yield from _fine_tuning(facts)
+    yield from _fine_tuning(facts, ENCODER_RATES[taken])
     yield Choice("weight_decay", 0.01, "AdamW's usual value")
     yield Choice("ema", 0.99, "the running mean of weights scores more evenly than the last weights")
     why = "cross-entropy for the pixels, Jaccard for what is scored: the IoU of every class alike"
@@ -301,11 +310,11 @@ def _optimisation(facts: Facts) -> Iterator[Choice]:
     yield Choice("class_weights", "auto", "rare classes count more where the balance asks for it")
 
 
-def _fine_tuning(facts: Facts) -> Iterator[Choice]:
-    """How carefully the encoder is trained on."""
+def _fine_tuning(facts: Facts, rate: float) -> Iterator[Choice]:
+    """How carefully the encoder is trained on. rate: of it, against the new layers."""
     if facts.pretrained:
-        why = "what ImageNet taught the encoder is kept; the new layers learn five times as fast"
-        yield Choice("encoder_lr_factor", ENCODER_RATE, why)
+        why = f"what ImageNet taught the encoder is kept; the new layers learn {1 / rate:.0f} times as fast"
+        yield Choice("encoder_lr_factor", rate, why)
     else:
         yield Choice("encoder_lr_factor", 1.0, "the encoder starts from scratch, like the rest")
     yield Choice("freeze_stages", 0, "all stages of the encoder learn")

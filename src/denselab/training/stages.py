@@ -52,7 +52,7 @@ CROP_IMGSZ = (224, 224)  # where the user gives none
 # skip's scores, which start at zero, hardly move and never open in a short run. Measured on synthetic scenes (96x128,
 # 25 epochs in all, from scratch, a small ResNet; mIoU of 32s 0.248): 8s ends at 0.458, 0.385, 0.325, 0.265, 0.246 with
 # factors 1, 0.5, 0.3, 0.1, 0.01. Each stage's own schedule lets its rate fall to nothing anyway.
-LR_FACTORS = {"sgd": 0.01, "adamw": 1.0}
+LR_FACTORS = {"sgd": 0.01, "adamw": 1.0, "muon": 1.0}
 SHORTEST = 1.0  # seconds for a stage whose turn comes when the time is up: it makes one step
 
 
