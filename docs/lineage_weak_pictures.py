@@ -40,8 +40,14 @@ from denselab.weak.teaching import TaughtDataset
 SCENES = {"train": range(60), "val": range(60, 72)}  # numbers of the scenes, from SCENE on
 UNSEEN = SCENE + 73
 SMALL: dict[str, Any] = {
-    **{"model": "deeplabv3plus", "encoder": "test_efficientnet", "pretrained": "no", "lr": 3e-3},
-    **{"imgsz": SIZE, "batch": 8, "validations": 2, "seed": 0},
+    "model": "deeplabv3plus",
+    "encoder": "test_efficientnet",
+    "pretrained": "no",
+    "lr": 3e-3,
+    "imgsz": SIZE,
+    "batch": 8,
+    "validations": 2,
+    "seed": 0,
 }
 EARLY, LATE = 40, 120  # steps on tags
 TAGS: dict[str, Any] = {"labels": "tags", "tag_method": "em-adapt", "strong": 12, "weak_after": 0.0}

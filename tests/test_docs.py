@@ -61,14 +61,13 @@ def test_a_page_s_python_runs(page: str) -> None:
         exec(compile(block, f"docs/{page}", "exec"), namespace)
 
 
-
 def test_every_system_of_the_first_table_has_a_picture_that_a_script_makes() -> None:
     """Of trained networks; under 150 kB each, and a script of docs/ draws it anew."""
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("lineage_*.py"))
     wanted = {
         "lineage-columns.md": ("hypercolumn", "columns", "zoomout"),
         "lineage-segments.md": ("msra_cfm",),
-        "lineage.md": ("boxes", "tags"),
+        "lineage.md": ("boxes", "tags", "boxsup"),
     }
     for page, names in wanted.items():
         for name in names:
