@@ -14,7 +14,8 @@ from denselab.data import Dataset, Item
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
-from denselab.training.crops import BOXES, CropItem, balanced, cut_labels, object_crops, only, proposal_crops
+from denselab.run_folder import STAGE_PROPOSALS
+from denselab.training.crops import CropItem, balanced, cut_labels, object_crops, only, proposal_crops
 from denselab.training.optim import lr_factor
 from denselab.training.stages import (
     _own_settings,
@@ -87,7 +88,7 @@ def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
     crops = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
     seen = [set(np.unique(crops.read_labels(item))) for item in crops.of_split("train")]
     assert any({1, 2} <= classes for classes in seen)
-    stored = json.loads((tmp_path / BOXES).read_bytes())
+    stored = json.loads((tmp_path / STAGE_PROPOSALS).read_bytes())
     assert stored["source"] == "windows"
     assert len(stored["boxes"]["a"]) == len(crops.of_split("val"))
     again = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
@@ -162,4 +163,4 @@ def test_a_staged_run_from_end_to_end(
     assert stages[0]["lr"] == stages[1]["lr"]
     recorded = json.loads((run / "dataset.json").read_bytes())
     assert recorded["splits"]["val"] == [item.name for item in tiny_data.of_split("val")]
-    assert json.loads((run / BOXES).read_bytes())["source"] == "windows"
+    assert json.loads((run / STAGE_PROPOSALS).read_bytes())["source"] == "windows"

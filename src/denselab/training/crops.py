@@ -26,7 +26,7 @@ from denselab.files import unpack_json, write_json
 from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
-from denselab.run_folder import STAGE_PROPOSALS as BOXES
+from denselab.run_folder import STAGE_PROPOSALS
 from denselab.types import LabelMap, Pixels, Sample
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def proposal_crops(
     """Stage 2: the proposals of train and val that overlap an object by OVERLAP, 1.2 times as large.
 
     source: of the proposals, see proposals.sources.
-    run: where the boxes are kept, in BOXES, and read again; None: nowhere.
+    run: where the boxes are kept, in STAGE_PROPOSALS, and read again; None: nowhere.
     Raises DataError where a split has none, MissingExtra, CheckpointError for a damaged file of boxes.
     """
     kept = _stored(run, source) if run else {}
@@ -131,7 +131,7 @@ def proposal_crops(
                 items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
             bar.advance()
     if run and fresh != kept:
-        write_json(run / BOXES, {"source": source, "overlap": OVERLAP, "boxes": fresh})
+        write_json(run / STAGE_PROPOSALS, {"source": source, "overlap": OVERLAP, "boxes": fresh})
     logger.info(f"stage 2: {len(items)} proposals from {source} that overlap an object by {OVERLAP:g} or more")
     return _finished(dataset, items, imgsz)
 
@@ -166,7 +166,7 @@ class StageBoxes:
 
 def stage_boxes(run: Path) -> StageBoxes | None:
     """The boxes that lie in a run folder; None where there are none. Raises CheckpointError for a damaged file."""
-    path = run / BOXES
+    path = run / STAGE_PROPOSALS
     try:
         record = unpack_json(path.read_bytes(), str(path))
     except OSError:

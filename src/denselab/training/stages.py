@@ -25,8 +25,18 @@ from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.files import unpack_json
 from denselab.migration import migrated, stamped
 from denselab.models import MODELS
-from denselab.run_folder import CONFIG, LOG, STAGES, SUMMARY, has_state, is_staged, read_metrics, stage_folder
-from denselab.training.crops import BOXES, STRETCH, object_crops, proposal_crops
+from denselab.run_folder import (
+    CONFIG,
+    LOG,
+    STAGE_PROPOSALS,
+    STAGES,
+    SUMMARY,
+    has_state,
+    is_staged,
+    read_metrics,
+    stage_folder,
+)
+from denselab.training.crops import STRETCH, object_crops, proposal_crops
 from denselab.training.recipe import default_epochs
 from denselab.training.records import RunRecords
 from denselab.training.resume import RESUMABLE, changed, clear_for_run, resumed_settings
@@ -204,7 +214,7 @@ def _run_stage(
     going_on = has_state(folder)
     own = _machine(settings) if going_on else _fresh_settings(settings, run, stages, number)
     todo = merged(own, length)
-    beside = {STAGES, LOG, BOXES, *(stage.folder for stage in stages)}
+    beside = {STAGES, LOG, STAGE_PROPOSALS, *(stage.folder for stage in stages)}
     if going_on:
         todo = resumed_settings(todo, folder)
     try:
