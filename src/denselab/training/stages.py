@@ -28,7 +28,7 @@ from denselab.models import MODELS
 from denselab.run_folder import (
     CONFIG,
     LOG,
-    PROPOSALS,
+    STAGE_PROPOSALS,
     STAGES,
     SUMMARY,
     has_state,
@@ -214,7 +214,7 @@ def _run_stage(
     going_on = has_state(folder)
     own = _machine(settings) if going_on else _fresh_settings(settings, run, stages, number)
     todo = merged(own, length)
-    beside = {STAGES, LOG, PROPOSALS, *(stage.folder for stage in stages)}
+    beside = {STAGES, LOG, STAGE_PROPOSALS, *(stage.folder for stage in stages)}
     if going_on:
         todo = resumed_settings(todo, folder)
     try:
