@@ -87,7 +87,7 @@ def tiles(height: int, width: int) -> Iterator[bytes]:
     """Packed tiles from left to right, from top to bottom."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 32, (TILE, TILE, 3), dtype=np.uint8)
-    kinds = [zlib.compress(noise + rng.integers(0, 224, 3, dtype=np.uint8)) for _ in range(COLOURS)]
+    kinds = [zlib.compress((noise + rng.integers(0, 224, 3, dtype=np.uint8)).tobytes()) for _ in range(COLOURS)]
     for _ in range(-(-height // TILE) * -(-width // TILE)):
         yield kinds[rng.integers(COLOURS)]
 
