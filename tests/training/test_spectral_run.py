@@ -149,7 +149,7 @@ def test_evaluation_and_its_pictures(runs: Any, tmp_path: Path) -> None:
     measured = evaluate(run, data, device="cpu", quiet=True, out=tmp_path, display_bands=("B12",))
     assert len(measured.items) == 2
     assert measured.baselines.entries
-    assert len(list((tmp_path / "worst").glob("worst-*.png"))) == 2
+    assert len(list((tmp_path / "worst").glob("worst-*.png"))) == 1, "the worse half"
 
 
 @pytest.mark.parametrize("name", ["four", "twelve"])
