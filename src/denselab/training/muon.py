@@ -51,16 +51,16 @@ class Muon(AdamW):
             if group["matrices"]:
                 for weight in group["params"]:
                     if weight.grad is not None:
-                        self._turn(weight, group)
+                        self._turn(weight, weight.grad, group)
 
-    def _turn(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
             state["momentum"] = torch.zeros_like(weight)
         state["step"] += 1
-        state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-        ahead = torch.lerp(weight.grad, state["momentum"], MOMENTUM)
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        ahead = torch.lerp(gradient, state["momentum"], MOMENTUM)
         matrix = ahead.reshape(len(ahead), -1)
         size = ADAM_STEP * max(matrix.shape) ** 0.5
         weight.mul_(1 - group["lr"] * group["weight_decay"])
