@@ -27,8 +27,8 @@ def traced(graph: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports of the network take the graph that was traced before."""
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    monkeypatch.setattr(deploy, "exported_program", lambda engine: program)
-    monkeypatch.setattr(deploy, "onnx_model", lambda program, spec, opset: copy)
+    monkeypatch.setattr(deploy, "exported_program", lambda engine, coarse: program)
+    monkeypatch.setattr(deploy, "onnx_model", lambda program, spec, opset, coarse: copy)
 
 
 @pytest.mark.usefixtures("traced")
@@ -75,7 +75,7 @@ def test_for_torch(model_folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("traced")
 def test_another_network_is_refused_and_leaves_nothing(model_folder: Path, scenes: Path, tmp_path: Path) -> None:
     """A graph with one weight changed; the exit code is its own, and the folder that was there stays."""
-    document = deploy.onnx_model(None, None, 18)  # type: ignore[arg-type]
+    document = deploy.onnx_model(None, None, 18, None)  # type: ignore[arg-type]
     weight = next(t for t in document.graph.initializer if len(t.dims) == 4)
     weight.raw_data = (1.1 * np.frombuffer(weight.raw_data, np.float32)).astype(np.float32).tobytes()
     with pytest.raises(ParityError, match=r"is not the model: logits differ by up to .* Nothing was written") as caught:
@@ -122,6 +122,9 @@ def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
             logits = pixelwise.logits(pictures).clone()
             logits[:, 0] += 100
             return logits
+
+        def coarse(self, picture: Any) -> None:
+            """Its logits are all that it has."""
 
     with check_pictures(pixelwise.spec, "nowhere", str(scenes)) as pictures:
         found = parity(pixelwise, Shifted(), pictures, 2)  # type: ignore[arg-type]

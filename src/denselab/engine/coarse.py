@@ -63,7 +63,7 @@ class Coarse:
         best = np.pad(arg_max(scores), 1, mode="edge")
         corners = best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]
         agree = (corners[0] == corners[1]) & (corners[2] == corners[3]) & (corners[0] == corners[2])
-        height, width, step = *agree.shape, self.factor
+        (height, width), step = agree.shape, self.factor
         blocks = np.empty((height, step, width, step), best.dtype)  # of the pixels between the centres of four cells
         blocks[...] = np.repeat(corners[0], step, axis=1).reshape(height, 1, width, step)
         rows, columns = np.nonzero(~agree)

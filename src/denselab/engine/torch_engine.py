@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,8 @@ class TorchEngine:
         with torch.inference_mode(), memory_errors():
             pixels = torch.from_numpy(picture).permute(0, 3, 1, 2)
             images = network_input(pixels, self.spec.preprocessing, self.device)
-            values = self._form(pixels).coarse_logits(images)[0].float()
+            coarse: Tensor = cast(SegmentationModel, self._form(pixels)).coarse_logits(images)
+            values = coarse[0].float()
         return Coarse(values, factor, (picture.shape[1], picture.shape[2]))
 
     def _take_threads(self) -> None:
@@ -68,7 +69,7 @@ class TorchEngine:
         elif torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)  # of this thread and of those to come
 
-    def _form(self, pixels: Tensor) -> SegmentationModel:
+    def _form(self, pixels: Tensor) -> nn.Module:
         """What runs: on a CPU a form of the network that computes the same in less time."""
         if self.device.type != "cpu":
             return self.network

@@ -232,7 +232,7 @@ class Worker:
             self._release(source)
             raise
         opened = Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
-        if self.at_once == 1 or rows is not None or not self.fits_beside(picture.shape[:2]):
+        if self.at_once == 1 or not isinstance(picture, np.ndarray) or not self.fits_beside(picture.shape[:2]):
             return opened
         return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside))
 
