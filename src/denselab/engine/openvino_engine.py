@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable
@@ -90,14 +91,22 @@ def import_openvino() -> Any:
             sys.modules[TELEMETRY] = before
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the process. Raises MissingExtra.
+
+    On processors with matrix units each core gives its thread a stack of its own for signals. Several that go in
+    another order than they came leave a stack that is freed: Ctrl-C would then end the process by a segmentation fault.
+    """
+    return import_openvino().Core()
+
+
 def read_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
     """OpenVINO's model, not yet compiled. Raises CheckpointError, MissingExtra."""
-    openvino = import_openvino()
-    core = openvino.Core()
     try:
         if weights is None:
-            return core.read_model(graph)
-        return core.read_model(graph, openvino.Tensor(np.frombuffer(weights, np.uint8).copy()))
+            return openvino_core().read_model(graph)
+        return openvino_core().read_model(graph, import_openvino().Tensor(np.frombuffer(weights, np.uint8).copy()))
     except RuntimeError as error:
         raise _not_taken(source, error) from None
 
@@ -111,7 +120,7 @@ def compile_graph(model: Any, source: str, callers: int = 1) -> Any:
         **({"PERFORMANCE_HINT": "LATENCY"} if callers == 1 else {"NUM_STREAMS": str(callers)}),
     }
     try:
-        return import_openvino().Core().compile_model(model, "CPU", settings)
+        return openvino_core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise _not_taken(source, error) from None
 

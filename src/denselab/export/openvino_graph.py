@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
-from denselab.engine.openvino_engine import import_openvino
+from denselab.engine.openvino_engine import import_openvino, openvino_core
 from denselab.errors import MissingExtra
 
 
@@ -21,11 +21,10 @@ def openvino_files(document: bytes, metadata: dict[str, str]) -> tuple[bytes, by
 
     metadata: texts by key, stored below rt_info.
     """
-    openvino = import_openvino()
-    model = openvino.Core().read_model(document)
+    model = openvino_core().read_model(document)
     for key, text in metadata.items():
         model.set_rt_info(text, key.split("."))
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.xml"
-        openvino.save_model(model, path, compress_to_fp16=False)
+        import_openvino().save_model(model, path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
