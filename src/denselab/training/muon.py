@@ -2,8 +2,8 @@
 
 A step of AdamW or SGD on a matrix is usually of low rank: a few directions get nearly all of it. Muon takes the nearest
 matrix with all singular values equal instead, so that rare directions learn as fast as common ones (Jordan et al.
-2024, "Muon: an optimizer for hidden layers in neural networks"). Its size is that of AdamW's usual step, so both share
-one learning rate (Liu et al. 2025, arXiv 2502.16982, section 2.2).
+2024, "Muon: an optimizer for hidden layers in neural networks"). Its size is that of AdamW's usual step, so the groups
+of both share one learning rate (Liu et al. 2025, arXiv 2502.16982, section 2.2).
 """
 
 from collections.abc import Callable
@@ -35,7 +35,10 @@ def is_large(parameter: nn.Parameter) -> bool:
 
 
 class Muon(AdamW):
-    """AdamW whose groups with "matrices" true take Muon's steps."""
+    """AdamW whose groups with "matrices" true take Muon's steps.
+
+    torch.optim.Muon takes nothing but matrices: no convolutions, and no second optimiser for the rest.
+    """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float]) -> None:
         super().__init__(groups, lr=lr, betas=betas, fused=True)
@@ -45,8 +48,10 @@ class Muon(AdamW):
         """One step; parameters without a gradient stay as they are."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["matrices"]]
-        super().step(closure)
-        self.param_groups = groups
+        try:
+            super().step(closure)
+        finally:
+            self.param_groups = groups
         for group in groups:
             if group["matrices"]:
                 for weight in group["params"]:
