@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, get_type_hints
 
 import pytest
+import torch
 
 from denselab.config import Settings, TrainConfig, make_config, make_settings
 from denselab.errors import ConfigError
@@ -215,21 +216,38 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert alone.scale_max == 1.8, "what is chosen gives way to what was asked for"
 
 
-@pytest.mark.parametrize(("device", "units", "expected"), [("cpu", True, "bf16"), ("cpu", False, "no")])
-def test_half_precision_where_the_machine_is_faster_with_it(
-    device: str, units: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("capabilities", "hardware"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "AMX"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "AVX512_BF16"),
+        ({"avx512_vnni": True, "avx512_bf16": False}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_multiplies_bfloat16(
+    capabilities: dict[str, bool], hardware: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "has_matrix_units", lambda: units)
-    config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device=device), None)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert precision.bfloat16_hardware.__wrapped__() == hardware
+
+
+@pytest.mark.parametrize(("hardware", "expected"), [("AMX", "bf16"), ("AVX512_BF16", "bf16"), ("", "no")])
+def test_half_precision_where_the_machine_is_faster_with_it(
+    hardware: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "bfloat16_hardware", lambda: hardware)
+    config, choices = choose_recipe(Settings(data="d"), replace(STREETS, device="cpu"), None)
     assert config.precision == expected
     assert default_precision("cuda") == "bf16"
     assert default_precision("mps") == "no"
     (told,) = (choice.reason for choice in choices if choice.key == "precision")
-    assert ("AMX" in told) == units
+    assert hardware in told
+    assert ("bfloat16" in told) == bool(hardware)
 
 
 def test_a_shipped_recipe_may_leave_the_precision_to_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_matrix_units", lambda: True)
+    monkeypatch.setattr(precision, "bfloat16_hardware", lambda: "AMX")
     config, _ = choose_recipe(Settings(data="d", precision="auto"), STREETS, None)
     assert config.precision == "bf16"
 

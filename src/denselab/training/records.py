@@ -19,7 +19,7 @@ from denselab.files import describe_os_error, to_json, unpack_json, write_json, 
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
 from denselab.shown import cell, shown
-from denselab.training.precision import has_matrix_units
+from denselab.training.precision import bfloat16_hardware
 from denselab.training.state import GO_ON
 
 logger = logging.getLogger(__name__)
@@ -138,8 +138,8 @@ def describe_environment(device: str, processes: int) -> dict[str, Any]:
 
 
 def instructions() -> str:
-    """The vectors that torch computes with on this processor, and whether it has matrix units: "AVX512 and AMX"."""
-    return torch.backends.cpu.get_cpu_capability() + (" and AMX" if has_matrix_units() else "")
+    """The vectors that torch computes with on this processor, and what multiplies bfloat16: "AVX512 and AMX"."""
+    return " and ".join(filter(None, (torch.backends.cpu.get_cpu_capability(), bfloat16_hardware())))
 
 
 def _commit() -> str | None:

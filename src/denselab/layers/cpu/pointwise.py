@@ -1,7 +1,7 @@
 """Convolution with a kernel of 1x1 as products of matrices, pixels by channels, on maps in channels_last.
 
-torch hands it to a convolution that reorders weights and gradients first. In bfloat16 on a processor with matrix units
-(AMX) the products alone are several times faster.
+torch hands it to a convolution that reorders weights and gradients first. In bfloat16, on a processor that multiplies
+it in hardware, the products alone are several times faster.
 """
 
 from typing import Any
