@@ -3,6 +3,7 @@
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,13 @@ from denselab.paths import require_path
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Named tensors as one safetensors document; tensors that share memory are stored separately."""
-    return bytes(save_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    users = Counter(_memory(tensor) for tensor in plain.values())  # copying all would double what a save takes
+    return bytes(save_tensors({name: t.clone() if users[_memory(t)] > 1 else t for name, t in plain.items()}))
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
