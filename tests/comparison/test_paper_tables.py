@@ -9,7 +9,6 @@ import pytest
 from denselab.comparison.paper_tables import PaperRow, PaperTable, comma_separated, latex, markdown
 from denselab.comparison.published import BENCHMARKS, CAMVID, TABLE_1, VOC, benchmark_of, in_order
 from denselab.data.layouts.tables import CAMVID_11
-from denselab.report.trade_off import MOST_TICKS, Point, pareto, ticks
 
 TABLE = PaperTable(
     ("road", "tree_top"),
@@ -84,16 +83,3 @@ def test_a_name_is_no_formula_in_csv() -> None:
         "method,published,'=1+1,mean,spread",
         "'-sum(A1),no,50.00,50.00,",
     ]
-
-
-def test_the_pareto_front_by_hand() -> None:
-    points = [Point("a", 1, 5), Point("b", 2, 4), Point("c", 3, 7), Point("d", 3, 6), Point("e", 9, 7)]
-    assert [point.name for point in pareto(points)] == ["a", "c"]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.17, 0.5), (0.001, 30.0), (0.02, 0.9), (0.9, 1.1)])
-def test_ticks_are_few_and_within_the_bounds(low: float, high: float) -> None:
-    found = ticks(low, high)
-    assert 2 <= len(found) <= MOST_TICKS
-    assert all(low <= value <= high for value in found)
-    assert found == sorted(set(found))

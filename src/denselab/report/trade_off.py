@@ -52,7 +52,7 @@ def trade_off_chart(name: str, points: Sequence[Point]) -> str:
         low, high = min(p.cost for p in points), max(p.cost for p in points)
         limits = (low / MARGIN, high * MARGIN)
         axes.set_xlim(*limits)
-        _name_points(axes, points, (low * high) ** 0.5)
+        name_points(axes, points, (low * high) ** 0.5)
         axes.xaxis.set_major_locator(FixedLocator(ticks(*limits)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _seconds(value)))
@@ -73,7 +73,7 @@ def ticks(low: float, high: float) -> list[float]:
     return found[:: max(every, 1)]
 
 
-def _name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
+def name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
     """Write each point's name beside it, towards the middle; names that would lie on one another move down."""
     low, high = axes.get_ylim()
     step, lowest = 0.06 * (high - low), {True: np.inf, False: np.inf}
@@ -90,6 +90,7 @@ def _name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
             fontsize=9,
             color=PLACEHOLDERS["soft"],
         )
+    axes.set_ylim(bottom=min(low, *(height - step for height in lowest.values())))  # not over the axis' own numbers
 
 
 def course_chart(
