@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from denselab.compiled.compiling import compiling
 from denselab.config.settings import LENGTHS
 from denselab.console import Progress
 from denselab.data.feed.cache import SampleCache
@@ -190,8 +191,9 @@ def _validate_if_due(job: Job, session: Session) -> str:
     due = session.budget.validations_due(progress)
     if due <= session.state.validations or progress >= 1.0:
         return ""
-    session.state.validations = due
     validate_and_keep(job, session)
+    # of how many it is one depends on what it took: those that more of them would have had by now are not made up for
+    session.state.validations = session.budget.validations_due(progress)
     patience = job.config.patience
     return "early stopping" if patience and session.state.without_gain >= patience else ""
 
@@ -202,17 +204,18 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     The best mIoU goes to model/, the lowest loss to model-best-loss/.
     """
     state, began = session.state, time.monotonic()
-    result = validate(
-        session.judged,
-        job.dataset,
-        job.val_items,
-        job.preprocessing,
-        job.loss,
-        session.accelerator,
-        batch=job.config.batch,
-        workers=job.config.workers,
-        cache=session.cache,
-    )
+    with compiling(time.monotonic) as compilation:  # later ones find the machine code that the first one makes
+        result = validate(
+            session.judged,
+            job.dataset,
+            job.val_items,
+            job.preprocessing,
+            job.loss,
+            session.accelerator,
+            batch=job.config.batch,
+            workers=job.config.workers,
+            cache=session.cache,
+        )
     train_loss = state.loss_sum / max(state.loss_count, 1)
     state.loss_sum, state.loss_count = 0.0, 0
     _require_sound(session, result.loss)
@@ -233,7 +236,8 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
         + (" (best mIoU)" if better else "")
         + (" (lowest loss)" if lower else "")
     )
-    state.validation_seconds = time.monotonic() - began
+    took = time.monotonic() - began - sum(end - start for start, end in compilation.periods)
+    state.validation_seconds = _agreed(session, took)
     session.budget.note_validation(state.validation_seconds)
     return result
 
