@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from denselab.encoders.vgg import VGG16
 from denselab.encoders.weights import read_weights
 from denselab.models.base import ModelOptions
-from denselab.models.deconvnet import BottleneckNorm, DeconvNet, build_deconvnet, load_vgg_weights
+from denselab.models.deconvnet import DeconvNet, build_deconvnet, load_vgg_weights
 
 THIN = ((4, 4), (4, 4), (6, 6, 6), (8, 8, 8), (8, 8, 8))
 # DeconvNet_inference_deploy.prototxt: name, kernel, stride, pad, output channels, output size at 224x224
@@ -165,22 +165,6 @@ def test_whole_pictures_of_any_size(size: tuple[int, int], cells: tuple[int, int
     sizes = {call.name: tuple(call.output.shape[-2:]) for call in calls}
     assert sizes["pool5"] == sizes["fc6_deconv"] == cells
     assert sizes["fc6"] == sizes["fc7"] == (cells[0] - 6, cells[1] - 6)
-
-
-def test_one_value_per_channel_is_normalised_by_the_running_statistics() -> None:
-    norm = BottleneckNorm(3).train()
-    assert norm.running_mean is not None
-    norm.running_mean.fill_(2.0)
-    x = torch.randn(1, 3, 1, 1, requires_grad=True)
-    y = norm(x)
-    torch.testing.assert_close(y, (x - 2) / (1 + norm.eps) ** 0.5)
-    y.sum().backward()
-    assert x.grad is not None
-    assert (x.grad != 0).all()
-    assert torch.equal(norm.running_mean, torch.full((3,), 2.0))
-    pair = torch.randn(2, 3, 1, 1)
-    torch.testing.assert_close(norm(pair), nn.BatchNorm2d(3)(pair))  # with two values it is the ordinary one
-    assert not torch.equal(norm.running_mean, torch.full((3,), 2.0))
 
 
 def test_it_starts_as_released() -> None:
