@@ -132,7 +132,8 @@ def test_the_decoder_s_layers_are_transposed_convolutions() -> None:
 
 def test_a_transposed_convolution_of_stride_1_is_a_convolution() -> None:
     """With its kernel rotated and its channels exchanged: the "deconvolution" undoes nothing, it only learns."""
-    layer, x = nn.ConvTranspose2d(4, 6, 3, padding=1), torch.randn(2, 4, 7, 9)
+    layer, x = thin().get_submodule("deconv4_3"), torch.randn(2, 8, 7, 9)
+    assert isinstance(layer, nn.ConvTranspose2d)
     turned = layer.weight.flip(2, 3).transpose(0, 1)
     torch.testing.assert_close(F.conv2d(x, turned, layer.bias, padding=1), layer(x), atol=1e-6, rtol=1e-5)
 
@@ -178,9 +179,10 @@ def test_it_starts_as_released() -> None:
 
 def test_folded_normalisation_of_the_release_is_exact() -> None:
     """Only scale and shift are stored; running_mean 0 and running_var 1 - eps make torch compute scale * x + shift."""
-    norm = nn.BatchNorm2d(5).eval()
-    scale, shift, x = torch.rand(5) + 0.5, torch.randn(5), torch.randn(2, 5, 4, 4)
-    values = {"weight": scale, "bias": shift, "running_mean": torch.zeros(5), "running_var": torch.ones(5) - norm.eps}
+    norm = thin().get_submodule("debn5_1").eval()
+    assert isinstance(norm, nn.BatchNorm2d)
+    scale, shift, x = torch.rand(8) + 0.5, torch.randn(8), torch.randn(2, 8, 4, 4)
+    values = {"weight": scale, "bias": shift, "running_mean": torch.zeros(8), "running_var": torch.ones(8) - norm.eps}
     norm.load_state_dict({**values, "num_batches_tracked": torch.tensor(0)})
     torch.testing.assert_close(norm(x), x * scale[:, None, None] + shift[:, None, None])
 
