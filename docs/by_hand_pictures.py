@@ -3,13 +3,13 @@
 python docs/by_hand_pictures.py [--only gridding separable]
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from drawing import options, write
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
@@ -339,14 +339,8 @@ PICTURES: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     """Draw all of them, or those that are named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
-    only = parser.parse_args().only
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        if not only or name in only:
-            (OUT / f"{name}.svg").write_text(draw(), encoding="utf-8")
-            print(OUT / f"{name}.svg", (OUT / f"{name}.svg").stat().st_size)
+    arguments = options(__doc__, PICTURES).parse_args()
+    write(PICTURES, arguments.only, f"{OUT}/{{}}.svg", str.encode)
 
 
 if __name__ == "__main__":

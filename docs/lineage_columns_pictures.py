@@ -5,11 +5,11 @@
 Nothing is trained: they show which classifiers and which regions count.
 """
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from drawing import options, write
 from lineage_pictures import OUT, Picture, enlarged, framed, scene
 
 from denselab.models.hypercolumn import CELLS, HEAT_MAP, cell_shares
@@ -25,14 +25,8 @@ RED = (255, 45, 85)
 
 def main() -> None:
     """Draw every picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
-    arguments = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        if not arguments.only or name in arguments.only:
-            (OUT / f"columns_{name}.png").write_bytes(encode_png(draw()))
-            print(OUT / f"columns_{name}.png")
+    arguments = options(__doc__, PICTURES).parse_args()
+    write(PICTURES, arguments.only, f"{OUT}/columns_{{}}.png", encode_png)
 
 
 def cells() -> Picture:

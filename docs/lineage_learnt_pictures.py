@@ -9,11 +9,11 @@ busy machine makes the same pictures, only later. lineage_hypercolumn_picture.py
 lineage_weak_pictures.py WSSL and BoxSup.
 """
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from drawing import options, write
 from lineage_pictures import OUT, SCENE, Picture, enlarged, strongest
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,15 +43,8 @@ Batch = Callable[[int], tuple[Picture, Picture]]
 
 def main() -> None:
     """Train each network and draw its picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
-    arguments = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        if not arguments.only or name in arguments.only:
-            torch.manual_seed(0)
-            (OUT / f"learnt_{name}.jpg").write_bytes(encode_jpeg(draw()))
-            print(OUT / f"learnt_{name}.jpg")
+    arguments = options(__doc__, PICTURES).parse_args()
+    write(PICTURES, arguments.only, f"{OUT}/learnt_{{}}.jpg", encode_jpeg)
 
 
 def learnt(network: SegmentationModel, batch: Batch, steps: int, rate: float = 2e-3) -> SegmentationModel:

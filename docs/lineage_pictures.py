@@ -5,12 +5,12 @@
 Trained networks stay in --runs; a second call draws from them at once.
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from drawing import options, write
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageDraw
@@ -49,16 +49,11 @@ Picture = NDArray[np.uint8]
 
 def main() -> None:
     """Train what is missing, draw every picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, PICTURES)
     parser.add_argument("--runs", type=Path, default=Path("runs/lineage"), help="where trained networks are kept")
     parser.add_argument("--minutes", type=float, default=3, help="training time of each network")
-    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
     arguments = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        if not arguments.only or name in arguments.only:
-            (OUT / f"{name}.png").write_bytes(encode_png(draw(arguments.runs, arguments.minutes)))
-            print(OUT / f"{name}.png")
+    write(PICTURES, arguments.only, f"{OUT}/{{}}.png", encode_png, arguments.runs, arguments.minutes)
 
 
 def trained(name: str, runs: Path, minutes: float) -> TorchEngine:

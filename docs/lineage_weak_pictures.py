@@ -7,7 +7,6 @@ steps from scratch. Lengths are in steps, so a busy machine makes the same pictu
 and a second call draws from them at once.
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from drawing import options, write
 from lineage_hypercolumn_picture import thing_space, things_of
 from lineage_learnt_pictures import SIZE
 from lineage_pictures import OUT, SCENE, Picture
@@ -63,15 +63,10 @@ STRENGTH = 0.75  # of the colours over a picture
 
 def main() -> None:
     """Train what is missing, draw every picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, PICTURES)
     parser.add_argument("--runs", type=Path, default=Path("runs/lineage-weak"), help="where trained networks are kept")
-    parser.add_argument("--only", nargs="*", choices=list(PICTURES), help="draw these only")
     arguments = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        if not arguments.only or name in arguments.only:
-            (OUT / f"learnt_{name}.jpg").write_bytes(encode_jpeg(draw(arguments.runs)))
-            print(OUT / f"learnt_{name}.jpg")
+    write(PICTURES, arguments.only, f"{OUT}/learnt_{{}}.jpg", encode_jpeg, arguments.runs)
 
 
 def trained(name: str, runs: Path) -> Predictor:

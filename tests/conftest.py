@@ -56,6 +56,22 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture
+def two_colours() -> NDArray[np.uint8]:
+    """A picture of 24x32: dark on the left, light on the right."""
+    image = np.full((24, 32, 3), 40, np.uint8)
+    image[:, 16:] = 210
+    return image
+
+
+@pytest.fixture
+def noisy_probs() -> NDArray[np.float32]:
+    """(2, 24, 32) of `two_colours`: right on average, wrong at about a fifth of the pixels."""
+    logit = np.where(np.arange(32) >= 16, 1.0, -1.0) + np.random.default_rng(0).normal(0, 1.2, (24, 32))
+    light = 1 / (1 + np.exp(-logit))
+    return np.stack([1 - light, light]).astype(np.float32)
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """12 training and 4 validation scenes of 48x64 pixels."""

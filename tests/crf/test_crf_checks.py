@@ -54,6 +54,12 @@ def test_pictures_of_the_wrong_kind(image: Any, message: str) -> None:
         DenseCRF((4, 6), 3).add_bilateral(image, 3, 3, 1)
 
 
+def test_an_unknown_method_is_refused() -> None:
+    """It was taken for the lattice, without a word."""
+    with pytest.raises(ConfigError, match="method 'seperable' is unknown; one of separable, lattice"):
+        DenseCRF((4, 6), 3).add_gaussian(3, 1, method="seperable")  # type: ignore[arg-type]
+
+
 def test_a_volume_has_no_picture() -> None:
     with pytest.raises(ShapeError, match=r"shape \(height, width\), not \(2, 4, 6\)"):
         DenseCRF((2, 4, 6), 3).add_bilateral(IMAGE, 3, 3, 1)

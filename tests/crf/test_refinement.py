@@ -10,23 +10,8 @@ from denselab.errors import ResourceError
 FEW = Parameters(10, 10, 5, 1, 1, 2, "symmetric")
 
 
-def two_colours(height: int = 24, width: int = 32) -> np.ndarray:
-    """Dark on the left, light on the right."""
-    image = np.full((height, width, 3), 40, np.uint8)
-    image[:, width // 2 :] = 210
-    return image
-
-
-def noisy_probs(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
-    """(2, H, W) float32: right on average, wrong at about a fifth of the pixels."""
-    truth = np.arange(width)[None, :] >= width // 2
-    logit = np.where(truth, 1.0, -1.0) + np.random.default_rng(seed).normal(0, 1.2, (height, width))
-    light = 1 / (1 + np.exp(-logit))
-    return np.stack([1 - light, light]).astype(np.float32)
-
-
-def test_the_crf_repairs_what_the_picture_shows() -> None:
-    image, probs = two_colours(), noisy_probs()
+def test_the_crf_repairs_what_the_picture_shows(two_colours: np.ndarray, noisy_probs: np.ndarray) -> None:
+    image, probs = two_colours, noisy_probs
     truth = np.arange(32)[None, :] >= 16
     before = (probs.argmax(0) == truth).mean()
     after = (refined(image, probs, FEW).argmax(0) == truth).mean()
@@ -37,8 +22,10 @@ def test_the_crf_repairs_what_the_picture_shows() -> None:
     assert np.allclose(last, refined(image, probs, FEW), atol=1e-6)
 
 
-def test_a_picture_beyond_the_memory_is_refused_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_beyond_the_memory_is_refused_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, two_colours: np.ndarray, noisy_probs: np.ndarray
+) -> None:
     """`refine` did not look, and the machine ended the process; `predict --crf` did."""
     monkeypatch.setattr("denselab.crf.memory.total_memory", lambda: 100_000)
     with pytest.raises(ResourceError, match="the CRF of 32x24 pixels and 2 classes needs 0 MiB of memory"):
-        refine(two_colours(), noisy_probs(), FEW)
+        refine(two_colours, noisy_probs, FEW)

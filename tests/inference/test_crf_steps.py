@@ -16,23 +16,8 @@ FEW = Parameters(10, 10, 5, 1, 1, 2, "symmetric")
 TWO = LabelSpace((LabelEntry(0, "dark", (0, 0, 0)), LabelEntry(1, "light", (250, 250, 250))))
 
 
-def two_colours(height: int = 24, width: int = 32) -> np.ndarray:
-    """Dark on the left, light on the right."""
-    image = np.full((height, width, 3), 40, np.uint8)
-    image[:, width // 2 :] = 210
-    return image
-
-
-def noisy_probs(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
-    """(2, H, W) float32: right on average, wrong at about a fifth of the pixels."""
-    truth = np.arange(width)[None, :] >= width // 2
-    logit = np.where(truth, 1.0, -1.0) + np.random.default_rng(seed).normal(0, 1.2, (height, width))
-    light = 1 / (1 + np.exp(-logit))
-    return np.stack([1 - light, light]).astype(np.float32)
-
-
-def test_steps_are_drawn(tmp_path: Path) -> None:
-    image, probs = two_colours(), noisy_probs()
+def test_steps_are_drawn(tmp_path: Path, two_colours: np.ndarray, noisy_probs: np.ndarray) -> None:
+    image, probs = two_colours, noisy_probs
     last = write_steps(tmp_path, image, probs, FEW, TWO)
     assert np.array_equal(last, refined(image, probs, FEW))
     assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"iteration_{i:02d}.png" for i in range(3)), "steps.gif"]

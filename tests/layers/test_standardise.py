@@ -51,3 +51,13 @@ def test_no_gradient_passes_through_the_statistics() -> None:
     layer.train()(x).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, torch.full((2, 1), (1 + LEAST) ** -0.5))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_a_mean_of_many_deviations(precision: torch.dtype) -> None:
+    """bfloat16 has steps of 0.5 at 100: the mean was rounded before it was subtracted, to 100.5."""
+    layer = Standardise(1).eval()
+    layer.running_mean.fill_(100.25 + 1 / 32)
+    found = layer(torch.tensor([[100.5]], dtype=precision))
+    assert found.dtype == precision
+    assert found.item() == pytest.approx((0.25 - 1 / 32) / (1 + LEAST) ** 0.5, rel=1e-2)

@@ -88,9 +88,23 @@ def test_dense_runs_of_other_networks(pools: list[int], kernel: int, seed: int) 
         torch.testing.assert_close(run_dense(model, images), run_windows(model, images, (window, window)))
 
 
+def test_rows_and_columns_may_differ_but_for_strides() -> None:
+    """Holes of a layer's own, and kernels that are no squares."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, (2, 3), dilation=(2, 1)), nn.MaxPool2d((2, 3), stride=2, dilation=(1, 2)), nn.Conv2d(3, 2, 2)
+    )
+    images = torch.randn(1, 2, 12, 15)  # windows of 6 x 9: 4 x 7 after conv 1, 2 x 2 after the pool, then one cell
+    with torch.no_grad():
+        assert model(images[..., :6, :9]).shape[-2:] == (1, 1)
+        torch.testing.assert_close(run_dense(model, images), run_windows(model, images, (6, 9)))
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
+        (nn.Conv2d(1, 1, 3, stride=(1, 2)), "layer 0 has strides 1 and 2"),
+        (nn.MaxPool2d((2, 3)), "layer 0 has strides 2 and 3"),
         (nn.Conv2d(1, 1, 3, padding=1), "layer 0 is padded by"),
         (nn.MaxPool2d(3, 2, padding=1), "layer 0 is padded by 1"),
         (nn.AvgPool2d(2), "layer 0 is an average pool"),

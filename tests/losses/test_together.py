@@ -112,6 +112,15 @@ def test_large_logits_stay_finite():
     both(USUAL, (logits.detach() * 200).requires_grad_(), labels)
 
 
+def test_a_class_may_be_ruled_out():
+    """Minus infinity is a probability of 0: torch gives a finite loss, these loops multiplied it by 0 and gave NaN."""
+    logits, labels = drawn((1, 4, 6, 7))
+    masked = logits.detach().clone()
+    masked[:, 3] = -float("inf")
+    both(ALL, masked.requires_grad_(), labels.where(labels != 3, 255))
+    assert torch.isinf(create_loss(USUAL, 4)(masked.detach(), torch.full_like(labels, 3)))
+
+
 def test_what_diverged_is_not_hidden():
     logits, labels = drawn((1, 4, 6, 7))
     for place in ((0, 2, 3, 3), (0, slice(None), 3, 3), slice(None)):
@@ -142,6 +151,15 @@ def test_the_gradient_is_taken_once():
     value.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="compute the loss again"):
         value.backward()
+
+
+@pytest.mark.parametrize("terms", [USUAL[:1], USUAL])
+def test_the_gradient_itself_has_none(terms):
+    """A penalty on gradients was taken for a constant, without a word."""
+    logits, labels = drawn((1, 3, 4, 5))
+    value = create_loss(terms, 3)(logits, labels)
+    with pytest.raises(RuntimeError, match="no gradient of a gradient"):
+        torch.autograd.grad(value, logits, create_graph=True)
 
 
 def test_without_gradients():

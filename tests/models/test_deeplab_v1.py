@@ -127,7 +127,7 @@ def test_the_table_of_fields_of_view() -> None:
     """
     views = [KERNEL_7X7, KERNEL_4X4, KERNEL_4X4_STRIDE_8, LARGE_FOV]
     assert [(view.kernel, view.dilation) for view in views] == [(7, 4), (4, 4), (4, 8), (3, 12)]
-    assert [((view.span - 1) // 4 + 1) * 32 for view in views] == [224, 128, 224, 224]
+    assert [(view.dilation * (view.kernel - 1) // 4 + 1) * 32 for view in views] == [224, 128, 224, 224]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,19 @@ def test_shares_are_bilinear_and_add_up(cells: int) -> None:
     torch.testing.assert_close(shares, F.interpolate(eye, size=(50, 50), mode="bilinear", align_corners=False)[0])
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_mixed_precision_mixes_in_single_precision(precision: torch.dtype) -> None:
+    """A matrix product under autocast rounded the probabilities to 8 bits, and in fp16 made 1e-8 a logarithm of 0."""
+    model, images = thin(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", precision):
+        probs = (20 * model.cell_scores(images).float()).view(1, 4, K, HEAT_MAP, HEAT_MAP).softmax(dim=2)
+        model.cell_scores = lambda _: 20 * Hypercolumn.cell_scores(model, images).float()  # type: ignore[method-assign]
+        found = model.coarse_logits(images)
+    mixed = (cell_shares(2, HEAT_MAP)[:, None].double() * probs.double()).sum(1)
+    assert mixed.min() < 1e-8
+    torch.testing.assert_close(found.double(), mixed.clamp_min(1e-30).log(), atol=1e-4, rtol=1e-5)
+
+
 def test_probabilities_of_the_cells_around_a_pixel_are_mixed() -> None:
     """Not their scores: where one classifier says 0.9 and its neighbour 0.1, half way between it is 0.5 by both, but at
     a quarter of the way 0.7, which mixed scores would make 0.75.

@@ -48,7 +48,7 @@ SIZES = [  # figure 1 for 572x572: module, channels, side
     ("up.3.conv.conv2", 64, 388),
     ("score", 2, 388),
 ]
-CROPS = [("down.3", "up.0", 4), ("down.2", "up.1", 16), ("down.1", "up.2", 40), ("down.0", "up.3", 88)]
+CROPS = (4, 16, 40, 88)  # pixels off each side of the skips, deepest first
 THIN = (2, 2, 4, 4, 8)
 
 
@@ -179,10 +179,18 @@ def skip_first_logits(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torc
 
 
 def test_the_crops_of_figure_1() -> None:
-    """4, 16, 40 and 88 pixels per side, from the skip's side and the up-convolved map's."""
-    side = {name: size for name, _, size in SIZES}
-    for down, up, crop in CROPS:
-        assert side[f"{down}.conv2"] - side[f"{up}.upconv"] == 2 * crop
+    """At 572x572 the middle of each skip is joined: 4, 16, 40 and 88 pixels are taken off each side."""
+    torch.manual_seed(0)
+    core = UNetCore(1, 2, padded=False, batch_norm=False, dropout=0.0, widths=THIN).eval()
+    skips: list[torch.Tensor] = []
+    joined: list[torch.Tensor] = []
+    for up in core.up:
+        up.register_forward_pre_hook(lambda module, inputs: skips.append(inputs[1]))
+        up.conv.conv1.register_forward_pre_hook(lambda module, inputs: joined.append(inputs[0]))
+    with torch.no_grad():
+        core(torch.randn(1, 1, 572, 572))
+    for skip, both, crop in zip(skips, joined, CROPS, strict=True):
+        assert torch.equal(both[:, : skip.shape[1]], skip[..., crop:-crop, crop:-crop])
 
 
 @pytest.mark.parametrize("size", [188, 204, 572, 588])

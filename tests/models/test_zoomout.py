@@ -119,6 +119,12 @@ def test_a_superpixel_has_the_label_of_most_of_its_pixels() -> None:
     assert labels_of_most(labels, pieces, 3, 3).tolist() == [2, 0, 255]  # of two as frequent the lower
 
 
+def test_a_superpixel_without_labels_is_ignored_among_many_classes_too() -> None:
+    """With more than 255 classes 65535 is ignored, and 255 is a class: unlabelled superpixels were learnt as it."""
+    labels = torch.tensor([[[255, 65535, 65535, 65535]]])
+    assert labels_of_most(labels, torch.tensor([[[0, 0, 1, 1]]]), 2, 300).tolist() == [255, 65535]
+
+
 def test_training_compares_superpixels_by_their_labels() -> None:
     model, images = thin(), halves()
     labels = torch.zeros(1, 32, 48, dtype=torch.int64)

@@ -16,14 +16,6 @@ from denselab.refine.probability_files import counted, probabilities, read_score
 TWO = LabelSpace((LabelEntry(0, "dark", (0, 0, 0)), LabelEntry(1, "light", (250, 250, 250))))
 
 
-def noisy_probs(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
-    """(2, H, W) float32: right on average, wrong at about a fifth of the pixels."""
-    truth = np.arange(width)[None, :] >= width // 2
-    logit = np.where(truth, 1.0, -1.0) + np.random.default_rng(seed).normal(0, 1.2, (height, width))
-    light = 1 / (1 + np.exp(-logit))
-    return np.stack([1 - light, light]).astype(np.float32)
-
-
 def kinds(folder: Path, probs: np.ndarray) -> dict[str, Path]:
     """The same probabilities in every form that is read."""
     np.savez(
@@ -40,8 +32,8 @@ def kinds(folder: Path, probs: np.ndarray) -> dict[str, Path]:
     return {p.stem: p for p in folder.iterdir()}
 
 
-def test_every_form_of_probabilities_is_read(tmp_path: Path) -> None:
-    probs = noisy_probs()
+def test_every_form_of_probabilities_is_read(tmp_path: Path, noisy_probs: np.ndarray) -> None:
+    probs = noisy_probs
     for name, path in kinds(tmp_path, probs).items():
         scores = read_scores(path, (24, 32))
         found = probabilities(scores, TWO, 0.7)
@@ -63,9 +55,9 @@ def one_channel(folder: Path, p: np.ndarray) -> list[Path]:
     return list(folder.iterdir())
 
 
-def test_one_channel_of_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
+def test_one_channel_of_a_sigmoid_is_two_classes(tmp_path: Path, noisy_probs: np.ndarray) -> None:
     """A road network has one output: it was refused with advice for logits, and other tools give zeros alone."""
-    probs = noisy_probs()
+    probs = noisy_probs
     for path in one_channel(tmp_path, probs[1]):
         scores = read_scores(path, (24, 32))
         assert scores.one_channel, path.name
@@ -76,8 +68,8 @@ def test_one_channel_of_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
         probabilities(read_scores(tmp_path / "logits.npy", (24, 32)), TWO, 0.7)
 
 
-def test_a_mask_is_two_classes_of_a_table_of_two(tmp_path: Path) -> None:
-    mask = noisy_probs()[1] > 0.5
+def test_a_mask_is_two_classes_of_a_table_of_two(tmp_path: Path, noisy_probs: np.ndarray) -> None:
+    mask = noisy_probs[1] > 0.5
     np.save(tmp_path / "bool.npy", mask)
     PILImage.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
     for name in ("bool.npy", "mask.png"):
@@ -105,9 +97,9 @@ def masks(folder: Path, mask: np.ndarray) -> list[Path]:
     return list(folder.iterdir())
 
 
-def test_a_mask_in_any_form_is_two_classes_with_a_confidence(tmp_path: Path) -> None:
+def test_a_mask_in_any_form_is_two_classes_with_a_confidence(tmp_path: Path, noisy_probs: np.ndarray) -> None:
     """Bytes of 0 and 1 were read as 0 and 1/255, which is one class everywhere; floats of 0 and 1 left the CRF no say."""
-    mask = noisy_probs()[1] > 0.5
+    mask = noisy_probs[1] > 0.5
     mask[:, :14], mask[:, 14:] = False, True  # even areas: a JPEG smears small things away
     for path in masks(tmp_path, mask):
         found = probabilities(read_scores(path, (24, 32)), TWO, 0.7)
@@ -115,14 +107,14 @@ def test_a_mask_in_any_form_is_two_classes_with_a_confidence(tmp_path: Path) -> 
         assert found.max() == pytest.approx(0.7), path.name
 
 
-def test_floats_of_a_picture_are_probabilities(tmp_path: Path) -> None:
-    probs = noisy_probs()
+def test_floats_of_a_picture_are_probabilities(tmp_path: Path, noisy_probs: np.ndarray) -> None:
+    probs = noisy_probs
     tifffile.imwrite(tmp_path / "p.tif", probs[1])
     assert np.allclose(probabilities(read_scores(tmp_path / "p.tif", (24, 32)), TWO, 0.7), probs, atol=1e-6)
 
 
-def test_probabilities_may_overshoot_by_rounding(tmp_path: Path) -> None:
-    probs = np.where(noisy_probs() > 0.5, 1 + 1e-6, -1e-6).astype(np.float32)
+def test_probabilities_may_overshoot_by_rounding(tmp_path: Path, noisy_probs: np.ndarray) -> None:
+    probs = np.where(noisy_probs > 0.5, 1 + 1e-6, -1e-6).astype(np.float32)
     for name, array in (("one", probs[1]), ("two", probs)):
         np.save(tmp_path / f"{name}.npy", array)
         found = probabilities(read_scores(tmp_path / f"{name}.npy", (24, 32)), TWO, 0.7)
@@ -130,8 +122,8 @@ def test_probabilities_may_overshoot_by_rounding(tmp_path: Path) -> None:
         assert np.allclose(found, probs, atol=1e-4), name
 
 
-def test_a_jpeg_keeps_no_probabilities(tmp_path: Path) -> None:
-    PILImage.fromarray((noisy_probs()[1] * 255).astype(np.uint8)).save(tmp_path / "p.jpg")
+def test_a_jpeg_keeps_no_probabilities(tmp_path: Path, noisy_probs: np.ndarray) -> None:
+    PILImage.fromarray((noisy_probs[1] * 255).astype(np.uint8)).save(tmp_path / "p.jpg")
     with pytest.raises(DataError, match=r"p\.jpg: a JPEG, which does not keep numbers; save probabilities as npy"):
         read_scores(tmp_path / "p.jpg", (24, 32))
 
@@ -172,9 +164,9 @@ def test_bad_probabilities_are_named(array: np.ndarray, message: str, tmp_path: 
         probabilities(read_scores(tmp_path / "bad.npy", (24, 32)), TWO, 0.7)
 
 
-def test_a_damaged_npz_is_named_whichever_byte_is_wrong(tmp_path: Path) -> None:
+def test_a_damaged_npz_is_named_whichever_byte_is_wrong(tmp_path: Path, noisy_probs: np.ndarray) -> None:
     """numpy and zipfile let errors of zlib and of the parser of headers through, which ended the run of a folder."""
-    np.savez_compressed(tmp_path / "p.npz", probs=noisy_probs())
+    np.savez_compressed(tmp_path / "p.npz", probs=noisy_probs)
     good = (tmp_path / "p.npz").read_bytes()
     for place in range(0, len(good), 31):
         (tmp_path / "p.npz").write_bytes(good[:place] + bytes([good[place] ^ 255]) + good[place + 1 :])
@@ -182,12 +174,12 @@ def test_a_damaged_npz_is_named_whichever_byte_is_wrong(tmp_path: Path) -> None:
             read_scores(tmp_path / "p.npz", (24, 32))
 
 
-def test_files_that_hold_no_probabilities(tmp_path: Path) -> None:
+def test_files_that_hold_no_probabilities(tmp_path: Path, noisy_probs: np.ndarray) -> None:
     (tmp_path / "text.npz").write_text("no")
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     (tmp_path / "empty").mkdir()
     PILImage.new("RGB", (32, 24), "red").save(tmp_path / "colour.png")
-    np.save(tmp_path / "array.npy", noisy_probs())
+    np.save(tmp_path / "array.npy", noisy_probs)
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     with zipfile.ZipFile(tmp_path / "archive.npz", "w") as archive:
         archive.writestr("data.pkl", b"no array")

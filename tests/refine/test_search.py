@@ -2,8 +2,8 @@
 
 import pytest
 
-from denselab.crf import Parameters
-from denselab.refine.search import coarse_to_fine, search
+from denselab.crf import PRESETS, Parameters
+from denselab.refine.search import RANDOM_CANDIDATES, coarse_to_fine, number_of_candidates, search
 
 
 def test_coarse_to_fine_finds_the_top_of_a_hill() -> None:
@@ -25,3 +25,21 @@ def test_a_search_ends_with_the_time(strategy: str) -> None:
     scores = iter([0.1, 0.3, 0.2, None])
     trials = list(search(strategy, lambda _: next(scores), 500))  # type: ignore[arg-type]
     assert [t.miou for t in trials] == [0.1, 0.3, 0.2]
+
+
+def test_the_progress_display_knows_the_most_candidates() -> None:
+    """16 coarse ones, and 26 around a best whose neighbours all exist and were not tried."""
+    trials = list(coarse_to_fine(lambda p: float((p.w1, p.theta_alpha, p.theta_beta) == (5, 50, 5)), 1.0))
+    assert len({trial.parameters for trial in trials}) == len(trials) == number_of_candidates("coarse-to-fine") == 42
+    assert number_of_candidates("random") is None
+
+
+def test_random_search_begins_with_the_presets_and_repeats_itself() -> None:
+    one, again, other = (list(search("random", lambda _: 0.5, 1000, seed)) for seed in (0, 0, 1))
+    assert one == again
+    assert len(one) == RANDOM_CANDIDATES
+    count = len(PRESETS)
+    assert [trial.parameters.theta_alpha for trial in one[:count]] == [2 * p.theta_alpha for p in PRESETS.values()]
+    assert one[:count] == other[:count]
+    assert not {trial.parameters for trial in one[count:]} & {trial.parameters for trial in other[count:]}
+    assert all(10 <= trial.parameters.theta_alpha <= 300 for trial in one[count:])  # 5 to 150 of pictures of 500

@@ -100,6 +100,8 @@ class DenseCRF:
         sigmas = checks.check_sigmas(sigma, len(self.shape), "sigma")
         shared = checks.check_compatibility(compatibility, self.num_classes)
         check_normalization(normalization)
+        if method not in ("separable", "lattice"):
+            raise ConfigError(f"method {method!r} is unknown; one of separable, lattice")
         self._field = None
         if method == "separable" and len(self.shape) == 2:
             rows, columns = (

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.layers.conv import conv_norm_relu
+from denselab.layers.norm import normalised
 
 
 class ImagePooling(nn.Module):
@@ -21,14 +22,7 @@ class ImagePooling(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.conv(x.mean(dim=(2, 3), keepdim=True))
-        if self.training and x.shape[0] == 1:
-            # A single picture has one value per channel and no variance to divide by (torch refuses it). The running
-            # statistics, which evaluation uses too, stand in; gamma, beta and the convolution still learn.
-            norm = self.norm
-            pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        else:
-            pooled = self.norm(pooled)
+        pooled = normalised(self.norm, self.conv(x.mean(dim=(2, 3), keepdim=True)))
         return F.relu(pooled).expand(-1, -1, x.shape[2], x.shape[3])  # bilinear from 1x1 is a constant
 
 

@@ -28,7 +28,9 @@ class Standardise(nn.BatchNorm1d):
             self._follow(input.detach())
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         shape = (1, -1, *(1,) * (input.dim() - 2))
-        return (input - mean.view(shape).to(input.dtype)) * (variance + self.eps).rsqrt().view(shape).to(input.dtype)
+        # In half precision a mean of many deviations would be rounded to the next deviation or so.
+        wide = input.to(torch.promote_types(input.dtype, mean.dtype))
+        return ((wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Take any number of dimensions from two on."""

@@ -72,19 +72,20 @@ def run_dense(layers: nn.Sequential, images: Tensor) -> Tensor:
     layers: unpadded convolutions and max pools, and layers that treat each cell alike (ReLU, normalisation in
         evaluation mode, dropout)
 
-    Raises ShapeError for other pools and for padding.
+    Raises ShapeError for other pools, for padding, and for strides that differ between rows and columns.
     """
     x, holes = images, 1
     for name, layer in layers.named_children():
         if isinstance(layer, nn.Conv2d):
             _refuse_padding(name, layer.padding)
-            x = F.conv2d(x, layer.weight, layer.bias, dilation=holes * layer.dilation[0], groups=layer.groups)
-            holes *= layer.stride[0]
+            rows, columns = layer.dilation
+            x = F.conv2d(x, layer.weight, layer.bias, dilation=(holes * rows, holes * columns), groups=layer.groups)
+            holes *= _single(name, layer.stride)
         elif isinstance(layer, nn.MaxPool2d):
-            kernel, stride = _side(layer.kernel_size), _side(layer.stride)
             _refuse_padding(name, layer.padding)
-            x = F.max_pool2d(x, kernel, stride=1, dilation=holes)
-            holes *= stride
+            rows, columns = _pair(layer.dilation)
+            x = F.max_pool2d(x, layer.kernel_size, stride=1, dilation=(holes * rows, holes * columns))
+            holes *= _single(name, layer.stride)
         elif isinstance(layer, nn.AvgPool2d):
             raise ShapeError(f"layer {name} is an average pool, which has no dilation; use a convolution in its place")
         else:
@@ -92,8 +93,15 @@ def run_dense(layers: nn.Sequential, images: Tensor) -> Tensor:
     return x
 
 
-def _side(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _single(name: str, stride: int | tuple[int, ...]) -> int:
+    down, right = _pair(stride)
+    if down != right:
+        raise ShapeError(f"layer {name} has strides {down} and {right}; give it the same along rows and columns")
+    return down
 
 
 def _refuse_padding(name: str, padding: int | str | tuple[int, ...]) -> None:

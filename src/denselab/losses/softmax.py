@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denselab.layers.cpu.first_order import first_order
 from denselab.layers.cpu.team import can_run, run
 
 PART_FLOATS = 65_536  # of a part's logits: 256 KiB
@@ -93,6 +94,7 @@ class _Sums(torch.autograd.Function):
         return total[0].clone(), overlap, predicted, truth
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the logits; it takes the place of the probabilities, so there is one backward pass."""
         from denselab.losses.softmax_kernels import softmax_slopes as loop

@@ -15,8 +15,8 @@ from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,
-    clamped,
     exponential,
+    larger,
     load,
     multiply,
     put,
@@ -25,7 +25,6 @@ from denselab.compiled.vectors import (
     store,
     subtract,
     sum_of_lanes,
-    vector_scaled_add,
     where_within,
 )
 
@@ -72,15 +71,16 @@ def probabilities(places: Any, planes: Any, weights: Any, own: Any, lanes: Any) 
     target, scratch = load(targets, spot, lanes), 1 + 3 * classes
     highest = load(logits, at, lanes)
     for k in range(1, classes):
-        highest = clamped(load(logits, at + k * pixels, lanes), highest, broadcast(INFINITE, lanes))
+        highest = larger(highest, load(logits, at + k * pixels, lanes))
     total, weight, gap = broadcast(0.0, lanes), broadcast(0.0, lanes), broadcast(0.0, lanes)
     for k in range(classes):
         below = subtract(load(logits, at + k * pixels, lanes), highest)
         part = exponential(below, 0.0)
         store(result, at + k * pixels, part)
         total = add(total, part)
-        here = where_class(broadcast(scalar(weights, k), lanes), target, k, lanes)
-        weight, gap = add(weight, here), vector_scaled_add(here, below, gap)
+        weight = add(weight, where_class(broadcast(scalar(weights, k), lanes), target, k, lanes))
+        # chosen, not multiplied by 0: -inf rules a class out, and 0 times it is NaN
+        gap = scaled_add(scalar(weights, k), where_class(below, target, k, lanes), gap)
     store(own, scratch, total)
     store(own, scratch + LANES, weight)
     logarithms(own, scratch, len(lanes))

@@ -21,6 +21,7 @@ AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
 # labels to their score grid; with corners aligned its cell i is exactly pixel 8i of the enlarged logits, so `every: 8`
 # is their loss, gradient included (`first: 1` for the 4x4 nets of v1).
 SHRINKING = {"every": (1, 1024), "first": (0, 1023)}
+WHOLE = {*SHRINKING, "sampling_block"}  # options that count pixels
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,10 @@ def _check_term(term: LossTerm) -> None:
             known = f"known: {', '.join(allowed)}" if allowed else "it has no options"
             raise ConfigError(f"loss {term.name}: unknown option {name!r}{_nearest(name, allowed)}; {known}")
         low, high = allowed[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or not low <= value <= high:
             raise ConfigError(f"loss {term.name}: {name} is {value!r}; a number from {low} to {high} was expected")
-        if name in SHRINKING and value != round(value):
+        if name in WHOLE and value != round(value):
             raise ConfigError(f"loss {term.name}: {name} is {value!r}; whole pixels were expected")
 
 

@@ -21,7 +21,7 @@ Deviations, and why:
 - Statistics are running averages for evaluation; the release gathers them in 501 passes after training
   (`bn_statistics`).
 - A single 224x224 picture in training mode leaves one value per channel at fc6 and fc7, which has no variance: the
-  running statistics are used instead, as in layers.aspp.ImagePooling.
+  running statistics are used instead (layers.norm.normalised).
 - From scratch the encoder, fc6 and fc7 have He initialisation; the paper starts them from ImageNet, as `pretrained`
   does here. Transposed convolutions and scores start as Gaussians of 0.01 and shifts at 0.001, as released;
   normalisation makes the scale of the layers before it irrelevant. Thin versions learn with it; the full network has
@@ -41,6 +41,7 @@ from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutions, vgg_normalisations
 from denselab.encoders.weights import Weights, for_channels
 from denselab.layers.conv import kaiming_init
+from denselab.layers.norm import normalised
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
@@ -50,15 +51,6 @@ STRIDE = 32
 SMALLEST = 224  # 7 cells of 32 pixels, as the 7x7 kernel of fc6 needs
 DECONV_STD = 0.01  # release: weight_filler gaussian
 SHIFT = 0.001  # release: shift_filler of every BN layer
-
-
-class BottleneckNorm(nn.BatchNorm2d):
-    """Batch normalisation that also accepts a single value per channel in training, using the running statistics."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.training and input.shape[0] * input.shape[2] * input.shape[3] == 1:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(input)
 
 
 class DeconvNet(SegmentationModel):
@@ -76,9 +68,9 @@ class DeconvNet(SegmentationModel):
         self.encoder = encoder
         top = encoder.blocks[-1][-1]
         self.fc6 = nn.Conv2d(top, fc_channels, FC6_KERNEL)
-        self.bnfc6 = BottleneckNorm(fc_channels)
+        self.bnfc6 = nn.BatchNorm2d(fc_channels)
         self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
-        self.bnfc7 = BottleneckNorm(fc_channels)
+        self.bnfc7 = nn.BatchNorm2d(fc_channels)
         self.fc6_deconv = nn.ConvTranspose2d(fc_channels, top, FC6_KERNEL)
         self.fc6_deconv_bn = nn.BatchNorm2d(top)
         channels = top
@@ -94,8 +86,8 @@ class DeconvNet(SegmentationModel):
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, H, W) logits, already at full size."""
         pool5, switches = self.encoder.forward_with_indices(pad_to_multiple(images, STRIDE, SMALLEST))
-        x = F.relu(self.bnfc6(self.fc6(pool5)), inplace=True)
-        x = F.relu(self.bnfc7(self.fc7(x)), inplace=True)
+        x = F.relu(normalised(self.bnfc6, self.fc6(pool5)), inplace=True)
+        x = F.relu(normalised(self.bnfc7, self.fc7(x)), inplace=True)
         x = F.relu(self.fc6_deconv_bn(self.fc6_deconv(x)), inplace=True)
         for b in range(len(self.encoder.blocks), 0, -1):
             x = self.get_submodule(f"unpool{b}")(x, *switches[f"pool{b}"])

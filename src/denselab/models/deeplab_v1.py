@@ -14,14 +14,15 @@ scores (align_corners=True) are the coarse ones. Other sizes are padded with zer
 right up to the next valid one, and the result is cut. The release's inference pads every picture to 513x513; so does a
 model folder with converted weights (engine.spec.Preprocessing.pad_to).
 
-- Loss: the release shrinks the labels to the score grid. `every: 8` gives the same loss (configs/deeplab-v1-*.yaml).
+- Loss: the release shrinks the labels to the score grid. `every: 8` gives the same loss (deeplab_largefov-voc and the
+  other configs have it).
 - The 4x4 nets pool by 2 with pad 1: sizes 8m + 2 (306, 514), cell i on pixel 8i - 7.5; the enlarged map is cut at 7 as
   released. This is the test file's net, 306 -> 41. The training file has pool4 without a pad, 306 -> 39: the outermost
   cells are left out (`pool4_pad`), and its labels are pixels 8j + 1: `every: 8, first: 1`.
 - MSc: the release has two nets, one for training (branches of stride 8, 4, 2, 1, 1 on the score grid) and one for tests
   (strides 1, each branch enlarged to the picture). Here there is only the test net. At pixel 8i its sum equals the
   training net's (shown by a test), so `every: 8` trains it as released, using more memory than the training net.
-  The release freezes everything but the branches there; `encoder_lr_factor: 0` comes close (fc8 still learns).
+  The release trains the branches alone there, in the basic net fc8 too, which is what `encoder_lr_factor: 0` does.
 
 Unverified: the pools of the 7x7 net (taken as LargeFOV's, no pool5a) and of the 4x4 net at input stride 8 (as the basic
 one's), whose prototxts are not public; which units the authors' initialisation `vgg16_20M` keeps (3x3 of 7x7 taps and
@@ -74,11 +75,6 @@ class FieldOfView:
     channels: int = FC_CHANNELS
     pool: Literal[2, 3] = 3
     average: bool = False
-
-    @property
-    def span(self) -> int:
-        """Cells of pool5 from the first tap to the last."""
-        return self.dilation * (self.kernel - 1) + 1
 
 
 LARGE_FOV = FieldOfView(3, 12, 1024, average=True)

@@ -91,7 +91,8 @@ class Hypercolumn(SegmentationModel):
         """(B, K, 50, 50) logarithms of the interpolated probabilities."""
         scores = self.cell_scores(images).float()
         probs = torch.unflatten(scores, 1, (self.cells**2, self.num_classes)).softmax(dim=2)
-        mixed = torch.einsum("gij,bgkij->bkij", cell_shares(self.cells, HEAT_MAP, images.device), probs)
+        # no einsum: autocast would take it down to half precision, whose smallest probability is far above SMALLEST
+        mixed = (cell_shares(self.cells, HEAT_MAP, images.device)[:, None] * probs).sum(dim=1)
         return mixed.clamp_min(SMALLEST).log().to(images.dtype)
 
     def cell_scores(self, images: Tensor) -> Tensor:
@@ -119,7 +120,9 @@ class HypercolumnDense(SegmentationModel):
     classifier: VGG-16's fc6 and fc7 on its last map; None for a timm encoder
     """
 
-    def __init__(self, encoder: VGG16 | TimmEncoder, num_classes: int, classifier: VGG16Classifier | None = None):
+    def __init__(
+        self, encoder: VGG16 | TimmEncoder, num_classes: int, classifier: VGG16Classifier | None = None
+    ) -> None:
         super().__init__(num_classes)
         self.encoder, self.classifier = encoder, classifier
         channels = _dense_channels(encoder)

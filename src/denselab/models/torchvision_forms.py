@@ -27,10 +27,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.encoders.stages import Stages, below, stages_ending_with
+from denselab.layers.norm import normalised
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
@@ -58,13 +58,8 @@ class ImagePooling(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         pool, conv, norm, relu = self
-        pooled = conv(pool(x))
-        if self.training and len(x) == 1 and isinstance(norm, nn.BatchNorm2d):  # one value per channel has no variance
-            pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        else:
-            pooled = norm(pooled)
-        spread: Tensor = relu(pooled).expand(-1, -1, x.shape[2], x.shape[3])  # bilinear from 1x1 is a constant
-        return spread
+        pooled: Tensor = relu(normalised(norm, conv(pool(x))))
+        return pooled.expand(-1, -1, x.shape[2], x.shape[3])  # bilinear from 1x1 is a constant
 
 
 class ASPP(nn.Module):

@@ -14,7 +14,6 @@ from torch import Tensor
 from denselab.regions.superpixels import Labels, touching
 
 PIXELS_EACH = 64  # a superpixel has about so many or more: small pictures have fewer of them
-IGNORED = 255
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,16 @@ def regions_of_shapes(images: Tensor, count: int) -> Regions:
 
 
 def labels_of_most(labels: Tensor, pieces: Tensor, count: int, num_classes: int) -> Tensor:
-    """(N,) int64 the label of most pixels of each superpixel, the lower of two as frequent; 255 where none has any.
+    """(N,) int64 the label of most pixels of each superpixel, the lower of two as frequent.
 
-    labels: (B, H, W) int64, 0 to K - 1; others are ignored.
+    labels: (B, H, W) int64, 0 to K - 1, or the ignore_index, which a superpixel without any other label keeps.
     """
     valid = (labels >= 0) & (labels < num_classes)
     places = (pieces * num_classes + labels)[valid]
     votes = torch.bincount(places, minlength=count * num_classes).view(count, num_classes)
-    most: Tensor = torch.where(votes.sum(1) > 0, votes.argmax(1), IGNORED)
-    return most
+    ignored = labels.new_zeros(count)
+    ignored[pieces[~valid]] = labels[~valid]
+    return torch.where(votes.sum(1) > 0, votes.argmax(1), ignored)
 
 
 def subscene_boxes(labels: Labels, radius: int) -> NDArray[np.int64]:

@@ -99,6 +99,8 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
 
     Logs which, unless it was given. One made from files uses the first that can be read; the others are skipped later,
     with their reasons. Raises DataError, as read_scores does, if none can be read.
+
+    tasks: at least one
     """
     if given:
         return given

@@ -19,7 +19,7 @@ Strategy = Literal["coarse-to-fine", "random"]
 VOC_SIDE = 500  # pixels: the longer side of the pictures that DeepLab's sigma_alpha was chosen for
 WEIGHTS, ALPHAS, BETAS = (3, 4, 5, 6), tuple(range(30, 101, 10)), (3, 4, 5, 6)
 COARSE = ((3, 5), (30, 50, 70, 90), (3, 5))  # every second value; the fine stage covers those between and beyond
-COARSE_CANDIDATES = 2 * 4 * 2
+COARSE_CANDIDATES, FINE_CANDIDATES = 2 * 4 * 2, 3**3 - 1  # the fine stage's middle is known
 RANDOM_CANDIDATES = 200  # or as many as the time allows
 
 Score = Callable[[Parameters], float | None]
@@ -46,7 +46,7 @@ def search(strategy: Strategy, score: Score, longer_side: float, seed: int = 0) 
 
 def number_of_candidates(strategy: Strategy) -> int | None:
     """The most candidates there can be, for a progress display; None if the time ends the search."""
-    return COARSE_CANDIDATES + 26 if strategy == "coarse-to-fine" else None
+    return COARSE_CANDIDATES + FINE_CANDIDATES if strategy == "coarse-to-fine" else None
 
 
 def deeplab(w1: float, alpha: float, beta: float, factor: float) -> Parameters:

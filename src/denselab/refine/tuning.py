@@ -25,7 +25,16 @@ from denselab.inference.run import planes_of
 from denselab.labels import LabelSpace
 from denselab.measure.kept import KeptLabels
 from denselab.refine.probability_cache import Cached, ProbabilityCache
-from denselab.refine.search import VOC_SIDE, Strategy, Trial, deeplab, number_of_candidates, search
+from denselab.refine.search import (
+    COARSE_CANDIDATES,
+    FINE_CANDIDATES,
+    VOC_SIDE,
+    Strategy,
+    Trial,
+    deeplab,
+    number_of_candidates,
+    search,
+)
 from denselab.runtime import cpu_count
 from denselab.types import LabelMap
 
@@ -33,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 LEAST = 2  # pictures in each half: an interval needs two
 FEWEST = 8  # pictures that each candidate is tried on at least, however short the time
-ENOUGH = 42  # number of candidates in coarse-to-fine
+ENOUGH = COARSE_CANDIDATES + FINE_CANDIDATES
 CACHING_SHARE = 0.4  # of the time that the network may spend on the tuning half
 
 

@@ -180,6 +180,28 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     assert torch.equal(results[0], results[2])
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8, bias=False)])
+@pytest.mark.parametrize("rest", [False, True])
+def test_gradients_of_gradients_are_refused(layer: nn.Module, rest: bool) -> None:
+    """The loops have none; a penalty on gradients was taken for a constant, without a word."""
+    layer = layer.to(memory_format=torch.channels_last).train(not rest)
+    x = maps(2, 8, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    with compiled_layers(layer):
+        y = layer(x)
+    with pytest.raises(RuntimeError, match="no gradient of a gradient"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("watch", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("place", ["norm", "relu"])
+def test_watched_layers_are_called_by_themselves(watch: str, place: str) -> None:
+    layer, seen = conv_norm_relu(8, 8, 1).to(memory_format=torch.channels_last).train(), list[nn.Module]()
+    getattr(layer.get_submodule(place), watch)(lambda module, *_: seen.append(module))
+    with compiled_layers(layer):
+        layer(maps(2, 8, 4, 4).contiguous(memory_format=torch.channels_last))
+    assert seen == [layer.get_submodule(place)]
+
+
 def test_a_gap_in_the_numbers_stays() -> None:
     """NaN must reach the loss, where training stops, instead of turning into 0."""
     layer = BatchNormAct2d(8, act_layer=nn.ReLU6).train()

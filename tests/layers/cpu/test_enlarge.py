@@ -81,6 +81,14 @@ def test_outside_a_step_torch_enlarges():
     assert "Enlarge" not in type(enlarge_logits(x, 4, (12, 16)).grad_fn).__name__
 
 
+def test_gradients_of_gradients_are_refused():
+    x = drawn((1, 5, 3, 4), torch.contiguous_format)
+    with compiled_step():
+        y = enlarge_logits(x, 4, (12, 16))
+    with pytest.raises(RuntimeError, match="no gradient of a gradient"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+
+
 def test_threads_do_not_change_the_bits():
     x = drawn((3, 32, 5, 6), torch.channels_last)
     results = []

@@ -1,4 +1,4 @@
-"""Parts of a training step on the CPU as compiled loops: normalisation with activation, depthwise convolution."""
+"""Parts of a training step on the CPU as compiled loops; `swap` says which layers run as them."""
 
 from denselab.layers.cpu.swap import compiled_layers
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.layers.cpu.depthwise_kernels import LINES, gradients
+from denselab.layers.cpu.first_order import first_order
 from denselab.layers.cpu.norm import pitch_of
 from denselab.layers.cpu.team import run
 
@@ -27,6 +28,7 @@ class DepthwiseConv(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *from_above: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and weight."""
         x, weight = ctx.saved_tensors

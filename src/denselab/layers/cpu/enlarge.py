@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from denselab.layers.cpu.enlarge_kernels import enlarged, shrunk
+from denselab.layers.cpu.first_order import first_order
 from denselab.layers.cpu.team import run
 
 Lines = tuple[Tensor, Tensor, Tensor]
@@ -35,6 +36,7 @@ class Enlarge(torch.autograd.Function):
         return y
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *from_above: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of x."""
         dy = from_above[0].contiguous(memory_format=ctx.form)

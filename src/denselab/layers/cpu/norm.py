@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denselab.layers.cpu.first_order import first_order
 from denselab.layers.cpu.norm_kernels import LANES, apply, gradient, gradient_sums, resting_gradient, sums
 from denselab.layers.cpu.team import run
 
@@ -77,6 +78,7 @@ class NormActivation(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, scale, shift, centre, deviation, ends = ctx.saved_tensors
@@ -112,6 +114,7 @@ class RestingNormActivation(torch.autograd.Function):
         return _apply(ctx, x, weight, bias, (mean.double(), variance.double(), eps), limits)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, scale, shift, centre, deviation, ends = ctx.saved_tensors

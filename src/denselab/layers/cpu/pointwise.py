@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denselab.layers.cpu.first_order import first_order
+
 
 class PointwiseConv(torch.autograd.Function):
     """apply(x, weight, bias) -> y, as F.conv2d.
@@ -27,6 +29,7 @@ class PointwiseConv(torch.autograd.Function):
         return y if bias is None else y.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *from_above: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors

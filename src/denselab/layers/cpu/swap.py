@@ -70,7 +70,13 @@ def _replacements(network: nn.Module) -> dict[nn.Module, Forward]:
 
 def _limits(activation: nn.Module) -> Limits | None:
     """What an activation keeps its input within; None if it does something else, or is watched."""
-    return None if activation._forward_hooks or activation._backward_hooks else LIMITS.get(type(activation))
+    return None if _is_watched(activation) else LIMITS.get(type(activation))
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether hooks wait for a layer to be called by itself."""
+    before, after = module._forward_pre_hooks, module._forward_hooks
+    return bool(before or after or module._backward_pre_hooks or module._backward_hooks)
 
 
 def _can_norm(module: nn.Module) -> bool:
@@ -135,7 +141,7 @@ def _pairs(sequence: nn.Sequential) -> dict[int, Limits]:
     children = list(sequence.children())
     found = {}
     for i, (norm, activation) in enumerate(pairwise(children)):
-        plain = type(norm) is nn.BatchNorm2d and _can_norm(norm) and not (norm._forward_hooks or norm._backward_hooks)
+        plain = type(norm) is nn.BatchNorm2d and _can_norm(norm) and not _is_watched(norm)
         if plain and (limits := _limits(activation)) is not None:
             found[i] = limits
     return found
