@@ -274,7 +274,7 @@ def test_examples_are_pure_segments_with_their_class(design: Literal["A", "B"]) 
 
 def test_every_class_of_a_picture_weighs_the_same() -> None:
     masks = np.zeros((4, 4, 8), bool)
-    masks[0, :, :3], masks[1, :2, 3:5], masks[2, 2:, 3:5], masks[3, :, 5:] = True, True, True, True
+    masks[0, :, :1], masks[1, :2, 3:5], masks[2, 2:, 3:5], masks[3, :, 5:] = True, True, True, True
     labels = np.zeros((4, 8), np.int64)
     labels[:, 5:] = 1
     drawn = drawn_examples(segments_of(masks), labels, 3, np.random.default_rng(0))
@@ -324,8 +324,8 @@ def test_pictures_come_back_from_their_normalisation() -> None:
 def test_pictures_of_other_bands_are_stretched() -> None:
     """One band becomes grey, of five the first three are seen; two deviations to either side fill a byte."""
     with torch.device("cpu"):
-        one = MSRACFM(vgg_trunk(1, THIN), 3, in_channels=1, fc_channels=8, levels=(1,))
-        five = MSRACFM(vgg_trunk(5, THIN), 3, in_channels=5, fc_channels=8, levels=(1,))
+        one = MSRACFM(vgg_trunk(1, THIN), 3, in_channels=1, fc_channels=8, levels=(2, 1))
+        five = MSRACFM(vgg_trunk(5, THIN), 3, in_channels=5, fc_channels=8, levels=(2, 1))
     assert one.pictures(torch.tensor([-2.0, 0, 2.0, 9.0]).view(1, 1, 1, 4))[0, 0].tolist() == [
         [0] * 3, [128] * 3, [255] * 3, [255] * 3,
     ]  # fmt: skip
