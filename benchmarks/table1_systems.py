@@ -159,7 +159,11 @@ def systems(size: Size, background: bool) -> tuple[System, ...]:
             "whole pictures, one classifier (dense form)" if dense else "no detector; edge boxes in place of MCG",
             instances=None if dense else pasted,
         ),
-        System(("MSRA-CFM",), ("cfm",), "selective search in place of MCG; one scale"),
+        System(
+            ("MSRA-CFM",),
+            ("cfm",),
+            f"design {'B in place of A' if thin else 'A'}; selective search in place of MCG; one scale",
+        ),
         System(("FCN-8s",), ("fcn8s",), "trained at once, not in stages" if thin else ""),
         System(("TTI-Zoomout-16",), ("zoomout",), own + "sub-scenes pooled from the picture's own map"),
         System(

@@ -66,7 +66,7 @@ def shared(
     """(M, bins) how much of begin to end lies in each of the bins that low to high is cut into, in pixels / bins."""
     edges = (high - low)[:, None] * np.arange(bins + 1)
     first, last = (((place - low) * bins)[:, None] for place in (begin, end))
-    return np.clip(np.minimum(last, edges[:, 1:]) - np.maximum(first, edges[:, :-1]), 0, None)
+    return np.asarray(np.clip(np.minimum(last, edges[:, 1:]) - np.maximum(first, edges[:, :-1]), 0, None))
 
 
 def nearest_cells(side: int, grid: Grid, count: int) -> NDArray[np.int64]:

@@ -58,7 +58,7 @@ from denselab.models.feature_masks import bins_on, cell_boxes, cells_on, pyramid
 from denselab.models.regional import RegionalModel, refuse_border_weights
 from denselab.models.release import Release
 from denselab.regions.kept import segments_in
-from denselab.regions.pursuit import PURITY, purities, pursued
+from denselab.regions.pursuit import PURITY, pursued, shares_and_purities
 from denselab.regions.search import Search
 from denselab.regions.segments import Segments, segments_of, tiles
 
@@ -196,7 +196,7 @@ class MSRACFM(RegionalModel):
         if self.box is None:
             on = torch.from_numpy(bins_on(segments, boxes, self.grid, cells, self.levels[0])).to(features)
             finest, coarser = (pyramid(features[None], where, part) for part in (self.levels[:1], self.levels[1:]))
-            masked = (finest.unflatten(1, (-1, *on.shape[1:])) * on[:, None]).flatten(1)
+            masked = (finest.view(len(on), -1, *on.shape[1:]) * on[:, None]).flatten(1)
             fc7: Tensor = self.segment(torch.cat([masked, coarser], dim=1))
             return fc7
         on = torch.from_numpy(cells_on(segments, self.grid, cells)).to(features)
@@ -241,13 +241,14 @@ class Drawn:
 
 
 def drawn_examples(segments: Segments, labels: NDArray[np.int64], num_classes: int, draw: np.random.Generator) -> Drawn:
-    """A stochastic pursuit for each class of a picture, and one for its mixed segments. labels: (H, W), see `purities`.
+    """A stochastic pursuit for each class of a picture, and one for its mixed segments.
 
     The class of a segment is drawn from its pixels. Each pursuit's weights sum to the same. A picture without labels
     gives its first segment, with weight 0.
+    labels: (H, W), see `shares_and_purities`.
     """
-    shares = purities(segments, labels, num_classes)
-    kinds = [shares[:, k] >= PURITY for k in range(num_classes)]
+    shares, purities = shares_and_purities(segments, labels, num_classes)
+    kinds = [purities[:, k] >= PURITY for k in range(num_classes)]
     kinds.append((shares.max(axis=1, initial=0) < PURITY) & shares.any(axis=1))
     taken = [pursued(segments, np.flatnonzero(kind), draw) for kind in kinds]
     numbers = np.concatenate(taken)
