@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from denselab.build import create_model
 from denselab.encoders.origin import Origin
+from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import BLOCKS, VGG16Classifier
 from denselab.encoders.weights import Weights
 from denselab.encoders.zf import ZF, NormWithinChannel
 from denselab.errors import ConfigError
+from denselab.inspection.receptive import gradient_reach
 from denselab.layers.geometry import Grid
 from denselab.models.feature_masks import bins_on, cell_boxes, cells_on, nearest_cells, pyramid
 from denselab.models.msra_cfm import (
@@ -24,6 +26,7 @@ from denselab.models.msra_cfm import (
     drawn_examples,
     load_vgg_weights,
     pasted_by_score,
+    timm_trunk,
     vgg_trunk,
 )
 from denselab.models.regional import RegionalModel
@@ -346,7 +349,19 @@ def test_trunks_with_a_stride_of_their_own_refuse_another() -> None:
     with torch.device("meta"), pytest.raises(ConfigError, match="msra_cfm on zf has output_stride 16, got 8"):
         create_model("msra_cfm", 3, encoder="zf", output_stride=8)
     with torch.device("meta"):
-        assert create_model("msra_cfm", 3, encoder="test_efficientnet", output_stride=8).grid == Grid(8, 3.5)
+        assert create_model("msra_cfm", 3, encoder="test_efficientnet", output_stride=8).grid == Grid(8, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("resnet18", 0), ("tf_efficientnet_lite0", 15), ("tf_mobilenetv3_small_minimal_100", 15)]
+)
+def test_an_encoder_s_cells_lie_where_its_receptive_fields_are_centred(name: str, start: int) -> None:
+    """They were taken for squares side by side, half a cell off. Against the pixels that a gradient reaches."""
+    trunk = timm_trunk(TimmEncoder(name, output_stride=16))
+    assert trunk.grid == Grid(16, start)
+    reach = gradient_reach(trunk.encoder, (2048, 64), (64, 2))
+    assert reach is not None
+    assert (reach.top + reach.bottom) / 2 == start + 16 * 64
 
 
 def test_caffe_s_normalisation_within_a_channel_by_hand() -> None:

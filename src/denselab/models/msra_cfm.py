@@ -51,6 +51,7 @@ from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, VGG16, load_imagenet_weigh
 from denselab.encoders.weights import Weights
 from denselab.encoders.zf import ZF
 from denselab.errors import ConfigError
+from denselab.layers.aligned import AlignedConv2d
 from denselab.layers.geometry import Grid
 from denselab.models.base import Examples, ModelEntry, ModelOptions
 from denselab.models.deeplab_v3 import dilated_encoder
@@ -272,9 +273,17 @@ def vgg_trunk(in_channels: int = 3, blocks: Sequence[Sequence[int]] = BLOCKS, ba
 
 
 def timm_trunk(encoder: TimmEncoder) -> Trunk:
-    """A timm encoder up to its deepest map; its cells cover squares from pixel 0 on."""
+    """A timm encoder up to its deepest map.
+
+    Where its cells lie follows from its first strided convolution, since a network pads all of them alike: on pixels 0,
+    16, ... (PyTorch's), 15, 31, ... (TensorFlow's SAME) or between two (patches side by side).
+    """
     stride = max(encoder.channels)
-    return Trunk(encoder, stride, encoder.channels[stride], Grid(stride, (stride - 1) / 2))
+    first = next(x for x in encoder.backbone.modules() if isinstance(x, nn.Conv2d) and x.stride[0] > 1)
+    kernel, step = first.kernel_size[0], first.stride[0]
+    pad = max(kernel - step, 0) // 2 if isinstance(first, AlignedConv2d) else int(first.padding[0])
+    off = Grid().conv(kernel, step, pad).start / (step - 1)  # each stride adds as much of the cells before it
+    return Trunk(encoder, stride, encoder.channels[stride], Grid(stride, off * (stride - 1)))
 
 
 def load_vgg_weights(model: MSRACFM, weights: Weights) -> None:
