@@ -276,10 +276,11 @@ def training_of(run: Path) -> tuple[int, float, str]:
 
 
 def hardware(environment: dict[str, Any]) -> str:
-    """The name of the GPU, or the processor and its cores."""
+    """The name of the GPU, or the processor, its cores and its instruction set."""
     if environment["device"].startswith("cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU, {environment['cores']} cores of {platform.processor() or platform.machine()}"
+    processor = platform.processor() or platform.machine()
+    return f"CPU, {environment['cores']} cores of {processor}, {environment.get('instructions', 'not told which')}"
 
 
 def write_table(out: Path, failed: dict[str, str]) -> str:

@@ -25,8 +25,9 @@ from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.engine.folder import load_engine
 from denselab.inspection.shipped import SHIPPED
 from denselab.models.base import SegmentationModel
+from denselab.models.feature_masks import bins_on, cell_boxes, pyramid
 from denselab.models.hypercolumn import HypercolumnDense
-from denselab.models.msra_cfm import MSRACFM, pasted_by_score, projected, timm_trunk
+from denselab.models.msra_cfm import LEVELS, MSRACFM, pasted_by_score, timm_trunk
 from denselab.models.zoomout import Zoomout
 from denselab.visualize import colour_map, encode_jpeg, grid, heat_map
 
@@ -116,7 +117,7 @@ def dimmed(image: Picture, mask: Picture) -> Picture:
 
 
 def msra_cfm() -> Picture:
-    """A segment, its cells, the map and the masked map, what is said of it; another; all pasted by score."""
+    """The map, a segment and its masked bins, what is said of it; another; all pasted by score."""
     network = MSRACFM(timm_trunk(shipped_trunk(16)), CLASSES, fc_channels=WIDTH, dropout=0.2)
     learnt(network, scenes, steps=200)
     image, ids = draw_scene(SCENE, *SIZE)
@@ -126,25 +127,34 @@ def msra_cfm() -> Picture:
         features = network.maps(pictures)[0]
         scores = network.logits_of(features, segments).softmax(dim=1)
     best, classes = (values.numpy() for values in scores.max(dim=1))
-    _, cells = projected(segments, network.grid, (features.shape[1], features.shape[2]))
-    large = np.flatnonzero((segments.areas > 300) & (cells.sum(axis=(1, 2)) > 2))
+    large = np.flatnonzero(segments.areas > 300)
     thing = best[large] * ~np.isin(classes[large], [SYNTHETIC_LABELS.names.index(name) for name in ("sky", "ground")])
     sure, unsure = int(large[thing.argmax()]), int(large[best[large].argmin()])
     on_top = pasted_by_score(segments, best)
-    masked = features * torch.from_numpy(cells[sure])
-    top = float(np.quantile(features.mean(dim=0).numpy(), 0.995))
+    own, cells = segments.chosen([sure]), (features.shape[1], features.shape[2])
+    boxes = cell_boxes(own, network.grid, cells)
+    pooled = pyramid(features[None], torch.from_numpy(boxes).float(), LEVELS[:1]).view(-1, LEVELS[0], LEVELS[0])
+    masked = pooled.mean(dim=0).numpy() * bins_on(own, boxes, network.grid, cells, LEVELS[0])[0]
     panels = [
         image,
         enlarged(strongest(features), SIZE),
         dimmed(image, segments.mask(sure)),
-        enlarged(heat_map(masked.mean(dim=0).numpy(), 0, top), SIZE),
+        enlarged(heat_map(masked), SIZE),
         dimmed(image, segments.mask(unsure)),
         coloured_labels(classes[on_top]),
         heat_map(best[on_top]),
         colour_map(known(ids), SYNTHETIC_LABELS),
     ]
     names = [f"{SYNTHETIC_LABELS.names[classes[n]]}, {best[n]:.2f}" for n in (sure, unsure)]
-    captions = ["scene", "its map, strength", names[0], "the masked map", names[1], "all pasted by score", "the scores"]
+    captions = [
+        "scene",
+        "its map, strength",
+        names[0],
+        "its box in 6x6 bins, masked",
+        names[1],
+        "all pasted by score",
+        "the scores",
+    ]
     return grid(panels, [*captions, "truth"], columns=4, cell_width=240)
 
 

@@ -146,9 +146,9 @@ def thin_mobilenet_form(lraspp: bool) -> TorchvisionForm:
     return TorchvisionForm(trunk, ("last",), DeepLabHead(high, K, channels=16), K, ("stride8", FCNHead(low, K)))
 
 
-def thin_cfm(trunk: Trunk) -> MSRACFM:
+def thin_cfm(trunk: Trunk, design: Literal["A", "B"] = "B") -> MSRACFM:
     small = Search("single", most=40, least_side=4)
-    return MSRACFM(trunk, K, fc_channels=16, dropout=0.1, levels=(3, 1), searches=(small, small))
+    return MSRACFM(trunk, K, fc_channels=16, dropout=0.1, design=design, levels=(3, 1), searches=(small, small))
 
 
 def zf_trunk() -> Trunk:
@@ -202,7 +202,7 @@ CASES: dict[str, Callable[[], SegmentationModel]] = {
     "deeplab_4x4": lambda: DeepLabV1(thin_view(KERNEL_4X4), K),
     "deeplab_4x4_stride8": lambda: DeepLabV1(thin_view(KERNEL_4X4_STRIDE_8), K),
     "deeplab_msc_4x4": lambda: DeepLabMSc(thin_view(KERNEL_4X4_ALIGNED), K, channels=8, dropout=0.1),
-    "msra_cfm": lambda: thin_cfm(vgg_trunk(blocks=THIN_VGG)),
+    "msra_cfm": lambda: thin_cfm(vgg_trunk(blocks=THIN_VGG), "A"),
     "msra_cfm on zf": lambda: thin_cfm(zf_trunk()),
     "msra_cfm on an encoder": lambda: thin_cfm(timm_trunk(thin_encoder(16))),
     "deeplabv2_vgg": lambda: thin_aspp(ASPP_L),

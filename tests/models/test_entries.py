@@ -76,6 +76,7 @@ TABLE = {
     ),  # fc6, fc7: not of ImageNet's size
     "hypercolumn": Facts(DECONVNET, 6, VGG, before=("hypercolumn",)),  # on crops of objects first
     "hypercolumn_dense": Facts(OWN, 6, VGG),
+    "msra_cfm": Facts(FCN, 6, 2 * VGG - TRUNK),  # both pathways start from fc6 and fc7
     "zoomout16": Facts(OWN, 6, VGG),
     "zoomout16_deep": Facts(OWN, 6, VGG),
     "zoomout_pixelwise": Facts(ZOOMOUT, 6, VGG),

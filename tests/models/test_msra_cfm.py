@@ -1,6 +1,8 @@
-"""MSRA-CFM: masking and pasting by hand, the pyramid's sizes, parameters, and what it learns from."""
+"""MSRA-CFM: both designs' masks and pasting by hand, the pyramid's sizes, parameters, and what it learns from."""
 
 from dataclasses import replace
+from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,17 +11,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denselab.build import create_model
+from denselab.encoders.origin import Origin
+from denselab.encoders.timm_encoder import TimmEncoder
+from denselab.encoders.vgg import BLOCKS, VGG16Classifier
+from denselab.encoders.weights import Weights
 from denselab.encoders.zf import ZF, NormWithinChannel
 from denselab.errors import ConfigError
+from denselab.inspection.receptive import gradient_reach
 from denselab.layers.geometry import Grid
+from denselab.models.feature_masks import bins_on, cell_boxes, cells_on, nearest_cells, pyramid
 from denselab.models.msra_cfm import (
     LEVELS,
     MSRACFM,
     drawn_examples,
-    nearest_cells,
+    load_vgg_weights,
     pasted_by_score,
-    projected,
-    pyramid,
+    timm_trunk,
     vgg_trunk,
 )
 from denselab.models.regional import RegionalModel
@@ -29,11 +36,13 @@ from denselab.regions.segments import segments_of
 
 THIN = ((4,), (4,), (4,), (8,), (8,))
 SEARCH = Search("single", most=30, least_side=4)
+designs = pytest.mark.parametrize("design", ["A", "B"])
 
 
-def thin(dropout: float = 0.0) -> MSRACFM:
+def thin(design: Literal["A", "B"] = "B") -> MSRACFM:
     torch.manual_seed(0)
-    return MSRACFM(vgg_trunk(blocks=THIN), 3, fc_channels=8, dropout=dropout, levels=(2, 1), searches=(SEARCH, SEARCH))
+    trunk = vgg_trunk(blocks=THIN)
+    return MSRACFM(trunk, 3, fc_channels=8, dropout=0, design=design, levels=(2, 1), searches=(SEARCH, SEARCH))
 
 
 def two_halves() -> tuple[Tensor, Tensor]:
@@ -44,16 +53,20 @@ def two_halves() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "trunk", "channels"),
-    [("vgg16", 14_714_688, 512), ("vgg16_bn", 14_723_136, 512), ("zf", 3_726_464, 256)],
+    ("encoder", "trunk", "inputs", "pathways"),
+    [
+        ("vgg16", 14_714_688, 7 * 7 * 512, 2),
+        ("vgg16_bn", 14_723_136, 7 * 7 * 512, 2),
+        ("zf", 3_726_464, 50 * 256, 1),
+    ],
 )
-def test_parameters(encoder: str, trunk: int, channels: int) -> None:
-    """Two pathways of fc6 on 50 bins and fc7, and a classifier of both."""
+def test_parameters(encoder: str, trunk: int, inputs: int, pathways: int) -> None:
+    """Design A on VGG-16: fc6 on 49 bins and fc7, twice, and a classifier of both. Design B on ZF: once, on 50 bins."""
     with torch.device("meta"):
         model = create_model("msra_cfm", 21, encoder=encoder)
-    pathway = 50 * channels * 4096 + 4096 + 4096 * 4096 + 4096
+    pathway = inputs * 4096 + 4096 + 4096 * 4096 + 4096
     assert sum(p.numel() for p in model.encoder.parameters()) == trunk
-    assert sum(p.numel() for p in model.parameters()) == trunk + 2 * pathway + 2 * 4096 * 21 + 21
+    assert sum(p.numel() for p in model.parameters()) == trunk + pathways * (pathway + 4096 * 21) + 21
 
 
 def test_the_receptive_fields_centres() -> None:
@@ -78,9 +91,11 @@ def test_masking_by_hand() -> None:
         ],
         bool,
     )
-    boxes, masks = projected(segments_of(mask[None]), Grid(2, 0.5), (3, 3))
-    assert masks[0].tolist() == [[True, False, False], [False, True, False], [False, True, False]]
-    assert boxes.tolist() == [[0, 0, 2, 2]], "left, top, right, bottom cell"
+    segments = segments_of(mask[None])
+    assert cells_on(segments, Grid(2, 0.5), (3, 3))[0].tolist() == [
+        [True, False, False], [False, True, False], [False, True, False],
+    ]  # fmt: skip
+    assert cell_boxes(segments, Grid(2, 0.5), (3, 3)).tolist() == [[0, 0, 2, 2]], "left, top, right, bottom cell"
 
 
 def test_masking_is_the_mean_over_nearest_pixels() -> None:
@@ -91,12 +106,61 @@ def test_masking_is_the_mean_over_nearest_pixels() -> None:
     masks[0, 3, 4:9] = True
     for grid, cells in ((Grid(4, 1.5), (6, 10)), (Grid(4, 0), (6, 10)), (Grid(8, 3.5), (4, 6))):
         rows, columns = (nearest_cells(side, grid, n) for side, n in zip((21, 37), cells, strict=True))
-        _, found = projected(segments_of(masks), grid, cells)
+        found = cells_on(segments_of(masks), grid, cells)
         for mask, on in zip(masks, found, strict=True):
             for i in range(cells[0]):
                 for j in range(cells[1]):
                     inside = mask[np.ix_(rows == i, columns == j)]
                     assert on[i, j] == (inside.size > 0 and inside.mean() >= 0.5)
+
+
+def test_masking_bins_by_hand() -> None:
+    """The box is the last three of four columns of cells of 2x2 pixels, so 2x2 bins have 3 columns and 2 rows of them.
+
+    The bins hold 3, 1, 1 and 4 pixels of the segment, of 6 each.
+    """
+    mask = np.array(
+        [
+            [0, 0, 1, 1, 1, 0, 1, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 1, 0, 0, 1, 1, 1],
+            [0, 0, 0, 0, 0, 0, 0, 1],
+        ],
+        bool,
+    )
+    segments, grid = segments_of(mask[None]), Grid(2, 0.5)
+    boxes = cell_boxes(segments, grid, (2, 4))
+    assert boxes.tolist() == [[1, 0, 3, 1]]
+    assert bins_on(segments, boxes, grid, (2, 4), 2).tolist() == [[[True, False], [False, True]]]
+
+
+def test_a_pixel_between_two_bins_counts_in_both() -> None:
+    """Three pixels in one cell, two bins of a pixel and a half: the middle one is a third of each."""
+    masks = np.array([[[1, 0, 0]], [[0, 1, 0]], [[0, 1, 1]]], bool)
+    segments, grid = segments_of(masks), Grid(3, 1)
+    found = bins_on(segments, cell_boxes(segments, grid, (1, 1)), grid, (1, 1), 2)
+    assert found.tolist() == [[[True, False]] * 2, [[False, False]] * 2, [[False, True]] * 2]
+
+
+def test_masking_bins_is_the_mean_of_what_lies_in_them() -> None:
+    """Against masks enlarged so far that every bin is whole pixels, with bins larger and smaller than a pixel."""
+    rng = np.random.default_rng(0)
+    masks = rng.random((6, 21, 37)) < 0.5
+    masks[0] = masks[1] = False
+    masks[0, 3, 4:9] = masks[1, 20, 36] = True
+    segments = segments_of(masks)
+    for (grid, cells), bins in product(
+        ((Grid(4, 1.5), (6, 10)), (Grid(4, 0), (6, 10)), (Grid(1, 0), (21, 37))), (6, 2)
+    ):
+        rows, columns = (nearest_cells(side, grid, n) for side, n in zip((21, 37), cells, strict=True))
+        boxes = cell_boxes(segments, grid, cells)
+        for mask, (left, top, right, bottom), on in zip(
+            masks, boxes, bins_on(segments, boxes, grid, cells, bins), strict=True
+        ):
+            inside = mask[np.ix_((rows >= top) & (rows <= bottom), (columns >= left) & (columns <= right))]
+            large = inside.repeat(bins, axis=0).repeat(bins, axis=1)
+            means = large.reshape(bins, inside.shape[0], bins, inside.shape[1]).mean(axis=(1, 3))
+            assert on.tolist() == (means >= 0.5).tolist()
 
 
 def test_the_pyramid_is_adaptive_max_pooling_over_the_box() -> None:
@@ -121,8 +185,9 @@ def test_pasting_by_score_by_hand() -> None:
     assert pasted_by_score(segments, np.array([0.9, 0.4], np.float32)).tolist() == [[0, 0, 0, 1, 1]] * 2
 
 
-def test_each_pixel_has_the_logits_of_the_segment_on_top() -> None:
-    model, (images, _) = thin().eval(), two_halves()
+@designs
+def test_each_pixel_has_the_logits_of_the_segment_on_top(design: Literal["A", "B"]) -> None:
+    model, (images, _) = thin(design).eval(), two_halves()
     with torch.no_grad():
         full = model(images)
         for own, features, segments in zip(full, model.maps(images), model.segments(images), strict=True):
@@ -132,8 +197,8 @@ def test_each_pixel_has_the_logits_of_the_segment_on_top() -> None:
 
 
 def test_the_masked_pathway_sees_nothing_outside_the_segment() -> None:
-    """A change of the map outside the mask, but within the box, reaches the box pathway alone."""
-    model = thin().eval()
+    """Design A: a change of the map outside the mask, but within the box, reaches the box pathway alone."""
+    model = thin("A").eval()
     mask = np.zeros((1, 32, 48), bool)
     mask[0, :, :16] = mask[0, :, 32:] = True
     segments, features = segments_of(mask), torch.rand(8, 2, 3)
@@ -149,8 +214,57 @@ def test_the_masked_pathway_sees_nothing_outside_the_segment() -> None:
     assert not torch.equal(*seen["box"])
 
 
-def test_examples_are_pure_segments_with_their_class() -> None:
-    model, (images, labels) = thin().train(), two_halves()
+def test_design_b_masks_the_finest_level_alone() -> None:
+    """Of 2x2 bins and 1: the left ones are on, so those on the right are zeros, and the whole box is seen as it is."""
+    model = thin("B").eval()
+    mask = np.zeros((1, 32, 48), bool)
+    mask[0, :, :16] = mask[0, 0] = True
+    features = torch.rand(8, 2, 3) + 0.1
+    seen: list[Tensor] = []
+    model.segment.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model.logits_of(features, segments_of(mask))
+    left = features[:, :, :2].amax(dim=2)  # the bin of a column and a half takes both columns that it touches
+    expected = torch.cat([torch.stack([left, torch.zeros_like(left)], dim=2).flatten(), features.amax(dim=(1, 2))])
+    assert torch.equal(seen[0][0], expected)
+
+
+def test_design_b_needs_a_level_that_is_not_masked() -> None:
+    with pytest.raises(ConfigError, match=r"`levels` \(7,\); design B masks the finest of two or more, use A for one"):
+        MSRACFM(vgg_trunk(blocks=THIN), 3, levels=(7,))
+
+
+def test_both_pathways_start_from_imagenet_s_fc6_and_fc7() -> None:
+    """And on a box of 7x7 cells that is all of the segment's, they are the classifier that VGG-16 was trained with."""
+    blocks = tuple((4,) * len(block) for block in BLOCKS)
+    tensors, index, before = {}, 0, 3
+    for block in blocks:
+        for width in block:
+            tensors[f"features.{index}.weight"], tensors[f"features.{index}.bias"] = (
+                torch.randn(width, before, 3, 3),
+                torch.randn(width),
+            )
+            index, before = index + 2, width
+        index += 1
+    for name, inputs in (("classifier.0", 4 * 49), ("classifier.3", 8)):
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = torch.randn(8, inputs), torch.randn(8)
+    model = MSRACFM(vgg_trunk(blocks=blocks), 3, fc_channels=8, design="A", levels=(7,)).eval()
+    load_vgg_weights(model, Weights(tensors, Origin("made up", "0" * 64)))
+    assert torch.equal(model.encoder.conv1_1.weight, tensors["features.0.weight"])
+    classifier = VGG16Classifier(0, 4, 8).eval()
+    for name, source in (("fc6", "classifier.0"), ("fc7", "classifier.3")):
+        layer = classifier.get_submodule(name)
+        weight = tensors[f"{source}.weight"].view(layer.weight.shape)
+        layer.load_state_dict({"weight": weight, "bias": tensors[f"{source}.bias"]})
+    features = torch.rand(4, 7, 7)
+    with torch.no_grad():
+        found = model.fc7_of(features, segments_of(np.ones((1, 112, 112), bool)))
+        torch.testing.assert_close(found, classifier(features[None]).flatten(1).repeat(1, 2))
+
+
+@designs
+def test_examples_are_pure_segments_with_their_class(design: Literal["A", "B"]) -> None:
+    model, (images, labels) = thin(design).train(), two_halves()
     logits, classes, weights = model.examples(images, labels, None)
     assert weights is not None
     assert logits[0].shape == (1, 3, 1, classes.shape[-1])
@@ -163,7 +277,7 @@ def test_examples_are_pure_segments_with_their_class() -> None:
 
 def test_every_class_of_a_picture_weighs_the_same() -> None:
     masks = np.zeros((4, 4, 8), bool)
-    masks[0, :, :3], masks[1, :2, 3:5], masks[2, 2:, 3:5], masks[3, :, 5:] = True, True, True, True
+    masks[0, :, :1], masks[1, :2, 3:5], masks[2, 2:, 3:5], masks[3, :, 5:] = True, True, True, True
     labels = np.zeros((4, 8), np.int64)
     labels[:, 5:] = 1
     drawn = drawn_examples(segments_of(masks), labels, 3, np.random.default_rng(0))
@@ -213,8 +327,8 @@ def test_pictures_come_back_from_their_normalisation() -> None:
 def test_pictures_of_other_bands_are_stretched() -> None:
     """One band becomes grey, of five the first three are seen; two deviations to either side fill a byte."""
     with torch.device("cpu"):
-        one = MSRACFM(vgg_trunk(1, THIN), 3, in_channels=1, fc_channels=8, levels=(1,))
-        five = MSRACFM(vgg_trunk(5, THIN), 3, in_channels=5, fc_channels=8, levels=(1,))
+        one = MSRACFM(vgg_trunk(1, THIN), 3, in_channels=1, fc_channels=8, levels=(2, 1))
+        five = MSRACFM(vgg_trunk(5, THIN), 3, in_channels=5, fc_channels=8, levels=(2, 1))
     assert one.pictures(torch.tensor([-2.0, 0, 2.0, 9.0]).view(1, 1, 1, 4))[0, 0].tolist() == [
         [0] * 3, [128] * 3, [255] * 3, [255] * 3,
     ]  # fmt: skip
@@ -235,7 +349,19 @@ def test_trunks_with_a_stride_of_their_own_refuse_another() -> None:
     with torch.device("meta"), pytest.raises(ConfigError, match="msra_cfm on zf has output_stride 16, got 8"):
         create_model("msra_cfm", 3, encoder="zf", output_stride=8)
     with torch.device("meta"):
-        assert create_model("msra_cfm", 3, encoder="test_efficientnet", output_stride=8).grid == Grid(8, 3.5)
+        assert create_model("msra_cfm", 3, encoder="test_efficientnet", output_stride=8).grid == Grid(8, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("resnet18", 0), ("tf_efficientnet_lite0", 15), ("tf_mobilenetv3_small_minimal_100", 15)]
+)
+def test_an_encoder_s_cells_lie_where_its_receptive_fields_are_centred(name: str, start: int) -> None:
+    """They were taken for squares side by side, half a cell off. Against the pixels that a gradient reaches."""
+    trunk = timm_trunk(TimmEncoder(name, output_stride=16))
+    assert trunk.grid == Grid(16, start)
+    reach = gradient_reach(trunk.encoder, (2048, 64), (64, 2))
+    assert reach is not None
+    assert (reach.top + reach.bottom) / 2 == start + 16 * 64
 
 
 def test_caffe_s_normalisation_within_a_channel_by_hand() -> None:
