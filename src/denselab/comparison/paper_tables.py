@@ -10,7 +10,7 @@ import numpy as np
 
 from denselab.comparison.published import benchmark_of, in_order
 from denselab.comparison.result import Comparison
-from denselab.measure.files import csv_text
+from denselab.shown import csv_text
 
 TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
