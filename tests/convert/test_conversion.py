@@ -233,6 +233,10 @@ def test_label_tables(weights: Path, tmp_path: Path) -> None:
     assert read_label_table(tmp_path / "names.txt").names == ("sky", "road", "car")
     assert read_label_table(tmp_path / "table.yaml").entries[0].colour == (1, 2, 3)
     assert [e.id for e in read_label_table(tmp_path / "ids.json").entries] == [0, 7]
+    (tmp_path / "marked.txt").write_text("\ufeffsky\nroad\n", encoding="utf-8")  # as Windows' editors save it
+    assert read_label_table(tmp_path / "marked.txt").names == ("sky", "road")
+    (tmp_path / "LABELS.JSON").write_text('["sky", "road"]')  # was one class of that name
+    assert read_label_table(tmp_path / "LABELS.JSON").names == ("sky", "road")
     with pytest.raises(ConfigError, match=r"names\.txt has 3 classes, the network 21"):
         convert_file(weights, "torchvision", LRASPP, tmp_path / "out", labels=tmp_path / "names.txt")
     (tmp_path / "bad.yaml").write_text("3")

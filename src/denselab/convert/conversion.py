@@ -55,7 +55,7 @@ class Conversion:
 
     engine: the network with its weights
     source: the file
-    sha256: of the file; see `_sha256`
+    sha256: of the file; of a TensorFlow checkpoint that of its index, which holds a checksum of every variable
     form: whose names the file has
     table: the label table's name
     mapped: the tensors taken
@@ -231,7 +231,7 @@ def _frozen(network: nn.Module) -> set[str]:
 
 
 def _sha256(path: Path, source: Source) -> str:
-    """The digest of the file; for a TensorFlow checkpoint, of its index, which holds a checksum of every variable."""
+    """The digest of the file, as `Conversion.sha256` is explained."""
     with ((checkpoint_index(path) if source == "tf" else None) or path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
