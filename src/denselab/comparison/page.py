@@ -15,8 +15,9 @@ from denselab.comparison.usage import commands
 from denselab.comparison.ways import PLAIN, WAYS
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
-from denselab.inspection.listing import mebibytes, short
+from denselab.inspection.listing import short
 from denselab.labels import LabelSpace
+from denselab.memory import bytes_in_words
 from denselab.report.facts import duration
 from denselab.report.html import (
     Html,
@@ -245,8 +246,8 @@ def _cost(comparison: Comparison) -> Html:
         rows.append(
             (
                 text(row.name), text(short(cost.parameters)), text(short(cost.multiply_adds)),
-                text(f"{cost.imgsz[0]}x{cost.imgsz[1]}"), text(mebibytes(cost.memory_predict)),
-                text(mebibytes(cost.memory_train)), text(f"{1 / cost.seconds:.1f}"),
+                text(f"{cost.imgsz[0]}x{cost.imgsz[1]}"), text(bytes_in_words(cost.memory_predict)),
+                text(bytes_in_words(cost.memory_train)), text(f"{1 / cost.seconds:.1f}"),
                 text("–" if row.seconds is None else duration(row.seconds)), text(epochs or "–"),
                 text(cost.started_from or "–"),
             )

@@ -96,8 +96,6 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
     source = str(folder / MODEL_CONFIG)
-    if is_ensemble(folder):
-        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     spec = spec_of(config, source)
     network = _network(spec.architecture, config, source)
