@@ -75,8 +75,8 @@ class Exported:
     """A model that was exported.
 
     folder: the model folder that was written.
-    target: what for. int8: whether it computes in integers.
-    parity: what it loses; labels_parity: the same of labels.onnx, if there is one.
+    target: what for. int8: whether it computes in integers. opset: of ONNX; None for torch.
+    parity: what it loses; labels_parity: the same of the graph to label ids, if there is one.
     kept_float: convolutions that int8 hurt too much, left in float32. layers: how many convolutions there are.
     files: name to bytes.
     """
@@ -265,20 +265,19 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
     model: ModelProto = onnx.load_from_string(draft.document)
     document = labels_model(model, spec, antialias=to == "onnx").SerializeToString()  # OpenVINO's Resize does not
     run = _labels_runtime(document, spec, to)
-    names = np.full(int(file_table(spec.label_space).max()) + 1, spec.label_space.ignore_index, np.int64)
-    table = file_table(spec.label_space)[: spec.label_space.num_classes]
-    names[table] = np.arange(len(table))
+    ids = file_table(spec.label_space)
+    indices = np.full(int(ids.max()) + 1, spec.label_space.ignore_index, np.int64)  # class index by label id
+    indices[ids[: spec.label_space.num_classes]] = np.arange(spec.label_space.num_classes)
 
     def labels_of(image: Image) -> LabelMap:
-        found: LabelMap = names[run(image[None])[0]].astype(spec.label_space.dtype)
+        found: LabelMap = indices[run(image[None])[0]].astype(spec.label_space.dtype)
         return found
 
     draft.labels_parity = labels_parity(engine, labels_of, pictures, INT8_PICTURES if draft.layers else FLOAT_PICTURES)
+    allowed = LABELS_GRAPH
     if draft.layers:  # int8 has its own measure
-        allowed = draft.parity.other_labels + LABELS_GRAPH
-        require_float(draft.labels_parity, LABELS_ONNX, max(allowed, INT8_MIOU))
-    else:
-        require_float(draft.labels_parity, LABELS_ONNX, LABELS_GRAPH)
+        allowed = max(draft.parity.other_labels + LABELS_GRAPH, INT8_MIOU)
+    require_float(draft.labels_parity, LABELS_ONNX if to == "onnx" else LABELS_IR, allowed)
     draft.files |= _files(document, spec, to, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
 
 
