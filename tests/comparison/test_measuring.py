@@ -7,13 +7,22 @@ import pytest
 
 from denselab.comparison import measuring
 from denselab.comparison.data import open_data
-from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_counted, undisturbed
+from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_cost, read_counted, undisturbed
 from denselab.comparison.plan import Plan
 from denselab.comparison.ways import WAYS
 from denselab.data import open_dataset
+from denselab.errors import CheckpointError
 from denselab.inference.instances import InstanceWise
 from denselab.inference.predictor import load
 from denselab.training.trial import Step
+
+
+@pytest.mark.parametrize("content", ["{}", '{"imgsz": 3}', '{"imgsz": [1, 2], "watts": 9}'])
+def test_a_damaged_cost_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "measured" / "a").mkdir(parents=True)
+    (tmp_path / "measured" / "a" / "cost.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"cost\.json is damaged .*remove it, then `resume` measures again"):
+        read_cost(tmp_path, "a")
 
 
 def planned(data: Path, runs: tuple[Path, ...], **more: Any) -> Plan:

@@ -49,6 +49,7 @@ def planned(line: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
         {"budget": ("time", 2_000_000.0)},  # 2e+06s once, which the command line refuses
         {"budget": ("time", 12345.75), "imgsz": (96, 128), "existing": ("owner/name", "owner/other")},
         {"given": {"lr": 1e-5, "flip": False, "pretrained": "no", "precision": "no", "save_every": 90.0}},
+        {"given": {"crop": None}},  # crop=None once, which the command line refuses
         {"given": {"losses": [{"name": "dice"}, {"name": "cross_entropy", "weight": 2.0}]}},
         {"candidates": (), "existing": ("owner/name", "owner/other")},
     ],

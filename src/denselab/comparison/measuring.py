@@ -182,12 +182,15 @@ def read_counted(out: Path, key: str, way: str) -> Counted | None:
 
 
 def read_cost(out: Path, key: str) -> Cost | None:
-    """What a model takes; None where it was not measured."""
+    """What a model takes; None where it was not measured. Raises CheckpointError."""
     path = out / MEASURED / key / COST
     if not path.is_file():
         return None
     stored = unpack_json(path.read_bytes(), str(path))
-    return Cost(**{**stored, "imgsz": tuple(stored["imgsz"])})
+    try:
+        return Cost(**{**stored, "imgsz": tuple(stored["imgsz"])})
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); remove it, then `resume` measures again") from None
 
 
 class StoredLabels:
