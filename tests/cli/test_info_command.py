@@ -170,6 +170,8 @@ def test_a_diagram(
 def test_diagrams_that_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not end in \.svg.*write .*a\.svg"):
         info("unet_small", tmp_path / "a.png", imgsz="64", diagram=True)
+    with pytest.raises(ConfigError, match=r"does not end in \.svg.*write unet_small\.svg"):
+        info("unet_small", Path("."), imgsz="64", diagram=True)  # was a ValueError: it has no name to change
     with pytest.raises(
         ConfigError, match=r"is a file for --diagram; write `denselab info unet_small a\.svg --diagram`"
     ):

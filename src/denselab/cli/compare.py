@@ -48,11 +48,12 @@ Folds = Annotated[
 ]  # fmt: skip
 Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every network with each of these seeds.",
                                            show_default="0")]  # fmt: skip
-Split = Annotated[Literal["val", "test"], typer.Option(help="Pictures that are measured.")]
+Split = Annotated[Literal["val", "test"], typer.Option(help="Part of the data set that all are measured on.")]
 Ways = Annotated[
     str | None,
     typer.Option(metavar="A,B,...",
-                 help="How to measure: plain; views; crf; boxes, DeconvNet box by box; ensemble, the best joined.",
+                 help="How to measure: plain; views, as eval --tta; crf; boxes, DeconvNet box by box; ensemble, the "
+                 "best models joined.",
                  show_default="all"),
 ]  # fmt: skip
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
@@ -118,6 +119,8 @@ def compare(
     if not resume:
         work.require_new(folder)
     if dry_run:
+        if as_json:
+            raise ConfigError("--dry-run with --json; leave one of the two out")
         _show_plan(plan, folder, devices)
         return
     _show(work.run_plan(plan, folder, devices, cache=not no_cache), as_json)

@@ -19,8 +19,8 @@ EnsembleJoin = Annotated[
     Literal["mean", "product", "release", "fit", "edeconvnet", "edeconvnet+crf"] | None,
     typer.Option(
         "--ensemble",
-        help="Several models: how they are joined. fit: a mean with weights fitted on val. edeconvnet: DeconvNet on "
-        "boxes with another network, as released.",
+        help="Several models: how their probabilities are joined. release: the product of raw scores above 0. fit: a "
+        "mean with weights fitted on val. edeconvnet: DeconvNet on boxes with another network, as released.",
         show_default="mean",
     ),
 ]
@@ -51,6 +51,13 @@ def refuse_for_one(models: list[str], join: str | None, save: Path | None) -> No
     for flag, value in given.items():
         if value and len(models) == 1:
             raise ConfigError(f"{flag} with one model; give two or more: denselab eval MODEL MODEL DATA {flag}")
+
+
+def refuse_for_several(given: dict[str, object]) -> None:
+    """Raise ConfigError where an option of one model was given with several. given: value by flag."""
+    for flag, value in given.items():
+        if value:
+            raise ConfigError(f"{flag} is for one model; leave it out for an ensemble")
 
 
 def evaluate_several(

@@ -93,6 +93,7 @@ def predict_films(
     over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
     """
     require_film_plan(job.plan)
+    _refuse_namesakes(names)
     results, skipped = list[Result](), list[Skipped]()
     for name in names:
         started = time.monotonic()
@@ -119,6 +120,13 @@ def film_paths(out: Path, stem: str, overlay: bool = True) -> dict[str, Path]:
         "frames": out / "frames" / f"{stem}.csv",
         "summary": out / "frames" / f"{stem}.json",
     }
+
+
+def _refuse_namesakes(names: Sequence[str]) -> None:
+    """Raise ConfigError where two films would be written to the same files."""
+    stems = [Path(name).stem for name in names]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
+        raise ConfigError(f"two films are called {twice}, as their results would be; predict each to its own `out`")
 
 
 def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
