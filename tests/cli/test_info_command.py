@@ -113,6 +113,9 @@ def test_folders_that_hold_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture": {"name": "unet"}, "preprocessing": {"imgsz": [1, 1]}}')
     with pytest.raises(CheckpointError, match="not the config of a model folder"):
         find_subject(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"ensemble": {}}')
+    with pytest.raises(CheckpointError, match="is an ensemble; give one of its models, .*members/"):
+        find_subject(str(tmp_path))
 
 
 def test_sizes_in_words() -> None:

@@ -13,7 +13,7 @@ from denselab.comparison.ways import WAYS
 from denselab.data import open_dataset
 from denselab.errors import CheckpointError
 from denselab.inference.instances import InstanceWise
-from denselab.inference.predictor import load
+from denselab.inference.predictor import Predictor, load
 from denselab.training.trial import Step
 
 
@@ -68,6 +68,17 @@ def test_what_a_model_takes(models: tuple[Path, Path], scenes: Path) -> None:
     assert 0 < cost.memory_predict < cost.memory_train
     assert (cost.device, cost.imgsz, cost.started_from) == ("cpu", (32, 32), "")
     assert cost.seconds > 0
+
+
+def test_what_an_ensemble_takes(models: tuple[Path, Path], scenes: Path, tmp_path: Path) -> None:
+    """A comparison with a stored ensemble ended in an error: it looked for one network in its folder."""
+    Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    dataset = open_dataset(scenes)
+    items = list(dataset.of_split("val"))[:1]
+    whole, *parts = (cost_of(load(folder, "cpu"), dataset, items) for folder in (tmp_path / "both", *models))
+    assert whole.parameters == sum(part.parameters for part in parts)
+    assert whole.multiply_adds == sum(part.multiply_adds for part in parts)
+    assert whole.memory_predict == max(part.memory_predict for part in parts)
 
 
 def test_a_neighbour_makes_no_model_look_slow() -> None:

@@ -112,6 +112,18 @@ def test_each_measure_can_refuse(change: dict[str, float], told: str) -> None:
         require_float(dataclasses.replace(PERFECT, **change), "the graph")
 
 
+def test_parity_in_words() -> None:
+    """With and without truth; of a graph that gives labels only, no logits are told."""
+    assert PERFECT.told() == (
+        "largest difference of logits 0 (their deviation: 1), 0.000 % other labels, "
+        "mIoU 0.5000 before, 0.5000 after; 3 pictures of pictures"
+    )
+    bare = dataclasses.replace(PERFECT, logits=float("nan"), miou_before=None, miou_after=None, agreement=0.75)
+    assert bare.told() == (
+        "0.000 % other labels, agreement 0.7500 (mIoU with the network's own labels); 3 pictures of pictures"
+    )
+
+
 def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
     """Against an engine that adds one to the logits of the first class."""
 

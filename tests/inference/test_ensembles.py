@@ -193,6 +193,8 @@ def test_a_stored_ensemble_keeps_scores_unless_told_not_to(
     """`predict` runs a picture once, and filled the user's cache folder with scores that nothing read again."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    with pytest.raises(ConfigError, match="an ensemble of ensembles; give the models themselves"):
+        dl.Predictor.ensemble([folder, models[0]], device="cpu", cache=False)  # took the first model of the first
     dl.load(folder, "cpu", cache=False)(picture())
     Image.fromarray(picture()).save(tmp_path / "a.png")
     predict(str(folder), [str(tmp_path / "a.png")], str(tmp_path / "out"), device="cpu")

@@ -162,7 +162,7 @@ class Odds(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         small, switches = self.pool(x.mean(dim=1, keepdim=True))
         x = self.conv(self.unpool(self.conv(small), switches))
-        x = F.max_pool2d(x, 3, 1, padding=1, dilation=1)[..., 3:, 1:]
+        x = F.max_pool2d(x, 3, 1, padding=1, dilation=2)[..., 3:, 1:]
         return F.interpolate(self.conv(F.avg_pool2d(F.pad(x, (2, 0, 1, 0)), 3, 2)), scale_factor=2)
 
 

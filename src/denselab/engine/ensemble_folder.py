@@ -56,6 +56,12 @@ def is_ensemble(folder: Path) -> bool:
         return False
 
 
+def refuse_ensemble(folder: Path) -> None:
+    """Raise CheckpointError where a folder is an ensemble and one network is needed."""
+    if is_ensemble(folder):
+        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
+
+
 def read_ensemble(folder: Path) -> StoredEnsemble:
     """The record of an ensemble's folder. Raises CheckpointError naming the file."""
     source = str(folder / MODEL_CONFIG)
