@@ -141,6 +141,13 @@ def test_only_the_same_network_is_converted_again_into_its_folder(weights: Path,
             convert_file(weights, "torchvision", LRASPP, out)
 
 
+@pytest.mark.parametrize("classes", [0, -1, 65536])
+def test_numbers_of_classes_that_no_label_map_holds(classes: int, weights: Path, tmp_path: Path) -> None:
+    """Of 70,000 classes a layer of a gigabyte was made before anything was said."""
+    with pytest.raises(ConfigError, match=f"`classes` {classes}; 1 to 65535 were expected"):
+        convert_file(weights, "torchvision", LRASPP, tmp_path / "out", classes=classes)
+
+
 def test_half_an_encoder_is_refused(weights: Path, tmp_path: Path) -> None:
     state = {k: v for k, v in torch.load(weights, weights_only=True).items() if not k.startswith("backbone.16")}
     torch.save(state, tmp_path / "half.pth")

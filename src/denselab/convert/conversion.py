@@ -20,6 +20,7 @@ from denselab.convert.conventions import (
 )
 from denselab.convert.hed import map_hed, read_hed
 from denselab.convert.mapping import (
+    MAX_CLASSES,
     PROBES,
     ClassShapes,
     Mapped,
@@ -125,6 +126,8 @@ def convert_file(
     NoSuchPath, CheckpointError, ConfigError, DataError or ResourceError.
     """
     _refuse_a_run(out)
+    if classes is not None and not 1 <= classes <= MAX_CLASSES:
+        raise ConfigError(f"`classes` {classes}; 1 to {MAX_CLASSES} were expected")
     index = checkpoint_index(path) if source == "tf" else None
     require_path(index or path, "a file of weights")
     table = read_label_table(labels) if labels is not None else None
