@@ -94,6 +94,13 @@ def test_options_that_do_not_go_together(model_folder: Path, tmp_path: Path) -> 
             export(model_folder, tmp_path / "out", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the model's own folder"):
         export(model_folder, model_folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds a model that is no export"):
+        export(model_folder, tmp_path / "other")  # its weights were gone, being no file of the export
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds a run \(model\), and nothing in it is touched"):
+        export(model_folder, tmp_path / "run")  # the export in its root hid the trained model
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,9 @@ def test_saving_over_an_ensemble_replaces_it_and_over_a_model_is_refused(
     assert len(before) == len(after) == 2
     assert not before & after
     model = dl.load(models[0], "cpu").save_pretrained(tmp_path / "model")
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds a run \(model\)"):
+        first.save_pretrained(tmp_path / "run")
     with pytest.raises(ConfigError, match="already holds a model"):
         first.save_pretrained(model)
 

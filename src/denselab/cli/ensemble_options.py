@@ -71,14 +71,11 @@ def evaluate_several(
     options: dict[str, Any],
 ) -> None:
     """Measure the ensemble and each model, write and print it. options: further arguments of evaluate_ensemble."""
+    from denselab.engine.ensemble_folder import refuse_other_models
     from denselab.measure.ensembles import evaluate_ensemble
-    from denselab.run_folder import MODEL_CONFIG
 
-    if save and (save / MODEL_CONFIG).exists():
-        from denselab.engine.ensemble_folder import is_ensemble
-
-        if not is_ensemble(save):
-            raise ConfigError(f"{save} already holds a model; choose another folder for the ensemble")
+    if save:
+        refuse_other_models(save)
     result = evaluate_ensemble(models, data, join, split, quiet=as_json, **options)
     folder = out or _folder(models, data, split, join)
     document = result.measured.save(folder, {"ensemble": result.facts()})

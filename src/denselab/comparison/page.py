@@ -278,7 +278,7 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
     for index, entry in enumerate(space.classes):
         column = ious[:, index]
         best = np.nanmax(column) if not np.isnan(column).all() else np.nan
-        cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
+        cells = [text("–") if np.isnan(v) else _best(points(v), best > 0 and v == best) for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
     kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
     shown = table(("class", *(row.label for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)

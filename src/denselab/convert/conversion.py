@@ -45,7 +45,7 @@ from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
-from denselab.run_folder import MODEL_CONFIG, traces_of_run
+from denselab.run_folder import MODEL_CONFIG, refuse_a_run
 
 LISTED = 12  # names of left-out tensors in a line
 
@@ -125,7 +125,7 @@ def convert_file(
     only the encoder (ImageNet weights, for `train --init`), everything except the encoder starts anew. Raises
     NoSuchPath, CheckpointError, ConfigError, DataError or ResourceError.
     """
-    _refuse_a_run(out)
+    refuse_a_run(out)
     if classes is not None and not 1 <= classes <= MAX_CLASSES:
         raise ConfigError(f"`classes` {classes}; 1 to {MAX_CLASSES} were expected")
     index = checkpoint_index(path) if source == "tf" else None
@@ -176,12 +176,6 @@ def _skeleton(architecture: Architecture) -> Skeleton:
         return create_model(
             architecture.name, architecture.num_classes, encoder=architecture.encoder, aux=architecture.aux
         )
-
-
-def _refuse_a_run(out: Path) -> None:
-    """Raise ConfigError if `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
-    if found := traces_of_run(out):
-        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another `out`")
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:

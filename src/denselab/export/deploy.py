@@ -58,6 +58,7 @@ from denselab.run_folder import (
     ONNX_GRAPH,
     PROGRAM,
     WEIGHTS,
+    refuse_a_run,
 )
 from denselab.types import Image, LabelMap
 
@@ -148,7 +149,7 @@ def export(
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
     _refuse_labels_of_bands(found.spec, labels)
-    _refuse_own_folder(folder, Path(out))
+    _refuse_other_models(folder, Path(out))
     data = None if check is None else str(check)
     used = None if to == "torch" else opset or OPSET
     with check_pictures(found.spec, str(model), data, real=int8, quiet=quiet) as pictures:
@@ -184,9 +185,13 @@ def _refuse_labels_of_bands(spec: ModelSpec, labels: bool) -> None:
         raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
 
 
-def _refuse_own_folder(folder: Path | None, out: Path) -> None:
+def _refuse_other_models(folder: Path | None, out: Path) -> None:
+    """Raise ConfigError where `out` holds a model that is no export, or a run. folder: of the model."""
     if folder is not None and out.exists() and folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ConfigError(f"`out` {out} is the model's own folder, which stays as it is; name another one")
+    refuse_a_run(out)
+    if (out / MODEL_CONFIG).exists() and not (out / EXPORT).exists():
+        raise ConfigError(f"`out` {out} holds a model that is no export, which stays as it is; name another one")
 
 
 def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
