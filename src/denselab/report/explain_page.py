@@ -153,7 +153,7 @@ def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
     return section(
         "result",
         "Result",
-        strip(f"{width} x {height} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
+        strip(f"{height} x {width} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
         _legend(space, present, shares),
     )
 
