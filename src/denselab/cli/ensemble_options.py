@@ -19,8 +19,8 @@ EnsembleJoin = Annotated[
     Literal["mean", "product", "release", "fit", "edeconvnet", "edeconvnet+crf"] | None,
     typer.Option(
         "--ensemble",
-        help="Several models: how their probabilities are joined. release: the product of raw scores, each clipped at 0. "
-        "fit: a mean with weights fitted on val. edeconvnet: DeconvNet on boxes with another network, as released.",
+        help="Several models: how their scores are joined. release: raw scores, clipped at 0, multiplied. fit: a mean "
+        "with weights fitted on val. edeconvnet: DeconvNet on boxes with another network, as released.",
         show_default="mean",
     ),
 ]
