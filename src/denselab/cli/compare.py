@@ -109,7 +109,7 @@ def compare(
             seeds=_numbers(seeds),
             folds=folds or 0,
             split=split,
-            ways=tuple(ways.split(",")) if ways else ALL_WAYS,
+            ways=tuple(way.strip() for way in ways.split(",")) if ways else ALL_WAYS,
             imgsz=size_of(imgsz),
             given=read_words(words or ()),
             existing=tuple(with_ or ()),
