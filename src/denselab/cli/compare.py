@@ -119,9 +119,7 @@ def compare(
     if not resume:
         work.require_new(folder)
     if dry_run:
-        if as_json:
-            raise ConfigError("--dry-run with --json; leave one of the two out")
-        _show_plan(plan, folder, devices)
+        _show_plan(plan, folder, devices, as_json)
         return
     _show(work.run_plan(plan, folder, devices, cache=not no_cache), as_json)
 
@@ -155,10 +153,12 @@ def _numbers(seeds: str | None) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def _show_plan(plan: Plan, folder: Path, devices: str) -> None:
-    """What would be trained: a row for each network, and how long everything takes."""
+def _show_plan(plan: Plan, folder: Path, devices: str, as_json: bool) -> None:
+    """What would be trained: a row for each network, and how long everything takes. Raises ConfigError for JSON."""
     from denselab.comparison.forecast import forecast
 
+    if as_json:
+        raise ConfigError("--dry-run with --json; leave one of the two out")
     told = forecast(plan, folder, devices)
     stdout.print(told.table())
     for line in told.lines():

@@ -91,13 +91,10 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
-    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
-
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     models, source = models_and_data(model, data, more)
     refuse_for_one(models, ensemble, save)
-    for place in (out, save):
-        refuse_inside_data(place)
+    refuse_own_data(out, save)
     ways: dict[str, Any] = {
         "window": window_size(window),
         "tta": tta,
@@ -114,6 +111,14 @@ def evaluate(
         return
     options |= {"engine": engine, "display_bands": band_names(display_bands)}
     _evaluate_one(model, source, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+
+
+def refuse_own_data(*folders: Path | None) -> None:
+    """Refuse folders inside a data set. Raises ConfigError."""
+    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
+
+    for folder in folders:
+        refuse_inside_data(folder)
 
 
 def _evaluate_one(

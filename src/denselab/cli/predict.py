@@ -108,9 +108,8 @@ def predict(
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
-    Each has the size of its picture. Pictures that this model has predicted already are passed over, so the same
-    command goes on where it was stopped, and several may share a folder. Huge pictures are read and written by rows;
-    films become label films.
+    Each has the size of its picture. What this model has predicted already is passed over: the same command goes on
+    where it was stopped, and several may share a folder. Huge pictures go by rows; films become label films.
     """
     started = time.monotonic()
     refuse_together(crf, crf_preset, crf_fast, steps, runs := sample_count(uncertainty, samples))
