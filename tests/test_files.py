@@ -202,6 +202,18 @@ def test_unwritable_place_is_named(tmp_path: Path) -> None:
         write_folder(tmp_path / "file" / "model", {"a": b"x"})
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_file_in_the_place_of_a_folder_stays(keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`convert --out model.pth` moved the file model.pth to model.pth.previous; --out . was a fault of ours."""
+    (tmp_path / "model.pth").write_text("mine")
+    with pytest.raises(ResourceError, match=r"model\.pth is a file; choose another folder with `out`"):
+        write_folder(tmp_path / "model.pth", {"a": b""}, keep_previous=keep)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResourceError, match=r"^\. is no folder that can be replaced; choose another"):
+        write_folder(Path("."), {"a": b""}, keep_previous=keep)
+
+
 def test_json_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(CheckpointError, match=r"c\.json is not JSON"):
         unpack_json(b"{", "c.json")

@@ -163,6 +163,8 @@ def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
 
 def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: bool, remedy: str) -> None:
     """Fill a fresh folder beside `folder` and move it into place; on failure nothing of it remains."""
+    if not folder.name or (folder.exists() and not folder.is_dir()):  # a file would be moved aside, without a word
+        raise ResourceError(f"{folder} is {'a file' if folder.name else 'no folder that can be replaced'}; {remedy}")
     fresh = fresh_beside(folder)
     try:
         fresh.mkdir(parents=True)

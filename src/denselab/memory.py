@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from denselab.crf_layer.crf_rnn import CRFRNN
 from denselab.models.base import SegmentationModel, input_channels
 
-OPTIMIZER_COPIES = {"sgd": 3, "adamw": 4, "muon": 4}  # weight, gradient, and one or two moments at most
+MOMENTS = {"sgd": 1, "adamw": 2, "muon": 2}  # that the optimiser keeps per weight, at most
 PICTURES = 2  # batch normalisation needs two where a feature map is one pixel
 
 
@@ -20,11 +20,17 @@ def training_memory(model: nn.Module, imgsz: tuple[int, int], batch: int = 1, op
 
     imgsz: (H, W), pixels.
     batch: pictures per step.
-    optimizer: a key of OPTIMIZER_COPIES.
+    optimizer: a key of MOMENTS.
     """
     learnable = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     fixed = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    return learnable * OPTIMIZER_COPIES[optimizer] + fixed + batch * map_bytes(model, imgsz)
+    copies = 2 + MOMENTS[optimizer]  # weight, gradient, moments
+    return learnable * copies + fixed + batch * map_bytes(model, imgsz)
+
+
+def bytes_in_words(number: float) -> str:
+    """ "12 MiB", "5.7 GiB"."""
+    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
 
 
 def map_bytes(model: nn.Module, imgsz: tuple[int, int]) -> int:

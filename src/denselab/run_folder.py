@@ -33,7 +33,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from denselab.errors import CheckpointError
+from denselab.errors import CheckpointError, ConfigError
 from denselab.files import MANIFEST, previous_of
 from denselab.paths import no_such_path
 
@@ -103,6 +103,12 @@ def traces_of_run(folder: Path) -> list[str]:
     model, last = folder / MODEL, folder / LAST
     found = (model, last, previous_of(model), previous_of(last), folder / METRICS, folder / STAGES)
     return [path.name for path in found if path.exists()]
+
+
+def refuse_a_run(out: Path) -> None:
+    """Raise ConfigError if a model is to be written into a run folder, in whose root it would hide the trained one."""
+    if found := traces_of_run(out):
+        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another `out`")
 
 
 def find_model_folder(path: Path) -> Path:

@@ -82,6 +82,8 @@ def test_never_into_the_data(scenes: Path, monkeypatch: pytest.MonkeyPatch):
     before = files_of(scenes)
     monkeypatch.chdir(scenes)
     assert default_folder(Path(".")) == scenes.parent / "denselab-check" / "scenes"
+    (scenes.parent / "named.yaml").mkdir()
+    assert default_folder(scenes.parent / "named.yaml") == Path("denselab-check/named.yaml")
     check(".")
     assert (scenes.parent / "denselab-check" / "scenes" / "contact-sheet.jpg").is_file()
     with pytest.raises(ConfigError):

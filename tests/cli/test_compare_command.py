@@ -47,6 +47,7 @@ def test_a_length_is_a_time_steps_or_epochs(
         ({"time": "5x"}, "`time`"),
         ({"seeds": "0,one"}, "--seeds 0,one; write whole numbers"),
         ({"resume": True}, "`resume` needs `out`"),
+        ({"dry_run": True, "as_json": True}, "--dry-run with --json; leave one of the two out"),
     ],
 )
 def test_wrong_words_are_refused_before_the_data_are_read(options: dict[str, Any], told: str) -> None:

@@ -113,6 +113,9 @@ def test_folders_that_hold_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture": {"name": "unet"}, "preprocessing": {"imgsz": [1, 1]}}')
     with pytest.raises(CheckpointError, match="not the config of a model folder"):
         find_subject(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"ensemble": {}}')
+    with pytest.raises(CheckpointError, match="is an ensemble; give one of its models, .*members/"):
+        find_subject(str(tmp_path))
 
 
 def test_sizes_in_words() -> None:
@@ -170,6 +173,8 @@ def test_a_diagram(
 def test_diagrams_that_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not end in \.svg.*write .*a\.svg"):
         info("unet_small", tmp_path / "a.png", imgsz="64", diagram=True)
+    with pytest.raises(ConfigError, match=r"does not end in \.svg.*write unet_small\.svg"):
+        info("unet_small", Path("."), imgsz="64", diagram=True)  # was a ValueError: it has no name to change
     with pytest.raises(
         ConfigError, match=r"is a file for --diagram; write `denselab info unet_small a\.svg --diagram`"
     ):

@@ -184,6 +184,18 @@ def test_eval_with_windows_and_views_counts_every_pixel(run: Path, data: Path, t
     assert counts[0] != counts[2]
 
 
+@pytest.mark.parametrize("options", [{"engine": "onnx"}, {"display_bands": "nir"}])
+def test_eval_of_several_refuses_what_is_for_one(options: dict[str, str], run: Path, data: Path) -> None:
+    """--engine was passed over without a word."""
+    with pytest.raises(ConfigError, match="is for one model; leave it out for an ensemble"):
+        evaluate(str(run), str(run), [str(data)], device="cpu", **options)
+
+
+def test_no_ensemble_is_saved_into_a_data_set(run: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        evaluate(str(run), str(run), [str(data)], save=data / "both", device="cpu")
+
+
 def test_eval_of_an_absent_split(run: Path, data: Path) -> None:
     with pytest.raises(DataError, match="no picture in test; it has train, val"):
         evaluate(str(run), str(data), split="test", device="cpu")

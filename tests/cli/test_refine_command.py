@@ -226,7 +226,7 @@ def test_a_picture_too_large_for_memory_is_skipped_alone(
     assert [Path(r["input"]).name for r in document["results"]] == ["a.png", "d.png"]
     assert [Path(s["input"]).name for s in document["skipped"]] == ["b.png", "c.png"]
     reason = document["skipped"][0]["reason"]
-    assert "the CRF of 240x320 pixels and 2 classes needs about" in reason
+    assert "the CRF of 240x320 pixels (height x width) and 2 classes needs about" in reason
     assert "refine parts of the picture" in reason
     assert f"skipped {picture.with_name('b.png')}: the CRF of" in told.err
 
@@ -282,6 +282,10 @@ def test_what_is_refused(picture: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             refine(picture, good, out, **{**FEW, **wrong})
+    for folder in ("data/images", "data/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        refine(picture, good, tmp_path / "data", **FEW)
     with pytest.raises(ConfigError, match=r"--confidence 1; a probability between 0 and 1"):
         refine(picture, good, out, confidence=1.0)
     with pytest.raises(DataError, match="NaN"):

@@ -87,6 +87,14 @@ def test_a_time_without_its_unit_is_asked_for_it(time: str, units: str) -> None:
     assert units in str(asked.exception)
 
 
+@pytest.mark.parametrize("flag", ["--json", "--resume"])
+def test_what_a_dry_run_would_pass_over_is_refused(flag: str, tmp_path: Path) -> None:
+    """With --json it printed YAML, with --resume the plan of a fresh run."""
+    asked = CliRunner().invoke(app, ["train", "nowhere", "--out", str(tmp_path), "--dry-run", flag])
+    assert isinstance(asked.exception, ConfigError)
+    assert str(asked.exception) == f"--dry-run with {flag}; leave one of the two out"
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [

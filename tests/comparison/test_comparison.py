@@ -13,13 +13,13 @@ import pytest
 from denselab.cli import compare as command
 from denselab.comparison import compare as work
 from denselab.comparison import members
-from denselab.comparison.compare import checked_plan, compare, resumed_plan
+from denselab.comparison.compare import checked_plan, compare, require_new, resumed_plan
 from denselab.comparison.data import open_data
 from denselab.comparison.members import failure, is_finished
 from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Member, Plan, candidates_of, read_plan, write_plan
 from denselab.comparison.result import Comparison, gather
 from denselab.data import Dataset
-from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath
+from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath, ResourceError
 from denselab.measure.evaluate import evaluate
 
 SHARED = {"pretrained": "no", "batch": 4, "workers": 0, "validations": 2, "ema": 0.9}
@@ -103,6 +103,9 @@ def test_the_command_line_prints_the_answer(
 
 
 def test_a_second_start_is_refused(done: Comparison, tiny_data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file is a file; choose another `out`"):
+        require_new(tmp_path / "file")
     with pytest.raises(ConfigError, match="already holds a comparison; continue it with `resume`"):
         compare(tiny_data.root, out=done.out, models=MODELS)
     with pytest.raises(ConfigError, match="compares on"):
@@ -185,6 +188,7 @@ def test_plans_survive_the_disk(tmp_path: Path) -> None:
         ({"models": "unet,segnet", "settings": {"seed": 3}}, "the comparison itself sets it"),
         ({"models": "unet,segnet", "settings": {"lr": -1}}, "lr"),
         ({"models": "unet,segnet", "budget": ("steps", -1)}, "steps"),
+        ({"models": "unet,segnet", "budget": ("lr", 0.1)}, "`budget` 'lr'; use time, epochs, steps"),
         ({"models": "unet", "with_": ["nowhere-at-all"]}, "nowhere-at-all"),
     ],
 )
@@ -269,3 +273,37 @@ def test_side_by_side_each_device_has_one_run_and_a_stop_stops_all(
     assert [device for _, device, _ in started] == ["cuda:0", "cuda:1"] * 2
     assert [key for key, _, _ in started] == [member.key for member in plan.members()[:4]]
     assert [process.signals for _, _, process in started] == [[], [], [], [signal.SIGTERM]]
+
+
+def test_side_by_side_no_process_outlives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full where a reason was to be noted: the processes on the other devices trained on alone."""
+    started: list[Process] = []
+    looks = [2, 100]
+
+    def start(*given: object) -> Process:
+        started.append(Process(1, looks.pop(0)))
+        return started[-1]
+
+    monkeypatch.setattr(members, "_start", start)
+    monkeypatch.setattr(members, "POLL", 0.0)
+
+    def full(*given: object) -> None:
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr(members, "_heed", full)
+    plan = Plan("data", candidates_of("unet,segnet"), ("steps", 1.0))
+    with pytest.raises(ResourceError, match="the disk is full"):
+        members._side_by_side(plan, plan.members(), tmp_path, ["cuda:0", "cuda:1"])
+    assert [process.signals for process in started] == [[], [signal.SIGTERM]]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(1, "denselab: no such data"), (-9, "its process was ended by signal 9; 9 is sent where memory")]
+)
+def test_why_a_process_ended(code: int, told: str, tmp_path: Path) -> None:
+    """Of one that the system ended, the last line was told: step 40, loss 0.8."""
+    member = Plan("data", candidates_of("unet,segnet"), ("steps", 1.0)).members()[0]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / f"{member.key}.txt").write_text("step 40\ndenselab: no such data\n")
+    members._heed(tmp_path, member, code)
+    assert failure(tmp_path, member).startswith(told)

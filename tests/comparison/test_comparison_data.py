@@ -46,7 +46,19 @@ def test_folds_on_disk_rule_when_a_comparison_goes_on(tiny_data: Dataset, tmp_pa
     assert open_data(plan, tmp_path).fold_of == turned.fold_of
     (tmp_path / FOLDS).write_text("image,part\na,b\n")
     with pytest.raises(CheckpointError, match="is not a table of folds"):
-        _read(tmp_path / FOLDS)
+        _read(tmp_path / FOLDS, tiny_data)
+
+
+@pytest.mark.parametrize("name", ["=2+3", "-a", "@a", "'=2+3", "a\nb", "caf\udce9", "a,b", 'a"b', " a"])
+def test_folds_of_pictures_with_odd_names_are_read_again(name: str, tmp_path: Path) -> None:
+    """A name in bytes that are no UTF-8 was in no fold when the comparison went on; the cells guard formulas."""
+    path = tmp_path / "missing.png"
+    dataset = Dataset(tmp_path, "test", "index", SPACE, tuple(Item(n, path, FileLabels(path)) for n in (name, "b")))
+    data = Data(dataset, {name: 0, "b": 1, "gone": 1})
+    write_folds(data, tmp_path)
+    assert _read(tmp_path / FOLDS, dataset) == data.fold_of
+    cells = [line.split(",")[0] for line in (tmp_path / FOLDS).read_text().splitlines()]
+    assert not any(cell.startswith(("=", "-", "@")) for cell in cells)
 
 
 def test_all_networks_see_the_same_crops_of_the_same_size(

@@ -88,6 +88,15 @@ def test_an_existing_model_is_joined_only_where_there_are_no_folds(alone: Compar
     assert len(joinable(undivided)) == 2
 
 
+def test_an_ensemble_is_joined_to_none(alone: Comparison, tmp_path: Path) -> None:
+    """Of one that took part its first model alone was joined to the others."""
+    (tmp_path / "config.json").write_text('{"ensemble": {}}')
+    undivided = replace(alone, plan=replace(alone.plan, folds=0))
+    single, other = (replace(row, runs=row.runs[:1]) for row in alone.rows)
+    both = replace(single, runs=(tmp_path,))
+    assert joinable(replace(undivided, rows=(both, single, other))) == [single, other]
+
+
 def test_boxes_are_for_deconvnet() -> None:
     assert ways_of(ALL_WAYS, "deconvnet_1024") == list(WAYS)
     assert ways_of(ALL_WAYS, "unet") == ["plain", "views", "crf"]

@@ -7,13 +7,22 @@ import pytest
 
 from denselab.comparison import measuring
 from denselab.comparison.data import open_data
-from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_counted, undisturbed
+from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_cost, read_counted, undisturbed
 from denselab.comparison.plan import Plan
 from denselab.comparison.ways import WAYS
 from denselab.data import open_dataset
+from denselab.errors import CheckpointError
 from denselab.inference.instances import InstanceWise
-from denselab.inference.predictor import load
+from denselab.inference.predictor import Predictor, load
 from denselab.training.trial import Step
+
+
+@pytest.mark.parametrize("content", ["{}", '{"imgsz": 3}', '{"imgsz": [1, 2], "watts": 9}'])
+def test_a_damaged_cost_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "measured" / "a").mkdir(parents=True)
+    (tmp_path / "measured" / "a" / "cost.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"cost\.json is damaged .*remove it, then `resume` measures again"):
+        read_cost(tmp_path, "a")
 
 
 def planned(data: Path, runs: tuple[Path, ...], **more: Any) -> Plan:
@@ -59,6 +68,17 @@ def test_what_a_model_takes(models: tuple[Path, Path], scenes: Path) -> None:
     assert 0 < cost.memory_predict < cost.memory_train
     assert (cost.device, cost.imgsz, cost.started_from) == ("cpu", (32, 32), "")
     assert cost.seconds > 0
+
+
+def test_what_an_ensemble_takes(models: tuple[Path, Path], scenes: Path, tmp_path: Path) -> None:
+    """A comparison with a stored ensemble ended in an error: it looked for one network in its folder."""
+    Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    dataset = open_dataset(scenes)
+    items = list(dataset.of_split("val"))[:1]
+    whole, *parts = (cost_of(load(folder, "cpu"), dataset, items) for folder in (tmp_path / "both", *models))
+    assert whole.parameters == sum(part.parameters for part in parts)
+    assert whole.multiply_adds == sum(part.multiply_adds for part in parts)
+    assert whole.memory_predict == max(part.memory_predict for part in parts)
 
 
 def test_a_neighbour_makes_no_model_look_slow() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from denselab.comparison.data import Data
 from denselab.comparison.measuring import Cost
 from denselab.comparison.plan import MEASURED, RUNS, Candidate, Member, Plan
-from denselab.comparison.result import Comparison, gather
+from denselab.comparison.result import Comparison, existing_name, gather
 from denselab.data import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.evaluation.evaluation import Evaluation
@@ -22,6 +22,22 @@ PICTURES, FOLDS, SEEDS = 20, 2, (0, 4)
 PLAN = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 2.0), SEEDS, FOLDS, ways=("plain", "views"))
 NAMES = [f"p{number:02}" for number in range(PICTURES)]
 FOLD_OF = {name: number % FOLDS for number, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize(
+    ("existing", "names"),
+    [
+        (("runs/a", "runs/b"), ["a", "b"]),
+        (("x/a", "y/a"), ["x/a", "y/a"]),
+        (("runs/unet",), ["runs/unet"]),
+        (("unet",), [str(Path("unet").resolve())]),
+        (("owner/name", "."), ["name", Path().resolve().name]),
+    ],
+)
+def test_no_two_rows_have_one_name(existing: tuple[str, ...], names: list[str]) -> None:
+    """A trained model in ./unet beside the network unet: one of the two rows stood twice, the other not at all."""
+    plan = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 2.0), existing=existing)
+    assert [existing_name(plan, run) for run in existing] == names
 
 
 def matrices(member: Member, way: str) -> dict[str, NDArray[np.int64]]:

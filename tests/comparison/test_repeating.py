@@ -49,6 +49,7 @@ def planned(line: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
         {"budget": ("time", 2_000_000.0)},  # 2e+06s once, which the command line refuses
         {"budget": ("time", 12345.75), "imgsz": (96, 128), "existing": ("owner/name", "owner/other")},
         {"given": {"lr": 1e-5, "flip": False, "pretrained": "no", "precision": "no", "save_every": 90.0}},
+        {"given": {"crop": None}},  # crop=None once, which the command line refuses
         {"given": {"losses": [{"name": "dice"}, {"name": "cross_entropy", "weight": 2.0}]}},
         {"candidates": (), "existing": ("owner/name", "owner/other")},
     ],
@@ -69,3 +70,10 @@ def test_the_words_say_every_setting_again(path: Path) -> None:
     plan = checked_plan(replace(PLAN, given=kept))
     assert make_settings(read_words(plan.words())) == make_settings(kept)
     assert shlex.split(train_command(plan, "segnet", "out"))[3 : 3 + len(plan.words())] == plan.words()
+
+
+def test_spaces_in_a_list_of_ways_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in --models and --seeds: "plain, crf" was refused."""
+    line = f"denselab compare data --models 'unet, segnet' --ways 'plain, crf' --seeds '0, 1' --out {tmp_path / 'out'}"
+    plan = planned(line, monkeypatch)
+    assert (plan.ways, plan.seeds) == (("plain", "crf"), (0, 1))

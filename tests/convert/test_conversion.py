@@ -141,6 +141,13 @@ def test_only_the_same_network_is_converted_again_into_its_folder(weights: Path,
             convert_file(weights, "torchvision", LRASPP, out)
 
 
+@pytest.mark.parametrize("classes", [0, -1, 65536])
+def test_numbers_of_classes_that_no_label_map_holds(classes: int, weights: Path, tmp_path: Path) -> None:
+    """Of 70,000 classes a layer of a gigabyte was made before anything was said."""
+    with pytest.raises(ConfigError, match=f"`classes` {classes}; 1 to 65535 were expected"):
+        convert_file(weights, "torchvision", LRASPP, tmp_path / "out", classes=classes)
+
+
 def test_half_an_encoder_is_refused(weights: Path, tmp_path: Path) -> None:
     state = {k: v for k, v in torch.load(weights, weights_only=True).items() if not k.startswith("backbone.16")}
     torch.save(state, tmp_path / "half.pth")
@@ -233,6 +240,10 @@ def test_label_tables(weights: Path, tmp_path: Path) -> None:
     assert read_label_table(tmp_path / "names.txt").names == ("sky", "road", "car")
     assert read_label_table(tmp_path / "table.yaml").entries[0].colour == (1, 2, 3)
     assert [e.id for e in read_label_table(tmp_path / "ids.json").entries] == [0, 7]
+    (tmp_path / "marked.txt").write_text("\ufeffsky\nroad\n", encoding="utf-8")  # as Windows' editors save it
+    assert read_label_table(tmp_path / "marked.txt").names == ("sky", "road")
+    (tmp_path / "LABELS.JSON").write_text('["sky", "road"]')  # was one class of that name
+    assert read_label_table(tmp_path / "LABELS.JSON").names == ("sky", "road")
     with pytest.raises(ConfigError, match=r"names\.txt has 3 classes, the network 21"):
         convert_file(weights, "torchvision", LRASPP, tmp_path / "out", labels=tmp_path / "names.txt")
     (tmp_path / "bad.yaml").write_text("3")

@@ -505,6 +505,54 @@ def test_deeplab_v2_resnet_statistics_are_divided_by_their_factor() -> None:
     torch.testing.assert_close(own["encoder.conv1.weight"], torch.from_numpy(weights["conv1"][0][:, ::-1].copy()))
 
 
+def test_the_bias_of_a_convolution_before_a_normalisation_goes_into_its_mean() -> None:
+    """conv1 of MSRA's ResNet-50 has one, and ours none: the conversion ended with a KeyError."""
+    torch.manual_seed(0)
+    encoder = ResNet(101, output_stride=8, width=4)
+    model = DeepLabV2(encoder, resnet_score_layers(encoder.channels, K), K)
+    weights = random_layers(v2_resnet(4, K))
+    for arrays in (arrays for name, arrays in weights.items() if name.startswith("bn")):
+        arrays[1][:], arrays[2][:] = RNG.uniform(1, 2, arrays[1].shape), 2
+    images = torch.from_numpy(RNG.normal(size=(1, 3, 9, 9)).astype("f4"))
+    for name, conv_path, norm_path in (
+        ("conv1", "encoder.conv1", "encoder.bn1"),
+        ("res2a_branch1", "encoder.layer1.0.downsample.0", "encoder.layer1.0.downsample.1"),
+        ("res3b2_branch2c", "encoder.layer2.2.conv3", "encoder.layer2.2.bn3"),
+    ):
+        bias = RNG.normal(size=weights[name][0].shape[0]).astype("f4")
+        reading = map_caffe(to_layers(weights | {name: [*weights[name], bias]}), model)
+        assert reading.unused == ()
+        model.load_state_dict({**model.state_dict(), **{m.target: m.tensor for m in reading.mapped}})
+        module, norm = model.get_submodule(conv_path), model.eval().get_submodule(norm_path)
+        x = images if name == "conv1" else torch.randn(1, module.weight.shape[1], 5, 5)
+        own = name.replace("res", "") if name != "conv1" else "_conv1"
+        mean, variance, gamma, beta = map(
+            torch.from_numpy, (weights[f"bn{own}"][0] / 2, weights[f"bn{own}"][1] / 2, *weights[f"scale{own}"])
+        )
+        with torch.no_grad():
+            expected = F.batch_norm(module(x) + torch.from_numpy(bias).view(-1, 1, 1), mean, variance, gamma, beta)
+            torch.testing.assert_close(norm(module(x)), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "fault"),
+    [
+        ({"conv1": [(4, 3, 7, 7), (4,)]}, r"not in the network: conv1\[1\] \(4,\)"),
+        (
+            {"fc1_voc12_c0": [(K, 16, 3, 3), (K,)], "fc1_coco_c0": [(K, 16, 3, 3), (K,)]},
+            r"given twice: fc1_c0\.weight by fc1_voc12_c0\[0\] and fc1_coco_c0\[0\]",
+        ),
+        ({"bn_conv1": [(4,), (4,), (0,)]}, "'bn_conv1': its third array has 0 values; one, the factor"),
+    ],
+)
+def test_arrays_that_no_module_can_take_are_named(layers: Shapes, fault: str) -> None:
+    """A bias without a place was a KeyError, an empty factor an IndexError, and of two layers the last one counted."""
+    encoder = ResNet(101, output_stride=8, width=4)
+    model = DeepLabV2(encoder, resnet_score_layers(encoder.channels, K), K)
+    with pytest.raises(CheckpointError, match=fault):
+        load(model, [CaffeLayer(n, tuple(np.ones(s, "f4") for s in shapes)) for n, shapes in layers.items()])
+
+
 def test_copies_of_the_multi_scale_net_are_passed_over() -> None:
     layers = hollow(v2_resnet())
     copies = [CaffeLayer(f"{layer.name}_res075", layer.blobs) for layer in layers]

@@ -128,6 +128,14 @@ def test_names_shapes_and_counts_of_the_release(model: str, shapes: Shapes, vari
     assert variables in (None, len(reading.mapped))
 
 
+def test_a_bias_that_the_network_has_not_is_told() -> None:
+    """Its module has the attribute, which is None: the conversion ended with a KeyError."""
+    with torch.device("meta"):
+        skeleton = create_model("deeplabv3plus_mobilenetv2", 2)
+    reading = map_tensorflow({"aspp0/biases": np.ones(256, "f4")}, skeleton)
+    assert (reading.mapped, reading.unused) == ((), ("aspp0/biases (256,)",))
+
+
 @pytest.mark.parametrize(
     ("scope", "ours"),
     [

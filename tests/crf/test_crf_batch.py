@@ -88,7 +88,8 @@ def test_a_picture_too_large_is_returned_with_its_error_in_its_place(scene: Call
     assert counts == [1, 2, 3, 4, 5]
     assert isinstance(results[1].error, ResourceError)
     message = (
-        r"large: the CRF of 200x300 pixels and 3 classes needs about \d+ MiB, allowed are \d+ MiB; refine parts of"
+        r"large: the CRF of 200x300 pixels \(height x width\) and 3 classes needs about \d+ MiB, "
+        r"allowed are \d+ MiB; refine parts of"
     )
     assert re.match(message, str(results[1].error))
 

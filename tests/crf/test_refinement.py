@@ -27,5 +27,6 @@ def test_a_picture_beyond_the_memory_is_refused_before_anything_is_built(
 ) -> None:
     """`refine` did not look, and the machine ended the process; `predict --crf` did."""
     monkeypatch.setattr("denselab.crf.memory.total_memory", lambda: 100_000)
-    with pytest.raises(ResourceError, match="the CRF of 32x24 pixels and 2 classes needs 0 MiB of memory"):
+    told = r"the CRF of 24x32 pixels \(height x width\) and 2 classes needs 0 MiB of memory"
+    with pytest.raises(ResourceError, match=told):
         refine(two_colours, noisy_probs, FEW)

@@ -94,6 +94,13 @@ def test_options_that_do_not_go_together(model_folder: Path, tmp_path: Path) -> 
             export(model_folder, tmp_path / "out", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the model's own folder"):
         export(model_folder, model_folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds a model that is no export"):
+        export(model_folder, tmp_path / "other")  # its weights were gone, being no file of the export
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds a run \(model\), and nothing in it is touched"):
+        export(model_folder, tmp_path / "run")  # the export in its root hid the trained model
 
 
 @pytest.mark.parametrize(
@@ -110,6 +117,18 @@ def test_each_measure_can_refuse(change: dict[str, float], told: str) -> None:
     require_float(PERFECT, "the graph")
     with pytest.raises(ParityError, match=told):
         require_float(dataclasses.replace(PERFECT, **change), "the graph")
+
+
+def test_parity_in_words() -> None:
+    """With and without truth; of a graph that gives labels only, no logits are told."""
+    assert PERFECT.told() == (
+        "largest difference of logits 0 (their deviation: 1), 0.000 % other labels, "
+        "mIoU 0.5000 before, 0.5000 after; 3 pictures of pictures"
+    )
+    bare = dataclasses.replace(PERFECT, logits=float("nan"), miou_before=None, miou_after=None, agreement=0.75)
+    assert bare.told() == (
+        "0.000 % other labels, agreement 0.7500 (mIoU with the network's own labels); 3 pictures of pictures"
+    )
 
 
 def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_picture_too_large_for_its_probabilities_is_skipped_alone(
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
     results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", "npz", quiet=True)
     assert [r.source.name for r in results] == ["a.png", "b.png"]
-    assert "90x40 pixels and 4 classes" in skipped[-1].reason
+    assert "40x90 pixels (height x width) and 4 classes" in skipped[-1].reason
 
 
 def test_the_label_table_lists_what_the_label_pngs_hold(

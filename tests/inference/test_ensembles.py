@@ -193,6 +193,8 @@ def test_a_stored_ensemble_keeps_scores_unless_told_not_to(
     """`predict` runs a picture once, and filled the user's cache folder with scores that nothing read again."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    with pytest.raises(ConfigError, match="an ensemble of ensembles; give the models themselves"):
+        dl.Predictor.ensemble([folder, models[0]], device="cpu", cache=False)  # took the first model of the first
     dl.load(folder, "cpu", cache=False)(picture())
     Image.fromarray(picture()).save(tmp_path / "a.png")
     predict(str(folder), [str(tmp_path / "a.png")], str(tmp_path / "out"), device="cpu")
@@ -247,6 +249,9 @@ def test_saving_over_an_ensemble_replaces_it_and_over_a_model_is_refused(
     assert len(before) == len(after) == 2
     assert not before & after
     model = dl.load(models[0], "cpu").save_pretrained(tmp_path / "model")
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds a run \(model\)"):
+        first.save_pretrained(tmp_path / "run")
     with pytest.raises(ConfigError, match="already holds a model"):
         first.save_pretrained(model)
 

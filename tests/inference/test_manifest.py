@@ -34,6 +34,18 @@ def test_the_last_line_of_a_picture_counts_and_cut_lines_do_not(tmp_path: Path) 
     ]
 
 
+def test_no_file_name_is_a_formula_or_a_row_of_its_own(tmp_path: Path) -> None:
+    """A picture called =cmd|... was computed by the spreadsheet that the table was opened in."""
+    records = Records(tmp_path)
+    for file in ("=cmd|'/C calc'!A0.png", "@a.png", "b\nc.png"):
+        records.add(row(file, shares={"road": 1.0}, confidence=-0.5))
+    records.close()
+    write_manifest(tmp_path, tmp_path / "m.csv", ("road",))
+    rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert [r["file"] for r in rows] == ["'=cmd|'/C calc'!A0.png", "'@a.png", r"b\nc.png"]
+    assert {(r["confidence"], r["share road"], r["error"]) for r in rows} == {("-0.5", "1.0", "")}
+
+
 def test_a_line_from_a_label_file_says_less(tmp_path: Path) -> None:
     """Another process finds a picture done, and does not know its confidence."""
     for rows in (

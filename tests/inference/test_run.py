@@ -95,7 +95,7 @@ def test_probabilities_too_large_for_the_machine_are_refused(
     engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("denselab.inference.run.total_memory", lambda: 2**20)
-    with pytest.raises(ResourceError, match=r"500x500 pixels and 4 classes need 4 MiB"):
+    with pytest.raises(ResourceError, match=r"500x500 pixels \(height x width\) and 4 classes need 4 MiB"):
         probs_of(plan_for(engine), np.zeros((500, 500, 3), np.uint8))
 
 

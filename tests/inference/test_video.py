@@ -83,6 +83,12 @@ def test_a_film_becomes_a_label_film_with_its_times(engine: TorchEngine, tmp_pat
     assert 0 < summary["flicker"]["before"]["in_place"] < 0.2
 
 
+def test_two_films_of_one_name_are_refused(engine: TorchEngine, tmp_path: Path) -> None:
+    """The second one's label film took the place of the first one's."""
+    with pytest.raises(ConfigError, match="two films are called drive"):
+        predict_films(job_for(engine, tmp_path / "out"), ["a/drive.mp4", "b/drive.mkv"], FilmOptions(), quiet=True)
+
+
 def test_a_film_and_frames_without_overlays(engine: TorchEngine, tmp_path: Path) -> None:
     job = replace(job_for(engine, tmp_path / "out"), overlays=False)
     name = str(film(tmp_path / "a.mkv"))

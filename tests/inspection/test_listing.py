@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from denselab.inspection.listing import field_words, mebibytes, short, table_lines, total_lines
+from denselab.inspection.listing import field_words, short, table_lines, total_lines
 from denselab.inspection.summary import summarise
 from denselab.inspection.table import layer_table, table_of
 from denselab.inspection.trace import trace
+from denselab.memory import bytes_in_words
 
 
 def deep(blocks: int) -> nn.Module:
@@ -95,7 +96,7 @@ def test_counts_in_short(count: int, text: str) -> None:
 
 def test_words() -> None:
     assert [field_words(f) for f in (1404, None)] == ["1,404 pixels", "the whole picture"]
-    assert [mebibytes(b) for b in (3 * 2**20, 3 * 2**29)] == ["3 MiB", "1.5 GiB"]
+    assert [bytes_in_words(b) for b in (3 * 2**20, 3 * 2**29)] == ["3 MiB", "1.5 GiB"]
 
 
 def test_the_whole_picture_in_the_table() -> None:

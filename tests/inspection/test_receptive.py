@@ -9,6 +9,7 @@ from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.errors import ConfigError
 from denselab.inspection.receptive import Box, effective_receptive_field, gradient_reach, receptive_field, seen_by
+from denselab.inspection.trace import trace
 from denselab.models.fcn import FCN, Stride
 from denselab.models.unet import UNetCore, UNetEncoder, UNetPaper
 
@@ -120,6 +121,25 @@ def test_theory_is_what_the_gradient_reaches(build, side: int) -> None:
         assert theory.within((side, side)) == gradient_reach(net, (side, side), cell)
 
 
+class Strip(nn.Module):
+    """A convolution beside the mean of each of its rows, as in strip pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x + x.mean(dim=3, keepdim=True)
+
+
+def test_a_mean_over_one_axis_sees_all_along_it() -> None:
+    """A mean over the columns, the last axis, was taken for one over channels: it seemed to see nothing further."""
+    view = trace(Strip(), (12, 14)).maps[""].view
+    assert (view.rows.extent, view.columns.extent, view.receptive_field) == (3, None, None)
+    assert gradient_reach(Strip(), (12, 14), (5, 6)) == Box(4, 0, 6, 13)
+
+
 def test_a_mirrored_border_is_found() -> None:
     """The unpadded U-Net sees a picture with a border of 92 and more; where the picture lies in it is not lost."""
     net = UNetPaper(UNetCore(3, 1, padded=False, batch_norm=False, widths=(1, 1, 1, 1, 1)))
@@ -142,7 +162,7 @@ class Odds(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         small, switches = self.pool(x.mean(dim=1, keepdim=True))
         x = self.conv(self.unpool(self.conv(small), switches))
-        x = F.max_pool2d(x, 3, 1, padding=1, dilation=1)[..., 3:, 1:]
+        x = F.max_pool2d(x, 3, 1, padding=1, dilation=2)[..., 3:, 1:]
         return F.interpolate(self.conv(F.avg_pool2d(F.pad(x, (2, 0, 1, 0)), 3, 2)), scale_factor=2)
 
 

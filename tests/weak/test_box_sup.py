@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from denselab.data.feed.fit import shrunk_size
 from denselab.data.weak_labels import Box
 from denselab.regions.segments import segments_of
 from denselab.weak.box_sup import NOBODY, choose, masks_of, regression_costs
-from denselab.weak.candidates import reduced, reduced_box
+from denselab.weak.candidates import SIDE, reduced_box
 
 BOX = Box(1, 0, 0, 2, 2)
 
@@ -90,6 +91,7 @@ def test_masks_end_at_their_box() -> None:
 )
 def test_boxes_on_the_reduced_picture(box: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """600x800 is reduced by 0.4; no box vanishes."""
-    assert reduced((600, 800)) == (240, 320)
+    assert shrunk_size((600, 800), SIDE) == (240, 320)
     assert reduced_box(Box(3, *box), (600, 800), (240, 320)) == Box(3, *expected)
-    assert reduced((100, 50)) == (100, 50)
+    assert shrunk_size((100, 50), SIDE) == (100, 50)
+    assert shrunk_size((2, 4000), SIDE) == (1, 320)

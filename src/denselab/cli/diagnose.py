@@ -38,9 +38,11 @@ def diagnose(
 
     The page is diagnosis.html; label_errors.csv lists the doubtful regions.
     """
-    from denselab.measure.diagnose import diagnose as work  # here: `denselab --help` needs no torch
+    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no torch
+    from denselab.measure.diagnose import diagnose as work
     from denselab.report.diagnosis_page import document, write_diagnosis
 
+    refuse_inside_data(out)
     extent = window_size(window)
     found = work(models, data, split, window=extent, tta=tta, device=device, store=calibrate, quiet=as_json)
     page = write_diagnosis(found, out or default_folder(models, split))
@@ -63,7 +65,5 @@ def default_folder(models: list[str], split: str) -> Path:
     first = Path(models[0])
     if len(models) == 1 and has_model(first):
         return first / f"diagnosis-{split}"
-    return (
-        Path("denselab-diagnosis")
-        / f"{first.resolve().name}{f'-and-{len(models) - 1}-more' * (len(models) > 1)}-{split}"
-    )
+    others = f"-and-{len(models) - 1}-more" if len(models) > 1 else ""
+    return Path("denselab-diagnosis") / f"{first.resolve().name}{others}-{split}"

@@ -19,8 +19,8 @@ EnsembleJoin = Annotated[
     Literal["mean", "product", "release", "fit", "edeconvnet", "edeconvnet+crf"] | None,
     typer.Option(
         "--ensemble",
-        help="Several models: how they are joined. fit: a mean with weights fitted on val. edeconvnet: DeconvNet on "
-        "boxes with another network, as released.",
+        help="Several models: how their scores are joined. release: raw scores, clipped at 0, multiplied. fit: a mean "
+        "with weights fitted on val. edeconvnet: DeconvNet on boxes with another network, as released.",
         show_default="mean",
     ),
 ]
@@ -53,6 +53,13 @@ def refuse_for_one(models: list[str], join: str | None, save: Path | None) -> No
             raise ConfigError(f"{flag} with one model; give two or more: denselab eval MODEL MODEL DATA {flag}")
 
 
+def refuse_for_several(given: dict[str, object]) -> None:
+    """Raise ConfigError where an option of one model was given with several. given: value by flag."""
+    for flag, value in given.items():
+        if value:
+            raise ConfigError(f"{flag} is for one model; leave it out for an ensemble")
+
+
 def evaluate_several(
     models: list[str],
     data: str,
@@ -64,14 +71,11 @@ def evaluate_several(
     options: dict[str, Any],
 ) -> None:
     """Measure the ensemble and each model, write and print it. options: further arguments of evaluate_ensemble."""
+    from denselab.engine.ensemble_folder import refuse_other_models
     from denselab.measure.ensembles import evaluate_ensemble
-    from denselab.run_folder import MODEL_CONFIG
 
-    if save and (save / MODEL_CONFIG).exists():
-        from denselab.engine.ensemble_folder import is_ensemble
-
-        if not is_ensemble(save):
-            raise ConfigError(f"{save} already holds a model; choose another folder for the ensemble")
+    if save:
+        refuse_other_models(save)
     result = evaluate_ensemble(models, data, join, split, quiet=as_json, **options)
     folder = out or _folder(models, data, split, join)
     document = result.measured.save(folder, {"ensemble": result.facts()})

@@ -16,6 +16,7 @@ from denselab.cli.ensemble_options import (
     evaluate_several,
     models_and_data,
     refuse_for_one,
+    refuse_for_several,
 )
 from denselab.cli.instance_options import (
     Aggregate,
@@ -38,7 +39,6 @@ from denselab.cli.options import (
     Window,
     band_names,
     out_option,
-    refuse_display_of_several,
     seed_option,
     window_size,
 )
@@ -92,9 +92,9 @@ def evaluate(
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
-    models, place = models_and_data(model, data, more)
+    models, source = models_and_data(model, data, more)
     refuse_for_one(models, ensemble, save)
-    refuse_own_data(out)
+    refuse_own_data(out, save)
     ways: dict[str, Any] = {
         "window": window_size(window),
         "tta": tta,
@@ -106,18 +106,19 @@ def evaluate(
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
     options["cache"] = not no_cache
     if len(models) > 1:
-        refuse_display_of_several(display_bands)
-        evaluate_several(models, place, split, ensemble or "mean", save, out, as_json, options)
+        refuse_for_several({"--display-bands": display_bands, "--engine": engine != "auto"})
+        evaluate_several(models, source, split, ensemble or "mean", save, out, as_json, options)
         return
     options |= {"engine": engine, "display_bands": band_names(display_bands)}
-    _evaluate_one(model, place, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+    _evaluate_one(model, source, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
 
 
-def refuse_own_data(out: Path | None) -> None:
-    """Refuse a folder inside a data set. Raises ConfigError."""
+def refuse_own_data(*folders: Path | None) -> None:
+    """Refuse folders inside a data set. Raises ConfigError."""
     from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
 
-    refuse_inside_data(out)
+    for folder in folders:
+        refuse_inside_data(folder)
 
 
 def _evaluate_one(

@@ -80,18 +80,18 @@ def explain(
     from denselab.report.explain_page import write_explanation
 
     at = _pixel(pixel)
+    refuse_inside_data(out)
+    instances = instances_of(None, proposals, aggregate, boxes)
     model, file = _named(model, image)
     engine, random = _engine(model, device)
-    if (random or against in MODELS) and (proposals or against):
+    if (random or against in MODELS) and (instances or against):
         raise ConfigError("boxes.html shows probabilities, and untrained networks have none; give trained models")
-    picture = draw_scene(SCENE)[0] if file is None else engine.spec.preprocessing.read(file)
-    source = "a drawn scene" if file is None else file.name
-    refuse_inside_data(out)
-    explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
-    written = write_explanation(explanation, out, source)
-    instances = instances_of(None, proposals, aggregate, boxes)
     if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
         raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
+    picture = draw_scene(SCENE)[0] if file is None else engine.spec.preprocessing.read(file)
+    source = "a drawn scene" if file is None else file.name
+    explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
+    written = write_explanation(explanation, out, source)
     if instances or against:
         other = None if against is None else _engine(against, device)[0]
         written += write_boxes(explanation, instances, other, out, source)

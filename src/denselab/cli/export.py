@@ -22,7 +22,7 @@ Int8 = Annotated[
 Labels = Annotated[
     bool, switch("--labels", "Also a graph with the resizing inside: an RGB picture of any size in, its label ids out.")
 ]
-Opset = Annotated[int | None, typer.Option(metavar="N", help="ONNX's operator set.", show_default="18")]
+Opset = Annotated[int | None, typer.Option(metavar="N", help="Version of ONNX's operator set.", show_default="18")]
 Check = Annotated[
     str | None,
     typer.Option(
@@ -48,8 +48,10 @@ def export(
     The folder is a model folder: predict and eval take it. What is not the same model ends with exit code 7 and leaves
     nothing behind.
     """
-    from denselab.export.deploy import export as export_model  # here: `denselab --help` needs no torch
+    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no torch
+    from denselab.export.deploy import export as export_model
 
+    refuse_inside_data(out)
     done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check, quiet=as_json)
     if as_json:
         print(to_json({"out": str(out), **done.facts()}))

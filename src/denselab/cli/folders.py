@@ -15,6 +15,6 @@ def numbered(base: Path) -> Path:
 def named_by_data(kind: str, data: str) -> Path:
     """KIND/DATA here, or beside the data set where the current folder lies in it. data: a folder or its data.yaml."""
     source = Path(data).resolve()
-    root = source.parent if source.suffix in (".yaml", ".yml") else source
+    root = source.parent if source.suffix in (".yaml", ".yml") and not source.is_dir() else source
     place = root.parent if Path.cwd().is_relative_to(root) else Path()
     return place / kind / (root.name.replace(":", "-") or "data")

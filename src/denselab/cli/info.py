@@ -92,7 +92,10 @@ def _draw(subject: "Subject", file: Path, as_json: bool) -> None:
     from denselab.report.diagram import network_diagram
 
     if file.suffix.lower() != ".svg":
-        raise ConfigError(f"{file} does not end in .svg, the only form of --diagram; write {file.with_suffix('.svg')}")
+        right = (
+            file.with_suffix(".svg") if file.name and not file.is_dir() else file / f"{subject.architecture.name}.svg"
+        )
+        raise ConfigError(f"{file} does not end in .svg, the only form of --diagram; write {right}")
     write_text(file, network_diagram(subject), "name another place for FILE.svg")
     if as_json:
         print(to_json({**_facts(subject), "diagram": str(file)}))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Proposals = Annotated[
     Literal["edgeboxes", "selective", "windows"] | None,
     typer.Option(
-        help="Run boxes of the picture one by one, from this source, and join their scores.",
+        help="Run boxes of the picture one by one and join their scores: edge boxes, selective search, or a grid of "
+        "windows.",
         show_default="the picture is run as a whole",
     ),
 ]

@@ -60,10 +60,12 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_FORMS}.")]
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="Folder of the data set in any known layout, its data.yaml, `synthetic` or `synthetic:N`."
+        metavar="DATA",
+        help="Folder of pictures and labels in any known layout, its data.yaml, or drawn scenes: `synthetic`, or "
+        "`synthetic:N` with N to train on.",
     ),
 ]
-Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Part of the data set.")]
+Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Part of the data set to use.")]
 Window = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +80,7 @@ DisplayBands = Annotated[
     typer.Option(
         metavar="BANDS",
         help="Pictures of other bands than RGB: one band, or three, to show, by name or number: nir,red,green.",
-        show_default="as in the training data",
+        show_default="as the data or the model say",
     ),
 ]
 OutputStride = Annotated[
@@ -93,7 +95,7 @@ Encoder = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Encoder, where the network has a choice; any name of timm's where it takes those.",
+        help="Encoder, such as resnet34; `denselab models` says which ones a network takes.",
         show_default="the network's own",
     ),
 ]
@@ -104,12 +106,6 @@ EngineOption = Annotated[
 ]
 Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]
-
-
-def refuse_display_of_several(bands: str | None) -> None:
-    """Raise ConfigError for `--display-bands` beside several models, which are shown as the first one's data are."""
-    if bands:
-        raise ConfigError("--display-bands is for one model; leave it out for an ensemble")
 
 
 def band_names(bands: str | None) -> tuple[str, ...]:

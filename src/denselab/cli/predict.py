@@ -65,7 +65,7 @@ Format = Annotated[
     Literal["csv", "rle"] | None,
     typer.Option(
         "--format",
-        help="Also submission.csv: a label map per row, or run lengths per picture and class.",
+        help="Also submission.csv, for contests. csv: a label map per row; rle: run lengths per picture and class.",
         show_default="neither",
     ),
 ]
@@ -108,8 +108,8 @@ def predict(
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
-    Each has the size of its picture. What is done already with this model is passed over, and several of these
-    commands may share a folder. Huge pictures are read and written by rows; films become label films.
+    Each has the size of its picture. What this model has predicted already is passed over: the same command goes on
+    where it was stopped, and several may share a folder. Huge pictures go by rows; films become label films.
     """
     started = time.monotonic()
     refuse_together(crf, crf_preset, crf_fast, steps, runs := sample_count(uncertainty, samples))

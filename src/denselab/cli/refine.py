@@ -37,17 +37,21 @@ Out = Annotated[Path, out_option("Folder for labels/, overlays/, probs/ and step
 Preset = Annotated[PresetName, typer.Option(help="The parameters of a paper; those below replace its own one by one.")]
 ThetaAlpha = Annotated[
     float | None,
-    typer.Option(metavar="PIXELS", help="Bilateral term: how far a pixel reaches (sxy).", show_default="the preset's"),
+    typer.Option(
+        metavar="PIXELS", help="Bilateral term: how far a pixel reaches (pydensecrf: sxy).", show_default="the preset's"
+    ),
 ]
 ThetaBeta = Annotated[
     float | None,
     typer.Option(
-        metavar="LEVELS", help="Bilateral term: how alike colours must be, of 255 (srgb).", show_default="the preset's"
+        metavar="LEVELS",
+        help="Bilateral term: how alike colours must be, of 255 (pydensecrf: srgb).",
+        show_default="the preset's",
     ),
 ]
 W1 = Annotated[
     float | None,
-    typer.Option(metavar="WEIGHT", help="Bilateral term: weight (compat).", show_default="the preset's"),
+    typer.Option(metavar="WEIGHT", help="Bilateral term: weight (pydensecrf: compat).", show_default="the preset's"),
 ]
 ThetaGamma = Annotated[
     float | None,
@@ -58,11 +62,12 @@ Iterations = Annotated[
     int | None, typer.Option(metavar="N", help="Mean-field iterations.", show_default="the preset's")
 ]
 Normalization = Annotated[
-    FilterNormalization | None, typer.Option(help="Of both terms' filters.", show_default="the preset's")
+    FilterNormalization | None,
+    typer.Option(help="How the filters of both terms are normalised.", show_default="the preset's"),
 ]
 Confidence = Annotated[
     float | None,
-    typer.Option(metavar="P", help="Of a label map: how probably a label is right, 0 to 1.", show_default="0.7"),
+    typer.Option(metavar="P", help="With a label map: how probably a label is right, 0 to 1.", show_default="0.7"),
 ]
 Labels = Annotated[
     Path | None,
@@ -115,6 +120,7 @@ def refine(
     """Refine probabilities of any network with the dense CRF: label PNGs, overlays, and the refined probabilities."""
     from denselab.crf.parameters import changed  # here: `denselab --help` needs no numba
     from denselab.crf.parameters import preset as named
+    from denselab.data.read.inside import refuse_inside_data
     from denselab.refine import Refinement, label_table, refine_files
 
     started = time.monotonic()
@@ -123,6 +129,7 @@ def refine(
     if class_name is not None and not steps:
         raise ConfigError(f"--class {class_name} without --steps; give both, or neither")
     refuse_fast_steps(crf_fast, steps)
+    refuse_inside_data(out)
     given = _table(labels) if labels else None
     tasks, skipped = _tasks(image, probs_in, out)
     trust = _confidence(confidence)

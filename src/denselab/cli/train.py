@@ -51,6 +51,8 @@ def train(
     settings = settings_of(flags, words or (), config)
     run = out or _free_run_folder(settings, resume)
     if dry_run:
+        if resume or as_json:
+            raise ConfigError(f"--dry-run with {'--resume' if resume else '--json'}; leave one of the two out")
         _show_plan(settings, run)
         return
     from denselab.api import train_run

@@ -51,16 +51,23 @@ Init = Annotated[
 ]
 CRFLayer = Annotated[
     bool | None,
-    switch("--crf-layer", "A dense CRF that learns behind the network (CRF-RNN); best with --init of the network."),
+    switch(
+        "--crf-layer",
+        "Put a dense CRF behind the network that learns with it (CRF-RNN); best with --init of the network alone.",
+    ),
 ]
 Stages = Annotated[
-    bool | None, switch("--stages", "FCN: 32s, then 16s, then 8s; DeconvNet: single objects, then proposals.")
+    bool | None,
+    switch(
+        "--stages",
+        "Train as the papers do, in stages. FCN: 32s, then 16s, then 8s; DeconvNet: single objects, then proposals.",
+    ),
 ]
 Labels = Annotated[
     Literal["auto", "masks", "boxes", "tags"] | None,
     typer.Option(
-        help="What training pictures teach by: their masks, boxes around the objects, or the classes they show. auto: "
-        "each by the best that it has.",
+        help="What to learn from: masks, boxes around the objects, or tags, the classes that a picture shows. auto: "
+        "the best that each picture has.",
         show_default="auto",
     ),
 ]
@@ -72,7 +79,7 @@ Config = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|NAME",
-        help="YAML of settings, or a shipped recipe; options win over it.",
+        help="YAML of settings, or a shipped recipe such as fcn8s-voc; options win over it.",
         show_default="no file",
         autocompletion=complete_recipe,
     ),

@@ -1,6 +1,5 @@
 """`denselab.compare`: plan, train, measure, tell. What is done already is never done again."""
 
-import json
 import logging
 import time as clock
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
 from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError
-from denselab.files import write_json, write_text
+from denselab.files import to_json, write_json, write_text
 from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
 from denselab.run_folder import REPORT, find_model_folder
@@ -113,7 +112,9 @@ def compare(
 
 
 def require_new(out: Path) -> None:
-    """Raise ConfigError where a folder holds a comparison, or anything else."""
+    """Raise ConfigError where a folder holds a comparison, or anything else, and where it is a file."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; choose another `out`")
     if (out / PLAN).is_file():
         raise ConfigError(f"{out} already holds a comparison; continue it with `resume` or choose another `out`")
     if out.exists() and any(out.iterdir()):
@@ -182,4 +183,4 @@ def write_result(comparison: Comparison, data: Data) -> None:
 
 def result_text(comparison: Comparison) -> str:
     """The JSON document of a comparison."""
-    return json.dumps(document(comparison), indent=1, ensure_ascii=False)
+    return to_json(document(comparison))

@@ -1,7 +1,6 @@
 """The data of a comparison: opened once, checked once, with the folds that all members share."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from denselab.errors import CheckpointError, DataError
 from denselab.files import write_text
 from denselab.run_folder import DATASET
 from denselab.runtime import cpu_count
+from denselab.shown import cell, csv_text
 from denselab.training.detail import find_detail
 from denselab.training.preflight import median_size, picture_sizes
 from denselab.training.recipe import Facts, choose_recipe
@@ -57,7 +57,7 @@ def open_data(plan: Plan, out: Path) -> Data:
             raise DataError(f"{dataset.root} has no picture in {plan.split}; it has {', '.join(dataset.splits)}")
         return Data(dataset, {})
     stored = out / FOLDS
-    return Data(dataset, _read(stored) if stored.is_file() else folds_of(dataset, plan.folds, plan.seeds[0]))
+    return Data(dataset, _read(stored, dataset) if stored.is_file() else folds_of(dataset, plan.folds, plan.seeds[0]))
 
 
 def _begun(out: Path) -> Path | None:
@@ -70,17 +70,17 @@ def write_folds(data: Data, out: Path) -> None:
     """Store the fold of each picture, numbered from 1, as data.yaml reads it (`splits: folds.csv`, `fold: N`)."""
     if not data.fold_of:
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "fold"])
-    writer.writerows((name, fold + 1) for name, fold in sorted(data.fold_of.items()))
-    write_text(out / FOLDS, text.getvalue())
+    rows = [(name, fold + 1) for name, fold in sorted(data.fold_of.items())]
+    write_text(out / FOLDS, csv_text([("image", "fold"), *rows]))
 
 
-def _read(path: Path) -> dict[str, int]:
+def _read(path: Path, dataset: Dataset) -> dict[str, int]:
+    """The fold of each picture in a table of `write_folds`, whose cells are not always the names themselves."""
+    names = {cell(item.name): item.name for item in dataset.items}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["image"]: int(row["fold"]) - 1 for row in csv.DictReader(file)}
+            rows = list(csv.DictReader(file))
+        return {names.get(row["image"], row["image"]): int(row["fold"]) - 1 for row in rows}
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is not a table of folds: {error!r}") from None
 

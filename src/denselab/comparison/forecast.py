@@ -13,7 +13,8 @@ from denselab.comparison.members import devices_of
 from denselab.comparison.plan import Plan
 from denselab.data.read.tree import number_of
 from denselab.errors import DenseLabError
-from denselab.training.afford import bytes_in_words, expected_seconds, free_bytes, require_time, seconds_in_words
+from denselab.memory import bytes_in_words
+from denselab.training.afford import expected_seconds, free_bytes, require_time, seconds_in_words
 from denselab.training.plan import plan_run
 from denselab.training.run import make_accelerator
 

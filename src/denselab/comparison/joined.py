@@ -11,9 +11,10 @@ from denselab.comparison.measuring import Cost, read_counted, write_measured
 from denselab.comparison.plan import MEASURED, Plan, file_stem
 from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_row
 from denselab.comparison.ways import ENSEMBLE, PLAIN
+from denselab.engine.ensemble_folder import is_ensemble
 from denselab.evaluation.ranking import Entrant
 from denselab.inference.joint import joint_of
-from denselab.inference.predictor import load
+from denselab.inference.predictor import load, networks_of
 from denselab.measure.data import select
 from denselab.measure.evaluate import measure
 
@@ -36,9 +37,9 @@ def with_ensemble(comparison: Comparison, data: Data, device: str, cache: bool =
 
 
 def joinable(comparison: Comparison) -> list[Row]:
-    """The rows in order of their rank whose models can be joined, for every fold and seed."""
+    """The rows in order of their rank whose models can be joined, for every fold and seed: ensembles cannot."""
     parts = _parts(comparison.plan)
-    fair = [row for row in comparison.rows if not row.trained_on]
+    fair = [row for row in comparison.rows if not row.trained_on and not any(map(is_ensemble, row.runs))]
     return [row for row in fair if len(row.runs) == len(parts) or (len(row.runs) == 1 and not comparison.plan.folds)]
 
 
@@ -92,5 +93,5 @@ def _measure(
     dataset = data.of_fold(fold)
     chosen = select(dataset, plan.split, loaded[0].spec, loaded[0].folder, {})
     logger.info(f"measuring {folder.name}")
-    joint = joint_of([(one.engine, one.folder) for one in loaded], "mean", cache=cache)
+    joint = joint_of(networks_of(loaded), "mean", cache=cache)
     write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name), folder, PLAIN)

@@ -23,8 +23,7 @@ from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import evaluation_json
 from denselab.files import unpack_json, write_bytes, write_json, write_text
 from denselab.inference.predictor import Predictor, load
-from denselab.inspection.subject import find_subject
-from denselab.inspection.summary import summarise
+from denselab.inspection.summary import summary_of
 from denselab.measure.evaluate import Measured, evaluate
 from denselab.neighbours import load_now
 from denselab.run_folder import find_model_folder
@@ -45,7 +44,7 @@ class Cost:
 
     parameters: learnable.
     multiply_adds: for one picture at the size it works at.
-    memory_predict, memory_train: bytes, estimated, at batch 1.
+    memory_predict, memory_train: bytes, estimated, at batch 1; of an ensemble its largest network's.
     seconds: for one picture on this machine, read already; the median of a few, without what neighbours slowed them by.
     device: what it ran on.
     started_from: what its training started from, in words; "" if unknown.
@@ -125,17 +124,16 @@ def write_measured(measured: Measured, folder: Path, way: str) -> None:
 
 
 def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:
-    """What a model takes, timed on some of the pictures."""
+    """What a model takes, timed on some of the pictures; of an ensemble all of its networks, one after the other."""
     spec = predictor.spec
-    folder = predictor.folder
-    subject = find_subject(str(folder)) if folder is not None and folder.exists() else None
-    summary = summarise(subject.model, subject.trace()) if subject else None
+    specs = [model.engine.spec for model in predictor.joint.models] if predictor.joint else [spec]
+    parts = [summary_of(one.architecture, one.preprocessing.imgsz) for one in specs]
     origin = spec.started_from
     return Cost(
-        summary.learnable if summary else 0,
-        summary.multiply_adds if summary else 0,
-        summary.memory_forward if summary else 0,
-        summary.memory_training if summary else 0,
+        sum(part.learnable for part in parts),
+        sum(part.multiply_adds for part in parts),
+        max(part.memory_forward for part in parts),
+        max(part.memory_training for part in parts),
         seconds_per_picture(predictor, dataset, items),
         str(predictor.device),
         "" if origin is None else origin.source,
@@ -182,12 +180,15 @@ def read_counted(out: Path, key: str, way: str) -> Counted | None:
 
 
 def read_cost(out: Path, key: str) -> Cost | None:
-    """What a model takes; None where it was not measured."""
+    """What a model takes; None where it was not measured. Raises CheckpointError."""
     path = out / MEASURED / key / COST
     if not path.is_file():
         return None
     stored = unpack_json(path.read_bytes(), str(path))
-    return Cost(**{**stored, "imgsz": tuple(stored["imgsz"])})
+    try:
+        return Cost(**{**stored, "imgsz": tuple(stored["imgsz"])})
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); remove it, then `resume` measures again") from None
 
 
 class StoredLabels:

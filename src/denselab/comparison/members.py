@@ -112,7 +112,7 @@ def _failed(out: Path, member: Member) -> Path:
 
 
 def _side_by_side(plan: Plan, members: Sequence[Member], out: Path, devices: Sequence[str]) -> None:
-    """Train members in processes of their own, one on each device at a time. Raises Interrupted."""
+    """Train members in processes of their own, one on each device at a time. Raises Interrupted, ResourceError."""
     waiting, busy = list(members), dict[str, tuple[Member, Any]]()
     logger.info(f"{len(waiting)} runs on {len(devices)} devices at a time: {', '.join(devices)}")
     with progress("compare", len(waiting), "runs") as bar:
@@ -128,9 +128,11 @@ def _side_by_side(plan: Plan, members: Sequence[Member], out: Path, devices: Seq
                         del busy[device]
                         _heed(out, member, process.returncode)
                         bar.advance(1, member.key)
-        except (KeyboardInterrupt, SystemExit, Interrupted):
+        except BaseException as error:  # no process trains on after this one has ended, whatever ended it
             _stop([process for _, process in busy.values()])
-            raise Interrupted(f"stopped; {how_to_go_on(plan, out)}", signal.SIGINT) from None
+            if isinstance(error, KeyboardInterrupt | SystemExit | Interrupted):
+                raise Interrupted(f"stopped; {how_to_go_on(plan, out)}", signal.SIGINT) from None
+            raise
 
 
 def _start(out: Path, member: Member, device: str, share: int) -> "subprocess.Popen[bytes]":
@@ -150,7 +152,9 @@ def _heed(out: Path, member: Member, code: int) -> None:
     if code and not failure(out, member):
         told = out / RUNS / f"{member.key}.txt"
         lines = told.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"its process ended with code {code}"
+        reason = lines[-1] if lines and code > 0 else f"its process ended with code {code}"
+        if code < 0:  # its last line tells nothing of it
+            reason = f"its process was ended by signal {-code}; 9 is sent where memory runs out"
         write_json(_failed(out, member), {"reason": reason, "kind": "process"})
     if reason := failure(out, member):
         logger.warning(f"warning: {member.key} could not be trained: {reason}")

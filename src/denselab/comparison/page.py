@@ -15,8 +15,9 @@ from denselab.comparison.usage import commands
 from denselab.comparison.ways import PLAIN, WAYS
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
-from denselab.inspection.listing import mebibytes, short
+from denselab.inspection.listing import short
 from denselab.labels import LabelSpace
+from denselab.memory import bytes_in_words
 from denselab.report.facts import duration
 from denselab.report.html import (
     Html,
@@ -245,8 +246,8 @@ def _cost(comparison: Comparison) -> Html:
         rows.append(
             (
                 text(row.name), text(short(cost.parameters)), text(short(cost.multiply_adds)),
-                text(f"{cost.imgsz[0]}x{cost.imgsz[1]}"), text(mebibytes(cost.memory_predict)),
-                text(mebibytes(cost.memory_train)), text(f"{1 / cost.seconds:.1f}"),
+                text(f"{cost.imgsz[0]}x{cost.imgsz[1]}"), text(bytes_in_words(cost.memory_predict)),
+                text(bytes_in_words(cost.memory_train)), text(f"{1 / cost.seconds:.1f}"),
                 text("–" if row.seconds is None else duration(row.seconds)), text(epochs or "–"),
                 text(cost.started_from or "–"),
             )
@@ -277,7 +278,7 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
     for index, entry in enumerate(space.classes):
         column = ious[:, index]
         best = np.nanmax(column) if not np.isnan(column).all() else np.nan
-        cells = [_best(points(v), v == best > 0) if v == v else text("–") for v in column]
+        cells = [text("–") if np.isnan(v) else _best(points(v), best > 0 and v == best) for v in column]
         body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
     kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
     shown = table(("class", *(row.label for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)

@@ -10,7 +10,7 @@ import numpy as np
 
 from denselab.comparison.published import benchmark_of, in_order
 from denselab.comparison.result import Comparison
-from denselab.measure.files import csv_text
+from denselab.shown import csv_text, shown
 
 TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
@@ -117,8 +117,8 @@ def _bold(row: PaperRow, best: Sequence[float | None]) -> list[bool]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(shown(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _tex(name: str) -> str:
-    return "".join(TEX.get(letter, letter) for letter in name)
+    return "".join(TEX.get(letter, letter) for letter in shown(name))

@@ -101,6 +101,8 @@ class Plan:
         for values, what in ((self.candidates, "models"), (self.seeds, "seeds"), (self.existing, "with_")):
             if len(set(values)) < len(values):
                 raise ConfigError(f"`{what}`: one of them is given twice; leave one out")
+        if self.budget[0] not in LENGTHS:
+            raise ConfigError(f"`budget` {self.budget[0]!r}; use {', '.join(LENGTHS)}")
         if not self.seeds:
             raise ConfigError("`seeds`: none was given; 0 is usual")
         if self.folds == 1 or self.folds < 0:
@@ -150,7 +152,7 @@ def seconds(number: float) -> str:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, list | tuple | dict):
+    if value is None or isinstance(value, list | tuple | dict):
         return json.dumps(value)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 

@@ -201,10 +201,13 @@ def _existing(plan: Plan, run: str, key: str, out: Path) -> list[Row]:
 
 
 def existing_name(plan: Plan, run: str) -> str:
-    """The name of an existing model: its folder's, or the whole path where another has that name."""
-    taken = [c.name for c in plan.candidates] + [Path(other).name for other in plan.existing if other != run]
+    """The name of an existing model: its folder's, or the path where another has that name, in full if need be."""
+    others = [other for other in plan.existing if other != run]
+    taken = {c.name for c in plan.candidates}
     name = Path(run).resolve().name
-    return run if not name or name in taken else name
+    if name and name not in taken | {Path(other).resolve().name for other in others}:
+        return name
+    return str(Path(run).resolve()) if run in taken else run
 
 
 def beaten_by(facts: list[Mapping[str, Any]]) -> str:

@@ -67,8 +67,8 @@ def read_label_table(path: Path) -> LabelSpace:
     """
     require_path(path, "a label table")
     try:
-        written = read_text(path)
-        reader = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json}.get(path.suffix, str.splitlines)
+        written = read_text(path, encoding="utf-8-sig")  # Windows' editors put a mark in front
+        reader = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json}.get(path.suffix.lower(), str.splitlines)
         table: Any = reader(written)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as a label table: {error}") from None

@@ -20,6 +20,7 @@ from denselab.convert.conventions import (
 )
 from denselab.convert.hed import map_hed, read_hed
 from denselab.convert.mapping import (
+    MAX_CLASSES,
     PROBES,
     ClassShapes,
     Mapped,
@@ -44,7 +45,7 @@ from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
-from denselab.run_folder import MODEL_CONFIG, traces_of_run
+from denselab.run_folder import MODEL_CONFIG, refuse_a_run
 
 LISTED = 12  # names of left-out tensors in a line
 
@@ -55,7 +56,7 @@ class Conversion:
 
     engine: the network with its weights
     source: the file
-    sha256: of the file; see `_sha256`
+    sha256: of the file; of a TensorFlow checkpoint that of its index, which holds a checksum of every variable
     form: whose names the file has
     table: the label table's name
     mapped: the tensors taken
@@ -124,7 +125,9 @@ def convert_file(
     only the encoder (ImageNet weights, for `train --init`), everything except the encoder starts anew. Raises
     NoSuchPath, CheckpointError, ConfigError, DataError or ResourceError.
     """
-    _refuse_a_run(out)
+    refuse_a_run(out)
+    if classes is not None and not 1 <= classes <= MAX_CLASSES:
+        raise ConfigError(f"`classes` {classes}; 1 to {MAX_CLASSES} were expected")
     index = checkpoint_index(path) if source == "tf" else None
     require_path(index or path, "a file of weights")
     table = read_label_table(labels) if labels is not None else None
@@ -173,12 +176,6 @@ def _skeleton(architecture: Architecture) -> Skeleton:
         return create_model(
             architecture.name, architecture.num_classes, encoder=architecture.encoder, aux=architecture.aux
         )
-
-
-def _refuse_a_run(out: Path) -> None:
-    """Raise ConfigError if `out` holds a run of `denselab train`: a model in its root would hide the trained one."""
-    if found := traces_of_run(out):
-        raise ConfigError(f"{out} holds a run ({', '.join(found)}), and nothing in it is touched; choose another `out`")
 
 
 def _refuse_another_model(out: Path, architecture: Architecture) -> None:
@@ -231,7 +228,7 @@ def _frozen(network: nn.Module) -> set[str]:
 
 
 def _sha256(path: Path, source: Source) -> str:
-    """The digest of the file; for a TensorFlow checkpoint, of its index, which holds a checksum of every variable."""
+    """The digest of the file, as `Conversion.sha256` is explained."""
     with ((checkpoint_index(path) if source == "tf" else None) or path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

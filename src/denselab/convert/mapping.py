@@ -161,7 +161,7 @@ def infer_classes(mapped: Iterable[Mapped], create: Callable[[int], Skeleton], s
 def check_fit(
     own: Mapping[str, Tensor], mapped: Sequence[Mapped], unused: Sequence[str], optional: set[str], source: str
 ) -> None:
-    """Check that every tensor of the network comes from the file in its shape, and that nothing there is left over.
+    """Check that every tensor of the network comes from the file once, in its shape, and that nothing is left over.
 
     own: the network's tensors
     mapped: what the file provides
@@ -172,6 +172,7 @@ def check_fit(
     Raises CheckpointError that lists the first names and shapes that do not fit.
     """
     by_name = {entry.target: entry for entry in mapped}
+    twice = [f"{e.target} by {e.source} and {by_name[e.target].source}" for e in mapped if by_name[e.target] is not e]
     missing = [f"{n} {tuple(t.shape)}" for n, t in own.items() if n not in by_name and n not in optional]
     shapes = [
         f"{e.target} {tuple(own[e.target].shape)} but {e.source} is {tuple(e.tensor.shape)}"
@@ -179,7 +180,8 @@ def check_fit(
         if e.tensor.shape != own[e.target].shape
     ]
     faults = []
-    for what, names in (("missing", missing), ("of another shape", shapes), ("not in the network", list(unused))):
+    found = (("missing", missing), ("of another shape", shapes), ("given twice", twice))
+    for what, names in (*found, ("not in the network", list(unused))):
         if names:
             more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             faults.append(f"{what}: {', '.join(names[:SHOWN])}{more}")

@@ -1,11 +1,10 @@
 """Caffe's layer names and arrays to a network's: FCN, DeconvNet, SegNet, DeepLab v1 and v2, U-Net, ImageNet nets.
 
 Our layers keep the authors' names, with "_" for "-" and "/"; this file holds the differences. Arrays are those of
-Caffe's
-layers: Convolution and InnerProduct [weight, bias], Deconvolution (in, out, k, k) as in torch, BatchNorm [sum of means,
-sum of variances, their factor], Scale [gamma, beta], BN of the SegNet and DeconvNet forks [scale, shift] (1, C, 1, 1).
-Caffe's pictures are BGR: the input channels of every convolution that sees the picture are flipped, so that ours get
-RGB.
+Caffe's layers: Convolution and InnerProduct [weight, bias], Deconvolution (in, out, k, k) as in torch, BatchNorm [sum
+of means, sum of variances, their factor], Scale [gamma, beta], BN of the SegNet and DeconvNet forks [scale, shift]
+(1, C, 1, 1). Caffe's pictures are BGR: the input channels of every convolution that sees the picture are flipped, so
+that ours get RGB.
 """
 
 import re
@@ -45,6 +44,7 @@ RESNET_STEM = {"conv1": "conv1", "bn_conv1": "bn1", "scale_conv1": "bn1"}
 RESNET = re.compile(r"^(?P<kind>res|bn|scale)(?P<stage>[2-5])(?P<block>[a-z]\d*)_branch(?P<branch>1|2[abc])$")
 GOOGLENET = {"1x1": "conv1x1", "3x3_reduce": "reduce3x3", "3x3": "conv3x3", "5x5_reduce": "reduce5x5", "5x5": "conv5x5"}
 GOOGLENET_STEM = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "conv2_reduce", "conv2/3x3": "conv2"}
+NORMS = ((re.compile(r"conv([123])$"), r"bn\1"), (re.compile(r"downsample\.0$"), "downsample.1"))  # behind a ResNet's
 UNET_DOWN = re.compile(r"^conv_d(?P<level>[0-4])(?P<step>a-b|b-c)$")
 UNET_UP = re.compile(r"^conv_u(?P<level>[0-3])(?P<step>b-c|c-d)$")
 UNET_UPCONV = re.compile(r"^upconv_[du]\d[cd]_u(?P<level>[0-3])a$")
@@ -75,8 +75,8 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
             mapped += _layer(layer, path, modules[path], sees_picture=path in seeing)
         elif not (copy and copy["name"] in names):
             (spare if layer.name in CLASSIFIER_ENDS else unused).append(f"{layer.name} {tuple(layer.blobs[0].shape)}")
-    found = _absorb_bias(_with_plain_statistics(mapped, modules), modules)
-    return Reading(tuple(found), tuple(unused), tuple(spare))
+    found, homeless = _without_biases(_with_plain_statistics(mapped, modules), skeleton.state_dict())
+    return Reading(tuple(found), (*unused, *homeless), tuple(spare))
 
 
 def _is_imagenet_score(layer: CaffeLayer) -> bool:
@@ -162,6 +162,11 @@ def _layer(layer: CaffeLayer, path: str, module: nn.Module, sees_picture: bool) 
 def _normalisation(name: str, path: str, module: nn.BatchNorm2d, blobs: list[Tensor]) -> list[Mapped]:
     """BatchNorm holds the statistics; Scale or the forks' BN holds the affine part."""
     if len(blobs) == 3:
+        if blobs[2].numel() != 1:
+            raise CheckpointError(
+                f"layer {name!r}: its third array has {blobs[2].numel()} values; one, the factor of the "
+                f"statistics, was expected for {path}"
+            )
         factor = float(blobs[2].flatten()[0])
         scale = 1 / factor if factor else 0.0  # as Caffe does
         done = f"divided by the factor {factor:g}"
@@ -188,13 +193,28 @@ def _with_plain_statistics(mapped: list[Mapped], modules: Mapping[str, nn.Module
     return found
 
 
-def _absorb_bias(mapped: list[Mapped], modules: Mapping[str, nn.Module]) -> list[Mapped]:
-    """Move the bias of `upscore2` (fcn-8s-pascal's score2) to score_pool4, to which it is added anyway."""
-    by_name = {entry.target: entry for entry in mapped}
-    bias, skip = by_name.get("upscore2.bias"), by_name.get("score_pool4.bias")
-    module = modules.get("upscore2")
-    if bias is None or skip is None or not isinstance(module, nn.ConvTranspose2d) or module.bias is not None:
-        return mapped
-    done = f"with the bias of {bias.source}, which is added to the same sum"
-    joined = Mapped(skip.target, skip.source, skip.tensor + bias.tensor, done)
-    return [joined if entry is skip else entry for entry in mapped if entry is not bias]
+def _without_biases(mapped: list[Mapped], own: Mapping[str, Tensor]) -> tuple[list[Mapped], list[str]]:
+    """Move biases that the network has no place for to where they have the same effect; (tensors, what found none).
+
+    The bias of `upscore2` (fcn-8s-pascal's score2) is added to the scores of pool4. That of a convolution before a
+    normalisation (conv1 of MSRA's ResNet-50) is taken off again with the mean.
+    """
+    found, homeless = [entry for entry in mapped if entry.target in own], list[str]()
+    places = {entry.target: place for place, entry in enumerate(found)}
+    for bias in (entry for entry in mapped if entry.target not in own):
+        target, sign, done = _place_of_bias(bias.target.removesuffix(".bias"))
+        other = found[places[target]] if target in places else None
+        if other is None or other.tensor.shape != bias.tensor.shape:
+            homeless.append(f"{bias.source} {tuple(bias.tensor.shape)}")
+        else:
+            done = "; ".join(filter(None, (other.done, done.format(bias.source))))
+            found[places[target]] = Mapped(target, other.source, other.tensor + sign * bias.tensor, done)
+    return found, homeless
+
+
+def _place_of_bias(path: str) -> tuple[str, int, str]:
+    """(the tensor that can hold the bias of the layer at `path`, its sign there, what was done in words)."""
+    if path == "upscore2":
+        return "score_pool4.bias", 1, "with the bias of {}, which is added to the same sum"
+    norm = next((pattern.sub(name, path) for pattern, name in NORMS if pattern.search(path)), "")
+    return f"{norm}.running_mean", -1, "without the bias of {}, which the mean takes off again"

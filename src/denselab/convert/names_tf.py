@@ -46,7 +46,7 @@ def map_tensorflow(variables: Mapping[str, NDArray[np.generic]], skeleton: Skele
             continue  # Momentum, ExponentialMovingAverage, constants of a graph
         attribute, axes = LEAVES[leaf]
         module = module_path(scope)
-        if module in modules and values.ndim == len(axes) and hasattr(modules[module], attribute):
+        if module in modules and values.ndim == len(axes) and getattr(modules[module], attribute, None) is not None:
             tensor = as_tensor(np.transpose(values, axes))
             mapped.append(Mapped(f"{module}.{attribute}", name, tensor, "axes reordered" if len(axes) > 1 else ""))
         else:

@@ -109,9 +109,9 @@ def _refusal(job: Job, need: int, allowed: int) -> Future[NDArray[np.float32]] |
     refused = Future[NDArray[np.float32]]()
     refused.set_exception(
         OutOfMemory(
-            f"{job.name}: the CRF of {height}x{width} pixels and {classes} classes needs about {need / 2**20:.0f} MiB, "
-            f"allowed are {allowed / 2**20:.0f} MiB; refine parts of the picture, or take a machine with more memory "
-            "(from Python, memory= says how much may be used)"
+            f"{job.name}: the CRF of {height}x{width} pixels (height x width) and {classes} classes needs about "
+            f"{need / 2**20:.0f} MiB, allowed are {allowed / 2**20:.0f} MiB; refine parts of the picture, or "
+            "take a machine with more memory (from Python, memory= says how much may be used)"
         )
     )
     return refused

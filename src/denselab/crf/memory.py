@@ -38,6 +38,6 @@ def check_memory(shape: tuple[int, ...], num_classes: int, parameters: Parameter
     needed = predicted_bytes(height, width, num_classes, parameters)
     if needed > PICTURE_SHARE * total_memory():
         raise OutOfMemory(
-            f"the CRF of {width}x{height} pixels and {num_classes} classes needs {needed / 2**20:,.0f} MiB of memory; "
-            "refine parts of the picture, or leave the CRF out"
+            f"the CRF of {height}x{width} pixels (height x width) and {num_classes} classes needs "
+            f"{needed / 2**20:,.0f} MiB of memory; refine parts of the picture, or leave the CRF out"
         )

@@ -121,7 +121,7 @@ class Dataset:
         if image.shape[:2] != labels.shape:
             raise DataError(
                 f"picture {image.shape[0]}x{image.shape[1]} in {item.image} "
-                f"but label {labels.shape[0]}x{labels.shape[1]} in {item.source.path}; "
+                f"but label {labels.shape[0]}x{labels.shape[1]} in {item.source.path} (height x width); "
                 "labels must match pixel for pixel: export them again at the picture's size, or take both out"
             )
         return Sample(item.name, image, labels)

@@ -19,7 +19,7 @@ from denselab.documents import parse_json, read_bytes
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import MANIFEST, json_bytes, link_folder, read_folder, unpack_json, write_folder
 from denselab.migration import migrated, stamped
-from denselab.run_folder import CARD, MODEL_CONFIG
+from denselab.run_folder import CARD, MODEL_CONFIG, refuse_a_run
 
 FORMAT = 2  # of the record; there never was a 1 in use
 MEMBERS = "members"
@@ -56,6 +56,19 @@ def is_ensemble(folder: Path) -> bool:
         return False
 
 
+def refuse_other_models(folder: Path) -> None:
+    """Raise ConfigError where an ensemble is to be written over a run, or over a model that is no ensemble."""
+    refuse_a_run(folder)
+    if (folder / MODEL_CONFIG).exists() and not is_ensemble(folder):
+        raise ConfigError(f"{folder} already holds a model; choose another folder for the ensemble")
+
+
+def refuse_ensemble(folder: Path) -> None:
+    """Raise CheckpointError where a folder is an ensemble and one network is needed."""
+    if is_ensemble(folder):
+        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
+
+
 def read_ensemble(folder: Path) -> StoredEnsemble:
     """The record of an ensemble's folder. Raises CheckpointError naming the file."""
     source = str(folder / MODEL_CONFIG)
@@ -77,10 +90,9 @@ def write_ensemble(
     writers: for each member its name, and the model folder to link, or what writes one.
     stored: its members' folders are filled in here.
     card: the README.
-    Raises ResourceError, and ConfigError where the folder holds a model that is no ensemble.
+    Raises ResourceError, and ConfigError where the folder holds a run, or a model that is no ensemble.
     """
-    if (folder / MODEL_CONFIG).exists() and not is_ensemble(folder):
-        raise ConfigError(f"{folder} already holds a model; choose another folder for the ensemble")
+    refuse_other_models(folder)
     names = []
     for number, ((name, source), _) in enumerate(zip(writers, stored.members, strict=True), 1):
         names.append(_write_member(folder / MEMBERS, f"{number}-{name}", source))

@@ -11,7 +11,7 @@ from denselab.crf import Parameters
 from denselab.engine.card import model_card
 from denselab.engine.device import resolve_device
 from denselab.engine.engine import Engine
-from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
+from denselab.engine.ensemble_folder import refuse_ensemble
 from denselab.engine.formats import current_config, current_weights, stamped_config, told_misfit
 from denselab.engine.spec import Architecture, ModelSpec
 from denselab.engine.stored_spec import spec_of, unknown_to_us
@@ -85,8 +85,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     """
     folder = find_model_folder(Path(folder))
     files = read_folder(folder)
-    if is_ensemble(folder):
-        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
+    refuse_ensemble(folder)
     for name in (MODEL_CONFIG, WEIGHTS):
         if name == WEIGHTS and (graph := exported_graph(files)):
             raise CheckpointError(
@@ -96,8 +95,6 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
         if name not in files:
             raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
     source = str(folder / MODEL_CONFIG)
-    if is_ensemble(folder):
-        raise CheckpointError(f"{folder} is an ensemble; give one of its models, {folder / MEMBERS}/...")
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     spec = spec_of(config, source)
     network = _network(spec.architecture, config, source)

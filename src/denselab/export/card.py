@@ -5,6 +5,7 @@ from typing import Any
 
 from denselab.engine.card import model_card
 from denselab.engine.spec import ModelSpec
+from denselab.run_folder import LABELS_IR, LABELS_ONNX
 
 TAKES = "`pictures`, (B, H, W, 3) uint8 RGB at the size that the network is to see"
 GIVES = "`logits`, (B, K, H, W) float32; any batch and size"
@@ -24,7 +25,7 @@ def export_card(spec: ModelSpec, facts: Mapping[str, Any]) -> str:
     """The card. facts: of export.json."""
     lines = [model_card(spec).rstrip(), "", "## Exported", USES[facts["target"]]]
     if facts["labels_parity"]:
-        lines.append(LABELS_USE.format(file="labels.onnx" if facts["target"] == "onnx" else "labels.xml"))
+        lines.append(LABELS_USE.format(file=LABELS_ONNX if facts["target"] == "onnx" else LABELS_IR))
     lines += ["", f"Measured on {facts['parity']['pictures']} pictures of {facts['parity']['measured_on']}:", ""]
     lines += [
         "| | graph |" + (" labels |" if facts["labels_parity"] else ""),

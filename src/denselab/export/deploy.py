@@ -58,6 +58,7 @@ from denselab.run_folder import (
     ONNX_GRAPH,
     PROGRAM,
     WEIGHTS,
+    refuse_a_run,
 )
 from denselab.types import Image, LabelMap
 
@@ -75,8 +76,8 @@ class Exported:
     """A model that was exported.
 
     folder: the model folder that was written.
-    target: what for. int8: whether it computes in integers.
-    parity: what it loses; labels_parity: the same of labels.onnx, if there is one.
+    target: what for. int8: whether it computes in integers. opset: of ONNX; None for torch.
+    parity: what it loses; labels_parity: the same of the graph to label ids, if there is one.
     kept_float: convolutions that int8 hurt too much, left in float32. layers: how many convolutions there are.
     files: name to bytes.
     """
@@ -148,7 +149,7 @@ def export(
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
     _refuse_labels_of_bands(found.spec, labels)
-    _refuse_own_folder(folder, Path(out))
+    _refuse_other_models(folder, Path(out))
     data = None if check is None else str(check)
     used = None if to == "torch" else opset or OPSET
     with check_pictures(found.spec, str(model), data, real=int8, quiet=quiet) as pictures:
@@ -184,9 +185,13 @@ def _refuse_labels_of_bands(spec: ModelSpec, labels: bool) -> None:
         raise ConfigError(f"`labels` is a graph for RGB pictures, and the model takes {bands.told()}; leave it out")
 
 
-def _refuse_own_folder(folder: Path | None, out: Path) -> None:
+def _refuse_other_models(folder: Path | None, out: Path) -> None:
+    """Raise ConfigError where `out` holds a model that is no export, or a run. folder: of the model."""
     if folder is not None and out.exists() and folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ConfigError(f"`out` {out} is the model's own folder, which stays as it is; name another one")
+    refuse_a_run(out)
+    if (out / MODEL_CONFIG).exists() and not (out / EXPORT).exists():
+        raise ConfigError(f"`out` {out} holds a model that is no export, which stays as it is; name another one")
 
 
 def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
@@ -265,20 +270,19 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
     model: ModelProto = onnx.load_from_string(draft.document)
     document = labels_model(model, spec, antialias=to == "onnx").SerializeToString()  # OpenVINO's Resize does not
     run = _labels_runtime(document, spec, to)
-    names = np.full(int(file_table(spec.label_space).max()) + 1, spec.label_space.ignore_index, np.int64)
-    table = file_table(spec.label_space)[: spec.label_space.num_classes]
-    names[table] = np.arange(len(table))
+    ids = file_table(spec.label_space)
+    indices = np.full(int(ids.max()) + 1, spec.label_space.ignore_index, np.int64)  # class index by label id
+    indices[ids[: spec.label_space.num_classes]] = np.arange(spec.label_space.num_classes)
 
     def labels_of(image: Image) -> LabelMap:
-        found: LabelMap = names[run(image[None])[0]].astype(spec.label_space.dtype)
+        found: LabelMap = indices[run(image[None])[0]].astype(spec.label_space.dtype)
         return found
 
     draft.labels_parity = labels_parity(engine, labels_of, pictures, INT8_PICTURES if draft.layers else FLOAT_PICTURES)
+    allowed = LABELS_GRAPH
     if draft.layers:  # int8 has its own measure
-        allowed = draft.parity.other_labels + LABELS_GRAPH
-        require_float(draft.labels_parity, LABELS_ONNX, max(allowed, INT8_MIOU))
-    else:
-        require_float(draft.labels_parity, LABELS_ONNX, LABELS_GRAPH)
+        allowed = max(draft.parity.other_labels + LABELS_GRAPH, INT8_MIOU)
+    require_float(draft.labels_parity, LABELS_ONNX if to == "onnx" else LABELS_IR, allowed)
     draft.files |= _files(document, spec, to, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
 
 

@@ -91,8 +91,8 @@ def quantised(
             count *= 2
     raise ParityError(
         f"int8 loses {100 * found.loss:.2f} points of mIoU even with {len(kept)} of {len(layers)} layers in float32; "
-        f"less than {100 * INT8_MIOU:.1f} is allowed. Nothing was written: export without `int8`, or calibrate on more "
-        "pictures"
+        f"less than {100 * INT8_MIOU:.1f} is allowed. Nothing was written: export without `int8`, or give `check` data "
+        "that are more like the training's"
     )
 
 

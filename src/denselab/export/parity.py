@@ -18,9 +18,7 @@ from denselab.types import Image, LabelMap
 
 FLOAT_LOGITS = 0.01  # largest difference, in standard deviations of the network's logits
 FLOAT_LABELS = 0.001  # share of the pixels: where two classes are nearly equal, the last bits decide
-LABELS_GRAPH = (
-    0.005  # the same for the graph with the resizing inside, whose pictures differ by one grey value here and there
-)
+LABELS_GRAPH = 0.005  # the same with the resizing inside, whose pictures differ by one grey value here and there
 FLOAT_MIOU = 0.001
 INT8_MIOU = 0.005  # mIoU in 0..1: half a point
 FLOAT_PICTURES, INT8_PICTURES = 24, 100  # measured at most
@@ -70,15 +68,15 @@ class Parity:
 
     def told(self) -> str:
         """One line."""
-        logits = "" if np.isnan(self.logits) else f"largest difference of logits {self.logits:.2g} (their deviation: "
-        logits += f"{self.deviation:.2g}), " if logits else ""
-        miou = (
-            f"mIoU {self.miou_before:.4f} before, {self.miou_after:.4f} after" if self.miou_before is not None else ""
-        )
-        miou = miou or f"agreement {self.agreement:.4f} (mIoU with the network's own labels)"
-        return (
-            f"{logits}{100 * self.other_labels:.3f} % other labels, {miou}; {self.pictures} pictures of {self.source}"
-        )
+        parts = [f"{100 * self.other_labels:.3f} % other labels"]
+        if not np.isnan(self.logits):
+            deviation = f"(their deviation: {self.deviation:.2g})"
+            parts.insert(0, f"largest difference of logits {self.logits:.2g} {deviation}")
+        if self.miou_before is None:
+            parts.append(f"agreement {self.agreement:.4f} (mIoU with the network's own labels)")
+        else:
+            parts.append(f"mIoU {self.miou_before:.4f} before, {self.miou_after:.4f} after")
+        return f"{', '.join(parts)}; {self.pictures} pictures of {self.source}"
 
 
 def parity(reference: Engine, exported: Engine, pictures: CheckPictures, most: int) -> Parity:
@@ -122,6 +120,7 @@ def labels_parity(
 def _compared(
     both: Callable[[Image], tuple[LabelMap, LabelMap, float, float]], pictures: CheckPictures, most: int
 ) -> Parity:
+    """both: (labels before, labels after, largest difference of the logits, their deviation) of a picture."""
     space = pictures.spec.label_space
     k, ignored = space.num_classes, pictures.dataset.label_space.ignore_index
     against_truth = [np.zeros((k, k), np.int64), np.zeros((k, k), np.int64)]  # before, after
@@ -164,5 +163,5 @@ def require_float(found: Parity, what: str, labels: float = FLOAT_LABELS) -> Non
     if faults:
         raise ParityError(
             f"{what} is not the model: {'; '.join(faults)} ({found.pictures} pictures of {found.source}). Nothing was "
-            "written; another `opset` or another runtime may do better"
+            "written; another runtime (`to`) may do better"
         )

@@ -4,7 +4,6 @@ Each process appends a line of JSON per picture to a file of its own in records/
 processes cannot disturb. The table is made from all of them; where a picture has several lines, the last one counts.
 """
 
-import csv
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from denselab.errors import ConfigError, MissingExtra, ResourceError
 from denselab.files import HOST, describe_os_error, replaced, to_json
+from denselab.shown import write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +138,9 @@ def _flat(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Iterator[dict[str, Any]], names: tuple[str, ...]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *(f"share {name}" for name in names)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        write_rows(file, [[*COLUMNS, *(f"share {name}" for name in names)]])
+        write_rows(file, (row.values() for row in rows))
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], names: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from denselab.crf.parameters import Choice
 from denselab.engine.engine import Engine
 from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
+from denselab.errors import ConfigError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.inputs import Source, by_picture
 from denselab.inference.instances import InstanceWise
@@ -207,12 +208,12 @@ class Predictor:
         join: "mean" or "product" of the probabilities, or "release": the product of raw scores clipped at 0.
         weights: of the mean, or exponents of the product; (): equal ones.
         cache: keep each model's scores on disk, so that no network runs twice on a picture.
-        Raises ConfigError for models of different classes.
+        Raises ConfigError for models of different classes, and for a model that is an ensemble.
         """
         from denselab.inference.joint import joint_of
 
         loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
-        joint = joint_of([(one.engine, one.folder) for one in loaded], join, weights, cache=cache)
+        joint = joint_of(networks_of(loaded), join, weights, cache=cache)
         return cls(joint.models[0].engine, None, joint)
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
@@ -259,6 +260,13 @@ def load(
     Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine, cache=cache)
+
+
+def networks_of(models: Sequence[Predictor]) -> list[tuple[Engine, Path | None]]:
+    """(engine, folder) of each model, to be joined. Raises ConfigError for one that is an ensemble itself."""
+    if any(model.joint for model in models):
+        raise ConfigError("an ensemble of ensembles; give the models themselves")
+    return [(model.engine, model.folder) for model in models]
 
 
 def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:

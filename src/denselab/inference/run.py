@@ -67,8 +67,8 @@ def run(
             return _run(plan, image, name, keep_probs, crf_step, note)
     except MemoryError:
         raise OutOfMemory(
-            f"a picture of {image.shape[1]}x{image.shape[0]} pixels does not fit in memory; use a smaller `window`, "
-            "cut it into tiles, or leave out `crf` and `probs`"
+            f"a picture of {image.shape[0]}x{image.shape[1]} pixels (height x width) does not fit in memory; use a "
+            "smaller `window`, cut it into tiles, or leave out `crf` and `probs`"
         ) from None
 
 
@@ -141,7 +141,7 @@ def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np
     needed = count * height * width * 4
     if needed > MEMORY_SHARE * total_memory():
         raise OutOfMemory(
-            f"probabilities of {width}x{height} pixels and {classes} classes need "
+            f"probabilities of {height}x{width} pixels (height x width) and {classes} classes need "
             f"{needed / 2**20:,.0f} MiB of memory; predict parts of the picture, or take the labels alone"
         )
     sink = PlaneSink(count, (height, width))

@@ -53,7 +53,7 @@ class Submission:
                 self.rows.append((image_id, int(ids[index]), entry.name, run_lengths(labels == index)))
 
     def write(self, folder: Path) -> Path:
-        """Write submission.csv. Raises ResourceError where the folder cannot be written."""
+        """Write submission.csv, names as they are: contests compare them. Raises ResourceError."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(HEADINGS[self.kind])

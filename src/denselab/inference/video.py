@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,7 @@ from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of
 from denselab.inference.smoothing import Smooth, Smoother
 from denselab.inference.views import Seen, see
+from denselab.shown import write_rows
 from denselab.types import Image, LabelMap
 from denselab.visualize import overlay
 
@@ -93,6 +93,7 @@ def predict_films(
     over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
     """
     require_film_plan(job.plan)
+    _refuse_namesakes(names)
     results, skipped = list[Result](), list[Skipped]()
     for name in names:
         started = time.monotonic()
@@ -119,6 +120,13 @@ def film_paths(out: Path, stem: str, overlay: bool = True) -> dict[str, Path]:
         "frames": out / "frames" / f"{stem}.csv",
         "summary": out / "frames" / f"{stem}.json",
     }
+
+
+def _refuse_namesakes(names: Sequence[str]) -> None:
+    """Raise ConfigError where two films would be written to the same files."""
+    stems = [Path(name).stem for name in names]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
+        raise ConfigError(f"two films are called {twice}, as their results would be; predict each to its own `out`")
 
 
 def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
@@ -208,7 +216,7 @@ class _Output:
         self._stack = ExitStack()
         self._labels: FilmWriter | None = None
         self._overlay: FilmWriter | None = None
-        self._rows: Any = None
+        self._rows: IO[str] | None = None
 
     def __enter__(self) -> _Output:
         return self
@@ -228,7 +236,8 @@ class _Output:
         labels_film.add(self._table[labels], at)
         if self._overlay:
             self._overlay.add(overlay(frame.image, labels, self._space), at)
-        self._rows.writerow([frame.number, f"{at:.6f}", *(shares.get(name, 0.0) for name in self._space.names)])
+        assert self._rows is not None, "opened with the labels"
+        write_rows(self._rows, [[frame.number, f"{at:.6f}", *(shares.get(name, 0.0) for name in self._space.names)]])
         tally.add(size, shares)
 
     def _open(self, size: tuple[int, int]) -> FilmWriter:
@@ -237,9 +246,8 @@ class _Output:
         self._labels = enter(FilmWriter(self._paths["labels"], "labels", self._rate, size, wide))
         if "overlay" in self._paths:
             self._overlay = enter(FilmWriter(self._paths["overlay"], "overlay", self._rate, size))
-        file: IO[str] = enter(self._paths["frames"].open("w", newline="", encoding="utf-8"))
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(["frame", "seconds", *(f"share {name}" for name in self._space.names)])
+        self._rows = enter(self._paths["frames"].open("w", newline="", encoding="utf-8"))
+        write_rows(self._rows, [["frame", "seconds", *(f"share {name}" for name in self._space.names)]])
         return self._labels
 
 

@@ -1,6 +1,6 @@
 """Feature maps of a network on a real picture: which maps to show, and their most telling channels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +114,7 @@ def watch(
 
 
 @contextmanager
-def _hooks(model: nn.Module, paths: Mapping[str, str], keep: Any) -> Iterator[None]:
+def _hooks(model: nn.Module, paths: Iterable[str], keep: Callable[[str, Tensor], None]) -> Iterator[None]:
     def hook_for(path: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             maps = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point()]

@@ -147,10 +147,10 @@ def _resized(what: Description, view: View, x: Tensor, output: Any) -> View:
 
 
 def _slice(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    dim, start, step = (args[1] if len(args) > 1 else 0) % x.dim(), args[2] if len(args) > 2 else 0, 1
-    step = args[4] if len(args) > 4 else 1
-    length = int(x.shape[dim])
-    start = min(max((start or 0) + (length if (start or 0) < 0 else 0), 0), length)
+    dim, start, step = (args[1] if len(args) > 1 else 0) % x.dim(), 0, args[4] if len(args) > 4 else 1
+    if len(args) > 2 and args[2] is not None:
+        length = int(x.shape[dim])
+        start = min(max(args[2] + (length if args[2] < 0 else 0), 0), length)
     if view.axes is None or dim not in view.axes or (start == 0 and step == 1):
         return view
     return view.each(lambda r, i: along.shifted(r, start, step) if view.axes and view.axes[i] == dim else r)
@@ -204,10 +204,13 @@ def _reshape(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
 
 
 def _reduce(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:
-    """Reducing over the channels mixes no places; reducing over anything else mixes all of them."""
+    """Reducing over the channels mixes no places; reducing over rows or columns mixes all places along them."""
     dims = args[1] if len(args) > 1 else None
-    listed = [dims] if isinstance(dims, int) else list(dims or range(x.dim()))
-    return view if [d % x.dim() for d in listed] in ([1], [x.dim() - 1]) and view.axes else whole(view)
+    listed = {d % x.dim() for d in ([dims] if isinstance(dims, int) else list(dims or range(x.dim())))}
+    axes = view.axes
+    if axes is None:
+        return whole(view)
+    return view.each(lambda r, i: along.whole(r.jump, r.centre) if axes[i] in listed else r)
 
 
 def _group_norm(view: View, x: Tensor, args: Sequence[Any], output: Any) -> View:

@@ -82,7 +82,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Row:
-    """All maps of one stride. name: "1/8". top, bottom: of what stands in it."""
+    """All maps of one stride. name: "stride 8" or "1x1". top, bottom: y of what stands in it."""
 
     name: str
     top: float

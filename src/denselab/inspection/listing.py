@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from denselab.inspection.summary import Summary
 from denselab.inspection.table import LayerRow, Window
+from denselab.memory import bytes_in_words
 
 FOLDED_FROM = 60  # rows; the papers' own tables are shorter, and printed in full
 LONGEST_BLOCK = 12  # rows of a repeating block
@@ -50,8 +51,8 @@ def total_lines(summary: Summary) -> list[str]:
         f"multiply-adds    {short(summary.multiply_adds)} ({summary.multiply_adds:,})",
         f"receptive field  {field_words(summary.receptive_field)}",
         f"output stride    {strides}",
-        f"memory, batch 1  about {mebibytes(summary.memory_forward)} to predict, "
-        f"{mebibytes(summary.memory_training)} to train (AdamW, float32)",
+        f"memory, batch 1  about {bytes_in_words(summary.memory_forward)} to predict, "
+        f"{bytes_in_words(summary.memory_training)} to train (AdamW, float32)",
     ]
 
 
@@ -67,11 +68,6 @@ def short(count: int) -> str:
             value = count / size
             return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
     return str(count)
-
-
-def mebibytes(count: int) -> str:
-    """ "850 MiB", "1.2 GiB"."""
-    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
 def number(value: float) -> str:

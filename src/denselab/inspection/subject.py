@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 
-from denselab.engine.formats import current_config
+from denselab.engine.ensemble_folder import refuse_ensemble
 from denselab.engine.spec import Architecture
-from denselab.errors import CheckpointError, ConfigError
-from denselab.files import unpack_json
+from denselab.engine.stored_spec import read_spec
+from denselab.errors import ConfigError
 from denselab.inspection.trace import Trace, trace
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, SegmentationModel
 from denselab.paths import no_such_path
-from denselab.run_folder import MODEL_CONFIG, find_model_folder
+from denselab.run_folder import find_model_folder
 
 CLASSES = 21  # PASCAL VOC's, as in most of the papers
 IMGSZ = (512, 512)
@@ -71,7 +71,9 @@ def find_subject(
         if refused := [flag for flag, value in given.items() if value is not None]:
             raise ConfigError(f"{name} is a trained model with a shape of its own; leave {', '.join(refused)} out")
         folder = find_model_folder(Path(name))
-        architecture, own_size = _read(folder / MODEL_CONFIG)
+        refuse_ensemble(folder)
+        spec = read_spec(folder)
+        architecture, own_size = spec.architecture, spec.preprocessing.imgsz
     with torch.device("meta"):
         model = architecture.create()
     return Subject(architecture, folder, imgsz or own_size, model)
@@ -90,14 +92,3 @@ def _by_name(name: str, encoder: str | None, num_classes: int, output_stride: in
     if name in MODELS and encoder is None:
         encoder = MODELS[name].default_encoder
     return Architecture(name, num_classes, encoder, output_stride)
-
-
-def _read(path: Path) -> tuple[Architecture, tuple[int, int]]:
-    try:
-        config = current_config(unpack_json(path.read_bytes(), str(path)), str(path))
-        height, width = config["preprocessing"]["imgsz"]
-        return Architecture(**config["architecture"]), (int(height), int(width))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not the config of a model folder: {error!r}") from None

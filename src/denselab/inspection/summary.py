@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from denselab.engine.spec import Architecture
 from denselab.inspection.trace import Trace, trace
 from denselab.memory import training_memory
 from denselab.models import MODELS
@@ -62,6 +63,13 @@ def summarise(model: nn.Module, traced: Trace) -> Summary:
         (learnable + fixed) * FLOAT + traced.forward_bytes,
         training_memory(model, traced.size),
     )
+
+
+def summary_of(architecture: Architecture, size: tuple[int, int]) -> Summary:
+    """The summary of a network at a picture of `size` (H, W); nothing is computed."""
+    with torch.device("meta"):
+        model = architecture.create()
+    return summarise(model, trace(model, size, architecture.in_channels))
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from rich.text import Text
 from denselab.console import progress
 from denselab.crf.parameters import Choice, told
 from denselab.data import Dataset
-from denselab.errors import ConfigError
 from denselab.evaluation.paired import Paired
 from denselab.inference.ensembles import ensemble_of
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joint import Joint, joint_of
 from denselab.inference.plan import Plan
-from denselab.inference.predictor import Predictor, load
+from denselab.inference.predictor import Predictor, load, networks_of
 from denselab.inference.score_cache import ScoreCache
 from denselab.measure.data import Selection, select
 from denselab.measure.evaluate import Measured, measure
@@ -110,13 +109,13 @@ def evaluate_ensemble(
     The rest: as for `evaluate`.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
-    loaded = _loaded(models, device, output_stride)
+    loaded = [m if isinstance(m, Predictor) else load(m, device, output_stride) for m in models]
+    parts = networks_of(loaded)
     given = {"seed": seed, "val_fraction": val_fraction}
     drawn = {key: value for key, value in given.items() if value is not None}
     names = _names(models, loaded)
     # the pictures are the first model's; of each of the others `select` tells what it was trained on
     chosen, *_ = [select(data, split, one.spec, one.folder, drawn) for one in loaded]
-    parts = [(one.engine, one.folder) for one in loaded]
     how = "mean" if join == "fit" else join
     joint = joint_of(parts, how, instances=instances, window=window, tta=tta, cache=cache)
     by_item: dict[str, Plan] = {}
@@ -157,13 +156,6 @@ def _fitted(
     )
     told_so = f"weights {shown}, fitted on {len(val.items)} pictures of val (mIoU {score:.4f} there); {where}"
     return replace(joint, join="mean", weights=weights), by_item, told_so
-
-
-def _loaded(models: Sequence[str | Path | Predictor], device: str, output_stride: int | None) -> list[Predictor]:
-    loaded = [m if isinstance(m, Predictor) else load(m, device, output_stride) for m in models]
-    if any(one.joint for one in loaded):
-        raise ConfigError("an ensemble of ensembles; give the models themselves")
-    return loaded
 
 
 def _names(models: Sequence[str | Path | Predictor], loaded: Sequence[Predictor]) -> list[str]:

@@ -1,10 +1,8 @@
 """The files that report how a model did: evaluation.json, evaluation.csv, pictures.csv, and the worst pictures."""
 
-import csv
-import io
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from denselab.measure.huge_items import shown_sample
 from denselab.measure.kept import KeptLabels
 from denselab.measure.pictures import choose, error_panels, panel_sheet, sheet_name
 from denselab.run_folder import EVALUATION, EVALUATION_TABLE, PICTURES_TABLE, WORST, evaluation_folder, has_model
-from denselab.shown import cell
+from denselab.shown import csv_text
 from denselab.visualize import encode_png
 
 
@@ -83,13 +81,6 @@ def _free(parent: Path, name: str, model: str, chosen: Selection) -> Path:
             break
         name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
     return parent / name
-
-
-def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as the text of a CSV file."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([cell(str(value)) for value in row] for row in rows)
-    return buffer.getvalue()
 
 
 def picture_rows(evaluation: Evaluation) -> list[list[str]]:

@@ -111,7 +111,7 @@ def _require_size(found: tuple[int, ...], size: tuple[int, int], source: Any, im
     if tuple(found) != tuple(size):
         raise DataError(
             f"picture {size[0]}x{size[1]} in {image or source.image} but label {found[0]}x{found[1]} in "
-            f"{source.path if image else source.source.path}; labels must match pixel for pixel"
+            f"{source.path if image else source.source.path} (height x width); labels must match pixel for pixel"
         )
 
 

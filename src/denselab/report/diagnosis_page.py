@@ -13,7 +13,6 @@ from denselab.evaluation.objects import FOUND, by_size
 from denselab.evaluation.scores import mean_iou
 from denselab.files import write_json, write_text
 from denselab.measure.diagnose import Diagnosis
-from denselab.measure.files import csv_text
 from denselab.measure.pictures import error_panels
 from denselab.report.diagnosis_charts import band_chart, reliability_chart
 from denselab.report.diagnosis_pictures import region_panels, told, write_sheets
@@ -23,6 +22,7 @@ from denselab.report.html import picture as embedded
 from denselab.report.rows import mistakes_of
 from denselab.report.run_report import panel_strip
 from denselab.report.sections import legend
+from denselab.shown import csv_text
 
 PAGE, RESULT, SUSPECTS, SHEETS = "diagnosis.html", "diagnosis.json", "label_errors.csv", "label-errors"
 SHOWN_SUSPECTS, SHEETED = 12, 200  # regions on the page, and on the sheets beside it

@@ -11,10 +11,11 @@ from PIL import Image as PILImage
 from denselab.files import write_bytes, write_text
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
-from denselab.inspection.listing import field_words, mebibytes, number, short
+from denselab.inspection.listing import field_words, number, short
 from denselab.inspection.subject import title_of
 from denselab.inspection.table import LayerRow, Window
 from denselab.labels import LabelSpace
+from denselab.memory import bytes_in_words
 from denselab.models import MODELS
 from denselab.report.explain_pictures import (
     Panel,
@@ -128,7 +129,7 @@ def _headline(explanation: Explanation, source: str) -> Html:
         tile(short(summary.learnable).replace("G", "B"), "parameters", f"{summary.learnable:,} learnable"),
         tile(short(summary.multiply_adds), "multiply-adds", f"at {height}x{width}"),
         tile(number(summary.output_stride), "output stride", f"logits at {number(summary.logits_stride)}"),
-        tile(mebibytes(summary.memory_forward), "memory to predict", "estimate, batch 1"),
+        tile(bytes_in_words(summary.memory_forward), "memory to predict", "estimate, batch 1"),
     ]
     warning = "The weights are random, so this shows what the design does, not what training makes of it. "
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in CONTENTS)
@@ -152,7 +153,7 @@ def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
     return section(
         "result",
         "Result",
-        strip(f"{width} x {height} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
+        strip(f"{height} x {width} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
         _legend(space, present, shares),
     )
 

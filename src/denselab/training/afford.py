@@ -14,14 +14,13 @@ from torch import nn
 from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
-from denselab.memory import training_memory
+from denselab.memory import MOMENTS, bytes_in_words, training_memory
 from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
 from denselab.training.trial import Trial
 
-MOMENTS = {"sgd": 1, "adamw": 2, "muon": 2}  # moments that the optimiser keeps per weight, at most
 SMALLEST_BATCH = 2  # batch normalisation needs two where a feature map is one pixel
 MOST_COPIES = 3  # of last/: the current one, the one before, and the one being written
 # a run is refused if it needs more than OVERRUN times its time, and also OVERRUN_SECONDS more than its time
@@ -178,11 +177,6 @@ def seconds_in_words(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def bytes_in_words(number: float) -> str:
-    """ "12 MiB", "5.7 GiB"."""
-    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
 
 
 def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:

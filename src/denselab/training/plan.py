@@ -14,13 +14,13 @@ from denselab.data.dataset import Dataset
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
+from denselab.memory import bytes_in_words
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
 from denselab.runtime import total_memory
 from denselab.training.afford import (
     Estimate,
     batches_of,
-    bytes_in_words,
     estimate,
     expected_seconds,
     fitting_batch,

@@ -1,7 +1,5 @@
 """The files of a run that people and programs read: metrics.jsonl, results.csv, log.txt, summary.json, env.json."""
 
-import csv
-import io
 import logging
 import os
 import subprocess
@@ -18,7 +16,7 @@ from denselab.errors import ResourceError
 from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory, versions
-from denselab.shown import cell, shown
+from denselab.shown import csv_text, shown
 from denselab.training.precision import bfloat16_hardware
 from denselab.training.state import GO_ON
 
@@ -78,13 +76,11 @@ class RunRecords:
         if not self.active:
             return
         self.require_folder()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         head = ["step", "epoch", "seconds", "train_loss", "val_loss", "miou", "pixel_accuracy"]
-        writer.writerow([*head, *(cell(f"iou {name}") for name in names)])
+        rows = [[*head, *(f"iou {name}" for name in names)]]
         for row in read_metrics(self.run, "validation"):
-            writer.writerow([row[key] for key in head] + [row["class_iou"][name] for name in names])
-        write_text(self.run / RESULTS, text.getvalue(), GO_ON)
+            rows.append([row[key] for key in head] + [row["class_iou"][name] for name in names])
+        write_text(self.run / RESULTS, csv_text(rows), GO_ON)
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the run."""

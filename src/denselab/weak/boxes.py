@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from denselab.crf.parameters import Parameters
 from denselab.crf.refinement import refined_alone
+from denselab.data.feed.fit import shrunk_size
 from denselab.data.feed.resample import resize_image, resize_labels
 from denselab.data.weak_labels import Box
 from denselab.types import Image, LabelMap
@@ -49,7 +50,11 @@ def pasted(
     outside: int,
     dtype: type = np.uint8,
 ) -> LabelMap:
-    """(H, W) class indices of the objects' masks, each in its box; that of the smallest box lies on top."""
+    """(H, W) class indices of the objects' masks; that of the smallest box lies on top.
+
+    classes, masks: of each box, the mask (h, w) bool in it.
+    outside: label of the pixels of no mask.
+    """
     labels: LabelMap = np.full(size, outside, dtype)
     for number in sorted(range(len(boxes)), key=lambda i: -boxes[i].area):  # stable: of equal ones the later on top
         labels[boxes[number].place][masks[number]] = classes[number]
@@ -65,19 +70,19 @@ def cut_outs(
     centre: share of the box's area around its middle that is certainly object, 0..1.
     parameters: of the CRF, in pixels of a crop of SIDE pixels.
     """
-    inside = np.zeros(image.shape[:2], np.uint8)
+    inside = np.zeros(image.shape[:2], bool)
     for box in boxes:
-        inside[box.place] += 1 if inside[box.place].size and inside[box.place].max() < 255 else 0
+        inside[box.place] = True
     return [_cut_out(image, box, inside, centre, parameters) for box in boxes]
 
 
-def _cut_out(image: Image, box: Box, inside: NDArray[np.uint8], centre: float, parameters: Parameters) -> Mask:
+def _cut_out(image: Image, box: Box, inside: Mask, centre: float, parameters: Parameters) -> Mask:
     window, place = _window(box, (image.shape[0], image.shape[1]))
     probability = object_prior(_shape(box), centre)
     prior = np.full(_shape(window), 1 - SURE, np.float32)
-    prior[inside[window.place] > 0] = HALF  # of a neighbour; overwritten in this box
+    prior[inside[window.place]] = HALF  # of a neighbour; overwritten in this box
     prior[place.place] = probability
-    small = _reduced(_shape(window))
+    small = shrunk_size(_shape(window), SIDE)
     crop = resize_image(np.ascontiguousarray(image[window.place]), small)
     levels = resize_labels(np.round(prior * 100).astype(np.uint8), small).astype(np.float32) / 100
     marginals = refined_alone(crop, np.stack([1 - levels, levels]), parameters, threads=1)
@@ -116,8 +121,3 @@ def _window(box: Box, size: tuple[int, int]) -> tuple[Box, Box]:
 
 def _shape(box: Box) -> tuple[int, int]:
     return box.bottom - box.top, box.right - box.left
-
-
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    factor = min(1.0, SIDE / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

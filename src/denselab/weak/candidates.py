@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from denselab.data.feed.fit import shrunk_size
 from denselab.data.feed.resample import resize_image
 from denselab.data.weak_labels import Box
 from denselab.regions.kept import segments_in
@@ -17,13 +18,7 @@ SEARCH = Search("fast", least_side=8)  # of the reduced picture; the authors' 20
 
 def candidates(image: Image, folder: Path | None) -> Segments:
     """The segments of a picture (H, W, 3) uint8 at its reduced size. folder: where they are kept; None: nowhere."""
-    return segments_in(folder, resize_image(image, reduced((image.shape[0], image.shape[1]))), SEARCH)
-
-
-def reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """The size at which segments of a picture of this size are found."""
-    factor = min(1.0, SIDE / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    return segments_in(folder, resize_image(image, shrunk_size((image.shape[0], image.shape[1]), SIDE)), SEARCH)
 
 
 def reduced_box(box: Box, size: tuple[int, int], small: tuple[int, int]) -> Box:

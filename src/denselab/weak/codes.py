@@ -21,6 +21,8 @@ from denselab.weak.biases import BIASES, PORTIONS, adaptive_biases, fixed_biases
 
 MOST = 65_535  # label maps are uint16
 
+Region = tuple[tuple[int, ...], NDArray[np.bool_]]  # classes, (H, W)
+
 
 @dataclass
 class CodeBook:
@@ -69,7 +71,7 @@ class CodeBook:
         """The number in a label map: above the classes, around ignore_index."""
         label = self.num_classes + number
         label += label >= self.ignore_index
-        if label > MOST or label == self.ignore_index:
+        if label > MOST:
             raise DataError(f"more than {MOST} sets of tags or boxes and classes; train on fewer classes")
         return label
 
@@ -133,7 +135,7 @@ class CodeBook:
         return fixed_biases(self.num_classes, self._sets[number - self.num_classes][0], self.background, self.biases)
 
 
-def box_sets(classes: Sequence[int], places: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> list[Any]:
+def box_sets(classes: Sequence[int], places: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> list[Region]:
     """[((classes,), (H, W) bool)] of the regions that boxes of exactly these classes cover; outside, ().
 
     classes, places: of each box. Regions do not overlap and fill the picture.
@@ -142,9 +144,9 @@ def box_sets(classes: Sequence[int], places: Sequence[tuple[slice, slice]], size
     covered = {index: np.zeros(size, bool) for index in kinds}
     for index, place in zip(classes, places, strict=True):
         covered[index][place] = True
-    regions: list[Any] = [((), np.ones(size, bool))]
+    regions: list[Region] = [((), np.ones(size, bool))]
     for index in kinds:
-        split = []
+        split: list[Region] = []
         for own, mask in regions:
             for members, part in (((*own, index), mask & covered[index]), (own, mask & ~covered[index])):
                 if part.any():

@@ -21,20 +21,19 @@ STRENGTH = 0.65  # of the colours
 
 def sheet(data: TaughtDataset, items: Sequence[Item]) -> bytes:
     """A PNG of up to SHOWN pictures with their boxes, each above its labels. items: with boxes alone, at least one."""
-    shown = [item for item in items if isinstance(item.source, BoxLabels)][:SHOWN]
+    shown = [(item, item.source) for item in items if isinstance(item.source, BoxLabels)][:SHOWN]
     above, below, names = [], [], []
-    for item in shown:
+    for item, boxes in shown:
         image = data.shown(data.read_image(item))
         size = fit_size((image.shape[0], image.shape[1]), SIDE)
-        above.append(resize_image(with_boxes(image, item.source, data), size))
+        above.append(resize_image(with_boxes(image, boxes, data), size))
         below.append(resize_image(overlay(image, data.used_labels(item), data.label_space, STRENGTH), size))
         names.append(item.name)
     return encode_png(grid([*above, *below], [*names, *["labels"] * len(names)], columns=len(names)))
 
 
-def with_boxes(image: Image, source: object, data: TaughtDataset) -> Image:
+def with_boxes(image: Image, source: BoxLabels, data: TaughtDataset) -> Image:
     """The picture with its boxes in the colours of their classes."""
-    assert isinstance(source, BoxLabels), "boxes are drawn"
     canvas = PILImage.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     width = max(1, round(max(image.shape[:2]) / 200))

@@ -1,6 +1,8 @@
 """A data set as a training with weak labels sees it: label maps with codes, made by the method that was chosen."""
 
+import hashlib
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,8 @@ from denselab.files import write_bytes
 from denselab.types import LabelMap, Sample
 from denselab.weak.boxes import CENTRE, cut_outs, pasted, rectangles
 from denselab.weak.codes import CodeBook, box_sets
+
+LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,11 @@ def settled_in_rounds(data: TaughtDataset) -> list[Item]:
 
 
 def mask_name(name: str) -> str:
-    """The file of a picture's mask, one for each name: / is %2F."""
-    return f"{name.replace('%', '%25').replace('/', '%2F')}.png"
+    """The file of a picture's mask, one for each name: / is %2F; a digest where that is too long for a file."""
+    plain = name.replace("%", "%25").replace("/", "%2F")
+    if len(os.fsencode(plain)) > LONGEST_NAME:
+        plain = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return f"{plain}.png"
 
 
 def write_mask(path: Path, labels: LabelMap) -> None:

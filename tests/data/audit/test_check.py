@@ -115,7 +115,7 @@ def test_size_mismatch(make_set: MakeSet):
     Image.fromarray(label(4, (24, 31))).save(dataset.root / "labels" / "4.png")
     fault = only(check_dataset(dataset, quiet=True))
     assert (fault.kind, fault.severity, fault.file) == ("size mismatch", "error", "images/4.png")
-    assert "picture 32x24 but label 31x24 in labels/4.png" in fault.message
+    assert "picture 24x32 but label 24x31 in labels/4.png" in fault.message
 
 
 def test_unknown_ids_are_counted(make_set: MakeSet):

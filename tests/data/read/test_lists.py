@@ -24,6 +24,14 @@ def test_names_with_and_without_folder_and_suffix():
     }
 
 
+def test_a_name_that_a_table_of_ours_guards_is_known():
+    """folds.csv of `denselab compare` names =a as '=a; a picture that is really called so comes first."""
+    listed, _ = apply_lists(items("=a", "b"), {"train": ["'=a"], "val": ["b"]}, "folds.csv")
+    assert [item.split for item in listed] == ["train", "val"]
+    listed, _ = apply_lists(items("=a", "'=a"), {"train": ["'=a"], "val": ["=a"]}, "folds.csv")
+    assert [item.split for item in listed] == ["val", "train"]
+
+
 def test_unlisted_pictures_and_unknown_names_are_told():
     listed, notes = apply_lists(items("a", "b"), {"train": ["a", "zebra"]}, "train.txt")
     assert [(item.name, item.split) for item in listed] == [("a", "train"), ("b", LEFT_OUT)]

@@ -227,10 +227,10 @@ def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
         )
         return (Fault("rotation", "warning", file, message, "look at the overlay; if it is off, remove the tag"),)
     if turned >= 5 and (width, height) == finding.label_size:
-        message = f"EXIF turns the picture to {width}x{height} (width x height), but {label} fits it unturned"
+        message = f"EXIF turns the picture to {height}x{width} (height x width), but {label} fits it unturned"
         fix = "remove the picture's orientation tag (exiftool -Orientation= FILE), or turn the label the same way"
         return (Fault("rotation", "error", file, message, fix),)
-    message = f"picture {width}x{height} but label {label_width}x{label_height} in {label} (width x height)"
+    message = f"picture {height}x{width} but label {label_height}x{label_width} in {label} (height x width)"
     return (
         Fault("size mismatch", "error", file, message, "export the label at the picture's size, or take the pair out"),
     )

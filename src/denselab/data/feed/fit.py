@@ -8,6 +8,11 @@ def fit_factor(size: Size, imgsz: tuple[float, float]) -> float:
     return min(imgsz[0] / size[0], imgsz[1] / size[1])
 
 
+def shrunk_size(size: Size, longest: int) -> Size:
+    """(H, W) of a picture of `size` with its longer side reduced to `longest` where it is larger; at least 1x1."""
+    return size if max(size) <= longest else fit_size(size, (longest, longest))
+
+
 def fit_size(size: Size, imgsz: Size) -> Size:
     """(H, W) of a picture of `size` scaled, aspect kept, to the largest that fits into imgsz; at least 1x1."""
     factor = fit_factor(size, imgsz)

@@ -11,6 +11,7 @@ from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, num
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes, read_text
 from denselab.errors import DataError
+from denselab.shown import from_cell
 
 LIST_FOLDERS = (
     ".", "splits", "split", "lists", "list", "sets", "imagesets", "imagesets/segmentation", "imagesets/main",
@@ -233,7 +234,7 @@ def _keys(item: Item) -> set[str]:
 
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
     """The one item that a line means. Of several columns the first that names a picture counts."""
-    candidates = [name, *name.split("\t"), *name.split()[:1], name.split(",")[0].strip()]
+    candidates = [name, from_cell(name), *name.split("\t"), *name.split()[:1], name.split(",")[0].strip()]
     for candidate in candidates:
         path = PurePosixPath(candidate.replace("\\", "/").lstrip("/"))
         for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):

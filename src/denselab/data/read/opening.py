@@ -34,7 +34,7 @@ def open_picture(path: Path) -> PillowImage.Image:
     except (OSError, ValueError, SyntaxError, UserWarning) as error:  # a warning where the program makes them errors
         raise DataError(f"{path}: cannot be opened ({error}); replace the file or take it out") from None
     try:
-        refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[0]} x {picture.size[1]}", path)
+        refuse_huge(picture.size[0] * picture.size[1], f"{picture.size[1]} x {picture.size[0]}", path)
         frames = getattr(picture, "n_frames", 1) if picture.format in ANIMATED else 1
         if frames > 1:
             raise DataError(f"{path}: an animation of {frames} frames; save each frame as a picture of its own")
@@ -65,8 +65,8 @@ def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upr
             picture = ImageOps.exif_transpose(picture)
         return np.array(picture if mode in (None, picture.mode) else picture.convert(mode))
     except MemoryError:
-        size = f"{picture.size[0]} x {picture.size[1]}"
-        raise OutOfMemory(f"{path}: {size} pixels do not fit in memory; cut the picture into tiles") from None
+        size = f"{picture.size[1]}x{picture.size[0]} pixels (height x width)"
+        raise OutOfMemory(f"{path}: {size} do not fit in memory; cut the picture into tiles") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         raise DataError(
             f"{path}: damaged or truncated ({error}); copy it again from its source or take it out"
@@ -97,7 +97,7 @@ def refuse_empty(path: Path) -> None:
 
 
 def refuse_huge(pixels: int, size: str, path: Path) -> None:
-    """Raise DataError where a header claims more than MAX_PIXELS."""
+    """Raise DataError where a header claims more than MAX_PIXELS. size: in words, rows first."""
     if pixels > MAX_PIXELS:
         raise DataError(
             f"{path}: the header claims {size}, more than {MAX_PIXELS:,} pixels; cut the picture into tiles"

@@ -288,7 +288,7 @@ def _decoded_png(text: str) -> NDArray[np.bool_]:
     try:
         with PillowImage.open(io.BytesIO(base64.b64decode(text))) as picture:
             if picture.size[0] * picture.size[1] > MAX_PIXELS:
-                raise ValueError(f"it claims {picture.size[0]} x {picture.size[1]} pixels")
+                raise ValueError(f"it claims {picture.size[1]}x{picture.size[0]} pixels (height x width)")
             return np.array(picture.convert("L")) > 0
     except (OSError, binascii.Error, ValueError, PillowImage.DecompressionBombError) as error:
         raise DataError(f"a mask shape holds no PNG ({error})") from None
@@ -318,7 +318,9 @@ def _rows_of_runs(runs: list[int], points: Points) -> NDArray[np.bool_]:
     """CVAT's run lengths, along the rows of the box (points[1] is width, height)."""
     width, height = (int(n) for n in points[1])
     if width * height > MAX_PIXELS or max(runs, default=0) > MAX_PIXELS:
-        raise DataError(f"a mask of {width} x {height} pixels and runs up to {max(runs, default=0)} is no picture's")
+        raise DataError(
+            f"a mask of {height}x{width} pixels (height x width) and runs up to {max(runs, default=0)} is no picture's"
+        )
     return runs_mask(runs, (width, height)).T
 
 
