@@ -127,8 +127,9 @@ def slide(
     """
     rows, columns = spans(image.shape[0], window[0]), spans(image.shape[1], window[1])
     shelf = MemoryShelf() if shelf is None else shelf
+    edges: list[Probs] = []
     for number, row in enumerate(rows[first_row:], start=first_row):
-        band = Band(row, emit, shelf)
+        band = Band(row, emit, shelf, edges)
         for column in columns:
             band.add(window_probs(image[row.start : row.stop, column.start : column.stop]), column)
         shelf.next_row()
@@ -140,8 +141,9 @@ def slide(
 class Band:
     """One row of windows while it is blended: finished parts go to `emit`, shared parts are kept."""
 
-    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], shelf: Shelf) -> None:
-        self.row, self.emit, self.shelf = row, emit, shelf
+    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], shelf: Shelf, edges: list[Probs]) -> None:
+        """edges: those of the row before, whose room is used again; empty for the first."""
+        self.row, self.emit, self.shelf, self._edges = row, emit, shelf, edges
         self._right: Probs | None = None  # (K, h, ramp): contribution of the window on the left to the shared columns
 
     def add(self, probs: Probs, column: Span) -> None:
@@ -159,7 +161,7 @@ class Band:
         above = self.shelf.get(column.first, columns) if row.rises else None
         # arrays of their own: a view would keep the whole window in memory
         below = np.empty((classes, row.ramp, columns), np.float32) if row.falls else None
-        right = np.empty((classes, height, column.ramp), np.float32) if column.falls else None
+        right = self._edge(classes, column.ramp)[:, :height] if column.falls else None
         down, along = row.weights()[:, None], column.weights()
         for k, plane in enumerate(part):
             if row.rises:
@@ -179,3 +181,14 @@ class Band:
         if below is not None:
             self.shelf.put(column.first, below)
         self.emit(row.first, column.first, part[:, :lines, :columns])
+
+    def _edge(self, classes: int, ramp: int) -> Probs:
+        """(K, window, ramp), room for what the next window shares.
+
+        Two arrays take turns while the picture lasts. New ones would lie between the maps of the network's runs, where
+        a process that keeps what it freed then has holes.
+        """
+        if not self._edges:
+            self._edges += [np.empty((classes, self.row.stop - self.row.start, ramp), np.float32) for _ in range(2)]
+        self._edges.reverse()
+        return self._edges[0]
