@@ -48,7 +48,7 @@ def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, *, re
     @wraps(fn)
     def called(*arguments: Any, **options: Any) -> Any:
         if not made:
-            made.append(torch.compiler.disable(fn, recursive, reason=reason))
+            made.append(torch.compiler.disable(fn, recursive, reason=reason))  # type: ignore[no-untyped-call]
         return made[0](*arguments, **options)
 
     return called
