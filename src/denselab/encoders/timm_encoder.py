@@ -173,7 +173,7 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
     with _missing_noted() as missing:
-        backbone = load_timm().create_model(name, **options)
+        backbone: nn.Module = load_timm().create_model(name, **options)
     if lacking := [m for m in missing if m.rpartition(".")[0] not in _classifiers(name)]:
         raise RuntimeError(f"they lack {lacking[0]}")
     for module in backbone.modules():  # drop what timm keeps of its settings, which would hold all weights twice

@@ -21,7 +21,7 @@ from denselab.engine.engine import Engine
 from denselab.engine.open import EngineName, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.inference.ahead import read_ahead
-from denselab.inference.inputs import by_picture
+from denselab.inference.inputs import Source, by_picture
 from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Join
 from denselab.inference.pictures import Picture, as_pixels, files_of, name_of, named, several
@@ -120,9 +120,7 @@ class Predictor:
         plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
         preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
-            files = by_picture(sources, preprocessing.bands)[0]
-            of_files = ((str(source.stem), source) for source in files)
-            return _predictions(plan, of_files, lambda source: source.read(preprocessing), len(files))
+            return _of_files(plan, by_picture(sources, preprocessing.bands)[0])
         if (pictures := several(picture)) is not None:
             # prepared in this thread: one PIL picture, which may be in the list twice, is not loaded by two
             prepared = ((own, as_pixels(one, preprocessing)) for own, one in named(pictures, name))
@@ -266,6 +264,11 @@ def load(
     Raises ConfigError where the network offers no choice of output stride, or the folder holds nothing for the engine.
     """
     return Predictor.from_pretrained(name, device=device, output_stride=output_stride, engine=engine, cache=cache)
+
+
+def _of_files(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:
+    files = ((str(source.stem), source) for source in sources)
+    return _predictions(plan, files, lambda source: source.read(plan.spec.preprocessing), len(sources))
 
 
 def _predictions(
