@@ -6,7 +6,7 @@ import logging
 from torch import nn
 
 from denselab.encoders.pretrained import find_weights
-from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisation
+from denselab.encoders.timm_encoder import check_encoder_name, encoder_normalisation, load_timm
 from denselab.encoders.weights import Weights
 from denselab.errors import ConfigError
 from denselab.models import MODELS
@@ -77,9 +77,7 @@ def model_preprocessing(name: str, encoder: str | None = None) -> Normalisation:
     encoder = _encoder_of(name, find_entry(name), encoder)
     if encoder is None:
         return IMAGENET
-    import timm  # here: see encoders/timm_encoder.py
-
-    return encoder_normalisation(encoder) if timm.is_model(encoder) else IMAGENET
+    return encoder_normalisation(encoder) if load_timm().is_model(encoder) else IMAGENET
 
 
 def is_normalised(model: nn.Module) -> bool:

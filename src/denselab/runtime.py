@@ -7,17 +7,24 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from threading import Event
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # glibc malloc.h
 KEEP_BYTES = 2**31 - 1
+LARGE_BYTES = 2**20  # a block that is mapped by itself while `large_blocks_apart` is active
+MAPPED = 65_536  # such blocks at most: glibc's own limit
 CGROUP = Path("/sys/fs/cgroup")  # a container's limits: cgroup version 2; version 1 in `memory` below it
 UNKNOWN_MEMORY = 8 * 2**30  # assumed where the system does not report it
 CORE_PACKAGES = (
     *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
     *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
 )
+
+_keeping = Event()  # set by keep_freed_memory
 
 
 def keep_freed_memory() -> bool:
@@ -27,11 +34,34 @@ def keep_freed_memory() -> bool:
     CPU is a good part of a step (docs/benchmarks.md). With this setting the memory stays with the process until it
     ends.
     """
+    # one arena, since those of other threads give back
+    if _tell_allocator({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP_BYTES, M_ARENA_MAX: 1}):
+        _keeping.set()
+    return _keeping.is_set()
+
+
+@contextmanager
+def large_blocks_apart() -> Iterator[None]:
+    """While active, large blocks go back to the kernel when they are freed, also after `keep_freed_memory`.
+
+    For the first run of a network. Between its maps it leaves small things that stay: packed weights, and what oneDNN
+    compiled. Where these lie among kept blocks, no larger map fits into the holes between them, ever after.
+    """
+    if _keeping.is_set():
+        _tell_allocator({M_MMAP_THRESHOLD: LARGE_BYTES, M_MMAP_MAX: MAPPED})
+    try:
+        yield
+    finally:
+        if _keeping.is_set():
+            _tell_allocator({M_MMAP_MAX: 0})
+
+
+def _tell_allocator(settings: dict[int, int]) -> bool:
+    """Whether glibc's allocator took all of these settings of mallopt."""
     if not sys.platform.startswith("linux"):
         return False
     try:
         libc = ctypes.CDLL(None)
-        settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP_BYTES, M_ARENA_MAX: 1}  # those of other threads give back
         return bool(sum(libc.mallopt(name, value) for name, value in settings.items()) == len(settings))
     except (OSError, AttributeError):  # not glibc
         return False

@@ -136,6 +136,13 @@ def test_a_killed_run_goes_on_where_it_stopped(engine: TorchEngine, tmp_path: Pa
     assert len(engine.network.runs) == whole_runs + begun % columns, "only the row that was under way is run again"
 
 
+def test_shared_rows_wait_in_two_files_of_one_size(engine: TorchEngine, tmp_path: Path) -> None:
+    """Each holds (K, ramp, W) float32, whatever the height: every row of windows writes over what is done with."""
+    PILImage.fromarray(scene(131, 97)).save(tmp_path / "a.png")
+    finished(plan_for(engine, window=(32, 32)), tmp_path / "a.png", tmp_path / "w")
+    assert [path.stat().st_size for path in sorted((tmp_path / "w").glob("shared-*"))] == [4 * 4 * 8 * 97] * 2
+
+
 def test_another_model_or_picture_starts_anew(tmp_path: Path) -> None:
     store = BandStore(tmp_path, "one", (10, 4), 3)
     store.append(np.ones((5, 4), np.uint8))

@@ -184,7 +184,10 @@ def test_a_batch_gives_a_list(engine: TorchEngine) -> None:
         assert [int(result.labels[0, 0]) for result in results] == [0, 2, 2]
 
 
-def test_a_folder_or_a_pattern_gives_its_pictures_as_they_are_asked_for(engine: TorchEngine, tmp_path: Path) -> None:
+def test_a_folder_or_a_pattern_gives_its_pictures_as_they_are_asked_for(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # else a few at once
     (tmp_path / "sub").mkdir()
     for name, value in (("b.png", 0), ("sub/a.png", 255), ("a.png", 255)):
         PILImage.fromarray(flat(value)).save(tmp_path / name)

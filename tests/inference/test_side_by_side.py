@@ -13,11 +13,13 @@ from PIL import Image as PILImage
 
 from denselab.engine.graph_engine import GraphEngine
 from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import DataError
 from denselab.inference import side_by_side
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import find_sources
 from denselab.inference.manifest import read_records
 from denselab.inference.plan import plan_for
+from denselab.inference.predictor import Predictor
 from denselab.inference.results import Result
 from denselab.inference.side_by_side import fits_beside, pictures_at_once
 
@@ -101,6 +103,37 @@ def test_two_networks_run_at_the_same_time(engine: TorchEngine, folder: Path, tm
     meeting = plan_for(Meeting(engine.spec, engine.network, engine.device))
     results, _ = predict_files(meeting, find_sources([str(folder)])[0], tmp_path / "out", quiet=True)
     assert len(results) == 9
+
+
+def test_a_predictor_runs_the_pictures_of_a_folder_side_by_side(
+    engine: TorchEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same predictions in the same order, and an error where the picture's turn comes."""
+    (folder / "8.png").unlink()
+    (folder / "5-bad.png").rename(folder / "8-bad.png")
+    meeting = Meeting(engine.spec, engine.network, engine.device)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    together = Predictor(meeting)(folder)
+    first = [next(together) for _ in range(8)]
+    with pytest.raises(DataError, match="8-bad"):
+        next(together)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    alone = Predictor(engine)(folder)
+    for one in first:
+        other = next(alone)
+        assert one.name == other.name
+        assert np.array_equal(one.labels, other.labels)
+        assert np.array_equal(one.image, other.image)
+        assert one.confidence == other.confidence
+
+
+def test_a_predictor_whose_pictures_are_not_all_asked_for_lets_go(engine: TorchEngine, folder: Path) -> None:
+    before = torch.get_num_threads()
+    pictures = Predictor(engine)(folder)
+    next(pictures)
+    pictures.close()
+    assert torch.get_num_threads() == before
+    assert len(engine.network.runs) <= 6, "those that were begun, and no more"
 
 
 def test_what_was_predicted_is_saved_where_it_is_stopped(engine: TorchEngine, folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
@@ -178,6 +179,47 @@ def test_ids_above_255_take_16_bits(tmp_path: Path) -> None:
         writer.add(ids, 0.0)
     ((_, found),) = frames_of(tmp_path / "a.mkv", "gray16le")
     assert np.array_equal(found, ids)
+
+
+@pytest.mark.parametrize("smooth", ["none", "mean", "flow"])
+def test_frames_side_by_side_are_those_of_one_by_one(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smooth: Smooth
+) -> None:
+    name = str(film(tmp_path / "a.mkv"))
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        PILImage.fromarray(scene(number)).save(tmp_path / "in" / f"{number}.png")
+    found = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        job, options = job_for(engine, tmp_path / threads), FilmOptions(smooth=smooth)
+        (result,), _ = predict_films(job, [name], options, quiet=True)
+        predict_frames(job, find_sources([str(tmp_path / "in")])[0], options, quiet=True)
+        files = sorted((tmp_path / threads).rglob("*.png")) + sorted((tmp_path / threads).rglob("*.csv"))
+        texts = [*files, tmp_path / threads / "flicker.json", Path(result.written["summary"])]
+        labels = [(time, ids.tobytes()) for time, ids in frames_of(Path(result.written["labels"]), "gray")]
+        found.append((labels, [path.read_bytes() for path in texts]))
+    assert found[0] == found[1]
+
+
+class Meeting(TorchEngine):
+    """Runs only where two threads run it at once."""
+
+    barrier = Barrier(2)
+
+    def logits(self, pictures: np.ndarray) -> object:
+        self.barrier.wait(10)
+        return super().logits(pictures)
+
+
+def test_two_frames_run_at_the_same_time(engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    job = job_for(Meeting(engine.spec, engine.network, engine.device), tmp_path / "out")
+    try:
+        (result,), _ = predict_films(job, [str(film(tmp_path / "a.mkv"))], FilmOptions(), quiet=True)
+    except BrokenBarrierError:
+        pytest.fail("a frame waited for the end of another")
+    assert len(frames_of(Path(result.written["labels"]), "gray")) == 6
 
 
 class WithoutTorch:

@@ -1,5 +1,6 @@
 """DeepLabV3+: counts per part, the decoder's grid and order, places and constants of the release, timm encoders."""
 
+import weakref
 from typing import Any, Literal
 
 import pytest
@@ -307,3 +308,20 @@ def test_an_encoder_that_cannot_be_dilated_keeps_its_own_stride(capsys: pytest.C
         build_deeplabv3plus(ModelOptions(2, encoder="densenet121", output_stride=32))
         with pytest.raises(ConfigError, match="'densenet121' as an encoder with output_stride=16"):
             build_deeplabv3plus(ModelOptions(2, encoder="densenet121", output_stride=16))
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_maps_that_were_joined_go_before_the_next_convolution(released: bool) -> None:
+    """At stride 4 they were a quarter of what a run over a window of 768x768 held at once."""
+    network: Any
+    if released:
+        network = DeepLabV3Plus(Xception(41, thin=32), 3, channels=8)
+    else:
+        network = DeepLabV3PlusEncoder(TimmEncoder("test_efficientnet", output_stride=16), 3, channels=8)
+    made, gone = [], []
+    network.feature_projection0.register_forward_hook(lambda module, given, found: made.append(weakref.ref(found)))
+    first = network.get_submodule(network.decoder[0]) if released else network.decoder_conv0
+    first.register_forward_pre_hook(lambda module, given: gone.append(made[0]() is None))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 64, 64))
+    assert gone == [True]

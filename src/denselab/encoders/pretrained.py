@@ -17,6 +17,7 @@ from pathlib import Path
 
 from denselab.encoders import hub
 from denselab.encoders.packaged import package_of, packaged_weights
+from denselab.encoders.timm_encoder import load_timm
 from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import ConfigError
 
@@ -57,9 +58,7 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
 
 def _named_weights(architecture: str, place: str, download: Download) -> Weights:
     """The weights of a file or of a hub id."""
-    import timm  # here: see timm_encoder.py
-
-    if not timm.is_model(architecture):
+    if not load_timm().is_model(architecture):
         raise ConfigError(
             f"pretrained={place}: there is no way to put weights of others into the trunk {architecture!r}"
         )
@@ -78,9 +77,7 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
 
 def _imagenet_weights(architecture: str, download: Download) -> Weights | str:
     """timm's default weights from the hub's cache, a package or the hub, or the reason why there are none."""
-    import timm
-
-    settings = timm.get_pretrained_cfg(architecture)
+    settings = load_timm().get_pretrained_cfg(architecture)
     if settings is None or not settings.hf_hub_id:
         return "timm names no weights on the hub for it"
     repo, filename = settings.hf_hub_id, settings.hf_hub_filename or HUB_FILE

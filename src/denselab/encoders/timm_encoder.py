@@ -1,6 +1,6 @@
 """Any timm backbone as an encoder: a picture in, one feature map per stride out.
 
-timm is imported when there is such a backbone: with torchvision, which it needs, it takes longer than torch itself.
+timm is imported when there is such a backbone: with torchvision, which it needs, it takes long.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from denselab.encoders.deferred_compiler import compiler_deferred
 from denselab.encoders.same_padding import align_same_convolutions
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.weights import Weights
@@ -141,15 +142,13 @@ def _units(backbone: nn.Module, taps: list[str]) -> list[tuple[str, nn.Module]]:
 
 def _create_backbone(name: str, in_channels: int, output_stride: int | None, weights: Weights | None) -> nn.Module:
     """timm's features_only network, with its errors turned into ours."""
-    import timm
-
     check_encoder_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if output_stride not in (None, 32):  # 32 is the usual one; many networks with it do not know the argument
         options["output_stride"] = output_stride
     if weights is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights.tensors)}}
-    settings = timm.get_pretrained_cfg(name)
+    settings = load_timm().get_pretrained_cfg(name)
     # Networks made for one size have a switch to accept others; Swin's relatives and ViT's name it differently.
     fixed = settings is not None and settings.fixed_input_size
     switches: list[dict[str, bool]] = [{"strict_img_size": False}, {"dynamic_img_size": True}] if fixed else []
@@ -173,10 +172,8 @@ def _create_backbone(name: str, in_channels: int, output_stride: int | None, wei
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
-    import timm
-
     with _missing_noted() as missing:
-        backbone = timm.create_model(name, **options)
+        backbone: nn.Module = load_timm().create_model(name, **options)
     if lacking := [m for m in missing if m.rpartition(".")[0] not in _classifiers(name)]:
         raise RuntimeError(f"they lack {lacking[0]}")
     for module in backbone.modules():  # drop what timm keeps of its settings, which would hold all weights twice
@@ -188,9 +185,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _classifiers(name: str) -> tuple[str, ...]:
     """The last layers of a timm network; timm strips them from a backbone's weights, not always from the backbone."""
-    import timm
-
-    settings = timm.get_pretrained_cfg(name)
+    settings = load_timm().get_pretrained_cfg(name)
     layers = settings.classifier if settings is not None else None
     return (layers,) if isinstance(layers, str) else tuple(layers or ())
 
@@ -220,9 +215,16 @@ def _missing_noted() -> Iterator[list[str]]:
         logger.removeFilter(note)
 
 
+def load_timm() -> Any:
+    """The package timm."""
+    with compiler_deferred():
+        import timm
+    return timm
+
+
 def check_encoder_name(name: str) -> None:
     """Raise ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
-    import timm
+    timm = load_timm()
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
@@ -234,7 +236,7 @@ def check_encoder_name(name: str) -> None:
 
 def encoder_normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation, RGB in 0..1, that the encoder's ImageNet weights expect."""
-    import timm
+    timm = load_timm()
 
     check_encoder_name(name)
     settings = timm.get_pretrained_cfg(name)

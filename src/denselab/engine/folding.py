@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from denselab.layers.aligned import AlignedConv2d
+from denselab.runtime import large_blocks_apart
 
 SMALL = 64  # pixels a side of what a network is tried on
 ALLOWED = 1e-3  # largest difference of its logits, in their standard deviations; about 1e-5 is usual
@@ -36,6 +38,7 @@ class Folding:
     def __init__(self) -> None:
         self._kept: tuple[object, nn.Module] | None = None
         self._lock = Lock()  # pictures may run side by side
+        self._ran = False
 
     def __reduce__(self) -> tuple[type[Folding], tuple[()]]:
         return Folding, ()  # copies and other processes make their own
@@ -52,6 +55,16 @@ class Folding:
             if self._kept is None or self._kept[0] != state:
                 self._kept = state, folded(network, small())
             return self._kept[1]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around each run: the first one's maps leave no holes in the memory that a command keeps."""
+        if self._ran:
+            yield
+            return
+        with large_blocks_apart():
+            yield
+        self._ran = True
 
 
 def _state(network: nn.Module) -> object:

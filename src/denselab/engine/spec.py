@@ -48,7 +48,6 @@ class Architecture:
     def create(self, pretrained: str | Weights = "no") -> SegmentationModel:
         """Build the network. pretrained: the weights its encoder starts from, as in build.create_model."""
         from denselab.build import create_model  # imported here: a spec is read without torch
-        from denselab.crf_layer.with_crf import WithCRF
 
         model = create_model(
             self.name,
@@ -61,7 +60,11 @@ class Architecture:
         )
         if self.frozen_norm:
             model.freeze_norm()
-        return WithCRF(model, self.crf_layer) if self.crf_layer else model
+        if not self.crf_layer:
+            return model
+        from denselab.crf_layer.with_crf import WithCRF  # here: few models have one, and its loops need numba
+
+        return WithCRF(model, self.crf_layer)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class TorchEngine:
     def logits(self, pictures: Pictures) -> Tensor:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
         self._take_threads()
-        with torch.inference_mode(), memory_errors():
+        with torch.inference_mode(), memory_errors(), self._folding.running():
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # channels_last memory
             return forward_images(self._form(pixels), pixels, self.spec.preprocessing, self.device)
 
@@ -56,7 +56,7 @@ class TorchEngine:
         if factor is None:
             return None
         self._take_threads()
-        with torch.inference_mode(), memory_errors():
+        with torch.inference_mode(), memory_errors(), self._folding.running():
             pixels = torch.from_numpy(picture).permute(0, 3, 1, 2)
             images = network_input(pixels, self.spec.preprocessing, self.device)
             coarse: Tensor = cast(SegmentationModel, self._form(pixels)).coarse_logits(images)

@@ -162,9 +162,14 @@ class FileShelf:
         return 4 * columns * self._shape[0] * self._shape[1]
 
     def _opened(self) -> tuple[Any, Any]:
+        """What the row above wrote, and the file of the row before that, to be written over.
+
+        Every row writes as many bytes. For a file that is emptied first the system clears new pages.
+        """
         reading, writing = self._names[(self._row + 1) % 2], self._names[self._row % 2]
-        reading.touch()
-        return reading.open("rb"), writing.open("wb")
+        for name in (reading, writing):
+            name.touch()
+        return reading.open("rb"), writing.open("r+b")
 
 
 Done = Callable[[int], None]

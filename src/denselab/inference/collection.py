@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Literal
@@ -27,7 +27,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
 from denselab.data.read.rows import Rows, open_rows
 from denselab.errors import DataError, DenseLabError, ResourceError
-from denselab.inference.ahead import AHEAD, read_ahead
+from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
@@ -41,7 +41,7 @@ from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
 from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
 from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
-from denselab.inference.side_by_side import fits_beside, pictures_at_once
+from denselab.inference.side_by_side import side_by_side
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
@@ -162,13 +162,9 @@ class Worker:
         self.records = Records(job.out) if recording else None
         if self.records:
             stack.callback(self._close_records)
-        self.at_once = 1 if job.submission is not None or job.probs != "none" else pictures_at_once(job.plan, bar.total)
-        self.beside = job.plan  # how several pictures run at once
-        if self.at_once > 1:
-            engine = stack.enter_context(job.plan.engine.side_by_side(self.at_once))
-            self.beside = replace(job.plan, engines=(engine,))
-        self.fits_beside = cache(partial(fits_beside, self.beside, callers=self.at_once))
-        self.pool = stack.enter_context(ThreadPoolExecutor(self.at_once))
+        one_by_one = job.submission is not None or job.probs != "none"
+        self.beside = stack.enter_context(side_by_side(job.plan, 1 if one_by_one else bar.total))
+        self.pool = stack.enter_context(ThreadPoolExecutor(self.beside.count))
         self.saving: deque[tuple[Source, Result, str, Future[object]]] = deque()
         self.stems: list[PurePosixPath] = []  # of what was written
         self.small: dict[str, Size] = {}  # pictures that the network saw much reduced
@@ -186,8 +182,7 @@ class Worker:
 
     def _round(self, sources: Iterable[Source]) -> Iterator[Source]:
         """Go through sources once; yields those that another process has."""
-        threads, held = (AHEAD, AHEAD) if self.at_once == 1 else (self.at_once, self.at_once + 1)
-        for source, opening in read_ahead(sources, self._open, threads, held):
+        for source, opening in read_ahead(sources, self._open, *self.beside.ahead()):
             started = time.monotonic()
             try:
                 opened = opening.result()
@@ -201,7 +196,7 @@ class Worker:
             except (DataError, ResourceError, MemoryError) as error:
                 self._skip(source, error, started)
             else:
-                while len(self.saving) >= self.at_once:  # keeps so many results in memory at most
+                while len(self.saving) >= self.beside.count:  # keeps so many results in memory at most
                     self._finish()
                 if ready is None:
                     self._tell_done(source, opened.mark)
@@ -232,9 +227,9 @@ class Worker:
             self._release(source)
             raise
         opened = Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
-        if self.at_once == 1 or not isinstance(picture, np.ndarray) or not self.fits_beside(picture.shape[:2]):
+        if not self.beside.takes(picture):
             return opened
-        return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside))
+        return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside.plan))
 
     def _predict(self, source: Source, picture: Pixels | Rows | None, mark: str, plan: Plan) -> Ready:
         """The result of one picture, and what saves it."""

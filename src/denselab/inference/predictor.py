@@ -8,10 +8,10 @@ Folders and hub ids hold safetensors and JSON; loading them runs no code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,14 @@ from denselab.inference.pictures import Picture, as_pixels, files_of, name_of, n
 from denselab.inference.plan import SAMPLES, Plan, check_samples, plan_for
 from denselab.inference.prediction import Prediction
 from denselab.inference.run import labels_of, probs_of, run
+from denselab.inference.side_by_side import side_by_side
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap, Pixels
 
 if TYPE_CHECKING:
     from denselab.inference.joint import Joint
+
+Thing = TypeVar("Thing")
 
 
 class Predictor:
@@ -95,8 +98,8 @@ class Predictor:
             for a model of other bands a path, (H, W, C) array or (C, H, W) tensor, in the files' numbers;
             a list or tuple of pictures, a batch (B, H, W, 3) uint8 or a tensor (B, 3, H, W): a list, in the same order;
             a folder, searched with its subfolders, or a pattern such as "in/*.jpg": an iterator over its pictures,
-            sorted by path. It reads and predicts as you go, so any number of pictures fits in memory; list() collects
-            all.
+            sorted by path. It reads and predicts as you go, on a CPU a few pictures at once, so any number of them
+            fits in memory; list() collects all.
         tta: average over sizes and mirrored views.
         window: (height, width) network pixels, slid over the picture at the training scale, for much larger pictures.
         uncertainty: run the network `samples` times with dropout on; the prediction is the mean.
@@ -118,9 +121,11 @@ class Predictor:
         plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
         preprocessing = self.spec.preprocessing
         if (sources := files_of(picture)) is not None:
-            return _predictions(plan, by_picture(sources, preprocessing.bands)[0])
+            return _of_files(plan, by_picture(sources, preprocessing.bands)[0])
         if (pictures := several(picture)) is not None:
-            return [run(plan, as_pixels(one, preprocessing), own) for own, one in named(pictures, name)]
+            # prepared in this thread: one PIL picture, which may be in the list twice, is not loaded by two
+            prepared = ((own, as_pixels(one, preprocessing)) for own, one in named(pictures, name))
+            return list(_predictions(plan, prepared, lambda pixels: pixels, len(pictures)))
         return run(plan, as_pixels(one := cast(Picture, picture), preprocessing), name or name_of(one))
 
     def plan(
@@ -269,7 +274,21 @@ def networks_of(models: Sequence[Predictor]) -> list[tuple[Engine, Path | None]]
     return [(model.engine, model.folder) for model in models]
 
 
-def _predictions(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:
-    preprocessing = plan.spec.preprocessing
-    for source, reading in read_ahead(sources, lambda source: source.read(preprocessing)):
-        yield run(plan, reading.result(), str(source.stem))
+def _of_files(plan: Plan, sources: Sequence[Source]) -> Iterator[Prediction]:
+    files = ((str(source.stem), source) for source in sources)
+    return _predictions(plan, files, lambda source: source.read(plan.spec.preprocessing), len(sources))
+
+
+def _predictions(
+    plan: Plan, pictures: Iterable[tuple[str, Thing]], read: Callable[[Thing], Pixels], count: int
+) -> Iterator[Prediction]:
+    """The prediction of each of so many (name, picture), in order. read: its pixels; runs in another thread."""
+
+    def look(picture: tuple[str, Thing]) -> Pixels | Prediction:
+        pixels = read(picture[1])
+        return run(beside.plan, pixels, picture[0]) if beside.takes(pixels) else pixels
+
+    with side_by_side(plan, count) as beside:
+        for (name, _), looking in read_ahead(pictures, look, *beside.ahead()):
+            found = looking.result()
+            yield found if isinstance(found, Prediction) else run(plan, found, name)

@@ -76,7 +76,10 @@ class Shelf(Protocol):
     """Holds what a row of windows contributed to the rows that it shares with the next: (K, ramp, W) by columns."""
 
     def put(self, x: int, part: Probs) -> None:
-        """Keep part (K, ramp, w), whose first column is x. It may be read back until the next row has finished."""
+        """Keep part (K, ramp, w), whose first column is x and which is the shelf's from now on.
+
+        It may be read back until the next row has finished.
+        """
 
     def get(self, x: int, width: int) -> Probs:
         """What the row above put at x, with that width."""
@@ -93,7 +96,7 @@ class MemoryShelf:
         self._put: dict[int, Probs] = {}
 
     def put(self, x: int, part: Probs) -> None:
-        self._put[x] = part.copy()  # a view would keep the whole window in memory
+        self._put[x] = part
 
     def get(self, x: int, width: int) -> Probs:
         return self._above.pop(x)
@@ -124,8 +127,9 @@ def slide(
     """
     rows, columns = spans(image.shape[0], window[0]), spans(image.shape[1], window[1])
     shelf = MemoryShelf() if shelf is None else shelf
+    edges: list[Probs] = []
     for number, row in enumerate(rows[first_row:], start=first_row):
-        band = Band(row, emit, shelf)
+        band = Band(row, emit, shelf, edges)
         for column in columns:
             band.add(window_probs(image[row.start : row.stop, column.start : column.stop]), column)
         shelf.next_row()
@@ -137,44 +141,54 @@ def slide(
 class Band:
     """One row of windows while it is blended: finished parts go to `emit`, shared parts are kept."""
 
-    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], shelf: Shelf) -> None:
-        self.row, self.emit, self.shelf = row, emit, shelf
+    def __init__(self, row: Span, emit: Callable[[int, int, Probs], None], shelf: Shelf, edges: list[Probs]) -> None:
+        """edges: those of the row before, whose room is used again; empty for the first."""
+        self.row, self.emit, self.shelf, self._edges = row, emit, shelf, edges
         self._right: Probs | None = None  # (K, h, ramp): contribution of the window on the left to the shared columns
 
     def add(self, probs: Probs, column: Span) -> None:
         """Blend in one window's probabilities, (K, window, window); windows come from left to right.
 
-        Only the ramps are weighted and added: the middle of a window belongs to it alone.
+        Only the ramps are weighted and added: the middle of a window belongs to it alone. One class after the other, so
+        that its plane is still in the processor's cache from one step to the next.
         """
-        row = self.row
+        row, left = self.row, self._right
         part = probs[
             :, row.first - row.start : row.last - row.start, column.first - column.start : column.last - column.start
         ]
-        _weigh(part, row, 1)
-        _weigh(part, column, 2)
-        if self._right is not None:
-            part[:, :, : column.ramp] += self._right
-        finished = part.shape[2] - (column.ramp if column.falls else 0)
-        # a view would keep the whole window in memory
-        self._right = part[:, :, finished:].copy() if column.falls else None
-        self._finish(part[:, :, :finished], column.first)
+        classes, height, width = part.shape
+        lines, columns = height - row.ramp * row.falls, width - column.ramp * column.falls  # that are finished
+        above = self.shelf.get(column.first, columns) if row.rises else None
+        # arrays of their own: a view would keep the whole window in memory
+        below = np.empty((classes, row.ramp, columns), np.float32) if row.falls else None
+        right = self._edge(classes, column.ramp)[:, :height] if column.falls else None
+        down, along = row.weights()[:, None], column.weights()
+        for k, plane in enumerate(part):
+            if row.rises:
+                plane[: row.ramp] *= down[: row.ramp]
+            if row.falls:
+                plane[lines:] *= down[lines:]
+            if left is not None:
+                plane[:, : column.ramp] *= along[: column.ramp]
+                plane[:, : column.ramp] += left[k]
+            if right is not None:
+                np.multiply(plane[:, columns:], along[columns:], out=right[k])
+            if above is not None:
+                plane[: row.ramp, :columns] += above[k]
+            if below is not None:
+                below[k] = plane[lines:, :columns]
+        self._right = right
+        if below is not None:
+            self.shelf.put(column.first, below)
+        self.emit(row.first, column.first, part[:, :lines, :columns])
 
-    def _finish(self, part: Probs, x: int) -> None:
-        """Finish columns: add the contribution from above, emit the complete rows, keep the rest for the row below."""
-        row = self.row
-        if row.rises:
-            part[:, : row.ramp] += self.shelf.get(x, part.shape[2])
-        finished = part.shape[1] - (row.ramp if row.falls else 0)
-        if row.falls:
-            self.shelf.put(x, part[:, finished:])
-        self.emit(row.first, x, part[:, :finished])
+    def _edge(self, classes: int, ramp: int) -> Probs:
+        """(K, window, ramp), room for what the next window shares.
 
-
-def _weigh(part: Probs, span: Span, axis: int) -> None:
-    """Multiply the ramps of a window (K, h, w) along an axis by their weights, in place."""
-    weights = span.weights()
-    shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
-    for wanted, place in ((span.rises, slice(0, span.ramp)), (span.falls, slice(len(weights) - span.ramp, None))):
-        if wanted and span.ramp:
-            index = (slice(None), place) if axis == 1 else (slice(None), slice(None), place)
-            part[index] *= weights[place].reshape(shape)
+        Two arrays take turns while the picture lasts. New ones would lie between the maps of the network's runs, where
+        a process that keeps what it freed then has holes.
+        """
+        if not self._edges:
+            self._edges += [np.empty((classes, self.row.stop - self.row.start, ramp), np.float32) for _ in range(2)]
+        self._edges.reverse()
+        return self._edges[0]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,7 @@ from denselab.console import progress
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
 from denselab.files import replaced, unpack_json, write_json
+from denselab.inference.ahead import read_ahead
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
 from denselab.inference.inputs import Skipped, Source
 from denselab.inference.job import Job, other_version, tell_other_version
@@ -26,6 +29,7 @@ from denselab.inference.replacing import TABLE
 from denselab.inference.results import Result, class_shares
 from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of
+from denselab.inference.side_by_side import Beside, side_by_side
 from denselab.inference.smoothing import Smooth, Smoother
 from denselab.inference.views import Seen, see
 from denselab.shown import write_rows
@@ -57,10 +61,31 @@ class FramePredictor:
     def __init__(self, plan: Plan, smooth: Smooth) -> None:
         self.plan, self.smoother = plan, Smoother(smooth)
 
-    def labels(self, image: Image) -> LabelMap:
-        """(H, W) class indices of the next frame, (H, W, 3) uint8; without smoothing those of `run`."""
+    def labelled(self, frames: Iterable[Frame], count: int | None) -> Iterator[tuple[Frame, LabelMap]]:
+        """Each frame with its labels, in order; on a CPU the network sees several at once.
+
+        count: of all frames; None: not known; 1: each as soon as it comes, as those of a camera.
+        """
+        with side_by_side(self.plan, count) as beside:
+            if beside.count == 1:
+                for frame in frames:
+                    yield frame, self.labels(frame.image)
+                return
+            look = partial(self.ahead, beside)
+            for frame, looking in read_ahead(frames, lambda frame: look(frame.image), *beside.ahead()):
+                yield frame, self.labels(frame.image, looking.result())
+
+    def ahead(self, beside: Beside, image: Image) -> Seen | None:
+        """What the network says about a frame, where it runs beside others."""
+        return self._seen(beside.plan, image) if beside.takes(image) else None
+
+    def labels(self, image: Image, seen: Seen | None = None) -> LabelMap:
+        """(H, W) class indices of the next frame, (H, W, 3) uint8; without smoothing those of `run`.
+
+        seen: what the network says about it; None: it is asked.
+        """
         size = (image.shape[0], image.shape[1])
-        seen = self._seen(image, size)
+        seen = seen or self._seen(self.plan, image)
         values: Any = seen.values  # a tensor, or an array of an engine without torch
         mean = self.smoother.take(image, seen.probs((values.shape[1], values.shape[2])))
         if self.smoother.smooth != "none":
@@ -75,11 +100,13 @@ class FramePredictor:
             labels[top : top + band.shape[1]] = arg_max(band)
         return labels
 
-    def _seen(self, image: Image, size: tuple[int, int]) -> Seen:
+    @staticmethod
+    def _seen(plan: Plan, image: Image) -> Seen:
         """What the network says: at its own size, with windows at the frame's."""
-        if routes(self.plan, size)[0] is None:
-            return see(self.plan, image, whole_sizes(self.plan, size))
-        return Seen(planes_of(self.plan.without_crf(), image), logits=False)
+        size = (image.shape[0], image.shape[1])
+        if routes(plan, size)[0] is None:
+            return see(plan, image, whole_sizes(plan, size))
+        return Seen(planes_of(plan.without_crf(), image), logits=False)
 
 
 def predict_films(
@@ -148,8 +175,8 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
         tally = _Tally()
         with _Output(job.plan, fresh, film.rate / options.every) as output:
             try:
-                for frame in film.read(options.every):
-                    output.add(frame, predictor.labels(frame.image), tally)
+                for frame, labels in predictor.labelled(film.read(options.every), 1 if camera else total):
+                    output.add(frame, labels, tally)
                     bar.advance()
             except KeyboardInterrupt:
                 if not camera:
@@ -287,29 +314,43 @@ def predict_frames(
     predictor = FramePredictor(job.plan, options.smooth)
     results: list[Result] = []
     skipped: list[Skipped] = []
-    with progress("predict", total, "frames", quiet) as bar:
-        for number, source in enumerate(sources):
-            if number % options.every == 0:
-                _predict_frame(job, source, predictor, results, skipped)
-            bar.advance()
+    taken = islice(sources, 0, None, options.every)
+    with progress("predict", total, "frames", quiet) as bar, side_by_side(job.plan, total) as beside:
+        for source, reading in read_ahead(taken, partial(_read_frame, predictor, beside), *beside.ahead()):
+            _predict_frame(job, source, reading, predictor, results, skipped)
+            bar.advance(options.every)
     motion = options.smooth == "flow"
     found = {"before": predictor.smoother.before.facts(motion), "after": predictor.smoother.after.facts(motion)}
     write_json(job.out / "flicker.json", {"smooth": options.smooth, "frames": len(results), "flicker": found})
     return results, skipped
 
 
-def _predict_frame(
-    job: Job, source: Source, predictor: FramePredictor, results: list[Result], skipped: list[Skipped]
-) -> None:
+Read = tuple[float, Image, Seen | None]
+"""When the reading of a frame began, its picture, and what the network says about it, where it was asked already."""
+
+
+def _read_frame(predictor: FramePredictor, beside: Beside, source: Source) -> Read:
     started = time.monotonic()
+    image = source.read(beside.plan.spec.preprocessing)
+    return started, image, predictor.ahead(beside, image)
+
+
+def _predict_frame(
+    job: Job,
+    source: Source,
+    reading: Future[Read],
+    predictor: FramePredictor,
+    results: list[Result],
+    skipped: list[Skipped],
+) -> None:
     space = job.plan.spec.label_space
     try:
-        image = source.read(job.plan.spec.preprocessing)
+        started, image, seen = reading.result()
     except (DataError, ResourceError) as error:
         skipped.append(Skipped(source.name, str(error).removeprefix(f"{source.name}: ")))
         logger.warning(f"skipped {source.name}: {skipped[-1].reason}")
         return
-    labels = predictor.labels(image)
+    labels = predictor.labels(image, seen)
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)
     written = prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)

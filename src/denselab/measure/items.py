@@ -1,4 +1,7 @@
-"""Run the pictures of a data set through a plan: (name, truth, prediction), one at a time, for the counts."""
+"""Run the pictures of a data set through a plan: (name, truth, prediction), in order, for the counts.
+
+On a CPU several run at once, each in a thread that reads and predicts it (inference/side_by_side.py).
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +16,9 @@ from denselab.inference.ahead import read_ahead
 from denselab.inference.bands import goes_by_rows
 from denselab.inference.huge import huge_rows
 from denselab.inference.plan import Plan
+from denselab.inference.prediction import Prediction
 from denselab.inference.run import CRFStep, run
+from denselab.inference.side_by_side import Beside, side_by_side
 from denselab.measure.baselines import CellCounts
 from denselab.measure.huge_items import huge_item, reduced
 from denselab.measure.kept import KeptLabels
@@ -39,26 +44,35 @@ def predict_items(
     Raises DataError naming the file for an unreadable picture or label: a score over the rest would not be the score
     that was asked for.
     """
-    for item, reading in read_ahead(items, partial(_read, plan, dataset, by_item), threads=1):
-        sample = reading.result()
-        own = by_item.get(item.name, plan)
-        if sample is None:
-            yield from _huge(own, dataset, item, kept, cells)
+    with side_by_side(plan, len(items)) as beside:
+        for item, reading in read_ahead(items, partial(_read, beside, dataset, by_item), *beside.ahead(readers=1)):
+            sample, prediction = reading.result()
+            own = by_item.get(item.name, plan)
+            if sample is None:
+                yield from _huge(own, dataset, item, kept, cells)
+                bar.advance()
+                continue
+            if prediction is None:
+                step = None if plain is None else _crf_after_keeping(own, sample, plain)
+                prediction = run(own, sample.image, sample.name, crf_step=step)
+            kept.keep(sample.name, prediction.labels)
+            if cells is not None:
+                cells.add(replace(sample, image=prediction.image))
             bar.advance()
-            continue
-        step = None if plain is None else _crf_after_keeping(own, sample, plain)
-        prediction = run(own, sample.image, sample.name, crf_step=step)
-        kept.keep(sample.name, prediction.labels)
-        if cells is not None:
-            cells.add(replace(sample, image=prediction.image))
-        bar.advance()
-        yield sample.name, sample.labels, prediction.labels
+            yield sample.name, sample.labels, prediction.labels
 
 
-def _read(plan: Plan, dataset: Dataset, by_item: Mapping[str, Plan], item: Item) -> Sample | None:
-    """The sample of an item; None for one that goes by rows."""
-    by_rows = goes_by_rows(by_item.get(item.name, plan)) and huge_rows(item.image) is not None
-    return None if by_rows else dataset.read(item)
+def _read(
+    beside: Beside, dataset: Dataset, by_item: Mapping[str, Plan], item: Item
+) -> tuple[Sample | None, Prediction | None]:
+    """The sample of an item, None for one that goes by rows; and its prediction, where it runs beside others."""
+    own = by_item.get(item.name)
+    if goes_by_rows(own or beside.plan) and huge_rows(item.image) is not None:
+        return None, None
+    sample = dataset.read(item)
+    if own is not None or not beside.takes(sample.image):
+        return sample, None
+    return sample, run(beside.plan, sample.image, sample.name)
 
 
 def _huge(

@@ -113,15 +113,19 @@ class DeepLabV3Plus(SegmentationModel):
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, h, w) logits at stride 4, with h = ceil((H - 1) / 4) + 1."""
-        low, last = self.encoder.low_and_last(pad_to_aligned(images, self.encoder.output_stride))
-        high = enlarge_to(self.aspp(last), low.shape[-2:], aligned=True)
-        x = torch.cat([high, self.feature_projection0(low)], dim=1)  # encoder first, as released
+        x = self._joined(images)
         for name in self.decoder:
             x = self.get_submodule(name)(x)
         logits: Tensor = self.logits(x)
         # Drop the cells that lie entirely in the padding.
         rows, columns = ((side + LOW_LEVEL_STRIDE - 2) // LOW_LEVEL_STRIDE + 1 for side in images.shape[-2:])
         return logits[..., :rows, :columns]
+
+    def _joined(self, images: Tensor) -> Tensor:
+        """(B, channels + 48, h, w): ASPP's map enlarged, then the low-level features, as released."""
+        low, last = self.encoder.low_and_last(pad_to_aligned(images, self.encoder.output_stride))
+        high = enlarge_to(self.aspp(last), low.shape[-2:], aligned=True)
+        return torch.cat([high, self.feature_projection0(low)], dim=1)
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_aligned(coarse, LOW_LEVEL_STRIDE, size)
@@ -204,13 +208,17 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         }
 
     def _decode(self, stages: list[Tensor], images: Tensor) -> Tensor:
-        low = self.feature_projection0(stages[self.low_level])
-        high = enlarge_by(self.aspp(stages[-1]), self.encoder.stages[-1].stride // LOW_LEVEL_STRIDE)
-        x = self.decoder_conv1(self.decoder_conv0(torch.cat([high, low], dim=1)))  # encoder first, as released
-        logits: Tensor = self.logits(x)
+        x = self.decoder_conv0(self._joined(stages))  # names for what was joined would keep it in memory
+        logits: Tensor = self.logits(self.decoder_conv1(x))
         # Drop the cells that lie entirely in the padding.
         rows, columns = ((side + LOW_LEVEL_STRIDE - 1) // LOW_LEVEL_STRIDE for side in images.shape[-2:])
         return logits[..., :rows, :columns]
+
+    def _joined(self, stages: list[Tensor]) -> Tensor:
+        """(B, channels + 48, h, w) at stride 4: ASPP's map enlarged, then the low-level features, as released."""
+        low = self.feature_projection0(stages[self.low_level])
+        high = enlarge_by(self.aspp(stages[-1]), self.encoder.stages[-1].stride // LOW_LEVEL_STRIDE)
+        return torch.cat([high, low], dim=1)
 
 
 def _plain_conv3x3(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denselab.encoders.deferred_compiler import compiler_deferred
 from denselab.layers.geometry import Grid
 from denselab.regions.segments import Segments
 
@@ -80,7 +81,8 @@ def pyramid(maps: Tensor, boxes: Tensor, levels: Sequence[int]) -> Tensor:
 
     maps: (N, C, h, w), one for each box, or (1, C, h, w), the same for all.
     """
-    from torchvision.ops import roi_pool  # here: torchvision imports torch's compiler
+    with compiler_deferred():
+        from torchvision.ops import roi_pool  # here: it takes long
 
     numbers = torch.arange(len(boxes), device=maps.device, dtype=boxes.dtype).clamp(max=len(maps) - 1)
     numbered = torch.cat([numbers[:, None], boxes], dim=1)

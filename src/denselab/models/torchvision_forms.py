@@ -28,6 +28,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from denselab.encoders.deferred_compiler import compiler_deferred
 from denselab.encoders.resnet import ResNet, load_resnet_weights
 from denselab.encoders.stages import Stages, below, stages_ending_with
 from denselab.layers.norm import normalised
@@ -123,7 +124,8 @@ class MobileNetV3(nn.Sequential):
     """
 
     def __init__(self, in_channels: int = 3, thin: float = 1.0) -> None:
-        from torchvision.models import mobilenet_v3_large  # here: torchvision imports torch's compiler
+        with compiler_deferred():
+            from torchvision.models import mobilenet_v3_large  # here: it takes long
 
         features = mobilenet_v3_large(weights=None, dilated=True, width_mult=thin).features
         first = features[0][0]

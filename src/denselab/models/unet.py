@@ -96,11 +96,14 @@ class Up(nn.Module):
         self.conv = DoubleConv(skip_channels + up_channels, out_channels, padding=padding, batch_norm=batch_norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        result: Tensor = self.conv(self._joined(x, skip))  # names for what was joined would keep it in memory
+        return result
+
+    def _joined(self, x: Tensor, skip: Tensor) -> Tensor:
         x = self.upconv(x)
         skip = _centre(skip, x.shape[-2], x.shape[-1])
         both = [F.relu(x, inplace=True), skip] if self.release else [skip, x]
-        result: Tensor = self.conv(torch.cat(both, dim=1))
-        return result
+        return torch.cat(both, dim=1)
 
 
 def _centre(x: Tensor, height: int, width: int) -> Tensor:

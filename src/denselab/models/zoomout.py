@@ -37,6 +37,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from denselab.encoders.deferred_compiler import compiler_deferred
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.errors import ConfigError
@@ -134,7 +135,8 @@ class Zoomout(RegionalModel):
 
     def inside(self, conv5_3: Tensor, picture: Tensor, boxes: Tensor) -> Tensor:
         """(R, 4096): fc7 of boxes (R, 4) in pixels, of the pictures (R,) that they lie in."""
-        from torchvision.ops import roi_pool  # here: torchvision imports torch's compiler
+        with compiler_deferred():
+            from torchvision.ops import roi_pool  # here: it takes long
 
         first, last = boxes[:, :2] // DEEPEST, (boxes[:, 2:] - 1) // DEEPEST  # the cells that a box touches
         places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).float()
