@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from denselab.compiled import compiled
-from denselab.compiled.vectors import exponential, fenced, lanes_for, largest_lane, load, store, sum_of_lanes, width_for
+from denselab.compiled.softmax import exponential, largest_lane, sum_of_lanes
+from denselab.compiled.vectors import fenced, lanes_for, load, store, width_for
 
 
 @compiled
@@ -18,7 +19,7 @@ def _powers(values: Any, fence: Any, subtracted: Any, out: Any, facts: Any, lane
     facts[1] = sum_of_lanes(raised)
 
 
-@pytest.mark.parametrize("labels", [3, 16])
+@pytest.mark.parametrize("labels", [3, 16, 21])
 def test_exponential_and_reductions(labels: int) -> None:
     lanes = lanes_for(labels)
     values = np.linspace(-55, 3, len(lanes)).astype(np.float32)
@@ -55,7 +56,7 @@ def test_widths() -> None:
         4,
         8,
         16,
-        32,
+        24,
         64,
         256,
         320,

@@ -40,7 +40,7 @@ from denselab.types import FilterNormalization
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
-PIECE = 16  # lanes blurred together
+PIECE = 16  # lanes blurred together at most
 FORBIDDEN = -1e30  # added to the lanes beyond the labels
 
 
@@ -91,7 +91,7 @@ class LatticeFilter:
     lattice: its vertices and neighbours
     base: the first of its vertices in the shared table
     diagonal, matrix: the compatibility, flat, padded to the lanes
-    room: scratch space for blurring
+    room: scratch space for blurring, two planes of (W, M + 1)
     """
 
     lattice: Lattice
@@ -156,7 +156,7 @@ class MeanField:
                 len(self.lanes),
                 self.threads,
             )
-            room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes))
+            room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes)).reshape(2, len(self.lanes), -1)
             self.lattices.append(LatticeFilter(lattice, base, *self._padded(term.compatibility, lattice.alpha), room))
             base += lattice.vertices
         width = len(self.lanes)
@@ -273,13 +273,14 @@ class MeanField:
     def _filter(self) -> None:
         """Blur the lattices, and sum what the parts of the picture pushed to the nodes."""
         self._holding = False
-        piece = self.lanes[:PIECE]
         tasks = []
         for one in self.lattices:
-            planes = one.room.reshape(len(self.lanes) // len(piece), 2, -1)
             join = partial(blur, self.buffers, one.base, len(self.lanes))
             rest = (one.lattice.before, one.lattice.after, one.diagonal, self.vertices.values)
-            tasks += [partial(join, i * len(piece), *rest, old, new, piece) for i, (old, new) in enumerate(planes)]
+            for lane in range(0, len(self.lanes), PIECE):
+                piece = self.lanes[lane : lane + PIECE]
+                old, new = (part[lane : lane + len(piece)].reshape(-1) for part in one.room)
+                tasks.append(partial(join, lane, *rest, old, new, piece))
         for m, term in enumerate(self.spatial):
             places = np.ascontiguousarray(self.places[:, m])
             join = partial(filter_nodes, self.nodes.pushed, places, self.nodes.grids[m], self.taps[m])

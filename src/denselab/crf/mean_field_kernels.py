@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
+from denselab.compiled.softmax import exponential, largest_lane, side_of, sum_of_lanes, sums_of_rows
 from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,
-    exponential,
     fenced,
-    largest_lane,
     load,
     multiply,
     prefetch,
@@ -25,10 +24,8 @@ from denselab.compiled.vectors import (
     scalar,
     scaled_add,
     store,
-    sum_of_lanes,
-    sums_of_rows,
 )
-from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
+from denselab.crf.transpose import energies_to_pixels, pixels_to_labels
 
 # Of e^logit: between them a share of e^-60 is still kept. As integers, because positive floats sort like their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
@@ -50,8 +47,7 @@ def read_labels(source: Any, labels: int, number: int, first: int, count: int, t
 @kernel
 def write_labels(row: Any, labels: int, number: int, first: int, count: int, out: Any, lanes: Any) -> None:
     """out[l, first + x] = row[x * W + l]: from pixel-major to (L, N)."""
-    width = len(lanes)
-    side = min(width, SQUARE)
+    width, side = len(lanes), side_of(lanes)
     whole = count - count % side
     for x in range(0, whole, side):
         pixels_to_labels(row, x * width, out, first + x, number, labels, lanes)
@@ -68,8 +64,7 @@ def read_energies(
 
     least: room for the smallest energies of a tile
     """
-    width = len(lanes)
-    side = min(width, SQUARE)
+    width, side = len(lanes), side_of(lanes)
     whole = count - count % side
     for x in range(count):
         put(least, x, scalar(source, first + x))
@@ -147,7 +142,7 @@ def softmax_tile(
     The largest logit is subtracted only where powers would otherwise overflow or vanish. Energies begin near 0 (see
     `read_energies`), so that is rare, and finding the maximum would take as long as the rest.
     """
-    width, side = len(lanes), min(len(lanes), SQUARE)
+    width, side = len(lanes), side_of(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
     for x in range(count):
         store(raised, x * width, exponential(fenced(load(tile, x * width, lanes), bar), np.float32(0.0)))

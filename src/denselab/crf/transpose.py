@@ -10,14 +10,8 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from denselab.compiled.vectors import INT32, address, intrinsic, vector_type
-
-SQUARE = 16  # side of a square; with fewer lanes, their number
-
-
-def side_of(width: int) -> int:
-    """The side of the squares for vectors of this width."""
-    return min(width, SQUARE)
+from denselab.compiled.softmax import picked, square_side
+from denselab.compiled.vectors import address, intrinsic, vector_type
 
 
 def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
@@ -32,7 +26,7 @@ def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
             lower = [e + step if not e & step else side + e for e in range(side)]
             first, second = rows[i], rows[i + step]
             for place, order in ((i, upper), (i + step, lower)):
-                rows[place] = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, side), order))
+                rows[place] = picked(builder, first, second, order)
         step //= 2
     return rows
 
@@ -56,7 +50,7 @@ def energies_to_pixels(
     Other lanes may hold anything.
     """
     width = len(lanes)
-    side = side_of(width)
+    side = square_side(width)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, (source, at, pitch, labels, least, x, row, to, _) = signature.args, arguments
@@ -82,7 +76,7 @@ def energies_to_pixels(
 def pixels_to_labels(typing: Any, row: Any, start: Any, out: Any, at: Any, pitch: Any, labels: Any, lanes: Any) -> Any:
     """out[l * pitch + at + i] = row[start + i * W + l], i over a square's side."""
     width = len(lanes)
-    side = side_of(width)
+    side = square_side(width)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, (row, start, out, at, pitch, labels, _) = signature.args, arguments

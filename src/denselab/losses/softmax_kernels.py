@@ -11,12 +11,12 @@ from typing import Any
 
 from denselab.compiled import compiled
 from denselab.compiled.jobs import floats, next_part
+from denselab.compiled.softmax import exponential, sum_of_lanes
 from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,
     clamped,
-    exponential,
     load,
     multiply,
     put,
@@ -24,7 +24,6 @@ from denselab.compiled.vectors import (
     scaled_add,
     store,
     subtract,
-    sum_of_lanes,
     vector_scaled_add,
     where_within,
 )
