@@ -5,7 +5,6 @@ from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core.registry import cpu_target
 
 from denselab.compiled.vectors import (
     INT32,
@@ -14,6 +13,7 @@ from denselab.compiled.vectors import (
     call,
     constant,
     cut,
+    has_wide_registers,
     intrinsic,
     lanewise,
     splat,
@@ -107,10 +107,9 @@ def sum_of_lanes(typing: Any, vector: Any) -> Any:
 def square_side(width: int) -> int:
     """Rows, and lanes of each, that are summed or transposed together: as many as the registers can hold.
 
-    16 x 16 with 512 bits, of which there are 32 registers, else 8 x 8. The sums have the same bits either way.
+    16 x 16 with 512 bits, else 8 x 8, or what divides the width. Sums have the same bits for every side.
     """
-    wide = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] and width % 16 == 0
-    return min(width, 16 if wide else 8)
+    return min(width & -width, 16 if has_wide_registers() else 8)
 
 
 @intrinsic
@@ -135,16 +134,21 @@ def sums_of_rows(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = []
         for i in range(side):
-            totals: list[Any] = []  # of the even pieces and the odd ones, as if pieces of 16 were halved
+            totals: list[Any] = []  # pieces that are 16 lanes apart; then halved, as 16 lanes would be
             for number, lane in enumerate(range(0, width, side)):
                 place = builder.add(arguments[1], ir.Constant(arguments[1].type, i * width + lane))
                 place = address(context, builder, signature.args[0], arguments[0], place)
                 piece = builder.load(builder.bitcast(place, vector_type(side).as_pointer()), align=4)
-                if number * side < 16:
+                if lane < 16:
                     totals.append(piece)
                 else:
                     totals[number % len(totals)] = builder.fadd(totals[number % len(totals)], piece)
-            rows.append(totals[0] if len(totals) == 1 else builder.fadd(*totals))
+            while len(totals) > 1:
+                half = (len(totals) + 1) // 2
+                for upper in range(half, len(totals)):
+                    totals[upper - half] = builder.fadd(totals[upper - half], totals[upper])
+                totals = totals[:half]
+            rows += totals
         return joined(builder, rows)
 
     return Vector(side)(array, types.intp, lanes), emit

@@ -11,12 +11,13 @@ is a contiguous one, or the address that `ahead` makes of it: functions that run
 numba counts references of arrays at every call, which took a quarter of the time of a pass.
 """
 
+import functools
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
@@ -29,6 +30,12 @@ WIDTHS = (4, 8, 16, 24, 32, 64, 128, 256)
 
 24 is three registers of 256 bits, for the 19 to 21 classes of the usual data sets: a quarter less than 32.
 """
+
+
+@functools.cache
+def has_wide_registers() -> bool:
+    """Whether numba compiles for 32 registers of 512 bits; otherwise for 256 bits or fewer, of which x86 has 16."""
+    return "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 def width_for(labels: int) -> int:
@@ -281,7 +288,7 @@ def vector_scaled_add(typing: Any, factors: Any, vector: Any, total: Any) -> Any
     """vector_scaled_add(factors, vector, total): factors * vector + total, lane by lane."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return lanewise(builder, partial(fused, builder), *arguments)
+        return lanewise(builder, functools.partial(fused, builder), *arguments)
 
     return vector(vector, vector, vector), emit
 

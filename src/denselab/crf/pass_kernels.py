@@ -240,12 +240,12 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
     """
     width, change, terms, mode = len(lanes), np.float32(0.0), nodes.grids.shape[0], flow.mode
     number, columns, labels, stride = pixels.number, pixels.columns, pixels.labels, pixels.stride
-    tile, raised, sums = ahead(part.room, 0), ahead(part.room, TILE * width), ahead(part.room, 2 * TILE * width)
-    bits, corners = ahead(part.room.view(np.int32), 2 * TILE * width), len(vertices.corners)
+    tile, sums, corners = ahead(part.room, 0), ahead(part.room, 2 * TILE * width), len(vertices.corners)
+    spare = ahead(part.room, TILE * width), sums, ahead(part.room.view(np.int32), 2 * TILE * width)
     taking, giving = nodes_of_tiles(nodes, part, width)
     kept, index, shares = ahead(pixels.energy, 0), ahead(vertices.where, 0), ahead(vertices.weight, 0)
-    slices, blurred, bar = ahead(vertices.back, 0), ahead(vertices.values, 0), ahead(pixels.penalty, 0)
-    buffer, source = ahead(part.buffer, 0), ahead(flow.source, 0)
+    bar, buffer, source = ahead(pixels.penalty, 0), ahead(part.buffer, 0), ahead(flow.source, 0)
+    lattices = index, ahead(vertices.back, 0), ahead(vertices.values, 0), buffer
     out, before = ahead(flow.out, 0), ahead(flow.previous, 0)
     if flow.out.size == 0:
         empty_sums(nodes.pushed, part.places, nodes.grids, width)
@@ -266,12 +266,14 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
             else:
                 add_spatial(taking, terms, y, x, count, kept, at, stride, tile, lanes)
             at += count * stride
-            if mode in (MESSAGE, ADVANCE) and corners > 0:
-                gather_tile(index, slices, vertices.corners, blurred, buffer, first, count, tile, lanes)
-            if mode in (START, ADVANCE):
-                behind = (first + columns) * corners
-                coming = ahead(kept, at), ahead(index, behind), ahead(shares, behind)
-                softmax_tile(tile, count, bar, raised, sums, bits, coming, stride, corners, lanes)
+            behind = (first + columns) * corners
+            coming = ahead(kept, at), ahead(index, behind), ahead(shares, behind)
+            if mode == MESSAGE:
+                gather_tile(lattices, vertices.corners, first, count, tile, lanes)
+            elif mode == START:
+                softmax_tile(tile, lattices, (), first, count, bar, spare, coming, stride, corners, lanes)
+            elif mode == ADVANCE:
+                softmax_tile(tile, lattices, vertices.corners, first, count, bar, spare, coming, stride, corners, lanes)
             if flow.previous.size > 0:
                 change = max(change, largest_change(tile, width, labels, first, count, before))
             if flow.out.size > 0:
