@@ -30,13 +30,17 @@ kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, e
 @kernel
 def _picture_block(picture: Any, width: int, scales: Any, begin: int, count: int, features: Any) -> None:
     """features (5, BLOCK) = x, y, r, g, b of pixels begin.. of a flat uint8 RGB picture, each times its scale."""
-    for at in range(count):
-        pixel = begin + at
-        row = pixel // width
-        features[0, at] = np.float32(pixel - row * width) * scales[0]
-        features[1, at] = np.float32(row) * scales[1]
-        for c in range(3):
-            features[2 + c, at] = np.float32(picture[3 * pixel + c]) * scales[2 + c]
+    row = begin // width
+    column, at = begin - row * width, 0
+    while at < count:  # the pixels of one row, so that no pixel needs a division
+        number = min(count - at, width - column)
+        for i in range(number):
+            put(features, at + i, np.float32(column + i) * scales[0])
+            put(features, BLOCK + at + i, np.float32(row) * scales[1])
+        row, column, at = row + 1, 0, at + number
+    for c in range(3):
+        for at in range(count):
+            put(features, (2 + c) * BLOCK + at, np.float32(scalar(picture, 3 * (begin + at) + c)) * scales[2 + c])
 
 
 @kernel

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.compiled.vectors import ahead, scalar
+from denselab.compiled.vectors import ahead, put, scalar
 from denselab.crf.mean_field_kernels import (
     clear,
     copy_pixels,
@@ -217,6 +217,13 @@ def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
 
 
 @kernel
+def empty_buffer(buffer: Any, size: int) -> None:
+    """Set a part's sums at the vertices to 0."""
+    for at in range(size):
+        put(buffer, at, np.float32(0.0))
+
+
+@kernel
 def nodes_of_tiles(nodes: Nodes, part: Part, width: int) -> Any:
     """The Taking and the Giving of a part; their scratch space follows that of a tile, its powers and its sums."""
     line = ahead(part.room, 2 * TILE * width + TILE)
@@ -249,6 +256,8 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
     out, before = ahead(flow.out, 0), ahead(flow.previous, 0)
     if flow.out.size == 0:
         empty_sums(nodes.pushed, part.places, nodes.grids, width)
+        if mode in (START, GIVEN):  # in an iteration they are empty, unless a tolerance stopped the one before
+            empty_buffer(buffer, part.buffer.size)
     at = part.begin * stride
     for x in range(0, columns, TILE):
         for row in range(part.begin, part.end, columns):
