@@ -25,10 +25,11 @@ from denselab.compiled.bfloat16 import BFLOAT16, narrowed, widened
 
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
-WIDTHS = (4, 8, 16, 24, 32, 64, 128, 256)
-"""Numbers of lanes that kernels are compiled for: multiples of a register, and few, so that compiling is rare.
+WIDTHS = (4, 8, 12, 16, 24, 32, 64, 128, 256)
+"""Numbers of lanes that kernels are compiled for: few, so that compiling is rare.
 
-24 is three registers of 256 bits, for the 19 to 21 classes of the usual data sets: a quarter less than 32.
+24 is three registers of 256 bits, for 17 to 24 classes: a quarter less work and memory than 32. 12 is one and a half:
+no less work than 16, but less memory. With registers of 512 bits 12 would be two in place of one and is left out.
 """
 
 
@@ -40,7 +41,9 @@ def has_wide_registers() -> bool:
 
 def width_for(labels: int) -> int:
     """The number of lanes for so many labels: the next of WIDTHS, or beyond them the next multiple of 64."""
-    return next((width for width in WIDTHS if width >= labels), -(-labels // 64) * 64)
+    left_out = 12 if has_wide_registers() else None
+    fitting = (width for width in WIDTHS if width >= labels and width != left_out)
+    return next(fitting, -(-labels // 64) * 64)
 
 
 def lanes_for(labels: int) -> tuple[int, ...]:

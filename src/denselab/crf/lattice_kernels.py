@@ -80,11 +80,12 @@ def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, tota
             put(zero, j * BLOCK + at, np.int32(whole) * np.int32(d + 1))
     for i in range(d + 1):
         for at in range(BLOCK):
-            place, further = scalar(apart, i * BLOCK + at), np.int32(0)
-            for j in range(len(corners)):
-                other = scalar(apart, j * BLOCK + at)
-                further += np.int32(other > place) + np.int32((other == place) & (j < i))
-            put(rank, i * BLOCK + at, further)
+            put(rank, i * BLOCK + at, np.int32(d - i))
+        for j in range(i):  # of each pair one lies farther, of equals the one with the smaller index
+            for at in range(BLOCK):
+                further = np.int32(scalar(apart, j * BLOCK + at) >= scalar(apart, i * BLOCK + at))
+                put(rank, i * BLOCK + at, scalar(rank, i * BLOCK + at) + further)
+                put(rank, j * BLOCK + at, scalar(rank, j * BLOCK + at) - further)
     for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded the most
         for at in range(BLOCK):
             moved = scalar(rank, j * BLOCK + at) + scalar(total, at)
@@ -318,16 +319,17 @@ def finish_part(
 
     weight becomes what a pixel gives to its vertices; back, unless it is empty, what it takes from them.
     """
-    part_mass = np.empty(number.size, np.float32)
+    part_mass, places = np.empty(number.size, np.float32), np.empty(number.size, np.int32)
     for vertex in range(number.size):
         part_mass[vertex] = mass[number[vertex]]
+        places[vertex] = np.int32((number[vertex] + base) * width)
     for i in range(begin, end):
         at = i * row + column
         ones = np.float32(1e-20)
         for k in range(len(corners)):
             local = np.int64(scalar(index, at + k))
             ones += scalar(weight, at + k) * scalar(part_mass, local)
-            put(index, at + k, np.int32((scalar(number, local) + base) * width))
+            put(index, at + k, scalar(places, local))
         give, take = np.float32(1.0), np.float32(1.0)
         if scheme == SYMMETRIC:
             give = take = np.float32(1.0) / np.sqrt(ones)

@@ -14,7 +14,6 @@ from denselab.compiled import compiled
 from denselab.compiled.softmax import exponential, largest_lane, side_of, sum_of_lanes, sums_of_rows
 from denselab.compiled.vectors import (
     add,
-    ahead,
     broadcast,
     fenced,
     load,
@@ -57,26 +56,18 @@ def write_labels(row: Any, labels: int, number: int, first: int, count: int, out
 
 
 @kernel
-def read_energies(
-    source: Any, labels: int, number: int, first: int, count: int, tile: Any, least: Any, lanes: Any
-) -> None:
-    """tile = minus source (L, N), pixel-major, shifted so that each pixel's largest is 0, which keeps the marginals.
-
-    least: room for the smallest energies of a tile
-    """
+def read_energies(source: Any, labels: int, number: int, first: int, count: int, tile: Any, lanes: Any) -> None:
+    """tile = minus source (L, N), pixel-major, shifted so that each pixel's largest is 0, which keeps the marginals."""
     width, side = len(lanes), side_of(lanes)
     whole = count - count % side
-    for x in range(count):
-        put(least, x, scalar(source, first + x))
-    for label in range(1, labels):
-        line = ahead(source, label * number + first)
-        for x in range(count):
-            put(least, x, min(scalar(least, x), scalar(line, x)))
     for x in range(0, whole, side):
-        energies_to_pixels(source, first + x, number, labels, least, x, tile, x * width, lanes)
-    for label in range(labels):
-        for x in range(whole, count):
-            put(tile, x * width + label, scalar(least, x) - scalar(source, label * number + first + x))
+        energies_to_pixels(source, first + x, number, labels, tile, x * width, lanes)
+    for x in range(whole, count):
+        least = scalar(source, first + x)
+        for label in range(1, labels):
+            least = min(least, scalar(source, label * number + first + x))
+        for label in range(labels):
+            put(tile, x * width + label, least - scalar(source, label * number + first + x))
 
 
 @kernel

@@ -267,7 +267,7 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
             if mode == GIVEN:
                 read_labels(source, labels, number, first, count, tile, width)
             elif mode == START:
-                read_energies(source, labels, number, first, count, tile, sums, lanes)
+                read_energies(source, labels, number, first, count, tile, lanes)
                 keep_energies(tile, count, kept, at, stride, lanes)
             elif mode == MESSAGE:
                 clear(tile, count, lanes)

@@ -43,9 +43,9 @@ def store_at(builder: Any, place: Any, vector: Any) -> None:
 
 @intrinsic
 def energies_to_pixels(
-    typing: Any, source: Any, at: Any, pitch: Any, labels: Any, least: Any, x: Any, row: Any, to: Any, lanes: Any
+    typing: Any, source: Any, at: Any, pitch: Any, labels: Any, row: Any, to: Any, lanes: Any
 ) -> Any:
-    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side.
+    """row[to + i * W + l] = least[i] - source[l * pitch + at + i], i over a square's side; least: over the labels.
 
     Other lanes may hold anything.
     """
@@ -53,23 +53,26 @@ def energies_to_pixels(
     side = square_side(width)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds, (source, at, pitch, labels, least, x, row, to, _) = signature.args, arguments
-        base = load_at(builder, address(context, builder, kinds[4], least, x), side)
+        kinds, (source, at, pitch, labels, row, to, _) = signature.args, arguments
         final = builder.sub(labels, ir.Constant(labels.type, 1))
+        energies = []
+        for label in range(width):  # beyond the labels, the last one's
+            wanted = ir.Constant(labels.type, label)
+            there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
+            place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
+            energies.append(load_at(builder, place, side))
+        least = energies[0]
+        for energy in energies[1:]:
+            least = builder.select(builder.fcmp_ordered("<", energy, least), energy, least)
         for group in range(0, width, side):
-            vectors = []
-            for label in range(group, group + side):
-                wanted = ir.Constant(labels.type, label)
-                there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
-                place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
-                vectors.append(builder.fsub(base, load_at(builder, place, side)))
+            vectors = [builder.fsub(least, energy) for energy in energies[group : group + side]]
             for i, vector in enumerate(transposed(builder, vectors)):
                 offset = builder.add(to, ir.Constant(to.type, i * width + group))
-                store_at(builder, address(context, builder, kinds[6], row, offset), vector)
+                store_at(builder, address(context, builder, kinds[4], row, offset), vector)
         return context.get_dummy_value()
 
     numbers = types.intp
-    return types.void(source, numbers, numbers, numbers, least, numbers, row, numbers, lanes), emit
+    return types.void(source, numbers, numbers, numbers, row, numbers, lanes), emit
 
 
 @intrinsic
