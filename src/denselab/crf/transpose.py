@@ -4,7 +4,7 @@ Networks give and expect (L, H, W); the passes want the labels of a pixel in one
 first pass would spend more time on reordering its input than on everything else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -55,17 +55,19 @@ def energies_to_pixels(
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, (source, at, pitch, labels, row, to, _) = signature.args, arguments
         final = builder.sub(labels, ir.Constant(labels.type, 1))
-        energies = []
-        for label in range(width):  # beyond the labels, the last one's
-            wanted = ir.Constant(labels.type, label)
-            there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
-            place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
-            energies.append(load_at(builder, place, side))
-        least = energies[0]
-        for energy in energies[1:]:
+
+        def energies(labels: Iterable[int]) -> Iterator[Any]:
+            for label in labels:  # beyond the last one, that one's
+                wanted = ir.Constant(final.type, label)
+                there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
+                place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
+                yield load_at(builder, place, side)
+
+        least, *others = energies(range(width))
+        for energy in others:
             least = builder.select(builder.fcmp_ordered("<", energy, least), energy, least)
-        for group in range(0, width, side):
-            vectors = [builder.fsub(least, energy) for energy in energies[group : group + side]]
+        for group in range(0, width, side):  # loaded once more: registers hold no more than one group
+            vectors = [builder.fsub(least, energy) for energy in energies(range(group, group + side))]
             for i, vector in enumerate(transposed(builder, vectors)):
                 offset = builder.add(to, ir.Constant(to.type, i * width + group))
                 store_at(builder, address(context, builder, kinds[4], row, offset), vector)
