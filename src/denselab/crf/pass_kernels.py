@@ -251,13 +251,12 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
     spare = ahead(part.room, TILE * width), sums, ahead(part.room.view(np.int32), 2 * TILE * width)
     taking, giving = nodes_of_tiles(nodes, part, width)
     kept, index, shares = ahead(pixels.energy, 0), ahead(vertices.where, 0), ahead(vertices.weight, 0)
-    bar, buffer, source = ahead(pixels.penalty, 0), ahead(part.buffer, 0), ahead(flow.source, 0)
+    bar, buffer, before = ahead(pixels.penalty, 0), ahead(part.buffer, 0), ahead(flow.previous, 0)
     lattices = index, ahead(vertices.back, 0), ahead(vertices.values, 0), buffer
-    out, before = ahead(flow.out, 0), ahead(flow.previous, 0)
+    source, out = ahead(flow.source, 0), ahead(flow.out, 0)
     if flow.out.size == 0:
         empty_sums(nodes.pushed, part.places, nodes.grids, width)
-        if mode in (START, GIVEN):  # in an iteration they are empty, unless a tolerance stopped the one before
-            empty_buffer(buffer, part.buffer.size)
+        empty_buffer(buffer, part.buffer.size * (mode in (START, GIVEN)))  # blurring leaves them empty
     at = part.begin * stride
     for x in range(0, columns, TILE):
         for row in range(part.begin, part.end, columns):
@@ -272,14 +271,13 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
             elif mode == MESSAGE:
                 clear(tile, count, lanes)
                 add_spatial(taking, terms, y, x, count, tile, np.int64(0), width, tile, lanes)
+                gather_tile(lattices, vertices.corners, first, count, tile, lanes)
             else:
                 add_spatial(taking, terms, y, x, count, kept, at, stride, tile, lanes)
             at += count * stride
             behind = (first + columns) * corners
             coming = ahead(kept, at), ahead(index, behind), ahead(shares, behind)
-            if mode == MESSAGE:
-                gather_tile(lattices, vertices.corners, first, count, tile, lanes)
-            elif mode == START:
+            if mode == START:
                 softmax_tile(tile, lattices, (), first, count, bar, spare, coming, stride, corners, lanes)
             elif mode == ADVANCE:
                 softmax_tile(tile, lattices, vertices.corners, first, count, bar, spare, coming, stride, corners, lanes)
