@@ -17,7 +17,7 @@ def test_the_first_compilation_is_told_once(
     with notice.announced(21), notice.announced(21):
         assert compiled(1) == 2
     assert capsys.readouterr().err.count("compiling the dense CRF for this machine and 21 classes (about 15 s") == 1
-    with notice.announced(32):  # as many lanes as 21
+    with notice.announced(24):  # as many lanes as 21
         assert compiled(1.5) == 2.5  # another type: compiled again, but the user knows by now
         assert compiled(1) == 2
     assert capsys.readouterr().err == ""

@@ -2,7 +2,8 @@
 
 A loop `for label in range(L)` with L known only at run time is compiled with alias checks, a scalar tail and a branch
 per vector. The dense CRF's inner loops run over 2 to 32 labels millions of times and lose more than half of their time
-to that. Here the labels of one pixel are one value of the LLVM type <W x float>, with W a constant of the compilation.
+to that. Here the labels of one pixel are one value of W floats, with W a constant of the compilation: of the LLVM type
+<W x float>, or of several such types (`pieces`).
 
 W is carried by a type: kernels take `lanes`, a tuple of W zeros, and numba compiles them once per length. All functions
 below are for compiled code only. Offsets count elements, and nothing checks that they lie within the array. An "array"
@@ -10,11 +11,13 @@ is a contiguous one, or the address that `ahead` makes of it: functions that run
 numba counts references of arrays at every call, which took a quarter of the time of a pass.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
@@ -22,20 +25,25 @@ from denselab.compiled.bfloat16 import BFLOAT16, narrowed, widened
 
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
-WIDTHS = (4, 8, 16, 32, 64, 128, 256)
-"""Numbers of lanes that kernels are compiled for: multiples of a register, and few, so that compiling is rare."""
+WIDTHS = (4, 8, 12, 16, 24, 32, 64, 128, 256)
+"""Numbers of lanes that kernels are compiled for: few, so that compiling is rare.
 
-# exp(x) = 2^n * p(f), n = round(x / ln 2), f in [-1/2, 1/2]; p is the minimax polynomial of 2^f of degree 5, relative
-# error 7e-8 before rounding. Below e^-60 the result is exactly zero: numbers near 1e-38 are
-# denormal, and a hundred times slower.
-LOG2_E = 1.4426950408889634
-POWER_OF_TWO = (1.00000007, 0.69314697, 0.2402212, 0.05550713, 0.00967554, 0.00132765)
-SMALLEST_EXPONENT, LARGEST_EXPONENT = -86.0, 127.0  # of 2; e^-60 = 2^-86.6
+24 is three registers of 256 bits, for 17 to 24 classes: a quarter less work and memory than 32. 12 is one and a half:
+no less work than 16, but less memory. With registers of 512 bits 12 would be two in place of one and is left out.
+"""
+
+
+@functools.cache
+def has_wide_registers() -> bool:
+    """Whether numba compiles for 32 registers of 512 bits; otherwise for 256 bits or fewer, of which x86 has 16."""
+    return "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 def width_for(labels: int) -> int:
     """The number of lanes for so many labels: the next of WIDTHS, or beyond them the next multiple of 64."""
-    return next((width for width in WIDTHS if width >= labels), -(-labels // 64) * 64)
+    left_out = 12 if has_wide_registers() else None
+    fitting = (width for width in WIDTHS if width >= labels and width != left_out)
+    return next(fitting, -(-labels // 64) * 64)
 
 
 def lanes_for(labels: int) -> tuple[int, ...]:
@@ -53,10 +61,47 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
-    """A Vector is stored as the LLVM vector itself."""
+    """A Vector is stored as an LLVM vector, or as a structure of its pieces."""
 
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, vector_type(vector.width))  # type: ignore[no-untyped-call]
+        kinds = [vector_type(piece) for piece in pieces(vector.width)]
+        kind = kinds[0] if len(kinds) == 1 else ir.LiteralStructType(kinds)
+        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]
+
+
+def pieces(width: int) -> list[int]:
+    """The powers of two that make up a width, the largest first: 16 and 8 for 24.
+
+    LLVM cuts a vector of 2^n floats into registers, but rounds every other width up to 2^n first.
+    """
+    return [1 << bit for bit in reversed(range(width.bit_length())) if width >> bit & 1]
+
+
+def cut(builder: Any, vector: Any) -> list[Any]:
+    """Emit the pieces of a Vector's value."""
+    if isinstance(vector.type, ir.VectorType):
+        return [vector]
+    return [builder.extract_value(vector, i) for i in range(len(vector.type.elements))]
+
+
+def whole(builder: Any, parts: list[Any]) -> Any:
+    """Emit a Vector's value of its pieces."""
+    if len(parts) == 1:
+        return parts[0]
+    vector = ir.Constant(ir.LiteralStructType([part.type for part in parts]), ir.Undefined)
+    for i, part in enumerate(parts):
+        vector = builder.insert_value(vector, part, i)
+    return vector
+
+
+def lanewise(builder: Any, emit: Callable[..., Any], *vectors: Any) -> Any:
+    """Emit an operation that works lane by lane, piece by piece."""
+    return whole(builder, [emit(*parts) for parts in zip(*(cut(builder, vector) for vector in vectors), strict=True)])
+
+
+def fused(builder: Any, factor: Any, vector: Any, total: Any) -> Any:
+    """Emit factor * vector + total of LLVM vectors."""
+    return call(builder, f"llvm.fmuladd.v{vector.type.count}f32", vector.type, factor, vector, total)
 
 
 def vector_type(width: int) -> Any:
@@ -112,11 +157,13 @@ def load(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     short = array.dtype == BFLOAT16
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = address(context, builder, signature.args[0], arguments[0], arguments[1])
-        if short:
-            return widened(builder, place, vector_type(width))
-        place = builder.bitcast(place, vector_type(width).as_pointer())
-        return builder.load(place, align=4)
+        place, parts = address(context, builder, signature.args[0], arguments[0], arguments[1]), []
+        for piece in pieces(width):
+            kind = vector_type(piece)
+            there = builder.bitcast(place, kind.as_pointer())
+            parts.append(widened(builder, place, kind) if short else builder.load(there, align=4))
+            place = builder.gep(place, [ir.Constant(INT32, piece)])
+        return whole(builder, parts)
 
     return Vector(width)(array, types.intp, lanes), emit
 
@@ -128,11 +175,12 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature.args[0], arguments[0], arguments[1])
-        if short:
-            narrowed(builder, arguments[2], place)
-            return context.get_dummy_value()
-        place = builder.bitcast(place, vector_type(vector.width).as_pointer())
-        builder.store(arguments[2], place, align=4)
+        for part in cut(builder, arguments[2]):
+            if short:
+                narrowed(builder, part, place)
+            else:
+                builder.store(part, builder.bitcast(place, part.type.as_pointer()), align=4)
+            place = builder.gep(place, [ir.Constant(INT32, part.type.count)])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), emit
@@ -181,7 +229,7 @@ def broadcast(typing: Any, value: Any, lanes: Any) -> Any:
     width = len(lanes)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return splat(builder, arguments[0], width)
+        return whole(builder, [splat(builder, arguments[0], piece) for piece in pieces(width)])
 
     return Vector(width)(types.float32, lanes), emit
 
@@ -189,11 +237,12 @@ def broadcast(typing: Any, value: Any, lanes: Any) -> Any:
 @intrinsic
 def scaled_add(typing: Any, factor: Any, vector: Any, total: Any) -> Any:
     """scaled_add(factor, vector, total): factor * vector + total, in one rounding if the processor can."""
-    width = vector.width
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        factors = splat(builder, arguments[0], width)
-        return call(builder, f"llvm.fmuladd.v{width}f32", vector_type(width), factors, arguments[1], arguments[2])
+        def one(vector: Any, total: Any) -> Any:
+            return fused(builder, splat(builder, arguments[0], vector.type.count), vector, total)
+
+        return lanewise(builder, one, *arguments[1:])
 
     return vector(types.float32, vector, vector), emit
 
@@ -203,9 +252,11 @@ def clamped(typing: Any, vector: Any, low: Any, high: Any) -> Any:
     """clamped(vector, low, high): every lane kept within low..high; NaN stays NaN."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, low, high = arguments
-        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+        def one(value: Any, low: Any, high: Any) -> Any:
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+        return lanewise(builder, one, *arguments)
 
     return vector(vector, vector, vector), emit
 
@@ -215,10 +266,12 @@ def where_within(typing: Any, kept: Any, vector: Any, low: Any, high: Any) -> An
     """where_within(kept, vector, low, high): `kept` where low < vector < high, or where it is NaN; else 0."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kept, value, low, high = arguments
-        zero = constant(0.0, vector.width)
-        kept = builder.select(builder.fcmp_ordered("<=", value, low), zero, kept)
-        return builder.select(builder.fcmp_ordered(">=", value, high), zero, kept)
+        def one(kept: Any, value: Any, low: Any, high: Any) -> Any:
+            zero = constant(0.0, value.type.count)
+            kept = builder.select(builder.fcmp_ordered("<=", value, low), zero, kept)
+            return builder.select(builder.fcmp_ordered(">=", value, high), zero, kept)
+
+        return lanewise(builder, one, *arguments)
 
     return vector(vector, vector, vector, vector), emit
 
@@ -228,7 +281,7 @@ def subtract(typing: Any, left: Any, right: Any) -> Any:
     """subtract(left, right): difference of two vectors."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments)
+        return lanewise(builder, builder.fsub, *arguments)
 
     return left(left, right), emit
 
@@ -236,10 +289,9 @@ def subtract(typing: Any, left: Any, right: Any) -> Any:
 @intrinsic
 def vector_scaled_add(typing: Any, factors: Any, vector: Any, total: Any) -> Any:
     """vector_scaled_add(factors, vector, total): factors * vector + total, lane by lane."""
-    width = vector.width
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return call(builder, f"llvm.fmuladd.v{width}f32", vector_type(width), *arguments)
+        return lanewise(builder, functools.partial(fused, builder), *arguments)
 
     return vector(vector, vector, vector), emit
 
@@ -249,7 +301,7 @@ def add(typing: Any, left: Any, right: Any) -> Any:
     """add(left, right): sum of two vectors."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments)
+        return lanewise(builder, builder.fadd, *arguments)
 
     return left(left, right), emit
 
@@ -259,8 +311,10 @@ def fenced(typing: Any, vector: Any, fence: Any) -> Any:
     """fenced(vector, fence): the vector where the fence is 0, else the fence, even where the vector is NaN."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        inside = builder.fcmp_ordered("==", arguments[1], constant(0.0, vector.width))
-        return builder.select(inside, *arguments)
+        def one(vector: Any, fence: Any) -> Any:
+            return builder.select(builder.fcmp_ordered("==", fence, constant(0.0, fence.type.count)), vector, fence)
+
+        return lanewise(builder, one, *arguments)
 
     return vector(vector, fence), emit
 
@@ -270,7 +324,7 @@ def multiply(typing: Any, left: Any, right: Any) -> Any:
     """multiply(left, right): product of two vectors, lane by lane."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
+        return lanewise(builder, builder.fmul, *arguments)
 
     return left(left, right), emit
 
@@ -280,117 +334,10 @@ def larger(typing: Any, left: Any, right: Any) -> Any:
     """larger(left, right): the larger of two vectors, lane by lane; NaN where either is NaN."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        one, other = arguments
-        kept = builder.or_(builder.fcmp_ordered(">=", one, other), builder.fcmp_unordered("!=", one, one))
-        return builder.select(kept, one, other)
+        def one(left: Any, right: Any) -> Any:
+            kept = builder.or_(builder.fcmp_ordered(">=", left, right), builder.fcmp_unordered("!=", left, left))
+            return builder.select(kept, left, right)
+
+        return lanewise(builder, one, *arguments)
 
     return left(left, right), emit
-
-
-@intrinsic
-def exponential(typing: Any, vector: Any, subtracted: Any) -> Any:
-    """exponential(vector, subtracted): e^(vector - subtracted); exactly 0 below e^-60, at least 2^127 above e^88."""
-    width = vector.width
-    integers = ir.VectorType(INT32, width)
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = vector_type(width)
-        away = builder.fsub(arguments[0], splat(builder, arguments[1], width))
-        power = builder.fmul(away, constant(LOG2_E, width))
-        enough = builder.fcmp_ordered(">", power, constant(SMALLEST_EXPONENT, width))
-        most = constant(LARGEST_EXPONENT, width)
-        power = builder.select(builder.fcmp_ordered("<", power, most), power, most)
-        whole = call(builder, f"llvm.rint.v{width}f32", kind, power)
-        part = builder.fsub(power, whole)
-        value = constant(POWER_OF_TWO[-1], width)
-        for coefficient in reversed(POWER_OF_TWO[:-1]):
-            value = call(builder, f"llvm.fmuladd.v{width}f32", kind, value, part, constant(coefficient, width))
-        shift = builder.shl(builder.fptosi(whole, integers), ir.Constant(integers, [23] * width))
-        raised = builder.bitcast(builder.add(builder.bitcast(value, integers), shift), kind)
-        return builder.select(enough, raised, constant(0.0, width))
-
-    return vector(vector, types.float32), emit
-
-
-def halves(builder: Any, vector: Any, width: int, operation: Callable[[Any, Any], Any], neutral: float) -> Any:
-    """Emit the reduction of all lanes by halving; the order of the sum is fixed, and the same on every machine."""
-    size = 1 << (width - 1).bit_length()
-    if size != width:
-        indices = [*range(width), *[width] * (size - width)]
-        filler = constant(neutral, width)
-        vector = builder.shuffle_vector(vector, filler, ir.Constant(ir.VectorType(INT32, size), indices))
-    while size > 1:
-        size //= 2
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        low, high = (ir.Constant(ir.VectorType(INT32, size), list(range(at, at + size))) for at in (0, size))
-        lower = builder.shuffle_vector(vector, undefined, low)
-        vector = operation(lower, builder.shuffle_vector(vector, undefined, high))
-    return builder.extract_element(vector, ir.Constant(INT32, 0))
-
-
-@intrinsic
-def largest_lane(typing: Any, vector: Any) -> Any:
-    """largest_lane(vector): the maximum of the lanes, none of which is NaN."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def larger(a: Any, b: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-        return halves(builder, arguments[0], vector.width, larger, -3e38)
-
-    return types.float32(vector), emit
-
-
-@intrinsic
-def sum_of_lanes(typing: Any, vector: Any) -> Any:
-    """sum_of_lanes(vector): the sum of the lanes, in a fixed order."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return halves(builder, arguments[0], vector.width, builder.fadd, 0.0)
-
-    return types.float32(vector), emit
-
-
-@intrinsic
-def sums_of_rows(typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
-    """sums_of_rows(array, offset, lanes): the lane sums of min(W, 16) consecutive vectors, as one vector.
-
-    Vectors are added in pairs while they are halved, so that all lanes work: a third of the steps of sum_of_lanes.
-    """
-    width = len(lanes)
-    side = min(width, 16)
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = []
-        for i in range(side):
-            total = None
-            for group in range(i * width, (i + 1) * width, side):
-                place = builder.add(arguments[1], ir.Constant(arguments[1].type, group))
-                place = address(context, builder, signature.args[0], arguments[0], place)
-                piece = builder.load(builder.bitcast(place, vector_type(side).as_pointer()), align=4)
-                total = piece if total is None else builder.fadd(total, piece)
-            rows.append(total)
-        return joined(builder, rows)
-
-    return Vector(side)(array, types.intp, lanes), emit
-
-
-def joined(builder: Any, rows: list[Any]) -> Any:
-    """Emit the sums of n vectors of n lanes, n a power of two, as the lanes of one."""
-    side = len(rows)
-    size = side // 2
-    while size:  # each vector holds `side // size / 2` ... sums; halves of `size` lanes are added
-        half = len(rows) // 2
-        merged = []
-        for i in range(half):
-            one, other = rows[i], rows[i + half]
-            low = [e if not e & size else side + e - size for e in range(side)]
-            high = [e + size if not e & size else side + e for e in range(side)]
-            parts = (
-                builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(INT32, side), order))
-                for order in (low, high)
-            )
-            merged.append(builder.fadd(*parts))
-        rows = merged
-        size //= 2
-    return rows[0]

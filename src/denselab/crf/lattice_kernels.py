@@ -30,13 +30,17 @@ kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = partial(compiled, e
 @kernel
 def _picture_block(picture: Any, width: int, scales: Any, begin: int, count: int, features: Any) -> None:
     """features (5, BLOCK) = x, y, r, g, b of pixels begin.. of a flat uint8 RGB picture, each times its scale."""
-    for at in range(count):
-        pixel = begin + at
-        row = pixel // width
-        features[0, at] = np.float32(pixel - row * width) * scales[0]
-        features[1, at] = np.float32(row) * scales[1]
-        for c in range(3):
-            features[2 + c, at] = np.float32(picture[3 * pixel + c]) * scales[2 + c]
+    row = begin // width
+    column, at = begin - row * width, 0
+    while at < count:  # the pixels of one row, so that no pixel needs a division
+        number = min(count - at, width - column)
+        for i in range(number):
+            put(features, at + i, np.float32(column + i) * scales[0])
+            put(features, BLOCK + at + i, np.float32(row) * scales[1])
+        row, column, at = row + 1, 0, at + number
+    for c in range(3):
+        for at in range(count):
+            put(features, (2 + c) * BLOCK + at, np.float32(scalar(picture, 3 * (begin + at) + c)) * scales[2 + c])
 
 
 @kernel
@@ -76,11 +80,12 @@ def _enclose(features: Any, corners: Any, apart: Any, zero: Any, rank: Any, tota
             put(zero, j * BLOCK + at, np.int32(whole) * np.int32(d + 1))
     for i in range(d + 1):
         for at in range(BLOCK):
-            place, further = scalar(apart, i * BLOCK + at), np.int32(0)
-            for j in range(len(corners)):
-                other = scalar(apart, j * BLOCK + at)
-                further += np.int32(other > place) + np.int32((other == place) & (j < i))
-            put(rank, i * BLOCK + at, further)
+            put(rank, i * BLOCK + at, np.int32(d - i))
+        for j in range(i):  # of each pair one lies farther, of equals the one with the smaller index
+            for at in range(BLOCK):
+                further = np.int32(scalar(apart, j * BLOCK + at) >= scalar(apart, i * BLOCK + at))
+                put(rank, i * BLOCK + at, scalar(rank, i * BLOCK + at) + further)
+                put(rank, j * BLOCK + at, scalar(rank, j * BLOCK + at) - further)
     for j in range(d + 1):  # bring the sum back to zero: move the coordinates that were rounded the most
         for at in range(BLOCK):
             moved = scalar(rank, j * BLOCK + at) + scalar(total, at)
@@ -314,16 +319,17 @@ def finish_part(
 
     weight becomes what a pixel gives to its vertices; back, unless it is empty, what it takes from them.
     """
-    part_mass = np.empty(number.size, np.float32)
+    part_mass, places = np.empty(number.size, np.float32), np.empty(number.size, np.int32)
     for vertex in range(number.size):
         part_mass[vertex] = mass[number[vertex]]
+        places[vertex] = np.int32((number[vertex] + base) * width)
     for i in range(begin, end):
         at = i * row + column
         ones = np.float32(1e-20)
         for k in range(len(corners)):
             local = np.int64(scalar(index, at + k))
             ones += scalar(weight, at + k) * scalar(part_mass, local)
-            put(index, at + k, np.int32((scalar(number, local) + base) * width))
+            put(index, at + k, scalar(places, local))
         give, take = np.float32(1.0), np.float32(1.0)
         if scheme == SYMMETRIC:
             give = take = np.float32(1.0) / np.sqrt(ones)

@@ -40,7 +40,7 @@ from denselab.types import FilterNormalization
 
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
-PIECE = 16  # lanes blurred together
+PIECE = 16  # lanes blurred together at most
 FORBIDDEN = -1e30  # added to the lanes beyond the labels
 
 
@@ -91,7 +91,7 @@ class LatticeFilter:
     lattice: its vertices and neighbours
     base: the first of its vertices in the shared table
     diagonal, matrix: the compatibility, flat, padded to the lanes
-    room: scratch space for blurring
+    room: scratch space for blurring, two planes of (W, M + 1)
     """
 
     lattice: Lattice
@@ -130,7 +130,6 @@ class MeanField:
         self.energy = workspace.floats(self.number * self.stride + len(self.lanes))
         self.energy[-len(self.lanes) :] = 0  # the last pixel's vector reaches beyond its labels
         self.penalty = np.where(np.arange(len(self.lanes)) < labels, 0, FORBIDDEN).astype(np.float32)
-        self._holding = False
         self._prepare_lattices(lattices, spatial)
         self._prepare_spatial(spatial)
         self._divide()
@@ -156,7 +155,7 @@ class MeanField:
                 len(self.lanes),
                 self.threads,
             )
-            room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes))
+            room = self.workspace.floats(2 * (lattice.vertices + 1) * len(self.lanes)).reshape(2, len(self.lanes), -1)
             self.lattices.append(LatticeFilter(lattice, base, *self._padded(term.compatibility, lattice.alpha), room))
             base += lattice.vertices
         width = len(self.lanes)
@@ -172,7 +171,6 @@ class MeanField:
         number = min(8, max(2, self.number // (8 * base + 1))) if base else 1
         self.parts = parts(-(-self.number // self.columns), number, max([1, *(term.rows.step for term in spatial)]))
         self.buffers = self.workspace.floats(len(self.parts) * base * width).reshape(len(self.parts), base * width)
-        self.buffers[:] = 0
 
     def _prepare_spatial(self, terms: Sequence[SpatialTerm]) -> None:
         width, rows, count = len(self.lanes), self.shape[0], len(terms)
@@ -216,11 +214,12 @@ class MeanField:
 
         The diagonal is all ones where there is a matrix.
         """
-        extra = len(self.lanes) - self.labels
-        own = np.ones(self.labels) if compatibility.matrix.size else compatibility.diagonal * factor
-        diagonal = np.pad(own, (0, extra)).astype(np.float32)
-        matrix = np.pad(compatibility.matrix * factor, ((0, 0), (0, extra))).astype(np.float32).reshape(-1)
-        return diagonal, matrix
+        diagonal = np.zeros(len(self.lanes), np.float32)
+        matrix = np.zeros((len(compatibility.matrix), len(self.lanes)), np.float32)
+        diagonal[: self.labels] = 1 if compatibility.matrix.size else compatibility.diagonal * factor
+        if compatibility.matrix.size:
+            matrix[:, : self.labels] = compatibility.matrix * factor
+        return diagonal, matrix.reshape(-1)
 
     def start(self, unary: NDArray[np.float32], out: NDArray[np.float32] = NO_FLOATS) -> None:
         """Take energies; their softmax becomes the marginals.
@@ -228,12 +227,10 @@ class MeanField:
         unary: flat (L * N)
         out: receives the marginals, flat (L * N); if empty they go into the filters
         """
-        self._empty()
         self._pass(START, unary, out)
 
     def take(self, marginals: NDArray[np.float32]) -> None:
         """Put given marginals, flat (L * N), into the filters."""
-        self._empty()
         self._pass(GIVEN, marginals, NO_FLOATS)
 
     def advance(self, out: NDArray[np.float32] = NO_FLOATS, previous: NDArray[np.float32] = NO_FLOATS) -> float:
@@ -250,12 +247,6 @@ class MeanField:
         self._filter()
         self._pass(MESSAGE, NO_FLOATS, out)
 
-    def _empty(self) -> None:
-        """Drop marginals left in the filters by an inference that its tolerance stopped."""
-        if self._holding:
-            self.buffers[:] = 0
-            self._holding = False
-
     def _pass(
         self,
         mode: int,
@@ -264,7 +255,6 @@ class MeanField:
         previous: NDArray[np.float32] = NO_FLOATS,
     ) -> float:
         """One pass over all pixels; returns the largest change of a marginal against `previous`."""
-        self._holding = self._holding or not out.size
         flow = Flow(mode, source, out, previous)
         pixels = Pixels(self.number, self.columns, self.labels, self.energy, self.stride, self.penalty)
         tasks = [partial(pass_over, part, flow, pixels, self.vertices, self.nodes, self.lanes) for part in self._shares]
@@ -272,14 +262,14 @@ class MeanField:
 
     def _filter(self) -> None:
         """Blur the lattices, and sum what the parts of the picture pushed to the nodes."""
-        self._holding = False
-        piece = self.lanes[:PIECE]
         tasks = []
         for one in self.lattices:
-            planes = one.room.reshape(len(self.lanes) // len(piece), 2, -1)
             join = partial(blur, self.buffers, one.base, len(self.lanes))
             rest = (one.lattice.before, one.lattice.after, one.diagonal, self.vertices.values)
-            tasks += [partial(join, i * len(piece), *rest, old, new, piece) for i, (old, new) in enumerate(planes)]
+            for lane in range(0, len(self.lanes), PIECE):
+                piece = self.lanes[lane : lane + PIECE]
+                old, new = (part[lane : lane + len(piece)].reshape(-1) for part in one.room)
+                tasks.append(partial(join, lane, *rest, old, new, piece))
         for m, term in enumerate(self.spatial):
             places = np.ascontiguousarray(self.places[:, m])
             join = partial(filter_nodes, self.nodes.pushed, places, self.nodes.grids[m], self.taps[m])

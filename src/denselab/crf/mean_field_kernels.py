@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
+from denselab.compiled.softmax import exponential, largest_lane, side_of, sum_of_lanes, sums_of_rows
 from denselab.compiled.vectors import (
     add,
-    ahead,
     broadcast,
-    exponential,
     fenced,
-    largest_lane,
     load,
     multiply,
     prefetch,
@@ -25,10 +23,8 @@ from denselab.compiled.vectors import (
     scalar,
     scaled_add,
     store,
-    sum_of_lanes,
-    sums_of_rows,
 )
-from denselab.crf.transpose import SQUARE, energies_to_pixels, pixels_to_labels
+from denselab.crf.transpose import energies_to_pixels, pixels_to_labels
 
 # Of e^logit: between them a share of e^-60 is still kept. As integers, because positive floats sort like their bits.
 SMALLEST_SUM, LARGEST_SUM = (int(np.float32(value).view(np.int32)) for value in (1e-12, 1e30))
@@ -50,8 +46,7 @@ def read_labels(source: Any, labels: int, number: int, first: int, count: int, t
 @kernel
 def write_labels(row: Any, labels: int, number: int, first: int, count: int, out: Any, lanes: Any) -> None:
     """out[l, first + x] = row[x * W + l]: from pixel-major to (L, N)."""
-    width = len(lanes)
-    side = min(width, SQUARE)
+    width, side = len(lanes), side_of(lanes)
     whole = count - count % side
     for x in range(0, whole, side):
         pixels_to_labels(row, x * width, out, first + x, number, labels, lanes)
@@ -61,27 +56,18 @@ def write_labels(row: Any, labels: int, number: int, first: int, count: int, out
 
 
 @kernel
-def read_energies(
-    source: Any, labels: int, number: int, first: int, count: int, tile: Any, least: Any, lanes: Any
-) -> None:
-    """tile = minus source (L, N), pixel-major, shifted so that each pixel's largest is 0, which keeps the marginals.
-
-    least: room for the smallest energies of a tile
-    """
-    width = len(lanes)
-    side = min(width, SQUARE)
+def read_energies(source: Any, labels: int, number: int, first: int, count: int, tile: Any, lanes: Any) -> None:
+    """tile = minus source (L, N), pixel-major, shifted so that each pixel's largest is 0, which keeps the marginals."""
+    width, side = len(lanes), side_of(lanes)
     whole = count - count % side
-    for x in range(count):
-        put(least, x, scalar(source, first + x))
-    for label in range(1, labels):
-        line = ahead(source, label * number + first)
-        for x in range(count):
-            put(least, x, min(scalar(least, x), scalar(line, x)))
     for x in range(0, whole, side):
-        energies_to_pixels(source, first + x, number, labels, least, x, tile, x * width, lanes)
-    for label in range(labels):
-        for x in range(whole, count):
-            put(tile, x * width + label, scalar(least, x) - scalar(source, label * number + first + x))
+        energies_to_pixels(source, first + x, number, labels, tile, x * width, lanes)
+    for x in range(whole, count):
+        least = scalar(source, first + x)
+        for label in range(1, labels):
+            least = min(least, scalar(source, label * number + first + x))
+        for label in range(labels):
+            put(tile, x * width + label, least - scalar(source, label * number + first + x))
 
 
 @kernel
@@ -127,37 +113,34 @@ def fetch(coming: Any, x: int, stride: int, corners: int) -> None:
 
 @kernel
 def softmax_tile(
-    tile: Any,
-    count: int,
-    penalty: Any,
-    raised: Any,
-    sums: Any,
-    bits: Any,
-    coming: Any,
-    stride: int,
-    corners: int,
-    lanes: Any,
-) -> None:
-    """tile = softmax of the logits of each of its pixels.
+    tile: Any, lattices: Any, corners: Any, first: int, count: int, penalty: Any, spare: Any, coming: Any, stride: int,
+    pitch: int, lanes: Any,
+) -> None:  # fmt: skip
+    """tile = softmax of the tile and the lattices' sums at pixels first..first + count - 1; no sums without corners.
 
-    raised, sums: room for as many vectors and numbers
-    bits: the same memory as sums, as int32
+    lattices: see `gathered`
+    spare: room for a vector of each pixel, for a number of each, and the same numbers as int32
     coming: see `fetch`
+    pitch: corners of a pixel in `coming`
 
-    The largest logit is subtracted only where powers would otherwise overflow or vanish. Energies begin near 0 (see
+    Sums are gathered and raised in one loop, since one waits for memory and the other for the multipliers. The largest
+    logit is subtracted only where powers would otherwise overflow or vanish. Energies begin near 0 (see
     `read_energies`), so that is rare, and finding the maximum would take as long as the rest.
     """
-    width, side = len(lanes), min(len(lanes), SQUARE)
+    raised, sums, bits = spare
+    width, side = len(lanes), side_of(lanes)
     nothing, bar = broadcast(np.float32(0.0), lanes), load(penalty, 0, lanes)
     for x in range(count):
-        store(raised, x * width, exponential(fenced(load(tile, x * width, lanes), bar), np.float32(0.0)))
-        fetch(coming, x, stride, corners)
+        logits = gathered(lattices, corners, first + x, load(tile, x * width, lanes), lanes)
+        store(raised, x * width, exponential(fenced(logits, bar), np.float32(0.0)))
+        fetch(coming, x, stride, pitch)
     for x in range(0, count, side):
         store(sums, x, sums_of_rows(raised, x * width, lanes))
     least = most = scalar(bits, 0)
     for x in range(count):
         least, most = min(least, scalar(bits, x)), max(most, scalar(bits, x))
     if least < SMALLEST_SUM or most > LARGEST_SUM:
+        gather_tile(lattices, corners, first, count, tile, lanes)
         careful_softmax(tile, count, penalty, lanes)
         return
     for x in range(count):
@@ -178,22 +161,27 @@ def careful_softmax(tile: Any, count: int, penalty: Any, lanes: Any) -> None:
 
 
 @kernel
-def gather_tile(
-    index: Any, back: Any, corners: Any, values: Any, buffer: Any, first: int, count: int, tile: Any, lanes: Any
-) -> None:
-    """Add the lattices' sums to the tile of logits.
+def gather_tile(lattices: Any, corners: Any, first: int, count: int, tile: Any, lanes: Any) -> None:
+    """Add the lattices' sums to the tile of logits."""
+    width = len(lanes)
+    for x in range(count):
+        store(tile, x * width, gathered(lattices, corners, first + x, load(tile, x * width, lanes), lanes))
 
-    buffer: what `give_tile` will need of it is prefetched
+
+@kernel
+def gathered(lattices: Any, corners: Any, pixel: int, total: Any, lanes: Any) -> Any:
+    """total + the lattices' sums at a pixel.
+
+    lattices: addresses of vertices, weights, values, and of the buffer, of which what `give_tile` needs is prefetched
+    corners: a tuple of as many zeros as a pixel has corners
     """
-    width, at = len(lanes), first * len(corners)
-    for x in range(0, count * width, width):
-        total = load(tile, x, lanes)
-        for k in range(len(corners)):
-            place = np.int64(scalar(index, at + k))
-            prefetch(buffer, place)
-            total = scaled_add(scalar(back, at + k), load(values, place, lanes), total)
-        store(tile, x, total)
-        at += len(corners)
+    index, back, values, buffer = lattices
+    at = pixel * len(corners)
+    for k in range(len(corners)):
+        place = np.int64(scalar(index, at + k))
+        prefetch(buffer, place)
+        total = scaled_add(scalar(back, at + k), load(values, place, lanes), total)
+    return total
 
 
 @kernel

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.compiled.vectors import ahead, scalar
+from denselab.compiled.vectors import ahead, put, scalar
 from denselab.crf.mean_field_kernels import (
     clear,
     copy_pixels,
@@ -217,6 +217,13 @@ def empty_sums(pushed: Any, places: Any, grids: Any, width: int) -> None:
 
 
 @kernel
+def empty_buffer(buffer: Any, size: int) -> None:
+    """Set a part's sums at the vertices to 0."""
+    for at in range(size):
+        put(buffer, at, np.float32(0.0))
+
+
+@kernel
 def nodes_of_tiles(nodes: Nodes, part: Part, width: int) -> Any:
     """The Taking and the Giving of a part; their scratch space follows that of a tile, its powers and its sums."""
     line = ahead(part.room, 2 * TILE * width + TILE)
@@ -240,15 +247,16 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
     """
     width, change, terms, mode = len(lanes), np.float32(0.0), nodes.grids.shape[0], flow.mode
     number, columns, labels, stride = pixels.number, pixels.columns, pixels.labels, pixels.stride
-    tile, raised, sums = ahead(part.room, 0), ahead(part.room, TILE * width), ahead(part.room, 2 * TILE * width)
-    bits, corners = ahead(part.room.view(np.int32), 2 * TILE * width), len(vertices.corners)
+    tile, sums, corners = ahead(part.room, 0), ahead(part.room, 2 * TILE * width), len(vertices.corners)
+    spare = ahead(part.room, TILE * width), sums, ahead(part.room.view(np.int32), 2 * TILE * width)
     taking, giving = nodes_of_tiles(nodes, part, width)
     kept, index, shares = ahead(pixels.energy, 0), ahead(vertices.where, 0), ahead(vertices.weight, 0)
-    slices, blurred, bar = ahead(vertices.back, 0), ahead(vertices.values, 0), ahead(pixels.penalty, 0)
-    buffer, source = ahead(part.buffer, 0), ahead(flow.source, 0)
-    out, before = ahead(flow.out, 0), ahead(flow.previous, 0)
+    bar, buffer, before = ahead(pixels.penalty, 0), ahead(part.buffer, 0), ahead(flow.previous, 0)
+    lattices = index, ahead(vertices.back, 0), ahead(vertices.values, 0), buffer
+    source, out = ahead(flow.source, 0), ahead(flow.out, 0)
     if flow.out.size == 0:
         empty_sums(nodes.pushed, part.places, nodes.grids, width)
+        empty_buffer(buffer, part.buffer.size * (mode in (START, GIVEN)))  # blurring leaves them empty
     at = part.begin * stride
     for x in range(0, columns, TILE):
         for row in range(part.begin, part.end, columns):
@@ -258,20 +266,21 @@ def pass_over(part: Part, flow: Flow, pixels: Pixels, vertices: Vertices, nodes:
             if mode == GIVEN:
                 read_labels(source, labels, number, first, count, tile, width)
             elif mode == START:
-                read_energies(source, labels, number, first, count, tile, sums, lanes)
+                read_energies(source, labels, number, first, count, tile, lanes)
                 keep_energies(tile, count, kept, at, stride, lanes)
             elif mode == MESSAGE:
                 clear(tile, count, lanes)
                 add_spatial(taking, terms, y, x, count, tile, np.int64(0), width, tile, lanes)
+                gather_tile(lattices, vertices.corners, first, count, tile, lanes)
             else:
                 add_spatial(taking, terms, y, x, count, kept, at, stride, tile, lanes)
             at += count * stride
-            if mode in (MESSAGE, ADVANCE) and corners > 0:
-                gather_tile(index, slices, vertices.corners, blurred, buffer, first, count, tile, lanes)
-            if mode in (START, ADVANCE):
-                behind = (first + columns) * corners
-                coming = ahead(kept, at), ahead(index, behind), ahead(shares, behind)
-                softmax_tile(tile, count, bar, raised, sums, bits, coming, stride, corners, lanes)
+            behind = (first + columns) * corners
+            coming = ahead(kept, at), ahead(index, behind), ahead(shares, behind)
+            if mode == START:
+                softmax_tile(tile, lattices, (), first, count, bar, spare, coming, stride, corners, lanes)
+            elif mode == ADVANCE:
+                softmax_tile(tile, lattices, vertices.corners, first, count, bar, spare, coming, stride, corners, lanes)
             if flow.previous.size > 0:
                 change = max(change, largest_change(tile, width, labels, first, count, before))
             if flow.out.size > 0:

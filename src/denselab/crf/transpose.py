@@ -4,20 +4,14 @@ Networks give and expect (L, H, W); the passes want the labels of a pixel in one
 first pass would spend more time on reordering its input than on everything else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from denselab.compiled.vectors import INT32, address, intrinsic, vector_type
-
-SQUARE = 16  # side of a square; with fewer lanes, their number
-
-
-def side_of(width: int) -> int:
-    """The side of the squares for vectors of this width."""
-    return min(width, SQUARE)
+from denselab.compiled.softmax import picked, square_side
+from denselab.compiled.vectors import address, intrinsic, vector_type
 
 
 def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
@@ -32,7 +26,7 @@ def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
             lower = [e + step if not e & step else side + e for e in range(side)]
             first, second = rows[i], rows[i + step]
             for place, order in ((i, upper), (i + step, lower)):
-                rows[place] = builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, side), order))
+                rows[place] = picked(builder, first, second, order)
         step //= 2
     return rows
 
@@ -49,40 +43,45 @@ def store_at(builder: Any, place: Any, vector: Any) -> None:
 
 @intrinsic
 def energies_to_pixels(
-    typing: Any, source: Any, at: Any, pitch: Any, labels: Any, least: Any, x: Any, row: Any, to: Any, lanes: Any
+    typing: Any, source: Any, at: Any, pitch: Any, labels: Any, row: Any, to: Any, lanes: Any
 ) -> Any:
-    """row[to + i * W + l] = least[x + i] - source[l * pitch + at + i], i over a square's side.
+    """row[to + i * W + l] = least[i] - source[l * pitch + at + i], i over a square's side; least: over the labels.
 
     Other lanes may hold anything.
     """
     width = len(lanes)
-    side = side_of(width)
+    side = square_side(width)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds, (source, at, pitch, labels, least, x, row, to, _) = signature.args, arguments
-        base = load_at(builder, address(context, builder, kinds[4], least, x), side)
+        kinds, (source, at, pitch, labels, row, to, _) = signature.args, arguments
         final = builder.sub(labels, ir.Constant(labels.type, 1))
-        for group in range(0, width, side):
-            vectors = []
-            for label in range(group, group + side):
-                wanted = ir.Constant(labels.type, label)
+
+        def energies(labels: Iterable[int]) -> Iterator[Any]:
+            for label in labels:  # beyond the last one, that one's
+                wanted = ir.Constant(final.type, label)
                 there = builder.select(builder.icmp_signed("<", wanted, final), wanted, final)
                 place = address(context, builder, kinds[0], source, builder.add(at, builder.mul(there, pitch)))
-                vectors.append(builder.fsub(base, load_at(builder, place, side)))
+                yield load_at(builder, place, side)
+
+        least, *others = energies(range(width))
+        for energy in others:
+            least = builder.select(builder.fcmp_ordered("<", energy, least), energy, least)
+        for group in range(0, width, side):  # loaded once more: registers hold no more than one group
+            vectors = [builder.fsub(least, energy) for energy in energies(range(group, group + side))]
             for i, vector in enumerate(transposed(builder, vectors)):
                 offset = builder.add(to, ir.Constant(to.type, i * width + group))
-                store_at(builder, address(context, builder, kinds[6], row, offset), vector)
+                store_at(builder, address(context, builder, kinds[4], row, offset), vector)
         return context.get_dummy_value()
 
     numbers = types.intp
-    return types.void(source, numbers, numbers, numbers, least, numbers, row, numbers, lanes), emit
+    return types.void(source, numbers, numbers, numbers, row, numbers, lanes), emit
 
 
 @intrinsic
 def pixels_to_labels(typing: Any, row: Any, start: Any, out: Any, at: Any, pitch: Any, labels: Any, lanes: Any) -> Any:
     """out[l * pitch + at + i] = row[start + i * W + l], i over a square's side."""
     width = len(lanes)
-    side = side_of(width)
+    side = square_side(width)
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, (row, start, out, at, pitch, labels, _) = signature.args, arguments

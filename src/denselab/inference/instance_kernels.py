@@ -12,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
+from denselab.compiled.softmax import exponential, largest_lane, sum_of_lanes
 from denselab.compiled.vectors import (
     add,
     broadcast,
-    exponential,
     fenced,
     lanes_for,
     larger,
-    largest_lane,
     load,
     multiply,
     scaled_add,
     store,
     subtract,
-    sum_of_lanes,
 )
 from denselab.data.feed.taps import axis_taps
 from denselab.engine.planes import taps

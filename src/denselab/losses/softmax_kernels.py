@@ -11,11 +11,11 @@ from typing import Any
 
 from denselab.compiled import compiled
 from denselab.compiled.jobs import floats, next_part
+from denselab.compiled.softmax import exponential, sum_of_lanes
 from denselab.compiled.vectors import (
     add,
     ahead,
     broadcast,
-    exponential,
     larger,
     load,
     multiply,
@@ -24,7 +24,6 @@ from denselab.compiled.vectors import (
     scaled_add,
     store,
     subtract,
-    sum_of_lanes,
     where_within,
 )
 
