@@ -40,6 +40,8 @@ def centre_rows(model: ModelProto) -> bool:
         kept = [node for node in nodes if node not in (turn, cast, difference)]
         del model.graph.node[:]
         model.graph.node.extend([*kept[:at], *made, *kept[at:]])
+        if not any(difference.input[1] in node.input for node in kept):
+            model.graph.initializer.remove(numbers[difference.input[1]])
         constants = {
             f"{picture}_rows_shape": np.array([0, 0, -1]),  # 0: as it is
             f"{picture}_pixels_shape": np.array([0, 0, -1, centre.size]),
