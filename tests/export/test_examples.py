@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.engine.enlarge import label_maps
 from denselab.engine.torch_engine import TorchEngine
 from denselab.export.labels_graph import labels_model

@@ -13,7 +13,8 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.feed.resample import resize_image, resize_labels, resize_rows
+from denselab.data.feed.resample import resize_labels
+from denselab.data.feed.resize import resize_image, resize_rows
 from denselab.data.read.rows import RowWindow, open_rows
 from denselab.engine.engine import Pictures
 from denselab.engine.torch_engine import TorchEngine

@@ -148,7 +148,7 @@ def by_loop(engine: TorchEngine, how: InstanceWise, boxes: list[tuple[int, ...]]
         for y in range(max(top, 0), min(bottom, height)):
             for x in range(max(left, 0), min(right, width)):
                 crop[y - top, x - left] = image[y, x]
-        from denselab.data.feed.resample import resize_image
+        from denselab.data.feed.resize import resize_image
 
         logits = engine.logits(resize_image(crop, engine.spec.preprocessing.imgsz)[None])
         # In one go, and of a map in channels_last: torch reduces a contiguous one to a width of 1 wrongly.

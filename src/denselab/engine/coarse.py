@@ -13,8 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.feed.taps import Blend
 from denselab.engine import planes
-from denselab.engine.enlarge import BAND_BYTES, CACHED_BYTES, Scores, arg_max, as_array, enlarged_rows, row_bands
+from denselab.engine.enlarge import (
+    CACHED_BYTES,
+    Scores,
+    arg_max,
+    as_array,
+    enlarged_rows,
+    row_bands,
+)
+from denselab.engine.planes import COLUMNS
 from denselab.types import LabelMap
 
 BLENDED_BYTES = 2**20  # scores that are blended at once: they stay in the processor's cache
@@ -36,20 +45,24 @@ class Coarse:
 
     def bands(self, size: tuple[int, int]) -> Iterator[tuple[int, Scores]]:
         """Yield (top, (K, rows, W)) of the logits enlarged to (height, width), one band of rows at a time."""
-        held = CACHED_BYTES if isinstance(self.values, np.ndarray) else BAND_BYTES
-        for top, bottom in row_bands(self.values.shape[0], size, held):
-            if tuple(size) == self.size:
-                yield top, self.rows(top, bottom)
-                continue
-            first, last = (planes.rows_between(self.size[0], size[0], row)[i] for i, row in ((0, top), (1, bottom - 1)))
-            seen = self.rows(first, last + 1)
-            yield top, enlarged_rows(seen[None], size, top, bottom, (first, self.size[0]))[0]
+        if isinstance(self.values, np.ndarray):
+            columns = [self._blend(1, size, i, min(i + COLUMNS, size[1])) for i in range(0, size[1], COLUMNS)]
+            for top, bottom in row_bands(self.values.shape[0], size, CACHED_BYTES):
+                first, end, down = self._blend(0, size, top, bottom)
+                yield top, planes.enlarged(self.values[:, first:end], down, columns)
+            return
+        whole = (self.values.shape[1] * self.factor, self.values.shape[2] * self.factor)
+        for top, bottom in row_bands(self.values.shape[0], size):
+            first, end, _ = planes.blend_of(self.size[0], size[0], top, bottom)
+            seen = enlarged_rows(self.values[None], whole, first, end)[..., : self.size[1]]
+            yield top, enlarged_rows(seen, size, top, bottom, (first, self.size[0]))[0]
 
-    def rows(self, top: int, bottom: int) -> Scores:
-        """(K, bottom - top, W) rows of the logits at the size that the network saw."""
-        height, width = self.values.shape[1:]
-        found: Scores = enlarged_rows(self.values[None], (height * self.factor, width * self.factor), top, bottom)[0]
-        return found[..., : self.size[1]]
+    def _blend(self, axis: int, size: tuple[int, int], begin: int, end: int) -> Blend:
+        """What rows or columns [begin, end) are blended from: of what the network saw, which is of the cells."""
+        cells = self.values.shape[1 + axis]
+        first, last, seen = planes.blend_of(self.size[axis], size[axis], begin, end)
+        low, high, own = planes.blend_of(cells, cells * self.factor, first, last)
+        return low, high, seen @ own
 
     def labels_at(self, size: tuple[int, int]) -> LabelMap:
         """(H, W) class indices at (height, width): of the logits enlarged to what the network saw, and then to that."""

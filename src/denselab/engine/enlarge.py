@@ -1,7 +1,7 @@
 """From the network's grid to the picture's: the only enlargement of logits, in bands of rows, and the only arg-max.
 
 Scores come as torch tensors or as numpy arrays, by engine; without tensors torch is not imported. Those in the CPU's
-memory end in the same compiled arg-max.
+memory end in the same arg-max.
 """
 
 from __future__ import annotations

@@ -13,12 +13,16 @@ MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_SPARSE = 1, 5, 11, 12, 15
 VALUE_NAME = 1
 FUNCTION_NODE, NODE_ATTRIBUTE = 7, 5
+NODE_INPUT, NODE_OUTPUT = 1, 2
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES = (
     *(5, 6, 10, 11),
     *(22, 23),
 )
 SPARSE_VALUES, SPARSE_INDICES = 1, 2
 TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
+
+Field = tuple[int, int, int, memoryview]
+"""As wire.fields yields it."""
 
 INSIDE: dict[str, dict[int, str]] = {
     "model": {MODEL_GRAPH: "graph", MODEL_FUNCTIONS: "function"},
@@ -68,15 +72,53 @@ def interface(content: bytes, source: str) -> tuple[list[str], list[str]]:
 
 
 def with_output(content: bytes, output: str) -> bytes:
-    """The ONNX document with this one of the graph's outputs: a runtime computes nothing that only others need."""
+    """The ONNX document with this one of the graph's outputs, and without the nodes that only others need.
+
+    ONNX Runtime computes every node of a document, whether or not a result comes of it.
+    """
     parts = []
     for number, kind, value, message in fields(memoryview(content)):
         if (number, kind) == (MODEL_GRAPH, BYTES):
-            held = (f for f in fields(message) if f[:2] != (GRAPH_OUTPUT, BYTES) or _name(f[3]) == output)
-            parts.append(field(number, kind, value, b"".join(field(*inner) for inner in held)))
+            parts.append(field(number, kind, value, b"".join(_leading_to(output, list(fields(message))))))
         else:
             parts.append(field(number, kind, value, message))
     return b"".join(parts)
+
+
+def _leading_to(output: str, graph: list[Field]) -> Iterator[bytes]:
+    """The fields of a graph but for its other outputs and the nodes that nothing needs."""
+    needed, unneeded = {output}, set[int]()
+    for i in reversed(range(len(graph))):  # nodes come in the order of computation
+        number, kind, _, message = graph[i]
+        if (number, kind) == (GRAPH_NODE, BYTES):
+            if needed.isdisjoint(_texts(message, NODE_OUTPUT)):
+                unneeded.add(i)
+            else:
+                needed |= _all_inputs(message)
+        elif (number, kind) == (GRAPH_OUTPUT, BYTES) and _name(message) != output:
+            unneeded.add(i)
+    return (field(*held) for i, held in enumerate(graph) if i not in unneeded)
+
+
+def _all_inputs(node: memoryview) -> set[str]:
+    """The names of a node's inputs, and those of the nodes in its graphs, which see the tensors around them."""
+    found, waiting = set[str](), [("node", node)]
+    while waiting:
+        kind, message = waiting.pop()
+        if kind == "node":
+            found |= _texts(message, NODE_INPUT)
+        elif kind == "graph":  # what it gives may be a tensor from around it
+            found |= {
+                _name(value) for number, wire, _, value in fields(message) if (number, wire) == (GRAPH_OUTPUT, BYTES)
+            }
+        for number, wire, _, inner in fields(message):
+            if wire == BYTES and INSIDE[kind].get(number) in ("attribute", "graph", "node"):
+                waiting.append((INSIDE[kind][number], inner))
+    return found
+
+
+def _texts(message: memoryview, wanted: int) -> set[str]:
+    return {text(value) for number, kind, _, value in fields(message) if (number, kind) == (wanted, BYTES)}
 
 
 def _name(message: memoryview) -> str:

@@ -1,19 +1,26 @@
-"""Planes of scores in memory: enlargement of rows as compiled loops, and the arg-max, for every engine on a CPU.
+"""Planes of scores in memory, in numpy: enlargement of rows, and the arg-max, for every engine on a CPU.
 
-All planes are float32. NaN never wins an arg-max; where every class is NaN, the first is taken.
+In numpy and not compiled: a process that predicts then does without the compiler, which takes half a second and 120 MiB
+to start. All planes are float32. NaN never wins an arg-max; where every class is NaN, the first is taken.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.compiled import compiled
+from denselab.data.feed.taps import Blend, blend
 from denselab.types import LabelMap
 
 Planes = NDArray[np.float32]
 """(K, h, w) float32, C-contiguous."""
 
+Columns = Sequence[Blend]
+"""From left to right, what a few columns are blended from."""
+
+COLUMNS = 32  # of the result that one product gives: its matrix is mostly zeros, and more so the larger it is
 BLOCK_BYTES = 2**18  # planes whose arg-max is taken at once: they stay in the processor's cache
 
 
@@ -24,26 +31,41 @@ def enlarged_rows(
 
     part: the planes are rows of larger ones: the number of their first row, and the height of all; None: they are all.
     """
-    source = np.require(planes, np.float32, ["C", "W"])
-    first, height = part or (0, source.shape[1])
-    if (height, source.shape[2]) == tuple(size):
-        return source[:, top - first : bottom - first]
-    out = np.empty((len(source), bottom - top, size[1]), np.float32)
-    _enlarge(source, first, height, size[0], top, out)
-    return out
+    first, height = part or (0, planes.shape[1])
+    if (height, planes.shape[2]) == tuple(size):
+        return planes[:, top - first : bottom - first]
+    begin, end, down = blend_of(height, size[0], top, bottom)
+    return enlarged(planes[:, begin - first : end - first], down, columns_of(planes.shape[2], size[1]))
 
 
-def rows_between(source: int, target: int, row: int) -> tuple[int, int]:
-    """The two rows, of a height of `source`, that row `row` of a height of `target` is blended from."""
-    centre = min(max((row + 0.5) * (source / target) - 0.5, 0.0), source - 1.0)
-    return int(centre), min(int(centre) + 1, source - 1)
+def enlarged(planes: Planes, down: NDArray[np.float32], columns: Columns) -> Planes:
+    """(K, R, W): (R, h) times (K, h, w), and each row from its columns: two products of matrices.
+
+    A cell that is no number makes its neighbours such as well.
+    """
+    rows = np.matmul(down, np.asarray(planes, np.float32)).reshape(-1, planes.shape[2])
+    out = np.empty((len(rows), sum(len(matrix) for _, _, matrix in columns)), np.float32)
+    place = 0
+    for first, end, matrix in columns:
+        np.matmul(rows[:, first:end], matrix.T, out=out[:, place : place + len(matrix)])
+        place += len(matrix)
+    return out.reshape(len(planes), len(down), -1)
+
+
+@lru_cache(8)
+def columns_of(source: int, target: int) -> Columns:
+    """What a width of `target` is blended from."""
+    return tuple(blend_of(source, target, i, min(i + COLUMNS, target)) for i in range(0, target, COLUMNS))
+
+
+def blend_of(source: int, target: int, begin: int, end: int) -> Blend:
+    """What positions [begin, end) of a height or width of `target` are blended from, of one of `source`."""
+    low, _, weight = taps(source, target, begin, end - begin)
+    return blend((low, np.stack([1 - weight, weight])), 0, end - begin, source)
 
 
 def first_largest(planes: NDArray[np.float32], labels: LabelMap) -> None:
     """Write the index of the largest plane at each pixel, the first of equals.
-
-    In numpy and not compiled, though that is twice as fast: a picture at the network's own size needs no other loop,
-    and its process then does without the compiler, which takes half a second and 80 MiB to start.
 
     planes: (K, h, w) float32, in memory in any order.
     labels: (h, w) uint8, K up to 255, or uint16; written to.
@@ -73,31 +95,9 @@ def _first_largest(planes: NDArray[np.float32], labels: LabelMap) -> None:
         np.maximum(labels, chosen, out=labels)  # the last that was larger than all before it
 
 
-@compiled
 def taps(source: int, target: int, first: int, count: int) -> Any:
     """The lower index, the upper index and the upper's weight of positions first .. first + count - 1."""
-    low, high, weight = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float32)
-    for i in range(count):
-        centre = min(max((first + i + 0.5) * (source / target) - 0.5, 0.0), source - 1.0)
-        low[i] = int(centre)
-        high[i] = min(low[i] + 1, source - 1)
-        weight[i] = centre - low[i]
-    return low, high, weight
-
-
-@compiled
-def _enlarge(planes: Any, first: int, source: int, height: int, top: int, out: Any) -> None:
-    """Rows from `top` on: first the two rows blended, then their columns. The planes begin at row `first`."""
-    count, rows, width = out.shape
-    upper, lower, across = taps(source, height, top, rows)
-    left, right, along = taps(planes.shape[2], width, 0, width)
-    blended = np.empty(planes.shape[2], np.float32)
-    for k in range(count):
-        for y in range(rows):
-            above, below, share = planes[k, upper[y] - first], planes[k, lower[y] - first], across[y]
-            for x in range(len(blended)):
-                blended[x] = above[x] + share * (below[x] - above[x])
-            line = out[k, y]
-            for x in range(width):
-                start = blended[left[x]]
-                line[x] = start + along[x] * (blended[right[x]] - start)
+    centre = (np.arange(first, first + count) + 0.5) * (source / target) - 0.5
+    centre = np.minimum(np.maximum(centre, 0.0), source - 1.0)
+    low = centre.astype(np.int64)
+    return low, np.minimum(low + 1, source - 1), (centre - low).astype(np.float32)

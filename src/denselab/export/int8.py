@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from denselab.console import progress
 from denselab.engine.graph_engine import PICTURES
 from denselab.errors import ParityError
+from denselab.export.centre_rows import centre_rows
 from denselab.export.parity import INT8_MIOU, Parity
 
 if TYPE_CHECKING:
@@ -115,8 +116,10 @@ class Quantiser:
     """Writes a model with some of its layers in int8. The ranges are taken from the pictures once."""
 
     def __init__(self, model: ModelProto, pictures: Sequence[NDArray[np.uint8]], scratch: Path) -> None:
-        self.model, self.pictures, self.scratch = model, pictures, scratch
-        (scratch / "float.onnx").write_bytes(model.SerializeToString())  # a model in memory would be changed
+        self.model, self.pictures, self.scratch = type(model)(), pictures, scratch
+        self.model.CopyFrom(model)
+        centre_rows(self.model)
+        (scratch / "float.onnx").write_bytes(self.model.SerializeToString())  # a model in memory would be changed
 
     def __call__(self, kept_float: Sequence[str], only: str | None = None) -> bytes:
         """The document with these layers in float32. only: the one layer in int8."""

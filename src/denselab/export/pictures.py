@@ -14,7 +14,7 @@ from denselab.console import progress
 from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.recorded import read_recorded
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denselab.data.feed.resample import resize_rows
+from denselab.data.feed.resize import resize_rows
 from denselab.engine.enlarge import NARROW, arg_max
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import CheckpointError, ResourceError

@@ -28,6 +28,7 @@ from denselab.compiled.vectors import (
 from denselab.data.feed.taps import axis_taps
 from denselab.engine.planes import taps
 
+_taps = compiled(taps)
 OUTSIDE = np.float32(-1e30)  # a score whose probability is 0
 
 PixelScores = NDArray[np.float32]
@@ -104,8 +105,8 @@ def join_box(
     probs: join probabilities, not raw scores.
     mean: add, for a mean; otherwise the largest counts.
     """
-    above, below, across = taps(scores.shape[0], size[0], rows[0], rows[2])
-    left, right, along = taps(scores.shape[1], size[1], columns[0], columns[2])
+    above, below, across = _taps(scores.shape[0], size[0], rows[0], rows[2])
+    left, right, along = _taps(scores.shape[1], size[1], columns[0], columns[2])
     classes, width = scores.shape[2], len(lanes)
     lines = scores.reshape(len(scores), scores.shape[1] * classes)
     blended = np.zeros(lines.shape[1] + width, np.float32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from denselab.compiled.vectors import lanes_for
 from denselab.data.feed.fit import Size
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands

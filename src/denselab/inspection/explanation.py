@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from denselab.build import model_preprocessing
 from denselab.console import progress
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.read.spectral import shown_as_rgb
 from denselab.engine.device import resolve_device

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.resample import nearest_lines, resize_labels, resize_rows
+from denselab.data.feed.resample import nearest_lines, resize_labels
+from denselab.data.feed.resize import resize_rows
 from denselab.data.item import FileLabels, LabelSource
 from denselab.data.read.encodings import decode
 from denselab.data.read.not_by_rows import NotByRows

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from denselab.console import progress
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.resample import resize_image, resize_labels
+from denselab.data.feed.resample import resize_labels
+from denselab.data.feed.resize import resize_image
 from denselab.data.objects import read_objects, source_of
 from denselab.errors import CheckpointError, DataError
 from denselab.files import unpack_json, write_json

@@ -7,7 +7,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from denselab.data.feed.fit import fit_size
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.item import Item
 from denselab.data.weak_labels import BoxLabels
 from denselab.types import Image

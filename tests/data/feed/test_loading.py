@@ -24,7 +24,7 @@ from denselab.data.feed.loading import (
     train_loader,
     val_batches,
 )
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.feed.transforms import Augmentation
 from denselab.errors import ConfigError, DataError
 from denselab.types import Sample

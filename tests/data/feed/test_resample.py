@@ -3,12 +3,14 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as v2
 
-from denselab.data.feed.resample import largest_share, resample_image, resample_labels, resize_image, resize_labels
+from denselab.data.feed.resample import largest_share, resample_image, resample_labels, resize_labels
+from denselab.data.feed.resize import resize_image
 
 SIDES = st.integers(1, 23)
 
@@ -52,6 +54,20 @@ def test_a_window_is_resize_then_crop_borders_included(h, w, th, tw, y0, x0, hei
     assert np.abs(cut[:, mirror].astype(int) - expected).max() <= 1
     assert np.mean(cut[:, mirror] != expected) < 0.01 or cut.size < 100
     assert (cut_labels[:, mirror] == window_of(resize_labels(labels, (th, tw)), (y0, x0, height, width), 255)).all()
+
+
+@pytest.mark.parametrize("band", [2**23, 12 * 500 * 3])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((150, 130), (70, 40)), ((300, 40), (3, 90)), ((20, 500), (130, 7)), ((90, 80), (180, 321))]
+)
+def test_whole_pictures_in_parts_are_what_one_window_shows(shape, size, band, monkeypatch):
+    """Products of matrices, of a few rows and columns each, against the loop that goes pixel by pixel."""
+    monkeypatch.setattr("denselab.data.feed.resize.BAND_BYTES", band)
+    image, expected = noise(*shape), np.empty((*size, 3), np.uint8)
+    resample_image(image, size, (0, 0, *size), expected)
+    found = resize_image(image, size)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert np.mean(found != expected) < 0.01  # on .5, where sums in another order may round the other way
 
 
 @settings(max_examples=100)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denselab.data.feed.elastic import warp
-from denselab.data.feed.resample import resample_image, resize_image
+from denselab.data.feed.resample import resample_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.feed.transforms import Augmentation, augment, normalise
 from denselab.data.read.spectral import SpectralBands
 from denselab.types import Sample

@@ -61,12 +61,13 @@ def resample_image(
     limits: (C,) float32 lowest and highest numbers of the result, for other pictures than RGB; None: those of bytes
     """
     colour = np.zeros(image.shape[2], image.dtype) if fill is None else fill
-    if is_rgb(image):
-        _resample(contiguous(image), size[0], size[1], window[0], window[1], flip, matrix, colour, out)
-        return
     frame = (size[0], size[1], window[0], window[1])
+    row_taps, col_taps = (axis_taps(image.shape[i], size[i], window[i], out.shape[i]) for i in (0, 1))
+    if is_rgb(image):
+        _resample(contiguous(image), frame, row_taps, col_taps, flip, matrix, colour, out)
+        return
     resample_bands(
-        *(contiguous(image), frame, flip, band_matrix(matrix, image), kernel_limits(image, limits)),
+        *(contiguous(image), frame, row_taps, col_taps, flip, band_matrix(matrix, image), kernel_limits(image, limits)),
         *(matrix is IDENTITY, colour, out),
     )
 
@@ -95,40 +96,6 @@ def resample_labels(
 ) -> None:
     """Write the window of the scaled label map into out, (H, W) of the labels' dtype; `fill` outside the picture."""
     _nearest_labels(contiguous(labels), size[0], size[1], window[0], window[1], flip, fill, out)
-
-
-def resize_image(image: Pixels, size: Size) -> Pixels:
-    """The picture at (H, W), antialiased bilinear, of its type; the picture itself where it has that size."""
-    if image.shape[:2] == tuple(size):
-        return image
-    out = np.empty((*size, image.shape[2]), image.dtype)
-    resample_image(image, size, (0, 0, *size), out)
-    return out
-
-
-def resize_rows(picture: Any, size: Size) -> Pixels:
-    """`resize_image` of a picture whose rows are read as they are needed, from top to bottom; the same numbers.
-
-    picture: (h, w, 3) uint8 by `picture[top:bottom]`, with its `shape`.
-    """
-    height, width = picture.shape[:2]
-    if (height, width) == tuple(size):
-        return contiguous(picture[:])
-    out = np.empty((*size, 3), np.uint8)
-    row_start, row_weight = axis_taps(height, size[0], 0, size[0])
-    col_start, col_weight = axis_taps(width, size[1], 0, size[1])
-    index, spread = _column_taps(col_start, col_weight, 0, size[1], False)
-    begin = col_start[0] * 3
-    line = np.zeros((col_start[-1] + spread.shape[0]) * 3 - begin, np.float32)
-    values = np.empty(index.shape[0], np.float32)
-    for i in range(size[0]):
-        first = int(row_start[i])
-        last = min(first + row_weight.shape[0], height)
-        flat = contiguous(picture[first:last]).reshape(last - first, width * 3)
-        _blend_rows(flat, 0, begin, np.ascontiguousarray(row_weight[: last - first]), i, line)
-        _blend_columns(line, index, spread, values)
-        apply_colour_matrix(values, IDENTITY, out[i].reshape(-1))
-    return out
 
 
 def resize_labels(labels: LabelMap, size: Size) -> LabelMap:
@@ -225,7 +192,17 @@ def _fill_row(row: Any, fill: Any) -> None:
 
 
 @compiled
-def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix: Any, fill: Any, out: Any) -> None:
+def _resample(
+    image: Any,
+    frame: tuple[int, int, int, int],
+    row_taps: Any,
+    col_taps: Any,
+    flip: bool,
+    matrix: Any,
+    fill: Any,
+    out: Any,
+) -> None:
+    th, tw, y0, x0 = frame
     height, width = out.shape[:2]
     flat = image.reshape(image.shape[0], image.shape[1] * 3)
     rows = out.reshape(height, width * 3)
@@ -233,8 +210,8 @@ def _resample(image: Any, th: int, tw: int, y0: int, x0: int, flip: bool, matrix
     if left >= right:
         _fill_row(out.reshape(height * width * 3), fill)
         return
-    row_start, row_weight = axis_taps(image.shape[0], th, y0, height)
-    col_start, col_weight = axis_taps(image.shape[1], tw, x0, width)
+    row_start, row_weight = row_taps
+    col_start, col_weight = col_taps
     index, spread = _column_taps(col_start, col_weight, left, right, flip)
     begin, taps = col_start[left] * 3, spread.shape[0]
     line = np.zeros((col_start[right - 1] + taps) * 3 - begin, np.float32)  # taps beyond the picture weigh 0

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from denselab.compiled import compiled
-from denselab.data.feed.taps import axis_taps
 
 _vectorised = partial(compiled, fastmath=True)  # pictures hold no NaN, so sums may be reordered
 
@@ -54,6 +53,8 @@ def _blend_rows(image: Any, start: int, weights: Any, row: int, line: Any) -> No
 def resample_bands(
     image: Any,
     frame: tuple[int, int, int, int],
+    row_taps: Any,
+    col_taps: Any,
     flip: bool,
     matrix: Any,
     limits: tuple[Any, Any, Any],
@@ -64,6 +65,7 @@ def resample_bands(
     """Write a window of the scaled picture into out, (H, W, C) like image.
 
     frame: (th, tw, y0, x0), see resample.py
+    row_taps, col_taps: of the window's rows and columns, see taps.py
     matrix: (C, C + 1) float32; plain: whether it changes nothing
     limits: low and high (C,) float32, and what is added before rounding down: 0.5 for bytes, else 0
     fill: (C,) outside the frame
@@ -71,8 +73,8 @@ def resample_bands(
     th, tw, y0, x0 = frame
     low, high, half = limits
     height, width, count = out.shape
-    row_start, row_weight = axis_taps(image.shape[0], th, y0, height)
-    col_start, col_weight = axis_taps(image.shape[1], tw, x0, width)
+    row_start, row_weight = row_taps
+    col_start, col_weight = col_taps
     used = [col_start[column] for column in range(max(0, -x0), min(width, tw - x0))]
     if len(used) == 0:
         out[:] = fill

@@ -26,9 +26,9 @@ from denselab.data.feed.resample import (
     largest_share,
     resample_image,
     resample_labels,
-    resize_image,
     resize_labels,
 )
+from denselab.data.feed.resize import resize_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.errors import ConfigError
 from denselab.types import LabelMap, Pixels, Sample

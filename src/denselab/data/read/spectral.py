@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resample import resize_image
+from denselab.data.feed.resize import resize_image
 from denselab.data.read.images import picture_pixels
 from denselab.data.read.stored_bands import NPY, band_form, stored_bands
 from denselab.data.read.tiff import BLACK_IS_ZERO, RGB, TIFF_SUFFIXES, read_tags
