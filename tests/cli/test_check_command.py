@@ -37,7 +37,7 @@ def test_sound_data(scenes: Path, capsys: pytest.CaptureFixture[str]):
     assert files_of(scenes) == before
     check(str(scenes), Path("out"))
     printed = capsys.readouterr()
-    for text in ("8: 6 train, 2 val", "48x32 (8)", "building", "train %", "contact sheet: out"):
+    for text in ("8: 6 train, 2 val", "32x48 (8)", "building", "train %", "contact sheet: out"):
         assert text in printed.out
     assert "fit for training" in printed.err
 
@@ -110,7 +110,7 @@ def test_a_place_that_cannot_be_written_costs_the_sheet_alone(scenes: Path, caps
 def test_defaults_are_told_in_the_help():
     """rich took `[default: all cores]` for markup and printed "Threads ."."""
     told = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
-    assert "Threads. [default: (all cores)]" in told
+    assert "Threads that read pictures. [default: (all cores)]" in told
     assert "[default: (denselab-check/NAME)]" in told
 
 
