@@ -16,12 +16,12 @@ from denselab.training.trial import Trial
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (Trial(0.04, 0.04), "8 passes over them, about 2.6 min on this machine"),
-        (Trial(0.044, 0.04), "8 passes over them, about 2.8 min on this machine"),
-        (Trial(0.06, 0.04), "8 passes over them, 2.6 min on this machine, 3.8 beside what else it does now"),
-        (Trial(0.14, 0.08), "5.1 min on this machine, 9.0 beside what else it does now; it stops after 6 min at the"),
-        (Trial(0.4, 0.4), "8 passes over them would take about 25.6 min on this machine; it stops after 6 min, and"),
-        (Trial(0.4, 0.2), "would take 12.8 min on this machine, 25.6 beside what else it does now; it stops after 6"),
+        (Trial(0.04, 0.04), "8 passes over them, about 3.0 min on this machine"),
+        (Trial(0.044, 0.04), "8 passes over them, about 3.3 min on this machine"),
+        (Trial(0.06, 0.04), "8 passes over them, 3.0 min on this machine, 4.5 beside what else it does now"),
+        (Trial(0.14, 0.07), "5.2 min on this machine, 10.5 beside what else it does now; it stops after 6 min at the"),
+        (Trial(0.4, 0.4), "8 passes over them would take about 29.9 min on this machine; it stops after 6 min, and"),
+        (Trial(0.4, 0.2), "would take 14.9 min on this machine, 29.9 beside what else it does now; it stops after 6"),
         (None, "8 passes over them, and it stops after 6 min"),
     ],
 )

@@ -12,7 +12,7 @@ from denselab.console import remark, stdout
 from denselab.errors import ResourceError
 
 DEMO_EPOCHS = 8  # after which the held-out scenes reach 0.85
-UPDATE = 1.2  # a step with its update by Muon, against the forward and backward passes that a trial makes
+UPDATE = 1.4  # a step with its update by Muon and its share of validations, against the two passes that a trial makes
 MOST_SECONDS = 360.0  # it ends then, on a machine that is too slow for them
 SAME = 1.2  # two durations nearer than this are told as one
 DEMO_MODEL = {
