@@ -66,6 +66,14 @@ def test_on_few_pictures_the_best_is_taken_with_a_warning() -> None:
     )
 
 
+def test_on_few_pictures_the_faster_of_two_with_one_score_is_taken() -> None:
+    """A network joined with a useless one scored a hundredth of a point more in 16 times the time, and was taken."""
+    assert told(row("a + b", 0.9001, 1.6, pictures=4), row("a", 0.9, 0.1, pictures=4)) == (
+        "a",
+        "Take a: it has the highest mIoU 81.8, but 4 pictures are too few to tell it from the others.",
+    )
+
+
 def test_models_that_have_seen_the_pictures_are_left_out() -> None:
     seen = replace(row("s", 0.95, 1.0), trained_on=3)
     name, sentence = told(seen, row("a", 0.9, 1.0), row("b", 0.6, 0.1))

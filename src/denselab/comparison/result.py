@@ -232,23 +232,25 @@ def recommend(comparison: Comparison) -> tuple[Row | None, str]:
 
     Of the models that have not seen the pictures, and that cannot be told apart from the best and are CLOSE to it, the
     fastest is taken, if it is faster by MUCH. On too few pictures for any certainty the best is taken: there, nothing
-    could be told apart from it.
+    could be told apart from it; of several with the same mIoU, as it is printed, the fastest.
     """
     fair = [row for row in comparison.rows if not row.trained_on]
     if not fair:
         return None, "None can be recommended: every model has seen measured pictures in its training."
     best, units = fair[0], comparison.ranking.units
+    if units < ENOUGH_PICTURES:
+        best = _fastest(best, [row for row in fair[1:] if _printed(row) == _printed(best)]) or best
     if best.no_better_than:
         return None, f"None can be recommended: even {best.name} is no better than {best.no_better_than}."
-    take = "Take" if best is comparison.rows[0] else "Of those that have not seen the pictures, take"
-    highest = f"{take} {best.name}: it has the highest mIoU {best.miou * POINTS:.1f}"
+    take = "Take" if fair[0] is comparison.rows[0] else "Of those that have not seen the pictures, take"
+    highest = f"{take} {best.name}: it has the highest mIoU {_printed(best)}"
     if units < ENOUGH_PICTURES:
         return best, f"{highest}, but {units} pictures are too few to tell it from the others."
     place = {row.name: position for position, row in enumerate(comparison.rows)}
     alike = [r for r in fair[1:] if not comparison.ranking.verdict(place[best.name], place[r.name]).certain]
     fastest = _fastest(best, alike)
     if fastest is not None:
-        gap = f"mIoU {fastest.miou * POINTS:.1f} against {best.miou * POINTS:.1f}"
+        gap = f"mIoU {_printed(fastest)} against {_printed(best)}"
         return fastest, (
             f"{take} {fastest.name}: it cannot be told apart from {best.name}, the best here ({gap}), "
             f"and is {_times(best, fastest):.1f} times as fast."
@@ -266,6 +268,10 @@ def _fastest(best: Row, alike: Sequence[Row]) -> Row | None:
     close = [row for row in alike if not row.no_better_than and best.miou - row.miou <= CLOSE]
     quick = [row for row in close if _times(best, row) >= MUCH]
     return max(quick, key=lambda row: _times(best, row), default=None)
+
+
+def _printed(row: Row) -> str:
+    return f"{row.miou * POINTS:.1f}"
 
 
 def _times(best: Row, other: Row) -> float:
