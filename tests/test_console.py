@@ -87,3 +87,11 @@ def test_ipython_in_a_terminal_is_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert not in_notebook()
     monkeypatch.delitem(sys.modules, "IPython")
     assert not in_notebook()
+
+
+def test_no_time_is_told_before_anything_is_done() -> None:
+    """The first line of a huge picture said "1000000000 s left"."""
+    bar = console.Progress("predict", 21, "rows")
+    assert bar.line() == "predict: 0/21, 0.0 rows/s"
+    bar.done = 7
+    assert " s left, " in bar.line()

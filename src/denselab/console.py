@@ -73,7 +73,9 @@ class Progress:
 
     def line(self) -> str:
         """The current state in words."""
-        left = f"/{self.total}, {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left" if self.total else ""
+        left = f"/{self.total}" if self.total else ""
+        if self.total and self.done:  # before the first unit nothing tells how long one takes
+            left += f", {(self.total - self.done) / self.rate:.0f} s left"
         info = f", {self.info}" if self.info else ""
         return f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}"
 
