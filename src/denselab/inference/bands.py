@@ -43,8 +43,8 @@ BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them
 class BandStore:
     """A folder with what is finished of one picture: its labels, row after row, and where to go on.
 
-    labels.raw: (H, W) class indices, as many rows as are finished. Other files: the shared rows of the last two rows of
-        windows. The folder is removed when the picture's results are written.
+    labels.raw: (H, W) class indices, as many rows as are finished, and blocks of those under way. Other files: the
+        shared rows of the last two rows of windows. The folder is removed when the picture's results are written.
     """
 
     def __init__(self, folder: Path, key: str, size: tuple[int, int], classes: int, temperature: float = 1.0) -> None:
