@@ -83,6 +83,7 @@ FIRST = 12  # label maps that a process has written when its first turn comes: w
 
 def main() -> int:
     """Prepare, take turns, print. Returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the stopped processes would stay for ever
     options = parse()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
