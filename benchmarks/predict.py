@@ -2,14 +2,19 @@
 segmentation_models.pytorch.
 
 Both sides have DeepLabV3+ on MobileNetV2 (ours with the paper's two decoder convolutions, theirs with one), random
-weights and the same pictures; each is a process of its own, as a user starts it. Turns alternate, so that a slow
-moment hits all. Printed are medians: seconds of the whole process with its start, and pictures a second in the steady
-state, which is the longer run minus the shorter one: starting, loading and warming up cancel. `ratio` is the script's
-time over ours, above 1 is faster; its median over the rounds. DenseLab runs with --no-overlays, since the script writes
-label maps alone; --overlays adds them.
+weights and the same pictures; each is a process of its own, as a user starts it. The steady state is measured in short
+turns: all processes are started, and stopped (SIGSTOP) once they have written a few label maps; then one at a time goes
+on for a second or two, the script before and after each of ours. Counted are the label maps that appear in a turn, and
+the processor time. A ratio is ours against the mean of the two turns of the script beside it, so that a slow moment of
+the machine hits both; printed are the medians over the rounds with the smallest and the largest. `ratio` is the
+script's time over ours, above 1 is faster. Once a piece, each side also runs over --pictures alone, from its start to
+its end, for its whole time and its memory.
+
+DenseLab runs with --no-overlays, since the script writes label maps alone; --overlays adds them.
 
     python benchmarks/predict.py --quick
-    python benchmarks/predict.py --data FOLDER --rounds 7 --classes 150 --json
+    python benchmarks/predict.py --data FOLDER --models MODELS --rounds 8 --keep rounds.json   # under four minutes
+    python benchmarks/predict.py --data FOLDER --models MODELS --rounds 8 --keep rounds.json   # eight more, all told
     pip install segmentation-models-pytorch     # the other side; left out with a line where it is missing
 
 Without --data the demo's scenes are drawn at --size. int8 is calibrated on them, and its loss of mIoU, which random
@@ -22,13 +27,19 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 ENGINES = ("torch", "onnx", "openvino", "onnx-int8", "openvino-int8")
 SCRIPT = "smp-eager"
@@ -66,41 +77,32 @@ sys.exit(code)
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """A side. whole: seconds of the long run; steady: pictures a second; ratios: the script's time over this one's.
-
-    processor: milliseconds of processor time a picture in the steady state, which neighbours change least.
-    """
-
-    side: str
-    whole: float
-    steady: float
-    processor: float
-    whole_ratio: float | None
-    steady_ratio: float | None
-    peak_mib: float
+FASTEST = 250  # pictures a second that a folder must last for
+FIRST = 12  # label maps that a process has written when its first turn comes: what is done once is done
 
 
 def main() -> int:
     """Prepare, take turns, print. Returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the stopped processes would stay for ever
     options = parse()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        short, long = pictures(options, folder)
+        few, many = pictures(options, folder)
         commands = sides(options, folder)
-        seconds: dict[str, list[tuple[float, float]]] = {side: [] for side in commands}
-        used: dict[str, list[float]] = {side: [] for side in commands}
-        for number in range(options.rounds + 1):
-            for side in sorted(commands, reverse=number % 2 == 1):
-                first, second = (timed(commands[side], source, folder) for source in (short, long))
-                if number or options.rounds == 1:  # the first round fills the disk's and numba's caches
-                    seconds[side].append((first[0], second[0]))
-                    used[side].append(second[1] - first[1])
-        more = len(list(long.iterdir())) - len(list(short.iterdir()))
-        cost = {side: 1000 * statistics.median(times) / more for side, times in used.items()}
-        rows = [row(side, seconds, more, cost[side], peak(commands[side], short, folder)) for side in commands]
-    report(options, rows)
+        setting = describe(options)
+        pieces = kept_pieces(options.keep, setting)
+        pieces.append({"setting": setting, "whole": {side: whole(commands[side], few, folder) for side in commands}})
+        with started(commands, many, folder) as running:
+            pieces[-1]["rounds"] = [one_round(running, options.seconds, n % 2 == 1) for n in range(options.rounds)]
+    if options.keep:
+        options.keep.write_text(json.dumps(pieces, indent=1))
+    rows = [row(side, pieces) for side in commands]
+    if options.json:
+        print(json.dumps({"setting": setting, "rows": rows}))
+        return 0
+    report(rows)
+    told = {**setting, "rounds": sum(len(piece["rounds"]) for piece in pieces), "turns": f"{options.seconds:g} s"}
+    print("; ".join(f"{key} {value}" for key, value in told.items()))
     return 0
 
 
@@ -109,20 +111,20 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder of pictures of one size")
     parser.add_argument("--size", default="360x480", help="HEIGHTxWIDTH of the drawn scenes, and of the network")
-    parser.add_argument(
-        "--pictures", type=int, default=64, help="of the long run; a quarter of them make the short one"
-    )
+    parser.add_argument("--pictures", type=int, default=64, help="of a whole run; the turns take them again and again")
     parser.add_argument("--classes", type=int, default=11)
     parser.add_argument("--batch", type=int, default=1, help="of the script; DenseLab runs each picture by itself")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a turn")
+    parser.add_argument("--keep", type=Path, help="a file to which these rounds are added, and that is told as a whole")
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--models", type=Path, help="keep the models in this folder; a later run takes them from there")
     parser.add_argument("--overlays", action="store_true", help="DenseLab also writes an overlay of each picture")
-    parser.add_argument("--quick", action="store_true", help="24 pictures, 2 rounds")
+    parser.add_argument("--quick", action="store_true", help="24 pictures, 3 rounds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.quick:
-        options.pictures, options.rounds = 24, 2
+        options.pictures, options.rounds = 24, 3
     options.size = tuple(map(int, options.size.split("x")))
     if unknown := set(options.engines.split(",")) - set(ENGINES):
         parser.error(f"no engine {', '.join(sorted(unknown))}; there are {', '.join(ENGINES)}")
@@ -130,8 +132,7 @@ def parse() -> argparse.Namespace:
 
 
 def pictures(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """The folders of the short and of the long run."""
-    short, long = folder / "short", folder / "long"
+    """A folder of the pictures, and one that holds them so often that no process gets through it in its turns."""
     if options.data:
         files = sorted(p for p in options.data.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
         files = files[: options.pictures]
@@ -140,11 +141,15 @@ def pictures(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
 
         root = write_synthetic(folder / "scenes", train=1, val=options.pictures, size=options.size)
         files = sorted((root / "images" / "val").iterdir())
-    for target, count in ((short, max(len(files) // 4, 1)), (long, len(files))):
-        target.mkdir()
-        for file in files[:count]:
-            shutil.copyfile(file, target / file.name)
-    return short, long
+    few, many = folder / "few", folder / "many"
+    few.mkdir()
+    many.mkdir()
+    for file in files:
+        shutil.copyfile(file, few / file.name)
+    for number in range(int(FASTEST * options.seconds * (options.rounds + 1)) // len(files) + 1):
+        for file in files:
+            os.link(few / file.name, many / f"{number}_{file.name}")
+    return few, many
 
 
 def sides(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
@@ -169,7 +174,7 @@ def models(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     home = options.models or folder
     found = {side: home / side for side in options.engines.split(",")}
     if not all(path.is_dir() for path in found.values()):
-        write_models(options, folder / "short", home)
+        write_models(options, folder / "few", home)
     return found
 
 
@@ -228,76 +233,158 @@ def write_export(folder: Path, document: bytes, spec: object, kind: str) -> None
     write_folder(folder, {**files, MODEL_CONFIG: config_bytes(spec)})
 
 
-def timed(command: list[str], source: Path, folder: Path) -> tuple[float, float]:
-    """Seconds of one process, and of the processor that it used."""
-    before, started = os.times(), time.perf_counter()
-    run(command, source, folder)
-    seconds, after = time.perf_counter() - started, os.times()
-    return seconds, sum(after[2:4]) - sum(before[2:4])  # user and system, of children that have ended
+def run(command: list[str], source: Path, out: Path) -> list[str]:
+    """The words of a command that reads `source` and writes `out`."""
+    return [{"IN": str(source), "OUT": str(out)}.get(word, word) for word in command]
 
 
-def run(command: list[str], source: Path, folder: Path) -> str:
-    """Run a side over a folder; returns the last line that it printed."""
-    out = folder / "out"
+def whole(command: list[str], source: Path, folder: Path) -> dict[str, float]:
+    """Seconds of one process from its start to its end, and the peak of its resident memory in MiB."""
+    out = folder / "whole"
     shutil.rmtree(out, ignore_errors=True)
-    filled = [{"IN": str(source), "OUT": str(out)}.get(word, word) for word in command]
-    done = subprocess.run(filled, capture_output=True, text=True, check=False)
-    count = len(list(out.rglob("*.png")))  # overlays are JPEG
+    words, began = [sys.executable, "-c", PEAK, *run(command, source, out)], time.perf_counter()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    seconds, count = time.perf_counter() - began, label_maps(out)
     if done.returncode or count != len(list(source.iterdir())):
         raise SystemExit(
-            f"{' '.join(filled[:6])} ended with {done.returncode}, {count} label maps: {done.stderr[-800:]}"
+            f"{' '.join(words[3:9])} ended with {done.returncode}, {count} label maps: {done.stderr[-800:]}"
         )
-    return done.stdout.strip().rpartition("\n")[2]
+    kibibytes = int(done.stdout.strip().rpartition("\n")[2])
+    return {"seconds": seconds, "mib": kibibytes / (2**20 if sys.platform == "darwin" else 2**10)}  # macOS: bytes
 
 
-def peak(command: list[str], source: Path, folder: Path) -> float:
-    """The peak of resident memory of one process, MiB."""
-    kibibytes = int(run([sys.executable, "-c", PEAK, *command], source, folder))
-    return kibibytes / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes
+def label_maps(out: Path) -> int:
+    """How many there are; what is being written has a name that begins with a point."""
+    folder = out / "labels" if (out / "labels").is_dir() else out
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sum(name.endswith(".png") and not name.startswith(".") for name in names)
 
 
-def row(side: str, seconds: dict[str, list[tuple[float, float]]], more: int, processor: float, mib: float) -> Row:
-    """Medians of a side. more: pictures that the long run has beyond the short one."""
-    own = seconds[side]
-    whole, steady = statistics.median(t for _, t in own), statistics.median(t - s for s, t in own)
-    ratios = (None, None)
-    if SCRIPT in seconds and side != SCRIPT:
-        pairs = list(zip(seconds[SCRIPT], own, strict=True))
-        ratios = (
-            statistics.median(theirs[1] / ours[1] for theirs, ours in pairs),
-            statistics.median((theirs[1] - theirs[0]) / max(ours[1] - ours[0], 1e-9) for theirs, ours in pairs),
-        )
-    rate = more / steady if steady > 0 else float("nan")  # too few pictures beside the noise of the start
-    return Row(side, whole, rate, processor, *ratios, mib)
+class Running:
+    """A process at work on a folder, stopped but in its turns."""
+
+    def __init__(self, command: list[str], source: Path, out: Path) -> None:
+        self.out = out
+        self.log = out.with_suffix(".log").open("w+")
+        words = run(command, source, out)
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.usage = psutil.Process(self.process.pid)
+        while label_maps(out) < FIRST:
+            time.sleep(0.05)
+            self.require_alive()
+        self.process.send_signal(signal.SIGSTOP)
+
+    def turn(self, seconds: float) -> tuple[float, float]:
+        """Go on for so long. Returns pictures a second, and milliseconds of processor time a picture."""
+        count, used = label_maps(self.out), self.processor()
+        began = time.perf_counter()
+        self.process.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGSTOP)
+        while self.usage.status() != psutil.STATUS_STOPPED:  # what it does on the disk, it first ends
+            time.sleep(0.001)
+            self.require_alive()
+        elapsed = time.perf_counter() - began
+        count = max(label_maps(self.out) - count, 1)
+        return count / elapsed, 1000 * (self.processor() - used) / count
+
+    def processor(self) -> float:
+        """Seconds of processor time until now."""
+        return sum(self.usage.cpu_times()[:2])
+
+    def require_alive(self) -> None:
+        if self.process.poll() is not None:
+            self.log.seek(0)
+            raise SystemExit(f"{self.process.args} ended with {self.process.returncode}: {self.log.read()[-800:]}")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
 
 
-def report(options: argparse.Namespace, rows: list[Row]) -> None:
-    """The table, and the setting that the numbers need to be repeated; with --json everything."""
+@contextmanager
+def started(commands: dict[str, list[str]], source: Path, folder: Path) -> Iterator[dict[str, Running]]:
+    """All sides at work, each stopped; at the end they are no more."""
+    running: dict[str, Running] = {}
+    try:
+        for side, command in commands.items():
+            running[side] = Running(command, source, folder / side)
+        yield running
+    finally:
+        for one in running.values():
+            one.end()
+
+
+def one_round(running: dict[str, Running], seconds: float, backwards: bool) -> dict[str, list[tuple[float, float]]]:
+    """Turns of each side: of ours one, of the script one before and one after each of them."""
+    turns: dict[str, list[tuple[float, float]]] = {side: [] for side in running}
+    ours = sorted((side for side in running if side != SCRIPT), reverse=backwards)
+    order = [side for one in ours for side in (SCRIPT, one)] + [SCRIPT]
+    for side in order:
+        if side in running:
+            turns[side].append(running[side].turn(seconds))
+    between = dict(zip(ours, pairwise(turns.get(SCRIPT, [])), strict=False))
+    return {side: [*own, *between.get(side, ())] for side, own in turns.items()}
+
+
+def row(side: str, pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """What came of a side. Of ours a round holds its own turn, and those of the script before and after it."""
+    rounds = [one[side] for piece in pieces for one in piece["rounds"]]
+    own = [turn for turns in rounds for turn in (turns if side == SCRIPT else turns[:1])]
+    found: dict[str, Any] = {"side": side, "pictures/s": statistics.median(rate for rate, _ in own)}
+    found["processor ms"] = statistics.median(cost for _, cost in own)
+    found["mib"] = max(piece["whole"][side]["mib"] for piece in pieces)
+    found["whole s"] = statistics.median(piece["whole"][side]["seconds"] for piece in pieces)
+    if side != SCRIPT and len(rounds[0]) > 1:
+        steady = [turns[0][0] / statistics.mean(rate for rate, _ in turns[1:]) for turns in rounds]
+        processor = [statistics.mean(cost for _, cost in turns[1:]) / turns[0][1] for turns in rounds]
+        both = [piece["whole"][SCRIPT]["seconds"] / piece["whole"][side]["seconds"] for piece in pieces]
+        for name, ratios in (("ratio", steady), ("processor ratio", processor), ("whole ratio", both)):
+            found[name] = [statistics.median(ratios), min(ratios), max(ratios)]
+    return found
+
+
+def describe(options: argparse.Namespace) -> dict[str, Any]:
+    """What the numbers need to be repeated."""
     from denselab.training.records import describe_environment
 
     facts = describe_environment("cpu", 1)
-    setting = {
+    return {
         "size": "x".join(map(str, options.size)),
         "pictures": options.pictures,
         "classes": options.classes,
         "batch of the script": options.batch,
-        "rounds": options.rounds,
+        "engines": options.engines,
         "overlays": options.overlays,
         "machine": f"{platform.processor() or platform.machine()}, {facts['cores']} cores",
         "torch": facts["versions"]["torch"],
         "commit": facts["commit"],
         "date": facts["started"][:10],
     }
-    if options.json:
-        print(json.dumps({"setting": setting, "rows": [asdict(entry) for entry in rows]}))
-        return
-    print("| side | whole process, s | ratio | steady, pictures/s | ratio | processor, ms a picture | peak MiB |")
-    print("|---|---|---|---|---|---|---|")
-    for entry in rows:
-        whole, steady = (f"{r:.2f}" if r else "" for r in (entry.whole_ratio, entry.steady_ratio))
-        cells = (entry.side, f"{entry.whole:.2f}", whole, f"{entry.steady:.1f}", steady, f"{entry.processor:.1f}")
-        print(f"| {' | '.join(cells)} | {entry.peak_mib:.0f} |")
-    print("; ".join(f"{key} {value}" for key, value in setting.items()))
+
+
+def kept_pieces(path: Path | None, setting: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rounds that were kept before, of the same setting."""
+    pieces: list[dict[str, Any]] = json.loads(path.read_text()) if path and path.exists() else []
+    for piece in pieces:
+        for key in setting.keys() - {"date"}:
+            if piece["setting"][key] != setting[key]:
+                raise SystemExit(f"{path} has {key} {piece['setting'][key]}, not {setting[key]}; keep these elsewhere")
+    return pieces
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    """The table."""
+    print("| side | pictures/s | ratio | processor, ms a picture | ratio | whole process, s | ratio | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for found in rows:
+        steady, processor, both = (
+            "{:.2f} ({:.2f} to {:.2f})".format(*found[name]) if name in found else ""
+            for name in ("ratio", "processor ratio", "whole ratio")
+        )
+        cells = (found["side"], f"{found['pictures/s']:.1f}", steady, f"{found['processor ms']:.1f}", processor)
+        print(f"| {' | '.join(cells)} | {found['whole s']:.2f} | {both.partition(' ')[0]} | {found['mib']:.0f} |")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from denselab.files import (
     link_folder,
     read_folder,
     read_newest_folder,
+    replaced,
     unpack_json,
     write_bytes,
     write_folder,
@@ -76,6 +77,17 @@ def test_ctrl_c_in_the_middle_of_a_write_leaves_nothing(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         write_folder(tmp_path / "folder", {"a": b"new"})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_takes_a_files_place_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label maps of huge pictures were renamed into place unsynced: after a power cut they could be empty."""
+    synced: list[int] = []
+    plain = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), plain(file)))
+    with replaced(tmp_path / "a") as fresh:
+        fresh.write_bytes(b"large")
+    write_bytes(tmp_path / "b", b"small")
+    assert synced == [(tmp_path / name).stat().st_ino for name in ("a", "b")]
 
 
 def test_text_and_json_as_they_are_stored(tmp_path: Path) -> None:
@@ -175,10 +187,10 @@ def test_full_disk_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / "model"
     write_folder(folder, {"a": b"good"})
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files, "_write_synced", full)
+    monkeypatch.setattr(files, "_sync", full)
     with pytest.raises(ResourceError, match="disk is full"):
         write_folder(folder, {"a": b"new"})
     with pytest.raises(ResourceError, match="disk is full"):

@@ -25,6 +25,14 @@ def test_names_alike_are_those_of_the_deepest_folder_that_exists(tmp_path: Path)
     assert "; " + f"{tmp_path} holds no runs" in str(no_such_path(tmp_path / "runs" / "a", "a run folder"))
 
 
+def test_what_no_file_can_be_called_is_said(tmp_path: Path) -> None:
+    """A picture in base64, given as a path, ended in "a fault of ours: File name too long"."""
+    for name, reason in (("a" * 5000, "File name too long"), ("a\0b", "null byte")):
+        with pytest.raises(NoSuchPath, match=f"cannot be looked at .*{reason}.*expected a picture") as told:
+            require_path(tmp_path / name, "a picture")
+        assert len(str(told.value)) < 500
+
+
 def test_a_relative_path_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photo.png").touch()
     monkeypatch.chdir(tmp_path)

@@ -56,7 +56,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
     old content in place.
     """
     with replaced(path, remedy) as fresh:
-        _write_synced(fresh, content)
+        fresh.write_bytes(content)
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         yield fresh
+        _sync(fresh)
         os.replace(fresh, path)
     except BaseException as error:  # Ctrl-C too
         _remove(fresh)
@@ -266,9 +267,13 @@ def fresh_beside(path: Path) -> Path:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content is on the disk: the system may do a renaming first, and the power may fail then."""
+    with path.open("r+b") as file:
         os.fsync(file.fileno())
 
 

@@ -1,12 +1,18 @@
-"""Missing paths: one error for all of them, with similar names nearby."""
+"""Missing paths: one error for all of them, with similar names nearby.
+
+Names that come from users are asked about by os.path: `Path.exists` raises for one that is too long, such as a picture
+in base64, and below a folder that this user may not enter.
+"""
 
 import difflib
+import errno
 import os
 from pathlib import Path
 
 from denselab.errors import NoSuchPath
 
 NEAR = 3  # most names that a message shows
+LONGEST = 300  # characters of a path that a message shows
 
 
 def require_path(path: Path, wanted: str) -> Path:
@@ -15,7 +21,7 @@ def require_path(path: Path, wanted: str) -> Path:
     wanted: what it should be, such as "a picture".
     Raises NoSuchPath.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise no_such_path(path, wanted)
     return path
 
@@ -25,13 +31,32 @@ def no_such_path(path: Path, wanted: str) -> NoSuchPath:
 
     wanted: what the path should be, with its article: "a data folder".
     """
+    if reason := why_hidden(path):
+        return NoSuchPath(f"{shortened(path)} cannot be looked at ({reason}); expected {wanted}")
     return NoSuchPath(f"{path} does not exist; expected {wanted}{_nearby(path)}")
+
+
+def why_hidden(path: Path) -> str:
+    """Why the system does not say whether a path is there: its name, or missing rights; "" where it says."""
+    try:
+        os.stat(path)
+    except ValueError:
+        return "it holds a null byte"
+    except OSError as error:
+        return "" if error.errno in (errno.ENOENT, errno.ENOTDIR) else str(error.strerror)
+    return ""
+
+
+def shortened(path: Path) -> str:
+    """A path for a message; of a very long one the beginning."""
+    text = str(path)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _nearby(path: Path) -> str:
     """Similar names in the deepest folder of the path that exists."""
     folder, missing = path.parent, path.name
-    while not folder.is_dir() and folder != folder.parent:
+    while not os.path.isdir(folder) and folder != folder.parent:
         folder, missing = folder.parent, folder.name
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))

@@ -29,6 +29,7 @@ it come export.json, what was measured, and, if asked for, labels.onnx (labels.x
 """
 
 import json
+import os
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,11 @@ def find_model_folder(path: Path) -> Path:
     Raises NoSuchPath, or CheckpointError for a folder without a model.
     """
     for folder in (path, path / MODEL):
-        if (folder / MODEL_CONFIG).is_file():
+        if os.path.isfile(folder / MODEL_CONFIG):
             return folder
-        if not folder.exists() and (previous_of(folder) / MODEL_CONFIG).is_file():
+        if not os.path.exists(folder) and os.path.isfile(previous_of(folder) / MODEL_CONFIG):
             return previous_of(folder)  # killed between the two renames of a write
-    if not path.exists():
+    if not os.path.exists(path):
         raise no_such_path(path, "a model folder, or a run folder of `denselab train`")
     raise CheckpointError(
         f"{path} holds no model (no {MODEL_CONFIG}, no {MODEL}/{MODEL_CONFIG}); give a model folder or a run folder of "

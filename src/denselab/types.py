@@ -12,6 +12,9 @@ Image = NDArray[np.uint8]
 Pixels = NDArray[Any]
 """(H, W, C): an Image, or a picture of other bands (data.read.spectral): uint8, or float32 in the files' own units."""
 
+Columns = tuple[int, int] | None
+"""Columns [left, right) of a picture; None: all."""
+
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W) class indices 0..K-1 of a LabelSpace; ignored pixels hold its ignore_index."""
 

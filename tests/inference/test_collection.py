@@ -156,6 +156,17 @@ def test_results_of_an_earlier_version_are_made_again(
     assert predicted_by(engine, pictures, out) == ([True] * 3, 0)
 
 
+def test_a_label_map_that_was_cut_short_is_made_again(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
+    """Copied by half, it still has its mark: it counted as done, and reading its shares ended the command."""
+    out = tmp_path / "out"
+    predicted_by(engine, pictures, out)
+    whole = (out / "labels" / "a.png").read_bytes()
+    for left in (len(whole) - 1, len(whole) - 20, 8, 0):
+        (out / "labels" / "a.png").write_bytes(whole[:left])
+        assert predicted_by(engine, pictures, out) == ([False, True, True], 1)
+        assert (out / "labels" / "a.png").read_bytes() == whole
+
+
 def test_overlays_are_left_out_and_made_up_for(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert predicted_by(engine, pictures, out, overlays=False) == ([False] * 3, 3)

@@ -282,6 +282,29 @@ def test_a_member_outside_the_folder_is_refused(models: tuple[Path, Path], tmp_p
 
 
 @pytest.mark.parametrize(
+    "how",
+    [{"window": 5}, {"window": [8]}, {"window": ["a", "b"]}, {"instances": {"more": 1}}, {"instances": 3}, 7, "x"],
+)
+def test_a_record_of_how_a_member_runs_that_is_none_is_refused(
+    models: tuple[Path, Path], tmp_path: Path, how: object
+) -> None:
+    """It ended in "a fault of ours"."""
+    import json
+
+    from denselab.files import write_folder
+
+    folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
+    config = json.loads((folder / "config.json").read_bytes())
+    config["ensemble"]["members"][0]["how"] = how
+    write_folder(folder, {"config.json": json.dumps(config).encode(), "README.md": b""})
+    with pytest.raises(CheckpointError, match=r"cannot be read|is not the config of an ensemble"):
+        dl.load(folder, "cpu")
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"has no config.json in its manifest"):
+        dl.load(folder, "cpu")
+
+
+@pytest.mark.parametrize(
     ("join", "weights", "message"),
     [
         ("sum", (), "`ensemble` 'sum'"),

@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
+from denselab.data.read.spectral import SpectralBands
 from denselab.engine.spec import Preprocessing
-from denselab.errors import ConfigError, DataError, ShapeError
+from denselab.errors import ConfigError, DataError, NoSuchPath, ShapeError
+from denselab.inference.film import is_film
 from denselab.inference.inputs import Source, find_sources, refuse_overwriting
-from denselab.inference.pictures import as_image
+from denselab.inference.listing import can_stream
+from denselab.inference.pictures import as_image, as_pixels
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
 
@@ -150,3 +153,27 @@ def test_a_link_that_points_at_itself_is_one_bad_input(tmp_path: Path) -> None:
     refuse_overwriting([tmp_path / "out" / "a.png"], sources)
     with pytest.raises(DataError, match="cannot be opened"):
         sources[1].read(Preprocessing((4, 4), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+
+
+def test_a_name_that_no_file_can_have_is_one_bad_input(tmp_path: Path) -> None:
+    """`predict` ended with "a fault of ours: File name too long", and no other picture was predicted."""
+    touch(tmp_path / "a.png")
+    sources, skipped = find_sources([str(tmp_path / ("b" * 5000)), str(tmp_path / "a.png")])
+    assert [source.path.name for source in sources] == ["a.png"]
+    assert [entry.reason for entry in skipped] == ["cannot be looked at (File name too long)"]
+    assert not can_stream(["b" * 5000], tmp_path)
+    assert not is_film("1" * 5000 + ".png")
+    with pytest.raises(NoSuchPath, match="cannot be looked at"):
+        as_image("b" * 5000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_of_other_bands_in_any_precision(dtype: torch.dtype) -> None:
+    """bfloat16 ended with a TypeError of torch, since numpy has no such numbers."""
+    bands = SpectralBands(
+        ("a", "b"), True, (0.0, 0.0), (9.0, 9.0), (0.0, 0.0), (9.0, 9.0), (1.0, 1.0), (1.0, 1.0), (0, 0, 1), stored=2
+    )
+    preprocessing = Preprocessing((4, 4), (0.5, 0.5), (0.5, 0.5), bands=bands)
+    found = as_pixels(torch.tensor([[[0.5, 2.0]], [[8.0, 20.0]]], dtype=dtype), preprocessing)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[[0.5, 8.0], [2.0, 9.0]]]

@@ -80,6 +80,16 @@ def test_the_plain_mean_by_hand() -> None:
     assert smoother.after.facts(False) == {"in_place": 0.0}
 
 
+@pytest.mark.parametrize("smooth", ["none", "mean", "flow"])
+def test_a_frame_of_another_size_starts_anew(smooth: str) -> None:
+    """Upright frames among lying ones ended `predict --video` by a fault: labels of two shapes were compared."""
+    smoother = Smoother(smooth)  # type: ignore[arg-type]
+    for height, width in ((20, 30), (30, 20), (30, 20)):
+        probs = np.stack([np.ones((height, width)), np.zeros((height, width))]).astype(np.float32)
+        assert np.array_equal(smoother.take(np.zeros((height, width, 3), np.uint8), probs), probs)
+    assert smoother.before.frames == 1, "the third beside the second"
+
+
 @pytest.mark.parametrize("smooth", ["mean", "flow"])
 def test_a_cut_forgets_the_past(smooth: str) -> None:
     smoother = Smoother(smooth)  # type: ignore[arg-type]

@@ -173,6 +173,48 @@ def test_a_folder_of_frames(engine: TorchEngine, tmp_path: Path) -> None:
     assert told["flicker"]["after"]["in_place"] <= told["flicker"]["before"]["in_place"]
 
 
+@pytest.mark.parametrize("at", ["reading", "labels"])
+def test_a_frame_that_memory_runs_out_on_stops_no_other(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Pictures of a folder were skipped one by one, but one large frame ended a folder of frames."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        PILImage.fromarray(scene(number)).save(tmp_path / "in" / f"{number}.png")
+    kind, name = (Source, "read") if at == "reading" else (FramePredictor, "labels")
+    plain, calls = getattr(kind, name), []
+
+    def cramped(self: object, *given: object) -> object:
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return plain(self, *given)
+
+    monkeypatch.setattr(kind, name, cramped)
+    sources, _ = find_sources([str(tmp_path / "in")])
+    results, skipped = predict_frames(job_for(engine, tmp_path / "out"), sources, FilmOptions(), quiet=True)
+    assert len(results) == 2
+    assert ["memory" in entry.reason for entry in skipped] == [True]
+
+
+def test_a_film_that_memory_runs_out_on_stops_no_other(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls = FramePredictor.labels, []
+
+    def cramped(self: FramePredictor, *given: object) -> object:
+        calls.append(given)
+        if len(calls) == 1:
+            raise MemoryError
+        return plain(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FramePredictor, "labels", cramped)
+    films = [str(film(tmp_path / name)) for name in ("a.mkv", "b.mkv")]
+    results, skipped = predict_films(job_for(engine, tmp_path / "out"), films, FilmOptions(), quiet=True)
+    assert [Path(str(r.source)).name for r in results] == ["b.mkv"]
+    assert ["memory" in entry.reason for entry in skipped] == [True]
+
+
 def test_ids_above_255_take_16_bits(tmp_path: Path) -> None:
     ids = np.arange(33 * 47, dtype=np.uint16).reshape(33, 47) + 300
     with FilmWriter(tmp_path / "a.mkv", "labels", Fraction(25), (33, 47), wide=True) as writer:

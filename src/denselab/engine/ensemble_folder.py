@@ -72,10 +72,13 @@ def refuse_ensemble(folder: Path) -> None:
 def read_ensemble(folder: Path) -> StoredEnsemble:
     """The record of an ensemble's folder. Raises CheckpointError naming the file."""
     source = str(folder / MODEL_CONFIG)
-    record = migrated(unpack_json(read_folder(folder)[MODEL_CONFIG], source), {1: dict}, source)
+    files = read_folder(folder)
+    if MODEL_CONFIG not in files:
+        raise CheckpointError(f"{folder} has no {MODEL_CONFIG} in its manifest; it is not a model folder of DenseLab")
+    record = migrated(unpack_json(files[MODEL_CONFIG], source), {1: dict}, source)
     try:
         joined = record[KEY]
-        members = tuple(StoredMember(_below(row["folder"]), row["how"]) for row in joined["members"])
+        members = tuple(StoredMember(_below(row["folder"]), dict(row["how"])) for row in joined["members"])
         crf = Parameters(**record["crf"]) if record["crf"] else None
         return StoredEnsemble(joined["join"], tuple(joined["weights"]), members, crf)
     except (KeyError, TypeError, ValueError, ConfigError) as error:

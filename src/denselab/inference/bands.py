@@ -43,8 +43,8 @@ BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them
 class BandStore:
     """A folder with what is finished of one picture: its labels, row after row, and where to go on.
 
-    labels.raw: (H, W) class indices, as many rows as are finished. Other files: the shared rows of the last two rows of
-        windows. The folder is removed when the picture's results are written.
+    labels.raw: (H, W) class indices, as many rows as are finished, and blocks of those under way. Other files: the
+        shared rows of the last two rows of windows. The folder is removed when the picture's results are written.
     """
 
     def __init__(self, folder: Path, key: str, size: tuple[int, int], classes: int, temperature: float = 1.0) -> None:
@@ -84,15 +84,30 @@ class BandStore:
 
     def append(self, labels: LabelMap) -> None:
         """Add finished rows (h, W)."""
+        self.put(self.rows, 0, labels)
+        self.finish(self.rows + len(labels))
+
+    def put(self, top: int, left: int, labels: LabelMap) -> None:
+        """Write a block (h, w) into rows that are not finished. It goes to its place at once: memory holds no row."""
+        lines, item = np.ascontiguousarray(labels, self.dtype), self.dtype.itemsize
+        if lines.shape[1] == self.size[1]:
+            lines = lines.reshape(1, -1)
         try:
             with (self.folder / LABELS).open("r+b") as file:
-                file.seek(self.rows * self.size[1] * self.dtype.itemsize)
-                file.write(np.ascontiguousarray(labels, self.dtype).data)
-                file.flush()
+                for number, line in enumerate(lines):
+                    file.seek(((top + number) * self.size[1] + left) * item)
+                    file.write(line.data)
+        except OSError as error:
+            raise ResourceError(describe_os_error(error, self.folder)) from error
+
+    def finish(self, rows: int) -> None:
+        """So many rows are complete, and on the disk."""
+        try:
+            with (self.folder / LABELS).open("r+b") as file:
                 os.fsync(file.fileno())
         except OSError as error:
             raise ResourceError(describe_os_error(error, self.folder)) from error
-        self.rows += len(labels)
+        self.rows = rows
 
     def checkpoint(self, next_window_row: int, extent: tuple[int, int]) -> None:
         """All rows so far are kept, and the next start begins at this row of windows of this (height, width)."""
@@ -230,18 +245,15 @@ def _run_windows(plan: Plan, picture: RowWindow, windows: Windows, store: BandSt
     """Slide windows, row by row, with a checkpoint after each row."""
     rows = spans(store.size[0], windows.extent[0])
     classes = plan.spec.label_space.num_classes
-    most = max(row.last - row.first - (row.ramp if row.falls else 0) for row in rows)
-    band = np.empty((most, store.size[1]), store.dtype)  # what the row of windows that is under way finishes
     first_row = store.next_window_row
     shelf = FileShelf(store.folder, classes, rows[0].ramp, first_row)
 
     def emit(top: int, left: int, probs: Probs) -> None:
         store.confidence.add(probs)
-        line = top - store.rows
-        band[line : line + probs.shape[1], left : left + probs.shape[2]] = arg_max(probs)
+        store.put(top, left, arg_max(probs))
 
     def after_row(number: int, finished: int) -> None:
-        store.append(band[: finished - store.rows])
+        store.finish(finished)
         store.checkpoint(number + 1, windows.extent)
         done(finished)
 

@@ -5,7 +5,7 @@ EDeconvNet and EDeconvNet+CRF, the systems of DeconvNet's authors, are here by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from denselab.crf import Parameters
 from denselab.engine.content import content_of
 from denselab.engine.ensemble_folder import StoredEnsemble, StoredMember, read_ensemble, write_ensemble
 from denselab.engine.folder import load_engine, save_engine
-from denselab.errors import ConfigError
+from denselab.errors import CheckpointError, ConfigError
 from denselab.inference.instances import PRESETS, InstanceWise
 from denselab.inference.joining import Join
 from denselab.inference.plan import Ensemble, Member, plan_for
@@ -121,10 +121,13 @@ def load_models(folder: Path, device: str = "auto") -> tuple[list[Model], Stored
     stored = read_ensemble(folder)
     models = []
     for member in stored.members:
-        how, place = dict(member.how), folder / member.folder
+        how, place = member.how, folder / member.folder
+        try:
+            instances = InstanceWise(**how["instances"]) if how.get("instances") else None
+            window = (int(how["window"][0]), int(how["window"][1])) if how.get("window") else None
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder}: how {member.folder} is run cannot be read: {error!r}") from None
         engine = load_engine(place, device, how.get("output_stride") if _changes_stride(place, how) else None)
-        instances = InstanceWise(**how["instances"]) if how.get("instances") else None
-        window = (int(how["window"][0]), int(how["window"][1])) if how.get("window") else None
         models.append(Model(engine, place, instances, window, bool(how.get("tta"))))
     return models, stored
 
@@ -158,7 +161,7 @@ result = dl.load("this folder")("photo.jpg")
 """
 
 
-def _changes_stride(folder: Path, how: dict[str, Any]) -> bool:
+def _changes_stride(folder: Path, how: Mapping[str, Any]) -> bool:
     from denselab.engine.stored_spec import read_spec
 
     return how.get("output_stride") not in (None, read_spec(folder).architecture.output_stride)

@@ -1,6 +1,7 @@
 """Films in and out through PyAV (extra `video`): frames with their times, label films without loss, overlay films."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ def open_film(name: str) -> Iterator[Film]:
 
 def is_camera(text: str) -> bool:
     """Whether this is the number of a camera: digits that are no file."""
-    return text.isdecimal() and not Path(text).exists()
+    return text.isdecimal() and not os.path.exists(text)
 
 
 def is_film(text: str) -> bool:

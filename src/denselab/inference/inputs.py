@@ -14,6 +14,7 @@ from denselab.data.read.spectral import SpectralBands, shared_part
 from denselab.data.read.stored_bands import NPY
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
+from denselab.paths import shortened, why_hidden
 from denselab.types import Pixels
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
@@ -77,23 +78,25 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
     for text in inputs:
         path = Path(text)
         found: list[Source] = []
-        if path.is_dir():
+        if os.path.isdir(path):
             found = [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out, skipped)]
-        elif path.exists():
+        elif os.path.exists(path):
             _sort_in(path, sources, skipped)
             continue
         elif glob.has_magic(text):
             found = _matches(text, out, skipped)
         if not found:
-            skipped.append(Skipped(text, _why_nothing(path, text)))
+            skipped.append(Skipped(shortened(path), _why_nothing(path, text)))
         sources += found
     unique = {os.path.abspath(source.path): source for source in sources}  # a link counts as a separate input
     return distinct(unique.values()), skipped
 
 
 def _why_nothing(path: Path, text: str) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):
         return f"holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...)"
+    if reason := why_hidden(path):
+        return f"cannot be looked at ({reason})"
     return "matches no picture" if glob.has_magic(text) else "there is no such file or folder"
 
 

@@ -3,6 +3,7 @@
 W3C PNG, third edition. The mark is a tEXt chunk ahead of the pixels, so it can be read without decoding.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from denselab.types import LabelMap
 LEVEL = 4  # of zlib: label maps are flat, higher levels are only slower
 GREY, PALETTE = 0, 3
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: length, name, nothing, and its sum
 LARGEST_CHUNK = 2**20  # of tEXt that is looked at
 
 
@@ -60,9 +62,13 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def read_mark(file: Any) -> str:
-    """The mark of a label PNG, from an open binary file; "" where it has none, or is no PNG."""
-    if file.read(8) != SIGNATURE:
+    """The mark of a label PNG, from an open binary file; "" where it has none, or is no PNG, or was cut short."""
+    if file.read(8) != SIGNATURE or file.seek(0, os.SEEK_END) < len(SIGNATURE + END):
         return ""
+    file.seek(-len(END), os.SEEK_END)
+    if file.read(len(END)) != END:
+        return ""
+    file.seek(len(SIGNATURE))
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         if name == b"IDAT" or length > LARGEST_CHUNK:

@@ -49,7 +49,7 @@ def of_shard(sources: Iterable[Source], shard: Shard | None) -> Iterator[Source]
 
 def can_stream(inputs: list[str], out: Path) -> bool:
     """Whether the inputs are one folder that no result can land in: then its names need not be known beforehand."""
-    if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+    if len(inputs) != 1 or not os.path.isdir(inputs[0]):
         return False
     return not Path(inputs[0]).resolve().is_relative_to(out.resolve())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def files_of(picture: object) -> list[Source] | None:
     if not isinstance(picture, str | Path):
         return None
     path = Path(picture)
-    if not path.is_dir() and (path.exists() or not glob.has_magic(str(picture))):
+    if not os.path.isdir(path) and (os.path.exists(path) or not glob.has_magic(str(picture))):
         return None
     sources, skipped = find_sources([str(picture)])
     if not sources:
@@ -81,7 +82,8 @@ def as_pixels(picture: Picture, preprocessing: Preprocessing) -> Pixels:
     if isinstance(picture, np.ndarray):
         return array_as_bands(picture, bands)
     if _is_tensor(picture):
-        array = picture.detach().cpu().numpy()
+        tensor = picture.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
         if array.ndim != 3 or array.shape[0] != bands.count:
             raise ShapeError(f"a picture tensor of shape {array.shape}; the model takes (C, H, W) of {bands.told()}")
         return array_as_bands(array.transpose(1, 2, 0), bands)

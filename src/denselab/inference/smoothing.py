@@ -36,8 +36,11 @@ class Flicker:
     _last: NDArray[np.intp] | None = field(default=None, repr=False)
 
     def add(self, labels: NDArray[np.intp], flow: Flow | None, cut: bool) -> None:
-        """Count a frame, (h, w) class indices; flow: at their size; cut: the scene is another one."""
-        if self._last is not None and not cut:
+        """Count a frame, (h, w) class indices; flow: at their size; cut: the scene is another one.
+
+        A frame of another size than the one before is counted as little as one after a cut.
+        """
+        if self._last is not None and self._last.shape == labels.shape and not cut:
             self.frames += 1
             self.in_place += float((labels != self._last).mean())
             if flow is not None:

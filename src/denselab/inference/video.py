@@ -17,11 +17,11 @@ import numpy as np
 
 from denselab.console import progress
 from denselab.engine.enlarge import arg_max, empty_labels
-from denselab.errors import CheckpointError, ConfigError, DataError, ResourceError
+from denselab.errors import CheckpointError, ConfigError, DataError, OutOfMemory
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.ahead import read_ahead
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
-from denselab.inference.inputs import Skipped, Source
+from denselab.inference.inputs import Skipped, Source, reason_to_skip
 from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
@@ -126,8 +126,8 @@ def predict_films(
         started = time.monotonic()
         try:
             result, ends = _predict_film(job, name, options, quiet)
-        except DataError as error:
-            skipped.append(Skipped(name, str(error).removeprefix(f"{name}: ")))
+        except (DataError, OutOfMemory, MemoryError) as error:
+            skipped.append(Skipped(name, str(reason_to_skip(error)).removeprefix(f"{name}: ")))
             logger.warning(f"skipped {name}: {skipped[-1].reason}")
             continue
         if not results:
@@ -346,11 +346,11 @@ def _predict_frame(
     space = job.plan.spec.label_space
     try:
         started, image, seen = reading.result()
-    except (DataError, ResourceError) as error:
-        skipped.append(Skipped(source.name, str(error).removeprefix(f"{source.name}: ")))
+        labels = predictor.labels(image, seen)
+    except (DataError, OutOfMemory, MemoryError) as error:
+        skipped.append(Skipped(source.name, str(reason_to_skip(error)).removeprefix(f"{source.name}: ")))
         logger.warning(f"skipped {source.name}: {skipped[-1].reason}")
         return
-    labels = predictor.labels(image, seen)
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)
     written = prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)

@@ -18,6 +18,7 @@ from PIL import Image as PillowImage
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.png16 import unfiltered
 from denselab.errors import DataError
+from denselab.types import Columns
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PALETTE, ALPHA = 3, 4  # colour type: a palette; the bit that says alpha
@@ -30,6 +31,11 @@ class PngRows:
     """See rows.Rows. Rows are decoded in order; rows above the last ones start from the top of the file again."""
 
     step = 1
+
+    @property
+    def across(self) -> int:
+        """See Rows."""
+        return self.size[1]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,9 +57,9 @@ class PngRows:
         self._content: Iterator[bytes] = iter(())
         self._restart()
 
-    def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], None]:
+    def picture(self, top: int, bottom: int, columns: Columns = None) -> tuple[NDArray[Any], None]:
         """See Rows.picture: palettes looked up, alpha dropped, fewer than 8 bits stretched to 8."""
-        numbers = self._numbers(top, bottom)
+        numbers = self._numbers(top, bottom)[:, slice(*(columns or (None,)))]
         if self._kind == PALETTE:
             return self._palette[numbers], None
         return numbers, None

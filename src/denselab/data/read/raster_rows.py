@@ -14,6 +14,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import exif_orientation
 from denselab.data.read.tiff import BLACK_IS_ZERO, PALETTE, RGB, TiffTags, label_numbers, numbers_of_file
 from denselab.errors import DataError
+from denselab.types import Columns
 
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".vrt")
 CACHE_MB = 64  # GDAL's own cache of blocks; its default is a twentieth of the machine's memory
@@ -46,11 +47,12 @@ class RasterRows:
         kind = np.dtype(self._set.dtypes[0])
         self.deep = kind.itemsize > 1
         self.step = max(min(int(self._set.block_shapes[0][0]), self.size[0]), 1)
+        self.across = self.size[1]
         self.tags = self._described(kind)
         _refuse_turned(path)
 
-    def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        return numbers_of_file(self._stored(top, bottom), self.tags, self.path)
+    def picture(self, top: int, bottom: int, columns: Columns = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        return numbers_of_file(self._stored(top, bottom)[:, slice(*(columns or (None,)))], self.tags, self.path)
 
     def labels(self, top: int, bottom: int) -> NDArray[Any]:
         return label_numbers(self._stored(top, bottom), self.tags)

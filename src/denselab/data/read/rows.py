@@ -4,6 +4,7 @@ TIFF by strips and tiles (tiff_rows.py), PNG line by line (png_rows.py), and wha
 the extra `geo` (raster_rows.py). A file that cannot be read so raises NotByRows, with the reason, and is read whole.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from denselab.data.read.raster_rows import RASTER_SUFFIXES, RasterRows, has_rast
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.data.read.tiff_rows import TiffRows
 from denselab.errors import DataError
-from denselab.types import Image
+from denselab.types import Columns, Image
 
 MAX_ROW_PIXELS = 100_000_000_000  # 316,000 x 316,000: rows are read as they come, so only a false header claims more
 BAND_PIXELS = 4_000_000  # read at a time where a pass over the whole picture has no wish of its own
@@ -33,7 +34,7 @@ class Rows(Protocol):
     """A picture file that gives bands of rows.
 
     size: (H, W).
-    step: rows that are stored together; bands that start and end at its multiples are read once.
+    step, across: rows and columns that are stored together; what starts and ends at their multiples is read once.
     deep: whether there are more than 8 bits.
     """
 
@@ -44,10 +45,15 @@ class Rows(Protocol):
     @property
     def step(self) -> int: ...
     @property
+    def across(self) -> int: ...
+    @property
     def deep(self) -> bool: ...
 
-    def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], Missing]:
-        """Rows [top, bottom) as images.picture_pixels gives them, and where no data are. Raises DataError."""
+    def picture(self, top: int, bottom: int, columns: Columns = None) -> tuple[NDArray[Any], Missing]:
+        """Rows [top, bottom) as images.picture_pixels gives them, and where no data are. Raises DataError.
+
+        columns: only those [left, right); None: all.
+        """
 
     def labels(self, top: int, bottom: int) -> NDArray[Any]:
         """Rows [top, bottom) as images.read_label_pixels gives them. Raises DataError."""
@@ -114,7 +120,8 @@ class RowWindow:
         self._move_up(top, max(end, bottom + self._ahead) - top)
         while self._end < end:
             bottom = min(self._piece(), end)
-            self._held[self._end - top : bottom - top] = self._read(self._end, bottom)
+            for left, right in self._parts(bottom - self._end):
+                self._held[self._end - top : bottom - top, left:right] = self._read(self._end, bottom, (left, right))
             self._end = bottom
 
     def _move_up(self, top: int, room: int) -> None:
@@ -135,22 +142,31 @@ class RowWindow:
         count = max(PIECE_PIXELS // max(self.shape[1], 1) // step, 1) * step
         return (self._end + count) // step * step
 
+    def _parts(self, height: int) -> Iterator[tuple[int, int]]:
+        """(left, right) of what is read of so many rows at a time: tiles side by side would take as much as the rows.
+
+        Those of 256 rows of 40,000 pixels, decoded and then copied into the rows that are held, took 30 MiB.
+        """
+        width = self.shape[1]
+        count = max(PIECE_PIXELS // max(height, 1) // self.rows.across, 1) * self.rows.across
+        return ((left, min(left + count, width)) for left in range(0, width, count))
+
     def _whole_steps(self, bottom: int) -> int:
         """The end of the stored rows that `bottom` lies in, unless that is far."""
         step = self.rows.step
         end = -(-bottom // step) * step
         return min(end if end - bottom <= self._ahead else bottom, self.shape[0])
 
-    def _read(self, top: int, bottom: int) -> Image:
+    def _read(self, top: int, bottom: int, columns: tuple[int, int]) -> Image:
         if not self._looked_for_white:
             self.white = white_of_rows(self.rows)
             self._looked_for_white = True
-        return rgb_rows(self.rows, top, bottom, self.white)
+        return rgb_rows(self.rows, top, bottom, self.white, columns)
 
 
-def rgb_rows(rows: Rows, top: int, bottom: int, white: int | None) -> Image:
+def rgb_rows(rows: Rows, top: int, bottom: int, white: int | None, columns: Columns = None) -> Image:
     """Rows [top, bottom) as (h, W, 3) uint8 RGB, as images.read_image gives them. Raises DataError."""
-    eight = scale_to_8_bits(rows.picture(top, bottom)[0], rows.path, white)
+    eight = scale_to_8_bits(rows.picture(top, bottom, columns)[0], rows.path, white)
     return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
 
 

@@ -13,6 +13,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.tiff import YCBCR, label_numbers, numbers_of_file, tags_of
 from denselab.data.read.tiff_pages import refuse_circle
 from denselab.errors import DataError
+from denselab.types import Columns
 
 LARGE_SEGMENT = 256 * 2**20  # bytes: a strip or tile above this is no way to save memory
 
@@ -43,11 +44,12 @@ class TiffRows:
         self._plain = bool(self._page.is_final and self._page.compression == 1 and self._contiguous())
         self.step = 1 if self._plain else int(self._page.tilelength if self._page.is_tiled else self._page.rowsperstrip)
         self.step = max(min(self.step, self.size[0]), 1)
+        self.across = int(self._page.tilewidth) if self._page.is_tiled and not self._plain else self.size[1]
         if not self._plain:
             self._try_a_segment()
 
-    def picture(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        return numbers_of_file(self._stored(top, bottom), self.tags, self.path)
+    def picture(self, top: int, bottom: int, columns: Columns = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        return numbers_of_file(self._stored(top, bottom, columns), self.tags, self.path)
 
     def labels(self, top: int, bottom: int) -> NDArray[Any]:
         return label_numbers(self._stored(top, bottom), self.tags)
@@ -58,7 +60,7 @@ class TiffRows:
         return bool(page.is_contiguous) and page.planarconfig == 1 and page.bitspersample in (8, 16, 32, 64)
 
     def _try_a_segment(self) -> None:
-        rows, columns = self.step, self._page.tilewidth if self._page.is_tiled else self.size[1]
+        rows, columns = self.step, self.across
         held = rows * columns * self.tags.channels * max(self.tags.bits // 8, 1)
         if held > LARGE_SEGMENT:
             raise NotByRows(f"{self.path}: stored in pieces of {rows} rows ({held / 2**20:.0f} MiB)")
@@ -67,10 +69,14 @@ class TiffRows:
         except DataError as error:
             raise NotByRows(str(error)) from None
 
-    def _stored(self, top: int, bottom: int) -> NDArray[Any]:
+    def _stored(self, top: int, bottom: int, columns: Columns = None) -> NDArray[Any]:
         """(h, W) or (h, W, C) numbers as stored."""
+        left, right = columns or (0, self.size[1])
         try:
-            stored = self._plain_rows(top, bottom) if self._plain else self._decoded_rows(top, bottom)
+            if self._plain:
+                stored = self._plain_rows(top, bottom)[:, left:right]
+            else:
+                stored = self._decoded(top, bottom, left, right)
         except DataError:
             raise
         except Exception as error:
@@ -87,12 +93,11 @@ class TiffRows:
         rows = np.frombuffer(content, dtype).reshape(bottom - top, width, channels)
         return rows.astype(dtype.newbyteorder("="))
 
-    def _decoded_rows(self, top: int, bottom: int) -> NDArray[Any]:
+    def _decoded(self, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
         page, (height, width), channels = self._page, self.size, self.tags.channels
-        across = -(-width // page.tilewidth) if page.is_tiled else 1
-        down = -(-height // self.step)
+        across, down = -(-width // self.across), -(-height // self.step)
         planes = channels if page.planarconfig == 2 else 1
-        out = np.zeros((bottom - top, width, channels), page.dtype)
+        out = np.zeros((bottom - top, right - left, channels), page.dtype)
         if page.nodata:
             out[:] = page.nodata
         first, last = top // self.step, -(-bottom // self.step)
@@ -100,12 +105,12 @@ class TiffRows:
             (plane * down + line) * across + column
             for plane in range(planes)
             for line in range(first, last)
-            for column in range(across)
+            for column in range(left // self.across, -(-right // self.across))
         ]
         for index in wanted:
             data, place, _ = self._segment(index)
             if data is not None:
-                _paste(out, data[0], (place[0], place[2] - top, place[3]), planes > 1)
+                _paste(out, data[0], (place[0], place[2] - top, place[3] - left), planes > 1)
         return out
 
     def _segment(self, index: int) -> Any:
@@ -124,9 +129,9 @@ def _paste(out: NDArray[Any], data: NDArray[Any], place: tuple[int, int, int], p
     """Put a decoded segment (h, w, C) with its corner at `place[1:]` (row, column) into out (H, W, C), cut to fit."""
     plane, row, column = place
     low, high = max(row, 0), min(row + data.shape[0], out.shape[0])
-    right = min(column + data.shape[1], out.shape[1])
-    part = data[low - row : high - row, : right - column]
+    left, right = max(column, 0), min(column + data.shape[1], out.shape[1])
+    part = data[low - row : high - row, left - column : right - column]
     if planar:
-        out[low:high, column:right, plane] = part[..., 0]
+        out[low:high, left:right, plane] = part[..., 0]
     else:
-        out[low:high, column:right] = part
+        out[low:high, left:right] = part
