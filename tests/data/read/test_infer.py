@@ -45,10 +45,12 @@ def test_one_bit(save):
     assert [entry.id for entry in found.table.entries] == [0, 1]
 
 
-def test_palette_index_counts_although_palettes_differ(save):
+def test_palette_index_counts_where_told_and_beside_a_palette_of_greys(save):
     first = save("a.png", [[0, 2]], palette=[0, 0, 0, 9, 9, 9, 50, 60, 70])
     second = save("b.png", [[0, 2]], palette=[0, 0, 0, 1, 2, 3, 4, 5, 6])
-    found = infer_encoding([first, second])
+    grey = save("c.png", [[0, 2]], palette=[0, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert [entry.id for entry in infer_encoding([first, grey]).table.entries] == [0, 2]
+    found = infer_encoding([first, second], kind="index")
     assert [entry.id for entry in found.table.entries] == [0, 2]
     assert found.description.startswith("palette")
     assert found.table.entries[1].colour not in ((50, 60, 70), (4, 5, 6))

@@ -102,6 +102,17 @@ def read_label_pixels(path: str | Path) -> NDArray[Any]:
         return decoded(picture, path, {"LA": "L", "La": "L", "PA": "P"}.get(picture.mode, "RGB"))
 
 
+def read_label_colours(path: Path) -> NDArray[Any]:
+    """`read_label_pixels`, but a palette picture gives its colours: (H, W, 3) uint8."""
+    pixels = read_label_pixels(path)
+    palette = read_palette(path) if pixels.ndim == 2 and pixels.dtype == np.uint8 else ()
+    if not palette:
+        return pixels
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette[:256]
+    return table[pixels]
+
+
 def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:
     """(H, W) uint16 where the channels agree, else (H, W, 3) uint8 colours."""
     colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
@@ -154,7 +165,7 @@ def picture_bits(path: Path) -> int:
 
 def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     """The colours of a palette picture by index; () where it has none."""
-    if path.suffix.lower() == NPY:
+    if path.suffix.lower() in (NPY, MAT_SUFFIX):
         return ()
     if path.suffix.lower() in TIFF_SUFFIXES:
         tags = read_tags(path)
