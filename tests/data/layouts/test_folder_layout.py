@@ -315,3 +315,19 @@ def test_labels_beside_the_folder_of_the_data_set_are_asked_about(save, photo, t
         save(f"colour_masks/{name}.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
     with pytest.raises(DataError, match=r"`masks: colour_masks` .* `masks: dataset/drone/label_images`"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
+def test_labels_that_count_from_another_number_are_not_paired_with_their_neighbours(
+    save, photo, tmp_path, first, second
+):
+    """Nine of ten pictures were learnt with the label of the next one; two files without a partner were all it said."""
+    for n in range(10):
+        save(f"images/img_{n + first}.jpg", photo(1, 3))
+        save(f"masks/{n + second:03}.png", IDS)
+    with pytest.raises(DataError, match=rf"10 pictures are numbered from {first}, but their labels from {second}"):
+        open_dataset(tmp_path)
+    lone = (0, 10) if first == 0 else (10, 0)
+    (tmp_path / f"images/img_{lone[0]}.jpg").unlink()
+    (tmp_path / f"masks/{lone[1]:03}.png").unlink()
+    assert len(open_dataset(tmp_path).items) == 9

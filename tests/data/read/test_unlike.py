@@ -90,3 +90,13 @@ def test_an_area_between_0_and_255_may_be_a_class(tmp_path):
     with pytest.raises(DataError, match="areas of 127 as well"):
         infer_encoding([smooth])
     assert infer_encoding([smooth], kind="two-valued").table.num_classes == 2
+
+
+def test_ids_in_webp_with_losses_are_refused_and_without_are_read(tmp_path):
+    """Lossy WebP gave a class to every grey value around the ids."""
+    labels = Image.fromarray((DISC * 40 + np.roll(DISC, 15) * 40).astype(np.uint8))
+    for name, lossless in (("a.webp", False), ("b.webp", True)):
+        labels.save(tmp_path / name, lossless=lossless, quality=50)
+    with pytest.raises(DataError, match=r"a\.webp: labels saved as WebP with losses, which changes the ids"):
+        infer_encoding([tmp_path / "a.webp"])
+    assert len(infer_encoding([tmp_path / "b.webp"]).table.entries) == len(np.unique(labels))

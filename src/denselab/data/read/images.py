@@ -27,6 +27,27 @@ MAT_SUFFIX = ".mat"  # label maps only
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label's numbers
 
 
+def is_lossy(path: Path) -> bool:
+    """Whether a file's format changes numbers: JPEG, and WebP whose pixels are in a VP8 chunk (VP8L keeps them)."""
+    if path.suffix.lower() != ".webp":
+        return path.suffix.lower() in LOSSY_SUFFIXES
+    try:
+        with path.open("rb") as file:
+            chunks = file.read(2**16)
+    except OSError:
+        return False
+    place = 12  # RIFF, size, WEBP; then chunks of a name, a size, and bytes to an even number
+    while chunks[place : place + 4] not in (b"VP8 ", b"VP8L", b""):
+        size = int.from_bytes(chunks[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    return chunks[place : place + 4] == b"VP8 "
+
+
+def lossy_form(path: Path) -> str:
+    """The name of a format of which `is_lossy` is true."""
+    return "WebP with losses" if path.suffix.lower() == ".webp" else "JPEG"
+
+
 def read_image(path: str | Path, white: int | None = None) -> Image:
     """A picture as (H, W, 3) uint8 RGB.
 

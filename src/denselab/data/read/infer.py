@@ -12,7 +12,7 @@ from typing import Literal
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
-from denselab.data.read.images import read_palette
+from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
     object_table,
@@ -259,7 +259,7 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     refuse_shuffled_palettes(contents)
     if is_smeared_two_valued(totals) and not _named_void(names):
         refuse_third_level(contents)
-        lossy = " (JPEG)" if contents[0].lossy else ""
+        lossy = f" ({lossy_form(contents[0].path)})" if contents[0].lossy else ""
         between = sum(n for v, n in totals.items() if v not in (0, 255)) / sum(totals.values())
         note = (
             f"two-valued masks smeared{lossy}: {between:.1%} of the pixels are neither 0 nor 255; threshold 128 decides"
@@ -280,7 +280,8 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     if any(c.lossy for c in contents):
         lossy_file = next(c.path for c in contents if c.lossy)
         raise DataError(
-            f"{lossy_file}: labels saved as JPEG, which changes the ids ({len(values)} values); export them as PNG"
+            f"{lossy_file}: labels saved as {lossy_form(lossy_file)}, which changes the ids "
+            f"({len(values)} values); export them as PNG"
         )
     if looks_like_objects(contents):
         note = (

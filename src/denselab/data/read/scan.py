@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
-from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, read_label_colours, read_label_pixels
+from denselab.data.read.images import is_lossy, picture_mode, read_label_colours, read_label_pixels
 from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
 from denselab.runtime import cpu_count
@@ -46,8 +46,8 @@ class Contents:
 
     @property
     def lossy(self) -> bool:
-        """Whether the format changes numbers (JPEG)."""
-        return self.path.suffix.lower() in LOSSY_SUFFIXES
+        """Whether the format changes numbers (JPEG, most WebP)."""
+        return is_lossy(self.path)
 
     def values(self) -> dict[int, int]:
         """{grey number: pixels}, also of a grey picture stored in three channels."""
