@@ -20,6 +20,7 @@ from denselab.data.read.tree import first_few
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, default_colour, labels_line
 
+SMALL = 128  # ids are lower where masks of 0 and 255 may stand beside them; soft edges have higher ones
 PALETTES = 16  # files whose palettes are compared
 LOOKED_INTO = 6  # files whose areas are looked for
 BLENDS = 3  # colours that are mixtures of two others, from which on they are no accident
@@ -34,10 +35,10 @@ def refuse_two_kinds(contents: Sequence[Contents], names: Sequence[NamedLabel]) 
     Where 255 means ignore, it stands beside the ids; so these may be the masks of another tool.
     """
     values = [set(c.values()) for c in contents]
-    small = sorted(set().union(*values) - {0, 255})
+    small = sorted(set[int]().union(*values) - {0, 255})
     alone = [c.path for c, held in zip(contents, values, strict=True) if held == {0, 255}]
     mixed = any(255 in held and not held <= {0, 255} for held in values)
-    if not alone or mixed or not small or small[-1] > 255 or any(label.id == 255 for label in names):
+    if not alone or mixed or not small or small[-1] >= SMALL or any(label.id == 255 for label in names):
         return
     other = next(c.path for c, held in zip(contents, values, strict=True) if held - {0, 255})
     rows = _rows(names, [0, *(v for v in small if v > 0)])
