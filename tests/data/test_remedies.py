@@ -396,6 +396,11 @@ def soft_greys(d: Folder) -> None:
     smoothed(d, [0, 127, 255])
 
 
+def names_without_the_background(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 2, HALF))
+    d.write("classes.txt", "road\nsky\n")
+
+
 # Each case with the number of ways that its messages print.
 CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
@@ -408,6 +413,7 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),
     (a_shared_colour, 2), (labels_within_labels, 2), (transparent_background, 1), (thermal, 3),
     (masks_of_two_tools, 2), (ids_and_masks, 2), (shuffled_palettes, 2), (soft_colours, 1), (soft_greys, 1),
+    (names_without_the_background, 1),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.stored_bands import NPY
-from denselab.data.read.tree import leads_to_folder, way_through
+from denselab.data.read.tree import leads_to_folder
 from denselab.errors import ConfigError
 from denselab.inference.inputs import Skipped, Source, cannot_list, distinct
 
@@ -66,15 +66,11 @@ def walk(folder: Path, out: Path, skipped: list[Skipped] | None = None) -> Itera
         if skipped is not None:
             skipped.append(entry)
 
-    yield from _walk(folder, PurePosixPath(), out.resolve(), leave_out, (folder.resolve(),))
+    yield from _walk(folder, PurePosixPath(), out.resolve(), leave_out)
 
 
-def _walk(
-    folder: Path, below: PurePosixPath, results: Path, leave_out: Callable[[Skipped], None], way: tuple[Path, ...]
-) -> Iterator[Source]:
-    """way: as `way_through` has it."""
-    files: list[str] = []
-    folders: dict[str, tuple[Path, ...]] = {}
+def _walk(folder: Path, below: PurePosixPath, results: Path, leave_out: Callable[[Skipped], None]) -> Iterator[Source]:
+    files, folders = [], []
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except OSError as error:
@@ -82,10 +78,8 @@ def _walk(
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            folders[entry.name] = way
-        elif leads_to_folder(entry):
-            folders |= {entry.name: farther} if (farther := way_through(Path(entry.path), way)) else {}
-        elif Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY):
+            folders.append(entry.name)
+        elif Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY) and not leads_to_folder(entry):
             files.append(entry.name)
     if any(Path(name).suffix.lower() != NPY for name in files):  # an array beside pictures is none itself
         files = [name for name in files if Path(name).suffix.lower() != NPY]
@@ -93,11 +87,10 @@ def _walk(
     yield from distinct(here)
     for name in sorted(folders):
         if (folder / name).resolve() != results:
-            yield from _walk(folder / name, below / name, results, leave_out, folders[name])
+            yield from _walk(folder / name, below / name, results, leave_out)
 
 
 def count_pictures(folder: Path, out: Path, shard: Shard | None) -> int:
     """How many pictures `walk` gives; counting a million takes seconds."""
-    # `walk` says what is left out
-    every = _walk(folder, PurePosixPath(), out.resolve(), lambda entry: None, (folder.resolve(),))
+    every = _walk(folder, PurePosixPath(), out.resolve(), lambda entry: None)  # `walk` says what is left out
     return sum(1 for _ in of_shard(every, shard))

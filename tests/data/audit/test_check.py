@@ -434,7 +434,7 @@ def test_a_background_that_is_called_unlabelled_is_pointed_out(tmp_path: Path) -
     (tmp_path / "classes.txt").write_text("unlabeled\nrust\npaint\n")
     (fault,) = [f for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "unlabelled"]
     assert (
-        fault.message == "83% of the pixels are left out, since 0 is called 'unlabeled': what is there is never learnt"
+        fault.message == "85% of the pixels are left out, since 0 is called 'unlabeled': what is there is never learnt"
     )
     line = fault.fix.split("`")[1]
     (tmp_path / "data.yaml").write_text(line + "\n")

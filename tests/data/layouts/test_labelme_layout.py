@@ -124,12 +124,12 @@ def test_lines_and_points_are_told(labelme):
 
 def test_image_path_leads_from_the_json_to_one_of_several_pictures_of_that_name(labelme, save, photo, tmp_path):
     """Cameras number their pictures alike: with the json files apart, none of them was found."""
-    for camera, label in (("cam1", "cat"), ("cam2", "dog")):
+    for number, (camera, label) in enumerate((("cam1", "cat"), ("cam2", "dog"))):
         save(f"images/{camera}/1.png", photo(4, 6))
-        (tmp_path / "json" / camera).mkdir(parents=True)
-        content = {"imagePath": f"..\\..\\images\\{camera}\\1.png", "imageHeight": 4, "imageWidth": 6}
+        (tmp_path / f"json_{number}").mkdir(parents=True)
+        content = {"imagePath": f"..\\images\\{camera}\\1.png", "imageHeight": 4, "imageWidth": 6}
         shapes = [shape(label, [[0, 0], [2, 4]], "rectangle")]
-        (tmp_path / "json" / camera / "1.json").write_text(json.dumps({**content, "shapes": shapes}))
+        (tmp_path / f"json_{number}" / "1.json").write_text(json.dumps({**content, "shapes": shapes}))
     data = open_dataset(tmp_path)
     drawn = {item.name: data.label_space.names[data.read_labels(item)[0, 0]] for item in data.items}
     assert drawn == {"images/cam1/1": "cat", "images/cam2/1": "dog"}

@@ -16,6 +16,7 @@ from typing import Any
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.endings import by_ending
 from denselab.data.layouts.placing import Pairs, Placed, named_in, place
+from denselab.data.layouts.told_pairs import refuse_other_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
@@ -70,6 +71,7 @@ def found_pairs(
         first = pairs[0]
         notes.append(f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}")
     _refuse_shifted(tree, images[image_folder], labels[label_folder])
+    refuse_other_pairs(tree, {image.file: label.file for image, label in pairs})
     items = tuple(make_item(tree, image, label) for image, label in pairs)
     names, names_file = read_names(tree)
     if names_file:

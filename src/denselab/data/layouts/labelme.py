@@ -53,6 +53,7 @@ def find_labelme(tree: Tree) -> Found | None:
     if not items:
         raise DataError(
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
+            + ", or write out those within them (labelme_export_json FILE)" * any(d.get("imageData") for _, d in found)
         )
     drawn = sorted({name for _, data in found for s in data["shapes"] if (name := _name(s).strip("_ "))})
     notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]

@@ -19,6 +19,7 @@ from denselab.data.read.label_table import (
     refuse_lone_marker,
     refuse_other_numbers,
     refuse_shared_colours,
+    refuse_shifted_names,
     refuse_two_voids,
     table_of_names,
     too_many_names,
@@ -319,7 +320,9 @@ def _index_table(
         names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
         refuse_two_voids(contents[0].path, values, names)
-        refuse_other_numbers(contents[0].path, [v for v in values if v != _marker(values)], names)
+        numbers = [v for v in values if v != _marker(values)]
+        refuse_other_numbers(contents[0].path, numbers, names)
+        refuse_shifted_names(contents[0].path, numbers, names)
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
         strange = [v for v in values if v not in known]
