@@ -287,10 +287,13 @@ def test_0_and_65535_are_two_classes(save):
     assert found.encoding.kind == "two-valued"
 
 
-@pytest.mark.parametrize(("first", "offered"), [(1, "[{id: 1, name: a}, {id: 2, name: b}]"),
-                                                (0, "[{id: 0, name: background, role: background}, {id: 1, name: a}")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "offered"),
+    [(1, "[{id: 1, name: a}"), (0, "[{id: 0, name: background, role: background}, {id: 1, name: a}")],
+)
 def test_names_that_may_count_one_lower_than_the_labels_are_asked_about(save, first, offered):
-    """The remedy for the id without a name kept the names one too low: "ground" stayed without a pixel."""
-    with pytest.raises(DataError, match="the labels hold 2, but the 2 names end with 1 b") as error:
-        infer_encoding([save("a.png", [[first, 1, 2]])], [NamedLabel(0, "a"), NamedLabel(1, "b")])
-    assert offered in str(error.value)
+    """The remedy for the id without a name kept the names one too low: the first class stayed without a pixel."""
+    names = [NamedLabel(number, name) for number, name in enumerate("abc")]
+    with pytest.raises(DataError, match="the labels hold 3, but the 3 names end with 2 c") as error:
+        infer_encoding([save("a.png", [[first, 1, 2, 3]])], names)
+    assert f"{offered}, {{id: 2, name: b}}, {{id: 3, name: c}}]" in str(error.value)

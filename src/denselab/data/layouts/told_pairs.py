@@ -22,16 +22,17 @@ def refuse_other_pairs(tree: Tree, label_of: Mapping[PurePosixPath, PurePosixPat
     label_of: {picture: label}, as paired by their names
     """
     meant: dict[str, set[PurePosixPath]] = defaultdict(set)
-    for file in {*label_of, *label_of.values()}:
-        for start in range(len(file.parts)):
-            meant["/".join(file.parts[start:])].add(file)
+    for known in {*label_of, *label_of.values()}:
+        for start in range(len(known.parts)):
+            meant["/".join(known.parts[start:])].add(known)
     for table in tree.with_suffix(*SUFFIXES):
         if len(table.parts) > NEAR:
             continue
         for number, texts in enumerate(_records(tree.path(table))):
             if number >= LOOKED_AT:
                 break
-            files = {file for text in texts if (file := _file(text, meant)) is not None}
+            found = (_file(text, meant) for text in texts)
+            files = {file for file in found if file is not None}
             pictures, labels = files & label_of.keys(), files & set(label_of.values())
             if len(pictures) == len(labels) == 1 and label_of[picture := pictures.pop()] != (label := labels.pop()):
                 raise DataError(

@@ -131,7 +131,7 @@ def read_label_colours(path: Path) -> NDArray[Any]:
         return pixels
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette[:256]
-    return table[pixels]
+    return np.asarray(table[pixels])
 
 
 def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:

@@ -132,7 +132,7 @@ def read_tree(root: Path) -> Tree:
         raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
     passed_over: list[tuple[PurePosixPath, str]] = []
-    waiting = [(PurePosixPath("."), (root.resolve(),))]
+    waiting: list[tuple[PurePosixPath, tuple[Path, ...]]] = [(PurePosixPath("."), (root.resolve(),))]
     while waiting:
         folder, way = waiting.pop()
         try:
