@@ -1,7 +1,9 @@
 """Imports go down the list of layers, never up and never sideways: the rule that keeps each part readable alone."""
 
 import ast
+import importlib
 from graphlib import TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,11 @@ WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without t
     *("inference.prediction", "inference.tiling", "measure.data", "measure.kept", "measure.pictures"),
 ]
 FILES = sorted(ROOT.rglob("*.py"))
+SCRIPTS = sorted(
+    path.relative_to(ROOT.parents[1])
+    for folder in ("reliability", "benchmarks", "docs", "examples")
+    for path in (ROOT.parents[1] / folder).rglob("*.py")
+)
 PREDICTING = [  # what `denselab predict` imports before its first picture, whatever the network
     *("cli.main", "cli.predict", "cli.collection_task", "inference.collection", "inference.predictor"),
     *("engine.open", "engine.folder", "engine.torch_engine", "build"),
@@ -153,3 +160,14 @@ def test_nothing_that_runs_foreign_code(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"eval", "exec"}, f"{path.name}:{node.lineno} calls {node.func.id}"
     assert not imported_modules(path) & {"pickle", "dill", "joblib", "shelve"}, f"{path.name} imports a pickle"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=str)
+def test_scripts_import_what_is_there(path: Path) -> None:
+    """`make reliability` fell at once for a while: a function had moved, and its warm-up imported it from where it was."""
+    for node in ast.walk(ast.parse((ROOT.parents[1] / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "denselab":
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                inside = hasattr(module, alias.name) or find_spec(f"{module.__name__}.{alias.name}")
+                assert inside, f"{path}, line {node.lineno}: {node.module} has no {alias.name}"

@@ -353,6 +353,54 @@ def thermal(d: Folder) -> None:
         Image.fromarray(pixels).save(d.root / f"images/{name}.png")
 
 
+def masks_of_two_tools(d: Folder) -> None:
+    d.pairs(names="ab")
+    d.pairs(HALF * 255, names="cd")
+
+
+def ids_and_masks(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 2, HALF), names="ab")
+    d.pairs(HALF * 255, names="cd")
+    d.write("classes.txt", "ground\nroad: wet\nsky\n")
+
+
+def shuffled_palettes(d: Folder) -> None:
+    """Red and blue change their numbers from file to file, as after `quantize`."""
+    for name, order in zip("abcd", ([0, 1, 2], [0, 2, 1]) * 2, strict=True):
+        d.photo(f"images/{name}.png")
+        picture = Image.fromarray(
+            np.argsort(order)[np.repeat([[0, 0, 1, 2]], 12, axis=0).repeat(4, axis=1)].astype("uint8")
+        )
+        picture.putpalette(np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]])[order].ravel().tolist())
+        (d.root / "masks").mkdir(exist_ok=True)
+        picture.save(d.root / f"masks/{name}.png")
+
+
+def smoothed(d: Folder, colours: Any) -> None:
+    """Labels of three classes, enlarged and reduced again as a photograph is."""
+    labels = np.zeros((24, 32), int)
+    labels[2:10, 3:12], labels[12:22, 15:26] = 1, 2
+    for name in "abcd":
+        d.photo(f"images/{name}.png", (24, 32))
+        (d.root / "masks").mkdir(exist_ok=True)
+        sharp = Image.fromarray(np.array(colours, np.uint8)[labels])
+        soft = sharp.resize((64, 48), Image.Resampling.BILINEAR).resize((32, 24), Image.Resampling.BILINEAR)
+        soft.save(d.root / f"masks/{name}.png")
+
+
+def soft_colours(d: Folder) -> None:
+    smoothed(d, [[0, 0, 0], [220, 20, 60], [0, 90, 200]])
+
+
+def soft_greys(d: Folder) -> None:
+    smoothed(d, [0, 127, 255])
+
+
+def names_without_the_background(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 2, HALF))
+    d.write("classes.txt", "road\nsky\n")
+
+
 # Each case with the number of ways that its messages print.
 CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
@@ -364,6 +412,8 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (three_names_of_two_values, 1), (transparent_entry, 2), (lists_of_folds, 2),
     (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),
     (a_shared_colour, 2), (labels_within_labels, 2), (transparent_background, 1), (thermal, 3),
+    (masks_of_two_tools, 2), (ids_and_masks, 2), (shuffled_palettes, 2), (soft_colours, 1), (soft_greys, 1),
+    (names_without_the_background, 1),
 )  # fmt: skip
 
 

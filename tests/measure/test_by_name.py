@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from denselab.data import Dataset, Item
 from denselab.errors import DataError
-from denselab.labels import LabelEntry, LabelSpace
+from denselab.labels import NODATA, LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
 
 MODEL = LabelSpace(
@@ -50,6 +50,12 @@ def entry(label_id: int, name: str) -> LabelEntry:
 def test_labels_without_names_go_by_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
     assert fitted((0, 7, 255), entry(0, "ground"), entry(7, "class 7"), VOID) == [0, 2, 255]
     assert "data does not name its labels" in capsys.readouterr().err  # never silently
+
+
+def test_pixels_without_data_are_left_out_under_other_ids_too() -> None:
+    """A label with NODATA, or under an ignore mask, was refused: "label id -2147483648 stands for no class"."""
+    assert fitted((4, NODATA, 0), entry(4, "ground"), entry(0, "car")) == [0, 255, 2]
+    assert fitted((4, NODATA), entry(0, "ground"), entry(4, "tree")) == [1, 255]
 
 
 def test_a_model_without_names_takes_named_labels_by_their_ids() -> None:

@@ -1,5 +1,6 @@
 """Huge pictures are counted by rows: the same counts, the same baselines, the same files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image as PILImage
 
 from denselab.data import Dataset, open_dataset
+from denselab.data.item import FileLabels
+from denselab.data.read.encodings import Encoding
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
 from denselab.evaluation import boundary
@@ -49,6 +52,32 @@ def test_by_rows_counts_the_same(
     assert by_rows.baseline_facts() == at_once.baseline_facts()
     by_rows.save(tmp_path / "out")
     assert len(list((tmp_path / "out" / "worst").iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["transparent", "palette"])
+def test_labels_whose_rows_do_not_say_all_are_read_whole(
+    engine: TorchEngine, data: Dataset, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """By rows, pixels that are transparent counted as labelled: the rows are without the alpha channel."""
+    item = min(data.of_split("val"), key=lambda item: item.name)
+    ids = np.asarray(PILImage.open(item.source.path))
+    classes = np.where(ids == 99, 0, ids // 10)
+    if kind == "transparent":
+        source = FileLabels(item.source.path, Encoding(clear=True))
+        alpha = np.where(np.arange(70) < 20, 0, 255) * np.ones_like(ids)
+        PILImage.merge("LA", [PILImage.fromarray(x.astype(np.uint8)) for x in (10 * classes, alpha)]).save(source.path)
+    else:
+        table = {tuple(int(n) for n in colour): 10 * number for number, colour in enumerate(COLOURS)}
+        source = FileLabels(item.source.path, Encoding("colour", colours=tuple(table.items())))  # type: ignore[arg-type]
+        picture = PILImage.fromarray(classes.astype(np.uint8))
+        picture.putpalette(COLOURS.astype(np.uint8).ravel().tolist())
+        picture.save(source.path)
+    items = [replace(item, source=source)]
+    at_once = measure(plan_for(engine, window=(32, 32)), data, items, quiet=True).evaluation
+    monkeypatch.setattr(huge, "HUGE_PIXELS", 100)
+    by_rows = measure(plan_for(engine, window=(32, 32)), data, items, quiet=True).evaluation
+    assert by_rows.to_dict() == at_once.to_dict()
+    assert at_once.counts.sum() == (90 * 50 if kind == "transparent" else 90 * 70)
 
 
 def test_labels_of_another_size_are_refused(

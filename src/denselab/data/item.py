@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.encodings import Encoding, Kind, decode
-from denselab.data.read.images import picture_mode, read_label_pixels
+from denselab.data.read.images import picture_mode, read_label_colours, read_label_pixels
 from denselab.data.read.scan import counts_by_id, read_contents
 from denselab.data.read.shapes import two_valued_mask
 from denselab.data.read.spectral_survey import GivenBands
@@ -46,7 +46,7 @@ class FileLabels:
     ignore_mask: Path | None = None
 
     def ids(self) -> NDArray[Any]:
-        pixels = read_label_pixels(self.path)
+        pixels = read_label_colours(self.path) if self.encoding.kind == "colour" else read_label_pixels(self.path)
         if self.encoding.clear:
             pixels = cleared(pixels, transparent(self.path, picture_mode(self.path)))
         ids = decode(pixels, self.encoding, self.path)
@@ -61,7 +61,9 @@ class FileLabels:
         return np.where(seen, ids.astype(np.int32), np.int32(NODATA))
 
     def summary(self) -> Mapping[int, int]:
-        return counts_by_id(read_contents(self.path, self.encoding.clear), self.encoding)
+        return counts_by_id(
+            read_contents(self.path, self.encoding.clear, self.encoding.kind == "colour"), self.encoding
+        )
 
 
 @dataclass(frozen=True)

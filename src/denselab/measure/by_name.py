@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from denselab.data import Dataset
 from denselab.data.item import LabelSource
 from denselab.errors import DataError
-from denselab.labels import LabelEntry, LabelSpace
+from denselab.labels import NODATA, LabelEntry, LabelSpace
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class Renumbered:
         return self.source.path
 
     def ids(self) -> NDArray[Any]:
-        """(H, W) int32. Raises DataError naming the file for an id without a new one."""
+        """(H, W) int32; NODATA stays. Raises DataError naming the file for an id without a new one."""
         old, inverse = np.unique(self.source.ids(), return_inverse=True)
-        unknown = [int(i) for i in old if int(i) not in self.ids_of]
+        unknown = [int(i) for i in old if int(i) not in self.ids_of and i != NODATA]
         if unknown:
             raise DataError(f"{self.path}: label id {unknown[0]} stands for no class of the model")
-        new = np.array([self.ids_of[int(i)] for i in old], np.int32)
+        new = np.array([self.ids_of.get(int(i), NODATA) for i in old], np.int32)
         return np.asarray(new[inverse].reshape(inverse.shape))
 
     def summary(self) -> Mapping[int, int]:

@@ -98,11 +98,13 @@ def _by_rows(source: LabelSource, size: tuple[int, int], image: Path) -> Callabl
     if isinstance(source, Renumbered):
         inner = _by_rows(source.source, size, image)
         return None if inner is None else lambda top, bottom: replace(source, source=inner(top, bottom))
-    if not isinstance(source, FileLabels) or source.ignore_mask is not None:
+    if not isinstance(source, FileLabels) or source.ignore_mask is not None or source.encoding.clear:
         return None
     try:
         rows = open_rows(source.path)
     except NotByRows:
+        return None
+    if source.encoding.kind == "colour" and rows.labels(0, 1).ndim == 2:  # a palette, whose rows are its indices
         return None
     _require_size(rows.size, size, source, image)
     return lambda top, bottom: BandOfLabels(source, rows, top, bottom)

@@ -422,3 +422,22 @@ def test_a_tiff_and_its_label_turned_by_their_tags_fit(tmp_path):
     assert not [f for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "rotation"]
     tifffile.imwrite(tmp_path / "labels" / "0.tif", np.eye(8, dtype=np.uint8))
     assert [f.file for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "rotation"] == ["images/0.tif"]
+
+
+def test_a_background_that_is_called_unlabelled_is_pointed_out(tmp_path: Path) -> None:
+    """Where 0 is called unlabeled, a tool that paints objects leaves most pixels out, and no background is learnt."""
+    for number in range(4):
+        for folder, pixels in (("images", picture(number)), ("masks", np.where(label(number) == 2, 2, 0))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            pixels[0, :3] = 1
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / folder / f"{'abcd'[number]}.png")
+    (tmp_path / "classes.txt").write_text("unlabeled\nrust\npaint\n")
+    (fault,) = [f for f in check_dataset(tmp_path, quiet=True).faults if f.kind == "unlabelled"]
+    assert (
+        fault.message == "85% of the pixels are left out, since 0 is called 'unlabeled': what is there is never learnt"
+    )
+    line = fault.fix.split("`")[1]
+    (tmp_path / "data.yaml").write_text(line + "\n")
+    report = check_dataset(tmp_path, quiet=True)
+    assert report.label_space.num_classes == 3
+    assert not any(fault.kind == "unlabelled" for fault in report.faults)

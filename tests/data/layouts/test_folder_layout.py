@@ -315,3 +315,40 @@ def test_labels_beside_the_folder_of_the_data_set_are_asked_about(save, photo, t
         save(f"colour_masks/{name}.png", [[[0, 0, 0], [9, 0, 0], [9, 0, 0]]])
     with pytest.raises(DataError, match=r"`masks: colour_masks` .* `masks: dataset/drone/label_images`"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
+def test_labels_that_count_from_another_number_are_not_paired_with_their_neighbours(
+    save, photo, tmp_path, first, second
+):
+    """Nine of ten pictures were learnt with the label of the next one; two files without a partner were all it said."""
+    for n in range(10):
+        save(f"images/img_{n + first}.jpg", photo(1, 3))
+        save(f"masks/mask_{n + second}.png", IDS)
+    with pytest.raises(DataError, match=rf"10 pictures are numbered from {first}, but their labels from {second}"):
+        open_dataset(tmp_path)
+    lone = (0, 10) if first == 0 else (10, 0)
+    (tmp_path / f"images/img_{lone[0]}.jpg").unlink()
+    (tmp_path / f"masks/mask_{lone[1]}.png").unlink()
+    assert len(open_dataset(tmp_path).items) == 9
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("train.csv", "image,mask\nimages/img_1.png,masks/mask_2.png\n"),
+        ("data.tsv", "mask\timage\nC:\\me\\masks\\mask_2.png\tC:\\me\\images\\img_1.png\n"),
+        ("dataset.json", '{"training": [{"image": "./images/img_1.png", "label": "./masks/mask_2.png"}]}'),
+        ("metadata.jsonl", '{"file_name": "img_1.png", "mask": "mask_2.png"}\n'),
+    ],
+)
+def test_a_table_that_pairs_otherwise_than_the_names_is_refused(save, photo, write, tmp_path, file, text):
+    """MONAI's dataset.json was read for its split alone, and its pairs were passed over without a word."""
+    for n in (1, 2):
+        save(f"images/img_{n}.png", photo(1, 3))
+        save(f"masks/mask_{n}.png", IDS)
+    write(file, text.replace("mask_2", "mask_1"))
+    assert open_dataset(tmp_path).items
+    write(file, text)
+    with pytest.raises(DataError, match=rf"{file}: pairs images/img_1\.png with masks/mask_2\.png, but by its name"):
+        open_dataset(tmp_path)

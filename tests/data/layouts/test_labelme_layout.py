@@ -120,3 +120,16 @@ def test_lines_and_points_are_told(labelme):
     """They have no area: how wide they are drawn is an invention."""
     data = open_dataset(labelme([shape("lane", [[0, 2], [6, 2]], "line"), shape("tip", [[1, 1]], "point")]))
     assert any("2 lines drawn 10 pixels wide and 2 points drawn with a radius of 5" in note for note in data.notes)
+
+
+def test_image_path_leads_from_the_json_to_one_of_several_pictures_of_that_name(labelme, save, photo, tmp_path):
+    """Cameras number their pictures alike: with the json files apart, none of them was found."""
+    for number, (camera, label) in enumerate((("cam1", "cat"), ("cam2", "dog"))):
+        save(f"images/{camera}/1.png", photo(4, 6))
+        (tmp_path / f"json_{number}").mkdir(parents=True)
+        content = {"imagePath": f"..\\images\\{camera}\\1.png", "imageHeight": 4, "imageWidth": 6}
+        shapes = [shape(label, [[0, 0], [2, 4]], "rectangle")]
+        (tmp_path / f"json_{number}" / "1.json").write_text(json.dumps({**content, "shapes": shapes}))
+    data = open_dataset(tmp_path)
+    drawn = {item.name: data.label_space.names[data.read_labels(item)[0, 0]] for item in data.items}
+    assert drawn == {"images/cam1/1": "cat", "images/cam2/1": "dog"}

@@ -125,3 +125,10 @@ def test_coordinates_in_pixels(save, photo, write, tmp_path):
     write("labels/b.txt", f"0 {UPPER}\n")
     with pytest.raises(DataError, match=r"a\.txt: 1 of 2 outlines have coordinates above 2"):
         open_dataset(tmp_path)
+
+
+def test_a_class_without_a_name_is_refused_where_others_have_one(outlines, write, tmp_path):
+    """It became "class 1" without a word, as if the file with the names had said so."""
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust]\n")
+    with pytest.raises(DataError, match=r"a\.txt: class 1, but the names are 0 rust; add its name"):
+        open_dataset(tmp_path)

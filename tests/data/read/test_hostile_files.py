@@ -117,6 +117,23 @@ def test_a_link_that_points_at_itself_is_said(tmp_path: Path) -> None:
     assert not any(file.is_relative_to("elsewhere") for file in tree.files)
 
 
+def test_links_to_folders_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
+    """A linked val/ was left out without a word, and val drawn from train; linked images/ were not found at all."""
+    root, away = tmp_path / "data", tmp_path / "away"
+    write_pairs(root / "train")
+    write_pairs(away)
+    (root / "val").symlink_to(away)
+    (away / "round").symlink_to(away)
+    (away / "back").symlink_to(root)
+    (root / "again").symlink_to(root / "train")
+    (root / "up").symlink_to(tmp_path)
+    tree = read_tree(root)
+    assert {file.parts[0] for file in tree.files} == {"train", "val"}
+    assert not any(part in ("round", "back") for file in tree.files for part in file.parts)
+    assert {item.split for item in open_dataset(root).items} == {"train", "val"}
+    assert len(open_dataset(root).of_split("val")) == len(list((away / "images").iterdir()))
+
+
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was left out without a word, and training ran on the rest. (Root may list any folder, hence the fake.)"""
     write_pairs(tmp_path)

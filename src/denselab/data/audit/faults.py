@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
-from denselab.data.weak_labels import named_weakly
+from denselab.data.weak_labels import has_mask, named_weakly
 from denselab.labels import labels_line
 
+UNLABELLED_SHARE = 0.5  # of the label pixels; sets that mean it (Cityscapes, CamVid, COCO-Stuff) have 0.01 to 0.1
 COVERED_SHARE = 0.5  # of what was drawn of a class; more of it covered is worth a look
 LISTED = 6  # names in a message
 COLOUR_CODED = "RGB"  # what is said of labels in colours begins so
@@ -35,6 +37,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     if complete:
         faults += [
             *class_faults(dataset, findings),
+            *unlabelled_faults(dataset, findings),
             *covered_faults(dataset, findings),
             *picture_leaks(dataset, findings),
         ]
@@ -138,6 +141,22 @@ def class_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fau
         fix = "fine for a part of a larger set; else correct the label table"
         faults.append(Fault("absent class", "warning", "", message, fix))
     return faults
+
+
+def unlabelled_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """Most pixels left out because 0 is called unlabelled: tools that paint objects call the background so."""
+    zero = next((entry for entry in dataset.label_space.entries if entry.id == 0 and entry.role == "ignore"), None)
+    counted = [finding for finding in findings if finding.counts is not None and has_mask(finding.item)]
+    labelled = sum(int(finding.counts.sum()) for finding in counted if finding.counts is not None)
+    ignored = sum(finding.ignored for finding in counted)
+    if zero is None or not labelled or ignored <= UNLABELLED_SHARE * (labelled + ignored):
+        return []
+    share = ignored / (labelled + ignored)
+    message = f"{share:.0%} of the pixels are left out, since 0 is called {zero.name!r}: what is there is never learnt"
+    entries = [replace(e, role="background") if e is zero else e for e in dataset.label_space.entries]
+    line = labels_line(entries, colours=dataset.encoding.startswith(COLOUR_CODED))
+    fix = f"where it is the background, write in data.yaml {line}; fine where nobody looked at those pixels"
+    return [Fault("unlabelled", "warning", "", message, fix)]
 
 
 def _way_to_two(dataset: Dataset, findings: Sequence[ItemFindings]) -> str:

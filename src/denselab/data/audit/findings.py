@@ -14,7 +14,7 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.likenesses import Look, look_of
 from denselab.data.read.encodings import count_values
-from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, picture_size, read_label_pixels
+from denselab.data.read.images import is_lossy, lossy_form, picture_mode, picture_size, read_label_pixels
 from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
@@ -28,7 +28,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class", "not readable", "alpha", "rectangles",
+    "lost shape", "covered class", "not readable", "alpha", "rectangles", "unlabelled",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -283,8 +283,8 @@ def _lossy_faults(dataset: Dataset, item: Item, labels: LabelMap) -> tuple[Fault
             )
     elif smeared(labels):  # class indices rise with the ids
         message = "values between the ids stand along the borders: the label was resized or smoothed like a photo"
-    if not message and source.path.suffix.lower() in LOSSY_SUFFIXES:
-        message = "the label is a JPEG, which changes values"
+    if not message and is_lossy(source.path):
+        message = f"the label is a {lossy_form(source.path)}, which changes values"
     if not message:
         return ()
     fix = "export it as PNG, resized by nearest neighbour if at all"

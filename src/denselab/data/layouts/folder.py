@@ -16,6 +16,7 @@ from typing import Any
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.endings import by_ending
 from denselab.data.layouts.placing import Pairs, Placed, named_in, place
+from denselab.data.layouts.told_pairs import refuse_other_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.names import read_names
 from denselab.data.read.pairing import pair_stems
@@ -24,6 +25,7 @@ from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, number_of, wor
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
+FEWEST_NUMBERED = 4  # pictures; of fewer, numbers that are off by one may as well be chance
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
 
 
@@ -68,6 +70,8 @@ def found_pairs(
     if rule:
         first = pairs[0]
         notes.append(f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}")
+    _refuse_shifted(tree, images[image_folder], labels[label_folder])
+    refuse_other_pairs(tree, {image.file: label.file for image, label in pairs})
     items = tuple(make_item(tree, image, label) for image, label in pairs)
     names, names_file = read_names(tree)
     if names_file:
@@ -83,6 +87,30 @@ def found_pairs(
         without_label=lonely_images,
         without_image=lonely_labels,
     )
+
+
+def _refuse_shifted(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
+    """Raise DataError where pictures are numbered from 0 and labels from 1, or the other way round.
+
+    Then every label but one has a picture of its number, which is its neighbour's.
+    """
+    numbers = [sorted(_number(p.file.stem) for p in side) for side in (images, labels)]
+    (first, *_), (second, *_) = numbers
+    each = len(images) == len(labels) >= FEWEST_NUMBERED and -1 not in (first, second)
+    rows = all(row == list(range(row[0], row[0] + len(row))) for row in numbers)
+    if each and rows and abs(first - second) == 1:
+        raise DataError(
+            f"{tree.root}: {len(images)} pictures are numbered from {first}, but their labels from {second}; number "
+            "both alike, or, where the numbers agree and one of each is missing, take those out that have no partner "
+            f"({(min if first < second else max)(images, key=lambda p: _number(p.file.stem)).file}, "
+            f"{(max if first < second else min)(labels, key=lambda p: _number(p.file.stem)).file})"
+        )
+
+
+def _number(stem: str) -> int:
+    """The number that a stem ends with; -1 where it has none, or several."""
+    digits = re.findall(r"\d+", stem)
+    return int(digits[0]) if len(digits) == 1 and stem.endswith(digits[0]) else -1
 
 
 def _of_ending(tree: Tree, endings: Mapping[str, Pairs]) -> Found:

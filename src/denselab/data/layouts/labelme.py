@@ -4,6 +4,7 @@ Shapes are drawn in the order of the file, the later over the earlier; lines 10 
 labelme's own converter does. Pixels without a shape are background (id 0).
 """
 
+from os.path import normpath
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -52,6 +53,7 @@ def find_labelme(tree: Tree) -> Found | None:
     if not items:
         raise DataError(
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
+            + ", or write out those within them (labelme_export_json FILE)" * any(d.get("imageData") for _, d in found)
         )
     drawn = sorted({name for _, data in found for s in data["shapes"] if (name := _name(s).strip("_ "))})
     notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]
@@ -110,7 +112,11 @@ def _picture_of(tree: Tree, file: PurePosixPath, data: dict[str, Any]) -> PurePo
         for candidate in (file.with_suffix(suffix), file.with_suffix(suffix.upper())):
             if tree.has(str(candidate)):
                 return candidate
-    name = PurePosixPath(str(data.get("imagePath") or "").replace("\\", "/")).name
+    meant = PurePosixPath(str(data.get("imagePath") or "").replace("\\", "/"))
+    beside = PurePosixPath(normpath(file.parent / meant))
+    if tree.has(str(beside)) and beside.suffix.lower() in PICTURE_SUFFIXES:
+        return beside
+    name = meant.name
     same = [f for f in tree.pictures if f.name == name or f.stem == file.stem]
     return same[0] if len(same) == 1 else None
 

@@ -143,6 +143,7 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
         )
     in_pixels = _are_pixels(tree, {texts[image]: rows for image, rows in drawn.items()})
     classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
+    _require_names(tree, {texts[image]: rows for image, rows in drawn.items()}, names)
     void = max(BOX, max(classes) + 2)
     items, boxes = [], 0
     for image, split in sorted(placed.items()):
@@ -159,6 +160,19 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
         notes = (*notes, "coordinates are pixels, not shares of the picture's size: taken as they are")
     text = "shapes: outlines of YOLO"
     return Found("Ultralytics", unique_names(items), LabelSpace(entries), encoding_text=text, notes=notes)
+
+
+def _require_names(
+    tree: Tree, drawn: Mapping[PurePosixPath, Sequence[tuple[int, list[float]]]], names: Mapping[int, str]
+) -> None:
+    """Raise DataError for a class of the label files that the names, if there are some, do not have."""
+    strange = next(((file, c) for file, rows in drawn.items() for c, _ in rows if names and c not in names), None)
+    if strange:
+        listed = first_few((f"{number} {name}" for number, name in sorted(names.items())), 8)
+        raise DataError(
+            f"{tree.path(strange[0])}: class {strange[1]}, but the names are {listed}; add its name to those, or "
+            "correct the file"
+        )
 
 
 def _are_pixels(tree: Tree, drawn: Mapping[PurePosixPath, Sequence[tuple[int, list[float]]]]) -> bool:

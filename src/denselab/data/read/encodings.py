@@ -4,7 +4,7 @@
 |------------|------------------------------------------|------------------------------------------------------|
 | index      | grey, palette index, 1 bit, 16 bit       | the number itself                                    |
 | two-valued | grey, near 0 or near 255                 | 255 where >= threshold, else 0                       |
-| colour     | RGB                                      | by the colour table                                  |
+| colour     | RGB, or the colours of a palette         | by the colour table                                  |
 | divided    | class * divisor + instance               | number // divisor where >= minimum, else the number  |
 | objects    | one number per object                    | 1 where > 0, else 0                                  |
 | ade20k     | RGB of the ADE20K full release           | R // 10 * 256 + G                                    |

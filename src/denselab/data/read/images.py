@@ -27,6 +27,27 @@ MAT_SUFFIX = ".mat"  # label maps only
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")  # they do not keep a label's numbers
 
 
+def is_lossy(path: Path) -> bool:
+    """Whether a file's format changes numbers: JPEG, and WebP whose pixels are in a VP8 chunk (VP8L keeps them)."""
+    if path.suffix.lower() != ".webp":
+        return path.suffix.lower() in LOSSY_SUFFIXES
+    try:
+        with path.open("rb") as file:
+            chunks = file.read(2**16)
+    except OSError:
+        return False
+    place = 12  # RIFF, size, WEBP; then chunks of a name, a size, and bytes to an even number
+    while chunks[place : place + 4] not in (b"VP8 ", b"VP8L", b""):
+        size = int.from_bytes(chunks[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    return chunks[place : place + 4] == b"VP8 "
+
+
+def lossy_form(path: Path) -> str:
+    """The name of a format of which `is_lossy` is true."""
+    return "WebP with losses" if path.suffix.lower() == ".webp" else "JPEG"
+
+
 def read_image(path: str | Path, white: int | None = None) -> Image:
     """A picture as (H, W, 3) uint8 RGB.
 
@@ -102,6 +123,17 @@ def read_label_pixels(path: str | Path) -> NDArray[Any]:
         return decoded(picture, path, {"LA": "L", "La": "L", "PA": "P"}.get(picture.mode, "RGB"))
 
 
+def read_label_colours(path: Path) -> NDArray[Any]:
+    """`read_label_pixels`, but a palette picture gives its colours: (H, W, 3) uint8."""
+    pixels = read_label_pixels(path)
+    palette = read_palette(path) if pixels.ndim == 2 and pixels.dtype == np.uint8 else ()
+    if not palette:
+        return pixels
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette[:256]
+    return np.asarray(table[pixels])
+
+
 def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:
     """(H, W) uint16 where the channels agree, else (H, W, 3) uint8 colours."""
     colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
@@ -154,7 +186,7 @@ def picture_bits(path: Path) -> int:
 
 def read_palette(path: Path) -> tuple[tuple[int, int, int], ...]:
     """The colours of a palette picture by index; () where it has none."""
-    if path.suffix.lower() == NPY:
+    if path.suffix.lower() in (NPY, MAT_SUFFIX):
         return ()
     if path.suffix.lower() in TIFF_SUFFIXES:
         tags = read_tags(path)

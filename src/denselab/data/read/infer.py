@@ -12,13 +12,14 @@ from typing import Literal
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import Encoding, Kind
-from denselab.data.read.images import read_palette
+from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
     object_table,
     refuse_lone_marker,
     refuse_other_numbers,
     refuse_shared_colours,
+    refuse_shifted_names,
     refuse_two_voids,
     table_of_names,
     too_many_names,
@@ -34,6 +35,12 @@ from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
 from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.unlike import (
+    refuse_shuffled_palettes,
+    refuse_smoothed_colours,
+    refuse_third_level,
+    refuse_two_kinds,
+)
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
@@ -76,11 +83,11 @@ def infer_encoding(
 
     Raises DataError where none is readable, or where two ways are possible.
     """
-    contents = scan(paths, limit, clear=transparent == "ignore")
+    contents = scan(paths, limit, clear=transparent == "ignore", colours=kind == "colour")
     usable = [c for c in contents if not c.error]
     if not usable:
         raise DataError(contents[0].error if contents else "no label file to infer the classes from")
-    see_through, notes = _see_through(usable, transparent)
+    see_through, notes = _see_through(usable, transparent, kind)
     if len(contents) < len(paths) and not names:
         notes.append(
             f"classes inferred from {len(contents)} of {len(paths)} label files; list them in data.yaml to be sure"
@@ -96,6 +103,7 @@ def infer_encoding(
     if kind is not None:
         encoding, table, description, more = _of_given_kind(kind, usable, names)
     elif any(not c.grey for c in usable):
+        refuse_smoothed_colours(usable, names)
         encoding, table, description, more = _infer_colours(usable, names)
     else:
         encoding, table, description, more = _infer_numbers(usable, names)
@@ -111,12 +119,15 @@ def infer_encoding(
 
 
 def _see_through(
-    usable: list[Contents], transparent: Literal["ignore", "keep"] | None
+    usable: list[Contents], transparent: Literal["ignore", "keep"] | None, kind: Kind | None
 ) -> tuple[list[Contents], list[str]]:
     """The contents with transparent pixels, and what is said of them. Raises DataError if the user did not say."""
     found = [c for c in usable if c.clear]
     if found and transparent is None:
-        opaque = [*scan([c.path for c in found], clear=True), *(c for c in usable if not c.clear)]
+        opaque = [
+            *scan([c.path for c in found], clear=True, colours=kind == "colour"),
+            *(c for c in usable if not c.clear),
+        ]
         counted = (len(_merge(c.counts for c in contents)) for contents in (opaque, usable))
         raise ask(found[0].path, sum(c.clear for c in found) / len(usable), *counted)
     ignored = found and transparent == "ignore"
@@ -245,8 +256,11 @@ def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
 def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     totals = _merge(c.values() for c in contents)
     values = sorted(totals)
+    refuse_two_kinds(contents, names)
+    refuse_shuffled_palettes(contents)
     if is_smeared_two_valued(totals) and not _named_void(names):
-        lossy = " (JPEG)" if contents[0].lossy else ""
+        refuse_third_level(contents)
+        lossy = f" ({lossy_form(contents[0].path)})" if contents[0].lossy else ""
         between = sum(n for v, n in totals.items() if v not in (0, 255)) / sum(totals.values())
         note = (
             f"two-valued masks smeared{lossy}: {between:.1%} of the pixels are neither 0 nor 255; threshold 128 decides"
@@ -267,7 +281,8 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     if any(c.lossy for c in contents):
         lossy_file = next(c.path for c in contents if c.lossy)
         raise DataError(
-            f"{lossy_file}: labels saved as JPEG, which changes the ids ({len(values)} values); export them as PNG"
+            f"{lossy_file}: labels saved as {lossy_form(lossy_file)}, which changes the ids "
+            f"({len(values)} values); export them as PNG"
         )
     if looks_like_objects(contents):
         note = (
@@ -305,7 +320,9 @@ def _index_table(
         names = (BACKGROUND, replace(names[0], id=1))  # a list of one class, which does not count the background
     if names:
         refuse_two_voids(contents[0].path, values, names)
-        refuse_other_numbers(contents[0].path, [v for v in values if v != _marker(values)], names)
+        numbers = [v for v in values if v != _marker(values)]
+        refuse_other_numbers(contents[0].path, numbers, names)
+        refuse_shifted_names(contents[0].path, numbers, names)
         table = table_of_names(names, colours)
         known = {entry.id for entry in table.entries}
         strange = [v for v in values if v not in known]

@@ -99,6 +99,27 @@ def refuse_other_numbers(path: Path, values: Sequence[int], names: Sequence[Name
     )
 
 
+def refuse_shifted_names(path: Path, values: Sequence[int], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where names count from 0 and the label files' numbers may be one higher: the last has no name.
+
+    values: the numbers that occur, without that of ignored pixels
+
+    Then 0 is the background, which the list leaves out, or occurs nowhere.
+    """
+    count = len(names)
+    if sorted(label.id for label in names) != list(range(count)) or any(n.ignore or n.background for n in names):
+        return
+    if count < 2 or not values or values[-1] != count or values[0] < 0:
+        return
+    higher = [replace(label, id=label.id + 1) for label in names]
+    rows = table_of_names([BACKGROUND, *higher] if values[0] == 0 else higher).entries
+    last = max(names, key=lambda label: label.id)
+    raise DataError(
+        f"{path}: the labels hold {count}, but the {count} names end with {last.id} {last.name}. Where they count "
+        f"one lower than the labels, write in data.yaml {labels_line(rows)}; else add the name of {count}"
+    )
+
+
 def refuse_shared_colours(path: Path, colours: Collection[Colour], names: Sequence[NamedLabel]) -> None:
     """Raise DataError where a colour that occurs is that of two classes, with a line for each of the two.
 

@@ -1,7 +1,7 @@
 """Finds the data set at a path: data.yaml first, then each layout in turn, then the sub-folders."""
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
@@ -29,7 +29,11 @@ def recognise(path: Path) -> tuple[Path, Found]:
     settings_file = _settings_file(path)
     if settings_file is None:
         if path.is_file():
-            raise DataError(f"{path}: a file; give the folder of the data set, or a data.yaml")
+            form = unread_form(Tree(path.parent, (PurePosixPath(path.name),)))
+            way = (
+                f"{form[1].name}; {form[1].way}" if form else "a file; give the folder of the data set, or a data.yaml"
+            )
+            raise DataError(f"{path}: {way}")
         tree, given = in_band_files(read_tree(path), GivenBands())
         below, recognised = _recognise_tree(tree)
         recognised = with_weak_files(tree, recognised, None, None, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
-from denselab.data.read.images import LOSSY_SUFFIXES, picture_mode, read_label_pixels
+from denselab.data.read.images import is_lossy, picture_mode, read_label_colours, read_label_pixels
 from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
 from denselab.runtime import cpu_count
@@ -46,8 +46,8 @@ class Contents:
 
     @property
     def lossy(self) -> bool:
-        """Whether the format changes numbers (JPEG)."""
-        return self.path.suffix.lower() in LOSSY_SUFFIXES
+        """Whether the format changes numbers (JPEG, most WebP)."""
+        return is_lossy(self.path)
 
     def values(self) -> dict[int, int]:
         """{grey number: pixels}, also of a grey picture stored in three channels."""
@@ -59,22 +59,22 @@ class Contents:
         return dict(merged)
 
 
-def scan(paths: Sequence[Path], limit: int = MAX_SCANNED, clear: bool = False) -> list[Contents]:
+def scan(paths: Sequence[Path], limit: int = MAX_SCANNED, clear: bool = False, colours: bool = False) -> list[Contents]:
     """The contents of label files, in their order; evenly spaced ones where there are more than `limit`.
 
-    clear: leave transparent pixels out
+    clear: leave transparent pixels out. colours: of palette files, instead of their indices.
     """
     if len(paths) > limit:
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
     with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        return list(pool.map(partial(read_contents, clear=clear), paths))
+        return list(pool.map(partial(read_contents, clear=clear, colours=colours), paths))
 
 
-def read_contents(path: Path, clear: bool = False) -> Contents:
+def read_contents(path: Path, clear: bool = False, colours: bool = False) -> Contents:
     """The contents of one label file; an unreadable one gives its error instead of raising."""
     try:
         mode = picture_mode(path)
-        pixels = read_label_pixels(path)
+        pixels = read_label_colours(path) if colours else read_label_pixels(path)
         gone = transparent(path, mode)
         pixels = cleared(pixels, gone if clear else None)
     except DataError as error:

@@ -127,14 +127,14 @@ class Tree:
 
 
 def read_tree(root: Path) -> Tree:
-    """List a folder. Raises NoSuchPath, or DataError where it is not a folder or far too large."""
+    """List a folder, and what links lead to. Raises NoSuchPath, or DataError where it is no folder or far too large."""
     if not require_path(root, DATA).is_dir():
         raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
     passed_over: list[tuple[PurePosixPath, str]] = []
-    waiting = [PurePosixPath(".")]
+    waiting: list[tuple[PurePosixPath, tuple[Path, ...]]] = [(PurePosixPath("."), (root.resolve(),))]
     while waiting:
-        folder = waiting.pop()
+        folder, way = waiting.pop()
         try:
             with os.scandir(root / folder) as entries:
                 listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
@@ -145,10 +145,13 @@ def read_tree(root: Path) -> Tree:
             continue
         for entry in listed:
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(folder / entry.name)
+                waiting.append((folder / entry.name, way))
             elif _is_file(entry):
                 found.append(folder / entry.name)
-            elif not entry.is_symlink() or not leads_to_folder(entry):  # links to folders are left alone
+            elif leads_to_folder(entry):
+                farther = way_through(Path(entry.path), way)
+                waiting += [(folder / entry.name, farther)] if farther else []
+            else:
                 passed_over.append(
                     (folder / entry.name, "neither a file nor a folder: a pipe, a device, or a lost link")
                 )
@@ -170,6 +173,16 @@ def leads_to_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def way_through(link: Path, way: tuple[Path, ...]) -> tuple[Path, ...] | None:
+    """The way through a link to a folder; None where it leads back, or to what is listed at its own place.
+
+    way: the folder that is listed, then the targets of the links on the way; all are real paths.
+    """
+    target = link.resolve()
+    back = any(place.is_relative_to(target) for place in way)
+    return None if back or target.is_relative_to(way[0]) else (*way, target)
 
 
 @lru_cache(maxsize=100_000)

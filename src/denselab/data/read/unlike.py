@@ -1,0 +1,163 @@
+"""Label files of one set that may not mean alike, or were smoothed: what they hold together is asked about.
+
+Each file by itself looks sound. That two tools wrote them shows in what no file has; smoothing, in what fills no area.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denselab.data.item import NamedLabel
+from denselab.data.read.encodings import colour_codes
+from denselab.data.read.images import read_label_pixels, read_palette
+from denselab.data.read.scan import Contents
+from denselab.data.read.tree import first_few
+from denselab.errors import DataError
+from denselab.labels import Colour, LabelEntry, default_colour, labels_line
+
+SMALL = 128  # ids are lower where masks of 0 and 255 may stand beside them; soft edges have higher ones
+PALETTES = 16  # files whose palettes are compared
+LOOKED_INTO = 6  # files whose areas are looked for
+BLENDS = 3  # colours that are mixtures of two others, from which on they are no accident
+COMMON = 32  # colours that others may be mixtures of
+NEAR = 3  # levels that rounding moves a mixture off its line
+THIRD = 0.005  # share of the pixels within areas of a middle grey from which on it may be a class
+
+
+def refuse_two_kinds(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where some files hold 0 and 255 alone, and 255 stands beside no other id in any.
+
+    Where 255 means ignore, it stands beside the ids; so these may be the masks of another tool.
+    """
+    values = [set(c.values()) for c in contents]
+    small = sorted(set[int]().union(*values) - {0, 255})
+    alone = [c.path for c, held in zip(contents, values, strict=True) if held == {0, 255}]
+    mixed = any(255 in held and not held <= {0, 255} for held in values)
+    if not alone or mixed or not small or small[-1] >= SMALL or any(label.id == 255 for label in names):
+        return
+    other = next(c.path for c, held in zip(contents, values, strict=True) if held - {0, 255})
+    rows = _rows(names, [0, *(v for v in small if v > 0)])
+    void = LabelEntry(255, "no label", (224, 224, 192), "ignore")
+    same = (
+        "one class, 1 there and 255 here (write `encoding: two-valued` and `threshold: 1` in data.yaml)"
+        if small == [1]
+        else f"a class of its own (write {labels_line((*rows, LabelEntry(255, 'class 255', (255, 255, 255))))} "
+        "in data.yaml)"
+    )
+    raise DataError(
+        f"{alone[0]}: holds 0 and 255 alone, but {other} holds {first_few(small, 4)}. Either 255 is {same}, "
+        f"or it is left out (write {labels_line((*rows, void))})"
+    )
+
+
+def _rows(names: Sequence[NamedLabel], values: Iterable[int]) -> list[LabelEntry]:
+    known = {label.id: label.name for label in names}
+    return [LabelEntry(v, known.get(v, f"class {v}"), default_colour(v)) for v in values]
+
+
+def refuse_shuffled_palettes(contents: Sequence[Contents]) -> None:
+    """Raise DataError where an index has other colours in other palette files: then the colours may be what counts.
+
+    A palette of greys says nothing. So a picture saved with a palette of its own numbers its colours anew.
+    """
+    drawn = [c for c in contents if c.mode == "P" and not c.coloured]
+    step = max(1, len(drawn) // PALETTES)
+    seen: dict[int, tuple[Colour, Path]] = {}
+    for content in drawn[::step]:
+        palette = read_palette(content.path)
+        for index in content.counts:
+            if index >= len(palette) or len(set(palette[index])) == 1:
+                continue
+            colour, first = seen.setdefault(index, (palette[index], content.path))
+            if colour != palette[index]:
+                raise DataError(
+                    f"{content.path}: {index} is {palette[index]} in its palette, but {colour} in {first.name}. Either "
+                    "the colours are the classes (write `encoding: colour` in data.yaml), or the numbers are (write "
+                    "`encoding: index`)"
+                )
+
+
+def refuse_third_level(contents: Sequence[Contents]) -> None:
+    """Raise DataError where masks of 0 and 255 with soft edges have areas of a grey between: it may be a class."""
+    filled: dict[int, int] = defaultdict(int)
+    pixels = 0
+    for content in _spread(contents):
+        image = read_label_pixels(content.path)
+        image = image if image.ndim == 2 else image[..., 1]
+        pixels += image.size
+        for value, count in _filled(image).items():
+            filled[value] += count
+    middle = [v for v, count in sorted(filled.items()) if 32 < v < 223 and count > THIRD * pixels]
+    if middle:
+        raise DataError(
+            f"{contents[0].path}: masks of 0 and 255 with soft edges, but areas of {first_few(middle)} as well. Either "
+            "these are a class (save the labels again, without smoothing or JPEG), or two-valued masks are meant "
+            "(write `encoding: two-valued` in data.yaml)"
+        )
+
+
+def refuse_smoothed_colours(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where half of the colours are mixtures of two others and fill no area: soft edges, no classes."""
+    totals: dict[int, int] = defaultdict(int)
+    for content in contents:
+        for code, count in content.counts.items():
+            totals[code] += count
+    if any(label.colour is not None for label in names) or len(totals) > 256:
+        return  # what no table has is told, and that many colours are refused
+    mixed = _mixtures(totals)
+    if len(mixed) < max(BLENDS, len(totals) / 2):
+        return
+    for content in _spread(contents, mixed):
+        pixels = read_label_pixels(content.path)
+        mixed -= set(_filled(colour_codes(pixels))) if pixels.ndim == 3 else set()
+    if len(mixed) >= max(BLENDS, len(totals) / 2):
+        raise DataError(
+            f"{contents[0].path}: {len(totals)} colours, of which {len(mixed)} stand along borders alone and lie "
+            "between two others: the labels were smoothed or resized like a photo. Save them without smoothing, or "
+            "write `encoding: colour` in data.yaml if each colour is a class"
+        )
+
+
+def _mixtures(totals: dict[int, int]) -> set[int]:
+    """The colours that lie between two commoner ones, within rounding."""
+    often = sorted(totals, key=lambda code: -totals[code])
+    channels = {code: np.array([code >> 16, code >> 8 & 255, code & 255], float) for code in often}
+    pairs = list(combinations(often[:COMMON], 2))
+    if not pairs:
+        return set()
+    first, last = (np.array([channels[pair[side]] for pair in pairs]) for side in (0, 1))
+    line = last - first
+    length = (line**2).sum(axis=1)
+    count = np.array([min(totals[a], totals[b]) for a, b in pairs])
+    found = set()
+    for code in often:
+        offset = channels[code] - first
+        share = (offset * line).sum(axis=1) / length
+        away = np.abs(offset - share[:, None] * line).max(axis=1)
+        if ((away <= NEAR) & (share > 0) & (share < 1) & (count > totals[code])).any():
+            found.add(code)
+    return found
+
+
+def _spread(contents: Sequence[Contents], values: set[int] | None = None) -> list[Contents]:
+    """A few files: those with most of the values, or those with most different ones."""
+    return sorted(contents, key=lambda c: -len(c.counts if values is None else values & set(c.counts)))[:LOOKED_INTO]
+
+
+def _filled(numbers: NDArray[Any]) -> dict[int, int]:
+    """{number: how many pixels have it and all 8 around them too}."""
+    height, width = numbers.shape
+    if min(height, width) < 3:
+        return {}
+    centre = numbers[1:-1, 1:-1]
+    alike = np.ones(centre.shape, bool)
+    for top in range(3):
+        for left in range(3):
+            alike &= numbers[top : height - 2 + top, left : width - 2 + left] == centre
+    values, counts = np.unique(centre[alike], return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

@@ -1,0 +1,102 @@
+"""Files that do not mean alike, or were smoothed, are asked about; those that only look so are read as they are."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from denselab.data.item import FileLabels, NamedLabel
+from denselab.data.read.infer import infer_encoding
+from denselab.errors import DataError
+
+DISC = np.hypot(*(np.indices((40, 40)) - 20)) < 12
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def palette_file(path, indices, *colours):
+    picture = Image.fromarray(np.asarray(indices, np.uint8))
+    picture.putpalette([number for colour in colours for number in colour])
+    picture.save(path)
+    return path
+
+
+def test_masks_of_0_and_1_beside_masks_of_0_and_255(save):
+    """Half of the foreground was left out without a word: 255 was taken for ignore."""
+    paths = [save("a.png", [[0, 1]]), save("b.png", [[0, 255]]), save("c.png", [[0, 0]])]
+    with pytest.raises(DataError, match=r"holds 0 and 255 alone, but .*a\.png holds 1\. .*`threshold: 1`"):
+        infer_encoding(paths)
+    with pytest.raises(DataError, match="holds 0 and 255 alone"):
+        infer_encoding(paths, [NamedLabel(0, "ground"), NamedLabel(1, "road")])
+    named = infer_encoding(paths, [NamedLabel(0, "a"), NamedLabel(1, "b"), NamedLabel(255, "void", ignore=True)])
+    assert named.table.num_classes == 2
+
+
+def test_255_beside_ids_in_any_file_is_no_question(save):
+    found = infer_encoding([save("a.png", [[0, 1, 255]]), save("b.png", [[0, 255]])])
+    assert [entry.role for entry in found.table.entries] == ["class", "class", "ignore"]
+    assert infer_encoding([save("c.png", [[0, 1]]), save("d.png", [[255, 255]])]).table.num_classes == 2
+
+
+def test_colours_that_change_their_index(tmp_path):
+    """Palettes made anew for each file gave one class the number of another, and no warning."""
+    first = palette_file(tmp_path / "a.png", [[0, 1, 2]], (0, 0, 0), RED, BLUE)
+    second = palette_file(tmp_path / "b.png", [[0, 1, 2]], (0, 0, 0), BLUE, RED)
+    with pytest.raises(DataError, match=re.escape("1 is (0, 0, 255) in its palette, but (255, 0, 0) in a.png")):
+        infer_encoding([first, second])
+    by_colour = infer_encoding([first, second], kind="colour")
+    names = {entry.id: entry.colour for entry in by_colour.table.entries}
+    for path, colours in ((first, [(0, 0, 0), RED, BLUE]), (second, [(0, 0, 0), BLUE, RED])):
+        assert [names[int(i)] for i in FileLabels(path, by_colour.encoding).ids()[0]] == colours
+        assert FileLabels(path, by_colour.encoding).summary() == {0: 1, 1: 1, 2: 1}
+
+
+def test_an_index_that_stands_for_another_colour_in_each_file(tmp_path):
+    """Where a file holds few classes, its own palette numbers them from 1 whatever they are."""
+    paths = [palette_file(tmp_path / f"{i}.png", [[0, 1]], (0, 0, 0), c) for i, c in enumerate((RED, BLUE))]
+    with pytest.raises(DataError, match="`encoding: colour`"):
+        infer_encoding(paths)
+    assert len(infer_encoding(paths, kind="colour").table.entries) == 3
+
+
+def soft(tmp_path, colours, name="a.png"):
+    labels = DISC + 2 * np.roll(DISC[:, ::-1], 25, 1) * ~DISC
+    sharp = Image.fromarray(np.array(colours, np.uint8)[np.minimum(labels, 2)])
+    soft = sharp.resize((80, 80), Image.Resampling.BILINEAR).resize((40, 40), Image.Resampling.BILINEAR)
+    soft.save(tmp_path / name)
+    sharp.save(tmp_path / f"sharp-{name}")
+    return tmp_path / name, tmp_path / f"sharp-{name}"
+
+
+def test_soft_edges_of_colours_are_no_classes(tmp_path):
+    """Three classes became fourteen, and the training went on."""
+    smooth, sharp = soft(tmp_path, [[0, 0, 0], RED, [0, 90, 200]])
+    with pytest.raises(DataError, match="stand along borders alone and lie between two others"):
+        infer_encoding([smooth])
+    assert len(infer_encoding([sharp]).table.entries) == 3
+
+
+def test_classes_whose_colours_lie_between_others_stay(tmp_path):
+    """VOC's colours are mixtures of each other: (64, 0, 0) lies between black and (128, 0, 0)."""
+    levels = [0, 64, 128, 192]
+    colours = np.array([(r, g, b) for r in levels for g in levels for b in (0, 128)], np.uint8)
+    Image.fromarray(colours[np.arange(32).reshape(4, 8).repeat(5, 0).repeat(5, 1)]).save(tmp_path / "a.png")
+    assert len(infer_encoding([tmp_path / "a.png"]).table.entries) == 32
+
+
+def test_an_area_between_0_and_255_may_be_a_class(tmp_path):
+    """Three grey levels with soft edges were cut at 128 into two."""
+    smooth, _ = soft(tmp_path, [0, 127, 255])
+    with pytest.raises(DataError, match="areas of 127 as well"):
+        infer_encoding([smooth])
+    assert infer_encoding([smooth], kind="two-valued").table.num_classes == 2
+
+
+def test_ids_in_webp_with_losses_are_refused_and_without_are_read(tmp_path):
+    """Lossy WebP gave a class to every grey value around the ids."""
+    labels = Image.fromarray((DISC * 40 + np.roll(DISC, 15) * 40).astype(np.uint8))
+    for name, lossless in (("a.webp", False), ("b.webp", True)):
+        labels.save(tmp_path / name, lossless=lossless, quality=50)
+    with pytest.raises(DataError, match=r"a\.webp: labels saved as WebP with losses, which changes the ids"):
+        infer_encoding([tmp_path / "a.webp"])
+    assert len(infer_encoding([tmp_path / "b.webp"]).table.entries) == len(np.unique(labels))
