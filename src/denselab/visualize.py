@@ -216,6 +216,15 @@ def _font(text: str, size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+def can_draw(text: str, size: int = 16) -> bool:
+    """Whether a font of this machine has all letters of a text; others are drawn as boxes."""
+    font = _font(text, size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return text.isascii()
+    missing = bytes(font.getmask("\uffff"))
+    return all(bytes(font.getmask(letter)) != missing for letter in text)
+
+
 def _drawable(text: str, font: Font) -> str:
     """The text with ? for what cannot be drawn: without FreeType, Pillow has only a Latin-1 font and raises."""
     return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")

@@ -87,7 +87,7 @@ CONTRACT = {
     "info": {"--imgsz", "--classes", "--encoder", "--output-stride", "--all", "--diagram", "--json"},
     "explain": {
         *("--out", "--pixel", "--class", "--device", "--json"),
-        *("--proposals", "--aggregate", "--boxes", "--against"),
+        *("--proposals", "--aggregate", "--boxes", "--against", "--language"),
     },
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
     "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ from denselab.comparison import compare as work
 from denselab.comparison import members
 from denselab.comparison.compare import checked_plan, compare, require_new, resumed_plan
 from denselab.comparison.data import open_data
+from denselab.comparison.measuring import existing_folder
 from denselab.comparison.members import failure, is_finished
 from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Member, Plan, candidates_of, read_plan, write_plan
 from denselab.comparison.result import Comparison, gather
+from denselab.comparison.usage import commands
 from denselab.data import Dataset
 from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath, ResourceError
+from denselab.inference.predictor import Predictor
 from denselab.measure.evaluate import evaluate
 
 SHARED = {"pretrained": "no", "batch": 4, "workers": 0, "validations": 2, "ema": 0.9}
@@ -197,6 +202,50 @@ def test_what_cannot_be_compared_is_refused_before_the_data_are_read(
 ) -> None:
     with pytest.raises((ConfigError, NoSuchPath), match=told):
         compare("nowhere", out=tmp_path / "out", **arguments)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """{id: folder} of what a hub without a connection knows; it starts empty."""
+    known: dict[str, Path] = {}
+
+    def download(name: str, **options: Any) -> str:
+        if name not in known:
+            raise OSError("no such repository")
+        return str(known[name])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    existing_folder.cache_clear()
+    return known
+
+
+def test_models_of_the_hub_are_fetched_first_and_an_ensemble_among_them_is_not_joined(
+    done: Comparison, tiny_data: Dataset, tmp_path: Path, hub: dict[str, Path]
+) -> None:
+    """An unknown id was told when all was trained; an ensemble, when the best models were to be joined."""
+    with pytest.raises(NoSuchPath, match="someone/unknown"):
+        compare("nowhere", out=tmp_path / "none", models="unet", with_=["someone/unknown"])
+    for row, name in zip(done.rows, ("a", "b"), strict=False):
+        hub[f"someone/{name}"] = shutil.copytree(row.runs[0] / "model", tmp_path / "hub" / name)
+    hub["someone/both"] = Predictor.ensemble(list(hub.values()), device="cpu").save_pretrained(tmp_path / "hub" / "c")
+    ids = ("hf://someone/a", "someone/b", "someone/both")
+    asked = Plan(str(tiny_data.root), (), DEFAULT_BUDGET, ways=("plain", "ensemble"), existing=ids)
+    found = work.run_plan(checked_plan(asked), tmp_path / "out", "cpu", cache=False)
+    assert {row.name for row in found.rows if not row.joins} == {"a", "b", "both"}
+    assert [sorted(row.name.split(" + ")) for row in found.rows if row.joins] == [["a", "b"]]
+    alone = replace(found, rows=tuple(row for row in found.rows if row.name == "a"))
+    assert commands(alone) == ["denselab predict hf://someone/a photos/ --out predicted/"]
+
+
+def test_an_existing_model_of_other_classes_is_refused_before_anything_is_trained(
+    models: tuple[Path, Path], tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(members, "train_run", never)
+    with pytest.raises(DataError, match="does not fit the model"):
+        compare(tiny_data.root, out=tmp_path / "out", models="unet_small", with_=[models[0]], device="cpu")
 
 
 def test_accelerate_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from denselab.comparison import result
 from denselab.comparison.measuring import Cost
 from denselab.comparison.plan import Candidate, Plan
 from denselab.comparison.result import Comparison, Row, recommend
@@ -32,6 +33,17 @@ def told(*rows: Row) -> tuple[str | None, str]:
     ranking = Ranking(tuple(one.entrant for one in ordered))
     found, sentence = recommend(Comparison(PLAN, ordered, ranking, (), (), Path("out")))
     return (found.name if found else None), sentence
+
+
+def test_it_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console, the page and the document each asked twice, and each time every pair was judged again."""
+    calls: list[Comparison] = []
+    monkeypatch.setattr(result, "recommend", lambda found: calls.append(found) or recommend(found))
+    rows = (row("a", 0.9, 1.0), row("b", 0.6, 0.1))
+    found = Comparison(PLAN, rows, Ranking(tuple(one.entrant for one in rows)), (), (), Path("out"))
+    assert [found.recommended, found.recommended] == [rows[0]] * 2
+    assert found.sentence.startswith("Take a")
+    assert len(calls) == 1
 
 
 def test_the_best_beyond_doubt() -> None:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from numba.core import event
 
+import denselab.crf.pydensecrf as dcrf
 from denselab.crf import DenseCRF, preset, refine, unary_from_labels, unary_from_probabilities
+from denselab.crf.batch import refine_many
+from denselab.crf.pydensecrf import utils
 from denselab.errors import ConfigError, ShapeError
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -103,6 +106,28 @@ def test_wrong_numbers() -> None:
         DenseCRF((4, 6), 0)
     with pytest.raises(ConfigError, match="threads is 0"):
         DenseCRF((4, 6), 3, threads=0)
+
+
+def test_fractions_of_whole_numbers_are_refused() -> None:
+    """A CRF over (10.7, 5) became one over (10, 5) without a word, and labels of 0.7 became 0."""
+    for shape in ((10.7, 5), (np.float64(4), 6), 10.7, np.array([4.0, 6.0]), ("4", 6)):
+        with pytest.raises(ShapeError, match=r"a size of the CRF's shape .* is .*; expected a whole number"):
+            DenseCRF(shape, 3)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="num_classes is 2.5; expected a whole number"):
+        DenseCRF((4, 6), 2.5)  # type: ignore[arg-type]
+    for threads in (1.5, "2"):
+        with pytest.raises(ConfigError, match="threads is .*; expected a whole number"):
+            DenseCRF((4, 6), 3, threads)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="workers is 1.5; expected a whole number"):
+        next(refine_many([], workers=1.5))  # type: ignore[arg-type]
+    sizes = np.array([4, 6], np.uint16)
+    assert DenseCRF(sizes, np.int64(3)).shape == DenseCRF(list(sizes), 3).shape == (4, 6)  # type: ignore[arg-type]
+    assert DenseCRF(np.int32(24), 3).shape == (24,)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"iterations is 2\.5; expected a whole number"):
+        dcrf.DenseCRF2D(6, 4, 3).inference(2.5)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"labels are fractions \(float64\)"):
+        utils.unary_from_labels(np.array([0.7, 1.6]), 3, 0.7)
+    assert utils.unary_from_labels(np.array([0.0, 1.0]), 3, 0.7).shape == (3, 2)
 
 
 @pytest.mark.parametrize("probabilities", [SHARES * 3, SHARES - 1, np.moveaxis(SHARES, 0, -1) * 2])

@@ -200,6 +200,21 @@ def test_maps_meet_at_every_4th_pixel() -> None:
     torch.testing.assert_close(features[-20:, 7, 11], whole.flatten(1).amax(1))
 
 
+def test_dropout_of_the_features_is_that_of_each_source() -> None:
+    """fc7 came out of its dropout while training; the release reads it before, and has one behind fc6 alone."""
+    torch.manual_seed(0)
+    model = ZoomoutPixelwise(VGG16(blocks=THIN_VGG), VGG16Classifier(3, 14, 20), 3, hidden=8)
+    images = torch.randn(1, 3, 32, 48)
+    with torch.no_grad():
+        plain, dropped = model.eval().features(images), model.train().features(images)
+        assert not torch.equal(dropped, plain)
+        model.classifier.drop6.p = 0.0
+        assert torch.equal(model.features(images), plain)
+        paper = create_model("zoomout16", 3)
+    assert isinstance(paper, Zoomout)
+    assert paper.classifier.drop6.p == paper.classifier.drop7.p == 0, "its features are fixed before the training"
+
+
 def test_the_last_layer_starts_as_bilinear_enlargement() -> None:
     model = ZoomoutPixelwise(VGG16(blocks=THIN_VGG), VGG16Classifier(3, 14, 20), 3, hidden=8)
     layer = model.layers.get_submodule("upscore")

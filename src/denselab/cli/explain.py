@@ -1,7 +1,7 @@
 """`denselab explain`: what a network makes of one picture, as a page of pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ SCENE = 700_001  # a drawn scene that is in no split of the drawn data
 if TYPE_CHECKING:
     from denselab.engine.torch_engine import TorchEngine
     from denselab.inspection.explanation import Explanation
+    from denselab.report.language import Language
 
 
 Network = Annotated[
@@ -49,6 +50,10 @@ Against = Annotated[
         show_default="no other",
     ),
 ]
+InLanguage = Annotated[
+    Literal["en", "ko"],
+    typer.Option("--language", help="Language of the pages: English or Korean. The terminal stays English."),
+]
 
 
 def explain(
@@ -62,6 +67,7 @@ def explain(
     aggregate: Aggregate = None,
     boxes: BoxCount = None,
     against: Against = None,
+    language: InLanguage = "en",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -89,12 +95,12 @@ def explain(
     if (instances or against) and (bands := engine.spec.preprocessing.bands) is not None:
         raise ConfigError(f"boxes and `against` are shown for RGB pictures, and the model takes {bands.told()}")
     picture = draw_scene(SCENE)[0] if file is None else engine.spec.preprocessing.read(file)
-    source = "a drawn scene" if file is None else file.name
+    source = _source(file, language)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
-    written = write_explanation(explanation, out, source)
+    written = write_explanation(explanation, out, source, language)
     if instances or against:
         other = None if against is None else _engine(against, device)[0]
-        written += write_boxes(explanation, instances, other, out, source)
+        written += write_boxes(explanation, instances, other, out, source, language)
     if as_json:
         print(to_json(_facts(explanation, model, file, written)))
     else:
@@ -112,6 +118,18 @@ def _named(model: str | None, image: str | None) -> tuple[str, Path | None]:
         remark("no MODEL: the small one of this package, which knows drawn scenes only")
     file = None if image is None else require_path(Path(image), "a picture file")
     return model or str(SHIPPED), file
+
+
+def _source(file: Path | None, language: "Language") -> str:
+    """The picture's name on the pages; says so where the captions of the PNG files cannot be drawn."""
+    from denselab.report.language import Say
+    from denselab.visualize import can_draw
+
+    if language == "ko" and not can_draw("가"):
+        remark(
+            "no font of this machine has Korean letters: captions in PNG files are boxes; the pages are not affected"
+        )
+    return Say(language)("a drawn scene") if file is None else file.name
 
 
 def _engine(model: str, device: str) -> "tuple[TorchEngine, bool]":

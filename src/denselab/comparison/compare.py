@@ -11,7 +11,7 @@ from denselab.comparison import page, paper_tables
 from denselab.comparison.data import Data, common_sizes, open_data, write_folds
 from denselab.comparison.document import document
 from denselab.comparison.joined import with_ensemble
-from denselab.comparison.measuring import measure_all
+from denselab.comparison.measuring import existing_folder, measure_all
 from denselab.comparison.members import devices_of, train_members
 from denselab.comparison.object_sizes import found_by_size
 from denselab.comparison.pictures import shown_pictures
@@ -32,9 +32,11 @@ from denselab.config import make_settings
 from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError
 from denselab.files import to_json, write_json, write_text
+from denselab.inference.predictor import load
 from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
-from denselab.run_folder import REPORT, find_model_folder
+from denselab.measure.by_name import with_labels_of
+from denselab.run_folder import REPORT
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +46,15 @@ RESULT, TABLE = "comparison.json", "table"
 def checked_plan(asked: Plan) -> Plan:
     """A plan whose settings hold for every run and whose models exist, found without reading the data.
 
-    Its `given` keep what was set, in the form of config.yaml.
-    Raises ConfigError, NoSuchPath.
+    Its `given` keep what was set, in the form of config.yaml. The files of a hub id are fetched.
+    Raises ConfigError, NoSuchPath, CheckpointError.
     """
     for key in asked.given:
         if key in OWN_KEYS or key == "imgsz":
             raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
     checked = make_settings(asked.given, "options")
     for run in asked.existing:
-        if Path(run).exists() or "/" not in run:
-            find_model_folder(Path(run))
+        existing_folder(run)
     key, number = asked.budget
     make_settings({key: number}, "`budget`")
     plan = replace(asked, given=checked.model_dump(mode="json", include=checked.model_fields_set))
@@ -135,14 +136,17 @@ def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None
 
 
 def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
-    """The plan with the size that all train at, and its data, opened and checked; writes nothing.
+    """The plan with the size that all train at, and its data; these and the existing models are checked, none written.
 
-    Raises ConfigError where a network does not take its encoder; DataError.
+    Raises ConfigError where a network does not take its encoder, DataError also where the labels do not fit a model
+    that exists, CheckpointError for one that cannot be loaded.
     """
     for candidate in plan.candidates:
         find_subject(candidate.model, encoder=candidate.encoder)
     data = open_data(plan, out)
     require_outside(data.dataset, out)
+    for run in plan.existing:
+        with_labels_of(data.dataset, load(existing_folder(run), device).label_space, plan.data)
     if plan.imgsz is None and plan.candidates:
         imgsz, crop = common_sizes(data.of(plan.members()[0]), device, plan.given.get("crop"))
         plan = replace(plan, imgsz=imgsz, given={**plan.given, **({"crop": [*crop]} if crop else {})})

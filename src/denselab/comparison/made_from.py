@@ -42,9 +42,7 @@ def begin(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _content(model: str) -> str:
-    """A digest of a model's folder; of a hub id, whose files may not be here, its name."""
-    if not Path(model).exists():
-        return model
+    """A digest of a model's folder."""
     with suppress(OSError):  # a folder without its manifest, of which `load` tells
         return folder_digest(find_model_folder(Path(model)))
     return model

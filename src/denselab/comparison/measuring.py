@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from denselab.comparison.plan import MEASURED, Plan
 from denselab.comparison.ways import WAYS, ways_of
 from denselab.data import Dataset, Item
 from denselab.engine.ensemble_folder import is_ensemble
+from denselab.engine.hub import is_hub_id
+from denselab.engine.open import model_folder
 from denselab.engine.stored_spec import read_spec
 from denselab.engine.threads import most_threads
 from denselab.errors import CheckpointError, DataError
@@ -72,6 +75,18 @@ class Counted:
     facts: dict[str, Any]
 
 
+@cache
+def existing_folder(run: str) -> Path:
+    """Where a model that was trained before lies: the folder that was given, or where the files of a hub id are.
+
+    Raises NoSuchPath, CheckpointError.
+    """
+    if is_hub_id(run):
+        return model_folder(run)  # asked of the hub once: the connection may be gone when the training ends
+    find_model_folder(Path(run))
+    return Path(run)
+
+
 def existing_key(position: int, run: str) -> str:
     """The folder name of a model that was trained before."""
     return f"with-{position + 1}-{Path(run).resolve().name}"
@@ -89,14 +104,15 @@ def measure_all(plan: Plan, data: Data, out: Path, device: str) -> None:
     names = {item.name for item in measured_items(plan, data)}
     whole = as_val(data.dataset, names)
     for position, run in enumerate(plan.existing):
-        asked = ways_of(plan.ways, _network_of(run))
-        _measure(asked, run, existing_key(position, run), whole, "val", out, device)
+        home = existing_folder(run)
+        asked = ways_of(plan.ways, _network_of(home))
+        _measure(asked, str(home), existing_key(position, run), whole, "val", out, device)
 
 
-def _network_of(run: str) -> str:
-    """The name of an existing model's network; "" for an ensemble, and for one that is not on this machine."""
-    folder = find_model_folder(Path(run)) if Path(run).exists() else None
-    return "" if folder is None or is_ensemble(folder) else read_spec(folder).architecture.name
+def _network_of(run: Path) -> str:
+    """The name of an existing model's network; "" for an ensemble."""
+    folder = find_model_folder(run)
+    return "" if is_ensemble(folder) else read_spec(folder).architecture.name
 
 
 def _measure(ways: Sequence[str], model: str, key: str, dataset: Dataset, split: str, out: Path, device: str) -> None:

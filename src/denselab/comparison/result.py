@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from denselab.comparison.data import Data, measured_items
 from denselab.comparison.gains import Gain, gains_of
-from denselab.comparison.measuring import Cost, Counted, existing_key, read_cost, read_counted
+from denselab.comparison.measuring import Cost, Counted, existing_folder, existing_key, read_cost, read_counted
 from denselab.comparison.members import failure, is_finished, run_folder
 from denselab.comparison.plan import Candidate, Member, Plan
 from denselab.comparison.ways import PLAIN, WAYS, ways_of
@@ -36,7 +37,7 @@ class Row:
     interval: 95 %, of its mean IoU, plain; None before it is ranked, and on too few pictures for one.
     cost: the mean over its runs; None where it was not measured.
     keys: its folders below measured/, one per seed and fold.
-    runs: its run folders; of an ensemble none.
+    runs: its run folders, of a hub id where its files are; of an ensemble none.
     seconds: mean training time of a run; None for existing models.
     trained_on: how many of the measured pictures it was trained on.
     no_better_than: the baseline that does as well; "" where it beats all.
@@ -102,12 +103,16 @@ class Comparison:
     @property
     def recommended(self) -> Row | None:
         """The row that is recommended; None where none beats the baselines or all have seen the pictures."""
-        return recommend(self)[0]
+        return self._recommendation[0]
 
     @property
     def sentence(self) -> str:
         """What to take and why, in one sentence."""
-        return recommend(self)[1]
+        return self._recommendation[1]
+
+    @cached_property
+    def _recommendation(self) -> tuple[Row | None, str]:
+        return recommend(self)
 
 
 def gather(plan: Plan, data: Data, out: Path) -> Comparison:
@@ -197,7 +202,7 @@ def _existing(plan: Plan, run: str, key: str, out: Path) -> list[Row]:
     by_way = {way: Entrant(name, (c.evaluation,)) for way, c in counted.items()}
     seen = int(facts.get("trained_on") or 0)
     cost, beaten = read_cost(out, key), beaten_by([facts])
-    return [Row(name, by_way, None, cost, (key,), (Path(run),), trained_on=seen, no_better_than=beaten)]
+    return [Row(name, by_way, None, cost, (key,), (existing_folder(run),), trained_on=seen, no_better_than=beaten)]
 
 
 def existing_name(plan: Plan, run: str) -> str:

@@ -2,6 +2,7 @@
 
 import shlex
 
+from denselab.comparison.measuring import existing_folder
 from denselab.comparison.plan import Plan, file_stem, seconds
 from denselab.comparison.result import Comparison, Row
 
@@ -16,13 +17,14 @@ def commands(comparison: Comparison) -> list[str]:
     row = comparison.recommended
     if row is None:
         return []
+    given = {existing_folder(run): run for run in comparison.plan.existing}
     lines, models = [], []
     for part in parts_of(comparison, row):
         if comparison.plan.folds and part.seconds is not None:
             models.append(f"runs/{file_stem(part.name)}")
             lines.append(train_command(comparison.plan, part.name, models[-1]))
         else:
-            models.append(str(part.runs[0]))
+            models.append(given.get(part.runs[0], str(part.runs[0])))
     if len(models) > 1:
         lines.append(shlex.join(["denselab", "eval", *models, comparison.plan.data, "--save", JOINED]))
         models = [JOINED]

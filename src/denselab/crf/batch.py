@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.crf.checks import check_whole
 from denselab.crf.memory import predicted_bytes
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.refinement import refined_alone
@@ -69,7 +70,7 @@ def refine_many(
     Raises ConfigError for fewer than one worker.
     """
     chosen = resolved(parameters)
-    workers = cpu_count() if workers is None else workers
+    workers = cpu_count() if workers is None else check_whole(workers, "workers")
     if workers < 1:
         raise ConfigError(f"workers is {workers}; expected at least 1")
     allowed = int(total_memory() * MEMORY_SHARE) if memory is None else memory

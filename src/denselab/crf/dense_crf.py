@@ -55,15 +55,17 @@ class DenseCRF:
 
     Set the energies, add terms, infer. Terms can be added and energies replaced at any time. Lattices are built at the
     first inference after a term was added, and kept.
-    Raises ShapeError for a size or a number of classes below 1, ConfigError for a number of threads below 1.
+    Raises ShapeError for a size or a number of classes that is no whole number of 1 or more, ConfigError for such a
+    number of threads.
     """
 
     def __init__(self, shape: Sequence[int] | int, num_classes: int, threads: int | None = None) -> None:
-        self.shape = tuple(int(size) for size in np.atleast_1d(shape))
-        self.num_classes = num_classes
+        sizes: Any = [shape] if np.ndim(shape) == 0 else shape
+        self.shape = tuple(checks.check_whole(size, f"a size of the CRF's shape {shape}", ShapeError) for size in sizes)
+        self.num_classes = checks.check_whole(num_classes, "num_classes", ShapeError)
         if not self.shape or min(self.shape) < 1 or num_classes < 1:
             raise ShapeError(f"a CRF over {self.shape} with {num_classes} classes; all numbers must be at least 1")
-        if threads is not None and threads < 1:
+        if threads is not None and checks.check_whole(threads, "threads") < 1:
             raise ConfigError(f"threads is {threads}; expected at least 1")
         self.threads = threads or cpu_count()
         self.unary: Marginals | None = None

@@ -8,7 +8,7 @@ what is from memory is said to be.
     local to distant: each of the 13 maps of VGG-16 after its ReLU, enlarged to the picture's size and averaged over
         the superpixel: 64 2 + 128 2 + 256 3 + 512 6 = 4,224 numbers
     sub-scene: fc7 of the box around all superpixels within 3 steps (the radius is from memory): 4,096
-    scene: fc7 of the whole picture: 4,096
+    scene: fc7 of the whole picture: 4,096; both without dropout, since the paper's features are fixed beforehand
     all 12,416 less their mean over the training set and divided by their deviation
     a layer of 1,024 with ReLU and dropout, then K scores: 12,736,533 weights and biases for 21 classes; 13,786,133 with
         two such layers

@@ -6,7 +6,9 @@ zoomoutclassifier and main.lua of zoom-out-release). The paper's own system is i
 
     the 13 maps of VGG-16 after their ReLU, 64 2 + 128 2 + 256 3 + 512 6 = 4,224 channels, at stride 4: the maps at
     strides 1 and 2 are taken at every 4th and 2nd pixel, those at 8 and 16 are repeated
-    fc7 of the whole picture, the maximum of each channel over its map: 4,096, the same at every pixel
+    fc7 of the whole picture, the maximum of each channel over its map: 4,096, the same at every pixel; it is read
+        before its dropout, and fc6 has one, since the release trains through both (the paper's features are fixed
+        beforehand, so models/zoomout.py has none)
     8,320 numbers, each less its mean over the training set and divided by its deviation
     1x1 convolutions to 1,000, 1,000 and K + 2 channels, ReLU and dropout of a half after the first two
     a transposed convolution, kernel 8, stride 4, that starts as bilinear interpolation and is learnt: K classes
@@ -51,6 +53,7 @@ class ZoomoutPixelwise(SegmentationModel):
     def __init__(self, encoder: VGG16, classifier: VGG16Classifier, num_classes: int, hidden: int = HIDDEN) -> None:
         super().__init__(num_classes)
         self.encoder, self.classifier = encoder, classifier
+        classifier.drop7.p = 0.0  # the release's zlayers end with module 36, fc7's ReLU; 34 and 37 are dropouts
         features = sum(sum(block) for block in encoder.blocks) + classifier.out_channels
         self.standardise = Standardise(features)
         named: dict[str, nn.Module] = {

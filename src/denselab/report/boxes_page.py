@@ -21,7 +21,8 @@ from denselab.inference.plan import plan_for
 from denselab.inference.run import probs_of
 from denselab.inspection.explanation import Explanation
 from denselab.proposals.boxes import Boxes
-from denselab.report.html import Html, join, page, paragraph, picture, section, text
+from denselab.report.html import Html, join, paragraph, picture, section, text
+from denselab.report.language import Language, Say
 from denselab.types import Image
 from denselab.visualize import HEAT, colour_map, encode_png, fit, grid, heat_map, overlay
 
@@ -40,26 +41,33 @@ STYLE = Html("""<style>
 
 
 def write_boxes(
-    explanation: Explanation, how: InstanceWise | None, other: TorchEngine | None, out: Path, source: str
+    explanation: Explanation,
+    how: InstanceWise | None,
+    other: TorchEngine | None,
+    out: Path,
+    source: str,
+    language: Language = "en",
 ) -> list[Path]:
     """Write boxes.html and its pictures into `out`; returns their paths, the page first.
 
     how: the boxes; None: nothing is shown of them.
     other: a second model of the same classes; None: nothing is compared.
     source: the picture's name, for the title.
+    language: of the page and of the captions.
     Raises ConfigError for a second model of other classes, ResourceError where the folder cannot be written.
     """
-    engine, image = explanation.engine, explanation.image
+    engine, image, say = explanation.engine, explanation.image, Say(language)
     parts: list[tuple[str, str, str, list[Panel]]] = []
     if how:
-        parts.append(_growth(engine, how, image))
+        parts.append(_growth(engine, how, image, say))
     if other:
-        parts.append(_class_maps(engine, other, how, image))
+        parts.append(_class_maps(engine, other, how, image, say))
     sections = [section(name, title, paragraph(note, note=True), maps(panels)) for name, title, note, panels in parts]
     head = Html(
-        f'<header><p class="brand">DenseLab explain</p><h1>Box by box</h1><p class="lead">{text(source)}</p></header>'
+        f'<header><p class="brand">DenseLab explain</p><h1>{say("Box by box")}</h1>'
+        f'<p class="lead">{text(source)}</p></header>'
     )
-    write_text(out / PAGE, page(f"Boxes of {source}", [STYLE, head, *sections]))
+    write_text(out / PAGE, say.page(say("Boxes of {source}", source=source), [STYLE, head, *sections]))
     written = [out / PAGE]
     for name, _, _, panels in parts:
         sheet = grid([one for _, one in panels], [caption for caption, _ in panels], cell_width=SIDE[1])
@@ -68,23 +76,27 @@ def write_boxes(
     return written
 
 
-def _growth(engine: TorchEngine, how: InstanceWise, image: Image) -> tuple[str, str, str, list[Panel]]:
+def _growth(engine: TorchEngine, how: InstanceWise, image: Image, say: Say) -> tuple[str, str, str, list[Panel]]:
     """The boxes, and the prediction as they are added by decreasing size."""
     space = engine.spec.label_space
     steps = growing(engine, how, image, [*COUNTS, how.boxes + 1])
     every = steps[-1][0]
     kept = [step for i, step in enumerate(steps) if i == 0 or len(step[0]) > len(steps[i - 1][0])]
-    panels = [(f"{len(every)} boxes from {how.source}", drawn(image, every))]
+    panels = [(say("{count} boxes from {source}", count=len(every), source=how.source), drawn(image, every))]
     for boxes, values in kept:
         labelled = overlay(image, arg_max(values), space, 0.6)
-        count = "1 box" if len(boxes) == 1 else f"{len(boxes)} boxes"
-        panels.append((f"{count}, the largest", drawn(labelled, boxes[-1:] if len(boxes) < len(every) else boxes[:0])))
-    note = f"{how.told()}. Boxes are added from the largest to the smallest: the small ones bring back small objects."
-    return "boxes", "The prediction as boxes are added", note, [(caption, small(one)) for caption, one in panels]
+        count = "1 box, the largest" if len(boxes) == 1 else "{count} boxes, the largest"
+        outlined = drawn(labelled, boxes[-1:] if len(boxes) < len(every) else boxes[:0])
+        panels.append((say(count, count=len(boxes)), outlined))
+    note = say(
+        "{told}. Boxes are added from the largest to the smallest: the small ones bring back small objects.",
+        told=say.told(how.told()),
+    )
+    return "boxes", say("The prediction as boxes are added"), note, [(caption, small(one)) for caption, one in panels]
 
 
 def _class_maps(
-    engine: TorchEngine, other: TorchEngine, how: InstanceWise | None, image: Image
+    engine: TorchEngine, other: TorchEngine, how: InstanceWise | None, image: Image, say: Say
 ) -> tuple[str, str, str, list[Panel]]:
     """The class-conditional maps of two models, class by class."""
     space = engine.spec.label_space
@@ -98,15 +110,19 @@ def _class_maps(
     panels: list[Panel] = []
     names = (engine.spec.architecture.name, other.spec.architecture.name)
     for maps, name in zip((first, second), names, strict=True):
-        panels.append((f"{name}: labels", colour_map(arg_max(maps), space)))
+        panels.append((say("{name}: labels", name=name), colour_map(arg_max(maps), space)))
     for index in _shown(first, second):
         panels += [
             (f"{name}: {space.names[index]}", heat_map(maps[index]))
             for maps, name in zip((first, second), names, strict=True)
         ]
-    ways = "box by box" if how else "as a whole"
-    note = f"The probability of each class, from 0 (dark) to 1 (pale): {names[0]} run {ways}, {names[1]} as a whole."
-    return "class-maps", "Class maps of two models", note, [(caption, small(one)) for caption, one in panels]
+    note = say(
+        "The probability of each class, from 0 (dark) to 1 (pale): {first} run {way}, {second} as a whole.",
+        first=names[0],
+        way=say("box by box") if how else say("as a whole"),
+        second=names[1],
+    )
+    return "class-maps", say("Class maps of two models"), note, [(caption, small(one)) for caption, one in panels]
 
 
 def _shown(first: Floats, second: Floats) -> list[int]:

@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 from denselab.files import write_bytes, write_text
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
-from denselab.inspection.listing import field_words, number, short
+from denselab.inspection.listing import HEAD, number, short
 from denselab.inspection.subject import title_of
 from denselab.inspection.table import LayerRow, Window
 from denselab.labels import LabelSpace
@@ -29,7 +29,6 @@ from denselab.report.html import (
     Kind,
     details,
     join,
-    page,
     paragraph,
     picture,
     section,
@@ -39,6 +38,7 @@ from denselab.report.html import (
     text,
     tile,
 )
+from denselab.report.language import Language, Say
 from denselab.types import Image
 from denselab.visualize import colour_map, grid, overlay
 
@@ -69,15 +69,16 @@ STYLE = Html("""<style>
 </style>""")
 
 
-def write_explanation(explanation: Explanation, out: Path, source: str) -> list[Path]:
+def write_explanation(explanation: Explanation, out: Path, source: str, language: Language = "en") -> list[Path]:
     """Write explain.html and the PNG files into `out`. Returns their paths, the page first.
 
-    source: the picture's name, for the title. Raises ResourceError where the folder cannot be written.
+    source: the picture's name, for the title. language: of the page and of the captions.
+    Raises ResourceError where the folder cannot be written.
     """
-    space = explanation.engine.spec.label_space
+    say, space = Say(language), explanation.engine.spec.label_space
     overlaid = overlay(explanation.image, explanation.labels, space)
-    layers = [(layer, layer_panels(layer, space, explanation.effect.class_index)) for layer in explanation.layers]
-    probabilities = [] if explanation.random else probability_panels(explanation)
+    layers = [(layer, layer_panels(layer, space, explanation.effect.class_index, say)) for layer in explanation.layers]
+    probabilities = [] if explanation.random else probability_panels(explanation, say)
     effect = effect_picture(explanation.working, explanation.effect)
     files = {
         "labels.png": colour_map(explanation.labels, space),
@@ -88,16 +89,17 @@ def write_explanation(explanation: Explanation, out: Path, source: str) -> list[
     }
     body = [
         STYLE,
-        _headline(explanation, source),
-        _result(explanation, result_panels(explanation, overlaid)),
-        _probabilities(explanation, probabilities),
-        _layers(layers),
-        _field(explanation, effect),
-        _table(explanation.table),
-        Html("<footer>Made by DenseLab. This file needs no other file and no network.</footer>"),
+        _headline(explanation, source, say),
+        _result(explanation, result_panels(explanation, overlaid, say), say),
+        _probabilities(explanation, probabilities, say),
+        _layers(layers, say),
+        _field(explanation, effect, say),
+        _table(explanation.table, say),
+        Html(f"<footer>{say('Made by DenseLab. This file needs no other file and no network.')}</footer>"),
     ]
     written = [out / PAGE]
-    write_text(out / PAGE, page(f"{explanation.engine.spec.architecture.name} on {source}", body))
+    title = say("{network} on {picture}", network=explanation.engine.spec.architecture.name, picture=source)
+    write_text(out / PAGE, say.page(title, body))
     for name, image in files.items():
         write_bytes(out / name, _png(image))
         written.append(out / name)
@@ -119,41 +121,56 @@ def _file_name(position: int, layer: LayerMaps) -> str:
     return f"layer-{position:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', layer.path)[-60:]}.png"
 
 
-def _headline(explanation: Explanation, source: str) -> Html:
+def _headline(explanation: Explanation, source: str, say: Say) -> Html:
     architecture, summary = explanation.engine.spec.architecture, explanation.summary
-    entry = MODELS[architecture.name]
+    entry, field = MODELS[architecture.name], summary.receptive_field
     height, width = explanation.working.shape[:2]
-    field = "all" if summary.receptive_field is None else f"{summary.receptive_field:,}"
     tiles = [
-        tile(field, "receptive field", "the whole picture" if field == "all" else "pixels, of the logits", main=True),
-        tile(short(summary.learnable).replace("G", "B"), "parameters", f"{summary.learnable:,} learnable"),
-        tile(short(summary.multiply_adds), "multiply-adds", f"at {height}x{width}"),
-        tile(number(summary.output_stride), "output stride", f"logits at {number(summary.logits_stride)}"),
-        tile(bytes_in_words(summary.memory_forward), "memory to predict", "estimate, batch 1"),
+        tile(
+            say("all") if field is None else f"{field:,}",
+            say("receptive field"),
+            say("the whole picture") if field is None else say("pixels, of the logits"),
+            main=True,
+        ),
+        tile(
+            short(summary.learnable).replace("G", "B"),
+            say("parameters"),
+            say("{count} learnable", count=f"{summary.learnable:,}"),
+        ),
+        tile(
+            short(summary.multiply_adds), say("multiply-adds"), say("at {height}x{width}", height=height, width=width)
+        ),
+        tile(
+            number(summary.output_stride),
+            say("output stride"),
+            say("logits at {stride}", stride=number(summary.logits_stride)),
+        ),
+        tile(bytes_in_words(summary.memory_forward), say("memory to predict"), say("estimate, batch 1")),
     ]
-    warning = "The weights are random, so this shows what the design does, not what training makes of it. "
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in CONTENTS)
+    warning = say("The weights are random, so this shows what the design does, not what training makes of it.") + " "
+    links = "".join(f'<a href="#{anchor}">{say(title)}</a>' for anchor, title in CONTENTS)
     return join(
         [
-            Html(f'<header><p class="brand">DenseLab explain</p><h1>{text(title_of(architecture))}</h1>'),
+            Html(f'<header><p class="brand">DenseLab explain</p><h1>{text(say.title(title_of(architecture)))}</h1>'),
             Html(f'<p class="lead">{text(warning if explanation.random else "")}{text(source)}; '
-                 f'{text(entry.paper)}, {entry.year}.</p></header>'),
+                 f'{text(say.told(entry.paper))}, {entry.year}.</p></header>'),
             Html(f'<div class="tiles">{join(tiles)}</div><nav>{links}</nav>'),
         ]
     )  # fmt: skip
 
 
-def _result(explanation: Explanation, panels: Sequence[Panel]) -> Html:
+def _result(explanation: Explanation, panels: Sequence[Panel], say: Say) -> Html:
     space = explanation.engine.spec.label_space
     counts = np.bincount(explanation.labels.ravel(), minlength=space.num_classes)[: space.num_classes]
     shares = counts / explanation.labels.size
     height, width = explanation.image.shape[:2]
     shown = [(c, picture(image, c, sharp)) for c, image, sharp in panels]
     present = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0][:24]
+    size = say("{height} x {width} pixels", height=height, width=width)
     return section(
         "result",
-        "Result",
-        strip(f"{height} x {width} pixels", "" if explanation.random else "dark: unsure, pale: sure", shown),
+        say("Result"),
+        strip(size, "" if explanation.random else say("dark: unsure, pale: sure"), shown),
         _legend(space, present, shares),
     )
 
@@ -166,16 +183,17 @@ def _legend(space: LabelSpace, present: Sequence[int], shares: np.ndarray) -> Ht
     return Html(f'<ul class="legend">{items}</ul>')
 
 
-def _probabilities(explanation: Explanation, panels: Sequence[Panel]) -> Html:
+def _probabilities(explanation: Explanation, panels: Sequence[Panel], say: Say) -> Html:
+    title = say("Probabilities of the classes")
     if not panels:
         note = "Not shown: the weights are random, and the softmax of random scores tells nothing of the picture."
-        return section("probabilities", "Probabilities of the classes", paragraph(note))
-    chosen = explanation.engine.spec.label_space.names[explanation.effect.class_index]
-    note = (
-        "The softmax of the logits, class by class, from 0 (dark) to 1 (pale): "
-        f"{chosen} first, then those that take most of the picture."
+        return section("probabilities", title, paragraph(say(note)))
+    note = say(
+        "The softmax of the logits, class by class, from 0 (dark) to 1 (pale): {name} first, then those that take most "
+        "of the picture.",
+        name=explanation.engine.spec.label_space.names[explanation.effect.class_index],
     )
-    return section("probabilities", "Probabilities of the classes", paragraph(note, note=True), _maps(panels))
+    return section("probabilities", title, paragraph(note, note=True), _maps(panels))
 
 
 def _maps(panels: Sequence[Panel]) -> Html:
@@ -187,82 +205,86 @@ def _maps(panels: Sequence[Panel]) -> Html:
     return Html(f'<div class="maps{"" if sharp else " smooth"}">{cells}</div>')
 
 
-def _layers(layers: Sequence[tuple[LayerMaps, list[Panel]]]) -> Html:
-    note = (
+def _layers(layers: Sequence[tuple[LayerMaps, list[Panel]]], say: Say) -> Html:
+    note = say(
         "The maps are in the order of computation. Each shows the mean of the absolute values of all channels, then "
         "the channels that vary most from place to place, each on its own scale from dark (lowest) to pale (highest). "
         "A map of class scores shows the class with the highest score in each cell, then the scores of the classes. "
         "Margins outside the picture are cut off."
     )
-    figures = [_figure(layer, panels) for layer, panels in layers]
-    return section("layers", "Through the network", paragraph(note, note=True), *figures)
+    figures = [_figure(layer, panels, say) for layer, panels in layers]
+    return section("layers", say("Through the network"), paragraph(note, note=True), *figures)
 
 
-def _figure(layer: LayerMaps, panels: Sequence[Panel]) -> Html:
-    height, width = layer.size
-    step = f"one per {number(layer.jump)} pixels" if layer.jump != 1 else "one per pixel"
-    kind = f"scores of {layer.channels} classes" if layer.scores is not None else f"{layer.channels} channels"
-    facts = f"{kind} · {height}x{width} cells, {step} · sees {field_words(layer.receptive_field)}"
-    caption = f"<b>{text(layer.path)}</b><span>{text(facts)}</span><p>{text(layer.caption)}</p>"
+def _figure(layer: LayerMaps, panels: Sequence[Panel], say: Say) -> Html:
+    kind = "{count} channels" if layer.scores is None else "scores of {count} classes"
+    field = layer.receptive_field
+    facts = say(
+        "{kind} · {height}x{width} cells, {step} · sees {field}",
+        kind=say(kind, count=layer.channels),
+        height=layer.size[0],
+        width=layer.size[1],
+        step=say("one per pixel") if layer.jump == 1 else say("one per {jump} pixels", jump=number(layer.jump)),
+        field=say("the whole picture") if field is None else say("{count} pixels", count=f"{field:,}"),
+    )
+    caption = f"<b>{text(layer.path)}</b><span>{text(facts)}</span><p>{text(say.told(layer.caption))}</p>"
     return Html(f'<figure class="layer"><figcaption>{caption}</figcaption>{_maps(panels)}</figure>')
 
 
-def _field(explanation: Explanation, image: Image) -> Html:
+def _field(explanation: Explanation, image: Image, say: Say) -> Html:
     effect, names = explanation.effect, explanation.engine.spec.label_space.names
     row, column = explanation.pixel
-    note = (
-        f"How much each pixel moves the logit of {names[effect.class_index]} at row {row}, column {column} (the "
-        "cross): the size of the gradient, mean over the channels, blurred a little, brightness by its square root "
-        f"(Luo et al. 2016). {_box_words(effect)} {_square_words(effect)}"
+    note = say(
+        "How much each pixel moves the logit of {name} at row {row}, column {column} (the cross): the size of the "
+        "gradient, mean over the channels, blurred a little, brightness by its square root (Luo et al. 2016).",
+        name=names[effect.class_index],
+        row=row,
+        column=column,
     )
-    shown = picture(image, "effective receptive field", css="field")
-    return section("field", "The receptive field of a pixel", paragraph(note), shown)
+    shown = picture(image, say("effective receptive field"), css="field")
+    content = paragraph(f"{note} {_box_words(effect, say)} {_square_words(effect, say)}")
+    return section("field", say("The receptive field of a pixel"), content, shown)
 
 
-def _box_words(effect: Effect) -> str:
+def _box_words(effect: Effect, say: Say) -> str:
     if effect.box is None:
-        return "In theory this pixel sees the whole picture."
+        return say("In theory this pixel sees the whole picture.")
     height, width = effect.box.size
-    return f"The blue frame, {height} x {width} pixels, is what the layers' windows let it see in theory."
-
-
-def _square_words(effect: Effect) -> str:
-    if not any(effect.squares):
-        return "Here no pixel has an effect: the logit is constant."
-    parts = [
-        f"{share:.0%} of the effect lies in a square of {side} pixels"
-        for share, side in zip(SHARES, effect.squares, strict=True)
-    ]
-    return f"Within the picture, {' and '.join(parts)} around it."
-
-
-def _table(rows: Sequence[LayerRow]) -> Html:
-    head = (
-        "layer",
-        "kind",
-        "kernel",
-        "stride",
-        "pad",
-        "dilation",
-        "channels",
-        "output",
-        "parameters",
-        "mult-adds",
-        "sees",
+    return say(
+        "The blue frame, {height} x {width} pixels, is what the layers' windows let it see in theory.",
+        height=height,
+        width=width,
     )
+
+
+def _square_words(effect: Effect, say: Say) -> str:
+    if not any(effect.squares):
+        return say("Here no pixel has an effect: the logit is constant.")
+    (half, most), (side, large) = (f"{share:.0%}" for share in SHARES), effect.squares
+    return say(
+        "Within the picture, {half} of the effect lies in a square of {side} pixels and {most} of the effect lies in a "
+        "square of {large} pixels around it.",
+        half=half,
+        side=side,
+        most=most,
+        large=large,
+    )
+
+
+def _table(rows: Sequence[LayerRow], say: Say) -> Html:
     kinds: tuple[Kind, ...] = ("name", *("number",) * 10)
-    body = [[text(cell) for cell in _row(row)] for row in rows]
-    shown = Html(f'<div class="layers">{table(head, body, kinds, tall=True)}</div>')
-    return section("table", "Layer table", details(f"{len(rows)} layers", shown))
+    body = [[text(cell) for cell in _row(row, say)] for row in rows]
+    shown = Html(f'<div class="layers">{table([say(head) for head in HEAD], body, kinds, tall=True)}</div>')
+    return section("table", say("Layer table"), details(say("{count} layers", count=len(rows)), shown))
 
 
-def _row(row: LayerRow) -> tuple[object, ...]:
+def _row(row: LayerRow, say: Say) -> tuple[object, ...]:
     channels = f"{row.in_channels} → {row.out_channels}" if row.in_channels != row.out_channels else row.out_channels
     windows = (_window(w) for w in (row.kernel, row.stride, row.pad, row.dilation))
     return (
-        *(row.name, row.kind, *windows, channels, f"{row.size[0]}x{row.size[1]}"),
+        *(row.name, say(row.kind), *windows, channels, f"{row.size[0]}x{row.size[1]}"),
         *(f"{row.parameters:,}" if row.parameters else "", short(row.multiply_adds) if row.multiply_adds else ""),
-        "all" if row.receptive_field is None else f"{row.receptive_field:,}",
+        say("all") if row.receptive_field is None else f"{row.receptive_field:,}",
     )
 
 

@@ -11,6 +11,7 @@ from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import Effect, Explanation
 from denselab.inspection.receptive import Box
 from denselab.labels import LabelSpace
+from denselab.report.language import Say
 from denselab.types import Image
 from denselab.visualize import HEAT, colour_map, fit, heat_map
 
@@ -28,20 +29,20 @@ BOX = (64, 196, 255)
 PAPER = 225  # grey around the picture
 
 
-def layer_panels(layer: LayerMaps, space: LabelSpace, chosen: int) -> list[Panel]:
+def layer_panels(layer: LayerMaps, space: LabelSpace, chosen: int, say: Say) -> list[Panel]:
     """The mean and the strongest channels; for a map of class scores, the classes that win and some of the scores."""
     if layer.scores is not None:
-        return _score_panels(layer.scores, space, chosen)
+        return _score_panels(layer.scores, space, chosen, say)
     blocks = max(layer.mean.shape) <= BLOCKS
-    panels = [("mean of all", heat_panel(layer.mean), blocks)]
-    return panels + [(f"channel {i}", heat_panel(values), blocks) for i, values in layer.strongest]
+    panels = [(say("mean of all"), heat_panel(layer.mean), blocks)]
+    return panels + [(say("channel {number}", number=i), heat_panel(values), blocks) for i, values in layer.strongest]
 
 
-def _score_panels(scores: Floats, space: LabelSpace, chosen: int) -> list[Panel]:
+def _score_panels(scores: Floats, space: LabelSpace, chosen: int, say: Say) -> list[Panel]:
     winners = scores.argmax(axis=0)
     present = np.bincount(winners.ravel(), minlength=len(scores))
     others = [int(k) for k in np.argsort(-present, kind="stable") if k != chosen and present[k]][:OTHERS]
-    first: Panel = ("highest score", _enlarged(colour_map(winners.astype(space.dtype), space)), True)
+    first: Panel = (say("highest score"), _enlarged(colour_map(winners.astype(space.dtype), space)), True)
     blocks = max(winners.shape) <= BLOCKS
     return [first, *((space.names[k], heat_panel(scores[k]), blocks) for k in (chosen, *others))]
 
@@ -61,26 +62,27 @@ def _enlarged(image: Image, side: int = CELL) -> Image:
     return fit(image, side, side)
 
 
-def probability_panels(explanation: Explanation) -> list[Panel]:
+def probability_panels(explanation: Explanation, say: Say) -> list[Panel]:
     """The probability of the chosen class, then of those that take up most of the picture, from 0 to 1."""
     probs, names = explanation.probs, explanation.engine.spec.label_space.names
     mean = probs.reshape(len(probs), -1).mean(axis=1)
     chosen = explanation.effect.class_index
     order = [chosen, *(int(k) for k in np.argsort(-mean, kind="stable") if k != chosen)][:CLASSES]
-    return [(f"{names[k]}, mean {mean[k]:.1%}", heat_panel(probs[k], 0.0, 1.0), False) for k in order]
+    captions = [say("{name}, mean {share}", name=names[k], share=f"{mean[k]:.1%}") for k in order]
+    return [(caption, heat_panel(probs[k], 0.0, 1.0), False) for caption, k in zip(captions, order, strict=True)]
 
 
-def result_panels(explanation: Explanation, overlaid: Image) -> list[Panel]:
+def result_panels(explanation: Explanation, overlaid: Image, say: Say) -> list[Panel]:
     """Picture, label map, both, and how sure the network is, unless it is untrained: then it cannot be sure."""
     space = explanation.engine.spec.label_space
     labels = resize_labels(explanation.labels, explanation.working.shape[:2])
     panels: list[Panel] = [
-        ("picture", _reduced(explanation.image), False),
-        ("label map", _reduced(colour_map(labels, space)), True),
-        ("both", _reduced(overlaid), False),
+        (say("picture"), _reduced(explanation.image), False),
+        (say("label map"), _reduced(colour_map(labels, space)), True),
+        (say("both"), _reduced(overlaid), False),
     ]
     if not explanation.random:
-        panels.append(("highest probability", heat_panel(explanation.probs.max(axis=0), 0.0, 1.0), False))
+        panels.append((say("highest probability"), heat_panel(explanation.probs.max(axis=0), 0.0, 1.0), False))
     return panels
 
 

@@ -31,10 +31,10 @@ def join(parts: Iterable[Html]) -> Html:
     return Html("\n".join(parts))
 
 
-def page(title: str, body: Iterable[Html]) -> str:
-    """A whole document that needs no other file."""
+def page(title: str, body: Iterable[Html], language: str = "en") -> str:
+    """A whole document that needs no other file. language: of its text, as in HTML's `lang`."""
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>\n<main>\n{join(body)}\n</main>\n</body>\n</html>\n"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 import matplotlib
 import numpy as np
@@ -111,7 +112,7 @@ def class_history(name: str, classes: Sequence[str], steps: Sequence[float], iou
             interpolation="nearest",
             origin="upper",
         )
-        labels = [_short(c) for c in classes]
+        labels = [shortened(c) for c in classes]
         axes.set_yticks(range(len(classes)), labels=labels, fontsize=9 if row > 0.15 else 7)
         shown = sorted({round(i) for i in np.linspace(0, len(steps) - 1, min(len(steps), 6))})
         axes.set_xticks(shown, labels=[_thousands(steps[i]) for i in shown])
@@ -186,5 +187,11 @@ def _thousands(value: float) -> str:
     return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 22 else name[:20] + "…"
+def shortened(name: str, columns: int = 22) -> str:
+    """A name within so many columns, of which a Korean letter takes two: its beginning and its end."""
+    kept = len(name)
+    short = name
+    while sum(2 if east_asian_width(letter) in "WF" else 1 for letter in short) > columns:
+        kept -= 1
+        short = f"{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}"
+    return short

@@ -30,6 +30,7 @@ header { margin-bottom: 1.75rem; }
 .brand { color: var(--soft); font-size: .8rem; letter-spacing: .08em; text-transform: uppercase; margin: 0 0 .4rem; }
 h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em; font-weight: 650; margin: 0; }
 h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere; }
+:lang(ko) { word-break: keep-all; }
 .lead { color: var(--soft); margin: .6rem 0 0; max-width: 46rem; }
 h2 { font-size: 1.3rem; letter-spacing: -.01em; font-weight: 640; margin: 3.2rem 0 .35rem; scroll-margin-top: 1rem; }
 h3 { font-size: 1rem; font-weight: 640; margin: 1.9rem 0 .5rem; }
@@ -79,6 +80,9 @@ td.bar { min-width: 9rem; }
 figure { margin: 0; }
 .chart figcaption { font-weight: 600; font-size: .92rem; margin-bottom: .35rem; }
 .chart svg { display: block; width: 100%; height: auto; color: var(--soft); overflow: visible; }
+.chart .legend { margin: .5rem 0 0; }
+.chart .legend li { overflow-wrap: anywhere; }
+.chart .legend svg { display: inline-block; width: 26px; height: 8px; margin-right: .5em; }
 .strip { margin: 0 0 1.3rem; break-inside: avoid; }
 .strip figcaption { font-size: .9rem; margin-bottom: .4rem; display: flex; flex-wrap: wrap; gap: .1rem .9rem;
   justify-content: space-between; }

@@ -1,5 +1,6 @@
 """Charts of several models: accuracy against time with the Pareto front, and the course of their trainings."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from denselab.report.plots import PLACEHOLDERS, as_svg, drawing, thin_out
+from denselab.report.plots import PLACEHOLDERS, as_svg, drawing, shortened, thin_out
 
 TALL = 3.4  # inches
 MARGIN = 1.6  # factor of the time axis beyond its points, for their names
 MOST_TICKS = 5
+NAME = 26  # columns of a name beside its point: half of the chart
 TONES = ("accent", "second", "third", "soft")
+WIDE = 1.7  # pixels: a line
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)))  # with the tones, twelve lines that differ
 
 
@@ -84,7 +87,7 @@ def name_points(axes: Axes, points: Sequence[Point], middle: float) -> None:
         axes.text(
             point.cost * away,
             lowest[right],
-            point.name,
+            shortened(point.name, NAME),
             ha="left" if right else "right",
             va="center",
             fontsize=9,
@@ -99,18 +102,30 @@ def course_chart(
     label: str,
     axis: str = "seconds of training",
 ) -> str:
-    """SVG of one curve for each model: (name, x, values). label, axis: what the values and x are."""
+    """SVG of one curve for each model: (name, x, values), and below it their names, in lines as wide as the page.
+
+    label, axis: what the values and x are.
+    """
     with drawing(name, TALL) as (figure, axes):
-        for number, (model, x, y) in enumerate(courses):
+        for number, (_, x, y) in enumerate(courses):
             xs, ys = thin_out(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
-            axes.plot(xs, ys, label=model, linewidth=1.7, color=PLACEHOLDERS[TONES[number % len(TONES)]],
+            axes.plot(xs, ys, linewidth=WIDE, color=PLACEHOLDERS[TONES[number % len(TONES)]],
                       linestyle=DASHES[number // len(TONES) % len(DASHES)], marker="o" if len(xs) <= 20 else "",
                       markersize=2.8)  # fmt: skip
         axes.set_xlabel(axis)
         axes.set_ylabel(label)
         axes.grid(axis="y", color=PLACEHOLDERS["line"], linewidth=0.8)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
-        return as_svg(figure, f"{label} over {axis}: " + ", ".join(model for model, _, _ in courses))
+        drawn = as_svg(figure, f"{label} over {axis}: " + ", ".join(model for model, _, _ in courses))
+    keys = [f"<li>{_line(number)}{html.escape(model)}</li>" for number, (model, _, _) in enumerate(courses)]
+    return f'{drawn}<ul class="legend">{"".join(keys)}</ul>'
+
+
+def _line(number: int) -> str:
+    """A piece of the line of a curve, by its place."""
+    dash = DASHES[number // len(TONES) % len(DASHES)]
+    dashes = "" if dash == "solid" else ' stroke-dasharray="' + " ".join(f"{WIDE * part:g}" for part in dash[1]) + '"'
+    tone = f'stroke="var(--{TONES[number % len(TONES)]})"'
+    return f'<svg viewBox="0 0 26 8" aria-hidden="true"><path d="M0 4h26" {tone} stroke-width="{WIDE}"{dashes}/></svg>'
 
 
 def _seconds(value: float) -> str:

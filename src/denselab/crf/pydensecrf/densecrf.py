@@ -54,8 +54,8 @@ class DenseCRF:
         self._crf.add_features(features, compat, named(normalization))
 
     def inference(self, niter: int) -> NDArray[np.float32]:
-        """Marginals (labels, N) after niter updates."""
-        return self._flat(self._crf.infer(int(niter)).marginals)
+        """Marginals (labels, N) after niter updates; 5.0 are 5, a fraction is refused."""
+        return self._flat(self._crf.infer(int(niter) if niter == int(niter) else niter).marginals)
 
     def startInference(self) -> tuple[NDArray[np.float32], None, None]:
         """The marginals before the first update, and two placeholders for stepInference's signature."""

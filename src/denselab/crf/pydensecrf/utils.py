@@ -50,7 +50,10 @@ def unary_from_labels(labels: ArrayLike, n_labels: int, gt_prob: float, zero_uns
     gt_prob: between 0 and 1
     zero_unsure: label 0 means "any label" and the others are 1..n_labels
     """
-    values = np.asarray(labels).reshape(-1).astype(np.int64)
+    given = np.asarray(labels).reshape(-1)
+    values = given.astype(np.int64)
+    if not np.array_equal(values, given):
+        raise ShapeError(f"labels are fractions ({given.dtype}); expected whole numbers")
     if zero_unsure and n_labels == 2 and values.size and set(np.unique(values).tolist()) == {0, 255}:
         raise ConfigError(
             "a mask of 0 and 255 for 2 labels: give zero_unsure=False, and both are labels; with it, 0 means unsure"
