@@ -116,8 +116,10 @@ def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
     fully_connected = weight.ndim == 2 or tuple(weight.shape[:2]) == (1, 1)  # Caffe's old blobs are (1, 1, out, in)
     if own.ndim == 4 and fully_connected and weight.shape[-1] == own[0].numel():
         return weight.reshape(-1, *own.shape[1:]), "fully connected, as convolution"
-    if own.ndim == 2 and weight.ndim == 4 and weight.numel() == own.numel():
-        return weight.reshape(own.shape), "" if fully_connected else "convolution, as fully connected"
+    if own.ndim == 2 and weight.ndim == 4 and fully_connected and weight.shape[-1] == own.shape[1]:
+        return weight.reshape(-1, own.shape[1]), ""
+    if own.ndim == 2 and weight.ndim == 4 and weight[0].numel() == own.shape[1]:
+        return weight.flatten(1), "convolution, as fully connected"
     return weight, ""
 
 
