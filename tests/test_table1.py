@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from denselab.comparison.published import VOC
 from denselab.config import make_settings
@@ -111,15 +110,13 @@ def test_one_vgg_starts_all_networks_on_it_and_no_other(table1: ModuleType, part
 
 
 def test_a_file_of_weights_that_is_none_is_told_before_any_row(
-    table1: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    table1: ModuleType,
+    scenes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for kind in ("images", "masks"):
-        (tmp_path / "data" / kind).mkdir(parents=True)
-        for number in range(8):
-            Image.new("L", (32, 32), number % 2 if kind == "masks" else 90).save(
-                tmp_path / "data" / kind / f"{number}.png"
-            )
-    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--vgg", "none.caffemodel"]
+    words = ["--data", str(scenes), "--out", str(tmp_path / "out"), "--vgg", "none.caffemodel"]
     monkeypatch.setattr("sys.argv", ["table1.py", *words])
     assert table1.main() == 2
     assert "pretrained=none.caffemodel: no such file" in capsys.readouterr().err

@@ -10,7 +10,7 @@ It matters to the training: steps of AdamW and Muon have one size for all weight
 numbers up to 150 sixty times too far.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, FC_CHANNELS, torchvision_n
 from denselab.encoders.weights import Weights, sha256_of
 from denselab.errors import CheckpointError
 
-Layers = dict[str, tuple[NDArray[np.generic], NDArray[np.generic]]]  # {"conv1_1": (kernels (out, in, k, k), biases)}
+Blobs = tuple[NDArray[np.generic], NDArray[np.generic]]
+Layers = Mapping[str, Blobs]  # {"conv1_1": (kernels (out, in, k, k), biases (out,)), ...}
 
 VGG_MEAN = (103.939, 116.779, 123.68)  # BGR, of the authors' release
 HED_MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of the package's preprocessing
@@ -73,7 +74,7 @@ def _read_caffe(path: Path) -> Layers:
 def layers_of(file: Sequence[CaffeLayer], path: Path) -> Layers:
     """The layers of Caffe's VGG-16; fc6 and fc7 only with its 4,096 channels. Raises CheckpointError for another."""
     found = {layer.name: layer.blobs for layer in file}
-    layers: Layers = {}
+    layers: dict[str, Blobs] = {}
     channels = 3
     for number, block in enumerate(BLOCKS, 1):
         for place, width in enumerate(block, 1):
@@ -91,9 +92,7 @@ def layers_of(file: Sequence[CaffeLayer], path: Path) -> Layers:
     return layers
 
 
-def _both(
-    path: Path, name: str, blobs: tuple[NDArray[np.generic], ...]
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _both(path: Path, name: str, blobs: tuple[NDArray[np.generic], ...]) -> Blobs:
     if len(blobs) != 2:
         raise CheckpointError(f"{path} is not a VGG-16: it has no {name} with a bias; choose another file")
     return blobs[0], blobs[1]
