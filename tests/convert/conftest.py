@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
+
+from denselab.encoders.vgg import BLOCKS
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
 
@@ -201,3 +204,24 @@ def write() -> SimpleNamespace:
         shape_proto,
     ]
     return SimpleNamespace(**{f.__name__: f for f in functions})
+
+
+@pytest.fixture(scope="session")
+def hed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """HED's file as Keras 3 writes it for the package's network, with small random numbers."""
+    path = tmp_path_factory.mktemp("hed") / "hed.weights.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        channels = 3
+        for number, block in enumerate(BLOCKS, 1):
+            if number > 1:
+                file.create_group(f"block{number}/layers/max_pooling2d/vars")
+            for place, width in enumerate(block):
+                group = file.create_group(f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars")
+                group["0"] = rng.normal(0, 0.01, (3, 3, channels, width)).astype(np.float32)
+                group["1"] = rng.normal(0, 0.01, width).astype(np.float32)
+                channels = width
+            file[f"dsn{number}/vars/0"] = np.zeros((1, 1, channels, 1), np.float32)
+            file[f"dsn{number}/vars/1"] = np.zeros(1, np.float32)
+        file["fuse/vars/0"], file["fuse/vars/1"] = np.full((1, 1, 5, 1), 0.2, np.float32), np.zeros(1, np.float32)
+    return path

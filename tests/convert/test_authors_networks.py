@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denselab.convert.caffe import read_caffemodel
 from denselab.convert.conversion import convert_file
 from denselab.convert.mapping import Reading, check_fit
 from denselab.convert.names_caffe import map_caffe
 from denselab.convert.names_torch import map_state
+from denselab.encoders.caffe import read_caffemodel
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.engine.folder import load_engine
 from denselab.engine.spec import Preprocessing

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denselab.convert.caffe import read_caffemodel
+from denselab.encoders.caffe import read_caffemodel
 from denselab.errors import CheckpointError
 from denselab.wire import Damaged, dimensions, fields, map_file, signed, varint
 

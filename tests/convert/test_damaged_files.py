@@ -16,9 +16,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from denselab.convert.caffe import read_caffemodel
 from denselab.convert.sstable import table_entries
 from denselab.convert.tensorflow import read_tensorflow
+from denselab.encoders.caffe import read_caffemodel
 from denselab.errors import CheckpointError
 from denselab.wire import Damaged
 

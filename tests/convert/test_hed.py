@@ -1,5 +1,6 @@
 """HED's VGG-16 in Keras's HDF5 form: every kernel at its place, BGR turned round, and no other file behind it."""
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -9,33 +10,15 @@ import torch
 from torch import nn
 
 from denselab.convert.conversion import convert_file
-from denselab.convert.hed import map_hed, read_hed
-from denselab.encoders.vgg import BLOCKS
+from denselab.convert.names_hed import map_hed
+from denselab.encoders.hed import read_hed
 from denselab.engine.spec import Architecture
 from denselab.errors import CheckpointError, ConfigError
 
-VGG_NETWORKS = ("fcn32s", "fcn8s", "deconvnet", "deconvnet_1024", "segnet", "deeplab_largefov", "deeplabv2_vgg")
-
-
-@pytest.fixture(scope="module")
-def hed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as Keras 3 writes it for the package's network, with small random numbers."""
-    path = tmp_path_factory.mktemp("hed") / "hed.weights.h5"
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        channels = 3
-        for number, block in enumerate(BLOCKS, 1):
-            if number > 1:
-                file.create_group(f"block{number}/layers/max_pooling2d/vars")
-            for place, width in enumerate(block):
-                group = file.create_group(f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars")
-                group["0"] = rng.normal(0, 0.01, (3, 3, channels, width)).astype(np.float32)
-                group["1"] = rng.normal(0, 0.01, width).astype(np.float32)
-                channels = width
-            file[f"dsn{number}/vars/0"] = np.zeros((1, 1, channels, 1), np.float32)
-            file[f"dsn{number}/vars/1"] = np.zeros(1, np.float32)
-        file["fuse/vars/0"], file["fuse/vars/1"] = np.full((1, 1, 5, 1), 0.2, np.float32), np.zeros(1, np.float32)
-    return path
+VGG_NETWORKS = (
+    *("fcn32s", "fcn8s", "deconvnet", "deconvnet_1024", "segnet", "deeplab_largefov", "deeplabv2_vgg"),
+    *("zoomout16", "zoomout_pixelwise", "hypercolumn", "hypercolumn_dense", "msra_cfm"),
+)
 
 
 def test_a_converted_trunk_answers_as_keras_does(hed_file: Path, tmp_path: Path) -> None:
@@ -59,6 +42,18 @@ def test_a_converted_trunk_answers_as_keras_does(hed_file: Path, tmp_path: Path)
     mean = done.engine.spec.preprocessing.mean
     np.testing.assert_allclose(np.array(mean) * 255, (122.679, 116.669, 104.007), atol=1e-3)  # RGB
     assert "left out of the file: dsn1/vars/0" in "\n".join(done.summary())
+
+
+@pytest.mark.slow
+def test_a_network_that_looks_at_colours_is_told_of_the_pictures_it_gets(hed_file: Path, tmp_path: Path) -> None:
+    """Superpixels were sought in pictures taken back by ImageNet's deviation instead of Caffe's: nearly all white."""
+    done = convert_file(hed_file, "hed", "zoomout16", tmp_path / "model", classes=4)
+    grey = torch.full((1, 3, 8, 8), 0.25)
+    shutil.rmtree(tmp_path / "model")  # 590 MB
+    own = done.engine.spec.preprocessing
+    mean, std = (torch.tensor(values)[:, None, None] for values in (own.mean, own.std))
+    pictures = done.engine.network.pictures((grey - mean) / std)
+    assert np.unique(pictures).tolist() == [64]
 
 
 @pytest.mark.parametrize("name", VGG_NETWORKS)

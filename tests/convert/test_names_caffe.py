@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.build import create_model
-from denselab.convert.caffe import CaffeLayer
 from denselab.convert.mapping import check_fit, infer_classes, unscaled
 from denselab.convert.names_caffe import map_caffe, resnet_name, unet_name
+from denselab.encoders.caffe import CaffeLayer
 from denselab.encoders.googlenet import INCEPTIONS
 from denselab.encoders.resnet import ResNet
 from denselab.encoders.vgg import VGG16, VGG16Classifier

@@ -12,13 +12,13 @@ import torchvision
 from torch import Tensor
 
 from denselab.cli.convert import convert
-from denselab.convert.caffe import CaffeLayer
 from denselab.convert.conversion import convert_file
 from denselab.convert.mapping import ClassShapes, Mapped, Reading, check_fit, class_shapes
 from denselab.convert.names_caffe import map_caffe
 from denselab.convert.names_tf import map_tensorflow
 from denselab.convert.names_torch import map_state
 from denselab.convert.partial import by_layer, encoder_tensors, fitting_layers, may_start_anew
+from denselab.encoders.caffe import CaffeLayer
 from denselab.encoders.vgg import BLOCKS
 from denselab.engine.spec import Architecture
 from denselab.errors import CheckpointError
@@ -124,6 +124,27 @@ def test_caffe_s_imagenet_vgg_begins_every_network_on_it(name: str) -> None:
     assert {n.rpartition(".")[0] for n in dependent(name)} <= {n.rpartition(".")[0] for n in random}
     if name == "deeplab_4x4":  # fc6's bias has the right size, but not without its weight
         assert {"encoder.fc6.weight", "encoder.fc6.bias"} <= random
+
+
+def test_both_pathways_of_msra_cfm_start_from_vgg_s_fc6_and_fc7() -> None:
+    """Two layers are called fc6 there, so none was found, and the file filled the trunk alone."""
+    with torch.device("meta"):
+        state = torchvision.models.vgg16().state_dict()
+        timms = timm.create_model("vgg16").state_dict()
+    skeleton = on_meta("msra_cfm", 2)
+    for reading in (map_caffe(caffe_vgg(), skeleton), map_state(state, skeleton)[0], map_state(timms, skeleton)[0]):
+        assert anew("msra_cfm", reading) == {"mean", "std", "score.weight", "score.bias"}
+        sources = {entry.target: entry.source for entry in reading.mapped}
+        assert sources["box.fc6.weight"] == sources["segment.fc6.weight"]
+        assert sources["box.fc7.bias"] == sources["segment.fc7.bias"]
+        assert sources["box.fc6.weight"] != sources["box.fc7.weight"]
+
+
+def test_a_pathway_that_its_own_file_lacks_is_not_filled_from_the_other() -> None:
+    state = on_meta("msra_cfm", 7).state_dict()
+    del state["segment.fc6.weight"]
+    with pytest.raises(CheckpointError, match=r"missing: segment\.fc6\.weight"):
+        anew("msra_cfm", map_state(state, on_meta("msra_cfm", 2))[0])
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "efficientnet_b0", "convnext_tiny", "regnety_004", "densenet121"])

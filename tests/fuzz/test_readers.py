@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from denselab.config.read import read_settings, read_words
-from denselab.convert.caffe import read_caffemodel
 from denselab.convert.conventions import read_label_table
 from denselab.convert.tensorflow import read_frozen_graph, read_tensorflow
 from denselab.data.layouts.json_file import read_json
@@ -42,6 +41,7 @@ from denselab.data.read.names import read_names
 from denselab.data.read.recognise import recognise
 from denselab.data.read.split_tables import read_table
 from denselab.data.read.tree import read_tree
+from denselab.encoders.caffe import read_caffemodel
 from denselab.encoders.weights import read_weights
 from denselab.errors import DenseLabError
 from denselab.files import read_folder, unpack_json

@@ -8,11 +8,11 @@ from typing import Any
 
 from denselab.cli.options import AsJson
 from denselab.console import stdout
-from denselab.runtime import cpu_count, total_memory, versions
+from denselab.runtime import cpu_count, extras, total_memory, versions
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show what this machine has: versions, devices, memory, and what is missing."""
+    """Show what this machine has: versions, devices, memory, optional parts, and what is missing."""
     facts = _facts()
     if as_json:
         stdout.print_json(json.dumps(facts))
@@ -28,10 +28,13 @@ def doctor(as_json: AsJson = False) -> None:
         "packaged_imagenet_weights",
     ):
         stdout.print(f"{name.replace('_', ' '):18} {facts[name]}", markup=False)
+    for name, missing in facts["extras"].items():
+        told = f"not installed ({', '.join(missing)}): pip install 'denselab[{name}]'" if missing else "installed"
+        stdout.print(f"{f'extra {name}':18} {told}", markup=False, soft_wrap=True)
     for remedy in facts["missing"]:
         stdout.print(f"missing: {remedy}", markup=False)
     if not facts["missing"]:
-        stdout.print("nothing is missing", markup=False)
+        stdout.print("nothing that every command needs is missing", markup=False)
 
 
 def _facts() -> dict[str, Any]:
@@ -51,6 +54,7 @@ def _facts() -> dict[str, Any]:
         "devices": devices,
         "cached_imagenet_weights": _cached_weights(),
         "packaged_imagenet_weights": installed_encoders(),
+        "extras": extras(),
         "missing": [f"{name}: pip install {name}" for name, version in found.items() if version == "missing"],
     }
 

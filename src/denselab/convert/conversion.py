@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from denselab.build import create_model, find_entry
-from denselab.convert.caffe import read_caffemodel
 from denselab.convert.conventions import (
     Colours,
     Source,
@@ -18,7 +17,6 @@ from denselab.convert.conventions import (
     preprocessing_of,
     read_label_table,
 )
-from denselab.convert.hed import map_hed, read_hed
 from denselab.convert.mapping import (
     MAX_CLASSES,
     PROBES,
@@ -31,12 +29,15 @@ from denselab.convert.mapping import (
     infer_classes,
 )
 from denselab.convert.names_caffe import map_caffe
+from denselab.convert.names_hed import map_hed
 from denselab.convert.names_tf import map_tensorflow
 from denselab.convert.names_torch import COUNTER, map_state
 from denselab.convert.partial import by_layer, fitting_layers, may_start_anew
 from denselab.convert.tensorflow import checkpoint_index, read_tensorflow
 from denselab.convert.torch_files import read_state_dict
 from denselab.documents import parse_json, read_bytes
+from denselab.encoders.caffe import read_caffemodel
+from denselab.encoders.hed import read_hed
 from denselab.engine.card import model_card
 from denselab.engine.folder import save_engine
 from denselab.engine.formats import current_config
@@ -145,6 +146,8 @@ def convert_file(
     if space.num_classes != classes:
         raise ConfigError(f"{labels} has {space.num_classes} classes, the network {classes}; give a table of {classes}")
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)
+    if not {"mean", "std"} & {entry.target for entry in mapped}:
+        network.set_normalisation(preprocessing.mean, preprocessing.std)
     spec = ModelSpec(architecture, space, preprocessing)
     engine = TorchEngine(spec, network.eval(), torch.device("cpu"))
     conversion = Conversion(engine, path, _sha256(path, source), form, title, mapped, untouched, left_out)

@@ -1,7 +1,7 @@
 """From a file's tensors to a network's: what each source must state, how classes are counted, and what does not fit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from denselab.models.base import SegmentationModel
 
 SHOWN = 5  # names in a message
 MAX_CLASSES = 65535  # label maps have 16 bits
+SHARED = ("fc6", "fc7")  # a network may start several layers from one of these
 PROBES = (2, 3)  # two numbers of classes, to see which tensors depend on it
 
 
@@ -59,12 +60,31 @@ def as_tensor(values: NDArray[np.generic]) -> Tensor:
 
 
 def leaf_modules(skeleton: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, str]:
-    """{last part of the path: path} of the modules of `kinds`; names that occur twice are left out."""
+    """{last part of the path: path} of the modules of `kinds`; names that occur twice are left out, except `SHARED`'s.
+
+    Of those the first path stands for all; see `with_twins`.
+    """
     found: dict[str, list[str]] = {}
     for path, module in skeleton.named_modules():
         if isinstance(module, kinds):
             found.setdefault(path.rsplit(".", 1)[-1], []).append(path)
-    return {leaf: paths[0] for leaf, paths in found.items() if len(paths) == 1}
+    return {leaf: paths[0] for leaf, paths in found.items() if len(paths) == 1 or leaf in SHARED}
+
+
+def with_twins(mapped: Sequence[Mapped], skeleton: Skeleton) -> list[Mapped]:
+    """The tensors, and again those of fc6 and fc7 for every other layer that starts from the same one.
+
+    So VGG-16's are both of MSRA-CFM's pathways. A tensor that the file has for a layer itself stays.
+    """
+    starts = [path for stage in skeleton.pretrained_stages() for path in stage]
+    given = {entry.target for entry in mapped}
+    found = list(mapped)
+    for entry in mapped:
+        path, _, kind = entry.target.rpartition(".")
+        leaf = path.rpartition(".")[2]
+        twins = [other for other in starts if other.rpartition(".")[2] == leaf in SHARED and path in starts]
+        found += [replace(entry, target=f"{twin}.{kind}") for twin in twins if f"{twin}.{kind}" not in given]
+    return found
 
 
 def diagonal(weight: Tensor, name: str) -> Tensor:
@@ -96,6 +116,10 @@ def fitted(weight: Tensor, module: nn.Module, name: str) -> tuple[Tensor, str]:
     fully_connected = weight.ndim == 2 or tuple(weight.shape[:2]) == (1, 1)  # Caffe's old blobs are (1, 1, out, in)
     if own.ndim == 4 and fully_connected and weight.shape[-1] == own[0].numel():
         return weight.reshape(-1, *own.shape[1:]), "fully connected, as convolution"
+    if own.ndim == 2 and weight.ndim == 4 and fully_connected and weight.shape[-1] == own.shape[1]:
+        return weight.reshape(-1, own.shape[1]), ""
+    if own.ndim == 2 and weight.ndim == 4 and weight[0].numel() == own.shape[1]:
+        return weight.flatten(1), "convolution, as fully connected"
     return weight, ""
 
 

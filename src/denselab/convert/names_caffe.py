@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from denselab.convert.caffe import CaffeLayer
 from denselab.convert.mapping import (
     Mapped,
     Reading,
@@ -22,8 +21,10 @@ from denselab.convert.mapping import (
     for_rgb,
     leaf_modules,
     unscaled,
+    with_twins,
 )
 from denselab.convert.picture import picture_convolutions
+from denselab.encoders.caffe import CaffeLayer
 from denselab.errors import CheckpointError
 from denselab.models.fcn import FixedScale
 
@@ -76,7 +77,7 @@ def map_caffe(layers: Sequence[CaffeLayer], skeleton: Skeleton) -> Reading:
         elif not (copy and copy["name"] in names):
             (spare if layer.name in CLASSIFIER_ENDS else unused).append(f"{layer.name} {tuple(layer.blobs[0].shape)}")
     found, homeless = _without_biases(_with_plain_statistics(mapped, modules), skeleton.state_dict())
-    return Reading(tuple(found), (*unused, *homeless), tuple(spare))
+    return Reading(tuple(with_twins(found, skeleton)), (*unused, *homeless), tuple(spare))
 
 
 def _is_imagenet_score(layer: CaffeLayer) -> bool:

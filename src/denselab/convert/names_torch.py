@@ -22,6 +22,7 @@ from denselab.convert.mapping import (
     fitted,
     for_rgb,
     leaf_modules,
+    with_twins,
 )
 from denselab.convert.names_caffe import KINDS, module_path
 from denselab.convert.picture import picture_convolutions
@@ -82,6 +83,8 @@ def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
     modules, bgr = dict(skeleton.named_modules()), picture_convolutions(skeleton) if form.bgr else frozenset[str]()
     mapped = [_mapped(name, target, state[name], modules, bgr) for name, target in renames.items()]
     mapped += _constant_scales(skeleton, set(renames.values()))
+    if form.rename is not own_names:  # which has a tensor for every layer
+        mapped = with_twins(mapped, skeleton)
     left = {n: f"{n} {tuple(state[n].shape)}" for n in counted if n not in renames}
     known = _beside_timm_encoder(skeleton) if left else set()
     spare = {n: said for n, said in left.items() if n in known or CLASSIFIER.match(n)}
@@ -106,7 +109,7 @@ def _mapped(name: str, target: str, tensor: Tensor, modules: Mapping[str, nn.Mod
     if not tensor.is_floating_point():
         return Mapped(target, name, tensor.clone())
     weight, done = tensor.float().contiguous(), ""
-    if attribute == "weight" and isinstance(modules[path], nn.Conv2d | nn.ConvTranspose2d):
+    if attribute == "weight" and isinstance(modules[path], nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         weight, done = fitted(weight, modules[path], name)
     if path in bgr and attribute == "weight":
         weight, done = for_rgb(weight, modules[path])

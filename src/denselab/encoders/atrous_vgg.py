@@ -128,15 +128,17 @@ def decimated(fc6: Tensor, fc7: Tensor, kernel: int, channels: int) -> tuple[Ten
 
 
 def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
-    """Copy an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation), with every fc6 and fc7 decimated.
+    """Copy an ImageNet VGG-16 (vgg16_bn for a trunk with batch normalisation), every fc6 and fc7 decimated from it.
 
+    A file without fc6 and fc7 fills the convolutions alone.
     For other numbers of input channels the RGB kernels are repeated and rescaled, as in timm.
 
     Raises CheckpointError, naming the source, if the weights do not fit.
     """
     found = vgg_convolutions(weights)
-    (fc6, bias6), (fc7, bias7) = found.pop("fc6"), found.pop("fc7")
-    for name, layer in trunk.named_children():
+    connected = [found.pop(name) for name in ("fc6", "fc7") if name in found]
+    for name, layer in trunk.named_children() if connected else ():
+        (fc6, bias6), (fc7, bias7) = connected
         if isinstance(layer, nn.Conv2d) and name.startswith("fc6"):
             following = cast(nn.Conv2d, trunk.get_submodule(name.replace("fc6", "fc7")))
             taken = decimated(fc6, fc7, layer.kernel_size[0], layer.out_channels)

