@@ -13,7 +13,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.data.feed.loading import interleaved, train_loader
 from denselab.data.feed.transforms import Augmentation
-from denselab.data.weak_labels import TagLabels, has_mask
+from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask
 from denselab.data.weakening import weakened
 from denselab.errors import CheckpointError, ConfigError, Interrupted
 from denselab.models.base import SegmentationModel
@@ -53,7 +53,7 @@ def test_strong_and_weak_take_turns_within_every_batch() -> None:
 
 
 def test_strong_pictures_are_drawn_as_often_as_asked(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
-    weak = weak_training(both, config_of(tiny, strong_share=0.75), tmp_path)
+    weak = weak_training(both, config_of(tiny, strong_share=0.75, tag_method="em-adapt"), tmp_path)
     assert weak is not None
     weights = sampling_weights(weak, None)
     assert weights is not None
@@ -82,7 +82,7 @@ def test_the_crf_of_boxes_is_compiled_early_where_it_will_be_needed(
 
 
 def test_the_loader_serves_codes_for_weak_pictures_alone(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
-    weak = weak_training(both, config_of(tiny, box_method="em-fixed"), tmp_path)
+    weak = weak_training(both, config_of(tiny, box_method="em-fixed", tag_method="em-adapt"), tmp_path)
     assert weak is not None
     items, classes = both.of_split("train"), both.label_space.num_classes
     loader = train_loader(
@@ -138,25 +138,60 @@ def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settin
     assert weak_lines(None, config) == []
 
 
-def test_beside_masks_tags_rule_classes_out(both: Dataset, tiny: Settings, tmp_path: Path) -> None:
-    """A picture with every tag says nothing and is never drawn; the others keep the share of the weak ones."""
-    full = next(item for item in both.items if isinstance(item.source, TagLabels))
-    source = replace(full.source, tags=tuple(entry.id for entry in both.label_space.classes))  # type: ignore[type-var]
-    data = replace(both, items=tuple(replace(i, source=source) if i is full else i for i in both.items))
-    weak = weak_training(data, config_of(tiny), tmp_path)
+@pytest.fixture
+def known(both: Dataset) -> Dataset:
+    """`both`, whose four pictures of tags have 4, 2, 1 and 3 of the four classes that are not background."""
+    classes = [entry.id for entry in both.label_space.classes if entry.role != "background"]
+    tagged = [item for item in both.items if isinstance(item.source, TagLabels)]
+    tags = {item.name: tuple(classes[:count]) for item, count in zip(tagged, (4, 2, 1, 3), strict=True)}
+    items = tuple(
+        replace(item, source=replace(item.source, tags=tags[item.name])) if item.name in tags else item  # type: ignore[type-var]
+        for item in both.items
+    )
+    return replace(both, items=items)
+
+
+def test_beside_masks_tags_rule_classes_out(known: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """A picture is drawn by the share of the classes that its tags rule out, and the rest of the draws are of masks.
+
+    Half of the draws were of weak pictures, however little they said: on coco_fruit, where nearly every picture shows
+    every class, ten tagged pictures took away half of what four masks had to teach. By hand: four boxes say all they
+    could, the tags 0, 1/2, 3/4 and 1/4, together 11/16 of it; so 11/32 of the pictures drawn are weak.
+    """
+    config = config_of(tiny)
+    weak = weak_training(known, config, tmp_path)
     assert weak is not None
     weights = sampling_weights(weak, None)
     assert weights is not None
-    names = [item.name for item in data.of_split("train")]
-    assert [names[index] for index in np.flatnonzero(weights == 0)] == [full.name]
-    assert weights[weak.groups == 0].sum() == pytest.approx(0.5)
-    lines = weak_lines(weak, config_of(tiny))
-    assert lines[-3] == (
-        "tags: whatever is neither a tag of its picture nor background is ruled out; 1 picture with tags of every class, "
-        "which say nothing, not drawn (marginal)"
-    )
+    items = known.of_split("train")
+    shares = [weights[[isinstance(item.source, kind) for item in items]].tolist() for kind in (BoxLabels, TagLabels)]
+    assert shares[0] == pytest.approx([2 / 32] * 4)
+    assert shares[1] == pytest.approx([0, 1 / 32, 1.5 / 32, 0.5 / 32])
+    assert weights[weak.groups == 1].tolist() == pytest.approx([21 / 128] * 4)
+    assert weak_lines(weak, config)[-3:] == [
+        "tags: whatever is neither a tag of its picture nor background is ruled out; the more, the more often it is "
+        "drawn, 1 picture with tags of every class, which say nothing, not at all (marginal)",
+        "for the first 50% of the run the strong pictures teach alone",
+        "of the pictures drawn, 66% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
+        "the weak ones 0.3",
+    ]
     with pytest.raises(ConfigError, match="`tag_method` marginal goes with masks or boxes beside the tags"):
-        weak_training(weakened(both, "tags", 0), config_of(tiny, tag_method="marginal"), tmp_path)
+        weak_training(weakened(known, "tags", 0), config_of(tiny, tag_method="marginal"), tmp_path)
+
+
+def test_labels_made_of_tags_and_boxes_say_all_they_could(known: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """EM-Adapt makes labels of every picture; where no picture has a mask, tags of every class are still left out."""
+    adapt = weak_training(known, config_of(tiny, tag_method="em-adapt"), tmp_path)
+    assert adapt is not None
+    assert adapt.told.tolist() == [1.0] * 12
+    assert adapt.weak_share == 0.5
+    without = replace(known, items=tuple(i for i in known.items if i.split != "train" or not has_mask(i)))
+    weak = weak_training(without, config_of(tiny), tmp_path)
+    weights = sampling_weights(weak, np.full(8, 2.0))
+    assert weights is not None
+    assert sorted(weights) == [0, 0.5, 1, 1.5, 2, 2, 2, 2]
+    boxes = tuple(item for item in without.items if not isinstance(item.source, TagLabels))
+    assert sampling_weights(weak_training(replace(known, items=boxes), config_of(tiny), tmp_path), None) is None
 
 
 def test_while_tags_wait_the_strong_pictures_train_as_if_they_were_alone(

@@ -77,7 +77,7 @@ class Settings(BaseModel):
     # weak labels
     labels: Teaching = "auto"  # what training pictures teach by: masks, boxes or tags; auto: each by the best it has
     strong: Strong | None = None  # pictures that keep their masks: how many, or a list file; None: by the data
-    strong_share: Share = 0.5  # of the pictures drawn, where strong and weak ones are mixed: that of the strong ones
+    strong_share: Share = 0.5  # of the pictures drawn, where strong and weak are mixed: at least that of the strong
     strong_weight: Share = 0.7  # of the loss of a mixed batch: that of its strong pictures; the weak ones have the rest
     tag_method: TagMethod | None = None  # how tags teach; None: marginal beside masks, else em-adapt
     weak_after: Share | None = None  # of the run: until then masks alone teach; None: 0.5 for tags, 0 for boxes

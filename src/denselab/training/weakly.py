@@ -34,16 +34,16 @@ class WeakTraining:
 
     data: the data set as the loader reads it.
     groups: (N,) of the training pictures: 1 strong, 0 weak.
-    strong_share: of the pictures that are drawn.
+    told: (N,) 0..1, how much of what it could say a picture's labels say, by which it is drawn.
+    strong_share: of the pictures that are drawn, where the weak ones say all they could.
     after: share of the run from which weak pictures are drawn; until then the strong ones are alone.
-    silent: (N,) bool, weak pictures that would teach nothing: the tags leave out no class. They are not drawn.
     """
 
     data: TaughtDataset
     groups: NDArray[np.int64]
+    told: NDArray[np.float64]
     strong_share: float
     after: float = 0.0
-    silent: NDArray[np.bool_] | None = None
 
     @property
     def in_rounds(self) -> bool:
@@ -54,6 +54,11 @@ class WeakTraining:
     def mixed(self) -> bool:
         """Whether there are both strong and weak pictures."""
         return len(np.unique(self.groups)) == 2
+
+    @property
+    def weak_share(self) -> float:
+        """Of the pictures drawn, where there are both kinds, that of the weak ones: the less they say, the smaller."""
+        return (1 - self.strong_share) * float(self.told[self.groups == 0].mean())
 
 
 def weak_training(
@@ -81,8 +86,8 @@ def weak_training(
     methods = Methods(config.box_method, tag_method, config.box_centre, run / WEAK / WEAK_MASKS)
     groups = np.array([has_mask(item) for item in items], np.int64)
     data = taught(dataset, book, methods)
-    silent = np.array([tag_method == "marginal" and _says_nothing(item, book) for item in items])
-    return WeakTraining(data, groups, config.strong_share, _waiting(items, config), silent)
+    told = np.array([_ruled_out(item, book) if tag_method == "marginal" else 1.0 for item in items])
+    return WeakTraining(data, groups, told, config.strong_share, _waiting(items, config))
 
 
 def begin_cutting_out(dataset: Dataset, settings: Settings, run: Path) -> None:
@@ -95,10 +100,12 @@ def begin_cutting_out(dataset: Dataset, settings: Settings, run: Path) -> None:
         compile_beside(OBJECT_OR_NOT)
 
 
-def _says_nothing(item: Item, book: CodeBook) -> bool:
-    """Whether the tags of a picture leave out no class."""
+def _ruled_out(item: Item, book: CodeBook) -> float:
+    """The share of the classes that the tags of a picture rule out; 1 where it has boxes or a mask."""
+    if not isinstance(item.source, TagLabels):
+        return 1.0
     others = book.num_classes - (book.background is not None)
-    return isinstance(item.source, TagLabels) and len(item.source.tags) >= others
+    return 1 - min(len(item.source.tags) / max(others, 1), 1.0)
 
 
 def _tag_method(items: Sequence[Item], config: TrainConfig) -> TagMethod:
@@ -151,16 +158,16 @@ def _half_of_median(shares: NDArray[np.float64], otherwise: float) -> float:
 
 
 def sampling_weights(weak: WeakTraining | None, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """How often each training picture is drawn: strong ones together strong_share of the time.
+    """How often each training picture is drawn: the weak ones together weak_share of the time, by what each says.
 
     own: the weights of balanced sampling; None: all alike.
     """
-    if weak is None or not weak.mixed:
+    if weak is None or not (weak.mixed or (weak.told < 1).any()):
         return own
-    weights = np.ones(len(weak.groups)) if own is None else own.copy()
-    if weak.silent is not None:
-        weights[weak.silent] = 0
-    for group, share in ((1, weak.strong_share), (0, 1 - weak.strong_share)):
+    weights: NDArray[np.float64] = weak.told * (1.0 if own is None else own)
+    if not weak.mixed:
+        return weights
+    for group, share in ((1, 1 - weak.weak_share), (0, weak.weak_share)):
         member = weak.groups == group
         weights[member] *= share / max(weights[member].sum(), np.finfo(np.float64).tiny)
     return weights
@@ -180,7 +187,7 @@ def weak_lines(weak: WeakTraining | None, config: TrainConfig) -> list[str]:
         lines.append(f"for the first {weak.after:.0%} of the run the strong pictures teach alone")
     if weak.mixed:
         lines.append(
-            f"of the pictures drawn, {weak.strong_share:.0%} are strong; in a batch of both, the loss of the strong "
+            f"of the pictures drawn, {1 - weak.weak_share:.0%} are strong; in a batch of both, the loss of the strong "
             f"ones counts {config.strong_weight:g} and that of the weak ones {1 - config.strong_weight:g}"
         )
     return lines
@@ -208,10 +215,10 @@ def _box_line(config: TrainConfig) -> str:
 def _tag_line(config: TrainConfig, weak: WeakTraining) -> str:
     method = weak.data.methods.tags
     if method == "marginal":
-        silent = 0 if weak.silent is None else int(weak.silent.sum())
-        left_out = f"; {number_of(silent, 'picture')} with tags of every class, which say nothing, not drawn"
+        silent = int((weak.told == 0).sum())
+        left_out = f", {number_of(silent, 'picture')} with tags of every class, which say nothing, not at all"
         told = "whatever is neither a tag of its picture nor background is ruled out"
-        return f"{told}{left_out if silent else ''} (marginal)"
+        return f"{told}; the more, the more often it is drawn{left_out if silent else ''} (marginal)"
     if method == "em-adapt":
         background, classes = weak.data.book.portions
         return (
