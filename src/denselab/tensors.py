@@ -41,7 +41,8 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor that holds NaN or infinity; None where all numbers are finite."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # a sum is finite only where all numbers are, and takes a fifth of the time; one that overflows is looked at
+        if tensor.is_floating_point() and not (tensor.sum().isfinite() or torch.isfinite(tensor).all()):
             return name
     return None
 

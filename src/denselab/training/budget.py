@@ -79,10 +79,14 @@ class Budget:
 
     def validations_due(self, progress: float) -> int:
         """How many of the evenly spread validations should have run by now."""
-        count = self.validations
-        if self.seconds is not None and self.validation_seconds > 0:
-            count = min(count, max(1, int(VALIDATION_SHARE * self.seconds / self.validation_seconds)))
-        return math.floor(progress * count + 1e-9)
+        return math.floor(progress * validations_within(self.validations, self.seconds, self.validation_seconds) + 1e-9)
+
+
+def validations_within(wanted: int, seconds: float | None, each: float) -> int:
+    """How many of the wanted validations, of `each` seconds, a run makes; fewer where its time is short for them."""
+    if seconds is None or each <= 0:
+        return wanted
+    return min(wanted, max(1, int(VALIDATION_SHARE * seconds / each)))
 
 
 def make_budget(

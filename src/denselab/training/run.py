@@ -91,7 +91,7 @@ def run_training(
             clear_for_run(run, beside)
             if settings.init:
                 find_model_folder(Path(settings.init))  # so that a wrong path leaves no folder behind
-        plan = plan_run(settings, dataset, run, accelerator)
+        plan = plan_run(settings, dataset, run, accelerator, started)
         needs = require_affordable(plan) if must_fit and not resume else ""
         records = RunRecords(run, active=accelerator.is_main_process)
         say_plan(plan, needs, records, accelerator)
