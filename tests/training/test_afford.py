@@ -186,7 +186,7 @@ def test_the_steps_that_are_told_are_those_that_fit_after_the_start(
     monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(0.1, 0.1, update=0.1))
     settings = make_settings({**tiny, "epochs": None, "time": 20})
     found = plan.plan_run(settings, tiny_data, tmp_path / "run", make_accelerator(settings), started=88.0)
-    estimated = replace(found.estimate, parameters=0, validation=0.4, closing=1.5)
+    estimated = replace(found.estimate, parameters=0, model_bytes=0, validation=0.2, closing=1.5)
     assert (estimated.spent, estimated.seconds_per_step) == (12.0, pytest.approx(0.5))
     # two validations of 0.4 s, 1 s for the files, and the step in progress when the time is up
     assert expected_steps(found.job.config, estimated) == int((20 - 12 - 0.8 - 1 - 0.5) / 0.5)

@@ -31,11 +31,14 @@ class FakeProcess:
     waited: ClassVar[list[str]] = []
 
     def __init__(self, command: list[str], **options: Any) -> None:
-        self.kind = command[-2]
-        self.started.append(command[-2:])
+        self.kinds = command[command.index("-c") + 3 :]
+        self.started.append(command[command.index("-c") + 2 :])
+
+    def poll(self) -> None:
+        return None
 
     def wait(self) -> int:
-        self.waited.append(self.kind)
+        self.waited.extend(kind for kind in self.kinds if kind not in self.waited)
         return 0
 
     def terminate(self) -> None:
@@ -56,7 +59,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
 
 
 def default_network() -> SegmentationModel:
-    return create_model("deeplabv3plus", 3, encoder="mobilenetv3_small_050", pretrained="no")
+    return create_model("deeplabv3plus", 3, encoder="mobilenetv2_100", pretrained="no")
 
 
 def test_each_kind_is_begun_once_said_once_and_waited_for(
@@ -65,17 +68,17 @@ def test_each_kind_is_begun_once_said_once_and_waited_for(
     """Fourteen seconds went by without a word, and were taken for the time of the pictures."""
     caplog.set_level(logging.INFO)
     with loops_beside(make_settings({"data": "d", "device": "cpu", "precision": "no", "time": 60})):
-        assert cold.started == [["enlarge", "float32"], ["pictures", "float32"], ["softmax", "float32"]]
+        assert cold.started == [["float32", "pictures"], ["float32", "enlarge", "softmax"]]
         begin_layers(default_network(), CPU, "no")
-        assert cold.started[3:] == [["depthwise", "float32"], ["norm", "float32"]]
+        assert cold.started[2:] == [["float32", "depthwise", "norm"]], "no core is left for more than one"
         assert not cold.waited
         compile_for(default_network(), CPU, "no")
-    assert len(cold.started) == 5
+    assert len(cold.started) == 3
     assert sorted(cold.waited) == ["depthwise", "enlarge", "norm", "pictures", "softmax"]
     (line,) = caplog.messages
     assert line == (
         "denselab: compiling the loops of training for this machine, beside what else is to be prepared (about "
-        f"{sum(loops.SECONDS.values()) / 2:.0f} s, once: they are kept)"
+        f"{loops.seconds(loops.SECONDS):.0f} s, once: they are kept)"
     )
 
 
@@ -83,7 +86,7 @@ def test_a_network_without_such_layers_needs_no_loops_for_them(cold: type[FakePr
     begin_layers(create_model("unet_paper", 2), CPU, "no")
     assert not cold.started
     begin_layers(create_model("unet_small", 2), CPU, "bf16")
-    assert cold.started == [["norm", "bfloat16"]]
+    assert cold.started == [["bfloat16", "norm"]]
 
 
 def test_a_trial_waits_for_what_it_needs(cold: type[FakeProcess], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,22 +102,23 @@ def test_a_trial_waits_for_what_it_needs(cold: type[FakeProcess], monkeypatch: p
 
 def test_a_run_too_short_to_compile_does_without(cold: type[FakeProcess], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    whole = sum(loops.SECONDS.values()) / 2
+    steps = loops.seconds(loops.LOSS | loops.LAYERS)
     with loops_beside(make_settings({"data": "d", "device": "cpu", "precision": "no", "time": 10})):
         assert not can_run()
         begin_layers(default_network(), CPU, "no")
-        assert cold.started == [["pictures", "float32"]], "no picture is read without"
+        assert cold.started == [["float32", "pictures"]], "no picture is read without"
     assert can_run()
-    assert f"would take about {whole:.0f} of 10 s: this run does without them" in caplog.messages[0]
+    assert f"would take about {steps:.0f} of 10 s: this run does without them" in caplog.messages[0]
 
 
 def test_nothing_is_begun_where_all_is_kept_or_by_a_process_that_compiles(
     cold: type[FakeProcess], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setenv(MARK, "denselab.training.loops")
-    compile_for(default_network(), CPU, "no")
-    monkeypatch.delenv(MARK)
+    for name, value in ((MARK, "denselab.training.loops"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+        compile_for(default_network(), CPU, "no")
+        monkeypatch.delenv(name)
     monkeypatch.setattr(loops, "_is_missing", lambda kind, maps: False)
     with loops_beside(make_settings({"data": "d", "device": "cpu", "time": 1})):
         assert can_run(), "it need not do without what is there"
@@ -148,8 +152,15 @@ def test_what_is_compiled_is_what_a_step_calls(precision: Precision, monkeypatch
 
 def test_a_process_compiles_and_keeps_a_kind() -> None:
     for kind in ("pictures", "softmax"):
-        assert loops.main(kind, "float32") == 0
+        assert loops.main("float32", kind) == 0
         assert not loops._is_missing(kind, "float32"), "it is kept"
+
+
+def test_kinds_are_shared_out_evenly() -> None:
+    assert loops.shared_out(loops.SECONDS, 2) == [["depthwise", "norm", "softmax"], ["pictures", "enlarge"]]
+    assert loops.shared_out({"norm"}, 4) == [["norm"]]
+    assert loops.shared_out(set(), 4) == []
+    assert loops.seconds(set()) == 0
 
 
 def test_each_kind_has_its_seconds_and_its_loops() -> None:

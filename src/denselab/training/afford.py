@@ -15,7 +15,7 @@ from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
 from denselab.memory import MOMENTS, bytes_in_words, training_memory
-from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds, validations_within
+from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, closing_seconds, validations_within
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
@@ -26,6 +26,7 @@ MOST_COPIES = 3  # of last/: the current one, the one before, and the one being 
 # a run is refused if it needs more than OVERRUN times its time, and also OVERRUN_SECONDS more than its time
 OVERRUN, OVERRUN_SECONDS = 2.0, 10.0
 LIGHT_MODELS = ("unet_small", "deeplabv3plus")  # see `denselab models`
+KEEPING_SECONDS = 0.2  # of writing down a validation, its model folder among it, beyond the bytes
 MARGIN = 1.2  # factor on the duration that a message proposes
 
 
@@ -166,7 +167,7 @@ def expected_steps(config: TrainConfig, found: Estimate, share: float = 1.0) -> 
     """
     if config.time is None or found.seconds_per_step is None:
         return None
-    validation = share * found.validation
+    validation = share * found.validation + KEEPING_SECONDS + found.model_bytes / DISK_RATE
     validations = validation * validations_within(config.validations, config.time, validation)
     files = closing_seconds(found.parameters, 0.0)
     left = config.time - found.spent - validations - files - share * (found.closing - files)

@@ -13,6 +13,7 @@ RECENT = 10  # steps, about, that the pace of now is a mean of
 SAVING_SECONDS = 1.0  # for the small files at the end
 DISK_RATE = 300e6  # bytes per second written and synced, for an ordinary disk
 COPIES_SAVED = 6  # two models, and in last/ the weights, their running mean and two moments
+SAVING_SHARE = 0.05  # of a timed run that one state for resuming may take, before the usual time for it has come
 VALIDATION_SHARE = 0.1  # of a timed run: slow validations are made less often
 
 
@@ -66,6 +67,10 @@ class Budget:
     def ended_by_time(self, step: int) -> bool:
         """Whether a run that is over after `step` steps was ended by its time."""
         return self._steps_made(step) < 1.0
+
+    def affords(self, size: int) -> bool:
+        """Whether writing so many bytes takes next to nothing of the time."""
+        return self.seconds is None or size / DISK_RATE <= SAVING_SHARE * self.seconds
 
     def _steps_made(self, step: int) -> float:
         return step / self.total_steps if self.total_steps is not None else 0.0

@@ -26,16 +26,19 @@ def loops_beside(settings: Settings) -> Iterator[None]:
     """Within it, a training runs: what every one needs is being compiled, or left out where the time is too short."""
     device = resolve_device(settings.device)
     halves = precision_on(device.type, settings.precision) == "bf16"
-    steps = {*LAYERS, *LOSS} if _takes(device) else set()
-    needed = seconds(missing({PICTURES, *steps}, halves))
+    steps = LAYERS | LOSS if _takes(device) else set()
+    needed = seconds(missing(steps, halves))
     short = bool(steps) and settings.time is not None and needed > LARGEST_SHARE * settings.time
     if short:
         logger.info(
             f"denselab: compiling the loops of a training step would take about {needed:.0f} of {settings.time:.0f} s: "
-            "this run does without them, in slower steps; a first run of a minute or more compiles them for all later ones"
+            "this run does without them, in slower steps; one of a minute or more compiles them for all that follow"
         )
     with loops_left_out() if short else nullcontext():
-        begin({PICTURES} if short else {PICTURES, *(steps & LOSS)}, halves)
+        if short or not steps:
+            begin({PICTURES}, halves)
+        else:
+            begin({PICTURES, *LOSS}, halves, coming=LAYERS)
         yield
 
 

@@ -6,6 +6,7 @@ first step waits for them. This module imports no torch: it is what these proces
 """
 
 import logging
+import os
 from collections.abc import Callable, Collection
 from importlib import import_module
 from subprocess import Popen
@@ -19,7 +20,8 @@ logger = logging.getLogger(__name__)
 PROGRAM = "denselab.training.loops"
 KERNELS = "denselab.layers.cpu.{}_kernels"
 PICTURES, LOSS, LAYERS = "pictures", {"enlarge", "softmax"}, {"norm", "depthwise"}  # by the names of their modules
-SECONDS = {PICTURES: 4.0, "enlarge": 3.5, "softmax": 1.5, "norm": 2.5, "depthwise": 3.5}  # of a core (docs/log.md)
+SECONDS = {PICTURES: 3.0, "enlarge": 2.6, "softmax": 1.6, "norm": 2.2, "depthwise": 3.0}  # of a core (docs/log.md)
+START_SECONDS = 5.0  # of a core, for the start of these processes and of the one that waits
 STEPS = {
     "enlarge": ("enlarged", "shrunk"),
     "softmax": ("softmax_sums", "softmax_slopes"),
@@ -31,19 +33,22 @@ ALSO_SINGLE = {"enlarged", "shrunk", "apply"}  # in half precision, too: logits 
 _begun: dict[tuple[str, bool], "Popen[str]"] = {}
 
 
-def begin(kinds: Collection[str], halves: bool) -> None:
-    """Begin to compile what is not kept yet of these kinds, a process for each, and return at once.
+def begin(kinds: Collection[str], halves: bool, coming: Collection[str] = ()) -> None:
+    """Begin to compile what is not kept yet of these kinds, on the cores that compile nothing yet, and return at once.
 
     halves: whether the run computes in bfloat16
+    coming: kinds that may be begun later, which the user is told of now
     """
     wanted = missing([kind for kind in kinds if (kind, halves) not in _begun], halves)
     if wanted and not _begun:
         logger.info(
             "denselab: compiling the loops of training for this machine, beside what else is to be prepared (about "
-            f"{seconds(SECONDS):.0f} s, once: they are kept)"
+            f"{seconds(wanted | missing(coming, halves)):.0f} s, once: they are kept)"
         )
-    for kind in sorted(wanted):
-        _begun[kind, halves] = start(PROGRAM, kind, _maps(halves))
+    free = cpu_count() - len({process for process in _begun.values() if process.poll() is None})
+    for group in shared_out(wanted, max(free, 1)):
+        process = start(PROGRAM, _maps(halves), *group)
+        _begun.update(((kind, halves), process) for kind in group)
 
 
 def wait() -> None:
@@ -53,30 +58,41 @@ def wait() -> None:
 
 
 def missing(kinds: Collection[str], halves: bool) -> set[str]:
-    """Those of the kinds whose code could be kept, but is not."""
-    return set() if is_beside() else {kind for kind in kinds if _is_missing(kind, _maps(halves))}
+    """Those of the kinds whose code could be kept, but is not.
+
+    Of several processes that train together the first compiles, and the others wait for its plan.
+    """
+    other = is_beside() or os.environ.get("LOCAL_RANK", "0") != "0"
+    return set() if other else {kind for kind in kinds if _is_missing(kind, _maps(halves))}
+
+
+def shared_out(kinds: Collection[str], count: int) -> list[list[str]]:
+    """The kinds in at most `count` groups that take about as long as each other; none is empty."""
+    groups: list[list[str]] = [[] for _ in range(min(count, len(kinds)))]
+    for kind in sorted(kinds, key=lambda kind: (-SECONDS[kind], kind)):
+        min(groups, key=lambda group: sum(SECONDS[other] for other in group)).append(kind)
+    return groups
 
 
 def seconds(kinds: Collection[str]) -> float:
     """How long compiling all of these kinds takes here, about."""
     each = [SECONDS[kind] for kind in kinds]
-    return max(sum(each) / cpu_count(), *each, 0.0)
+    return max((sum(each) + START_SECONDS) / cpu_count(), *each) if each else 0.0
 
 
 def _maps(halves: bool) -> str:
     return "bfloat16" if halves else "float32"
 
 
-def main(kind: str, maps: str) -> int:
-    """Compile a kind of loops; returns the exit code. maps: of a run's layers, "float32" or "bfloat16"."""
-    if kind == PICTURES:
-        for _, compile_one in _of_pictures():
-            compile_one()
-    else:
-        from denselab.compiled.jobs import job_function
+def main(maps: str, *kinds: str) -> int:
+    """Compile kinds of loops; returns the exit code. maps: of a run's layers, "float32" or "bfloat16"."""
+    from denselab.compiled.jobs import job_function
 
-        for function, numbers in jobs(kind, maps):
+    for kind in kinds:
+        for function, numbers in jobs(kind, maps) if kind in STEPS else ():
             job_function(function, numbers)
+        for _, compile_one in _of_pictures() if kind == PICTURES else ():
+            compile_one()
     return 0
 
 

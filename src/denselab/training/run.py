@@ -165,7 +165,9 @@ def open_session(
     budget.validation_seconds = state.validation_seconds or found.validation
     saved, taught = state.step if resume else None, _taught(job, state.weak_rounds)
     silent = Progress("training", None, "pictures")  # until the loop begins
-    return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+    session = Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+    session.saves_early = budget.affords(found.last_bytes)
+    return session
 
 
 def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:

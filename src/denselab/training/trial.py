@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 TRIAL_BATCH = 4  # pictures of a timed step
 LEAST_STEPS, MOST_STEPS = 2, 7  # that count; a step more until they agree
 AGREED = 1.15  # the slowest against the quickest
+SLOW_SECONDS = 1.0  # of a first step: what is slow tells enough by one more of as many pictures
 ENOUGH_SECONDS = 2.0  # after this time LEAST_STEPS are enough, whether they agree or not
 TRIAL_SECONDS = 10.0  # after this time no further step is made
 # The least share of the time by the clock that a run counts on: where others hold more than half of the machine they
@@ -113,6 +114,7 @@ def try_steps(
     try:
         warm = _timed_step(trial, criterion, imgsz, device, precision, first)
         steps: list[Step] = []
+        batch = first if warm.seconds > SLOW_SECONDS else batch
         while _more(warm.seconds, steps):
             steps.append(_timed_step(trial, criterion, imgsz, device, precision, batch))
         update = 0.0 if optimizer is None else _timed_update(optimizer(trial), device)
@@ -158,7 +160,7 @@ def _more(warm: float, steps: Sequence[Step]) -> bool:
     spent = warm + sum(each)
     if spent > TRIAL_SECONDS or len(steps) >= MOST_STEPS:
         return False
-    if len(steps) < LEAST_STEPS:
+    if len(steps) < (1 if warm > SLOW_SECONDS else LEAST_STEPS):
         return True
     return spent < ENOUGH_SECONDS and max(each) > AGREED * min(each)
 
