@@ -18,6 +18,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,21 +128,31 @@ def unpack_json(content: bytes, source: str) -> dict[str, Any]:
     return loaded
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool = False, remedy: str = REMEDY) -> None:
+def write_folder(
+    folder: Path, files: Mapping[str, bytes | Callable[[], bytes]], keep_previous: bool = False, remedy: str = REMEDY
+) -> None:
     """Replace the files in `folder` with `files` (name -> content) and a manifest, all or nothing.
 
+    files: content too large to be held beside that of others is made when its turn comes
     keep_previous: keep the old folder as `<folder>.previous`.
     Files that others put into the folder stay. Raises ResourceError (disk full, not writable) and then leaves the old
     content in place.
     """
 
     def fill(fresh: Path) -> None:
-        for name, content in files.items():
-            _write_synced(fresh / name, content)
-        manifest = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
+        with ThreadPoolExecutor(1) as beside:  # the digest is taken while the disk is waited for
+            manifest = {name: _written(fresh / name, content, beside) for name, content in files.items()}
         _write_synced(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
 
     _replace_folder(folder, fill, keep_previous, remedy)
+
+
+def _written(path: Path, content: bytes | Callable[[], bytes], beside: ThreadPoolExecutor) -> dict[str, int | str]:
+    """Write a file; returns its entry in the manifest."""
+    made = content() if callable(content) else content
+    digest = beside.submit(hashlib.sha256, made)
+    _write_synced(path, made)
+    return {"bytes": len(made), "sha256": digest.result().hexdigest()}
 
 
 def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:

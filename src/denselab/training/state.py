@@ -4,7 +4,9 @@ No pickle. Random numbers need no state: sample order and augmentation follow fr
 (seed, step).
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,13 +88,13 @@ def save_last(
 ) -> None:
     """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
-    files = {
+    files: dict[str, bytes | Callable[[], bytes]] = {
         STATE: json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT)),
-        WEIGHTS: pack_tensors(model.state_dict()),
-        OPTIMIZER: pack_tensors(tensors),
+        WEIGHTS: partial(pack_tensors, model.state_dict()),
+        OPTIMIZER: partial(pack_tensors, tensors),
     }
     if average is not None:
-        files[AVERAGE] = pack_tensors(average.state_dict())
+        files[AVERAGE] = partial(pack_tensors, average.state_dict())
     write_folder(run / LAST, files, keep_previous, remedy=GO_ON)
 
 
