@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -99,14 +100,14 @@ def test_large_files_of_a_folder_are_made_one_after_another(tmp_path: Path) -> N
     """The four parts of a large network's state were all held in memory before the first was written."""
     made: list[int] = []
 
-    def content(name: str) -> bytes:
+    def content(name: str) -> Iterator[bytes | memoryview]:
         made.append(len(list(tmp_path.rglob("*.bin"))))
-        return name.encode()
+        yield from (name.encode(), b"", memoryview(b"12"))
 
     folder = tmp_path / "last"
     write_folder(folder, {f"{name}.bin": partial(content, name) for name in "abc"})
-    assert made == [0, 1, 2]
-    assert read_folder(folder) == {"a.bin": b"a", "b.bin": b"b", "c.bin": b"c"}
+    assert made == [1, 2, 3], "the file that it is written to is open"
+    assert read_folder(folder) == {"a.bin": b"a12", "b.bin": b"b12", "c.bin": b"c12"}
 
 
 @pytest.mark.parametrize("links", [True, False])

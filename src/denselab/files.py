@@ -17,7 +17,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +44,9 @@ class _Entry(BaseModel):
     bytes: Annotated[int, Field(ge=0, le=MAX_WEIGHTS)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+
+Content = bytes | Callable[[], Iterable[bytes | memoryview]]
+"""Of a file, or what makes it in parts."""
 
 _MANIFEST_FORM = TypeAdapter(dict[str, _Entry])
 _swept: set[Path] = set()  # folders already searched for leftovers by this process
@@ -128,12 +131,10 @@ def unpack_json(content: bytes, source: str) -> dict[str, Any]:
     return loaded
 
 
-def write_folder(
-    folder: Path, files: Mapping[str, bytes | Callable[[], bytes]], keep_previous: bool = False, remedy: str = REMEDY
-) -> None:
+def write_folder(folder: Path, files: Mapping[str, Content], keep_previous: bool = False, remedy: str = REMEDY) -> None:
     """Replace the files in `folder` with `files` (name -> content) and a manifest, all or nothing.
 
-    files: content too large to be held beside that of others is made when its turn comes
+    files: large content is made part by part, when its turn comes
     keep_previous: keep the old folder as `<folder>.previous`.
     Files that others put into the folder stay. Raises ResourceError (disk full, not writable) and then leaves the old
     content in place.
@@ -147,12 +148,17 @@ def write_folder(
     _replace_folder(folder, fill, keep_previous, remedy)
 
 
-def _written(path: Path, content: bytes | Callable[[], bytes], beside: ThreadPoolExecutor) -> dict[str, int | str]:
+def _written(path: Path, content: Content, beside: ThreadPoolExecutor) -> dict[str, int | str]:
     """Write a file; returns its entry in the manifest."""
-    made = content() if callable(content) else content
-    digest = beside.submit(hashlib.sha256, made)
-    _write_synced(path, made)
-    return {"bytes": len(made), "sha256": digest.result().hexdigest()}
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for part in content() if callable(content) else (content,):
+            taken = beside.submit(digest.update, part)
+            size += file.write(part)
+            taken.result()
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:

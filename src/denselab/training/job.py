@@ -113,16 +113,13 @@ class Job:
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 
 
-def prepare_job(
-    settings: Settings, dataset: Dataset, run: Path, started: float | None = None
-) -> tuple[Job, SegmentationModel]:
+def prepare_job(settings: Settings, dataset: Dataset, run: Path, started: float) -> tuple[Job, SegmentationModel]:
     """The job that settings ask for, completed by the default recipe, and its network.
 
     run: the run's folder.
-    started: time.monotonic() at the start of the command; None: now.
+    started: time.monotonic() at the start of the command.
     Raises ConfigError, or DataError where there are no training or validation pictures.
     """
-    started = time.monotonic() if started is None else started
     require_trainable(dataset)
     train_items = dataset.of_split("train")
     begin_cutting_out(dataset, settings, run)
@@ -150,12 +147,7 @@ def prepare_job(
         train_items=train_items,
         val_items=dataset.of_split("val"),
         architecture=network.architecture,
-        preprocessing=Preprocessing(
-            *(config.imgsz, network.mean, network.std),
-            train_scale=_train_scale(sizes, config.imgsz),
-            white=dataset.white,
-            bands=bands,
-        ),
+        preprocessing=_preprocessing(config, network, dataset, sizes),
         augmentation=_augmentation(config, dataset, network.mean),
         loss=_make_loss(config, dataset, weights),
         weights=weights,
@@ -168,6 +160,15 @@ def prepare_job(
         weak=weak,
     )
     return job, network.model
+
+
+def _preprocessing(
+    config: TrainConfig, network: Network, dataset: Dataset, sizes: Sequence[tuple[int, int]]
+) -> Preprocessing:
+    """What happens to a picture before the network. sizes: of the training pictures."""
+    scale = _train_scale(sizes, config.imgsz)
+    given = config.imgsz, network.mean, network.std
+    return Preprocessing(*given, train_scale=scale, white=dataset.white, bands=dataset.bands)
 
 
 def _train_scale(sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> float:

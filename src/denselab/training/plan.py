@@ -61,6 +61,7 @@ def plan_run(
     The first process measures and chooses for the others. A batch size that the user left open shrinks if the time is
     short. Raises ConfigError, DataError, CheckpointError.
     """
+    started = time.monotonic() if started is None else started
     if accelerator.num_processes == 1:
         return _plan_alone(settings, dataset, run, accelerator, started)
     shared: list[Any] = [None]
@@ -74,13 +75,10 @@ def plan_run(
         raise ConfigError(
             f"batch {config['batch']} cannot be shared by {accelerator.num_processes} processes; use a multiple"
         )
-    return plan or Plan(*prepare_job(make_settings(config), dataset, run), measured)
+    return plan or Plan(*prepare_job(make_settings(config), dataset, run, started), measured)
 
 
-def _plan_alone(
-    settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator, started: float | None
-) -> Plan:
-    started = time.monotonic() if started is None else started
+def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator, started: float) -> Plan:
     if settings.time is not None:
         heed_neighbours()  # steps are timed below as they will run
     job, model = prepare_job(settings, dataset, run, started)
