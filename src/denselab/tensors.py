@@ -60,7 +60,7 @@ def tensor_parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for tensor in plain.values():
-        yield memoryview(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        yield tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
