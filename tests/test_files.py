@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,20 @@ def test_folder_round_trip_replaces_what_was_there(tmp_path: Path) -> None:
     write_folder(folder, {"a.bin": b"two"})
     assert read_folder(folder) == {"a.bin": b"two"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"], "nothing is left beside it"
+
+
+def test_large_files_of_a_folder_are_made_one_after_another(tmp_path: Path) -> None:
+    """The four parts of a large network's state were all held in memory before the first was written."""
+    made: list[int] = []
+
+    def content(name: str) -> Iterator[bytes | memoryview]:
+        made.append(len(list(tmp_path.rglob("*.bin"))))
+        yield from (name.encode(), b"", memoryview(b"12"))
+
+    folder = tmp_path / "last"
+    write_folder(folder, {f"{name}.bin": partial(content, name) for name in "abc"})
+    assert made == [1, 2, 3], "the file that it is written to is open"
+    assert read_folder(folder) == {"a.bin": b"a12", "b.bin": b"b12", "c.bin": b"c12"}
 
 
 @pytest.mark.parametrize("links", [True, False])

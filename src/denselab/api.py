@@ -19,6 +19,7 @@ from denselab.data.weakening import weakened
 from denselab.errors import DataError
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
+from denselab.training.cold_start import loops_beside
 from denselab.training.records import RunRecords
 from denselab.training.resume import divided_as_recorded, resumed_settings
 from denselab.training.run import RunSummary, run_training
@@ -98,14 +99,15 @@ def train_run(
         settings = staged_settings(settings, run) if staged else resumed_settings(settings, run)
     if staged:
         chain_of(settings.model)  # refuse it before reading any data
-    if dataset is None:
-        dataset = open_for_training(settings, run if resume else None)
-    else:
-        dataset = weakened(dataset, settings.labels, settings.strong, settings.seed)
-    if not resume:
-        require_outside(dataset, run)
-    start = run_stages if staged else partial(run_training, at_most=at_most)
-    summary = start(settings, dataset, run, resume=resume, command=command, started=started)
+    with loops_beside(settings):
+        if dataset is None:
+            dataset = open_for_training(settings, run if resume else None)
+        else:
+            dataset = weakened(dataset, settings.labels, settings.strong, settings.seed)
+        if not resume:
+            require_outside(dataset, run)
+        start = run_stages if staged else partial(run_training, at_most=at_most)
+        summary = start(settings, dataset, run, resume=resume, command=command, started=started)
     if _is_main_process():
         say = RunRecords(run).say
         logger.info(f"report: {write_report(run, dataset, device=settings.device, say=say)}")

@@ -17,7 +17,8 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,9 @@ class _Entry(BaseModel):
     bytes: Annotated[int, Field(ge=0, le=MAX_WEIGHTS)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+
+Content = bytes | Callable[[], Iterable[bytes | memoryview]]
+"""Of a file, or what makes it in parts."""
 
 _MANIFEST_FORM = TypeAdapter(dict[str, _Entry])
 _swept: set[Path] = set()  # folders already searched for leftovers by this process
@@ -128,21 +132,34 @@ def unpack_json(content: bytes, source: str) -> dict[str, Any]:
     return loaded
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], keep_previous: bool = False, remedy: str = REMEDY) -> None:
+def write_folder(folder: Path, files: Mapping[str, Content], keep_previous: bool = False, remedy: str = REMEDY) -> None:
     """Replace the files in `folder` with `files` (name -> content) and a manifest, all or nothing.
 
+    files: large content is made part by part, when its turn comes
     keep_previous: keep the old folder as `<folder>.previous`.
     Files that others put into the folder stay. Raises ResourceError (disk full, not writable) and then leaves the old
     content in place.
     """
 
     def fill(fresh: Path) -> None:
-        for name, content in files.items():
-            _write_synced(fresh / name, content)
-        manifest = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
+        with ThreadPoolExecutor(1) as beside:  # the digest is taken while the disk is waited for
+            manifest = {name: _written(fresh / name, content, beside) for name, content in files.items()}
         _write_synced(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
 
     _replace_folder(folder, fill, keep_previous, remedy)
+
+
+def _written(path: Path, content: Content, beside: ThreadPoolExecutor) -> dict[str, int | str]:
+    """Write a file; returns its entry in the manifest."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for part in content() if callable(content) else (content,):
+            taken = beside.submit(digest.update, part)
+            size += file.write(part)
+            taken.result()
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:

@@ -1,33 +1,66 @@
 """Named tensors as bytes (safetensors), and the only, restricted way to read a file of `torch.save`."""
 
+import json
 import re
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from denselab.documents import Unreadable, open_ordinary
 from denselab.errors import CheckpointError
 from denselab.paths import require_path
 
+# The names of safetensors, in the order in which it stores tensors: each begins at a multiple of its numbers' size.
+DTYPES = {
+    torch.uint64: "U64",
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.complex64: "C64",
+    torch.float32: "F32",
+    torch.uint32: "U32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.uint16: "U16",
+    torch.int16: "I16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+ORDER = {dtype: place for place, dtype in enumerate(DTYPES)}
+
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Named tensors as one safetensors document; tensors that share memory are stored separately."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    users = Counter(_memory(tensor) for tensor in plain.values())  # copying all would double what a save takes
-    return bytes(save_tensors({name: t.clone() if users[_memory(t)] > 1 else t for name, t in plain.items()}))
+    return b"".join(tensor_parts(tensors))
 
 
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+def tensor_parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """What `pack_tensors` joins, part by part: a head, then each tensor's own memory, which is copied nowhere.
+
+    For what is written to a file: joined, a network of 134 million weights takes a second and half a GiB more.
+    """
+    names = sorted(tensors, key=lambda name: (ORDER[tensors[name].dtype], name))
+    plain = {name: tensors[name].detach() for name in names}
+    head: dict[str, object] = {}
+    end = 0
+    for name, tensor in plain.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        head[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for tensor in plain.values():
+        yield tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
@@ -41,7 +74,8 @@ def unpack_tensors(content: bytes, source: str) -> dict[str, Tensor]:
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor that holds NaN or infinity; None where all numbers are finite."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # a sum is finite only where all numbers are, and takes a fifth of the time; one that overflows is looked at
+        if tensor.is_floating_point() and not (tensor.sum().isfinite() or torch.isfinite(tensor).all()):
             return name
     return None
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numba.core import event
 
+from denselab.compiled import beside as processes
+from denselab.compiled.beside import MARK
 from denselab.compiled.code_cache import to_be_kept
 from denselab.crf import compile_apart, refine
-from denselab.crf.compile_apart import MARK, PLAIN, RAN_OUT, compile_beside, compiled_apart, require_compiled
+from denselab.crf.compile_apart import PLAIN, RAN_OUT, compile_beside, compiled_apart, require_compiled
 from denselab.crf.compile_loops import compile_loops
 from denselab.crf.notice import announced
 from denselab.crf.pass_kernels import pass_over
@@ -40,12 +42,15 @@ class FakeProcess:
     def wait(self) -> int:
         return self.code
 
+    def terminate(self) -> None:
+        pass
+
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeProcess]]:
     """A limit of address space, and a fake in the place of processes."""
     monkeypatch.setattr(compile_apart, "address_room", lambda: 2**20)
-    monkeypatch.setattr(compile_apart.subprocess, "Popen", FakeProcess)
+    monkeypatch.setattr(processes.subprocess, "Popen", FakeProcess)
     monkeypatch.setattr(FakeProcess, "started", [])
     compiled_apart.cache_clear()
     yield FakeProcess
@@ -58,7 +63,7 @@ def test_once_for_each_number_of_lanes(limited: type[FakeProcess], caplog: pytes
         require_compiled(5, 8)
     assert len(limited.started) == 1
     assert limited.started[0]["command"][-1] == "5"
-    assert limited.started[0]["env"][MARK] == "8"
+    assert limited.started[0]["env"][MARK] == compile_apart.PROGRAM
     assert "compiling" in caplog.messages
 
 
@@ -106,11 +111,11 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> type[WaitedFor]:
     """No limit, nothing kept, and a fake in the place of processes."""
     monkeypatch.setattr(compile_apart, "to_be_kept", lambda function, lanes: True)
     monkeypatch.setattr(compile_apart, "_beside", {})
-    monkeypatch.setattr(compile_apart.subprocess, "Popen", WaitedFor)
+    monkeypatch.setattr(processes.subprocess, "Popen", WaitedFor)
     monkeypatch.setattr(FakeProcess, "started", [])
     monkeypatch.setattr(WaitedFor, "waits", [])
     monkeypatch.setattr(WaitedFor, "ended", [])
-    monkeypatch.setattr(compile_apart.atexit, "register", lambda function: function)
+    monkeypatch.setattr(processes.atexit, "register", lambda function: function)
     return WaitedFor
 
 
@@ -129,7 +134,7 @@ def test_a_process_beside_is_begun_once_and_waited_for(beside: type[WaitedFor]) 
 def test_it_ends_with_the_process_that_began_it(beside: type[WaitedFor], monkeypatch: pytest.MonkeyPatch) -> None:
     """After `train --dry-run` a compiler went on for a quarter of a minute."""
     at_the_end: list[Any] = []
-    monkeypatch.setattr(compile_apart.atexit, "register", at_the_end.append)
+    monkeypatch.setattr(processes.atexit, "register", at_the_end.append)
     compile_beside(2)
     assert len(at_the_end) == 1
     at_the_end[0]()

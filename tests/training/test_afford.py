@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from denselab.training.afford import (
     batches_of,
     estimate,
     expected_seconds,
+    expected_steps,
     fitting_batch,
     free_bytes,
     require_disk,
@@ -170,8 +172,38 @@ def test_a_refused_run_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of a run takes nothing by the clock."""
+    monkeypatch.setattr(plan, "time", SimpleNamespace(monotonic=lambda: 100.0))
+
+
+def test_the_steps_that_are_told_are_those_that_fit_after_the_start(
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_time_passes: None
+) -> None:
+    """A run of 20 s told of 13 passes, compiled for 14 s and made one step. Validations, the optimiser and the files
+    were counted as steps, too: another one told of 25 passes and made 11."""
+    monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(0.1, 0.1, update=0.1))
+    settings = make_settings({**tiny, "epochs": None, "time": 20})
+    found = plan.plan_run(settings, tiny_data, tmp_path / "run", make_accelerator(settings), started=88.0)
+    estimated = replace(found.estimate, parameters=0, model_bytes=0, validation=0.2, closing=1.5)
+    assert (estimated.spent, estimated.seconds_per_step) == (12.0, pytest.approx(0.5))
+    # two validations of 0.4 s, 1 s for the files, and the step in progress when the time is up
+    assert expected_steps(found.job.config, estimated) == int((20 - 12 - 0.8 - 1 - 0.5) / 0.5)
+    told = plan._expected_time(found.job, estimated)
+    assert told == "20 s, 12 of them for the start: about 11 steps, 3.7 passes over 12 pictures, at 8.0 pictures/s"
+    told = plan._expected_time(found.job, replace(estimated, alone=0.5))
+    assert told.endswith(
+        "at 8.0 pictures/s beside what else the machine does now; 24 steps, 8 passes over 12 pictures with the machine "
+        "to itself"
+    )
+    assert expected_steps(found.job.config, replace(estimated, spent=19.0)) == 1, "one is always made"
+    assert expected_steps(config(epochs=1), estimated) is None
+    assert replace(HEAVY, spent=7.0).least_seconds(1, 0.5) == pytest.approx(7 + (HEAVY.least_seconds(1, 0.5) or 0))
+
+
 def test_a_starved_machine_is_warned_of_and_changes_no_batch(
-    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_time_passes: None
 ) -> None:
     """Ten seconds a picture now, one without the other work: the batch is as if it took five, and the run starts."""
     monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(10.0, 1.0))
@@ -182,7 +214,7 @@ def test_a_starved_machine_is_warned_of_and_changes_no_batch(
 
 
 def test_a_batch_that_was_left_open_shrinks_and_says_so(
-    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_time_passes: None
 ) -> None:
     """Ten seconds a picture: a step of the usual three is too long for 34 s, one of two is not."""
     monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(10.0, 10.0))

@@ -28,6 +28,14 @@ def test_thirds_do_not_lose_a_validation_to_rounding() -> None:
     assert [budget.validations_due(budget.progress(step)) for step in (9, 10, 19, 20, 29, 30)] == [0, 1, 1, 2, 2, 3]
 
 
+def test_what_a_run_writes_before_its_time() -> None:
+    """134 million weights, their mean and two moments took 7 of 60 s, and were written again at the end."""
+    large, small = 2_150_000_000, 62_000_000
+    minute, hour, steps = (Budget(10, seconds, 4) for seconds in (60.0, 3600.0, None))
+    assert [budget.affords(large) for budget in (minute, hour, steps)] == [False, True, True]
+    assert minute.affords(small)
+
+
 def test_seconds_keep_room_for_the_last_validation() -> None:
     usable = 100 - RESERVE * 8 - SAVING_SECONDS
     budget = Budget(None, 100.0, 4, used=usable / 2, validation_seconds=8.0, started=time.monotonic())

@@ -33,6 +33,7 @@ from denselab.labels import LabelSpace
 from denselab.lock import only_writer
 from denselab.training import loop
 from denselab.training import run as run_module
+from denselab.training.budget import Budget
 from denselab.training.records import RunRecords, read_metrics
 from denselab.training.resume import (
     clear_for_run,
@@ -507,3 +508,22 @@ def test_an_unwritable_place_is_a_resource_error(tiny_data: Dataset, tiny: Setti
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResourceError, match="`out`"):
         run_training(make_settings(tiny), tiny_data, tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(("affords", "saves"), [(True, [3, 6]), (False, [6])])
+def test_a_state_that_takes_a_good_part_of_a_short_run_is_written_once(
+    affords: bool, saves: list[int], tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 134 million weights a run of a minute wrote 2 GB after its first validation, and again at its end."""
+    written: list[int] = []
+    original = loop.save_state
+
+    def save(session: loop.Session, keep_previous: bool = True) -> None:
+        written.append(session.state.step)
+        original(session, keep_previous)
+
+    monkeypatch.setattr(loop, "save_state", save)
+    monkeypatch.setattr(Budget, "affords", lambda budget, size: affords)
+    run_training(make_settings(tiny), tiny_data, tmp_path / "run")
+    assert written == saves
+    assert (tmp_path / "run" / "last").is_dir()

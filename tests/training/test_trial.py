@@ -92,8 +92,8 @@ def test_one_slow_step_among_others_changes_nothing(monkeypatch: pytest.MonkeyPa
 
 def test_more_than_half_of_the_machine_is_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     found = tried_on(Machine([1.9]), monkeypatch)
-    assert found.alone == pytest.approx(0.05)
-    assert found.now == pytest.approx(1.0)
+    assert found.alone == pytest.approx(0.1), "of two pictures, since the first step was slow"
+    assert found.now == pytest.approx(2.0)
     assert found.counted_on == pytest.approx(LEAST_ALONE * found.now)
     assert found.slowed == pytest.approx(2)
 
@@ -155,7 +155,8 @@ def test_what_lies_between_two_readings() -> None:
     [
         ([1.0, 4.0, 2.0], 0.5),  # the first warms up and is left out; two of the others are enough after two seconds
         ([20.0], 10.0),  # of two pictures: so slow that it tells enough
-        ([9.0, 3.0], 0.75),
+        ([3.0, 2.0], 1.0),  # of two pictures each: with four, and three times, a large network spent 20 s of a minute
+        ([1.1, 1.0], 0.5),
         ([0.1, 0.4, 0.44], 0.1),  # they agree
         ([0.1, 0.4, 0.8, 0.44, 0.4], 0.1),  # they do not, until 2 seconds are spent
         ([0.01, *[0.04, 0.08] * 3, 0.04], 0.01),  # MOST_STEPS

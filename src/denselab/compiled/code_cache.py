@@ -43,6 +43,12 @@ class CodeCache(FunctionCache):
         self._module, self._digest = base.partition(".")[0], digest
         self._python = base.rpartition(".")[2]
 
+    def kept(self) -> list[Any]:
+        """The kinds of arguments that code is kept for, on this processor. Raises OSError."""
+        processor = cpu_target.target_context.codegen().magic_tuple()
+        index = self._cache_file._load_index()  # type: ignore[no-untyped-call]
+        return [kind[0] for kind in index if kind[1] == processor]
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code of one combination of types; warns if the disk does not accept it."""
         try:
@@ -52,19 +58,18 @@ class CodeCache(FunctionCache):
             warnings.warn(f"compiled code could not be kept: {error}", RuntimeWarning, stacklevel=2)
 
 
-def to_be_kept(function: Any, lanes: int) -> bool:
-    """Whether a compiled function can be kept, but is not kept yet for this processor and so many lanes.
+def to_be_kept(function: Any, lanes: int | None = None) -> bool:
+    """Whether a compiled function can be kept, but is not kept yet for this processor.
 
-    function: what `compiled` returned, a kernel that takes `lanes`
+    function: what `compiled` returned
+    lanes: of a kernel that takes a number of them; None: kept is kept, whatever it takes
     """
     cache = function.made._cache
     if not isinstance(cache, CodeCache):
         return False
-    wanted = types.UniTuple(types.int64, lanes)  # type: ignore[no-untyped-call]
-    processor = cpu_target.target_context.codegen().magic_tuple()
+    wanted = None if lanes is None else types.UniTuple(types.int64, lanes)  # type: ignore[no-untyped-call]
     with suppress(OSError):
-        kept = cache._cache_file._load_index()  # type: ignore[no-untyped-call]
-        return not any(kind[1] == processor and wanted in tuple(kind[0]) for kind in kept)
+        return not any(wanted is None or wanted in tuple(kind) for kind in cache.kept())
     return False
 
 

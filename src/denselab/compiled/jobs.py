@@ -6,6 +6,7 @@ gets which part is open, so parts must not write to the same place; results are 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -46,6 +47,23 @@ def job_function(function: Callable[..., Any], maps: str = "float32") -> int:
     function: takes a job; calls compiled functions and the vectors of compiled.vectors
     maps: "float32" or "bfloat16", what the arrays hold that the function asks for by `maps`
     """
+    made = _declared(function, maps)
+    made.compile()
+    _kept.append(made)
+    return int(made.address)
+
+
+def job_to_be_kept(function: Callable[..., Any], maps: str = "float32") -> bool:
+    """Whether the code of a job function can be kept, but is not kept yet for this processor."""
+    made = _declared(function, maps)
+    if not isinstance(made._cache, CodeCache):
+        return False
+    with suppress(OSError):
+        return made._sig not in made._cache.kept()
+    return False
+
+
+def _declared(function: Callable[..., Any], maps: str) -> Any:
     declared = signature(types.void, Job(NUMBERS[maps]))  # type: ignore[no-untyped-call]
     options = {"nopython": True, "error_model": "numpy"}
     made: Any = CFunc(function, (declared.args, declared.return_type), {}, options)
@@ -54,9 +72,7 @@ def job_function(function: Callable[..., Any], maps: str = "float32") -> int:
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-    made.compile()
-    _kept.append(made)
-    return int(made.address)
+    return made
 
 
 _kept: list[Any] = []  # machine code lives as long as its owner

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,11 +12,11 @@ from denselab.crf.refinement import refine
 SIDE = 32  # pixels of the picture
 
 
-def main(num_classes: int, words: Sequence[str] = ()) -> int:
-    """Compile, say so on stdout, and return the exit code. words: (PLAIN,) leaves out the loops of half resolution."""
+def main(num_classes: str, *words: str) -> int:
+    """Compile, say so on stdout, and return the exit code. words: PLAIN leaves out the loops of half resolution."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     try:
-        compile_loops(num_classes, plain=PLAIN in words)
+        compile_loops(int(num_classes), plain=PLAIN in words)
     except MemoryError:
         return RAN_OUT
     return 0

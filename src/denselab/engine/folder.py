@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from denselab.engine.stored_spec import spec_of, unknown_to_us
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import json_bytes, read_folder, unpack_json, write_folder
+from denselab.files import Content, json_bytes, read_folder, unpack_json, write_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, exported_graph, find_model_folder
-from denselab.tensors import pack_tensors, require_finite, unpack_tensors
+from denselab.tensors import require_finite, tensor_parts, unpack_tensors
 
 
 def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
@@ -34,8 +35,8 @@ def save_engine(engine: Engine, folder: Path, card: str = "") -> None:
         raise ConfigError(f"a {type(engine).__name__} has no network to save; copy the folder that it came from")
     tensors = engine.network.state_dict()
     require_finite(tensors, f"{folder} was not written")
-    files = {
-        WEIGHTS: pack_tensors(tensors),
+    files: dict[str, Content] = {
+        WEIGHTS: partial(tensor_parts, tensors),
         MODEL_CONFIG: config_bytes(engine.spec),
         CARD: (card or model_card(engine.spec)).encode(),
     }

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 import torch
 
 _in_step = ContextVar("in_step", default=False)
+_left_out = ContextVar("left_out", default=False)
 
 
 @contextmanager
@@ -20,6 +21,21 @@ def compiled_step() -> Iterator[None]:
         yield
     finally:
         _in_step.reset(token)
+
+
+@contextmanager
+def loops_left_out() -> Iterator[None]:
+    """Within it, steps run torch's own layers and loss, for a training too short to compile others."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def are_left_out() -> bool:
+    """Whether `loops_left_out` is active."""
+    return _left_out.get()
 
 
 def takes(x: torch.Tensor) -> bool:

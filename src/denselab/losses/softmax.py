@@ -79,7 +79,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
         """One pass; the probabilities are kept."""
-        from denselab.losses.softmax_kernels import softmax_sums as loop
+        from denselab.layers.cpu.softmax_kernels import softmax_sums as loop
 
         parts, shares = _parts_of(logits), torch.empty_like(logits)
         numbers = torch.empty(parts.total, 1 + 3 * parts.classes + SCRATCH)
@@ -97,7 +97,7 @@ class _Sums(torch.autograd.Function):
     @first_order
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the logits; it takes the place of the probabilities, so there is one backward pass."""
-        from denselab.losses.softmax_kernels import softmax_slopes as loop
+        from denselab.layers.cpu.softmax_kernels import softmax_slopes as loop
 
         parts, shares = ctx.parts, ctx.shares
         if shares is None:

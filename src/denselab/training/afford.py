@@ -15,7 +15,7 @@ from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
 from denselab.memory import MOMENTS, bytes_in_words, training_memory
-from denselab.training.budget import FIRST_VALIDATION_SHARE, closing_seconds
+from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, closing_seconds, validations_within
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
@@ -26,6 +26,7 @@ MOST_COPIES = 3  # of last/: the current one, the one before, and the one being 
 # a run is refused if it needs more than OVERRUN times its time, and also OVERRUN_SECONDS more than its time
 OVERRUN, OVERRUN_SECONDS = 2.0, 10.0
 LIGHT_MODELS = ("unet_small", "deeplabv3plus")  # see `denselab models`
+KEEPING_SECONDS = 0.2  # of writing down a validation, its model folder among it, beyond the bytes
 MARGIN = 1.2  # factor on the duration that a message proposes
 
 
@@ -41,6 +42,7 @@ class Estimate:
     closing: seconds that a timed run keeps for everything after its last step began, except the validation.
     validation: seconds of one validation.
     alone: share of the time of a step that it would take with the machine to itself, above 0 and at most 1.
+    spent: seconds of the run that its preparation has taken.
     """
 
     parameters: int
@@ -51,16 +53,21 @@ class Estimate:
     closing: float
     validation: float
     alone: float = 1.0
+    spent: float = 0.0
 
     def least_seconds(self, accumulate: int, share: float = 1.0) -> float | None:
-        """Seconds of the shortest run: one step, one validation and the files; None where the step was not timed.
+        """Seconds of the shortest run: preparing, a step, a validation and the files; None where no step was timed.
 
         share: of the time of steps and validation, for a machine with less to do.
         """
         if self.seconds_per_step is None:
             return None
         files = closing_seconds(self.parameters, 0.0)
-        return files + share * (self.closing - files + (accumulate - 1) * self.seconds_per_step + self.validation)
+        return (
+            self.spent
+            + files
+            + share * (self.closing - files + (accumulate - 1) * self.seconds_per_step + self.validation)
+        )
 
 
 def estimate(model: nn.Module, config: TrainConfig, pictures: tuple[int, int], trial: Trial | None) -> Estimate:
@@ -72,9 +79,9 @@ def estimate(model: nn.Module, config: TrainConfig, pictures: tuple[int, int], t
     parameters = count_parameters(model)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     average = weights if config.ema else 0
-    step = None if trial is None else trial.now * config.batch
+    step = None if trial is None else trial.now * config.batch + trial.update
     closing = closing_seconds(parameters, step or 1.0)
-    per_picture = (step or 1.0) / config.batch
+    per_picture = 1.0 / config.batch if trial is None else trial.now
     larger = math.prod(config.imgsz) / math.prod(config.crop_size)
     if config.bn_statistics == "cumulative":  # one more pass over the training set at the end
         closing += FIRST_VALIDATION_SHARE * per_picture * pictures[0]
@@ -151,6 +158,20 @@ def free_bytes(run: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def expected_steps(config: TrainConfig, found: Estimate, share: float = 1.0) -> int | None:
+    """How many steps a run by time will make, validations and files allowed for; None where the step was not timed.
+
+    share: of the time of steps and validations, for a machine with less to do.
+    """
+    if config.time is None or found.seconds_per_step is None:
+        return None
+    validation = share * found.validation + KEEPING_SECONDS + found.model_bytes / DISK_RATE
+    validations = validation * validations_within(config.validations, config.time, validation)
+    files = closing_seconds(found.parameters, 0.0)
+    left = config.time - found.spent - validations - files - share * (found.closing - files)
+    return max(1, int(left / (share * config.accumulate * found.seconds_per_step)))
 
 
 def expected_seconds(config: TrainConfig, pictures: int, found: Estimate) -> float | None:

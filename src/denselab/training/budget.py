@@ -13,6 +13,7 @@ RECENT = 10  # steps, about, that the pace of now is a mean of
 SAVING_SECONDS = 1.0  # for the small files at the end
 DISK_RATE = 300e6  # bytes per second written and synced, for an ordinary disk
 COPIES_SAVED = 6  # two models, and in last/ the weights, their running mean and two moments
+SAVING_SHARE = 0.05  # of a timed run that one state for resuming may take, before the usual time for it has come
 VALIDATION_SHARE = 0.1  # of a timed run: slow validations are made less often
 
 
@@ -67,6 +68,10 @@ class Budget:
         """Whether a run that is over after `step` steps was ended by its time."""
         return self._steps_made(step) < 1.0
 
+    def affords(self, size: int) -> bool:
+        """Whether writing so many bytes takes next to nothing of the time."""
+        return self.seconds is None or size / DISK_RATE <= SAVING_SHARE * self.seconds
+
     def _steps_made(self, step: int) -> float:
         return step / self.total_steps if self.total_steps is not None else 0.0
 
@@ -79,10 +84,14 @@ class Budget:
 
     def validations_due(self, progress: float) -> int:
         """How many of the evenly spread validations should have run by now."""
-        count = self.validations
-        if self.seconds is not None and self.validation_seconds > 0:
-            count = min(count, max(1, int(VALIDATION_SHARE * self.seconds / self.validation_seconds)))
-        return math.floor(progress * count + 1e-9)
+        return math.floor(progress * validations_within(self.validations, self.seconds, self.validation_seconds) + 1e-9)
+
+
+def validations_within(wanted: int, seconds: float | None, each: float) -> int:
+    """How many of the wanted validations, of `each` seconds, a run makes; fewer where its time is short for them."""
+    if seconds is None or each <= 0:
+        return wanted
+    return min(wanted, max(1, int(VALIDATION_SHARE * seconds / each)))
 
 
 def make_budget(

@@ -1,5 +1,6 @@
 """From settings and a data set to a job: everything about a run that stays the same while it runs."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from denselab.losses.class_weights import ClassWeights, class_weights
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import find_model_folder, has_state
 from denselab.runtime import cpu_count
+from denselab.training.cold_start import begin_layers
 from denselab.training.data_lines import data_lines
 from denselab.training.detail import Detail, find_detail
 from denselab.training.network import Network, make_network
@@ -111,10 +113,11 @@ class Job:
         return loss_with_auxiliary(self.loss, logits, labels, self.config.aux_weight, weights)
 
 
-def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, SegmentationModel]:
+def prepare_job(settings: Settings, dataset: Dataset, run: Path, started: float) -> tuple[Job, SegmentationModel]:
     """The job that settings ask for, completed by the default recipe, and its network.
 
     run: the run's folder.
+    started: time.monotonic() at the start of the command.
     Raises ConfigError, or DataError where there are no training or validation pictures.
     """
     require_trainable(dataset)
@@ -127,9 +130,10 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
     looked_at = sized or takes_any_network(settings)
     detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
     network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
+    begin_layers(network.model, torch.device(device), precision_on(device, settings.precision))
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
-    speed, slowed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else (None, 1.0)
-    config, choices = choose_recipe(network.settings, replace(facts, slowed=slowed), speed)
+    speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None
+    config, choices = choose_recipe(network.settings, replace(facts, spent=time.monotonic() - started), speed)
     _refuse_colourless_jitter(config, bands)
     freeze_as_asked(network.model, config)
     weak = weak_training(dataset, config, run, network.model)
@@ -143,12 +147,7 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         train_items=train_items,
         val_items=dataset.of_split("val"),
         architecture=network.architecture,
-        preprocessing=Preprocessing(
-            *(config.imgsz, network.mean, network.std),
-            train_scale=_train_scale(sizes, config.imgsz),
-            white=dataset.white,
-            bands=bands,
-        ),
+        preprocessing=_preprocessing(config, network, dataset, sizes),
         augmentation=_augmentation(config, dataset, network.mean),
         loss=_make_loss(config, dataset, weights),
         weights=weights,
@@ -161,6 +160,15 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path) -> tuple[Job, S
         weak=weak,
     )
     return job, network.model
+
+
+def _preprocessing(
+    config: TrainConfig, network: Network, dataset: Dataset, sizes: Sequence[tuple[int, int]]
+) -> Preprocessing:
+    """What happens to a picture before the network. sizes: of the training pictures."""
+    scale = _train_scale(sizes, config.imgsz)
+    given = config.imgsz, network.mean, network.std
+    return Preprocessing(*given, train_scale=scale, white=dataset.white, bands=dataset.bands)
 
 
 def _train_scale(sizes: Sequence[tuple[int, int]], imgsz: tuple[int, int]) -> float:
@@ -200,20 +208,18 @@ def _facts(dataset: Dataset, size: tuple[int, int], network: Network, device: st
     )
 
 
-def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> tuple[float | None, float]:
-    """Training speed of a CPU that does nothing else, and how many times longer a step takes beside what it does now.
+def _pictures_per_second(model: SegmentationModel, facts: Facts, settings: Settings) -> float | None:
+    """Training speed of a CPU that does nothing else.
 
     It is tried at the pictures' aspect ratio, and told for CPU_AREA pixels; None on a GPU.
     """
     if facts.on_gpu:
-        return None, 1.0
+        return None
     factor = (CPU_AREA / (facts.size[0] * facts.size[1])) ** 0.5
     size = [max(SIDE_MULTIPLE, round(side * factor / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in facts.size]
     precision = precision_on("cpu", settings.precision)
     trial = try_steps(model, plain_loss, (size[0], size[1]), torch.device("cpu"), precision)
-    if trial is None:
-        return None, 1.0
-    return (size[0] * size[1]) / CPU_AREA / trial.counted_on, trial.slowed
+    return None if trial is None else (size[0] * size[1]) / CPU_AREA / trial.counted_on
 
 
 def _make_loss(config: TrainConfig, dataset: Dataset, weights: ClassWeights) -> Loss:

@@ -50,6 +50,7 @@ class Session:
     signal_number: the signal that asked the run to stop; 0: none yet.
     saved: the step that last/ holds; None: there is no last/ yet.
     taught: the data set with the present labels of weak pictures; None where all have masks.
+    saves_early: whether the first state is written as soon as there is a network.
     """
 
     accelerator: Accelerator
@@ -64,6 +65,7 @@ class Session:
     signal_number: int = 0
     saved: int | None = None
     taught: TaughtDataset | None = None
+    saves_early: bool = True
 
     @property
     def judged(self) -> SegmentationModel:
@@ -82,7 +84,8 @@ def train(job: Job, session: Session) -> str:
             finished = _validate_if_due(job, session) or _finished(job, session)
             if finished:
                 break
-            first = session.saved is None and session.state.best_miou is not None  # no kept network without a state
+            # no kept network without a state, unless that is a good part of a short run
+            first = session.saved is None and session.state.best_miou is not None and session.saves_early
             if first or time.monotonic() - last_save > job.config.save_every:
                 save_state(session)
                 last_save = time.monotonic()

@@ -1,7 +1,9 @@
 """The plan of a run, told before it starts: what is trained on what, what was chosen and why, what it will take."""
 
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from denselab.config import Settings, make_settings, to_yaml
 from denselab.data.dataset import Dataset
+from denselab.data.read.tree import number_of
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
@@ -23,6 +26,7 @@ from denselab.training.afford import (
     batches_of,
     estimate,
     expected_seconds,
+    expected_steps,
     fitting_batch,
     free_bytes,
     require_disk,
@@ -30,7 +34,8 @@ from denselab.training.afford import (
     seconds_in_words,
 )
 from denselab.training.job import Job, prepare_job
-from denselab.training.recipe import Choice
+from denselab.training.optim import make_optimizer
+from denselab.training.recipe import SLOWED, Choice
 from denselab.training.records import RunRecords, describe_environment
 from denselab.training.trial import try_steps
 from denselab.training.weakly import teaching_facts, weak_lines
@@ -47,18 +52,22 @@ class Plan:
     estimate: Estimate
 
 
-def plan_run(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
+def plan_run(
+    settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator, started: float | None = None
+) -> Plan:
     """Complete the settings, build the network and measure it, with the same result in all processes.
 
+    started: time.monotonic() at the start of the command, from which its time counts; None: now.
     The first process measures and chooses for the others. A batch size that the user left open shrinks if the time is
     short. Raises ConfigError, DataError, CheckpointError.
     """
+    started = time.monotonic() if started is None else started
     if accelerator.num_processes == 1:
-        return _plan_alone(settings, dataset, run, accelerator)
+        return _plan_alone(settings, dataset, run, accelerator, started)
     shared: list[Any] = [None]
     plan = None
     if accelerator.is_main_process:
-        plan = _plan_alone(settings, dataset, run, accelerator)
+        plan = _plan_alone(settings, dataset, run, accelerator, started)
         shared = [(plan.job.config.model_dump(mode="json"), plan.estimate)]
     broadcast_object_list(shared)
     config, measured = shared[0]
@@ -66,22 +75,24 @@ def plan_run(settings: Settings, dataset: Dataset, run: Path, accelerator: Accel
         raise ConfigError(
             f"batch {config['batch']} cannot be shared by {accelerator.num_processes} processes; use a multiple"
         )
-    return plan or Plan(*prepare_job(make_settings(config), dataset, run), measured)
+    return plan or Plan(*prepare_job(make_settings(config), dataset, run, started), measured)
 
 
-def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator) -> Plan:
+def _plan_alone(settings: Settings, dataset: Dataset, run: Path, accelerator: Accelerator, started: float) -> Plan:
     if settings.time is not None:
         heed_neighbours()  # steps are timed below as they will run
-    job, model = prepare_job(settings, dataset, run)
+    job, model = prepare_job(settings, dataset, run, started)
     config, pictures = job.config, (len(job.train_items), len(job.val_items))
-    trial = try_steps(model, job.criterion, config.crop_size, accelerator.device, config.precision, config.batch)
-    found = estimate(model, config, pictures, trial)
+    given = config.crop_size, accelerator.device, config.precision, config.batch
+    trial = try_steps(model, job.criterion, *given, partial(make_optimizer, config=config))
+    found = replace(estimate(model, config, pictures, trial), spent=time.monotonic() - started)
     batch = fitting_batch(config, found, 1.0 if trial is None else 1 / trial.slowed)
     if batch < config.batch and settings.batch is None:
         chosen = Choice("batch", batch, "smaller than usual, so that a step fits into the time")
         config = config.model_copy(update={"batch": batch})
         choices = tuple(chosen if choice.key == "batch" else choice for choice in job.choices)
-        job, found = replace(job, config=config, choices=choices), estimate(model, config, pictures, trial)
+        job = replace(job, config=config, choices=choices)
+        found = replace(estimate(model, config, pictures, trial), spent=found.spent)
     return Plan(job, model, found)
 
 
@@ -165,10 +176,23 @@ def _expected_time(job: Job, found: Estimate) -> str:
         return "time not measured: one batch did not fit in memory, it will be split"
     rate = config.batch / found.seconds_per_step
     if config.time:
-        return (
-            f"{config.time:.0f} s: about {config.time * rate / len(job.train_items):.0f} epochs "
-            f"at {rate:.1f} pictures/s"
-        )
+        return f"{config.time:.0f} s, {found.spent:.0f} of them for the start: {_expected_steps(job, found)}"
     seconds = expected_seconds(config, len(job.train_items), found) or 0.0
     steps = batches_of(config, len(job.train_items)) // config.accumulate
     return f"about {seconds_in_words(seconds)} for {steps} steps at {rate:.1f} pictures/s, validations apart"
+
+
+def _expected_steps(job: Job, found: Estimate) -> str:
+    """How far a run by time will come, and how far it would with the machine to itself, where that is further."""
+    config, pictures = job.config, len(job.train_items)
+    each = config.batch * config.accumulate
+
+    def told(steps: int) -> str:
+        return f"{number_of(steps, 'step')}, {steps * each / pictures:.2g} passes over {number_of(pictures, 'picture')}"
+
+    now, alone = (expected_steps(config, found, share) or 1 for share in (1.0, found.alone))
+    assert found.seconds_per_step is not None, "a step was timed"
+    rate = f"at {config.batch / found.seconds_per_step:.1f} pictures/s"
+    if found.alone * SLOWED > 1:
+        return f"about {told(now)}, {rate}"
+    return f"about {told(now)}, {rate} beside what else the machine does now; {told(alone)} with the machine to itself"

@@ -38,6 +38,7 @@ ENCODER_RATES = {"muon": 0.05, "adamw": 0.2, "sgd": 0.2}
 TOLD = {"muon": "Muon", "adamw": "AdamW", "sgd": "SGD"}
 RATES = {"muon": 1.5e-2, "adamw": 3e-3, "sgd": 3e-3}  # of networks with batch normalisation (docs/log.md)
 MOST_PASSES = 5  # times the usual ones, where a step sees a part of a picture
+LEAST_LEFT = 0.1  # of a run's time is counted on, however much its start has taken
 LAST_VALIDATION_SHARE = 0.05  # of a timed run that one validation of large pictures may take
 LARGEST = "what memory and time allow for validations"  # of whole pictures
 SLOWED = 1.25  # times as long as alone: from there on it is said that other work slows the run
@@ -65,7 +66,7 @@ class Facts:
     detail: Detail | None = None  # how far its labels may be shrunk; None where that is not known
     val_pictures: int = 0  # number of validation pictures
     most_pixels: float = math.inf  # of a picture that the network sees as a whole: what the device has memory for
-    slowed: float = 1.0  # how many times as long a step takes now, beside what else the machine does, as it would alone
+    spent: float = 0.0  # seconds of a run by time that have passed
 
     @property
     def on_gpu(self) -> bool:
@@ -229,18 +230,13 @@ def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | N
         return GPU_AREA, "about 512x512 pixels: what a GPU trains at a useful rate"
     if not pictures_per_second or not settings.time:
         return CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
-    seen = CPU_AREA * pictures_per_second * settings.time  # pixels that the run can look at
+    left = max(settings.time - facts.spent, LEAST_LEFT * settings.time)
+    seen = CPU_AREA * pictures_per_second * left  # pixels that the run can look at
     step = round(math.log(seen / _wanted_pictures(settings, facts) / CPU_AREA, AREA_STEP))
     area = min(max(CPU_AREA * AREA_STEP**step, SMALLEST_AREA), GPU_AREA)
-    return area, _why_affordable(seen / area / facts.pictures, facts)
-
-
-def _why_affordable(passes: float, facts: Facts) -> str:
-    """What is said of an area that so many passes over the pictures fit at."""
-    told = f"about {passes:.0f} passes over {facts.pictures} pictures fit into the time"
-    if facts.slowed < SLOWED:
-        return told
-    return f"{told} with the machine to itself, {passes / facts.slowed:.0f} beside what else it does now"
+    if area == SMALLEST_AREA:
+        return area, f"the smallest that is taken: the time is short for {facts.pictures} pictures"
+    return area, f"larger ones would leave too few passes over {facts.pictures} pictures in the time"
 
 
 def _why_finer(facts: Facts, largest: float) -> str:

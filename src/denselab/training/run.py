@@ -91,7 +91,7 @@ def run_training(
             clear_for_run(run, beside)
             if settings.init:
                 find_model_folder(Path(settings.init))  # so that a wrong path leaves no folder behind
-        plan = plan_run(settings, dataset, run, accelerator)
+        plan = plan_run(settings, dataset, run, accelerator, started)
         needs = require_affordable(plan) if must_fit and not resume else ""
         records = RunRecords(run, active=accelerator.is_main_process)
         say_plan(plan, needs, records, accelerator)
@@ -165,7 +165,9 @@ def open_session(
     budget.validation_seconds = state.validation_seconds or found.validation
     saved, taught = state.step if resume else None, _taught(job, state.weak_rounds)
     silent = Progress("training", None, "pictures")  # until the loop begins
-    return Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+    session = Session(accelerator, model, average, stepper, state, budget, records, silent, saved=saved, taught=taught)
+    session.saves_early = budget.affords(found.last_bytes)
+    return session
 
 
 def _taught(job: Job, weak_rounds: int) -> TaughtDataset | None:

@@ -5,6 +5,7 @@ No pickle. Random numbers need no state: sample order and augmentation follow fr
 """
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.errors import CheckpointError
-from denselab.files import json_bytes, read_newest_folder, unpack_json, write_folder
+from denselab.files import Content, json_bytes, read_newest_folder, unpack_json, write_folder
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
-from denselab.tensors import pack_tensors, require_finite, unpack_tensors
+from denselab.tensors import require_finite, tensor_parts, unpack_tensors
 
 FORMAT = 2  # of state.json; 1 did not record the version that wrote it
 
@@ -86,13 +87,13 @@ def save_last(
 ) -> None:
     """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
-    files = {
+    files: dict[str, Content] = {
         STATE: json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT)),
-        WEIGHTS: pack_tensors(model.state_dict()),
-        OPTIMIZER: pack_tensors(tensors),
+        WEIGHTS: partial(tensor_parts, model.state_dict()),
+        OPTIMIZER: partial(tensor_parts, tensors),
     }
     if average is not None:
-        files[AVERAGE] = pack_tensors(average.state_dict())
+        files[AVERAGE] = partial(tensor_parts, average.state_dict())
     write_folder(run / LAST, files, keep_previous, remedy=GO_ON)
 
 

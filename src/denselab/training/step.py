@@ -13,7 +13,7 @@ from denselab.data.feed.loading import Batch
 from denselab.data.feed.transforms import normalise
 from denselab.engine.spec import Preprocessing
 from denselab.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
-from denselab.layers.cpu import compiled_layers
+from denselab.layers.cpu.swap import compiled_layers
 from denselab.models.base import Examples
 
 logger = logging.getLogger(__name__)

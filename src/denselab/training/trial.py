@@ -8,22 +8,24 @@ Compiled loops are made, or read from disk, at their first call: what that takes
 
 import copy
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
 
 from denselab.build import create_model
 from denselab.config.settings import Precision
 from denselab.engine.threads import most_threads
 from denselab.errors import is_out_of_memory
-from denselab.layers.cpu import compiled_layers
+from denselab.layers.cpu.swap import compiled_layers
 from denselab.models.base import SegmentationModel, input_channels
 from denselab.neighbours import Reading, load_now
+from denselab.training.cold_start import compile_for
 from denselab.training.precision import computing_in, default_precision
 from denselab.training.step import Criterion
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 TRIAL_BATCH = 4  # pictures of a timed step
 LEAST_STEPS, MOST_STEPS = 2, 7  # that count; a step more until they agree
 AGREED = 1.15  # the slowest against the quickest
+SLOW_SECONDS = 1.0  # of a first step: what is slow tells enough by one more of as many pictures
 ENOUGH_SECONDS = 2.0  # after this time LEAST_STEPS are enough, whether they agree or not
 TRIAL_SECONDS = 10.0  # after this time no further step is made
 # The least share of the time by the clock that a run counts on: where others hold more than half of the machine they
@@ -47,10 +50,12 @@ class Trial:
 
     now: by the clock, the median of the steps tried.
     alone: with the machine to itself; at most `now`.
+    update: seconds of the optimiser's step, for any number of pictures; 0 where it was not tried.
     """
 
     now: float
     alone: float
+    update: float = 0.0
 
     @property
     def counted_on(self) -> float:
@@ -91,28 +96,33 @@ def try_steps(
     device: torch.device,
     precision: Precision,
     batch: int = TRIAL_BATCH,
+    optimizer: Callable[[SegmentationModel], Optimizer] | None = None,
 ) -> Trial | None:
     """Make a few training steps with a copy of the network; None where memory ran out.
 
     imgsz: (height, width), pixels.
     precision: the run's.
     batch: the run's; at most TRIAL_BATCH pictures are tried at a time.
+    optimizer: makes the run's, whose step is then timed too.
     The first step has at most two pictures and counts only where it is too slow for a second one, because it also pays
     for caches and kernel choices. What it compiles never counts. The pictures are smooth, like real ones: noise would
     make a CRF layer take far longer.
     """
+    compile_for(model, device, precision)
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     first, batch = min(batch, 2), min(batch, TRIAL_BATCH)
     try:
         warm = _timed_step(trial, criterion, imgsz, device, precision, first)
         steps: list[Step] = []
+        batch = first if warm.seconds > SLOW_SECONDS else batch
         while _more(warm.seconds, steps):
             steps.append(_timed_step(trial, criterion, imgsz, device, precision, batch))
+        update = 0.0 if optimizer is None else _timed_update(optimizer(trial), device)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return None
-    return summed(steps or [warm], most_threads() if device.type == "cpu" else None)
+    return replace(summed(steps or [warm], most_threads() if device.type == "cpu" else None), update=update)
 
 
 def summed(steps: Sequence[Step], threads: int | None) -> Trial:
@@ -150,7 +160,7 @@ def _more(warm: float, steps: Sequence[Step]) -> bool:
     spent = warm + sum(each)
     if spent > TRIAL_SECONDS or len(steps) >= MOST_STEPS:
         return False
-    if len(steps) < LEAST_STEPS:
+    if len(steps) < (1 if warm > SLOW_SECONDS else LEAST_STEPS):
         return True
     return spent < ENOUGH_SECONDS and max(each) > AGREED * min(each)
 
@@ -171,10 +181,24 @@ def _timed_step(
         with compiled_layers(trial), computing_in(precision, device.type):
             logits, truth, weights = trial.examples(images, labels, None)
         criterion(tuple(one.float() for one in logits), truth, weights).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _finish(device)
     took = sum((end - start for start, end in compiled.periods), NOTHING)
     return step_between(before, _read() - took, batch)
+
+
+def _timed_update(optimizer: Optimizer, device: torch.device) -> float:
+    """Seconds of a step of an optimiser; the first, which allocates its state, does not count."""
+    optimizer.step()
+    began = _read().clock
+    optimizer.step()
+    _finish(device)
+    return _read().clock - began
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def step_between(before: Reading, after: Reading, pictures: int) -> Step:

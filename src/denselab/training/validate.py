@@ -23,7 +23,7 @@ from denselab.errors import OutOfMemory
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou, mean_iou, pixel_accuracy
 from denselab.labels import LabelSpace
-from denselab.layers.cpu import compiled_layers
+from denselab.layers.cpu.swap import compiled_layers
 from denselab.models.base import SegmentationModel
 from denselab.types import LabelMap
 

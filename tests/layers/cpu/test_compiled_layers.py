@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from denselab.layers.aligned import AlignedConv2d
 from denselab.layers.conv import conv_norm_relu, separable_conv
-from denselab.layers.cpu import compiled_layers
-from denselab.layers.cpu.swap import _replacements
+from denselab.layers.cpu.swap import _replacements, compiled_layers
 from denselab.layers.cpu.team import can_run
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="torch runs on another library of threads here")

@@ -1,5 +1,4 @@
-"""Parts of a training step on the CPU as compiled loops; `swap` says which layers run as them."""
+"""Parts of a training step on the CPU as compiled loops; swap.py says which layers run as them.
 
-from denselab.layers.cpu.swap import compiled_layers
-
-__all__ = ["compiled_layers"]
+The loops themselves, in `*_kernels.py`, need no torch, so that a small process can compile them.
+"""

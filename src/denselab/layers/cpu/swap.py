@@ -43,6 +43,13 @@ def compiled_layers(network: nn.Module) -> Iterator[None]:
             del module.forward  # the class's own again
 
 
+def kinds_of(network: nn.Module) -> set[str]:
+    """Which kinds of loops, by the names of their modules, `compiled_layers` runs in a network's layers."""
+    normalised = any(type(module) in (nn.BatchNorm2d, BatchNormAct2d) for module in network.modules())
+    depthwise = any(_is_depthwise(module) for module in network.modules())
+    return ({"norm"} if normalised else set()) | ({"depthwise"} if depthwise else set())
+
+
 def _on_cpu(network: nn.Module) -> bool:
     first = next(network.parameters(), None)
     return first is not None and first.device.type == "cpu" and first.dtype == torch.float32

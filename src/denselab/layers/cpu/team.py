@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from denselab.compiled.jobs import job_function
+from denselab.layers.compiled_step import are_left_out
 from denselab.runtime import address_room
 
 Loop = Callable[[Any], None]
@@ -31,11 +32,11 @@ def _parallel() -> Any:
 
 
 def can_run() -> bool:
-    """Whether torch's threads can be had here, and loops be compiled.
+    """Whether torch's threads can be had here, and loops be compiled and wanted.
 
     Under a limit of address space (ulimit -v) a compiler that runs out of memory would end the process.
     """
-    return _parallel() is not None and address_room() is None
+    return _parallel() is not None and address_room() is None and not are_left_out()
 
 
 def run(loop: Loop, maps: torch.dtype, parts: int, numbers: Sequence[int]) -> None:
