@@ -81,8 +81,8 @@ figure { margin: 0; }
 .chart figcaption { font-weight: 600; font-size: .92rem; margin-bottom: .35rem; }
 .chart svg { display: block; width: 100%; height: auto; color: var(--soft); overflow: visible; }
 .chart .legend { margin: .5rem 0 0; }
-.chart .legend li { overflow-wrap: anywhere; }
-.chart .legend svg { display: inline-block; width: 26px; height: 8px; margin-right: .5em; }
+.chart .legend li { display: flex; align-items: center; overflow-wrap: anywhere; }
+.chart .legend svg { flex: none; width: 26px; height: 8px; margin-right: .5em; }
 .strip { margin: 0 0 1.3rem; break-inside: avoid; }
 .strip figcaption { font-size: .9rem; margin-bottom: .4rem; display: flex; flex-wrap: wrap; gap: .1rem .9rem;
   justify-content: space-between; }
