@@ -23,8 +23,10 @@ from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Member, Plan, ca
 from denselab.comparison.result import Comparison, gather
 from denselab.comparison.usage import commands
 from denselab.data import Dataset
+from denselab.engine.folder import load_engine, save_engine
 from denselab.errors import ConfigError, DataError, Interrupted, NoSuchPath, ResourceError
 from denselab.inference.predictor import Predictor
+from denselab.labels import LabelSpace
 from denselab.measure.evaluate import evaluate
 
 SHARED = {"pretrained": "no", "batch": 4, "workers": 0, "validations": 2, "ema": 0.9}
@@ -233,7 +235,7 @@ def test_models_of_the_hub_are_fetched_first_and_an_ensemble_among_them_is_not_j
     found = work.run_plan(checked_plan(asked), tmp_path / "out", "cpu", cache=False)
     assert {row.name for row in found.rows if not row.joins} == {"a", "b", "both"}
     assert [sorted(row.name.split(" + ")) for row in found.rows if row.joins] == [["a", "b"]]
-    alone = replace(found, rows=tuple(row for row in found.rows if row.name == "a"))
+    alone = replace(found, rows=tuple(replace(row, no_better_than="") for row in found.rows if row.name == "a"))
     assert commands(alone) == ["denselab predict hf://someone/a photos/ --out predicted/"]
 
 
@@ -244,8 +246,12 @@ def test_an_existing_model_of_other_classes_is_refused_before_anything_is_traine
         raise AssertionError("trained")
 
     monkeypatch.setattr(members, "train_run", never)
+    engine = load_engine(models[0], "cpu")
+    things = tuple(replace(entry, name=f"thing {entry.id}") for entry in engine.spec.label_space.entries)
+    spec = replace(engine.spec, label_space=LabelSpace(things))
+    save_engine(replace(engine, spec=spec), tmp_path / "other")
     with pytest.raises(DataError, match="does not fit the model"):
-        compare(tiny_data.root, out=tmp_path / "out", models="unet_small", with_=[models[0]], device="cpu")
+        compare(tiny_data.root, out=tmp_path / "out", models="unet_small", with_=[tmp_path / "other"], device="cpu")
 
 
 def test_accelerate_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def planned(line: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def test_the_command_makes_the_same_plan(
     changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("denselab.comparison.compare.existing_folder", Path)  # the hub is asked elsewhere
     plan = checked_plan(replace(PLAN, **changed))
     assert planned(plan.command(str(tmp_path / "again")), monkeypatch) == plan
 

@@ -140,10 +140,10 @@ def test_the_plan_says_how_strong_and_weak_are_mixed(both: Dataset, tiny: Settin
 
 @pytest.fixture
 def known(both: Dataset) -> Dataset:
-    """`both`, whose four pictures of tags have 4, 2, 1 and 3 of the four classes that are not background."""
-    classes = [entry.id for entry in both.label_space.classes if entry.role != "background"]
+    """`both`, whose four pictures of tags have 9, 3, 6 and 6 of its nine classes, none of which is background."""
+    classes = [entry.id for entry in both.label_space.classes]
     tagged = [item for item in both.items if isinstance(item.source, TagLabels)]
-    tags = {item.name: tuple(classes[:count]) for item, count in zip(tagged, (4, 2, 1, 3), strict=True)}
+    tags = {item.name: tuple(classes[:count]) for item, count in zip(tagged, (9, 3, 6, 6), strict=True)}
     items = tuple(
         replace(item, source=replace(item.source, tags=tags[item.name])) if item.name in tags else item  # type: ignore[type-var]
         for item in both.items
@@ -156,7 +156,7 @@ def test_beside_masks_tags_rule_classes_out(known: Dataset, tiny: Settings, tmp_
 
     Half of the draws were of weak pictures, however little they said: on coco_fruit, where nearly every picture shows
     every class, ten tagged pictures took away half of what four masks had to teach. By hand: four boxes say all they
-    could, the tags 0, 1/2, 3/4 and 1/4, together 11/16 of it; so 11/32 of the pictures drawn are weak.
+    could, the tags 0, 2/3, 1/3 and 1/3, together 2/3 of it; so a third of the pictures drawn are weak.
     """
     config = config_of(tiny)
     weak = weak_training(known, config, tmp_path)
@@ -165,14 +165,14 @@ def test_beside_masks_tags_rule_classes_out(known: Dataset, tiny: Settings, tmp_
     assert weights is not None
     items = known.of_split("train")
     shares = [weights[[isinstance(item.source, kind) for item in items]].tolist() for kind in (BoxLabels, TagLabels)]
-    assert shares[0] == pytest.approx([2 / 32] * 4)
-    assert shares[1] == pytest.approx([0, 1 / 32, 1.5 / 32, 0.5 / 32])
-    assert weights[weak.groups == 1].tolist() == pytest.approx([21 / 128] * 4)
+    assert shares[0] == pytest.approx([1 / 16] * 4)
+    assert shares[1] == pytest.approx([0, 1 / 24, 1 / 48, 1 / 48])
+    assert weights[weak.groups == 1].tolist() == pytest.approx([1 / 6] * 4)
     assert weak_lines(weak, config)[-3:] == [
         "tags: whatever is neither a tag of its picture nor background is ruled out; the more, the more often it is "
         "drawn, 1 picture with tags of every class, which say nothing, not at all (marginal)",
         "for the first 50% of the run the strong pictures teach alone",
-        "of the pictures drawn, 66% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
+        "of the pictures drawn, 67% are strong; in a batch of both, the loss of the strong ones counts 0.7 and that of "
         "the weak ones 0.3",
     ]
     with pytest.raises(ConfigError, match="`tag_method` marginal goes with masks or boxes beside the tags"):
@@ -189,7 +189,7 @@ def test_labels_made_of_tags_and_boxes_say_all_they_could(known: Dataset, tiny: 
     weak = weak_training(without, config_of(tiny), tmp_path)
     weights = sampling_weights(weak, np.full(8, 2.0))
     assert weights is not None
-    assert sorted(weights) == [0, 0.5, 1, 1.5, 2, 2, 2, 2]
+    assert sorted(weights) == pytest.approx([0, 2 / 3, 2 / 3, 4 / 3, 2, 2, 2, 2])
     boxes = tuple(item for item in without.items if not isinstance(item.source, TagLabels))
     assert sampling_weights(weak_training(replace(known, items=boxes), config_of(tiny), tmp_path), None) is None
 

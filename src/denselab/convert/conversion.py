@@ -148,8 +148,7 @@ def convert_file(
     preprocessing = preprocessing_of(model, architecture.encoder, colours, classes)
     if not {"mean", "std"} & {entry.target for entry in mapped}:
         network.set_normalisation(preprocessing.mean, preprocessing.std)
-    spec = ModelSpec(architecture, space, preprocessing)
-    engine = TorchEngine(spec, network.eval(), torch.device("cpu"))
+    engine = TorchEngine(ModelSpec(architecture, space, preprocessing), network.eval(), torch.device("cpu"))
     conversion = Conversion(engine, path, _sha256(path, source), form, title, mapped, untouched, left_out)
     save_engine(engine, out, conversion_card(conversion))
     return conversion
