@@ -188,7 +188,9 @@ def _expected_steps(job: Job, found: Estimate) -> str:
     each = config.batch * config.accumulate
 
     def told(steps: int) -> str:
-        return f"{number_of(steps, 'step')}, {steps * each / pictures:.2g} passes over {number_of(pictures, 'picture')}"
+        passes = steps * each / pictures
+        told = f"{passes:.2g}" if passes < 100 else f"{passes:.0f}"
+        return f"{number_of(steps, 'step')}, {told} passes over {number_of(pictures, 'picture')}"
 
     now, alone = (expected_steps(config, found, share) or 1 for share in (1.0, found.alone))
     assert found.seconds_per_step is not None, "a step was timed"

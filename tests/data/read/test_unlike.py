@@ -59,6 +59,16 @@ def test_an_index_that_stands_for_another_colour_in_each_file(tmp_path):
     assert len(infer_encoding(paths, kind="colour").table.entries) == 3
 
 
+def test_made_up_palettes_of_files_whose_numbers_are_the_classes(tmp_path):
+    """A file that skips an index has numbers of its set; unless a colour moves, its palette says nothing."""
+    first = palette_file(tmp_path / "a.png", [[0, 2]], (0, 0, 0), (1, 2, 3), RED)
+    second = palette_file(tmp_path / "b.png", [[0, 1, 2]], (0, 0, 0), (4, 5, 6), BLUE)
+    assert infer_encoding([first, second]).table.num_classes == 3
+    moved = palette_file(tmp_path / "c.png", [[0, 1, 2]], (0, 0, 0), RED, BLUE)
+    with pytest.raises(DataError, match="in its palette, but"):
+        infer_encoding([first, moved])
+
+
 def soft(tmp_path, colours, name="a.png"):
     labels = DISC + 2 * np.roll(DISC[:, ::-1], 25, 1) * ~DISC
     sharp = Image.fromarray(np.array(colours, np.uint8)[np.minimum(labels, 2)])

@@ -61,25 +61,32 @@ def _rows(names: Sequence[NamedLabel], values: Iterable[int]) -> list[LabelEntry
 
 
 def refuse_shuffled_palettes(contents: Sequence[Contents]) -> None:
-    """Raise DataError where an index has other colours in other palette files: then the colours may be what counts.
+    """Raise DataError where an index has other colours in other palette files, as if each had numbered its colours.
 
-    A palette of greys says nothing. So a picture saved with a palette of its own numbers its colours anew.
+    A palette of greys says nothing. Files that number their colours skip no index, and a colour may stand at another
+    index in each. Where indices are skipped and no colour moves, it is the palettes that are made up.
     """
     drawn = [c for c in contents if c.mode == "P" and not c.coloured]
     step = max(1, len(drawn) // PALETTES)
     seen: dict[int, tuple[Colour, Path]] = {}
+    place: dict[Colour, int] = {}
+    question, moves, skips = "", False, False
     for content in drawn[::step]:
         palette = read_palette(content.path)
+        skips |= max(content.counts) >= len(content.counts)
         for index in content.counts:
             if index >= len(palette) or len(set(palette[index])) == 1:
                 continue
+            moves |= place.setdefault(palette[index], index) != index
             colour, first = seen.setdefault(index, (palette[index], content.path))
             if colour != palette[index]:
-                raise DataError(
+                question = question or (
                     f"{content.path}: {index} is {palette[index]} in its palette, but {colour} in {first.name}. Either "
                     "the colours are the classes (write `encoding: colour` in data.yaml), or the numbers are (write "
                     "`encoding: index`)"
                 )
+    if question and (moves or not skips):
+        raise DataError(question)
 
 
 def refuse_third_level(contents: Sequence[Contents]) -> None:
