@@ -96,6 +96,21 @@ def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
     assert [item.name for item in again.items] == [item.name for item in crops.items]
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_crops_of_one_picture_read_its_labels_once(dataset: Dataset, stage: int, tmp_path: Path) -> None:
+    """Each crop read them anew, and every object's file: 2,758 nuclei kept a run of a minute from its first step."""
+    crops = object_crops(dataset, (64, 64), quiet=True) if stage == 1 else proposal_crops(dataset, (64, 64), "windows")
+    items = crops.of_split("train")
+    source, reads = items[0].of.source, []  # type: ignore[attr-defined]
+    source.ids = lambda: reads.append(1) or scene()
+    alone = [replace(crops).read_labels(item) for item in items]
+    assert len(reads) == len(items) * (3 - stage)
+    reads.clear()
+    together = [crops.read_labels(item) for item in items]
+    assert len(reads) == 3 - stage
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
 def test_rare_classes_are_repeated_under_names_of_their_own() -> None:
     def crop(name: str, index: int) -> CropItem:
         return CropItem(name, Path("x"), Source(scene()), "train", index=index)

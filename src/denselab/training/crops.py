@@ -36,6 +36,7 @@ ENLARGE = 1.2
 STRETCH = 250 / 224  # the release resizes a crop to 250 and cuts 224 at random
 OVERLAP = 0.5  # IoU with an object from which a proposal is trained on; the authors' is not known
 PROPOSED, TAKEN = 400, 20  # proposals looked at in a picture, and taken at most: the best by overlap
+KEPT = 4  # pictures whose labels are kept while their crops are read
 MOST_REPEATS = 10  # of a crop, however rare its class
 
 
@@ -61,6 +62,9 @@ class CropDataset(Dataset):
 
     size: tuple[int, int] = (250, 250)
     whole: Dataset | None = field(default=None, repr=False)
+    _read: dict[str, tuple[LabelMap, NDArray[np.int32] | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def names_of(self, split: str) -> list[str]:
         """The names of the pictures that a split's crops are from: a run's split is one of pictures."""
@@ -74,11 +78,25 @@ class CropDataset(Dataset):
     def read_labels(self, item: Item) -> LabelMap:
         """(h, w) class indices of a crop, stretched."""
         crop = _crop(item)
-        labels = self._whole.read_labels(_picture(item))
-        if crop.number:
-            mask = read_objects(self._whole, _picture(item)).numbers == crop.number
-            labels = only(labels, mask, self._background, self.label_space.ignore_index)
-        return resize_labels(cut(labels, crop.box, (self.label_space.ignore_index,)), self.size)
+        labels, numbers = self._labels_of(crop)
+        if numbers is not None:
+            labels = only(labels, numbers == crop.number, self._background, self.label_space.ignore_index)
+        part = cut(labels, crop.box, (self.label_space.ignore_index,)).copy()  # the picture's labels are kept
+        return resize_labels(part, self.size)
+
+    def _labels_of(self, crop: CropItem) -> tuple[LabelMap, NDArray[np.int32] | None]:
+        """The labels of a crop's picture, and in stage 1 the numbers of its objects.
+
+        Those of the last pictures are kept: a picture has up to hundreds of crops, each object may be a file.
+        """
+        picture = _picture(crop)
+        found = self._read.get(picture.name)
+        if found is None:
+            numbers = read_objects(self._whole, picture).numbers if crop.number else None
+            found = self._read[picture.name] = (self._whole.read_labels(picture), numbers)
+            for old in list(self._read)[:-KEPT]:
+                self._read.pop(old, None)
+        return found
 
     def read(self, item: Item) -> Sample:
         """A crop and its labels."""
