@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from denselab.data.feed.resample import resample_image
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ShapeError
@@ -148,9 +149,9 @@ def by_loop(engine: TorchEngine, how: InstanceWise, boxes: list[tuple[int, ...]]
         for y in range(max(top, 0), min(bottom, height)):
             for x in range(max(left, 0), min(right, width)):
                 crop[y - top, x - left] = image[y, x]
-        from denselab.data.feed.resize import resize_image
-
-        logits = engine.logits(resize_image(crop, engine.spec.preprocessing.imgsz)[None])
+        stretched = np.empty((1, *engine.spec.preprocessing.imgsz, 3), np.uint8)
+        resample_image(crop, stretched.shape[1:3], (0, 0, *stretched.shape[1:3]), stretched[0])
+        logits = engine.logits(stretched)
         # In one go, and of a map in channels_last: torch reduces a contiguous one to a width of 1 wrongly.
         stored = logits.contiguous(memory_format=torch.channels_last)
         back = torch.nn.functional.interpolate(

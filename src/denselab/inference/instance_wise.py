@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from denselab.compiled.vectors import lanes_for
 from denselab.data.feed.fit import Size
-from denselab.data.feed.resize import resize_image
+from denselab.data.feed.resample import resample_image
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands
@@ -155,7 +155,7 @@ def _crops(preprocessing: Preprocessing, image: Pixels, boxes: Sequence[Box], po
     crops = np.empty((len(boxes), *shape, image.shape[2]), image.dtype)
 
     def make(box: Box, crop: Pixels) -> None:
-        crop[:] = resize_image(cut(image, box, fill), shape)
+        resample_image(cut(image, box, fill), shape, (0, 0, *shape), crop)
 
     list(pool.map(make, boxes, crops))
     return crops
