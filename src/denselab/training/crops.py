@@ -38,6 +38,7 @@ OVERLAP = 0.5  # IoU with an object from which a proposal is trained on; the aut
 PROPOSED, TAKEN = 400, 20  # proposals looked at in a picture, and taken at most: the best by overlap
 KEPT = 4  # pictures whose labels are kept while their crops are read
 MOST_REPEATS = 10  # of a crop, however rare its class
+JUDGED = 50  # crops of a class that a validation sees at most: of small objects it would see hundreds of a picture
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,18 @@ def balanced(items: Sequence[CropItem]) -> list[CropItem]:
     return result
 
 
+def judged(items: Sequence[CropItem]) -> list[CropItem]:
+    """The items, in order; of a class with more than JUDGED of them so many, evenly spread over all of its own."""
+    by_class: dict[int, list[int]] = {}
+    for place, item in enumerate(items):
+        by_class.setdefault(item.index, []).append(place)
+    taken = set[int]()
+    for places in by_class.values():
+        count = min(len(places), JUDGED)
+        taken.update(places[i * len(places) // count] for i in range(count))
+    return [items[place] for place in sorted(taken)]
+
+
 def _finished(dataset: Dataset, items: Sequence[CropItem], imgsz: tuple[int, int]) -> CropDataset:
     train = [item for item in items if item.split == "train"]
     val = [item for item in items if item.split == "val"]
@@ -233,9 +246,12 @@ def _finished(dataset: Dataset, items: Sequence[CropItem], imgsz: tuple[int, int
                 f"{dataset.root}: no object in {split} to train stages on; "
                 "use other proposals (stage_proposals=edgeboxes), more pictures, or train without `stages`"
             )
+    seen = judged(val)
+    if len(seen) < len(val):
+        logger.info(f"validations see {len(seen)} of the {len(val)} crops of val, at most {JUDGED} of a class")
     size = (round(imgsz[0] * STRETCH), round(imgsz[1] * STRETCH))
     values = {name: getattr(dataset, name) for name in Dataset.__dataclass_fields__ if name != "items"}
-    return CropDataset(items=(*balanced(train), *val), size=size, whole=dataset, **values)
+    return CropDataset(items=(*balanced(train), *seen), size=size, whole=dataset, **values)
 
 
 def _crop(item: Item) -> CropItem:
