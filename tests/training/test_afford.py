@@ -34,10 +34,10 @@ FACTS = Facts(100, (360, 480), num_classes=3, device="cpu", cores=2, normalised=
 HEAVY = Estimate(
     parameters=250_000_000,
     memory=0,
-    model_bytes=2**30,
-    last_bytes=4 * 2**30,
+    model_bytes=10**9,
+    last_bytes=4 * 10**9,  # with the model 21 s of files
     seconds_per_step=80.0,
-    closing=100.0,
+    closing=79.0,
     validation=30.0,
 )
 
@@ -55,7 +55,7 @@ def test_a_time_that_is_far_too_short_is_refused_with_what_would_do() -> None:
     assert told.endswith("give `time` 3m, or a lighter `model` (unet_small or deeplabv3plus)")
     assert "`imgsz` 192x256" in (told := refusal(time=60))
     assert "`batch`" not in told, "two pictures do not fit either"
-    assert "`batch` 2" in refusal(time=40, found=replace(HEAVY, closing=90.0, validation=5.0))
+    assert "`batch` 2" in refusal(time=40, found=replace(HEAVY, closing=69.0, validation=5.0))
 
 
 def test_a_remedy_keeps_the_crop_inside_the_picture() -> None:
@@ -76,14 +76,14 @@ def test_a_little_too_short_is_said_and_enough_is_not() -> None:
     assert require_time(config(time="10m"), HEAVY) == ""
     assert require_time(config(epochs=1), HEAVY) == ""
     assert "longer than the 90 s asked for" in require_time(config(time="90s"), HEAVY)
-    quick = replace(HEAVY, seconds_per_step=0.05, closing=1.0, validation=0.1)
+    quick = replace(HEAVY, model_bytes=0, last_bytes=0, seconds_per_step=0.05, closing=0.0, validation=0.1)
     assert "longer than the 0.01 s asked for" in require_time(config(time=0.01), quick), "a second more is no harm"
     assert require_time(config(time=1), replace(HEAVY, seconds_per_step=None)) == "", "it was not timed"
 
 
 def test_other_work_on_the_machine_refuses_no_run() -> None:
     """On a machine starved by other work a run was refused that fits as soon as that work ends."""
-    starved = replace(HEAVY, closing=41.0, seconds_per_step=20.0, validation=20.0, alone=0.25)  # files: 21 s
+    starved = replace(HEAVY, closing=20.0, seconds_per_step=20.0, validation=20.0, alone=0.25)
     assert starved.least_seconds(1) == pytest.approx(61)
     assert starved.least_seconds(1, starved.alone) == pytest.approx(31)
     assert starved.least_seconds(3, 0.5) == pytest.approx(21 + 0.5 * (20 + 2 * 20 + 20))
@@ -116,14 +116,14 @@ def test_the_batch_shrinks_to_what_fits() -> None:
 
 def test_disk_counts_both_models_and_the_copies_of_last() -> None:
     """A run shorter than `save_every` saves once; a long one has three copies of last/ for a moment."""
-    gib = 2**30
-    assert require_disk(config(), HEAVY, 60.0, Path("run"), free=100 * gib) == (2 + 4) * gib
-    assert require_disk(config(), HEAVY, 121.0, Path("run"), free=100 * gib) == (2 + 8) * gib
-    assert require_disk(config(), HEAVY, None, Path("run"), free=100 * gib) == (2 + 12) * gib
+    gib, found = 2**30, replace(HEAVY, model_bytes=2**30, last_bytes=4 * 2**30)
+    assert require_disk(config(), found, 60.0, Path("run"), free=100 * gib) == (2 + 4) * gib
+    assert require_disk(config(), found, 121.0, Path("run"), free=100 * gib) == (2 + 8) * gib
+    assert require_disk(config(), found, None, Path("run"), free=100 * gib) == (2 + 12) * gib
     with pytest.raises(
         ResourceError, match=r"run needs about 6\.0 GiB .*, and 5\.0 GiB are free there: .*another `out`"
     ):
-        require_disk(config(), HEAVY, 60.0, Path("run"), free=5 * gib)
+        require_disk(config(), found, 60.0, Path("run"), free=5 * gib)
 
 
 def test_free_room_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_steps_that_are_told_are_those_that_fit_after_the_start(
     monkeypatch.setattr(plan, "try_steps", lambda *arguments: Trial(0.1, 0.1, update=0.1))
     settings = make_settings({**tiny, "epochs": None, "time": 20})
     found = plan.plan_run(settings, tiny_data, tmp_path / "run", make_accelerator(settings), started=88.0)
-    estimated = replace(found.estimate, parameters=0, model_bytes=0, validation=0.2, closing=1.5)
+    estimated = replace(found.estimate, model_bytes=0, last_bytes=0, validation=0.2, closing=0.5)
     assert (estimated.spent, estimated.seconds_per_step) == (12.0, pytest.approx(0.5))
     # two validations of 0.4 s, 1 s for the files, and the step in progress when the time is up
     assert expected_steps(found.job.config, estimated) == int((20 - 12 - 0.8 - 1 - 0.5) / 0.5)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from denselab.config import make_settings
-from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, closing_seconds, make_budget
+from denselab.training.budget import RESERVE, SAVING_SECONDS, Budget, files_seconds, make_budget
 from denselab.training.recipe import Facts, choose_recipe
 
 
@@ -52,7 +52,7 @@ def test_half_of_a_short_time_is_for_training() -> None:
 
 def test_a_machine_that_was_busy_for_a_while_does_not_shorten_the_run() -> None:
     """The slowest validation was reserved to the end: nine minutes on a machine whose speed changed ended at 487 s."""
-    budget = Budget(None, 540.0, 4, used=450.0, closing_seconds=5.0, started=time.monotonic())
+    budget = Budget(None, 540.0, 4, used=450.0, closing_seconds=4.0, started=time.monotonic())
     for _ in range(50):
         budget.note_step(4.0)
     budget.note_validation(50.0)
@@ -99,6 +99,33 @@ def test_epochs_become_steps() -> None:
 
 def test_large_networks_leave_time_to_be_written() -> None:
     """FCN-8s, 134 million parameters at 9 s a step, ended a second after its two minutes."""
-    assert closing_seconds(134_000_000, 9.0) == pytest.approx(9 + 1 + 4 * 134e6 * 6 / 300e6)
-    budget = Budget(None, 100.0, 4, used=60.0, closing_seconds=40.0, started=time.monotonic())
+    model, last = 536_000_000, 4 * 536_000_000
+    assert files_seconds(model + last) == pytest.approx(SAVING_SECONDS + RESERVE * 2680 / 300)
+    budget = Budget(None, 100.0, 4, closing_seconds=9.0, model_bytes=model, last_bytes=last, started=time.monotonic())
+    usable = 100 - 9 - SAVING_SECONDS - RESERVE * 2680 / 300
+    budget.used = usable
     assert budget.progress(3) == 1.0
+    budget.used = usable - 1
+    assert budget.progress(3) == pytest.approx((usable - 1) / usable, abs=0.005)
+
+
+def test_the_rate_of_the_disk_is_that_of_the_run_s_own_files() -> None:
+    """On a disk of 1.5 GB a second the last validation of FCN-8s's minute ended at 47 s."""
+    model, last = 536_000_000, 4 * 536_000_000
+    budget = Budget(None, 60.0, 4, model_bytes=model, last_bytes=last, started=time.monotonic())
+    assert not budget.affords(2 * last)
+    budget.note_writing(model, model / 1.5e9)
+    assert budget.affords(2 * last)
+    budget.used = usable = 60 - SAVING_SECONDS - RESERVE * 2.68 / 1.5
+    assert budget.progress(3) == 1.0
+    budget.note_writing(20_000_000, 0.2)
+    budget.used = usable - 1
+    assert budget.progress(3) == pytest.approx((usable - 1) / usable, abs=0.005), "a small file tells no rate"
+    budget.note_writing(last, 20.0)
+    assert budget.progress(3) == 1.0, "a disk that got slow"
+
+
+def test_validations_of_a_network_that_is_slow_to_write_are_fewer() -> None:
+    quick = Budget(None, 100.0, 20, validation_seconds=1.0)
+    slow = Budget(None, 100.0, 20, validation_seconds=1.0, model_bytes=300_000_000)
+    assert [budget.validations_due(1.0) for budget in (quick, slow)] == [10, 5]

@@ -15,7 +15,7 @@ from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
 from denselab.memory import MOMENTS, bytes_in_words, training_memory
-from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, closing_seconds, validations_within
+from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, files_seconds, validations_within
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters
 from denselab.training.recipe import SIDE_MULTIPLE, SLOWED
@@ -39,7 +39,7 @@ class Estimate:
     model_bytes: bytes of one model folder.
     last_bytes: bytes of one copy of last/.
     seconds_per_step: of one batch, forward to backward; None where it was not timed.
-    closing: seconds that a timed run keeps for everything after its last step began, except the validation.
+    closing: seconds that a timed run keeps for what follows once its last step began, but the validation and the files.
     validation: seconds of one validation.
     alone: share of the time of a step that it would take with the machine to itself, above 0 and at most 1.
     spent: seconds of the run that its preparation has taken.
@@ -62,12 +62,16 @@ class Estimate:
         """
         if self.seconds_per_step is None:
             return None
-        files = closing_seconds(self.parameters, 0.0)
         return (
             self.spent
-            + files
-            + share * (self.closing - files + (accumulate - 1) * self.seconds_per_step + self.validation)
+            + self.files
+            + share * (self.closing + (accumulate - 1) * self.seconds_per_step + self.validation)
         )
+
+    @property
+    def files(self) -> float:
+        """Seconds for the files at the end: a model and last/."""
+        return files_seconds(self.model_bytes + self.last_bytes)
 
 
 def estimate(model: nn.Module, config: TrainConfig, pictures: tuple[int, int], trial: Trial | None) -> Estimate:
@@ -80,7 +84,7 @@ def estimate(model: nn.Module, config: TrainConfig, pictures: tuple[int, int], t
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     average = weights if config.ema else 0
     step = None if trial is None else trial.now * config.batch + trial.update
-    closing = closing_seconds(parameters, step or 1.0)
+    closing = step or 1.0
     per_picture = 1.0 / config.batch if trial is None else trial.now
     larger = math.prod(config.imgsz) / math.prod(config.crop_size)
     if config.bn_statistics == "cumulative":  # one more pass over the training set at the end
@@ -169,8 +173,7 @@ def expected_steps(config: TrainConfig, found: Estimate, share: float = 1.0) -> 
         return None
     validation = share * found.validation + KEEPING_SECONDS + found.model_bytes / DISK_RATE
     validations = validation * validations_within(config.validations, config.time, validation)
-    files = closing_seconds(found.parameters, 0.0)
-    left = config.time - found.spent - validations - files - share * (found.closing - files)
+    left = config.time - found.spent - validations - found.files - share * found.closing
     return max(1, int(left / (share * config.accumulate * found.seconds_per_step)))
 
 

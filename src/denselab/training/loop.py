@@ -224,6 +224,9 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
     _require_sound(session, result.loss)
     entry = {"step": state.step, "miou": result.miou, "val_loss": result.loss}
     _record_validation(job, session, result, train_loss)
+    took = time.monotonic() - began - sum(end - start for start, end in compilation.periods)
+    state.validation_seconds = _agreed(session, took)
+    session.budget.note_validation(state.validation_seconds)
     better = state.best_miou is None or result.miou > state.best_miou["miou"]
     lower = state.best_loss is None or result.loss < state.best_loss["val_loss"]
     state.without_gain = 0 if better else state.without_gain + 1
@@ -239,9 +242,6 @@ def validate_and_keep(job: Job, session: Session) -> Validation:
         + (" (best mIoU)" if better else "")
         + (" (lowest loss)" if lower else "")
     )
-    took = time.monotonic() - began - sum(end - start for start, end in compilation.periods)
-    state.validation_seconds = _agreed(session, took)
-    session.budget.note_validation(state.validation_seconds)
     return result
 
 
@@ -265,10 +265,12 @@ def _record_validation(job: Job, session: Session, result: Validation, train_los
 def keep_model(job: Job, session: Session, folder: str, scores: dict[str, Any]) -> None:
     """Write the judged network as a model folder of the run."""
     session.records.require_folder()
+    began = time.monotonic()
     if session.accelerator.is_main_process:
         space, origin = job.dataset.label_space, job.started_from
         spec = ModelSpec(job.architecture, space, job.preprocessing, scores, started_from=origin)
         save_engine(TorchEngine(spec, session.judged, session.accelerator.device), job.run / folder)
+    _note_writing(session, session.budget.model_bytes, began)
 
 
 def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: bool) -> None:
@@ -287,12 +289,17 @@ def save_state(session: Session, keep_previous: bool = True) -> None:
     _require_sound(session)
     session.records.require_folder()
     state, scaler = session.state, session.accelerator.scaler
-    state.seconds = session.budget.elapsed
+    state.seconds, began = session.budget.elapsed, time.monotonic()
     if session.accelerator.is_main_process:
         state.metrics_bytes = session.records.metrics_bytes()
         state.scaler = {} if scaler is None else scaler.state_dict()
         save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer, keep_previous)
+    _note_writing(session, session.budget.last_bytes, began)
     session.saved = state.step
+
+
+def _note_writing(session: Session, size: int, began: float) -> None:
+    session.budget.note_writing(size, _agreed(session, time.monotonic() - began))
 
 
 def _require_sound(session: Session, loss: float = 0.0) -> None:

@@ -161,7 +161,7 @@ def open_session(
     stepper = Stepper(accelerator, network, prepared, job.criterion, job.preprocessing, config.clip_norm, state.splits)
     steps = steps_per_epoch(len(job.train_items), config.batch)
     budget = make_budget(config, -(-steps // config.accumulate), started, state.seconds, at_most)
-    budget.closing_seconds = found.closing
+    budget.closing_seconds, budget.model_bytes, budget.last_bytes = found.closing, found.model_bytes, found.last_bytes
     budget.validation_seconds = state.validation_seconds or found.validation
     saved, taught = state.step if resume else None, _taught(job, state.weak_rounds)
     silent = Progress("training", None, "pictures")  # until the loop begins
