@@ -1,10 +1,13 @@
 """A command beside a busy neighbour: how long it takes, against the time that one free core would take.
 
     python benchmarks/neighbour.py --data CAMVID --rounds 3
+    python benchmarks/neighbour.py --data CAMVID --rounds 5 --loss
 
 Each command runs as a whole process, turn by turn: on the quiet machine; on one core alone (OMP_NUM_THREADS=1, pinned);
 and as on the quiet machine, but beside processes that never stop computing, one by default. Printed are the medians and
-the ratio "beside / one core". The machine must do nothing else. Linux, at least two cores.
+the ratio "beside / one core". With --loss: what looking for neighbours costs where there are none, which is the quiet
+machine against the same with a fixed number of threads (OMP_NUM_THREADS), which nothing changes then. The machine must
+do nothing else. Linux, at least two cores.
 """
 
 import os
@@ -13,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,15 +30,19 @@ def main() -> None:
     """Time all commands in the three surroundings and print the table."""
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("--neighbours", type=int, default=1, help="busy processes beside the command")
+    parser.add_argument("--loss", action="store_true", help="time the quiet machine alone, against fixed threads")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         data = subset(options.data, work / "camvid")
         run = work / "run"
         seconds(f"train {data} --epochs 1 --imgsz 180x240 --pretrained no --device cpu --out {run}")
-        print("| command | quiet s | one core s | beside s | beside / one core |\n|---|---|---|---|---|")
+        heads = ["quiet", "fixed threads"] if options.loss else ["quiet", "one core", "beside"]
+        print(f"| command | {' s | '.join(heads)} s | ratio |\n|{'---|' * (len(heads) + 2)}")
         for name, line in commands(run, data, work).items():
-            if options.only in name:
+            if options.only in name and options.loss:
+                print(loss_row(name, line, options.rounds), flush=True)
+            elif options.only in name:
                 print(row(name, line, options.rounds, options.neighbours), flush=True)
 
 
@@ -58,14 +65,29 @@ def row(name: str, line: str, rounds: int, count: int) -> str:
         one.append(cost(line, alone=True))
         with neighbours(count):
             beside.append(cost(line))
-    ratio = statistics.median(b / o for b, o in zip(beside, one, strict=True))
-    cells = [f"{statistics.median(values):.2f}" for values in (quiet, one, beside)]
-    return f"| {name} | {' | '.join(cells)} | {ratio:.2f} |"
+    return cells(name, (quiet, one, beside), beside, one)
 
 
-def cost(line: str, alone: bool = False) -> float:
-    """Seconds of a command; of a timed training, seconds per 100 steps. alone: on one core."""
-    took = seconds(line, alone)
+def loss_row(name: str, line: str, rounds: int) -> str:
+    """A line of the table with --loss; the two take turns at being first."""
+    every = str(len(os.sched_getaffinity(0)))
+    sides: dict[str, list[float]] = {"": [], every: []}
+    for number in range(rounds):
+        for threads in sorted(sides, reverse=number % 2 == 1):
+            sides[threads].append(cost(line, threads=threads))
+    return cells(name, list(sides.values()), sides[""], sides[every])
+
+
+def cells(name: str, columns: Sequence[list[float]], above: list[float], below: list[float]) -> str:
+    """The medians of the columns, and the median of the rounds' ratios."""
+    ratio = statistics.median(a / b for a, b in zip(above, below, strict=True))
+    medians = [f"{statistics.median(values):.2f}" for values in columns]
+    return f"| {name} | {' | '.join(medians)} | {ratio:.2f} |"
+
+
+def cost(line: str, alone: bool = False, threads: str = "") -> float:
+    """Seconds of a command; of a timed training, seconds per 100 steps. See `seconds`."""
+    took = seconds(line, alone, threads)
     if not line.startswith("train"):
         return took
     run = Path(line.rsplit(" --out ", 1)[1].split()[0])
@@ -77,9 +99,10 @@ def cost(line: str, alone: bool = False) -> float:
     return 100 * took / steps
 
 
-def seconds(line: str, alone: bool = False) -> float:
-    """Run a command line; raises where it fails."""
+def seconds(line: str, alone: bool = False, threads: str = "") -> float:
+    """Run a command line; raises where it fails. alone: on one core. threads: a fixed number of them."""
     environment = {**os.environ, "PYTHONPATH": str(HERE / "src")}
+    environment |= {"OMP_NUM_THREADS": threads} if threads else {}
     command = [sys.executable, "-m", "denselab", *line.split()]
     if alone:
         environment["OMP_NUM_THREADS"] = environment["NUMBA_NUM_THREADS"] = "1"
