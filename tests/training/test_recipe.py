@@ -188,6 +188,8 @@ def test_networks_without_normalisation_and_with_wide_scores_learn_slowly_and_cl
         ({"pretrained": True}, {"optimizer": "adamw"}, ("adamw", 0.003, 0.2)),
         ({"pretrained": True, "device": "cuda"}, {}, ("adamw", 0.003, 0.2)),
         ({"normalised": False}, {}, ("adamw", 1e-4, 1.0)),
+        ({"normalised": False, "score_inputs": 64}, {}, ("adamw", 1e-3, 1.0)),  # U-Net: 0.66 mIoU, at 1e-4 0.45
+        ({"normalised": False, "score_inputs": 0}, {}, ("adamw", 1e-4, 1.0)),  # it has no layer of scores
         ({"score_inputs": 18_432}, {}, ("adamw", 1e-4, 1.0)),
     ],
 )

@@ -31,6 +31,7 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run with
 # SMALLEST_AREA is four steps below CPU_AREA.
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
+NARROW_SCORES = 128  # up to which a network without batch normalisation stands ten times the rate: U-Net's have 64
 PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
 TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
 # Of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md, docs/log.md).
@@ -287,7 +288,10 @@ def _optimisation(settings: Settings, facts: Facts) -> Iterator[Choice]:
     taken = settings.optimizer or optimizer.value
     yield optimizer
     yield Choice("schedule", "onecycle", "reaches its best at the end of the time, however long that is")
-    if not facts.normalised:
+    if not facts.normalised and 0 < facts.score_inputs <= NARROW_SCORES:
+        yield Choice("lr", 1e-3, "what a network of narrow scores without batch normalisation stands")
+        yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
+    elif not facts.normalised:
         yield Choice("lr", 1e-4, "a network without batch normalisation diverges at higher rates")
         yield Choice("clip_norm", 1.0, "keeps a network without batch normalisation from jumping")
     elif not steady:
