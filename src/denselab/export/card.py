@@ -44,5 +44,7 @@ def export_card(spec: ModelSpec, facts: Mapping[str, Any]) -> str:
             "",
             f"int8 in {facts['layers'] - len(kept)} of {facts['layers']} convolutions, one scale per channel{named}.",
         ]
+    if facts["bf16"]:
+        lines += ["", "Measured in bfloat16; processors without AVX512_BF16 or AMX compute the same graph in float32."]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return "\n".join([*lines, "", f"Written {facts['written']} with {versions}.", ""])
