@@ -76,7 +76,7 @@ def test_for_openvino_in_bfloat16(
     done = export(model_folder, tmp_path / "out", "openvino", bf16=True, labels=True, check=scenes)
     assert done.bf16
     assert json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))["bf16"] is True
-    assert "Measured in bfloat16" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "In bfloat16 (`model.xml`)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     picture = np.random.default_rng(0).integers(0, 256, (1, 36, 48, 3), dtype=np.uint8)
     exact, errors = pixelwise.logits(picture).numpy(), []
     for here in (True, False):
@@ -86,6 +86,8 @@ def test_for_openvino_in_bfloat16(
             assert np.array_equal(form.logits(picture), engine.logits(picture))
         errors.append(float(np.abs(np.asarray(engine.logits(picture)) - exact).max() / exact.std()))
     assert errors[1] < 1e-4 < 1e-3 < errors[0] < 0.1
+    assert done.labels_parity is not None
+    assert done.labels_parity.other_labels < 0.005, "resized in float32"
     assert done.parity.logits > 1e-3 * done.parity.deviation, "measured as it is run"
 
 

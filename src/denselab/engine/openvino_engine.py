@@ -20,7 +20,8 @@ from denselab.errors import CheckpointError, ConfigError, MissingExtra
 
 logger = logging.getLogger(__name__)
 
-PRECISION, BFLOAT16 = ("denselab", "precision"), "bf16"  # a graph's entry below rt_info, where it is not for float32
+FLOAT32, BFLOAT16 = "f32", "bf16"  # OpenVINO's names
+PRECISION = ("denselab", "precision")  # a graph's entry below rt_info, where it is not for float32
 TELEMETRY = "openvino_telemetry"
 ABSENT: Any = object()
 
@@ -128,11 +129,11 @@ def precision_of(model: Any, source: str) -> str:
     """
     entry = list(PRECISION)
     if not model.has_rt_info(entry) or model.get_rt_info(entry).value != BFLOAT16:
-        return "f32"
+        return FLOAT32
     if multiplies_bfloat16():
         return BFLOAT16
     logger.info(f"{source} is for bfloat16, which this processor does not multiply; it computes in float32")
-    return "f32"
+    return FLOAT32
 
 
 def compile_graph(model: Any, source: str, precision: str, callers: int = 1) -> Any:

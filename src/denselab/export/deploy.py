@@ -23,10 +23,10 @@ from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
 from denselab.engine.open import open_model
 from denselab.engine.openvino_engine import (
+    FLOAT32,
     compile_graph,
     multiplies_bfloat16,
     openvino_engine,
-    precision_of,
     read_graph,
 )
 from denselab.engine.spec import ModelSpec
@@ -128,12 +128,6 @@ class Draft:
     kept_float: tuple[str, ...] = ()
     layers: int = 0
     document: bytes = field(default=b"", repr=False)
-    bf16: bool = False
-
-    @property
-    def rounded(self) -> bool:
-        """Whether it computes in less than float32, which has its own measure."""
-        return self.bf16 or self.layers > 0
 
 
 def export(
@@ -253,7 +247,6 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
         draft = Draft({}, done.parity, None, done.kept_float, done.layers, done.document)
     if bf16:
         draft.parity = parity(engine, _runtime(document, spec, to, bf16), pictures, ROUNDED_PICTURES)
-        draft.bf16 = bf16
         require_bfloat16(draft.parity)
     draft.files = _files(draft.document, spec, to, bf16, (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS))
     return draft
@@ -300,7 +293,7 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
     spec = engine.spec
     model: ModelProto = onnx.load_from_string(draft.document)
     document = labels_model(model, spec, antialias=to == "onnx").SerializeToString()  # OpenVINO's Resize does not
-    run = _labels_runtime(document, spec, to, draft.bf16)
+    run = _labels_runtime(document, spec, to)
     ids = file_table(spec.label_space)
     indices = np.full(int(ids.max()) + 1, spec.label_space.ignore_index, np.int64)  # class index by label id
     indices[ids[: spec.label_space.num_classes]] = np.arange(spec.label_space.num_classes)
@@ -309,23 +302,21 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
         found: LabelMap = indices[run(image[None])[0]].astype(spec.label_space.dtype)
         return found
 
-    most = ROUNDED_PICTURES if draft.rounded else FLOAT_PICTURES
+    most = ROUNDED_PICTURES if draft.layers else FLOAT_PICTURES
     draft.labels_parity = labels_parity(engine, labels_of, pictures, most)
     allowed = LABELS_GRAPH
-    if draft.rounded:
+    if draft.layers:  # int8 has its own measure
         allowed = max(draft.parity.other_labels + LABELS_GRAPH, ROUNDED_MIOU)
     require_float(draft.labels_parity, LABELS_ONNX if to == "onnx" else LABELS_IR, allowed)
-    draft.files |= _files(document, spec, to, draft.bf16, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
+    draft.files |= _files(document, spec, to, False, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
 
 
-def _labels_runtime(
-    document: bytes, spec: ModelSpec, to: Target, bf16: bool
-) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if to == "onnx":
         session = onnx_session(document, LABELS_ONNX)
         return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
-    model = read_graph(*openvino_files(document, metadata(spec), bf16), LABELS_IR)
-    compiled = compile_graph(model, LABELS_IR, precision_of(model, LABELS_IR))
+    model = read_graph(*openvino_files(document, metadata(spec)), LABELS_IR)
+    compiled = compile_graph(model, LABELS_IR, FLOAT32)  # in bfloat16 pixels round and logits tie as they are resized
     return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
 
 
