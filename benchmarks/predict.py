@@ -41,7 +41,7 @@ from typing import Any
 
 import psutil
 
-ENGINES = ("torch", "onnx", "openvino", "onnx-int8", "openvino-int8")
+ENGINES = ("torch", "onnx", "openvino", "openvino-bf16", "onnx-int8", "openvino-int8")
 SCRIPT = "smp-eager"
 EAGER = """
 import sys
@@ -213,13 +213,13 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
         documents = {"": model.SerializeToString()}
         if any(side.endswith("int8") for side in wanted):
             documents["-int8"] = Quantiser(model, [np.ascontiguousarray(s) for s in seen], pictures.parent)(())
-        for kind in ("onnx", "openvino"):
-            for ending, document in documents.items():
-                if f"{kind}{ending}" in wanted:
-                    write_export(home / f"{kind}{ending}", document, spec, kind)
+        for side in set(wanted) - {"torch"}:
+            kind, _, form = side.partition("-")
+            document = documents["-int8" if form == "int8" else ""]
+            write_export(home / side, document, spec, kind, bf16=form == "bf16")
 
 
-def write_export(folder: Path, document: bytes, spec: object, kind: str) -> None:
+def write_export(folder: Path, document: bytes, spec: object, kind: str, bf16: bool) -> None:
     """Write an exported model folder, without the measure that `denselab export` makes."""
     from denselab.engine.folder import config_bytes
     from denselab.export.openvino_graph import openvino_files
@@ -229,7 +229,7 @@ def write_export(folder: Path, document: bytes, spec: object, kind: str) -> None
     if kind == "onnx":
         files = {ONNX_GRAPH: document}
     else:
-        files = dict(zip((IR_GRAPH, IR_WEIGHTS), openvino_files(document, {}), strict=True))
+        files = dict(zip((IR_GRAPH, IR_WEIGHTS), openvino_files(document, {}, bf16), strict=True))
     write_folder(folder, {**files, MODEL_CONFIG: config_bytes(spec)})
 
 

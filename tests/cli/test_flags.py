@@ -90,7 +90,7 @@ CONTRACT = {
         *("--proposals", "--aggregate", "--boxes", "--against", "--language"),
     },
     "convert": {"--from", "--model", "--out", "--encoder", "--classes", "--labels", "--json"},
-    "export": {"--to", "--out", "--int8", "--labels", "--opset", "--check", "--json"},
+    "export": {"--to", "--out", "--int8", "--bf16", "--labels", "--opset", "--check", "--json"},
     "doctor": {"--json"},
 }
 

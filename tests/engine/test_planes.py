@@ -43,8 +43,24 @@ def test_labels_of_arrays_are_those_of_tensors(size: tuple[int, int], monkeypatc
     assert tops == ([0] if size == (7, 9) else list(range(0, size[0], 2)))
 
 
+@pytest.mark.parametrize("classes", [2, 150, 1000])
+def test_many_classes_are_compared_over_many_pixels(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks had a number of bytes: of 150 classes 400 pixels, for which numpy keeps Python's lock, below 500 numbers.
+
+    Two pictures at once then took as long as one after the other, and either 17 times as long as need be.
+    """
+    blocks: list[int] = []
+    monkeypatch.setattr(planes, "_first_largest", lambda block, labels: blocks.append(labels.size))
+    planes.first_largest(np.empty((classes, 90, 120), np.float32), np.empty((90, 120), np.uint16))
+    planes.first_largest(np.empty((90, 120, classes), np.float32).transpose(2, 0, 1), np.empty((90, 120), np.uint16))
+    assert sum(blocks) == 2 * 90 * 120
+    assert np.median(blocks) >= 500, "the last one may be a small rest"
+
+
+@pytest.mark.parametrize("block", [30, planes.BLOCK_PIXELS])
 @pytest.mark.parametrize("layout", ["planes", "pixels", "neither"])
-def test_the_first_of_equals_in_every_layout(layout: str) -> None:
+def test_the_first_of_equals_in_every_layout(layout: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "BLOCK_PIXELS", block)
     scores = np.random.default_rng(0).integers(0, 3, (6, 12, 11)).astype(np.float32)
     laid = {
         "planes": scores,

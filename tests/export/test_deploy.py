@@ -11,12 +11,13 @@ import pytest
 
 import denselab
 from denselab.engine.onnx_engine import onnx_engine
+from denselab.engine.openvino_engine import multiplies_bfloat16
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError, ParityError
 from denselab.export import deploy
 from denselab.export.deploy import export, read_export
-from denselab.export.int8 import INT8_MIOU, quantised
-from denselab.export.parity import Parity, largest_difference, parity, require_float
+from denselab.export.int8 import ROUNDED_MIOU, quantised
+from denselab.export.parity import Parity, largest_difference, parity, require_bfloat16, require_float
 from denselab.export.pictures import check_pictures, spread
 
 PERFECT = Parity("pictures", 3, 0.0, 1.0, 0.0, 0.5, 0.5, 1.0)
@@ -53,13 +54,58 @@ def test_export_ends_in_a_model_folder(model_folder: Path, scenes: Path, tmp_pat
 def test_for_openvino_in_int8(
     model_folder: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("denselab.export.int8.INT8_MIOU", 1.0)  # random weights lose whatever they have
+    monkeypatch.setattr("denselab.export.int8.ROUNDED_MIOU", 1.0)  # random weights lose whatever they have
     done = export(model_folder, tmp_path / "out", "openvino", int8=True, check=scenes)
     assert done.int8
     assert done.layers == 7
     assert {"model.xml", "model.bin"} <= done.files.keys()
     assert b"FakeQuantize" in (tmp_path / "out" / "model.xml").read_bytes()
     assert denselab.load(tmp_path / "out")(np.zeros((20, 30, 3), np.uint8)).labels.shape == (20, 30)
+
+
+bfloat16 = pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+
+
+@bfloat16
+@pytest.mark.usefixtures("traced")
+def test_for_openvino_in_bfloat16(
+    model_folder: Path, pixelwise: TorchEngine, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph itself says so: it is run as it was measured, which rounds, and in float32 where that is slow."""
+    monkeypatch.setattr("denselab.export.parity.ROUNDED_MIOU", 1.0)  # random weights lose whatever they have
+    done = export(model_folder, tmp_path / "out", "openvino", bf16=True, labels=True, check=scenes)
+    assert done.bf16
+    assert json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))["bf16"] is True
+    assert "In bfloat16 (`model.xml`)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    picture = np.random.default_rng(0).integers(0, 256, (1, 36, 48, 3), dtype=np.uint8)
+    exact, errors = pixelwise.logits(picture).numpy(), []
+    for here in (True, False):
+        monkeypatch.setattr("denselab.engine.openvino_engine.multiplies_bfloat16", lambda here=here: here)
+        engine = denselab.load(tmp_path / "out").engine
+        with engine.side_by_side(2) as form:
+            assert np.array_equal(form.logits(picture), engine.logits(picture))
+        errors.append(float(np.abs(np.asarray(engine.logits(picture)) - exact).max() / exact.std()))
+    assert errors[1] < 1e-4 < 1e-3 < errors[0] < 0.1
+    assert done.labels_parity is not None
+    assert done.labels_parity.other_labels < 0.005, "resized in float32"
+    assert done.parity.logits > 1e-3 * done.parity.deviation, "measured as it is run"
+
+
+@pytest.mark.usefixtures("traced")
+def test_bfloat16_is_measured_where_it_is_multiplied(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match=r"does not multiply bfloat16 \(no AVX512_BF16, no AMX\)"):
+        export(model_folder, tmp_path / "out", "openvino", bf16=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [{"miou_after": 0.495}, {"logits": float("inf")}])
+def test_bfloat16_that_loses_too_much_is_refused(change: dict[str, float]) -> None:
+    require_bfloat16(dataclasses.replace(PERFECT, miou_after=0.496, other_labels=0.01, logits=0.3))
+    with pytest.raises(ParityError, match=r"bfloat16 loses 0\..0 points of mIoU, less than 0.5 is allowed"):
+        require_bfloat16(dataclasses.replace(PERFECT, **change))
 
 
 @pytest.mark.usefixtures("traced")
@@ -88,6 +134,9 @@ def test_options_that_do_not_go_together(model_folder: Path, tmp_path: Path) -> 
     for options, told in (
         ({"to": "tflite"}, "'tflite' is unknown; use onnx, openvino, torch"),
         ({"to": "torch", "int8": True}, "`int8` belongs to ONNX and OpenVINO"),
+        ({"bf16": True}, "`bf16` belongs to OpenVINO; leave it out for onnx"),
+        ({"to": "torch", "bf16": True}, "`bf16` belongs to OpenVINO; leave it out for torch"),
+        ({"to": "openvino", "bf16": True, "int8": True}, "choose one"),
         ({"opset": 12}, "opset 12; use 18 to"),
     ):
         with pytest.raises(ConfigError, match=told):
@@ -190,7 +239,7 @@ def test_layers_that_hurt_stay_in_float_and_are_named(graph: Any, pixelwise: Tor
 
     def measure(document: bytes) -> Parity:
         asked.append(document)
-        return dataclasses.replace(PERFECT, miou_after=0.5 if len(asked) == 2 else 0.5 - 2 * INT8_MIOU)
+        return dataclasses.replace(PERFECT, miou_after=0.5 if len(asked) == 2 else 0.5 - 2 * ROUNDED_MIOU)
 
     def logits(document: bytes, pictures: Any) -> list[Any]:
         return [onnx_engine(document, pixelwise.spec, "graph").logits(picture) for picture in pictures]

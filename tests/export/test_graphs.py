@@ -17,7 +17,7 @@ from denselab.data.feed.resize import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import label_maps
 from denselab.engine.onnx_engine import onnx_engine
-from denselab.engine.openvino_engine import compile_graph, openvino_engine, read_graph
+from denselab.engine.openvino_engine import FLOAT32, compile_graph, openvino_engine, read_graph
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
@@ -107,7 +107,7 @@ def test_a_picture_of_any_size_becomes_label_ids(runtime: str, pixelwise: TorchE
             found = session.run(["labels"], {"rgb": picture[None]})[0]
         else:
             read = read_graph(*openvino_files(document, {}), "graph")
-            found = compile_graph(read, "graph")({"rgb": picture[None]})["labels"]
+            found = compile_graph(read, "graph", FLOAT32)({"rgb": picture[None]})["labels"]
         seen = resize_image(picture, spec.preprocessing.working_size(size))[None]
         expected = file_table(moved)[label_maps(pixelwise.logits(seen), size)[0]]
         assert found.dtype == expected.dtype == np.uint8

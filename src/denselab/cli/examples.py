@@ -67,6 +67,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "export": (
         "denselab export runs/streets --to onnx --out exported/",
         "denselab export runs/streets --to openvino --int8 --check data/ --out fast/",
+        "denselab export runs/streets --to openvino --bf16 --check data/ --out fast/",
         "denselab export runs/streets --labels --out for-the-web/",
     ),
     "doctor": ("denselab doctor",),

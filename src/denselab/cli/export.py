@@ -19,6 +19,13 @@ Int8 = Annotated[
     bool,
     switch("--int8", "Eight-bit integers, calibrated on training pictures; refused if they lose half a point of mIoU."),
 ]
+Bf16 = Annotated[
+    bool,
+    switch(
+        "--bf16",
+        "bfloat16, for OpenVINO on processors with AVX512_BF16 or AMX; refused if it loses half a point of mIoU.",
+    ),
+]
 Labels = Annotated[
     bool, switch("--labels", "Also a graph with the resizing inside: an RGB picture of any size in, its label ids out.")
 ]
@@ -38,6 +45,7 @@ def export(
     out: Out,
     to: To = "onnx",
     int8: Int8 = False,
+    bf16: Bf16 = False,
     labels: Labels = False,
     opset: Opset = None,
     check: Check = None,
@@ -52,7 +60,7 @@ def export(
     from denselab.export.deploy import export as export_model
 
     refuse_inside_data(out)
-    done = export_model(model, out, to, int8=int8, labels=labels, opset=opset, check=check, quiet=as_json)
+    done = export_model(model, out, to, int8=int8, bf16=bf16, labels=labels, opset=opset, check=check, quiet=as_json)
     if as_json:
         print(to_json({"out": str(out), **done.facts()}))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,10 @@ from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra
 
+logger = logging.getLogger(__name__)
+
+FLOAT32, BFLOAT16 = "f32", "bf16"  # OpenVINO's names
+PRECISION = ("denselab", "precision")  # a graph's entry below rt_info, where it is not for float32
 TELEMETRY = "openvino_telemetry"
 ABSENT: Any = object()
 
@@ -51,12 +56,13 @@ def openvino_engine(
         raise CheckpointError(f"{source} has other inputs and outputs; it was not written by `denselab export`")
     digest = digest_of(f"openvino {import_openvino().__version__}", graph, weights or b"")
     models = once(model, again and (lambda: read_graph(*again(), source)))
+    precision = precision_of(model, source)
 
     def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
         whole = models()
         wanted = whole.output(output).get_node().input_value(0)  # nothing that only another output needs
         part = import_openvino().Model([wanted], whole.get_parameters())
-        compiled = compile_graph(part, source, callers)
+        compiled = compile_graph(part, source, precision, callers)
         return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
 
     runs = Runs(make)
@@ -111,12 +117,34 @@ def read_graph(graph: bytes, weights: bytes | None, source: str) -> Any:
         raise _not_taken(source, error) from None
 
 
-def compile_graph(model: Any, source: str, callers: int = 1) -> Any:
-    """OpenVINO's compiled model, all cores for one request, or shared by several at once. Raises CheckpointError."""
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16: AVX512_BF16 or AMX. Raises MissingExtra."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def precision_of(model: Any, source: str) -> str:
+    """What a graph is computed in, by OpenVINO's name: what it was measured in.
+
+    A graph for bfloat16 was measured in float32 too, and is computed so where bfloat16 would take longer.
+    """
+    entry = list(PRECISION)
+    if not model.has_rt_info(entry) or model.get_rt_info(entry).value != BFLOAT16:
+        return FLOAT32
+    if multiplies_bfloat16():
+        return BFLOAT16
+    logger.info(f"{source} is for bfloat16, which this processor does not multiply; it computes in float32")
+    return FLOAT32
+
+
+def compile_graph(model: Any, source: str, precision: str, callers: int = 1) -> Any:
+    """OpenVINO's compiled model, all cores for one request, or shared by several at once. Raises CheckpointError.
+
+    precision: of `precision_of`.
+    """
     settings = {
         "INFERENCE_NUM_THREADS": thread_count(),
-        # float32 also on processors that would take bfloat16 by themselves: what was measured at the export holds
-        "INFERENCE_PRECISION_HINT": "f32",
+        # always said, since OpenVINO takes bfloat16 by itself where it can: what was measured at the export holds
+        "INFERENCE_PRECISION_HINT": precision,
         **({"PERFORMANCE_HINT": "LATENCY"} if callers == 1 else {"NUM_STREAMS": str(callers)}),
     }
     try:

@@ -21,7 +21,12 @@ Columns = Sequence[Blend]
 """From left to right, what a few columns are blended from."""
 
 COLUMNS = 32  # of the result that one product gives: its matrix is mostly zeros, and more so the larger it is
-BLOCK_BYTES = 2**18  # planes whose arg-max is taken at once: they stay in the processor's cache
+BLOCK_PIXELS = 2**15
+"""Whose arg-max is found at once: it stays in the second cache, and numpy is called seldom. Each plane is read once.
+
+For fewer than 500 numbers numpy keeps Python's lock, and several pictures would wait for each other.
+"""
+COPIED_BYTES = 2**22  # planes that are put side by side for it, where the classes of a pixel are
 
 
 def enlarged_rows(
@@ -70,10 +75,12 @@ def first_largest(planes: NDArray[np.float32], labels: LabelMap) -> None:
     planes: (K, h, w) float32, in memory in any order.
     labels: (h, w) uint8, K up to 255, or uint16; written to.
     """
-    rows = max(1, BLOCK_BYTES // max(1, planes[:, :1].nbytes))
+    scattered = planes.strides[2] != planes.itemsize  # such as the classes of a pixel side by side
+    pixels = min(BLOCK_PIXELS, COPIED_BYTES // (4 * len(planes))) if scattered else BLOCK_PIXELS
+    rows = max(1, pixels // max(1, planes.shape[2]))
     for top in range(0, planes.shape[1], rows):
         block = np.asarray(planes[:, top : top + rows], np.float32)
-        if block.strides[2] != block.itemsize:  # such as the classes of a pixel side by side
+        if scattered:
             block = np.ascontiguousarray(block)
         _first_largest(block, labels[top : top + rows])
 

@@ -22,7 +22,13 @@ from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
 from denselab.engine.onnx_engine import onnx_engine, onnx_session
 from denselab.engine.open import open_model
-from denselab.engine.openvino_engine import compile_graph, openvino_engine, read_graph
+from denselab.engine.openvino_engine import (
+    FLOAT32,
+    compile_graph,
+    multiplies_bfloat16,
+    openvino_engine,
+    read_graph,
+)
 from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
@@ -33,12 +39,13 @@ from denselab.export.onnx_graph import OPSET, check_opset, metadata, onnx_model,
 from denselab.export.openvino_graph import openvino_files, require_openvino
 from denselab.export.parity import (
     FLOAT_PICTURES,
-    INT8_MIOU,
-    INT8_PICTURES,
     LABELS_GRAPH,
+    ROUNDED_MIOU,
+    ROUNDED_PICTURES,
     Parity,
     labels_parity,
     parity,
+    require_bfloat16,
     require_float,
 )
 from denselab.export.pictures import CheckPictures, check_pictures
@@ -76,7 +83,7 @@ class Exported:
     """A model that was exported.
 
     folder: the model folder that was written.
-    target: what for. int8: whether it computes in integers. opset: of ONNX; None for torch.
+    target: what for. int8: whether it computes in integers. bf16: or in bfloat16. opset: of ONNX; None for torch.
     parity: what it loses; labels_parity: the same of the graph to label ids, if there is one.
     kept_float: convolutions that int8 hurt too much, left in float32. layers: how many convolutions there are.
     files: name to bytes.
@@ -85,6 +92,7 @@ class Exported:
     folder: Path
     target: Target
     int8: bool
+    bf16: bool
     opset: int | None
     parity: Parity
     labels_parity: Parity | None
@@ -98,6 +106,7 @@ class Exported:
             "target": self.target,
             "opset": self.opset,
             "int8": self.int8,
+            "bf16": self.bf16,
             "parity": self.parity.facts(),
             "labels_parity": self.labels_parity.facts() if self.labels_parity else None,
             "layers": self.layers,
@@ -127,6 +136,7 @@ def export(
     to: Target = "onnx",
     *,
     int8: bool = False,
+    bf16: bool = False,
     labels: bool = False,
     opset: int | None = None,
     check: str | Path | None = None,
@@ -138,13 +148,15 @@ def export(
     out: the folder to write, all or nothing.
     to: "onnx", "openvino" or "torch" (torch.export's file beside the weights).
     int8: eight-bit integers, calibrated on training pictures; kept only if they cost less than half a point of mIoU.
+    bf16: OpenVINO's graph computes in bfloat16 on processors with AVX512_BF16 or AMX, in float32 on others; likewise
+        kept only if it costs less than half a point.
     labels: also write the graph that takes an RGB picture of any size and gives label ids.
     opset: of ONNX; None: 18.
     check: the data to measure on; None: the data of the run that the model is from, else the demo's scenes.
     quiet: show no progress.
     Raises ParityError where the export is not the same model, ConfigError, DataError, CheckpointError, MissingExtra.
     """
-    _check_options(to, int8, labels, opset)
+    _check_options(to, int8, bf16, labels, opset)
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
@@ -153,21 +165,25 @@ def export(
     data = None if check is None else str(check)
     used = None if to == "torch" else opset or OPSET
     with check_pictures(found.spec, str(model), data, real=int8, quiet=quiet) as pictures:
-        draft = _graph_draft(found, pictures, to, int8, used) if used else _torch_draft(found, pictures)
+        draft = _graph_draft(found, pictures, to, int8, bf16, used) if used else _torch_draft(found, pictures)
         if labels:
             _add_labels(draft, found, pictures, to)
     sizes = {name: len(content) for name, content in draft.files.items()}
     measured = (draft.parity, draft.labels_parity, draft.kept_float, draft.layers)
-    done = Exported(Path(out), to, int8, used, *measured, sizes)
+    done = Exported(Path(out), to, int8, bf16, used, *measured, sizes)
     config = {MODEL_CONFIG: config_bytes(found.spec), CARD: export_card(found.spec, done.facts()).encode()}
     write_folder(Path(out), {**draft.files, **config, EXPORT: json_bytes(done.facts())})
     return done
 
 
-def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None:
+def _check_options(to: str, int8: bool, bf16: bool, labels: bool, opset: int | None) -> None:
     """Raise ConfigError or MissingExtra before anything is loaded."""
     if to not in get_args(Target):
         raise ConfigError(f"to {to!r} is unknown; use {', '.join(get_args(Target))}")
+    if bf16 and to != "openvino":
+        raise ConfigError(f"`bf16` belongs to OpenVINO; leave it out for {to}, or export `to` openvino")
+    if bf16 and int8:
+        raise ConfigError("`int8` and `bf16` are two precisions for the same layers; choose one")
     if to == "torch":
         for name, given in {"int8": int8, "labels": labels, "opset": opset is not None}.items():
             if given:
@@ -176,6 +192,11 @@ def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None
     require_onnx()
     if to == "openvino":
         require_openvino()
+        if bf16 and not multiplies_bfloat16():
+            raise ConfigError(
+                "this processor does not multiply bfloat16 (no AVX512_BF16, no AMX), so what `bf16` loses cannot be "
+                "measured here; export where it does, or leave it out"
+            )
     if opset is not None:
         check_opset(opset)
 
@@ -203,7 +224,7 @@ def _torch_draft(engine: TorchEngine, pictures: CheckPictures) -> Draft:
     return Draft({PROGRAM: content, WEIGHTS: pack_tensors(engine.network.state_dict())}, found)
 
 
-def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, opset: int) -> Draft:
+def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8: bool, bf16: bool, opset: int) -> Draft:
     """The graph in the target's form, measured in the target's runtime."""
     spec = engine.spec
     coarse = coarse_factor(engine)
@@ -219,12 +240,15 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
         done = quantised(
             model,
             pictures.calibration(CALIBRATION_PICTURES),
-            lambda content: parity(engine, _runtime(content, spec, to), pictures, INT8_PICTURES),
+            lambda content: parity(engine, _runtime(content, spec, to), pictures, ROUNDED_PICTURES),
             lambda content, seen: _logits(content, spec, seen),
             quiet=pictures.quiet,
         )
         draft = Draft({}, done.parity, None, done.kept_float, done.layers, done.document)
-    draft.files = _files(draft.document, spec, to, (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS))
+    if bf16:
+        draft.parity = parity(engine, _runtime(document, spec, to, bf16), pictures, ROUNDED_PICTURES)
+        require_bfloat16(draft.parity)
+    draft.files = _files(draft.document, spec, to, bf16, (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS))
     return draft
 
 
@@ -242,19 +266,19 @@ def _told(done: str) -> Iterator[None]:
     logger.info(f"{done} in {time.monotonic() - started:.1f} s")
 
 
-def _runtime(document: bytes, spec: ModelSpec, to: Target) -> Engine:
+def _runtime(document: bytes, spec: ModelSpec, to: Target, bf16: bool = False) -> Engine:
     """The engine of an ONNX document in the target's runtime; OpenVINO's from the files that it will be."""
     if to == "onnx":
         return onnx_engine(document, spec, "the exported graph", "cpu")
-    graph, weights = openvino_files(document, metadata(spec))
+    graph, weights = openvino_files(document, metadata(spec), bf16)
     return openvino_engine(graph, weights, spec, "the exported graph", "cpu")
 
 
-def _files(document: bytes, spec: ModelSpec, to: Target, names: tuple[str, str, str]) -> dict[str, bytes]:
+def _files(document: bytes, spec: ModelSpec, to: Target, bf16: bool, names: tuple[str, str, str]) -> dict[str, bytes]:
     """The files of an ONNX document for a target. names: of the ONNX file, and of OpenVINO's two."""
     if to == "onnx":
         return {names[0]: document}
-    return dict(zip(names[1:], openvino_files(document, metadata(spec)), strict=True))
+    return dict(zip(names[1:], openvino_files(document, metadata(spec), bf16), strict=True))
 
 
 def _logits(document: bytes, spec: ModelSpec, seen: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -278,19 +302,21 @@ def _add_labels(draft: Draft, engine: TorchEngine, pictures: CheckPictures, to: 
         found: LabelMap = indices[run(image[None])[0]].astype(spec.label_space.dtype)
         return found
 
-    draft.labels_parity = labels_parity(engine, labels_of, pictures, INT8_PICTURES if draft.layers else FLOAT_PICTURES)
+    most = ROUNDED_PICTURES if draft.layers else FLOAT_PICTURES
+    draft.labels_parity = labels_parity(engine, labels_of, pictures, most)
     allowed = LABELS_GRAPH
     if draft.layers:  # int8 has its own measure
-        allowed = max(draft.parity.other_labels + LABELS_GRAPH, INT8_MIOU)
+        allowed = max(draft.parity.other_labels + LABELS_GRAPH, ROUNDED_MIOU)
     require_float(draft.labels_parity, LABELS_ONNX if to == "onnx" else LABELS_IR, allowed)
-    draft.files |= _files(document, spec, to, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
+    draft.files |= _files(document, spec, to, False, (LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS))
 
 
 def _labels_runtime(document: bytes, spec: ModelSpec, to: Target) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     if to == "onnx":
         session = onnx_session(document, LABELS_ONNX)
         return lambda pictures: np.asarray(session.run([LABELS], {RGB: pictures})[0])
-    compiled = compile_graph(read_graph(*openvino_files(document, metadata(spec)), LABELS_IR), LABELS_IR)
+    model = read_graph(*openvino_files(document, metadata(spec)), LABELS_IR)
+    compiled = compile_graph(model, LABELS_IR, FLOAT32)  # in bfloat16 pixels round and logits tie as they are resized
     return lambda pictures: np.asarray(compiled({RGB: np.ascontiguousarray(pictures)})[LABELS])
 
 

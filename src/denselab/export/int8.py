@@ -22,7 +22,7 @@ from denselab.console import progress
 from denselab.engine.graph_engine import PICTURES
 from denselab.errors import ParityError
 from denselab.export.centre_rows import centre_rows
-from denselab.export.parity import INT8_MIOU, Parity
+from denselab.export.parity import ROUNDED_MIOU, Parity
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,7 +63,7 @@ def quantised(
     *,
     quiet: bool = False,
 ) -> Quantised:
-    """The model in int8, losing less than INT8_MIOU.
+    """The model in int8, losing less than ROUNDED_MIOU.
 
     calibration: training pictures as the network sees them, each (1, h, w, 3) uint8.
     measure: what a document loses. logits: what it computes, to find the layers that hurt.
@@ -78,7 +78,7 @@ def quantised(
         document = write(())
         found = measure(document)
         logger.info(f"int8: {found.told()}")
-        if found.loss < INT8_MIOU:
+        if found.loss < ROUNDED_MIOU:
             return Quantised(document, found, (), len(layers))
         order = _by_error(write, layers, calibration[:SENSITIVITY_PICTURES], logits, quiet)
         count = 1
@@ -87,13 +87,13 @@ def quantised(
             document = write(kept)
             found = measure(document)
             logger.info(f"int8 but {count} of {len(layers)} layers: {found.told()}")
-            if found.loss < INT8_MIOU:
+            if found.loss < ROUNDED_MIOU:
                 return Quantised(document, found, kept, len(layers))
             count *= 2
     raise ParityError(
         f"int8 loses {100 * found.loss:.2f} points of mIoU even with {len(kept)} of {len(layers)} layers in float32; "
-        f"less than {100 * INT8_MIOU:.1f} is allowed. Nothing was written: export without `int8`, or give `check` data "
-        "that are more like the training's"
+        f"less than {100 * ROUNDED_MIOU:.1f} is allowed. Nothing was written: export without `int8`, or give `check` "
+        "data that are more like the training's"
     )
 
 

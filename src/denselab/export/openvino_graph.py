@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
-from denselab.engine.openvino_engine import import_openvino, openvino_core
+from denselab.engine.openvino_engine import BFLOAT16, PRECISION, import_openvino, openvino_core
 from denselab.errors import MissingExtra
 
 
@@ -16,14 +16,17 @@ def require_openvino() -> None:
         raise MissingExtra("exporting for OpenVINO needs it: pip install 'denselab[export,openvino]'")
 
 
-def openvino_files(document: bytes, metadata: dict[str, str]) -> tuple[bytes, bytes]:
+def openvino_files(document: bytes, metadata: dict[str, str], bf16: bool = False) -> tuple[bytes, bytes]:
     """The XML and the numbers of an ONNX document, float32 as it is; int8 layers stay int8.
 
     metadata: texts by key, stored below rt_info.
+    bf16: the graph is to be computed in bfloat16, which rt_info says too; its numbers stay float32.
     """
     model = openvino_core().read_model(document)
     for key, text in metadata.items():
         model.set_rt_info(text, key.split("."))
+    if bf16:
+        model.set_rt_info(BFLOAT16, list(PRECISION))
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.xml"
         import_openvino().save_model(model, path, compress_to_fp16=False)

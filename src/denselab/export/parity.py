@@ -20,8 +20,8 @@ FLOAT_LOGITS = 0.01  # largest difference, in standard deviations of the network
 FLOAT_LABELS = 0.001  # share of the pixels: where two classes are nearly equal, the last bits decide
 LABELS_GRAPH = 0.005  # the same with the resizing inside, whose pictures differ by one grey value here and there
 FLOAT_MIOU = 0.001
-INT8_MIOU = 0.005  # mIoU in 0..1: half a point
-FLOAT_PICTURES, INT8_PICTURES = 24, 100  # measured at most
+ROUNDED_MIOU = 0.005  # mIoU in 0..1 that int8 and bfloat16 may lose: half a point
+FLOAT_PICTURES, ROUNDED_PICTURES = 24, 100  # measured at most
 
 
 @dataclass(frozen=True)
@@ -164,4 +164,14 @@ def require_float(found: Parity, what: str, labels: float = FLOAT_LABELS) -> Non
         raise ParityError(
             f"{what} is not the model: {'; '.join(faults)} ({found.pictures} pictures of {found.source}). Nothing was "
             "written; another runtime (`to`) may do better"
+        )
+
+
+def require_bfloat16(found: Parity) -> None:
+    """Raise ParityError where a graph loses too much in bfloat16."""
+    if not found.loss < ROUNDED_MIOU or not np.isfinite(found.logits):
+        raise ParityError(
+            f"bfloat16 loses {100 * found.loss:.2f} points of mIoU, less than {100 * ROUNDED_MIOU:.1f} is allowed "
+            f"({found.told()}). Nothing was written: export without `bf16`, or give `check` data with the model's "
+            "classes"
         )
