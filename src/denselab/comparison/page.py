@@ -50,7 +50,6 @@ USUAL = {1: "One picture", 2: "A hard and an easy picture", 3: "A hard, a middli
 NUMBER: Kind = "number"
 STYLE = Html(
     "<style> .tile span { overflow-wrap: anywhere; }"
-    " @media (max-width: 640px) { tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }"
     " .range { position: relative; display: inline-block; vertical-align: middle; width: calc(100% - 3.4rem);"
     " min-width: 6rem; height: .95rem; background: var(--faint); border-radius: 3px; }"
     " .range i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }"
