@@ -31,6 +31,7 @@ from denselab.errors import CheckpointError, ResourceError
 MANIFEST = "manifest.json"
 MAX_MANIFEST = 2**20  # bytes
 NAME = re.compile(r"[\w][\w.-]{0,100}")  # of a file in a folder of ours; it cannot lead out of it
+LONGEST_NAME = 200  # bytes of a name that is made of others; file systems take 255
 PREVIOUS = ".previous"
 REMEDY = "choose another folder with `out`"  # the command line writes --out
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]  # process ids mean nothing on another machine
@@ -272,6 +273,12 @@ def describe_os_error(error: OSError, path: Path, remedy: str = REMEDY) -> str:
             f"free some space, or {remedy}"
         )
     return f"cannot write {path}: {error.strerror or error}; {remedy}"
+
+
+def fitting_name(name: str) -> str:
+    """The name of a file or folder, or a digest of it where it is longer than LONGEST_NAME."""
+    content = os.fsencode(name)
+    return name if len(content) <= LONGEST_NAME else hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def fresh_beside(path: Path) -> Path:

@@ -25,6 +25,7 @@ def test_the_best_miou_is_taken_where_it_is_clearly_higher() -> None:
     told = verdict([SAME, RISING])
     assert told.startswith("In 1 of 2 runs both are one checkpoint. In 1 the loss was lowest first, and rose while")
     assert "up to 3.0 points higher" in told
+    assert verdict([RISING]).startswith("In 1 of 1 run the loss was lowest first"), 'it began "In 0 of 1 runs"'
     assert "--calibrate" in told
 
 

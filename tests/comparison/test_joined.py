@@ -10,7 +10,7 @@ from denselab.comparison import joined
 from denselab.comparison.compare import compare, write_result
 from denselab.comparison.console import console_table
 from denselab.comparison.data import open_data
-from denselab.comparison.joined import joinable, with_ensemble
+from denselab.comparison.joined import ensemble_stem, joinable, with_ensemble
 from denselab.comparison.result import Comparison
 from denselab.comparison.ways import ALL_WAYS, WAYS, ways_of
 from denselab.data import Dataset
@@ -95,6 +95,14 @@ def test_an_ensemble_is_joined_to_none(alone: Comparison, tmp_path: Path) -> Non
     single, other = (replace(row, runs=row.runs[:1]) for row in alone.rows)
     both = replace(single, runs=(tmp_path,))
     assert joinable(replace(undivided, rows=(both, single, other))) == [single, other]
+
+
+def test_the_folder_of_an_ensemble_has_a_name_that_fits() -> None:
+    """Models outside the comparison may be called by their paths, and three paths are no name of a folder."""
+    assert ensemble_stem(["unet:resnet34", "fcn8s"]) == "ensemble-with-unet-resnet34-with-fcn8s"
+    paths = [f"/home/someone/{'가' * 30}/runs/{i}" for i in range(3)]
+    assert len(ensemble_stem(paths).encode()) < 200
+    assert ensemble_stem(paths) != ensemble_stem(paths[::-1])
 
 
 def test_boxes_are_for_deconvnet() -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from denselab.comparison.pictures import disagreement, typical
+from denselab.comparison.page import pictures_section
+from denselab.comparison.pictures import Shown, disagreement, typical
+from denselab.labels import LabelEntry, LabelSpace
 
 IGNORE = 255
 
@@ -34,3 +36,15 @@ def test_pictures_without_a_score_are_not_shown() -> None:
     nan = float("nan")
     assert typical(np.array([[nan, 0.2], [nan, nan]])) == [1]
     assert typical(np.full((2, 3), nan)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "heading"),
+    [(1, "<h3>One picture"), (2, "<h3>A hard and an easy picture"), (3, "<h3>A hard, a middling and an easy picture")],
+)
+def test_the_heading_names_as_many_pictures_as_there_are(count: int, heading: str) -> None:
+    """Of four pictures two were shown, below "A hard, a middling and an easy picture"."""
+    space = LabelSpace((LabelEntry(0, "a", (0, 0, 0)),))
+    shown = [Shown(f"p{i}", "", ()) for i in range(count)]
+    assert heading in pictures_section(space, shown, [])
+    assert "<h3>" not in pictures_section(space, [], [])

@@ -78,6 +78,16 @@ def test_on_few_pictures_the_best_is_taken_with_a_warning() -> None:
     )
 
 
+@pytest.mark.parametrize("pictures", [4, 20])
+def test_the_only_one_is_compared_with_no_others(pictures: int) -> None:
+    """Where the other network could not be trained, the pictures were "too few to tell it from the others"."""
+    alone = row("a", 0.9, 1.0, pictures=pictures)
+    assert told(alone) == ("a", "Take a: it is the only one, with an mIoU of 81.8.")
+    seen = replace(row("s", 0.95, 1.0, pictures=pictures), trained_on=3)
+    sentence = "Of those that have not seen the pictures, take a: it is the only one, with an mIoU of 81.8."
+    assert told(seen, alone) == ("a", sentence)
+
+
 def test_on_few_pictures_the_faster_of_two_with_one_score_is_taken() -> None:
     """A network joined with a useless one scored a hundredth of a point more in 16 times the time, and was taken."""
     assert told(row("a + b", 0.9001, 1.6, pictures=4), row("a", 0.9, 0.1, pictures=4)) == (

@@ -5,7 +5,7 @@ import pytest
 
 from denselab.errors import DataError, ShapeError
 from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
-from denselab.evaluation.evaluation import count_pictures
+from denselab.evaluation.evaluation import FEWEST_PICTURES, count_pictures
 from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -22,20 +22,20 @@ def of(predictions: list[np.ndarray]) -> Paired:
 
 def test_a_gain_by_hand() -> None:
     """Before: a has 8 of 12 pixels, b 4 of 8; mean 7/12. After: all right."""
-    paired = of([TRUTH, TRUTH, TRUTH])
+    paired = of([TRUTH] * FEWEST_PICTURES)
     assert paired.difference == pytest.approx(5 / 12)
     assert paired.interval == pytest.approx((5 / 12, 5 / 12))
     told = paired.to_dict()
     assert told["totals"]["miou"] == {"before": 0.5833, "after": 1.0}
     assert told["classes"][1]["iou"] == {"before": 0.5, "after": 1.0}
     assert told["classes"][2]["iou"] == {"before": None, "after": None}
-    assert "mIoU +0.4167, 95 % interval +0.4167 to +0.4167 over 3 pictures" in paired.sentence()
+    assert "mIoU +0.4167, 95 % interval +0.4167 to +0.4167 over 10 pictures" in paired.sentence()
     assert paired.table().row_count == 4
 
 
 def test_a_gain_on_some_pictures_and_a_loss_on_others_is_no_help() -> None:
     worse = np.zeros((4, 4), np.uint8)
-    paired = of([TRUTH, worse, TRUTH, worse])
+    paired = of([TRUTH, worse] * 5)
     assert paired.interval is not None
     assert paired.interval.low < 0 < paired.interval.high
     assert not paired.helps
@@ -44,8 +44,10 @@ def test_a_gain_on_some_pictures_and_a_loss_on_others_is_no_help() -> None:
 
 @pytest.mark.parametrize("pictures", [1, 2, ENOUGH_PICTURES - 1, ENOUGH_PICTURES])
 def test_a_few_pictures_prove_nothing(pictures: int) -> None:
-    """Each is all right after; of one picture there is no interval."""
+    """Each is all right after; of few pictures there is no interval: that of two, [min, max], was told as one of 95 %."""
     paired = of([TRUTH] * pictures)
+    assert (paired.interval is None) == (pictures < FEWEST_PICTURES)
+    assert ("too few for an interval" in paired.sentence()) == (pictures < FEWEST_PICTURES)
     assert paired.helps == (pictures >= ENOUGH_PICTURES)
     assert paired.to_dict()["helps"] == paired.helps
 

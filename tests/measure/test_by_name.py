@@ -107,3 +107,15 @@ def test_a_new_class_in_the_runs_data_is_refused_where_it_is_measured_alone() ->
     assert fitted((0, 1), entry(0, "ground"), entry(1, "car"), entry(2, "bus"), others=True) == [0, 2]
     with pytest.raises(DataError, match=r"row\.png: label id 2 stands for no class of the model"):
         fitted((2,), entry(0, "ground"), entry(2, "bus"), others=True)
+
+
+@pytest.mark.parametrize("classes", [256, 300])
+def test_more_classes_than_a_byte_holds(classes: int) -> None:
+    """An id for what is ignored was looked for below 256: no model of 256 classes or more could be measured."""
+    model = LabelSpace(tuple(entry(i, f"kind {i}") for i in range(classes)))
+    items = (Item("row", Path("row.png"), Drawn((0, classes - 1, NODATA))),)
+    for own in (model, LabelSpace((entry(0, "kind 0"), entry(classes - 1, "kind 7"), replace(VOID, id=5000)))):
+        data = with_labels_of(Dataset(Path("data"), "test", "index", own, items), model, "data")
+        assert data.label_space.names == model.names
+        last = classes - 1 if own is model else 7
+        assert data.read_labels(data.items[0]).tolist() == [[0, last, data.label_space.ignore_index]]

@@ -130,6 +130,25 @@ def test_the_temperature_lives_in_the_model_folder(engine: TorchEngine, tmp_path
     assert read_spec(tmp_path / "copy").temperature == 1.5
 
 
+def test_the_page_says_what_is_stored(engine: TorchEngine, scenes: Dataset, tmp_path: Path) -> None:
+    """Right after it was stored, the page told how to store it, and called what is without it `as it comes`."""
+    found = diagnose(Predictor(engine), scenes, quiet=True)
+    assert found.calibration is not None
+    helps = replace(found, calibration=replace(found.calibration, loss_before=2.0, loss_after=1.0, temperature=1.5))
+    told = write_diagnosis(helps, tmp_path).read_text()
+    assert "--calibrate` stores it in the model" in told
+    told = write_diagnosis(replace(helps, stored=1.25), tmp_path).read_text()
+    assert "The model has 1.25 stored. `denselab diagnose MODEL DATA --calibrate` stores the new one" in told
+    told = write_diagnosis(replace(helps, stored=1.5), tmp_path).read_text()
+    assert "It is stored in the model" in told
+    assert "--calibrate" not in told
+    warm = TorchEngine(replace(engine.spec, temperature=3.0), engine.network, engine.device)
+    again = diagnose(Predictor(warm), scenes, quiet=True)
+    assert (again.stored, found.stored) == (3.0, 1.0)
+    assert again.calibration is not None
+    assert again.calibration.temperature == found.calibration.temperature, "the fit is of the network without it"
+
+
 def test_a_temperature_is_above_0(engine: TorchEngine) -> None:
     with pytest.raises(ConfigError, match="temperature 0"):
         ModelSpec(engine.spec.architecture, engine.spec.label_space, engine.spec.preprocessing, temperature=0.0)

@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace
-from denselab.refine.probability_files import counted, probabilities, read_scores
+from denselab.refine.probability_files import Scores, counted, probabilities, read_scores
 
 TWO = LabelSpace((LabelEntry(0, "dark", (0, 0, 0)), LabelEntry(1, "light", (250, 250, 250))))
 
@@ -193,3 +193,11 @@ def test_files_that_hold_no_probabilities(tmp_path: Path, noisy_probs: np.ndarra
     ):
         with pytest.raises(DataError, match=message):
             read_scores(tmp_path / name, (24, 32))
+
+
+def test_bytes_of_many_classes_that_are_all_0_are_no_probabilities() -> None:
+    """Of 510 classes or more, rounding explains any sum: pixels of zeros alone became NaN."""
+    space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (0, 0, 0)) for i in range(600)))
+    scores = Scores(Path("stack"), np.zeros((600, 2, 2), np.float32), eight_bit=True)
+    with pytest.raises(DataError, match="sums over the classes 0 to 0"):
+        probabilities(scores, space, 0.7)

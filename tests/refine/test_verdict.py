@@ -45,8 +45,7 @@ def by_hand(judged: int) -> Tuning:
 def test_the_least_number_of_judging_pictures(run: Path, judged: int) -> None:
     tuning = by_hand(judged)
     assert tuning.paired is not None
-    assert tuning.paired.interval is not None
-    assert tuning.paired.interval.low > 0
+    assert tuning.paired.difference > 0
     verdict = conclude(tuning, str(run))
     assert verdict.stored == tuning.helps == (judged >= ENOUGH_PICTURES)
     assert (f"judged on {judged} pictures" in verdict.sentence) == (judged < ENOUGH_PICTURES)

@@ -53,6 +53,10 @@ def test_panels_stay_within_their_size(height: int, width: int) -> None:
 def test_sheet_names_are_safe_and_short() -> None:
     assert sheet_name("worst", 0, "a b/ü:?.x") == "worst-1-a_b_ü_.x.png"
     assert len(sheet_name("best", 2, "x" * 500)) < 100
+    for letter in ("가", "𠀀"):  # 80 letters of three or four bytes were more than a file system takes
+        name = sheet_name("differing", 2, "a" + letter * 90)
+        assert 200 < len(name.encode()) < 255
+        assert name.removeprefix("differing-3-").removesuffix(".png").strip(letter) == ""
 
 
 def test_mistakes_by_hand() -> None:

@@ -104,11 +104,24 @@ def test_any_number_of_classes(
         num_classes > 25
     )  # a picture where numbers would not fit
     assert {"classes", "pictures", "confusions", "training", "two-models", "data", "repeat"} <= set(checker.ids)
+    assert "so this trains the same model:" in said
     told = " ".join(checker.text)
     assert "imgsz: 96x128" in told, "it was 96, 128"
     assert "losses: dice + focal" in told, "it was name dice, weight 1.0, options , name focal, ..."
     kinds = [p.name.split("-")[0] for p in sorted((run / "samples").iterdir())]
     assert (kinds.count("worst"), kinds.count("best"), kinds.count("differing")) == (4, 3, 3)
+
+
+def test_a_run_by_time_is_not_promised_the_same_model(
+    make_dataset: Callable[..., Dataset], make_measured: Callable[..., Measured], write_run: Callable[..., Path]
+) -> None:
+    dataset = make_dataset(3, 2)
+    run = write_run(dataset)
+    with (run / "config.yaml").open("a") as file:
+        file.write("time: 60.0\n")
+    _, said = checked(composed(run, dataset, make_measured(dataset, shifted), None))
+    assert "trains by the same settings, as many steps as then fit into the time:" in said
+    assert "the same model" not in said
 
 
 def test_one_picture_one_model(

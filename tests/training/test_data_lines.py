@@ -8,7 +8,7 @@ from PIL import Image
 
 from denselab.data import Dataset, open_dataset
 from denselab.data.counting import count_class_pixels
-from denselab.training.data_lines import data_lines
+from denselab.training.data_lines import data_lines, remarks_and_warnings
 
 
 @pytest.fixture
@@ -50,3 +50,9 @@ def test_large_pictures_among_small_ones_are_told_of(thin: Dataset) -> None:
     pixels = count_class_pixels(thin, thin.of_split("train"))
     told = data_lines(thin, pixels, [(16, 16), (16, 16), (128, 100)], (16, 16))[-1]
     assert "1 of 3 pictures looked at are reduced, at most to 0.12 of their size (128x100 to 16x16)" in told
+
+
+def test_a_remark_is_not_recorded_as_a_warning() -> None:
+    """The report called "pictures are reduced to 0.37 of their size" a warning, which the console did not."""
+    remark, warning = "pictures are reduced to 0.37 of their size", "val has no pixel of car: not measured"
+    assert remarks_and_warnings([remark, f"warning: {warning}"]) == ([remark], [warning])

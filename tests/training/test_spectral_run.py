@@ -22,7 +22,9 @@ from denselab.inference.inputs import by_picture, find_sources
 from denselab.inference.instance_wise import cut
 from denselab.inference.instances import InstanceWise
 from denselab.inference.predictor import load
+from denselab.measure.diagnose import diagnose
 from denselab.measure.evaluate import evaluate
+from denselab.report.diagnosis_page import write_diagnosis
 from denselab.training.run import run_training
 
 SIZE = (32, 48)
@@ -150,6 +152,15 @@ def test_evaluation_and_its_pictures(runs: Any, tmp_path: Path) -> None:
     assert len(measured.items) == 2
     assert measured.baselines.entries
     assert len(list((tmp_path / "worst").glob("worst-*.png"))) == 1, "the worse half"
+
+
+@pytest.mark.parametrize("name", ["four", "twelve"])
+def test_a_diagnosis_shows_its_pictures(runs: Any, name: str, tmp_path: Path) -> None:
+    """The pictures with the most lost IoU were put onto the page with all their bands, which no picture file takes."""
+    data, run = runs[name]
+    found = diagnose(run, data, device="cpu", quiet=True)
+    page = write_diagnosis(found, tmp_path).read_text()
+    assert "points of mIoU" in page
 
 
 @pytest.mark.parametrize("name", ["four", "twelve"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.comparison.result import Comparison
+from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.files import unpack_json
 from denselab.report.facts import score
@@ -71,9 +72,11 @@ def verdict(pairs: Sequence[Pair]) -> str:
     clear = [pair for pair in pairs if pair.gain >= CLEAR]
     if same == len(pairs):
         return "In every run both are one checkpoint: there is nothing to choose."
-    told = f"In {same} of {len(pairs)} runs both are one checkpoint. "
+    of_runs = f" of {number_of(len(pairs), 'run')}"
+    told = f"In {same}{of_runs} both are one checkpoint. " if same else ""
     if rising:
-        told += f"In {len(rising)} the loss was lowest first, and rose while the mIoU went on rising. "
+        which = f"{len(rising)}{'' if same else of_runs}"
+        told += f"In {which} the loss was lowest first, and rose while the mIoU went on rising. "
     if clear:
         most = max(pair.gain for pair in clear) * POINTS
         return told + (

@@ -13,6 +13,7 @@ from denselab.comparison.result import Comparison, Row, beaten_by, merged, with_
 from denselab.comparison.ways import ENSEMBLE, PLAIN
 from denselab.engine.ensemble_folder import is_ensemble
 from denselab.evaluation.ranking import Entrant
+from denselab.files import fitting_name
 from denselab.inference.joint import joint_of
 from denselab.inference.predictor import load, networks_of
 from denselab.measure.data import select
@@ -55,7 +56,7 @@ def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str, c
     keys: list[str] = []
     for position, (seed, fold) in enumerate(_parts(plan)):
         at = "" if fold is None else f"-fold{fold + 1}"
-        keys.append("-with-".join(("ensemble", *(file_stem(row.name) for row in rows))) + f"{at}-seed{seed}")
+        keys.append(f"{ensemble_stem([row.name for row in rows])}{at}-seed{seed}")
         runs = [row.runs[min(position, len(row.runs) - 1)] for row in rows]
         facts = made_from(list(map(str, runs)), data.of_fold(fold), plan.split)
         if not is_current(out / MEASURED / keys[-1], facts) or read_counted(out, keys[-1], PLAIN) is None:
@@ -67,6 +68,13 @@ def _row(comparison: Comparison, rows: Sequence[Row], data: Data, device: str, c
     by_way = {PLAIN: Entrant(name, tuple(merged(part) for part in parts))}
     beaten, joins = beaten_by([one.facts for one in counted]), tuple(row.runs[0] for row in rows)
     return Row(name, by_way, None, _cost(rows), tuple(keys), (), no_better_than=beaten, joins=joins)
+
+
+def ensemble_stem(names: Sequence[str]) -> str:
+    """The name of an ensemble as a part of a folder's name; short also where models are called by their paths."""
+    joined = "-with-".join(map(file_stem, names))
+    short = fitting_name(joined)
+    return f"ensemble-{'' if short != joined else 'with-'}{short}"
 
 
 def _cost(rows: Sequence[Row]) -> Cost | None:

@@ -46,10 +46,10 @@ CONTENTS = (
     ("sizes", "Object size"), ("pictures", "Pictures"), ("checkpoints", "Which checkpoint"),
     ("paper", "Table for a paper"), ("repeat", "Use it, repeat it"),
 )  # fmt: skip
+USUAL = {1: "One picture", 2: "A hard and an easy picture", 3: "A hard, a middling and an easy picture"}
 NUMBER: Kind = "number"
 STYLE = Html(
     "<style> .tile span { overflow-wrap: anywhere; }"
-    " @media (max-width: 640px) { tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }"
     " .range { position: relative; display: inline-block; vertical-align: middle; width: calc(100% - 3.4rem);"
     " min-width: 6rem; height: .95rem; background: var(--faint); border-radius: 3px; }"
     " .range i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }"
@@ -77,7 +77,7 @@ def compose(
         _cost(comparison),
         _classes(comparison, space),
         object_sizes.section_of(sizes),
-        _pictures(space, usual, disputed),
+        pictures_section(space, usual, disputed),
         checkpoints.section_of(comparison),
         _paper(paper),
         _repeat(comparison),
@@ -149,7 +149,8 @@ def _ranking_note(comparison: Comparison) -> str:
     """What the bars and the intervals are, or why there are none."""
     units = f"{comparison.ranking.units} {'sequences' if comparison.ranking.clustered else 'pictures'}"
     if comparison.rows[0].interval is None:
-        return f"In points of mIoU. {units} are too few to judge a difference; with 5 folds every picture is measured."
+        advice = "" if comparison.plan.folds else "; with 5 folds every picture is measured"
+        return f"In points of mIoU. {units} are too few to judge a difference{advice}."
     return (
         f"In points of mIoU. The bar is the 95 % interval over {units}, the mark the score. "
         "Differences are judged on the same pictures for both, so they can be certain where the bars overlap. "
@@ -291,8 +292,9 @@ def _best(told: str, best: bool) -> Html:
     return Html(f'<span class="better">{told}</span>') if best else text(told)
 
 
-def _pictures(space: LabelSpace, usual: Sequence[Shown], disputed: Sequence[Shown]) -> Html:
-    parts = [legend(space), heading("A hard, a middling and an easy picture")]
+def pictures_section(space: LabelSpace, usual: Sequence[Shown], disputed: Sequence[Shown]) -> Html:
+    """The typical pictures and those about which the models disagree, below the colours of the classes."""
+    parts = [legend(space), heading(USUAL[len(usual)])] if usual else [legend(space)]
     parts += [panel_strip(one.name, one.told, one.panels) for one in usual]
     if disputed:
         parts += [heading("Where they disagree most"), *(panel_strip(o.name, o.told, o.panels) for o in disputed)]

@@ -10,6 +10,7 @@ from denselab.comparison.measuring import StoredLabels
 from denselab.comparison.result import Comparison
 from denselab.data import Dataset
 from denselab.measure.pictures import Panel, fit_panel, map_panel
+from denselab.report.facts import share
 from denselab.types import LabelMap
 
 SHOWN, DIFFERING = 3, 3
@@ -52,8 +53,11 @@ def shown_pictures(comparison: Comparison, dataset: Dataset) -> tuple[list[Shown
         shares = np.array([disagreement([s[i.name] for s in stores], dataset.read_labels(i), ignore) for i in items])
         chosen = typical(scores)
         most = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] > 0 and int(i) not in chosen]
-        usual = [_shown(comparison, dataset, stores, i, f"{shares[i]:.1%} disputed") for i in chosen]
-        return usual, [_shown(comparison, dataset, stores, i, f"{shares[i]:.1%} disputed") for i in most[:DIFFERING]]
+        told = [f"{share(part)} disputed" if len(stores) > 1 else "" for part in shares]  # one model disputes nothing
+        usual, disputed = (
+            [_shown(comparison, dataset, stores, i, told[i]) for i in some] for some in (chosen, most[:DIFFERING])
+        )
+        return usual, disputed
     finally:
         for store in stores:
             store.close()

@@ -248,6 +248,8 @@ def recommend(comparison: Comparison) -> tuple[Row | None, str]:
     if best.no_better_than:
         return None, f"None can be recommended: even {best.name} is no better than {best.no_better_than}."
     take = "Take" if fair[0] is comparison.rows[0] else "Of those that have not seen the pictures, take"
+    if len(fair) == 1:
+        return best, f"{take} {best.name}: it is the only one, with an mIoU of {_printed(best)}."
     highest = f"{take} {best.name}: it has the highest mIoU {_printed(best)}"
     if units < ENOUGH_PICTURES:
         return best, f"{highest}, but {units} pictures are too few to tell it from the others."
@@ -265,7 +267,7 @@ def recommend(comparison: Comparison) -> tuple[Row | None, str]:
         names = ", ".join(row.name for row in alike)
         close = f"both close (within {CLOSE * POINTS:.0f} points) and clearly faster"
         return best, f"{highest}; {names} cannot be told apart from it, but {told} {close}."
-    return best, f"{highest}, and is better than every other beyond doubt." if len(fair) > 1 else f"{highest}."
+    return best, f"{highest}, and is better than every other beyond doubt."
 
 
 def _fastest(best: Row, alike: Sequence[Row]) -> Row | None:

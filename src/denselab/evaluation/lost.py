@@ -16,8 +16,8 @@ def lost_by_class(evaluation: Evaluation) -> Floats:
 def lost_by_picture(evaluation: Evaluation) -> Floats:
     """(N,) how much the mean IoU of the set would rise if this picture alone were predicted without a fault.
 
-    The classes that occur stay the same: a class that only this picture's faults predict then still counts, as 0 of 0,
-    and is left out.
+    A class that occurs nowhere but in this picture's faults counts as an IoU of 0 before and is left out of the mean
+    then, so the rise may be large.
     """
     total = areas_of(evaluation.counts)
     hits, truth, predicted = np.moveaxis(evaluation.areas, 1, 0)

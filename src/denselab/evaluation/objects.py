@@ -48,11 +48,10 @@ def objects_of(truth: LabelMap, prediction: LabelMap, classes: Sequence[int], ig
     """Every true region of these classes, class by class. truth, prediction: (H, W)."""
     found: list[Object] = []
     labelled = truth != ignore_index
-    for index in classes:
+    present = set(np.unique(truth).tolist())
+    for index in (index for index in classes if index in present):
         is_true, is_predicted = truth == index, (prediction == index) & labelled
         regions, count = ndimage.label(is_true, CORNERS)
-        if not count:
-            continue
         parts, part_count = ndimage.label(is_predicted, CORNERS)
         areas = np.bincount(regions.ravel(), minlength=count + 1)
         hits = np.bincount(regions[is_predicted], minlength=count + 1)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval, difference_interval
-from denselab.evaluation.evaluation import Evaluation
+from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import class_scores, heading_of, set_scores
 from denselab.shown import shown
 
@@ -43,8 +43,9 @@ class Paired:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % paired bootstrap interval of the difference over pictures; None for fewer than two."""
-        return difference_interval(self.before.areas, self.after.areas)
+        """95 % paired bootstrap interval of the difference over pictures; None below FEWEST_PICTURES."""
+        enough = len(self.before.names) >= FEWEST_PICTURES
+        return difference_interval(self.before.areas, self.after.areas) if enough else None
 
     @property
     def helps(self) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: 
     ids_of = _ids_of(data, model, source, others)
     ignored = [entry for entry in data.entries if entry.role == "ignore"]
     taken = {entry.id for entry in (*model.classes, *data.classes)}
-    void = next(i for i in (255, *range(256)) if i not in taken)
+    void = next(i for i in chain((255,), count()) if i not in taken)
     if all(old == new for old, new in ids_of.items()) and not taken & {e.id for e in ignored} and not others:
         kept = (e for e in ignored if e.name not in model.names)
         return replace(dataset, label_space=LabelSpace((*model.classes, *kept)))

@@ -55,6 +55,7 @@ class Diagnosis:
     models: the models as given.
     split: what was measured.
     seen: how many of the pictures their model was trained on.
+    stored: the temperature that the first model now has; the calibration is that of its network without one.
     """
 
     evaluation: Evaluation
@@ -68,6 +69,7 @@ class Diagnosis:
     models: tuple[str, ...]
     split: str
     seen: int = 0
+    stored: float = 1.0
 
     @property
     def miou(self) -> float:
@@ -126,9 +128,11 @@ def diagnose(
         )
         evaluation = count_pictures(results, chosen[0].dataset.label_space, trimap_widths=WIDTHS)
     calibration = calibrate([gathered.pixels[name] for name in sorted(gathered.pixels)])
-    if store and calibration is not None:
-        _store(calibration, homes)
-    return _concluded(evaluation, gathered, calibration, chosen, tuple(str(home or "model") for home in homes))
+    found = _concluded(evaluation, gathered, calibration, chosen, tuple(str(home or "model") for home in homes))
+    stored = predictors[0].spec.temperature
+    if store and calibration is not None and _store(calibration, homes):
+        stored = calibration.temperature
+    return replace(found, stored=stored)
 
 
 def _concluded(
@@ -200,11 +204,11 @@ def sampled_pixels(
     return np.log(np.maximum(flat, LEAST)), truth.ravel()[places].astype(np.int64)
 
 
-def _store(calibration: Calibration, homes: Sequence[str | Path | None]) -> None:
-    """Write the temperature into each model folder, if it helps; says so."""
+def _store(calibration: Calibration, homes: Sequence[str | Path | None]) -> bool:
+    """Write the temperature into each model folder, if it helps; says so, and returns whether it did."""
     if not calibration.helps:
         logger.info(f"temperature {calibration.temperature:.3f} is not stored: it does not help on other pictures")
-        return
+        return False
     for home in homes:
         if home is None or not Path(home).exists():
             raise ConfigError(f"the temperature cannot be stored in {home}: it is no folder here; copy the model first")
@@ -213,3 +217,4 @@ def _store(calibration: Calibration, homes: Sequence[str | Path | None]) -> None
         logger.info(
             f"temperature {calibration.temperature:.3f} is stored in {folder}: probabilities use it, labels stay"
         )
+    return True

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.feed.resample import resize_labels
+from denselab.files import LONGEST_NAME
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample
 from denselab.visualize import colour_map, difference_map, error_map, fit, grid
@@ -87,6 +88,6 @@ def panel_sheet(panels: Sequence[Panel]) -> Image:
 
 
 def sheet_name(kind: str, rank: int, name: str) -> str:
-    """The file name of a sheet in samples/: its kind, its rank, and the picture's name made safe."""
-    safe = re.sub(r"[^\w.-]+", "_", name)[-80:]
+    """The file name of a sheet in samples/: its kind, its rank, and the end of the picture's name made safe."""
+    safe = re.sub(r"[^\w.-]+", "_", name)[-80:].encode()[-LONGEST_NAME:].decode(errors="ignore")
     return f"{kind}-{rank + 1}-{safe}.png"

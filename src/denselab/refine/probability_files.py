@@ -107,7 +107,7 @@ def probabilities(scores: Scores, space: LabelSpace, confidence: float) -> NDArr
         )
     sums = values.sum(axis=0)
     tolerance = FLOAT_TOLERANCE + (len(values) + 1) / 2 * BYTE_STEP * scores.eight_bit
-    if values.min() < -OUTSIDE or np.abs(sums - 1).max() > tolerance:
+    if values.min() < -OUTSIDE or np.abs(sums - 1).max() > tolerance or sums.min() <= 0:
         raise DataError(
             f"{scores.path}: values {values.min():.3g} to {values.max():.3g}, sums over the classes {sums.min():.3g} "
             f"to {sums.max():.3g}; probabilities lie in 0..1 and sum to 1: apply a softmax to logits, or say how the "

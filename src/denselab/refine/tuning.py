@@ -40,7 +40,7 @@ from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
 
-LEAST = 2  # pictures in each half: an interval needs two
+LEAST = 2  # pictures in each half
 FEWEST = 8  # pictures that each candidate is tried on at least, however short the time
 ENOUGH = COARSE_CANDIDATES + FINE_CANDIDATES
 CACHING_SHARE = 0.4  # of the time that the network may spend on the tuning half

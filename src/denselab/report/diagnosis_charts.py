@@ -14,10 +14,10 @@ TALL = 3.2  # inches
 
 
 def reliability_chart(name: str, before: Reliability, after: Reliability, temperature: float) -> str:
-    """SVG of accuracy against confidence, as it comes and with the temperature; the diagonal is honest."""
+    """SVG of accuracy against confidence, without a temperature and with it; the diagonal is honest."""
     with drawing(name, TALL) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=PLACEHOLDERS["soft"], linewidth=0.9, linestyle=(0, (3, 3)))
-        for label, found, tone in (("as it comes", before, "second"), (f"T = {temperature:.2f}", after, "accent")):
+        for label, found, tone in (("T = 1", before, "second"), (f"T = {temperature:.2f}", after, "accent")):
             x, y = found.curve()
             axes.plot(x, y, color=PLACEHOLDERS[tone], linewidth=1.8, marker="o", markersize=3.2, label=label)
         axes.set_xlim(0, 1)

@@ -12,6 +12,7 @@ from denselab.evaluation.lost import lost_by_class, lost_by_picture
 from denselab.evaluation.objects import FOUND, by_size
 from denselab.evaluation.scores import mean_iou
 from denselab.files import write_json, write_text
+from denselab.measure.calibrate import Calibration
 from denselab.measure.diagnose import Diagnosis
 from denselab.measure.pictures import error_panels
 from denselab.report.diagnosis_charts import band_chart, reliability_chart
@@ -164,14 +165,9 @@ def _calibration(diagnosis: Diagnosis) -> Html:
         return section("calibration", "Calibration", paragraph("Too few labelled pictures to judge probabilities."))
     mood = "too sure" if found.temperature > 1 else "not sure enough"
     sentence = (
-        f"The model is {mood}: its probabilities fit best with its logits divided by {found.temperature:.2f}. The "
-        f"calibration error is {found.before.error:.3f} as it comes and {found.after.error:.3f} with a temperature "
-        "that was fitted on other pictures. "
-    )
-    sentence += (
-        "`denselab diagnose MODEL DATA --calibrate` stores it in the model; no label changes."
-        if found.helps
-        else "It does not help on other pictures, so it is not stored."
+        f"The network is {mood}: its probabilities fit best with its logits divided by {found.temperature:.2f}. The "
+        f"calibration error is {found.before.error:.3f} without a temperature and {found.after.error:.3f} with one "
+        f"that was fitted on other pictures. {_stored(diagnosis.stored, found)}"
     )
     drawn = reliability_chart("reliability", found.before, found.after, found.temperature)
     note = "The calibration error is the mean gap between the curve and the diagonal, weighted by pixels."
@@ -180,10 +176,20 @@ def _calibration(diagnosis: Diagnosis) -> Html:
         ("negative log-likelihood", found.loss_before, found.loss_after),
     )
     rows = [(text(name), text(f"{before:.4f}"), text(f"{after:.4f}")) for name, before, after in numbers]
-    listed = table(("", "as it comes", "with a temperature"), rows, ("name", "number", "number"))
+    listed = table(("", "without", "with a temperature"), rows, ("name", "number", "number"))
     drawn = chart("Is it right as often as it is sure?", drawn)
     charts = Html(f'<div class="pair">{drawn}{listed}</div>')
     return section("calibration", "Calibration", paragraph(sentence), charts, paragraph(note, note=True))
+
+
+def _stored(stored: float, found: Calibration) -> str:
+    """What of this the model has, or could have."""
+    if stored == found.temperature:
+        return "It is stored in the model, whose probabilities use it; no label changed."
+    own, new = ("", "it") if stored == 1.0 else (f"The model has {stored:.2f} stored. ", "the new one")
+    if not found.helps:
+        return f"{own}{new[0].upper()}{new[1:]} does not help on other pictures, so it is not stored."
+    return f"{own}`denselab diagnose MODEL DATA --calibrate` stores {new} in the model; no label changes."
 
 
 def _borders(diagnosis: Diagnosis) -> Html:
@@ -215,7 +221,7 @@ def _lost(diagnosis: Diagnosis) -> Html:
     by_name = {item.name: item for item in diagnosis.items}
     strips = []
     for lost in pictures[:WORST]:
-        sample = diagnosis.dataset.read(by_name[lost.name])
+        sample = diagnosis.dataset.read_shown(by_name[lost.name])
         panels = error_panels(sample, diagnosis.kept[lost.name], diagnosis.dataset.label_space)
         strips.append(panel_strip(lost.name, f"{lost.points:.2f} points of mIoU", panels))
     note = (

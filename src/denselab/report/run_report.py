@@ -212,7 +212,7 @@ def _loss_chart(facts: RunFacts) -> str:
     lines = []
     steps, losses = facts.series(facts.steps, "loss")
     if steps:
-        lines.append(Line("each step", steps, losses, "accent", faint=True))
+        lines.append(Line("single steps", steps, losses, "accent", faint=True))
     for key, label, tone in (("train_loss", "training", "accent"), ("val_loss", "validation", "second")):
         steps, losses = facts.series(facts.validations, key)
         if steps:

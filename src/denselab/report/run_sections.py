@@ -104,7 +104,7 @@ def data_section(facts: RunFacts, space: LabelSpace) -> Html:
     pairs += [("label encoding", data.get("encoding", "–"))]
     pairs += [(f"{name} pictures", len(names)) for name, names in splits.items()]
     if data.get("image_sizes"):
-        pairs.append(("picture sizes", _sizes(data["image_sizes"])))
+        pairs.append(("sizes of training pictures looked at", _sizes(data["image_sizes"])))
     pairs += [("warning", line) for line in data.get("warnings") or ()]
     pairs += [("remark", note) for note in data.get("notes") or ()]
     pixels: Mapping[str, Any] = data.get("class_pixels") or {}
@@ -145,13 +145,20 @@ def repeat_section(facts: RunFacts) -> Html:
         "Repeat it",
         paragraph("This run was started by:"),
         Html(f"<pre>{text(facts.command)}</pre>"),
-        paragraph("All settings are in config.yaml beside this report, so this trains the same model again:"),
+        paragraph(f"All settings are in config.yaml beside this report, so this {_again(facts)}:"),
         Html(f"<pre>{text(facts.again)}</pre>"),
         *([paragraph(f"Training started from {facts.started_from}.")] if facts.started_from else []),
         *([details("What DenseLab chose, and why", reasons)] if choices else []),
         details("Settings", key_values((key, _plain(value)) for key, value in facts.config.items())),
         details("Environment", key_values((key, _plain(value)) for key, value in facts.env.items())),
     )
+
+
+def _again(facts: RunFacts) -> str:
+    """What the stored settings do: how many steps fit into a time, no file can say."""
+    if facts.config.get("time") is None:
+        return "trains the same model"
+    return "trains by the same settings, as many steps as then fit into the time"
 
 
 def _chosen(key: Any, value: Any) -> str:

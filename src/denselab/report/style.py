@@ -97,7 +97,8 @@ figure { margin: 0; }
   border: 1px solid var(--card); }
 .matrix th { border: 0; padding: .2rem .6rem; }
 .matrix thead th { position: static; vertical-align: bottom; padding-top: .7rem; }
-.matrix thead th div { writing-mode: vertical-rl; transform: rotate(180deg); margin: 0 auto; max-height: 9rem; }
+.matrix thead th div { writing-mode: vertical-rl; transform: rotate(180deg); margin: 0 auto; max-height: 9rem;
+  overflow: hidden; text-overflow: ellipsis; }
 .matrix .diagonal { font-weight: 650; }
 img.heat { display: block; width: min(100%, 720px); height: auto; image-rendering: pixelated; border-radius: 6px; }
 pre { background: var(--faint); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem;
@@ -123,10 +124,12 @@ footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 
 @media (max-width: 640px) {
   main { padding: 1.5rem 1rem 3rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }
+  .tiles > :last-child:nth-child(odd) { grid-column: span 2; }
   .tile b { font-size: 1.35rem; }
   .panels, .panels.five { grid-template-columns: repeat(2, 1fr); }
   th, td { padding: .34rem .5rem; }
   td.bar { min-width: 7.5rem; }
+  tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc; --faint: #f3f3f3; --accent: #1f5fbf; }

@@ -18,6 +18,7 @@ RESIZED = 32  # label maps that are reduced to see which classes vanish
 REDUCED = 0.8  # of the pictures' size; nearer to 1 is not worth a line
 ALIKE = 0.05  # between the factors of two pictures that are told as one
 LISTED = 6  # names in a line
+WARNING = "warning: "  # begins the lines that are more than a remark
 
 
 def data_lines(
@@ -30,6 +31,12 @@ def data_lines(
     imgsz: (height, width) of the training
     """
     return [*_rectangles(dataset), *_absent(dataset, train_pixels), *_resampling(dataset, sizes, imgsz)]
+
+
+def remarks_and_warnings(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The lines that are remarks alone, and the warnings without that word."""
+    remarks = [line for line in lines if not line.startswith(WARNING)]
+    return remarks, [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
 
 
 def _rectangles(dataset: Dataset) -> list[str]:

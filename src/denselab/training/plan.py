@@ -33,6 +33,7 @@ from denselab.training.afford import (
     require_time,
     seconds_in_words,
 )
+from denselab.training.data_lines import WARNING, remarks_and_warnings
 from denselab.training.job import Job, prepare_job
 from denselab.training.optim import make_optimizer
 from denselab.training.recipe import SLOWED, Choice
@@ -148,6 +149,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
     records.write_json(ENVIRONMENT, {**environment, "command": command, **start})
     dataset, space = job.dataset, job.dataset.label_space
     totals = job.class_pixels.sum(axis=0)
+    remarks, warnings = remarks_and_warnings(job.warnings)
     records.write_json(
         DATASET,
         {
@@ -163,8 +165,8 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "image_sizes": Counter(f"{height}x{width}" for height, width in job.image_sizes),
             "class_weights_scheme": job.weights.scheme,
             "choices": [{"key": c.key, "value": to_jsonable_python(c.value), "reason": c.reason} for c in job.choices],
-            "notes": list(dataset.notes),
-            "warnings": [line.removeprefix("warning: ") for line in (*dataset.warnings, *job.warnings)],
+            "notes": [*dataset.notes, *remarks],
+            "warnings": [*(line.removeprefix(WARNING) for line in dataset.warnings), *warnings],
             **teaching_facts(job.weak),
         },
     )

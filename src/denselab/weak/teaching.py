@@ -1,8 +1,6 @@
 """A data set as a training with weak labels sees it: label maps with codes, made by the method that was chosen."""
 
-import hashlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +14,10 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, index_of
 from denselab.errors import DataError
-from denselab.files import write_bytes
+from denselab.files import fitting_name, write_bytes
 from denselab.types import LabelMap, Sample
 from denselab.weak.boxes import CENTRE, cut_outs, pasted, rectangles
 from denselab.weak.codes import CodeBook, box_sets
-
-LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -135,10 +131,7 @@ def settled_in_rounds(data: TaughtDataset) -> list[Item]:
 
 def mask_name(name: str) -> str:
     """The file of a picture's mask, one for each name: / is %2F; a digest where that is too long for a file."""
-    plain = name.replace("%", "%25").replace("/", "%2F")
-    if len(os.fsencode(plain)) > LONGEST_NAME:
-        plain = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
-    return f"{plain}.png"
+    return f"{fitting_name(name.replace('%', '%25').replace('/', '%2F'))}.png"
 
 
 def write_mask(path: Path, labels: LabelMap) -> None:
