@@ -17,6 +17,7 @@ from denselab.cli.messages import flags_of, with_flags
 from denselab.compiled.without_blas import leave_out_blas
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError, ResourceError, is_out_of_memory
+from denselab.installation import mending_line
 from denselab.log import show_always
 from denselab.neighbours import share_cores
 from denselab.runtime import keep_freed_memory
@@ -118,8 +119,7 @@ def _end_of_other(error: Exception) -> int:
         remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
         return ResourceError.exit_code
     if isinstance(error, ImportError):
-        again = "pip install --force-reinstall denselab"
-        remark(f"denselab: the installation is not complete: {error}; install it again: {again}")
+        remark(f"denselab: the installation is not complete: {error}; mend it: {mending_line(error)}")
         return DenseLabError.exit_code
     remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
     return DenseLabError.exit_code
