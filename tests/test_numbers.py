@@ -131,7 +131,7 @@ def test_a_share_of_val_is_a_number(share: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"batch": True}, {"time": True}, {"lr": False}, {"imgsz": (True, 64)}, {"workers": False}], ids=str
+    "given", [{"batch": True}, {"time": True}, {"lr": True}, {"imgsz": (True, 64)}, {"workers": False}], ids=str
 )
 def test_a_truth_value_is_no_number_in_settings(given: dict[str, Any]) -> None:
     """`batch: yes` was a batch of one picture."""

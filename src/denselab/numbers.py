@@ -29,6 +29,13 @@ def whole(value: Any, name: str, least: int | None = None, error: Error = Config
     return number
 
 
+def written(value: Any) -> int:
+    """The whole number that a file has as 3, 3.0 or "3"; 1.7, true and null are none. Raises ValueError."""
+    if value is None or isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
+
+
 def is_finite(value: Any) -> bool:
     """Whether it is a number, neither NaN nor infinite."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -15,7 +15,7 @@ from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise, refuse_with
 from denselab.inference.joining import Join
 from denselab.inference.score_cache import ScoreCache
-from denselab.numbers import finite, is_finite, size, whole
+from denselab.numbers import is_finite, size, whole
 from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
@@ -119,8 +119,6 @@ class Ensemble:
             raise ConfigError("an ensemble of no models; give two or more")
         if self.join not in get_args(Join):
             raise ConfigError(f"`ensemble` {self.join!r}; use one of {', '.join(get_args(Join))}")
-        for weight in self.weights:
-            finite(weight, "a weight of the ensemble")
         if self.weights and (
             len(self.weights) != len(self.members) or min(self.weights) < 0 or not 0 < sum(self.weights) < float("inf")
         ):
