@@ -6,6 +6,7 @@ Python's and numpy's are taken alike and given back as Python's, so that they ca
 import math
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -20,10 +21,11 @@ def whole(value: Any, name: str, least: int | None = None, error: Error = Config
     name: what the message calls it.
     Raises `error`, also below `least`.
     """
-    try:
-        number = operator.index(None if isinstance(value, bool) else value)
-    except TypeError:
-        raise error(f"{name} is {value!r}; expected a whole number") from None
+    number: int | None = None
+    with suppress(TypeError):
+        number = None if isinstance(value, bool) else operator.index(value)
+    if number is None:
+        raise error(f"{name} is {value!r}; expected a whole number")
     if least is not None and number < least:
         raise error(f"{name} is {number}; expected a whole number of {least} or more")
     return number
