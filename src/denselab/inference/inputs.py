@@ -193,7 +193,7 @@ def _matches(pattern: str, out: Path | None, skipped: list[Skipped]) -> list[Sou
 
 def _in_a_circle(path: Path, base: Path) -> bool:
     """Whether a link on the way from `base` leads back: with ** it is followed until the system refuses."""
-    way = (base.resolve(),)
+    way: tuple[Path, ...] = (base.resolve(),)
     for folder in (*reversed(path.parents), path):
         if folder.is_relative_to(base) and folder != base and folder.is_symlink() and os.path.isdir(folder):
             farther = way_through(folder, way)

@@ -160,7 +160,7 @@ def walk_folders(
     pass_over: gets a folder that cannot be listed.
     without: a folder, as a real path, that is left out with all below it.
     """
-    waiting = [(PurePosixPath("."), (root.resolve(),))]
+    waiting: list[tuple[PurePosixPath, tuple[Path, ...]]] = [(PurePosixPath("."), (root.resolve(),))]
     while waiting:
         folder, way = waiting.pop()
         try:
