@@ -28,7 +28,10 @@ def test_walking_finds_what_listing_finds(tmp_path: Path) -> None:
 
 
 def test_links_to_folders_are_followed_as_in_data_sets(tmp_path: Path) -> None:
-    """`predict` left out a linked folder whose pictures `train` and `eval` saw; a link that leads back ends nowhere."""
+    """`predict` left out a linked folder whose pictures `train` and `eval` saw; a link that leads back ends nowhere.
+
+    With ** in a pattern such links were followed, and two of them without end.
+    """
     photos, out = tmp_path / "photos", tmp_path / "out"
     touch(photos / "a.png", photos / "in" / "b.png", tmp_path / "far" / "c.png", out / "overlays" / "d.jpg")
     for link, target in (
@@ -101,3 +104,16 @@ def test_only_a_folder_that_results_cannot_land_in_is_streamed(tmp_path: Path) -
     assert can_stream([str(tmp_path / "in")], tmp_path / "out")
     assert not can_stream([str(tmp_path / "in")], tmp_path)
     assert not can_stream([str(tmp_path / "in"), str(tmp_path / "in")], tmp_path / "out")
+
+
+def test_a_pattern_over_folders_takes_what_lies_in_a_folder_that_it_fits(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("a.png", "b/c.png", "b/d.npy", "b/keep/e.png", "f/keep/g/h.jpg", "notes.txt")))
+
+    def found(pattern: str) -> list[str]:
+        return [str(s.stem) for s in find_sources([str(tmp_path / pattern)], tmp_path / "out")[0]]
+
+    assert found("**/*.png") == ["a", "b/c", "b/keep/e"]
+    assert found("**/keep") == ["b/keep/e", "f/keep/g/h"]
+    assert found("b/**") == ["c", "d", "keep/e"]
+    assert found("**/*.npy") == ["b/d"]
+    assert found("*/keep/**/*.jpg") == ["f/keep/g/h"]

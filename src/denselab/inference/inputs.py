@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.spectral import SpectralBands, shared_part
 from denselab.data.read.stored_bands import NPY
-from denselab.data.read.tree import walk_folders, way_through
+from denselab.data.read.tree import walk_folders
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.paths import shortened, why_hidden
@@ -156,20 +157,27 @@ def pictures_by_folder(
     leave_out: gets a folder that cannot be listed.
     results: a real path; what is below it is left out.
     """
-
-    def unlisted(below: PurePosixPath, error: OSError) -> None:
-        leave_out(Skipped(str(folder / below), f"the folder cannot be listed ({error.strerror})"))
-
-    for below, entries in walk_folders(folder, unlisted, results):
-        paths = [folder / below / entry.name for entry in entries]
+    for paths in _files_by_folder(folder, leave_out, results):
         pictures = [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
         # an array beside pictures is none itself
         yield pictures or [path for path in paths if path.suffix.lower() == NPY]
 
 
+def _files_by_folder(folder: Path, leave_out: Callable[[Skipped], None], results: Path | None) -> Iterator[list[Path]]:
+    def unlisted(below: PurePosixPath, error: OSError) -> None:
+        leave_out(Skipped(str(folder / below), f"the folder cannot be listed ({error.strerror})"))
+
+    for below, entries in walk_folders(folder, unlisted, results):
+        yield [folder / below / entry.name for entry in entries]
+
+
+def _results(folder: Path, out: Path | None) -> Path | None:
+    """The real path below which files are results; None inside `out`, where everything would count as one."""
+    return None if out is None or folder.resolve().is_relative_to(out.resolve()) else out.resolve()
+
+
 def _pictures_below(folder: Path, out: Path | None, skipped: list[Skipped]) -> list[Path]:
-    # inside `out` everything would count as a result
-    results = None if out is None or folder.resolve().is_relative_to(out.resolve()) else out.resolve()
+    results = _results(folder, out)
     paths = (path for here in pictures_by_folder(folder, skipped.append, results) for path in here)
     return sorted(path for path in paths if results is None or not real_path(path).is_relative_to(results))
 
@@ -181,26 +189,27 @@ def _matches(pattern: str, out: Path | None, skipped: list[Skipped]) -> list[Sou
     while leading < len(parts) - 1 and Path(*parts[: leading + 1]).is_dir():
         leading += 1
     base = Path(*parts[:leading])
-    below = str(Path(glob.escape(str(base)), *parts[leading:]))
-    found = [Path(p) for p in sorted(glob.glob(below, recursive=True))]
     if "**" in parts:
-        found = [p for p in found if not _in_a_circle(p, base)]
-    files = [p for p in found if p.is_file()] + [
-        p for f in found if f.is_dir() for p in _pictures_below(f, out, skipped)
-    ]
+        every = (path for here in _files_by_folder(base, skipped.append, _results(base, out)) for path in here)
+        files = sorted(path for path in every if _fits(path.relative_to(base).parts, parts[leading:]))
+    else:
+        below = str(Path(glob.escape(str(base)), *parts[leading:]))
+        found = [Path(p) for p in sorted(glob.glob(below))]
+        files = [p for p in found if p.is_file()]
+        files += [p for f in found if f.is_dir() for p in _pictures_below(f, out, skipped)]
     return [source_below(p, base) for p in files if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
 
 
-def _in_a_circle(path: Path, base: Path) -> bool:
-    """Whether a link on the way from `base` leads back: with ** it is followed until the system refuses."""
-    way: tuple[Path, ...] = (base.resolve(),)
-    for folder in (*reversed(path.parents), path):
-        if folder.is_relative_to(base) and folder != base and folder.is_symlink() and os.path.isdir(folder):
-            farther = way_through(folder, way)
-            if farther is None:
-                return True
-            way = farther
-    return False
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a pattern fit a path, or a folder on its way; ** stands for any number of folders.
+
+    `glob` would follow links in circles here, twice as many ways with each turn where there are two.
+    """
+    if not parts:
+        return True
+    if parts[0] == "**":
+        return any(_fits(names[start:], parts[1:]) for start in range(len(names) + 1))
+    return bool(names) and fnmatch(names[0], parts[0]) and _fits(names[1:], parts[1:])
 
 
 def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:
