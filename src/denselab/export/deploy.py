@@ -173,9 +173,9 @@ def _check_options(to: str, int8: bool, labels: bool, opset: int | None) -> None
             if given:
                 raise ConfigError(f"`{name}` belongs to ONNX and OpenVINO; leave it out for torch")
         return
-    require_onnx()
     if to == "openvino":
-        require_openvino()
+        require_openvino()  # first: its line installs all that is needed
+    require_onnx()
     if opset is not None:
         check_opset(opset)
 
