@@ -13,11 +13,11 @@ import typer
 
 import denselab
 from denselab.cli.examples import epilog
+from denselab.cli.mending import mending_line
 from denselab.cli.messages import flags_of, with_flags
 from denselab.compiled.without_blas import leave_out_blas
 from denselab.console import remark, stdout
 from denselab.errors import DenseLabError, ResourceError, is_out_of_memory
-from denselab.installation import mending_line
 from denselab.log import show_always
 from denselab.neighbours import share_cores
 from denselab.runtime import keep_freed_memory
