@@ -188,5 +188,6 @@ def test_orientation_is_applied_to_a_pil_picture_of_other_bands(tmp_path: Path) 
     exif = picture.getexif()
     exif[0x0112] = 6  # turn by 90 degrees to the right
     picture.save(tmp_path / "a.png", exif=exif)
-    for form in (picture, tmp_path / "a.png", PILImage.open(tmp_path / "a.png")):
-        assert np.array_equal(as_pixels(form, preprocessing), np.rot90(RGB, -1))
+    with PILImage.open(tmp_path / "a.png") as opened:
+        for form in (picture, tmp_path / "a.png", opened):
+            assert np.array_equal(as_pixels(form, preprocessing), np.rot90(RGB, -1))
