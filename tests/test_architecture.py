@@ -13,8 +13,8 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "documents", "shown", "console", "files", "migration", "paths", "wire"},
-    {"config", "configs", "lock", "log", "runtime", "neighbours", "run_folder", "compiled", "bounded"},
+    {"errors", "types", "labels", "numbers", "documents", "shown", "console", "files", "migration", "paths", "wire"},
+    {"config", "configs", "lock", "log", "runtime", "installation", "neighbours", "run_folder", "compiled", "bounded"},
     {"layers", "data", "crf", "evaluation", "tensors"},
     {"encoders", "losses", "proposals"},
     {"regions"},
@@ -31,7 +31,7 @@ LAYERS = [
     {"comparison"},
     {"cli"},
 ]
-FOUNDATION = {"errors", "types", "labels", "documents", "shown"}  # the rest of the first layer may use these
+FOUNDATION = {"errors", "types", "labels", "numbers", "documents", "shown"}  # the rest of the first layer may use these
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),

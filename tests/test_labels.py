@@ -1,5 +1,7 @@
 """The label table: ids in files, class indices in arrays."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,6 +62,16 @@ def test_more_than_255_classes_use_16_bits() -> None:
         ([{"name": "a"}], "row 0"),
         ([{"id": 0, "colour": [1, 2]}], "three numbers"),
         (["road"], "row 0"),
+        ([{"id": 1.7}], "the id in row 0 is 1.7; expected a whole number"),
+        ([{"id": True}], "the id in row 0 is True"),
+        ([{"id": "1"}], "the id in row 0 is '1'"),
+        ([{"id": 0, "name": False}], "the name of id 0 is False; write it in quotes"),  # YAML's `name: no`
+        ([{"id": 0, "name": None}], "the name of id 0 is None"),
+        ([{"id": 0, "colour": [1.5, 2, 3]}], "the colour of 'class 0' is 1.5; expected a whole number"),
+        ([{"id": 0, "colour": "123"}], "the colour of 'class 0' is '1'"),
+        ([{"id": 0, "colour": 7}], "three numbers"),
+        ([{"id": 0, "colour": [1, 2, 256]}], "three numbers"),
+        ([{"id": 0, "colour": [1, 2, -1]}], "is -1; expected a whole number of 0 or more"),
     ],
 )
 def test_tables_that_are_none(rows: list[object], message: str) -> None:
@@ -71,6 +83,18 @@ def test_list_round_trip_and_default_colours() -> None:
     assert LabelSpace.from_list(SPACE.to_list()) == SPACE
     colours = [default_colour(i) for i in range(60)]
     assert len(set(colours)) == 60
+    assert LabelSpace.from_list([{"id": 1, "name": 5}]).names == ("5",)
+
+
+def test_an_entry_of_numpy_s_numbers_is_plain() -> None:
+    entry = LabelEntry(np.int64(3), "road", np.array([1, 2, 3], np.uint8))  # type: ignore[arg-type]
+    assert entry == LabelEntry(3, "road", (1, 2, 3))
+    assert json.loads(json.dumps(LabelSpace((entry,)).to_list()))[0]["colour"] == [1, 2, 3]
+
+
+def test_a_slip_in_what_unknown_ids_become_leaves_none_out() -> None:
+    with pytest.raises(DataError, match="id 3 is not in the label table"):
+        SPACE.encode(np.array([0, 3]), unknown="ignroe")  # type: ignore[arg-type]
 
 
 def test_labels_that_are_no_whole_numbers() -> None:

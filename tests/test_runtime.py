@@ -112,22 +112,3 @@ def test_the_maps_of_a_first_run_lie_apart_and_others_are_kept() -> None:
     done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
     without, kept, runs = [True, True], [True, False, True, False], [True, False]
     assert done.stdout.strip() == str(without + kept + runs)
-
-
-def test_optional_parts_are_told_with_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`doctor` said "nothing is missing" where no export, film or GeoTIFF could be made."""
-    wanted = [
-        "torch>=2.10",
-        "onnx>=1.19; extra == 'export'",
-        'no-such-package>=1 ; extra == "export"',
-        "numpy>=2.0; extra == 'video'",
-        "ruff; extra == 'dev'",
-    ]
-    monkeypatch.setattr(runtime.metadata, "requires", lambda name: wanted)
-    assert runtime.extras() == {"export": ["no-such-package"], "video": []}
-
-    def absent(name: str) -> None:
-        raise runtime.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(runtime.metadata, "requires", absent)
-    assert runtime.extras() == {}

@@ -12,6 +12,7 @@ from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import IMAGENET, Normalisation
+from denselab.numbers import whole
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,9 @@ def create_model(
     Raises ConfigError for anything the network does not have.
     """
     entry = find_entry(name)
-    if num_classes < 1 or in_channels < 1:
-        raise ConfigError(f"num_classes={num_classes}, in_channels={in_channels}: both must be at least 1")
+    num_classes, in_channels = whole(num_classes, "`num_classes`", 1), whole(in_channels, "`in_channels`", 1)
     encoder = _encoder_of(name, entry, encoder)
-    if output_stride is not None and output_stride not in entry.output_strides:
+    if output_stride is not None and whole(output_stride, "`output_stride`") not in entry.output_strides:
         allowed = f"choose one of {entry.output_strides}" if entry.output_strides else "leave it out"
         raise ConfigError(f"model {name!r} has no output_stride {output_stride}; {allowed}")
     if aux and not entry.aux:
@@ -102,8 +102,8 @@ def inputs_of_a_score(model: nn.Module, num_classes: int) -> int:
 
 def find_entry(name: str) -> ModelEntry:
     """The entry of MODELS. Raises ConfigError with the nearest names."""
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4) or list(MODELS)
+    if not isinstance(name, str) or name not in MODELS:
+        near = difflib.get_close_matches(str(name), MODELS, n=3, cutoff=0.4) or list(MODELS)
         raise ConfigError(f"unknown model {name!r}; did you mean {', '.join(near)}?")
     return MODELS[name]
 

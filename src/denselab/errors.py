@@ -39,6 +39,11 @@ class MissingExtra(ConfigError):
     """An optional package is missing; the message says what to install."""
 
 
+def install(extra: str) -> str:
+    """The line that installs an optional part; pip does not look for DenseLab itself, which is there."""
+    return f"pip install 'denselab[{extra}]'"
+
+
 class DataError(DenseLabError):
     """The data set cannot be read, is ambiguous, or cannot be trained on."""
 

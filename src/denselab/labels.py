@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
+from denselab.numbers import whole
 from denselab.types import LabelMap
 
 MAX_ID = 2**31 - 1  # label maps hold ids as int32
@@ -33,12 +34,33 @@ class LabelEntry:
     name: of the label
     colour: RGB 0..255
     role: "class", "background" (also a class, of everything that has no other) or "ignore"
+
+    Raises DataError for a number that is not whole or out of range, a name that is no text, or an unknown role.
     """
 
     id: int
     name: str
     colour: Colour
     role: Role = "class"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise DataError(f"label table: the name of id {self.id!r} is {self.name!r}; write it in quotes")
+        number = whole(self.id, f"label table: the id of {self.name!r}", error=DataError)
+        if abs(number) > MAX_ID:
+            raise DataError(f"label table: id {str(number)[:30]} of {self.name!r} does not fit into 32 bits")
+        if self.role not in get_args(Role):
+            raise DataError(f"label table: role {self.role!r} of {self.name!r}; use one of {get_args(Role)}")
+        object.__setattr__(self, "id", number)
+        object.__setattr__(self, "colour", self._checked_colour())
+
+    def _checked_colour(self) -> Colour:
+        what = f"label table: the colour of {self.name!r}"
+        values = tuple(self.colour) if isinstance(self.colour, Iterable) else ()
+        numbers = [whole(value, what, 0, DataError) for value in values]
+        if len(numbers) != 3 or max(numbers) > 255:
+            raise DataError(f"{what} is {self.colour!r}; expected three numbers 0..255")
+        return numbers[0], numbers[1], numbers[2]
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,7 @@ class LabelSpace:
 
     entries: the rows, in any order
 
-    Raises DataError for ids or names listed twice, an unknown role, or a table without classes.
+    Raises DataError for ids or names listed twice, or a table without classes.
     """
 
     entries: tuple[LabelEntry, ...]
@@ -55,11 +77,6 @@ class LabelSpace:
     def __post_init__(self) -> None:
         _refuse_twice("id", [entry.id for entry in self.entries])
         _refuse_twice("name", [entry.name for entry in self.entries])
-        for entry in self.entries:
-            if abs(entry.id) > MAX_ID:
-                raise DataError(f"label table: id {str(entry.id)[:30]} of {entry.name!r} does not fit into 32 bits")
-            if entry.role not in get_args(Role):
-                raise DataError(f"label table: role {entry.role!r} of {entry.name!r}; use one of {get_args(Role)}")
         if self.num_classes == 0:
             raise DataError("label table: no entry is a class; at least one must not have the role 'ignore'")
 
@@ -110,7 +127,7 @@ class LabelSpace:
         index_of = {entry.id: index for index, entry in enumerate(self.classes)}
         known = {entry.id for entry in self.entries}
         strangers = [int(v) for v in values if int(v) not in known and v != NODATA]
-        if strangers and unknown == "error":
+        if strangers and unknown != "ignore":
             raise DataError(
                 f"label id {strangers[0]} is not in the label table (ids {_span(known)}); "
                 f"correct the label file, or write in data.yaml {self.line_with(strangers[:1])}"
@@ -156,14 +173,11 @@ class LabelSpace:
             if position == MAX_LABELS:
                 raise DataError(f"label table: more than {MAX_LABELS:,} labels; a label file cannot hold more")
             try:
-                label_id = int(row["id"])
-                colour = tuple(int(c) for c in row.get("colour", default_colour(label_id)))
-                if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-                    raise ValueError(f"colour {colour} is not three numbers 0..255")
-                entries.append(
-                    LabelEntry(label_id, str(row.get("name", f"class {label_id}")), colour, row.get("role", "class"))
-                )
-            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                label_id = whole(row["id"], f"label table: the id in row {position}", error=DataError)
+                name = row.get("name", f"class {label_id}")
+                colour = row.get("colour", default_colour(label_id))
+                entries.append(LabelEntry(label_id, _text(name), colour, row.get("role", "class")))
+            except (KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"label table: row {position} ({row!r}) is not {{id, name, colour, role}}: {error}"
                 ) from None
@@ -198,6 +212,11 @@ def default_colour(label_id: int) -> Colour:
         (0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72
     )
     return (round(red * 255), round(green * 255), round(blue * 255))
+
+
+def _text(name: Any) -> Any:
+    """A name that YAML read as a number, as text; not a truth value, whose word (no, off) is lost."""
+    return str(name) if isinstance(name, int | float) and not isinstance(name, bool) else name
 
 
 def _refuse_twice(kind: str, values: Sequence[int] | Sequence[str]) -> None:

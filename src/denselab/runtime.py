@@ -1,16 +1,13 @@
-"""Facts about this process and machine: allocator, threads, memory, versions.
+"""Facts about this process and machine: allocator, threads, memory.
 
 No torch import here: `keep_freed_memory` must run before torch allocates anything.
 """
 
 import ctypes
 import os
-import platform
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from threading import Event
 
@@ -20,11 +17,6 @@ LARGE_BYTES = 2**20  # a block that is mapped by itself while `large_blocks_apar
 MAPPED = 65_536  # such blocks at most: glibc's own limit
 CGROUP = Path("/sys/fs/cgroup")  # a container's limits: cgroup version 2; version 1 in `memory` below it
 UNKNOWN_MEMORY = 8 * 2**30  # assumed where the system does not report it
-CORE_PACKAGES = (
-    *("denselab", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "tifffile", "safetensors"),
-    *("huggingface-hub", "accelerate", "pydantic", "numba", "matplotlib"),
-)
-FOR_DEVELOPERS = ("dev", "docs")  # extras
 
 _keeping = Event()  # set by keep_freed_memory
 
@@ -125,38 +117,3 @@ def _number(path: Path) -> int | None:
 def cpu_count() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def extras() -> dict[str, list[str]]:
-    """{optional part: its packages that are not installed}, without those for developers; {} for bare source."""
-    try:
-        wanted = metadata.requires("denselab") or []
-    except metadata.PackageNotFoundError:  # run from the source alone
-        return {}
-    found: dict[str, list[str]] = {}
-    for line in wanted:
-        name, _, condition = line.partition(";")
-        extra = re.search(r"""extra == ["']([\w-]+)["']""", condition)
-        if extra and extra[1] not in FOR_DEVELOPERS:
-            package = re.split(r"[^\w.-]", name.strip())[0]
-            found.setdefault(extra[1], []).extend([] if _is_installed(package) else [package])
-    return found
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, the platform and every core package; "missing" for a package that is not installed."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in CORE_PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from denselab.errors import ShapeError
+from denselab.errors import ConfigError, ShapeError
 from denselab.labels import Colour, LabelSpace
+from denselab.numbers import finite
 from denselab.types import Image, LabelMap
 
 IGNORED: Colour = (150, 150, 150)  # of ignored pixels, if the label table gives them no colour
@@ -63,8 +64,11 @@ def overlay(image: Image, labels: LabelMap, label_space: LabelSpace, alpha: floa
     label_space: the label table
     alpha: 0 shows only the picture, 1 only the colours
 
-    Background and ignored pixels show the picture unchanged. Raises ShapeError if the sizes differ.
+    Background and ignored pixels show the picture unchanged. Raises ShapeError if the sizes differ, ConfigError for
+    another alpha.
     """
+    if not 0 <= finite(alpha, "`alpha`") <= 1:
+        raise ConfigError(f"`alpha` is {alpha}; expected a number from 0, the picture, to 1, the colours")
     _same_size(image, labels)
     weights = np.zeros(label_space.ignore_index + 1, dtype=np.float32)
     weights[: label_space.num_classes] = [alpha * (entry.role != "background") for entry in label_space.classes]

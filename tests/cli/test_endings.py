@@ -51,10 +51,9 @@ def test_a_broken_installation_names_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without tifffile every command ended in a traceback, before `main` had begun."""
-    monkeypatch.setattr(module, "_missing", [ModuleNotFoundError("No module named 'tifffile'")])
+    monkeypatch.setattr(module, "_missing", [ModuleNotFoundError("No module named 'gone'", name="gone")])
     code, told = ending(RuntimeError("not reached"), monkeypatch, capsys)
     assert code == 1
     assert told == (
-        "denselab: the installation is not complete: No module named 'tifffile'; "
-        "install it again: pip install --force-reinstall denselab\n"
+        "denselab: the installation is not complete: No module named 'gone'; mend it: pip install denselab\n"
     )

@@ -100,9 +100,9 @@ def test_wrong_numbers() -> None:
     assert crf.infer(np.int64(1)).iterations == 1  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tol is nan"):
         crf.infer(1, tol=float("nan"))
-    with pytest.raises(ShapeError, match="at least 1"):
+    with pytest.raises(ShapeError, match=r"shape \(0, 6\) is 0; expected a whole number of 1 or more"):
         DenseCRF((0, 6), 3)
-    with pytest.raises(ShapeError, match="0 classes"):
+    with pytest.raises(ShapeError, match="num_classes is 0"):
         DenseCRF((4, 6), 0)
     with pytest.raises(ConfigError, match="threads is 0"):
         DenseCRF((4, 6), 3, threads=0)

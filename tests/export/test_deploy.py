@@ -13,7 +13,7 @@ import denselab
 from denselab.engine.onnx_engine import onnx_engine
 from denselab.engine.openvino_engine import multiplies_bfloat16
 from denselab.engine.torch_engine import TorchEngine
-from denselab.errors import ConfigError, DataError, ParityError
+from denselab.errors import ConfigError, DataError, MissingExtra, ParityError
 from denselab.export import deploy
 from denselab.export.deploy import export, read_export
 from denselab.export.int8 import ROUNDED_MIOU, quantised
@@ -252,3 +252,13 @@ def test_layers_that_hurt_stay_in_float_and_are_named(graph: Any, pixelwise: Tor
     assert 0 < both[1] < both[0], "with its worst layer in float the graph is nearer"
     with pytest.raises(ParityError, match=r"int8 loses 1.00 points of mIoU even with 2 of 7 layers"):
         quantised(graph, seen, lambda document: dataclasses.replace(PERFECT, miou_after=0.49), logits)
+
+
+@pytest.mark.parametrize(("to", "extras"), [("onnx", "export"), ("openvino", "export,openvino")])
+def test_one_line_installs_all_that_an_export_needs(
+    to: Any, extras: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For OpenVINO the first message named `export` alone, and a second one the rest."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=rf"pip install 'denselab\[{extras}\]'"):
+        export("no model", tmp_path / "out", to)

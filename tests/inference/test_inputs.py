@@ -177,3 +177,17 @@ def test_tensors_of_other_bands_in_any_precision(dtype: torch.dtype) -> None:
     found = as_pixels(torch.tensor([[[0.5, 2.0]], [[8.0, 20.0]]], dtype=dtype), preprocessing)
     assert found.dtype == np.float32
     assert found.tolist() == [[[0.5, 8.0], [2.0, 9.0]]]
+
+
+def test_orientation_is_applied_to_a_pil_picture_of_other_bands(tmp_path: Path) -> None:
+    """The same photograph lay on its side as a PIL picture, and stood upright as a file."""
+    three = ((0.0,) * 3, (255.0,) * 3, (0.0,) * 3, (255.0,) * 3, (0.5,) * 3, (0.5,) * 3)
+    bands = SpectralBands(("red", "green", "blue"), False, *three, (0, 1, 2), stored=3)
+    preprocessing = Preprocessing((4, 4), (0.5,) * 3, (0.5,) * 3, bands=bands)
+    picture = PILImage.fromarray(RGB)
+    exif = picture.getexif()
+    exif[0x0112] = 6  # turn by 90 degrees to the right
+    picture.save(tmp_path / "a.png", exif=exif)
+    with PILImage.open(tmp_path / "a.png") as opened:
+        for form in (picture, tmp_path / "a.png", opened):
+            assert np.array_equal(as_pixels(form, preprocessing), np.rot90(RGB, -1))

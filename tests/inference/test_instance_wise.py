@@ -268,7 +268,7 @@ def test_options_become_a_value_or_are_refused() -> None:
         ({"preset": "released"}, "did you mean release"),
         ({"proposals": "edgebox"}, "did you mean edgeboxes"),
         ({"aggregate": "sum"}, "`aggregate` 'sum'"),
-        ({"boxes": 0}, "`boxes` 0"),
+        ({"boxes": 0}, "`boxes` is 0; expected a whole number of 1 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
             instances_for(**wrong)  # type: ignore[arg-type]

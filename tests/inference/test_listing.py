@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from denselab.data.read.tree import read_tree
 from denselab.errors import ConfigError
 from denselab.inference.inputs import Skipped, find_sources
 from denselab.inference.listing import Shard, can_stream, count_pictures, of_shard, parse_shard, walk
@@ -24,6 +25,29 @@ def test_walking_finds_what_listing_finds(tmp_path: Path) -> None:
     found = {(s.path, s.stem) for s in walk(tmp_path, tmp_path / "out")}
     assert found == {(s.path, s.stem) for s in find_sources([str(tmp_path)], tmp_path / "out")[0]}
     assert count_pictures(tmp_path, tmp_path / "out", None) == len(found) == 5
+
+
+def test_links_to_folders_are_followed_as_in_data_sets(tmp_path: Path) -> None:
+    """`predict` left out a linked folder whose pictures `train` and `eval` saw; a link that leads back ends nowhere.
+
+    With ** in a pattern such links were followed, and two of them without end.
+    """
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    touch(photos / "a.png", photos / "in" / "b.png", tmp_path / "far" / "c.png", out / "overlays" / "d.jpg")
+    for link, target in (
+        (photos / "linked", tmp_path / "far"),
+        (photos / "loop", photos),  # leads back
+        (photos / "twin", photos / "in"),  # has a place of its own
+        (photos / "results", out / "overlays"),
+        (tmp_path / "far" / "back", photos),
+    ):
+        link.symlink_to(target)
+    wanted = ["a", "in/b", "linked/c"]
+    assert [str(s.stem) for s in walk(photos, out)] == wanted
+    assert count_pictures(photos, out, None) == 3
+    assert [str(s.stem) for s in find_sources([str(photos)], out)[0]] == wanted
+    assert [str(s.stem) for s in find_sources([str(photos / "**" / "*.png")], out)[0]] == wanted
+    assert [str(f) for f in read_tree(photos).files] == ["a.png", "in/b.png", "linked/c.png", "results/d.jpg"]
 
 
 def test_a_link_to_itself_is_listed_and_a_closed_folder_said(
@@ -80,3 +104,16 @@ def test_only_a_folder_that_results_cannot_land_in_is_streamed(tmp_path: Path) -
     assert can_stream([str(tmp_path / "in")], tmp_path / "out")
     assert not can_stream([str(tmp_path / "in")], tmp_path)
     assert not can_stream([str(tmp_path / "in"), str(tmp_path / "in")], tmp_path / "out")
+
+
+def test_a_pattern_over_folders_takes_what_lies_in_a_folder_that_it_fits(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("a.png", "b/c.png", "b/d.npy", "b/keep/e.png", "f/keep/g/h.jpg", "notes.txt")))
+
+    def found(pattern: str) -> list[str]:
+        return [str(s.stem) for s in find_sources([str(tmp_path / pattern)], tmp_path / "out")[0]]
+
+    assert found("**/*.png") == ["a", "b/c", "b/keep/e"]
+    assert found("**/keep") == ["b/keep/e", "f/keep/g/h"]
+    assert found("b/**") == ["c", "d", "keep/e"]
+    assert found("**/*.npy") == ["b/d"]
+    assert found("*/keep/**/*.jpg") == ["f/keep/g/h"]

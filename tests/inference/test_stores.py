@@ -71,6 +71,27 @@ def test_from_a_store_into_a_store(memory: object, engine: TorchEngine) -> None:
     assert system.exists("/out/overlays/a.jpg")
 
 
+def test_a_picture_in_a_store_is_fetched_once(
+    memory: object, engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was fetched to see whether it was done, again to be read, and once more when its labels were saved."""
+    fetched: list[str] = []
+    copies: list[Path] = []
+    fetch = type(memory).get_file
+
+    def counted(self: object, place: str, path: str) -> None:
+        fetched.append(place)
+        copies.append(Path(path))
+        fetch(self, place, path)
+
+    monkeypatch.setattr(type(memory), "get_file", counted)
+    for _ in range(2):
+        predict_files(plan_for(engine), list(walk_store("memory://photos")), tmp_path, model="m", quiet=True)
+        assert sorted(fetched) == ["/photos/a.png", "/photos/bad.png", "/photos/sub/b.png"]
+        assert not any(copy.exists() for copy in copies)
+        fetched.clear()
+
+
 def test_results_in_a_store_go_by_their_urls(memory: object, engine: TorchEngine) -> None:
     with place_of("memory://out") as place:
         sources = list(walk_store("memory://photos/a.png"))
@@ -82,6 +103,17 @@ def test_results_in_a_store_go_by_their_urls(memory: object, engine: TorchEngine
 def test_what_cannot_be_opened_is_told() -> None:
     with pytest.raises((NoSuchPath, MissingExtra), match="nothing://"):
         open_store("nothing://x")
+
+
+def test_the_package_of_a_store_comes_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec says what a store needs, but not how to get it."""
+
+    def without(url: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", without)
+    with pytest.raises(MissingExtra, match=r"^s3://b/x: Install s3fs to access S3: pip install s3fs$"):
+        open_store("s3://b/x")
 
 
 def test_a_folder_is_no_store(tmp_path: Path) -> None:

@@ -138,5 +138,5 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(RuntimeError, match="invalid max index"):
         max_unpool(pooled, indices, (2, 2))
     for unpool in (nearest_unpool, bed_of_nails):
-        with pytest.raises(ShapeError, match="unpooling by 0"):
+        with pytest.raises(ShapeError, match="unpooling is 0"):
             unpool(pooled, 0)

@@ -8,7 +8,9 @@ from typing import Any
 
 from denselab.cli.options import AsJson
 from denselab.console import stdout
-from denselab.runtime import cpu_count, extras, total_memory, versions
+from denselab.errors import install
+from denselab.installation import extras, versions
+from denselab.runtime import cpu_count, total_memory
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -29,7 +31,7 @@ def doctor(as_json: AsJson = False) -> None:
     ):
         stdout.print(f"{name.replace('_', ' '):18} {facts[name]}", markup=False)
     for name, missing in facts["extras"].items():
-        told = f"not installed ({', '.join(missing)}): pip install 'denselab[{name}]'" if missing else "installed"
+        told = f"not installed ({', '.join(missing)}): {install(name)}" if missing else "installed"
         stdout.print(f"{f'extra {name}':18} {told}", markup=False, soft_wrap=True)
     for remedy in facts["missing"]:
         stdout.print(f"missing: {remedy}", markup=False)

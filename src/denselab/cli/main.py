@@ -13,6 +13,7 @@ import typer
 
 import denselab
 from denselab.cli.examples import epilog
+from denselab.cli.mending import mending_line
 from denselab.cli.messages import flags_of, with_flags
 from denselab.compiled.without_blas import leave_out_blas
 from denselab.console import remark, stdout
@@ -118,8 +119,7 @@ def _end_of_other(error: Exception) -> int:
         remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
         return ResourceError.exit_code
     if isinstance(error, ImportError):
-        again = "pip install --force-reinstall denselab"
-        remark(f"denselab: the installation is not complete: {error}; install it again: {again}")
+        remark(f"denselab: the installation is not complete: {error}; mend it: {mending_line(error)}")
         return DenseLabError.exit_code
     remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
     return DenseLabError.exit_code

@@ -16,6 +16,7 @@ from denselab.comparison.ways import PLAIN, WAYS
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.inspection.listing import short
+from denselab.installation import versions
 from denselab.labels import LabelSpace
 from denselab.memory import bytes_in_words
 from denselab.report.facts import duration
@@ -39,7 +40,7 @@ from denselab.report.run_report import panel_strip
 from denselab.report.sections import legend
 from denselab.report.trade_off import Point, course_chart, trade_off_chart
 from denselab.run_folder import read_metrics
-from denselab.runtime import cpu_count, versions
+from denselab.runtime import cpu_count
 
 CONTENTS = (
     ("ranking", "Ranking"), ("time", "Accuracy and time"), ("cost", "Cost"), ("classes", "Classes"),

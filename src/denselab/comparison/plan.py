@@ -22,6 +22,7 @@ from denselab.config.settings import LENGTHS
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import unpack_json, write_json
 from denselab.migration import migrated, stamped
+from denselab.numbers import whole
 
 PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
@@ -98,6 +99,8 @@ class Plan:
             raise ConfigError(
                 "`models`: a comparison needs two models at least; name more, or add trained ones `with_`"
             )
+        object.__setattr__(self, "seeds", tuple(whole(seed, "`seeds`", 0) for seed in self.seeds))
+        object.__setattr__(self, "folds", whole(self.folds, "`folds`"))
         for values, what in ((self.candidates, "models"), (self.seeds, "seeds"), (self.existing, "with_")):
             if len(set(values)) < len(values):
                 raise ConfigError(f"`{what}`: one of them is given twice; leave one out")

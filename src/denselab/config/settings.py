@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from denselab.config.strict import Strict
 from denselab.config.units import (
     Decay,
     Part,
@@ -63,7 +63,7 @@ class LossTerm:
 Losses = Annotated[tuple[LossTerm, ...], Field(min_length=1)]
 
 
-class Settings(BaseModel):
+class Settings(Strict):
     """The settings a user wrote, with the unit of each number; each key is checked separately.
 
     None: left open. Open keys without a default here are chosen by the recipe (denselab.training.recipe).

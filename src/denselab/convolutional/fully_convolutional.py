@@ -30,7 +30,7 @@ Deviations: none from the paper; what it does by hand for three networks is done
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -39,6 +39,7 @@ from torch import Tensor, fx, nn
 from denselab.convolutional.graph import Size, classifier_graph, dtype_of, on_meta
 from denselab.convolutional.layers import Converter, borders_of
 from denselab.errors import ShapeError
+from denselab.numbers import size
 
 INPUT_SIZE = 224  # ImageNet's usual training size
 
@@ -122,10 +123,8 @@ def without_padding(classifier: nn.Module) -> nn.Module:
 
 
 def _training_size(classifier: nn.Module, given: int | Size | None) -> Size:
-    if isinstance(given, int):
-        return given, given
     if given is not None:
-        return given
+        return size(given if isinstance(given, Sequence) else (given, given), "`input_size`", ShapeError)
     described = getattr(classifier, "pretrained_cfg", None) or {}  # timm's
     height, width = described.get("input_size", (3, INPUT_SIZE, INPUT_SIZE))[-2:]
     return int(height), int(width)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.crf.checks import check_whole
 from denselab.crf.memory import predicted_bytes
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.refinement import refined_alone
-from denselab.errors import ConfigError, OutOfMemory
+from denselab.errors import OutOfMemory
+from denselab.numbers import whole
 from denselab.runtime import cpu_count, total_memory
 
 MEMORY_SHARE = 0.5  # of the machine's memory, if the caller sets no limit
@@ -70,9 +70,7 @@ def refine_many(
     Raises ConfigError for fewer than one worker.
     """
     chosen = resolved(parameters)
-    workers = cpu_count() if workers is None else check_whole(workers, "workers")
-    if workers < 1:
-        raise ConfigError(f"workers is {workers}; expected at least 1")
+    workers = cpu_count() if workers is None else whole(workers, "workers", 1)
     allowed = int(total_memory() * MEMORY_SHARE) if memory is None else memory
     waiting: deque[tuple[str, int, Future[NDArray[np.float32]]]] = deque()
     held = done = 0

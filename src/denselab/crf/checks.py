@@ -1,6 +1,5 @@
 """Checks of everything that comes from outside: shapes, dtypes, finite numbers. The compiled loops check nothing."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from denselab.compiled import compiled
 from denselab.crf.mean_field import Compatibility
-from denselab.errors import ConfigError, DenseLabError, ShapeError
+from denselab.errors import ConfigError, ShapeError
 
 ONE_CHANNEL = "one channel of a sigmoid is two classes: give np.stack([1 - p, p])"
 SUM_TOLERANCE = 1e-2  # softmax in half precision sums to one within a few thousandths
@@ -173,19 +172,3 @@ def check_compatibility(compatibility: Any, labels: int) -> Compatibility:
         f"the compatibility has shape {values.shape}; for {labels} classes it is a number, ({labels},) "
         f"or ({labels}, {labels})"
     )
-
-
-def check_whole(value: Any, name: str, error: type[DenseLabError] = ConfigError) -> int:
-    """The number, if it is a whole one, not cut off to be one. Raises `error`, ConfigError or ShapeError."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise error(f"{name} is {value!r}; expected a whole number") from None
-
-
-def check_iterations(iterations: Any) -> int:
-    """A whole number of 0 or more. Raises ConfigError otherwise."""
-    count = check_whole(iterations, "iterations")
-    if count < 0:
-        raise ConfigError(f"iterations is {count}; it may not be negative")
-    return count

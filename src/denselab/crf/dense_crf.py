@@ -22,6 +22,7 @@ from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.permutohedral import array_features, picture_features
 from denselab.crf.spatial import gaussian_axis
 from denselab.errors import ConfigError, ShapeError
+from denselab.numbers import whole
 from denselab.runtime import cpu_count
 from denselab.types import FilterNormalization, Marginals
 
@@ -61,13 +62,11 @@ class DenseCRF:
 
     def __init__(self, shape: Sequence[int] | int, num_classes: int, threads: int | None = None) -> None:
         sizes: Any = [shape] if np.ndim(shape) == 0 else shape
-        self.shape = tuple(checks.check_whole(size, f"a size of the CRF's shape {shape}", ShapeError) for size in sizes)
-        self.num_classes = checks.check_whole(num_classes, "num_classes", ShapeError)
-        if not self.shape or min(self.shape) < 1 or num_classes < 1:
-            raise ShapeError(f"a CRF over {self.shape} with {num_classes} classes; all numbers must be at least 1")
-        if threads is not None and checks.check_whole(threads, "threads") < 1:
-            raise ConfigError(f"threads is {threads}; expected at least 1")
-        self.threads = threads or cpu_count()
+        self.shape = tuple(whole(size, f"a size of the CRF's shape {shape}", 1, ShapeError) for size in sizes)
+        self.num_classes = whole(num_classes, "num_classes", 1, ShapeError)
+        if not self.shape:
+            raise ShapeError("a CRF over no points; give (height, width), (D, H, W) or a number of points")
+        self.threads = cpu_count() if threads is None else whole(threads, "threads", 1)
         self.unary: Marginals | None = None
         self._spatial: list[SpatialTerm] = []
         self._lattices: list[LatticeTerm] = []
@@ -163,7 +162,7 @@ class DenseCRF:
 
         Raises ConfigError for iterations that are not a whole number of 0 or more, or a negative tol.
         """
-        iterations = checks.check_iterations(iterations)
+        iterations = whole(iterations, "iterations", 0)
         if not tol >= 0:
             raise ConfigError(f"tol is {tol}; expected 0 or more")
         energies, out = self._energies(), np.empty((self.num_classes, *self.shape), np.float32)

@@ -3,14 +3,13 @@
 Krähenbühl and Koltun, NIPS 2011, equation 3: a bilateral term of position and colour, a spatial term of position.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from numbers import Integral, Real
 from typing import Any, ClassVar, get_args
 
 from denselab.errors import ConfigError
+from denselab.numbers import is_finite, whole
 from denselab.types import FilterNormalization
 
 DEFAULT_PRESET = "deeplab_v2"
@@ -45,11 +44,11 @@ class Parameters:
     def __post_init__(self) -> None:
         for name in ("theta_alpha", "theta_beta", "theta_gamma"):
             value = getattr(self, name)
-            if not _is_number(value) or value <= 0:
+            if not is_finite(value) or value <= 0:
                 raise ConfigError(f"CRF: {name} is {value!r}; expected more than 0")
         for name in ("w1", "w2"):
             value = getattr(self, name)
-            if not _is_number(value) or value < self.LEAST_WEIGHT:
+            if not is_finite(value) or value < self.LEAST_WEIGHT:
                 raise ConfigError(f"CRF: {name} is {value!r}; expected 0 (term left out) or more")
         check_updates("iterations", self.iterations)
         known = get_args(FilterNormalization)
@@ -62,12 +61,8 @@ MAX_UPDATES = 1000  # mean field has settled after 10 to 50
 
 def check_updates(name: str, value: object) -> None:
     """Refuse mean-field updates that are not a whole number from 0 to MAX_UPDATES. Raises ConfigError with the name."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) <= MAX_UPDATES:
-        raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, 0 or more, at most {MAX_UPDATES}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if whole(value, f"CRF: {name}", 0) > MAX_UPDATES:
+        raise ConfigError(f"CRF: {name} is {value!r}; expected a whole number, at most {MAX_UPDATES}")
 
 
 PRESETS: dict[str, Parameters] = {
@@ -96,7 +91,11 @@ def preset(name: str) -> Parameters:
 
 def resolved(parameters: Parameters | str) -> Parameters:
     """The parameters themselves, or the preset with that name. Raises ConfigError as `preset` does."""
-    return preset(parameters) if isinstance(parameters, str) else parameters
+    if isinstance(parameters, str):
+        return preset(parameters)
+    if not isinstance(parameters, Parameters):
+        raise ConfigError(f"`crf` is {parameters!r}; expected True, the name of a preset, or Parameters")
+    return parameters
 
 
 def parameters_for(choice: Choice, stored: Parameters | None) -> Parameters | None:

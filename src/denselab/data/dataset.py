@@ -28,6 +28,7 @@ from denselab.data.weak_items import scored_by_masks, weak_items
 from denselab.data.weak_labels import weak_line
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
+from denselab.numbers import finite, whole
 from denselab.types import Image, LabelMap, Pixels, Sample
 
 __all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "require_outside", "require_trainable"]
@@ -153,7 +154,8 @@ def open_dataset(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) 
     Raises DataError where the layout is unknown, ambiguous (the message gives both choices as lines for data.yaml), or
     unusable, with the remedy.
     """
-    if not 0.0 < val_fraction < 1.0:
+    seed = whole(seed, "`seed`", 0)
+    if not 0.0 < finite(val_fraction, "`val_fraction`") < 1.0:
         raise DataError(f"val_fraction {val_fraction}; the share of pictures for val lies between 0 and 1, such as 0.2")
     return _open(path, partial(decide_splits, val_fraction=val_fraction, seed=seed, find_alike=_find_alike))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.encoders.vgg import BLOCKS
-from denselab.errors import CheckpointError, MissingExtra
+from denselab.errors import CheckpointError, MissingExtra, install
 from denselab.paths import require_path
 
 Arrays = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -26,7 +26,7 @@ def read_hed(path: Path) -> Arrays:
     try:
         import h5py
     except ImportError:
-        raise MissingExtra("HED's file is HDF5: pip install 'denselab[hdf5]'") from None
+        raise MissingExtra(f"HED's file is HDF5: {install('hdf5')}") from None
     require_path(path, "a file of weights")
     found: Arrays = {}
     try:

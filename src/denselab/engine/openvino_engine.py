@@ -16,7 +16,7 @@ from denselab.engine.enlarge import Scores
 from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
-from denselab.errors import CheckpointError, ConfigError, MissingExtra
+from denselab.errors import CheckpointError, ConfigError, MissingExtra, install
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def import_openvino() -> Any:
     except ImportError as error:
         if error.name != "openvino":
             raise
-        raise MissingExtra("OpenVINO is missing: pip install openvino") from None
+        raise MissingExtra(f"OpenVINO is missing: {install('openvino')}") from None
     finally:
         if before is ABSENT:
             del sys.modules[TELEMETRY]

@@ -189,14 +189,14 @@ def _check_options(to: str, int8: bool, bf16: bool, labels: bool, opset: int | N
             if given:
                 raise ConfigError(f"`{name}` belongs to ONNX and OpenVINO; leave it out for torch")
         return
-    require_onnx()
     if to == "openvino":
-        require_openvino()
+        require_openvino()  # first: its line installs all that is needed
         if bf16 and not multiplies_bfloat16():
             raise ConfigError(
                 "this processor does not multiply bfloat16 (no AVX512_BF16, no AMX), so what `bf16` loses cannot be "
                 "measured here; export where it does, or leave it out"
             )
+    require_onnx()
     if opset is not None:
         check_opset(opset)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.engine.graph_engine import LOGITS, PICTURES, coarse_name
 from denselab.engine.spec import ModelSpec
-from denselab.errors import ConfigError, MissingExtra
+from denselab.errors import ConfigError, MissingExtra, install
 from denselab.export.fold_scale import fold_scale
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def require_onnx() -> None:
     """Raise MissingExtra where the packages that write ONNX are missing."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
-            raise MissingExtra(f"exporting needs {name}: pip install 'denselab[export]'")
+            raise MissingExtra(f"exporting needs {name}: {install('export')}")
 
 
 def check_opset(opset: int) -> None:

@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 
 from denselab.engine.openvino_engine import BFLOAT16, PRECISION, import_openvino, openvino_core
-from denselab.errors import MissingExtra
+from denselab.errors import MissingExtra, install
 
 
 def require_openvino() -> None:
     """Raise MissingExtra where OpenVINO is missing."""
     if importlib.util.find_spec("openvino") is None:
-        raise MissingExtra("exporting for OpenVINO needs it: pip install 'denselab[export,openvino]'")
+        raise MissingExtra(f"exporting for OpenVINO needs it: {install('export,openvino')}")
 
 
 def openvino_files(document: bytes, metadata: dict[str, str], bf16: bool = False) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -32,7 +32,7 @@ from denselab.inference.claims import Claims
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
-from denselab.inference.inputs import Skipped, Source, reason_to_skip
+from denselab.inference.inputs import Held, Skipped, Source, reason_to_skip
 from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
@@ -162,6 +162,7 @@ class Worker:
         self.records = Records(job.out) if recording else None
         if self.records:
             stack.callback(self._close_records)
+        self.held = stack.enter_context(closing(Held()))
         one_by_one = job.submission is not None or job.probs != "none"
         self.beside = stack.enter_context(side_by_side(job.plan, 1 if one_by_one else bar.total))
         self.pool = stack.enter_context(ThreadPoolExecutor(self.beside.count))
@@ -216,13 +217,13 @@ class Worker:
             found = self.job.found(source.stem)
             if self.foreign and not found:
                 refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
-            with source.local() as path:
-                refuse_empty(path)  # and pipes, which would never answer
-                mark = self.job.mark(path)
-                if self.job.is_done(source.stem, mark, found):
-                    return Opened("done", mark)
-                rows = huge_rows(path) if self.job.by_rows and path is source.path else None
-                picture = source.read(self.job.plan.spec.preprocessing) if rows is None else rows
+            path = self.held.path(source)
+            refuse_empty(path)  # and pipes, which would never answer
+            mark = self.job.mark(path)
+            if self.job.is_done(source.stem, mark, found):
+                return Opened("done", mark)
+            rows = huge_rows(path) if self.job.by_rows and path is source.path else None
+            picture = source.read_at(path, self.job.plan.spec.preprocessing) if rows is None else rows
         except BaseException:
             self._release(source)
             raise
@@ -265,8 +266,7 @@ class Worker:
     def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
         """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
         job = self.job
-        with source.local() as path:
-            extra = write_geographic(job, path, source, prediction.labels)
+        extra = write_geographic(job, self.held.path(source), source, prediction.labels)
         written = prediction.save(job.out, job.probs, str(source.stem), mark, overlay=job.overlays)
         steps = [job.targets(source.stem)["steps"]] if job.steps else []
         job.place.publish([*extra, *steps, *(written[k] for k in reversed(written))])
@@ -335,6 +335,7 @@ class Worker:
         self.job.place.publish([self.job.out / RECORDS])
 
     def _release(self, source: Source) -> None:
+        self.held.let_go(source)
         if self.claims:
             self.claims.release(str(source.stem))
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.engine.open import EngineName
-from denselab.errors import ConfigError, MissingExtra
+from denselab.errors import ConfigError, MissingExtra, install
 from denselab.inference.inputs import Skipped, Source
+from denselab.numbers import size
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def predict_dataset(
         raise ConfigError(
             f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
         )
-    low, high = (actors, actors) if isinstance(actors, int) else actors
+    low, high = size(actors if isinstance(actors, Sequence) else (actors, actors), "`actors`")
     settings = (Remote(str(model), str(out), device, output_stride, engine, redo, overlays), dict(options or {}))
     return dataset.map_batches(
         Predict,
@@ -77,7 +78,7 @@ def _ray_data() -> Any:
     try:
         import ray.data
     except ImportError:
-        raise MissingExtra('Ray is missing: pip install "denselab[ray]"') from None
+        raise MissingExtra(f"Ray is missing: {install('ray')}") from None
     return ray.data
 
 

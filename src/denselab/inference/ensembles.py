@@ -22,6 +22,7 @@ from denselab.inference.joining import Join
 from denselab.inference.plan import Ensemble, Member, plan_for
 from denselab.inference.score_cache import ScoreCache
 from denselab.labels import LabelSpace
+from denselab.numbers import finite
 
 if TYPE_CHECKING:
     from denselab.engine.engine import Engine
@@ -64,7 +65,7 @@ def ensemble_of(
     weights: relative ones; a mean divides them by their sum.
     Raises ConfigError where the models do not know the same classes by name, and for invalid values.
     """
-    given = tuple(float(weight) for weight in weights)
+    given = tuple(finite(weight, "a weight of the ensemble") for weight in weights)
     if join == "mean" and given and sum(given) > 0:
         given = tuple(weight / sum(given) for weight in given)
     space = models[0].engine.spec.label_space if models else None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.errors import DataError, MissingExtra, ResourceError
+from denselab.errors import DataError, MissingExtra, ResourceError, install
 from denselab.inference.inputs import VIDEO_SUFFIXES
 from denselab.types import Image, LabelMap
 
@@ -79,7 +79,7 @@ def _av() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtra('films need PyAV: pip install "denselab[video]"') from None
+        raise MissingExtra(f"films need PyAV: {install('video')}") from None
     return av
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from denselab.data.read.tiff import GDAL_NODATA, TIFF_SUFFIXES
 from denselab.data.read.tiff_pages import opened_tiff
-from denselab.errors import DataError, MissingExtra
+from denselab.errors import DataError, MissingExtra, install
 from denselab.files import replaced
 from denselab.inference.prediction import file_palette, file_table
 from denselab.labels import LabelSpace
@@ -100,7 +100,7 @@ def longitude_latitude(reference: Georeference) -> Callable[[NDArray[Any], NDArr
     except ImportError:
         raise MissingExtra(
             f"{reference.path}: polygons in longitude and latitude need GDAL for its coordinate system: "
-            'pip install "denselab[geo]"'
+            + install("geo")
         ) from None
     with rasterio.open(reference.path) as opened:
         system = opened.crs

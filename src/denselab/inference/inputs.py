@@ -3,15 +3,17 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.spectral import SpectralBands, shared_part
 from denselab.data.read.stored_bands import NPY
+from denselab.data.read.tree import walk_folders
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.paths import shortened, why_hidden
@@ -43,7 +45,35 @@ class Source:
     def read(self, preprocessing: Preprocessing) -> Pixels:
         """Read the picture as a model takes it. Raises DataError naming the file."""
         with self.local() as path:
-            return preprocessing.read(path)
+            return self.read_at(path, preprocessing)
+
+    def read_at(self, path: Path, preprocessing: Preprocessing) -> Pixels:
+        """`read`, where the file of `local` is at hand."""
+        return preprocessing.read(path)
+
+
+class Held:
+    """Pictures as files on this machine: each is fetched once, and kept until it is let go."""
+
+    def __init__(self) -> None:
+        self._files: dict[PurePosixPath, tuple[Path, ExitStack]] = {}
+
+    def path(self, source: Source) -> Path:
+        """The file of a picture."""
+        if source.stem not in self._files:
+            copy = ExitStack()
+            self._files[source.stem] = (copy.enter_context(source.local()), copy)
+        return self._files[source.stem][0]
+
+    def let_go(self, source: Source) -> None:
+        """The file of a picture, if there is one, is not needed any more."""
+        if source.stem in self._files:
+            self._files.pop(source.stem)[1].close()
+
+    def close(self) -> None:
+        """Let go of all."""
+        while self._files:
+            self._files.popitem()[1][1].close()
 
 
 SourceT = TypeVar("SourceT", bound=Source)
@@ -79,7 +109,7 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
         path = Path(text)
         found: list[Source] = []
         if os.path.isdir(path):
-            found = [Source(p, _stem(p.relative_to(path))) for p in _pictures_below(path, out, skipped)]
+            found = [source_below(p, path) for p in _pictures_below(path, out, skipped)]
         elif os.path.exists(path):
             _sort_in(path, sources, skipped)
             continue
@@ -110,26 +140,46 @@ def _sort_in(path: Path, sources: list[Source], skipped: list[Skipped]) -> None:
         sources.append(Source(path, _stem(Path(path.name))))
 
 
+def source_below(path: Path, folder: Path) -> Source:
+    """The picture at this path, whose results go where it lies below the folder."""
+    return Source(path, _stem(path.relative_to(folder)))
+
+
 def _stem(path: Path) -> PurePosixPath:
     return PurePosixPath(path.with_suffix("").as_posix())
 
 
-def cannot_list(error: OSError) -> str:
-    """Why a folder's pictures are left out."""
-    return f"the folder cannot be listed ({error.strerror})"
+def pictures_by_folder(
+    folder: Path, leave_out: Callable[[Skipped], None], results: Path | None
+) -> Iterator[list[Path]]:
+    """The pictures of a folder, sorted, then those of each folder below it, also of linked ones, as in data sets.
+
+    leave_out: gets a folder that cannot be listed.
+    results: a real path; what is below it is left out.
+    """
+    for paths in _files_by_folder(folder, leave_out, results):
+        pictures = [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
+        # an array beside pictures is none itself
+        yield pictures or [path for path in paths if path.suffix.lower() == NPY]
+
+
+def _files_by_folder(folder: Path, leave_out: Callable[[Skipped], None], results: Path | None) -> Iterator[list[Path]]:
+    def unlisted(below: PurePosixPath, error: OSError) -> None:
+        leave_out(Skipped(str(folder / below), f"the folder cannot be listed ({error.strerror})"))
+
+    for below, entries in walk_folders(folder, unlisted, results):
+        yield [folder / below / entry.name for entry in entries]
+
+
+def _results(folder: Path, out: Path | None) -> Path | None:
+    """The real path below which files are results; None inside `out`, where everything would count as one."""
+    return None if out is None or folder.resolve().is_relative_to(out.resolve()) else out.resolve()
 
 
 def _pictures_below(folder: Path, out: Path | None, skipped: list[Skipped]) -> list[Path]:
-    walked = os.walk(folder, onerror=lambda error: skipped.append(Skipped(error.filename, cannot_list(error))))
-    every = (Path(top, name) for top, _, names in walked for name in names)
-    files = [p for p in every if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
-    pictured = {p.parent for p in files if p.suffix.lower() != NPY}  # an array beside pictures is none itself
-    named = (p for p in files if p.suffix.lower() != NPY or p.parent not in pictured)
-    paths = (p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    if out is None or folder.resolve().is_relative_to(out.resolve()):  # inside `out` everything would count as a result
-        return sorted(paths)
-    results = out.resolve()
-    return sorted(p for p in paths if not real_path(p).is_relative_to(results))
+    results = _results(folder, out)
+    paths = (path for here in pictures_by_folder(folder, skipped.append, results) for path in here)
+    return sorted(path for path in paths if results is None or not real_path(path).is_relative_to(results))
 
 
 def _matches(pattern: str, out: Path | None, skipped: list[Skipped]) -> list[Source]:
@@ -139,12 +189,27 @@ def _matches(pattern: str, out: Path | None, skipped: list[Skipped]) -> list[Sou
     while leading < len(parts) - 1 and Path(*parts[: leading + 1]).is_dir():
         leading += 1
     base = Path(*parts[:leading])
-    below = str(Path(glob.escape(str(base)), *parts[leading:]))
-    found = [Path(p) for p in sorted(glob.glob(below, recursive=True))]
-    files = [p for p in found if p.is_file()] + [
-        p for f in found if f.is_dir() for p in _pictures_below(f, out, skipped)
-    ]
-    return [Source(p, _stem(p.relative_to(base))) for p in files if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
+    if "**" in parts:
+        every = (path for here in _files_by_folder(base, skipped.append, _results(base, out)) for path in here)
+        files = sorted(path for path in every if _fits(path.relative_to(base).parts, parts[leading:]))
+    else:
+        below = str(Path(glob.escape(str(base)), *parts[leading:]))
+        found = [Path(p) for p in sorted(glob.glob(below))]
+        files = [p for p in found if p.is_file()]
+        files += [p for f in found if f.is_dir() for p in _pictures_below(f, out, skipped)]
+    return [source_below(p, base) for p in files if p.suffix.lower() in (*PICTURE_SUFFIXES, NPY)]
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a pattern fit a path, or a folder on its way; ** stands for any number of folders.
+
+    `glob` would follow links in circles here, twice as many ways with each turn where there are two.
+    """
+    if not parts:
+        return True
+    if parts[0] == "**":
+        return any(_fits(names[start:], parts[1:]) for start in range(len(names) + 1))
+    return bool(names) and fnmatch(names[0], parts[0]) and _fits(names[1:], parts[1:])
 
 
 def by_picture(sources: Sequence[Source], bands: SpectralBands | None) -> tuple[list[Source], list[Skipped]]:

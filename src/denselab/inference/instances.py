@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from denselab.errors import ConfigError
+from denselab.numbers import finite, whole
 from denselab.proposals.boxes import Boxes
 from denselab.proposals.sources import source_named
 from denselab.types import Image
@@ -58,9 +59,11 @@ class InstanceWise:
             raise ConfigError(f"`scores` {self.scores!r}; use one of {', '.join(get_args(Scores))}")
         if self.aggregate == "paste" and self.scores != "probs":
             raise ConfigError("`aggregate` 'paste' takes probabilities, not raw scores; leave `instance_wise` out")
-        if self.boxes < 1 or self.batch < 1:
-            raise ConfigError(f"`boxes` {self.boxes}, batch {self.batch}; give 1 or more")
-        if not self.enlarge >= 1:
+        for name, least in (("boxes", 1), ("batch", 1), ("smallest", 0), ("shift", None)):
+            object.__setattr__(self, name, whole(getattr(self, name), f"`{name}`", least))
+        if self.floor is not None:
+            finite(self.floor, "`floor`")
+        if finite(self.enlarge, "`enlarge`") < 1:
             raise ConfigError(f"enlarge {self.enlarge}; a box is enlarged by a factor of 1 or more, 1.2 in the paper")
 
     def facts(self) -> dict[str, Any]:

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.stored_bands import NPY
-from denselab.data.read.tree import leads_to_folder
 from denselab.errors import ConfigError
-from denselab.inference.inputs import Skipped, Source, cannot_list, distinct
+from denselab.inference.inputs import Skipped, Source, distinct, pictures_by_folder, source_below
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +54,7 @@ def can_stream(inputs: list[str], out: Path) -> bool:
 def walk(folder: Path, out: Path, skipped: list[Skipped] | None = None) -> Iterator[Source]:
     """The pictures of a folder and the folders below it, one folder at a time, sorted, results in `out` left out.
 
-    Stems mirror the tree; pictures of one folder whose names differ in their suffix alone keep it.
+    Links to folders are followed. Stems mirror the tree; pictures of one folder that differ in their suffix keep it.
     skipped: gets the folders that cannot be listed, when it is their turn; each is said.
     """
 
@@ -66,31 +63,15 @@ def walk(folder: Path, out: Path, skipped: list[Skipped] | None = None) -> Itera
         if skipped is not None:
             skipped.append(entry)
 
-    yield from _walk(folder, PurePosixPath(), out.resolve(), leave_out)
-
-
-def _walk(folder: Path, below: PurePosixPath, results: Path, leave_out: Callable[[Skipped], None]) -> Iterator[Source]:
-    files, folders = [], []
-    try:
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError as error:
-        leave_out(Skipped(str(folder), cannot_list(error)))
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            folders.append(entry.name)
-        elif Path(entry.name).suffix.lower() in (*PICTURE_SUFFIXES, NPY) and not leads_to_folder(entry):
-            files.append(entry.name)
-    if any(Path(name).suffix.lower() != NPY for name in files):  # an array beside pictures is none itself
-        files = [name for name in files if Path(name).suffix.lower() != NPY]
-    here = [Source(folder / name, below / Path(name).with_suffix("").name) for name in sorted(files)]
-    yield from distinct(here)
-    for name in sorted(folders):
-        if (folder / name).resolve() != results:
-            yield from _walk(folder / name, below / name, results, leave_out)
+    yield from _sources(folder, out, leave_out)
 
 
 def count_pictures(folder: Path, out: Path, shard: Shard | None) -> int:
     """How many pictures `walk` gives; counting a million takes seconds."""
-    every = _walk(folder, PurePosixPath(), out.resolve(), lambda entry: None)  # `walk` says what is left out
+    every = _sources(folder, out, lambda entry: None)  # `walk` says what is left out
     return sum(1 for _ in of_shard(every, shard))
+
+
+def _sources(folder: Path, out: Path, leave_out: Callable[[Skipped], None]) -> Iterator[Source]:
+    for paths in pictures_by_folder(folder, leave_out, out.resolve()):
+        yield from distinct([source_below(path, folder) for path in paths])

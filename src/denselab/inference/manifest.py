@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from denselab.errors import ConfigError, MissingExtra, ResourceError
+from denselab.errors import ConfigError, MissingExtra, ResourceError, install
 from denselab.files import HOST, describe_os_error, replaced, to_json
 from denselab.shown import write_rows
 
@@ -90,7 +90,7 @@ def check_manifest(path: Path) -> None:
         try:
             import pyarrow.parquet  # noqa: F401  # asked before the work
         except ImportError:
-            raise MissingExtra('Parquet needs pyarrow: pip install "denselab[parquet]", or write a .csv') from None
+            raise MissingExtra(f"Parquet needs pyarrow: {install('parquet')}, or write a .csv") from None
 
 
 def write_manifest(out: Path, path: Path, names: tuple[str, ...]) -> int:

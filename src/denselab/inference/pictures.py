@@ -88,7 +88,7 @@ def as_pixels(picture: Picture, preprocessing: Preprocessing) -> Pixels:
             raise ShapeError(f"a picture tensor of shape {array.shape}; the model takes (C, H, W) of {bands.told()}")
         return array_as_bands(array.transpose(1, 2, 0), bands)
     if isinstance(picture, PILImage.Image):
-        return array_as_bands(np.asarray(picture), bands)
+        return array_as_bands(np.asarray(ImageOps.exif_transpose(picture)), bands)
     raise ShapeError(
         f"a picture came as {type(picture).__name__}; pass a path, an (H, W, C) array or a (C, H, W) tensor"
     )

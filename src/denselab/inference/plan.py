@@ -15,6 +15,7 @@ from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise, refuse_with
 from denselab.inference.joining import Join
 from denselab.inference.score_cache import ScoreCache
+from denselab.numbers import is_finite, size, whole
 from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
@@ -55,8 +56,8 @@ class Plan:
         if self.ensemble is None and len(self.engines) != 1:
             raise ConfigError(f"a plan of {len(self.engines)} engines; give one")
         if self.window is not None:
-            check_window(self.window)
-        if not self.scales or min(self.scales) <= 0:
+            object.__setattr__(self, "window", check_window(self.window))
+        if not self.scales or not all(is_finite(scale) and scale > 0 for scale in self.scales):
             raise ConfigError(f"test-time scales {self.scales}; give at least one, all above 0, such as 0.75, 1, 1.25")
         if self.samples != 0:
             check_samples(self.samples)
@@ -164,13 +165,15 @@ def plan_for(
 
 def check_samples(samples: int) -> int:
     """Return the number of samples if it is enough for an uncertainty. Raises ConfigError."""
-    if samples < 2:
+    if whole(samples, "`samples`") < 2:
         raise ConfigError(f"`samples` {samples}; an uncertainty needs 2 at least, {SAMPLES} are usual")
     return samples
 
 
-def check_window(window: tuple[int, int]) -> None:
-    """Raise ConfigError for a window (height, width) that is too small to be useful."""
+def check_window(window: tuple[int, int]) -> tuple[int, int]:
+    """Return the window (height, width). Raises ConfigError where it is none, or too small to be useful."""
+    window = size(window, "`window`")
     if min(window) < SMALLEST_WINDOW:
         least = f"{SMALLEST_WINDOW}x{SMALLEST_WINDOW}"
         raise ConfigError(f"`window` {window[0]}x{window[1]}; use at least {least} pixels, 512x512 is usual")
+    return window

@@ -16,10 +16,18 @@ from typing import Any
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.engine.spec import Preprocessing
-from denselab.errors import DataError, DenseLabError, MissingExtra, NoSuchPath, ResourceError
+from denselab.errors import DataError, DenseLabError, MissingExtra, NoSuchPath, ResourceError, install
 from denselab.inference.inputs import Source, distinct
 from denselab.inference.label_png import read_mark
 from denselab.types import Pixels
+
+# that fsspec needs for a protocol; others it names itself
+PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs"), "adlfs"),
+    **dict.fromkeys(("http", "https"), "requests aiohttp"),
+}
 
 
 def is_url(text: str) -> bool:
@@ -32,11 +40,12 @@ def open_store(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise MissingExtra(f'{url}: stores need fsspec: pip install "denselab[stores]"') from None
+        raise MissingExtra(f"{url}: stores need fsspec: {install('stores')}") from None
     try:
         system, path = url_to_fs(url)
     except ImportError as error:
-        raise MissingExtra(f"{url}: {error}") from None
+        package = PACKAGES.get(url.partition("://")[0])
+        raise MissingExtra(f"{url}: {error}" + (f": pip install {package}" if package else "")) from None
     except ValueError as error:
         raise NoSuchPath(f"{url}: {error}; write PROTOCOL://PLACE, such as s3://bucket/photos") from None
     return system, str(path).rstrip("/")
@@ -68,13 +77,12 @@ class StoredSource(Source):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def read(self, preprocessing: Preprocessing) -> Pixels:
-        """See Source.read; errors name the URL."""
-        with self.local() as path:
-            try:
-                return preprocessing.read(path)
-            except DenseLabError as error:
-                raise type(error)(str(error).replace(str(path), self.url)) from None
+    def read_at(self, path: Path, preprocessing: Preprocessing) -> Pixels:
+        """See Source.read_at; errors name the URL."""
+        try:
+            return preprocessing.read(path)
+        except DenseLabError as error:
+            raise type(error)(str(error).replace(str(path), self.url)) from None
 
 
 def walk_store(url: str) -> Iterator[StoredSource]:

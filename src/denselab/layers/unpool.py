@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.errors import ShapeError
+from denselab.numbers import whole
 
 
 def max_pool_with_indices() -> nn.MaxPool2d:
@@ -60,6 +61,4 @@ class MaxUnpool(nn.Module):
 
 
 def _checked(factor: int) -> int:
-    if factor < 1:
-        raise ShapeError(f"unpooling by {factor}; the factor must be a whole number >= 1")
-    return factor
+    return whole(factor, "the factor of unpooling", 1, ShapeError)

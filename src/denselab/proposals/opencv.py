@@ -5,7 +5,7 @@ from types import ModuleType
 import numpy as np
 
 from denselab.data.feed.resize import resize_image
-from denselab.errors import MissingExtra
+from denselab.errors import MissingExtra, install
 from denselab.proposals.boxes import NONE, Boxes, areas
 from denselab.proposals.edges import edge_map, thinned
 from denselab.types import Image
@@ -88,6 +88,6 @@ def _opencv(source: str) -> ModuleType:
     except ImportError:
         raise MissingExtra(
             f"proposals {source!r} need OpenCV with its contributed modules; install it: "
-            "pip install 'denselab[proposals]', or use `proposals` windows, which need nothing"
+            f"{install('proposals')}, or use `proposals` windows, which need nothing"
         ) from None
     return cv2

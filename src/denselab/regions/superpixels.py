@@ -3,14 +3,14 @@
 scikit-image computes them; the extra `regions` installs it.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.errors import ConfigError, MissingExtra, ShapeError
+from denselab.errors import ConfigError, MissingExtra, ShapeError, install
+from denselab.numbers import is_finite, whole
 from denselab.types import Image
 
 Labels = NDArray[np.int32]
@@ -27,12 +27,11 @@ def superpixels(image: Image, count: int = 500, compactness: float = 10.0, sigma
     Raises ShapeError for another array, ConfigError for a number out of range, MissingExtra without scikit-image.
     """
     check_picture(image)
-    if count < 1:
-        raise ConfigError(f"`count` {count}; ask for 1 superpixel or more")
-    if not (math.isfinite(compactness) and compactness > 0):
-        raise ConfigError(f"`compactness` {compactness:g}; it must be above 0, usually from 1 to 100")
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ConfigError(f"`sigma` {sigma:g}; it must be 0 (no smoothing) or more pixels")
+    count = whole(count, "`count`", 1)
+    if not (is_finite(compactness) and compactness > 0):
+        raise ConfigError(f"`compactness` {compactness}; it must be above 0, usually from 1 to 100")
+    if not (is_finite(sigma) and sigma >= 0):
+        raise ConfigError(f"`sigma` {sigma}; it must be 0 (no smoothing) or more pixels")
     slic = _slic()
     found = slic(image, n_segments=count, compactness=compactness, sigma=sigma, start_label=0, channel_axis=-1)
     return np.asarray(found).astype(np.int32)
@@ -62,5 +61,5 @@ def _slic() -> Callable[..., Any]:
     try:
         from skimage.segmentation import slic  # in the extra `regions`
     except ImportError:
-        raise MissingExtra("superpixels need scikit-image, which is missing: pip install 'denselab[regions]'") from None
+        raise MissingExtra(f"superpixels need scikit-image, which is missing: {install('regions')}") from None
     return slic  # type: ignore[no-any-return]

@@ -14,8 +14,9 @@ import torch
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
 from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
+from denselab.installation import versions
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
-from denselab.runtime import cpu_count, total_memory, versions
+from denselab.runtime import cpu_count, total_memory
 from denselab.shown import csv_text, shown
 from denselab.training.precision import bfloat16_hardware
 from denselab.training.state import GO_ON

@@ -166,6 +166,22 @@ def test_unknown_category(coco):
         coco([drawn(1, 8, box(0, 0, 2, 2), 4.0)])
 
 
+@pytest.mark.parametrize("number", [1.7, True, "1.7", None])
+def test_ids_that_are_no_whole_numbers(coco, number):
+    """1.7 was cut off to 1, and its objects became another class."""
+    categories = [*CATEGORIES, {"id": number, "name": "cow"}]
+    with pytest.raises(DataError, match=r"a record in .*instances\.json"):
+        coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)], categories)
+    with pytest.raises(DataError, match=r"a record in .*instances\.json"):
+        coco([drawn(1, number, box(0, 0, 2, 2), 4.0)])
+
+
+def test_ids_as_tables_write_them(coco):
+    data, first = coco([drawn(1, "3", box(0, 0, 2, 2), 4.0)], [{"id": 1.0, "name": "cat"}, CATEGORIES[1]])
+    assert data.label_space.names == ("background", "cat", "dog")
+    assert first.source.ids()[0, 0] == 3
+
+
 def test_captions_only(coco):
     with pytest.raises(DataError, match=r"captions, boxes or picture lists only"):
         coco([{"id": 1, "image_id": 0, "caption": "a cat"}])

@@ -53,6 +53,14 @@ def test_roboflow_writes_paths_from_elsewhere(save, photo, write, tmp_path):
     assert [(item.name, item.split) for item in data.items] == [("train/images/a", "train"), ("valid/images/a", "val")]
 
 
+@pytest.mark.parametrize("names", ["[rust, no]", "{0: rust, 1: off}"])
+def test_names_that_yaml_takes_for_truth_values(outlines, write, tmp_path, names):
+    """The class `no` was called False."""
+    write("data.yaml", f"train: images/train\nval: images/val\nnames: {names}\n")
+    with pytest.raises(DataError, match="write them in quotes"):
+        open_dataset(tmp_path)
+
+
 def test_list_files_and_the_same_pictures_twice(outlines, write, tmp_path):
     write("some.txt", "./images/train/a.jpg\n/elsewhere/images/train/b.jpg\n")
     write("data.yaml", "train: some.txt\nval: some.txt\nnames: [rust, tar]\n")

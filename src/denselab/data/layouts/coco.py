@@ -29,6 +29,7 @@ from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
+from denselab.numbers import written
 
 BOXES = "boxes"  # the kind of a json without outlines
 NO_POINTS = np.zeros((0, 2))
@@ -157,8 +158,8 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
 
 def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
     """Label table, id of pixels without annotation, id of ignored ones, and notes."""
-    categories = {int(c["id"]): c for f in files for c in f.data.get("categories", [])}
-    used = {int(a["category_id"]) for f in files for a in f.data.get("annotations", []) if "category_id" in a}
+    categories = {written(c["id"]): c for f in files for c in f.data.get("categories", [])}
+    used = {written(a["category_id"]) for f in files for a in f.data.get("annotations", []) if "category_id" in a}
     notes = []
     if files[0].kind != "panoptic" and 0 in categories and 0 not in used and len(categories) > 1:
         notes.append(f"category 0 ({categories[0]['name']}) heads the others and is never used: 0 is background")
@@ -226,7 +227,7 @@ def _source(
     try:
         size = (int(image["height"]), int(image["width"]))
         if _boxes_alone(annotations):
-            boxes = (clipped(int(a["category_id"]), _corners(a), size) for a in annotations)
+            boxes = (clipped(written(a["category_id"]), _corners(a), size) for a in annotations)
             return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background)
         drawn = [_shape(path, a, void) for a in annotations]
     except (KeyError, TypeError, ValueError) as error:
@@ -326,7 +327,7 @@ def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:
     """The outline of an annotation, else its box to be ignored, else None."""
     outline = _outline(annotation, str(path))
     if outline:
-        return Shape(int(annotation["category_id"]), "coco", NO_POINTS, outline)
+        return Shape(written(annotation["category_id"]), "coco", NO_POINTS, outline)
     if not annotation.get("bbox"):
         return None
     return Shape(void, "polygon", _box(annotation))
@@ -346,5 +347,5 @@ def _panoptic_source(
     name = str(annotations[0]["file_name"]) if annotations else f"{PurePosixPath(image['file_name']).stem}.png"
     folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
     place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
-    segments = tuple((int(s["id"]), int(s["category_id"])) for a in annotations for s in a["segments_info"])
+    segments = tuple((written(s["id"]), written(s["category_id"])) for a in annotations for s in a["segments_info"])
     return PanopticLabels(tree.path_inside(place, tree.path(file.file)), segments, void)

@@ -6,6 +6,7 @@ from typing import Any
 
 from denselab.data.read.tree import Tree, first_few
 from denselab.errors import DataError
+from denselab.numbers import written
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def _table(tree: Tree, file: CocoFile) -> dict[int, str]:
     """{id: name} of a file."""
     table: dict[int, str] = {}
     for category in file.data.get("categories", []):
-        label_id, name = int(category["id"]), str(category.get("name", f"class {category['id']}"))
+        label_id, name = written(category["id"]), str(category.get("name", f"class {category['id']}"))
         if table.setdefault(label_id, name) != name:
             raise DataError(
                 f"{tree.path(file.file)}: category id {label_id} is {table[label_id]!r} and {name!r}; "
@@ -81,7 +82,7 @@ def _refuse_double_name(tree: Tree, file: CocoFile, table: dict[int, str]) -> No
 
 def _renumbered(file: CocoFile, ids: dict[str, int], table: dict[int, str]) -> CocoFile:
     def of(record: dict[str, Any], key: str) -> dict[str, Any]:
-        return {**record, key: ids[table[int(record[key])]]} if int(record.get(key, -1)) in table else record
+        return {**record, key: ids[table[written(record[key])]]} if written(record.get(key, -1)) in table else record
 
     annotations = []
     for annotation in file.data.get("annotations", []):

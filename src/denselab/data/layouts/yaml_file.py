@@ -35,8 +35,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from denselab.config.strict import Strict
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
 from denselab.data.layouts.described import (
     Folders,
@@ -88,7 +89,7 @@ Layout = Literal[
 ]
 
 
-class Settings(BaseModel):
+class Settings(Strict):
     """What data.yaml may hold."""
 
     model_config = ConfigDict(extra="forbid")
@@ -106,7 +107,7 @@ class Settings(BaseModel):
     threshold: int = Field(default=128, ge=1, le=255)
     divisor: int = Field(default=1000, ge=2)
     labels: list[str] | list[dict[str, Any]] | dict[int, str] | None = None
-    ignore: list[int] = []
+    ignore: list[int] = Field(default=[])
     ignore_mask: Folders = None
     priority: list[str] | None = None
     rectangles: Rectangles | None = None

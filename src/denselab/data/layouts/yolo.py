@@ -60,6 +60,10 @@ def described(data: Mapping[str, Any], source: Path) -> Described:
     table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list) else None
     if table is None or not all(isinstance(key, int) for key in table):
         raise DataError(f"{source}: names: {names!r}; [road, car] or {{0: road, 1: car}} was expected")
+    if any(isinstance(name, bool) for name in table.values()):
+        raise DataError(
+            f"{source}: names: {names!r}; YAML reads yes, no, on and off as truth values: write them in quotes"
+        )
     if data.get("kpt_shape"):
         raise DataError(f"{source}: kpt_shape: key points have no area; segmentation needs outlines of the objects")
     return Described(folders, {int(key): str(name) for key, name in table.items()}, str(data.get("masks_dir") or ""))

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import exif_orientation
 from denselab.data.read.tiff import BLACK_IS_ZERO, PALETTE, RGB, TiffTags, label_numbers, numbers_of_file
-from denselab.errors import DataError
+from denselab.errors import DataError, install
 from denselab.types import Columns
 
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".vrt")
@@ -30,7 +30,7 @@ class RasterRows:
 
     def __init__(self, path: Path) -> None:
         if not has_rasterio():
-            raise NotByRows(f'{path}: only GDAL reads it by rows: pip install "denselab[geo]"')
+            raise NotByRows(f"{path}: only GDAL reads it by rows: {install('geo')}")
         import rasterio
 
         self.path = path

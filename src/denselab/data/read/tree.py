@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -132,25 +132,16 @@ def read_tree(root: Path) -> Tree:
         raise DataError(f"{root} is not a folder; give {DATA}")
     found: list[PurePosixPath] = []
     passed_over: list[tuple[PurePosixPath, str]] = []
-    waiting: list[tuple[PurePosixPath, tuple[Path, ...]]] = [(PurePosixPath("."), (root.resolve(),))]
-    while waiting:
-        folder, way = waiting.pop()
-        try:
-            with os.scandir(root / folder) as entries:
-                listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
-        except OSError as error:
-            if str(folder) == ".":
-                raise DataError(f"{root} cannot be listed ({error.strerror}); give a folder that can be read") from None
-            passed_over.append((folder, f"the folder cannot be listed ({error.strerror})"))
-            continue
-        for entry in listed:
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append((folder / entry.name, way))
-            elif _is_file(entry):
+
+    def pass_over(folder: PurePosixPath, error: OSError) -> None:
+        if str(folder) == ".":
+            raise DataError(f"{root} cannot be listed ({error.strerror}); give a folder that can be read") from None
+        passed_over.append((folder, f"the folder cannot be listed ({error.strerror})"))
+
+    for folder, entries in walk_folders(root, pass_over):
+        for entry in entries:
+            if _is_file(entry):
                 found.append(folder / entry.name)
-            elif leads_to_folder(entry):
-                farther = way_through(Path(entry.path), way)
-                waiting += [(folder / entry.name, farther)] if farther else []
             else:
                 passed_over.append(
                     (folder / entry.name, "neither a file nor a folder: a pipe, a device, or a lost link")
@@ -158,6 +149,41 @@ def read_tree(root: Path) -> Tree:
         if len(found) > MAX_FILES:
             raise DataError(f"{root}: more than {MAX_FILES:,} files; give the folder of one data set")
     return Tree(root, tuple(sorted(found)), passed_over=tuple(sorted(passed_over)))
+
+
+def walk_folders(
+    root: Path, pass_over: Callable[[PurePosixPath, OSError], None], without: Path | None = None
+) -> Iterator[tuple[PurePosixPath, list["os.DirEntry[str]"]]]:
+    """A folder and those below it, also through links: each as a path relative to `root`, and what is no folder in it.
+
+    Depth first, sorted; hidden ones are left out. No link is followed in a circle, or to what has a place of its own.
+    pass_over: gets a folder that cannot be listed.
+    without: a folder, as a real path, that is left out with all below it.
+    """
+    waiting: list[tuple[PurePosixPath, tuple[Path, ...]]] = [(PurePosixPath("."), (root.resolve(),))]
+    while waiting:
+        folder, way = waiting.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+        except OSError as error:
+            pass_over(folder, error)
+            continue
+        listed.sort(key=lambda entry: entry.name)
+        files, folders = [], []
+        for entry in listed:
+            if not leads_to_folder(entry):
+                files.append(entry)
+            elif farther := _way_into(entry, way, without):
+                folders.append((folder / entry.name, farther))
+        yield folder, files
+        waiting += reversed(folders)
+
+
+def _way_into(entry: "os.DirEntry[str]", way: tuple[Path, ...], without: Path | None) -> tuple[Path, ...] | None:
+    if without and Path(entry.path).resolve().is_relative_to(without):
+        return None
+    return way if entry.is_dir(follow_symlinks=False) else way_through(Path(entry.path), way)
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
