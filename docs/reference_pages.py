@@ -142,7 +142,7 @@ REMEDIES = {
     4: "Use what was written; the skipped inputs stand in the output of `--json` under `skipped`, with the reason.",
     5: "Free memory or disk, or choose another `--out`; then start again. `denselab train --resume` continues a run.",
     6: "Do not try again: take the model from its source once more, or an older save.",
-    7: "Nothing was written. Export in float32 where `--int8` or `--bf16` lost too much; else report it, with the line shown.",
+    7: "Nothing was written. Export in float32 where `--int8` or `--bf16` lost too much; else report the line shown.",
     130: "Continue a training with `--resume`; start other commands again.",
     143: "As 130. A batch system that stops jobs sends this signal.",
 }
