@@ -84,6 +84,7 @@ Layout = Literal[
     "rle-csv",
     "yolo",
     "objects",
+    "cell-tracking",
     "folders",
 ]
 
