@@ -6,6 +6,7 @@ The one way to read YAML and JSON. Each caller turns Unreadable into its own err
 import json
 import os
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,8 +56,12 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES, encoding: str = "utf-8") -> str:
-    """The text of an ordinary file, line ends as they are. Raises Unreadable, UnicodeDecodeError and OSError."""
-    return read_bytes(path, limit).decode(encoding)
+    """The text of an ordinary file, line ends as they are. Raises Unreadable, UnicodeDecodeError and OSError.
+
+    UTF-16 is read where the file begins with its mark, as PowerShell writes lists and Excel tables.
+    """
+    content = read_bytes(path, limit)
+    return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else encoding)
 
 
 def parse_json(content: bytes | str) -> Any:

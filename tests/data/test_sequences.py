@@ -85,3 +85,16 @@ def test_numbered_classes_are_shared_out() -> None:
     assert class_folders(items(*names)) == {f"class{kind}" for kind in range(1, 6)}
     decided, _ = decide_splits(items(*names), lambda item: {0: 5, 1: 1})
     assert {item.name.split("/")[0] for item in decided if item.split == "val"} == class_folders(items(*names))
+
+
+def test_regions_of_a_slide_and_views_of_what_a_hash_numbers():
+    assert sequence_of("s/slide A [d=2,x=0,y=512,w=512,h=512]") == "s/slide A"
+    """Views of Carvana's cars were kept together where the hash ended in a digit."""
+    names = [f"{car}_{view:02d}" for car in ("0cdf5b5d0ce1", "ff59b3a5373e") for view in (1, 2)]
+    assert groups(*names) == {"0cdf5b5d0ce1", "ff59b3a5373e"}
+
+
+def test_a_copy_whose_name_begins_with_how_it_was_made():
+    """It had a group of its own, and stood in another split than its original; August is no way of making one."""
+    names = ["x/pa", "x/aug_0_pa", "x/rot90_pa", "x/pb", "x/aug_12_day"]
+    assert [item.group for item in with_groups(items(*names))] == ["x/pa"] * 3 + names[3:]

@@ -67,6 +67,8 @@ def _check_each(
         except DataError as error:
             remark(str(error))
             failed.append(folder.name)
+    if "data.yaml" in str(several):  # they may be parts of one
+        remark(str(several))
     if failed:
         count = f"{len(failed)} of {len(several.folders)} data sets"
         raise DataError(f"{count} would not train ({', '.join(failed)}); the reasons stand above")

@@ -33,6 +33,15 @@ MADE = re.compile(
     r"^(?P<name>.+?)(?:[_\-. ](?:aug(?:mented)?|copy|[hv]?flip(?:ped)?|rot(?:ated?)?|mirror(?:ed)?)[_\-. ]?\d*)+$",
     re.IGNORECASE,
 )
+# The same before the name: aug_0_photo, beside photo.
+MADE_BEFORE = re.compile(
+    r"^(?:(?:aug(?:mented)?|copy|[hv]?flip(?:ped)?|rot(?:ated?)?|mirror(?:ed)?)[_\-. ]?\d*[_\-. ])+(?P<name>.+)$",
+    re.IGNORECASE,
+)
+# QuPath's regions of a slide: slide [d=2,x=0,y=512,w=512,h=512].
+REGION = re.compile(r"^(?P<scene>.+?)[_\- ]*\[(?:[a-z]=[\d.]+,)*x=\d+,y=\d+,w=\d+,h=\d+(?:,[a-z]=\d+)*\]$")
+# A word of digits and letters that numbers things, as 0cdf5b5d0ce1 numbers Carvana's cars.
+HASH = re.compile(r"(?<![0-9a-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![0-9a-z])")
 YEAR = re.compile(r"^(19|20)\d\d$")
 MONTH = re.compile(r"^(19|20)\d\d[-_.]?(\d\d)?$")
 # Words of folders that stand for a class also with a number: class1/ beside class2/.
@@ -47,10 +56,13 @@ def sequence_of(name: str) -> str:
     """
     name = original_of(name)
     path = PurePosixPath(name)
+    folder = "" if str(path.parent) == "." else f"{path.parent}/"
+    region = REGION.match(path.name)
+    if region:
+        return folder + region["scene"]
     frame = FRAME.match(path.name)
     if frame is None or YEAR.match(frame["sequence"]):
         return name
-    folder = "" if str(path.parent) == "." else f"{path.parent}/"
     return folder + frame["sequence"]
 
 
@@ -58,6 +70,19 @@ def original_of(name: str) -> str:
     """The name of the picture that an augmented copy was made from; other names as they are."""
     copy = COPY.match(name) or MADE.match(name)
     return copy["name"] if copy else name
+
+
+def _originals(names: Sequence[str]) -> list[str]:
+    """The names that pictures were made from; a copy whose name begins with how it was made, where that is there."""
+    known = set(names)
+    before = {name: made for name in names if (made := _made_before(name)) != name and made in known}
+    return [before.get(name) or original_of(name) for name in names]
+
+
+def _made_before(name: str) -> str:
+    path = PurePosixPath(name)
+    made = MADE_BEFORE.match(path.name)
+    return str(path.with_name(made["name"])) if made else name
 
 
 def short_sequence_of(name: str) -> str:
@@ -75,7 +100,7 @@ def _is_told(key: str) -> bool:
         return False
     tokens = words(stem)
     several = len(tokens) > 1 or key.endswith("/")
-    return stem[-1:].isdigit() or bool(several and SERIES_WORDS.intersection(tokens))
+    return stem[-1:].isdigit() or bool(HASH.search(stem)) or bool(several and SERIES_WORDS.intersection(tokens))
 
 
 def scene_of(name: str) -> str:
@@ -88,7 +113,8 @@ def scene_of(name: str) -> str:
 
 def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
-    return frozenset((name, original_of(name), sequence_of(name), short_sequence_of(name), scene_of(name)))
+    ways = (original_of, sequence_of, short_sequence_of, scene_of)
+    return frozenset(way(one) for one in (name, _made_before(name)) for way in ways) | {name}
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -96,7 +122,7 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
 
     Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
     """
-    names = [original_of(item.name) for item in items]
+    names = _originals([item.name for item in items])
     said = _by_names(names)
     classes = class_folders(items)
     scattered = _scattered([name for name, item in zip(names, items, strict=True) if not item.group], said)

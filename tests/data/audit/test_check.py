@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -441,3 +442,30 @@ def test_a_background_that_is_called_unlabelled_is_pointed_out(tmp_path: Path) -
     report = check_dataset(tmp_path, quiet=True)
     assert report.label_space.num_classes == 3
     assert not any(fault.kind == "unlabelled" for fault in report.faults)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("pa_jpg.rf.1", "pb_jpg.rf.2", "pa_jpg.rf.3"), "copies of 1 picture stand in two splits, as the names tell: "),
+        (("patient01_a", "patient02_a", "patient01_b"), "pictures of 1 patient or case stand in two splits, as the "),
+        (("x/case7/a", "x/case8/a", "x/case7/b"), "pictures of 1 patient or case"),
+        (("patient01_a", "patient02_a", "patient03_a"), None),
+        (("IMG_0001_JPG.rf.1", "b", "IMG_0001_JPG.rf.2"), None),  # of two cameras
+        (("train/case1/a", "train/case2/a", "val/case1/a"), None),  # each split counts anew
+    ],
+)
+def test_names_that_tell_of_a_leak(make_set: MakeSet, names: tuple[str, ...], told: str | None):
+    """Slices that do not look alike, and copies that were turned, stood in two given splits without a word."""
+    dataset = make_set(3)
+    items = tuple(replace(item, name=name) for item, name in zip(dataset.items, names, strict=True))
+    report = check_dataset(replace(dataset, items=items), quiet=True)
+    leaks = [fault.message for fault in report.warnings if fault.kind == "leak"]
+    assert [message.startswith(told or "") for message in leaks] == ([True] if told else [])
+
+
+def test_a_transposed_label_is_told_so(make_set: MakeSet):
+    dataset = make_set()
+    Image.fromarray(label(0).T.copy()).save(dataset.root / "labels" / "0.png")
+    [fault] = check_dataset(dataset, quiet=True).errors
+    assert fault.fix.startswith("height and width are exchanged: transpose the label")

@@ -392,3 +392,41 @@ def test_a_shape_that_lies_outside_for_the_greater_part_is_told(coco):
 def test_one_name_of_two_ids_is_told(coco):
     data, _ = coco([drawn(0, 1, box(0, 0, 2, 2), 4)], [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}])
     assert "cat: one name for several ids, which are classes of their own" in data.notes
+
+
+def test_an_annotation_of_nothing_is_no_box(coco):
+    """COCO Annotator writes a box of 0 x 0 where nothing was drawn: the picture became weakly labelled by no box."""
+    data, first = coco(
+        [{**drawn(1, 1, [], 0), "bbox": [0, 0, 0, 0]}, {**drawn(2, 1, box(0, 0, 2, 2), 4), "image_id": 1}]
+    )
+    assert data.read_labels(first).tolist() == [[0] * 4] * 4
+    assert not any("boxes alone" in note for note in data.notes)
+    assert any("1 annotation without outline or box, left out: annotation 1" in note for note in data.notes)
+
+
+def test_a_size_of_0_is_that_of_the_picture(coco, tmp_path):
+    """Every label was "0x0", and the remedy was a label table."""
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    document = json.loads((tmp_path / "instances.json").read_text())
+    document["images"] = [{**record, "height": 0, "width": 0} for record in document["images"]]
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0])[:2, :2].tolist() == [[1, 1], [1, 1]]
+    assert check_dataset(data, quiet=True).would_train
+
+
+def test_lvis_names_pictures_by_the_end_of_an_address(coco, tmp_path):
+    """KeyError('file_name')."""
+    coco([drawn(1, 1, box(0, 0, 2, 2), 4.0)])
+    document = json.loads((tmp_path / "instances.json").read_text())
+    for record in document["images"]:
+        record["coco_url"] = f"http://images.cocodataset.org/train2017/{record.pop('file_name')}"
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    assert [item.name for item in open_dataset(tmp_path).items] == ["images/a", "images/b"]
+
+
+def test_what_cannot_be_drawn_is_told_with_its_picture(coco):
+    """One json holds all pictures: "run lengths are for 4x3" did not say whose."""
+    data, _ = coco([drawn(1, 1, {"size": [3, 4], "counts": [0, 12]}, 12)])
+    [fault] = [fault for fault in check_dataset(data, quiet=True).errors if fault.kind == "unreadable label"]
+    assert fault.message == "images/a.jpg: run lengths are for 3x4, but the picture has 4x4"

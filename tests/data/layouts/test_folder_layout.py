@@ -302,7 +302,7 @@ def test_several_files_of_each_picture_need_joining(save, photo, tmp_path):
         save(f"images/{name}.png", photo(1, 3))
         for part in ("MA", "HE", "OD"):
             save(f"masks/{part}/{name}_{part}.png", [[0, 255, 0]])
-    with pytest.raises(DataError, match=r"6 label files begin with the name of a picture, several for each") as told:
+    with pytest.raises(DataError, match=r"6 label files are called by a picture, several for each") as told:
         open_dataset(tmp_path)
     assert "pattern" not in str(told.value)
 
@@ -352,3 +352,39 @@ def test_a_table_that_pairs_otherwise_than_the_names_is_refused(save, photo, wri
     write(file, text)
     with pytest.raises(DataError, match=rf"{file}: pairs images/img_1\.png with masks/mask_2\.png, but by its name"):
         open_dataset(tmp_path)
+
+
+def test_a_second_mask_of_a_picture_is_not_left_out(save, photo, tmp_path):
+    """BUSI: what only the second mask shows became background, and "add the picture" was the remedy."""
+    for number in (1, 2):
+        save(f"benign/benign ({number}).png", photo(6, 8, number))
+        save(f"benign/benign ({number})_mask.png", [[0, 255]])
+    save("benign/benign (2)_mask_1.png", [[255, 0]])
+    told = r"1 label file of pictures that have another \(benign/benign \(2\)_mask_1\.png\)"
+    with pytest.raises(DataError, match=told):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["masks/{picture}/{kind}.png", "labels/{kind}/{picture}.png"])
+def test_folders_of_a_picture_or_of_a_class_are_told(save, photo, tmp_path, name):
+    """A mask for each object (Segment Anything) or for each class: "rename them" was said."""
+    for picture in ("p0", "p1"):
+        save(f"images/{picture}.jpg", photo())
+        for kind in ("cat", "dog"):
+            save(name.format(picture=picture, kind=kind), [[0, 255]])
+    with pytest.raises(DataError, match=r"4 label files are called by a picture, several for each .*Join those"):
+        open_dataset(tmp_path)
+
+
+def test_labelme_numbers_the_labels_of_each_picture_for_itself(save, photo, write, tmp_path):
+    """labelme_json_to_dataset: 1 is cat in one folder and dog in the next, and nothing was said."""
+    for name, labels in (("a", "_background_\ncat\n"), ("b", "_background_\ndog\n")):
+        save(f"{name}_json/img.png", photo())
+        save(f"{name}_json/label.png", [[0, 1]])
+        write(f"{name}_json/label_names.txt", labels)
+    with pytest.raises(
+        DataError, match=r"id 1 is 'cat' in one folder and 'dog' in b_json.*give the folder of the json"
+    ):
+        open_dataset(tmp_path)
+    write("b_json/label_names.txt", "_background_\ncat\ndog\n")
+    assert open_dataset(tmp_path).label_space.names[:2] == ("background", "cat")

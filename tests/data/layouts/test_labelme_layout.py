@@ -133,3 +133,10 @@ def test_image_path_leads_from_the_json_to_one_of_several_pictures_of_that_name(
     data = open_dataset(tmp_path)
     drawn = {item.name: data.label_space.names[data.read_labels(item)[0, 0]] for item in data.items}
     assert drawn == {"images/cam1/1": "cat", "images/cam2/1": "dog"}
+
+
+def test_numbered_names_are_pointed_out(labelme):
+    """Older versions told objects of a class apart as car-1 and car-2: each became a class."""
+    data = open_dataset(labelme([shape(name, [[0, 0], [2, 4]], "rectangle") for name in ("car-1", "car-2", "dog-1")]))
+    note = "car-1, car-2 are classes of their own; where the number counts objects of one class, take it out"
+    assert note in data.notes

@@ -65,3 +65,12 @@ def test_a_label_that_is_no_number_is_named(cases, write, tmp_path, ids):
     write("dataset.json", dataset_json({"background": 0, "whole": [1, 2], "core": ids}))
     with pytest.raises(DataError, match=r"dataset\.json: the label 'core' has"):
         open_dataset(tmp_path)
+
+
+def test_labels_named_with_the_channel(save, photo, write, tmp_path):
+    """As their pictures: "no case has a label of its name"."""
+    for case in ("a", "b"):
+        save(f"imagesTr/{case}_0000.png", photo())
+        save(f"labelsTr/{case}_0000.png", [[0, 1]])
+    write("dataset.json", json.dumps({"labels": {"background": 0, "x": 1}}))
+    assert len(open_dataset(tmp_path).items) == 2

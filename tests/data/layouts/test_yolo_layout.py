@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from denselab.data import open_dataset
+from denselab.data.audit.check import check_dataset
 from denselab.errors import DataError
 
 UPPER = "0.25 0.0 0.75 0.0 0.75 0.5 0.25 0.5"  # of 6 x 8: rows 0..2, columns 2..5
@@ -140,3 +142,82 @@ def test_a_class_without_a_name_is_refused_where_others_have_one(outlines, write
     write("data.yaml", "train: images/train\nval: images/val\nnames: [rust]\n")
     with pytest.raises(DataError, match=r"a\.txt: class 1, but the names are 0 rust; add its name"):
         open_dataset(tmp_path)
+
+
+def test_capitals_and_accents_of_label_files_do_not_count(outlines, write, tmp_path):
+    """A picture whose label file Windows or macOS had written otherwise became background, every pixel of it."""
+    (tmp_path / "labels/train/a.txt").rename(tmp_path / "labels/train/A.txt")
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    data = open_dataset(tmp_path)
+    assert data.items[0].source.ids().tolist() == expected(2).tolist()
+    (tmp_path / "data.yaml").unlink()
+    assert open_dataset(tmp_path).items[0].source.ids().any()
+
+
+def test_label_files_in_another_folder_are_told(outlines, write, tmp_path):
+    """The only way that was offered, `masks_dir`, is for label pictures."""
+    (tmp_path / "labels").rename(tmp_path / "annotations")
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    match = r"labels/train/a\.txt is that of images/train/a\.jpg; annotations/train/a\.txt has to go there"
+    with pytest.raises(DataError, match=match):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("names", "nc"), [("[rust, tar]", 3), ("[rust, tar, oil]", 2)])
+def test_a_number_of_classes_that_the_names_contradict(outlines, write, tmp_path, names, nc):
+    """Where one name is missing, the classes behind it have the names of others: nothing was said."""
+    write("data.yaml", f"train: images/train\nval: images/val\nnc: {nc}\nnames: {names}\n")
+    with pytest.raises(DataError, match=rf"nc: {nc}, but {5 - nc} names; .*write `nc: {5 - nc}`"):
+        open_dataset(tmp_path)
+
+
+def test_names_with_numbers_in_quotes(outlines, write, tmp_path):
+    write("data.yaml", "train: images/train\nval: images/val\nnames: {'0': rust, '1': tar}\n")
+    assert open_dataset(tmp_path).label_space.names[1:3] == ("rust", "tar")
+
+
+def test_a_confidence_behind_an_outline_is_named(outlines, write, tmp_path):
+    """Predictions saved with their confidence: "three points or more were expected", where there were four."""
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    write("labels/train/a.txt", f"1 {UPPER} 0.9\n")
+    with pytest.raises(DataError, match="9 numbers are no pairs: take the confidence behind them out"):
+        open_dataset(tmp_path)
+
+
+def test_key_points_are_no_outlines(outlines, write, tmp_path):
+    """A box, then x, y and visibility of each point: read in pairs, they were drawn as outlines."""
+    points = "0.5 0.5 0.5 0.5 0.25 0.25 2 0.75 0.25 2 0.75 0.75 1 0.25 0.75 0"
+    for name in ("train/a", "val/c"):
+        write(f"labels/{name}.txt", f"0 {points}\n")
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    with pytest.raises(DataError, match=r"a\.txt: key points .* segmentation needs outlines"):
+        open_dataset(tmp_path)
+
+
+def test_exif_that_the_label_file_cannot_tell(outlines, write, tmp_path):
+    """Shares of the picture fit it upright and lying: nothing was said of photographs that EXIF turns."""
+    with Image.open(tmp_path / "images/train/a.jpg") as picture:
+        tag = picture.getexif()
+        tag[274] = 6
+        picture.save(tmp_path / "images/train/a.jpg", exif=tag)
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    report = check_dataset(open_dataset(tmp_path), quiet=True)
+    assert [(fault.kind, fault.severity, fault.file) for fault in report.faults if fault.kind == "rotation"] == [
+        ("rotation", "warning", "images/train/a.jpg")
+    ]
+
+
+def test_turned_boxes_by_their_corners_are_told(outlines, save, photo, write, tmp_path):
+    """Four corners of a turned box are an outline to YOLO: eight and more of them, and nothing else, may be boxes."""
+    corners = "0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5"
+    save("images/train/b.jpg", photo(40, 40))
+    for name in ("train/a", "train/b", "val/c"):
+        write(f"labels/{name}.txt", f"0 {corners}\n" * 3)
+        save(f"images/{name}.jpg", photo(40, 40, len(name)))
+    write("data.yaml", "train: images/train\nval: images/val\nnames: [rust, tar]\n")
+    data = open_dataset(tmp_path)
+    assert "all shapes (9) are rectangles, read as full masks" in data.notes
+    assert [fault.kind for fault in check_dataset(data, quiet=True).warnings if fault.kind == "rectangles"]
+    assert (data.read_labels(data.items[0]) == 1).sum() == 512  # a square of side 0.4 * sqrt(2) * 40
+    write("labels/train/b.txt", "0 0.5 0.1 0.9 0.5 0.1 0.5\n")  # one outline that is none
+    assert not any("rectangles" in note for note in open_dataset(tmp_path).notes)

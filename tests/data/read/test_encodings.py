@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
+from denselab.data.read.infer import infer_encoding
 from denselab.errors import DataError
 
 HERE = Path("labels/a.png")
@@ -90,3 +91,11 @@ def test_counting_colours_by_code():
 
 def test_counting_nothing():
     assert count_values(np.zeros((0, 4), np.uint16)) == {}
+
+
+def test_ids_in_the_red_channel_alone_are_colours(save):
+    """CARLA's: small ids passed for grey within JPEG's noise, of which green, all zero, was read."""
+    rgb = np.zeros((4, 6, 3), np.uint8)
+    rgb[:2, :, 0], rgb[2, :, 0] = 1, 2
+    found = infer_encoding([save("a.png", rgb), save("b.png", np.zeros((4, 6, 3), np.uint8))])
+    assert [entry.colour for entry in found.table.entries] == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
@@ -297,3 +298,24 @@ def test_names_that_may_count_one_lower_than_the_labels_are_asked_about(save, fi
     with pytest.raises(DataError, match="the labels hold 3, but the 3 names end with 2 c") as error:
         infer_encoding([save("a.png", [[first, 1, 2, 3]])], names)
     assert f"{offered}, {{id: 2, name: b}}, {{id: 3, name: c}}]" in str(error.value)
+
+
+def test_colours_with_red_and_blue_exchanged_are_told_with_the_line_that_reads_them(save):
+    """OpenCV writes BGR: "not in the colour table" was said of each file, and more classes were offered."""
+    labels = save("a.png", np.array([[[0, 0, 0], [10, 50, 250], [100, 200, 0]]], np.uint8))
+    colours = {"ground": (0, 0, 0), "farm": (250, 50, 10), "town": (0, 200, 100)}
+    names = [NamedLabel(n, name, colour) for n, (name, colour) in enumerate(colours.items())]
+    with pytest.raises(DataError, match="red and blue exchanged; write in data.yaml") as told:
+        infer_encoding([labels], names)
+    line = yaml.safe_load(str(told.value).split("`")[1])
+    assert [(row["name"], row["colour"]) for row in line["labels"]] == [
+        ("ground", [0, 0, 0]), ("farm", [10, 50, 250]), ("town", [100, 200, 0])
+    ]  # fmt: skip
+
+
+def test_colours_near_those_of_the_names_are_no_new_classes(save):
+    """Compressed, or painted loosely: each of hundreds of colours was offered as a new class."""
+    near = np.random.default_rng(0).integers(0, 8, (12, 12, 3)) + np.array([100, 200, 0])
+    names = [NamedLabel(0, "ground", (0, 0, 0)), NamedLabel(1, "town", (100, 200, 0))]
+    with pytest.raises(DataError, match=r"near one of the names, and of none: .*save each pixel in the very colour"):
+        infer_encoding([save("a.png", near.astype(np.uint8))], names)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from denselab.data import open_dataset
 from denselab.data.item import LEFT_OUT, FileLabels, Item
 from denselab.data.read.lists import ALL, apply_lists, find_lists, lists_that_fit, read_lines, read_list
 from denselab.data.read.tree import read_tree
@@ -63,7 +64,7 @@ def test_empty_lists_do_not_count(tmp_path, write):
 
 
 def test_binary_list_is_named(tmp_path):
-    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "train.txt").write_bytes(b"\xff\x00\x01")
     with pytest.raises(DataError, match=r"train\.txt: cannot be read as text"):
         read_lines(tmp_path / "train.txt")
 
@@ -127,3 +128,38 @@ def test_a_test_folder_beside_lists_of_train_and_val_stays():
     folder = [replace(item, split="test") for item in items("test/a", "test/b")]
     listed, _ = apply_lists([*items("x", "y", "z"), *folder], {"train": ["x"], "val": ["y"]}, "train.txt, val.txt")
     assert [item.split for item in listed] == ["train", "val", LEFT_OUT, "test", "test"]
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["p0", "p1", "p2"], "P1.PNG"),  # Windows does not tell them apart
+        (["e\u0301a", "e\u0301b", "e\u0301c"], "\u00e9b.png"),  # macOS has two characters for an accent
+        (["p0", "p1", "p2"], '"p1.png",'),
+        (["my photo", "his photo", "her photo"], "his%20photo.png"),
+    ],
+)
+def test_names_that_another_system_wrote(save, photo, write, tmp_path, files, named):
+    """A picture that val.txt named in other capitals was trained on."""
+    for number, name in enumerate(files):
+        save(f"images/{name}.png", photo(6, 8, number))
+        save(f"masks/{name}.png", [[0, 1]])
+    write("val.txt", f"{named}\n")
+    assert [item.name for item in open_dataset(tmp_path).of_split("val")] == [f"images/{files[1]}"]
+
+
+def test_equal_letters_come_first(save, photo, write, tmp_path):
+    for number, name in enumerate(("a", "A", "b")):
+        save(f"images/{name}.png", photo(6, 8, number))
+        save(f"masks/{name}.png", [[0, 1]])
+    write("val.txt", "A.png\n")
+    assert [item.name for item in open_dataset(tmp_path).of_split("val")] == ["images/A"]
+
+
+def test_a_list_in_utf_16(save, photo, write, tmp_path):
+    """PowerShell writes it: "'utf-8' codec can't decode byte 0xff"."""
+    for number in range(3):
+        save(f"images/p{number}.png", photo(6, 8, number))
+        save(f"masks/p{number}.png", [[0, 1]])
+    (tmp_path / "val.txt").write_text("p1.png\r\n", encoding="utf-16")
+    assert [item.name for item in open_dataset(tmp_path).of_split("val")] == ["images/p1"]

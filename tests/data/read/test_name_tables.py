@@ -118,3 +118,16 @@ def test_another_table_of_that_name_is_passed_over(save, photo, write, tmp_path,
     save("masks/a.png", np.eye(6, 8, dtype=np.uint8))
     write(file, "fname,is_valid\na.png,True\n")
     assert open_dataset(tmp_path).label_space.names == ("class 0", "class 1")
+
+
+def test_label_descriptions_of_itk_snap():
+    """The number, and two of the colour's, were taken for the colour, and the rest of the line for the name."""
+    lines = ['5 255 0 0 1 1 1 "Tumor"', '9     0  255    0        0.5  1  1    "Clear Label"']
+    assert rows_of_lines(lines) == [(5, "Tumor", (255, 0, 0)), (9, "Clear Label", (0, 255, 0))]
+
+
+def test_colour_tables_of_3d_slicer():
+    assert rows_of_lines(["0 Background 0 0 0 0", "4 Liver_left 0 255 0 255"]) == [
+        (0, "Background", (0, 0, 0)),
+        (4, "Liver_left", (0, 255, 0)),
+    ]

@@ -68,3 +68,13 @@ def test_equal_stems_without_a_partner_do_no_harm():
     images = [("good", "000"), ("good", "000"), ("crack", "000")]
     assert pair_stems(images, [("crack", "000")]).pairs == ((2, 0),)
     assert pair_stems(images, [("good", "000")]).pairs == ()
+
+
+def test_zeros_before_numbers_do_not_count():
+    """images/1.png beside masks/001.png: a pattern was offered, which cannot tell."""
+    numbers = range(1, 11)
+    found = pair_stems(stems(*map(str, numbers)), stems(*(f"{number:03d}" for number in numbers)))
+    assert found.pairs == tuple((n, n) for n in range(10))
+    assert found.rule == "zeros before a number do not count"
+    assert pair_stems(stems("p10", "p1"), stems("p010", "p01")).pairs == ((0, 0), (1, 1))
+    assert pair_stems(stems("1", "01"), stems("001", "2")).pairs == ()  # two pictures of one number

@@ -192,3 +192,15 @@ def test_panoptic_and_detection_json_of_one_picture_agree(shared_data):
         both = (first != 0) & (second != 0) & (second != 255)
         assert np.array_equal(first[both], second[both])
         assert both.mean() > 0.8
+
+
+def test_parts_of_one_set_are_joined_by_the_lines_that_are_told(save, photo, write, tmp_path):
+    """Sites with pictures of the same names: "open one of them" was all that was said."""
+    for folder in ("north", "south"):
+        two_pictures(save, photo, folder)
+    with pytest.raises(DataError, match="or, where they are parts of one, write in data.yaml") as told:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(str(told.value).split("`")[1::2]))
+    items = open_dataset(tmp_path).items
+    assert len(items) == 4
+    assert all(item.image.parts[-3] == item.source.path.parts[-3] for item in items)

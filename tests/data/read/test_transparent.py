@@ -91,5 +91,5 @@ def test_one_colour_above_and_below_asks_for_another(save, photo, tmp_path):
     for name in "ab":
         save(f"images/{name}.png", photo(1, 4))
         save(f"labels/{name}.png", np.dstack([IDS * 0 + 9, IDS * 0, IDS * 0, IDS * 255]))
-    with pytest.raises(DataError, match="save the labels with another colour in the place of transparency"):
+    with pytest.raises(DataError, match="where the transparency is the mask, save it as the label itself"):
         open_dataset(tmp_path)

@@ -110,3 +110,34 @@ def test_ids_in_webp_with_losses_are_refused_and_without_are_read(tmp_path):
     with pytest.raises(DataError, match=r"a\.webp: labels saved as WebP with losses, which changes the ids"):
         infer_encoding([tmp_path / "a.webp"])
     assert len(infer_encoding([tmp_path / "b.webp"]).table.entries) == len(np.unique(labels))
+
+
+VIRIDIS = np.array([[68, 1, 84], [33, 145, 140], [253, 231, 37]], np.uint8)
+
+
+def test_colours_of_a_map_that_each_file_spans_by_itself(save):
+    """Saved by matplotlib, the highest class of each file is yellow: a class had the colour of another, unsaid."""
+    rows = {"a.png": [0, 1, 2], "b.png": [0, 0, 2], "c.png": [0, 0, 0]}
+    paths = [save(name, VIRIDIS[[row]]) for name, row in rows.items()]
+    with pytest.raises(DataError, match=r"b\.png as a\.png, so that each was scaled by itself"):
+        infer_encoding(paths)
+    told = [NamedLabel(i, f"class {i}", tuple(map(int, colour))) for i, colour in enumerate(VIRIDIS)]
+    assert infer_encoding(paths, told).table.num_classes == 3
+
+
+def test_colours_of_a_map_that_are_the_same_in_all_files(save):
+    """A file without the last class has no yellow, or all files have the same colours: they are the classes."""
+    first = save("a.png", VIRIDIS[[[0, 1, 2]]])
+    assert infer_encoding([first, save("b.png", VIRIDIS[[[0, 1, 1]]])]).table.num_classes == 3
+    assert infer_encoding([first, save("c.png", VIRIDIS[[[2, 1, 0]]])]).table.num_classes == 3
+
+
+def test_grey_levels_that_each_file_spans_by_itself(save):
+    """The question offered 255 as a class or as no label; in files scaled by themselves it is neither."""
+    scaled = [save("a.png", [[0, 85, 170, 255]]), save("b.png", [[0, 128, 255]]), save("c.png", [[0, 0, 0]])]
+    with pytest.raises(DataError, match="Every file has 0 and 255: if each was scaled to them by itself"):
+        infer_encoding(scaled)
+    with pytest.raises(DataError, match=r"\[0, 127, 255\]. Every file has 0 and 255"):
+        infer_encoding([save("d.png", [[0, 127, 255]]), save("e.png", [[0, 255]])])
+    with pytest.raises(DataError, match=r"\[0, 128, 255\]. Either 255 is a class too"):
+        infer_encoding([save("f.png", [[0, 128, 255]]), save("g.png", [[0, 128, 128]])])

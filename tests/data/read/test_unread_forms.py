@@ -29,6 +29,7 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
         ("imagesTr/a_0000.nii.gz", "x", "volumes.*slice"),
         ("data.zip", "x", "unpack"),
         ("a.roi", "x", "ImageJ"),
+        ("sa_1.json", {"image": {}, "annotations": [{"crop_box": [], "segmentation": {}}]}, "Segment Anything.*class"),
         ("a.json", {"dataset": "x", "image": {"filename": "a.png"}, "annotations": []}, "Darwin.*COCO"),
         ("a.geojson", {"type": "FeatureCollection", "features": [ANNOTATION]}, "QuPath.*export labelled images"),
         ("a.geojson", [ANNOTATION], "QuPath.*export labelled images"),
@@ -38,6 +39,9 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
         ("project.csv", "annotation_id,annotator,image,label\n1,1,a.png,x\n", "Label Studio.*as JSON"),
         ("summary.csv", "ImageId,BuildingId,PolygonWKT_Pix\n", "WKT.*COCO"),
         ("masks.pt", "x", "PyTorch.*files"),
+        ("photo.HEIC", "x", "HEIC.*JPEG"),
+        ("images/task-1-annotation-2-by-1-tag-cat-0.npy", "x", "Label Studio.*as JSON"),
+        ("Annotations/a.xml", "<?xml?><Annotations><Annotation/></Annotations>", "Aperio.*labels/ beside images/"),
         ("hasty.json", {"project_name": "x", "label_classes": [], "images": [{"image_name": "a.png"}]}, "Hasty"),
     ],
 )  # fmt: skip

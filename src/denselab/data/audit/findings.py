@@ -152,11 +152,11 @@ def _labels_of(dataset: Dataset, item: Item) -> tuple[LabelMap | None, tuple[Fau
         try:
             ids = item.source.ids()
         except (DataError, OSError) as worse:
-            return None, (_unreadable(dataset, "unreadable label", item.source.path, worse),)
+            return None, (_unreadable_label(dataset, item, worse),)
         known = {NODATA, *(entry.id for entry in dataset.label_space.entries)}
         strangers = {value: count for value, count in count_values(ids).items() if value not in known}
         if not strangers:
-            return None, (_unreadable(dataset, "unreadable label", item.source.path, error),)
+            return None, (_unreadable_label(dataset, item, error),)
         labels = dataset.label_space.encode(ids, unknown="ignore")
         return labels, (_unknown_ids(dataset, item, strangers), *_lossy_faults(dataset, item, labels))
     return labels, _lossy_faults(dataset, item, labels)
@@ -169,6 +169,14 @@ def _unreadable(dataset: Dataset, kind: Kind, path: Path, error: DataError | OSE
     return Fault(
         kind, "error", relative(dataset, path), message or text, fix if message else "replace it or take it out"
     )
+
+
+def _unreadable_label(dataset: Dataset, item: Item, error: DataError | OSError) -> Fault:
+    """The same for labels; those of one file for many pictures are told with the picture."""
+    fault = _unreadable(dataset, "unreadable label", item.source.path, error)
+    if not isinstance(item.source, ShapeLabels) or item.image.name in fault.message:
+        return fault
+    return replace(fault, message=f"{relative(dataset, item.image)}: {fault.message}")
 
 
 def _unknown_ids(dataset: Dataset, item: Item, strangers: dict[int, int]) -> Fault:
@@ -220,7 +228,7 @@ def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
     label = relative(dataset, finding.item.source.path)
     if finding.size == finding.label_size:
         label_turned = orientation(finding.item.source.path) if _is_tiff(finding.item.source.path) else 1
-        if turned == label_turned or (turned >= 5 and height != width):
+        if turned == label_turned or (turned >= 5 and height != width and not _is_measured(finding.item)):
             return ()
         message = (
             f"EXIF turns the picture (orientation {turned}); whether {label} is turned with it, its size cannot tell"
@@ -231,9 +239,15 @@ def _size_faults(dataset: Dataset, finding: ItemFindings) -> tuple[Fault, ...]:
         fix = "remove the picture's orientation tag (exiftool -Orientation= FILE), or turn the label the same way"
         return (Fault("rotation", "error", file, message, fix),)
     message = f"picture {height}x{width} but label {label_height}x{label_width} in {label} (height x width)"
-    return (
-        Fault("size mismatch", "error", file, message, "export the label at the picture's size, or take the pair out"),
-    )
+    fix = "export the label at the picture's size, or take the pair out"
+    if (width, height) == finding.label_size:
+        fix = "height and width are exchanged: transpose the label, or exchange both in its annotation"
+    return (Fault("size mismatch", "error", file, message, fix),)
+
+
+def _is_measured(item: Item) -> bool:
+    """Whether the labels have their size from the picture, so that it cannot tell whether they are turned with it."""
+    return isinstance(item.source, ShapeLabels) and item.source.measured
 
 
 def header_size(path: Path, turned: int) -> Size:

@@ -1,7 +1,8 @@
 """Pictures that stand in two splits, or twice in one: copies, the same scene again, stretches of one video."""
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -10,13 +11,21 @@ from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.read.tree import first_few
+from denselab.data.read.tree import first_few, number_of
+from denselab.data.sequences import original_of
 from denselab.errors import DataError
 
 # Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
 VIDEO_RATIO = 0.85
 VIDEO_FRAMES = 8  # fewer pictures of one series say nothing
 LISTED = 6  # pairs in a message
+# A patient, a case, a slide: what is numbered so has several slices, views or tiles.
+SUBJECT = re.compile(
+    r"(?:^|[/_\-. ])((?:patient|subject|subj|donor|case|volume|vol|slide)[_\-. ]?\d+"
+    r"|TCGA[_\-][A-Z0-9]{2}[_\-][A-Z0-9]{4})(?=[/_\-. \[])",
+    re.IGNORECASE,
+)
+COUNTED = re.compile(r"(?<!\d)\d{1,4}$")  # IMG_0001 is the name of a picture of every camera
 AGREEING = 0.9  # of the labelled pixels of two pictures of one scene; fewer are worth a look
 
 
@@ -60,11 +69,15 @@ def _are_copies(one: ItemFindings, other: ItemFindings) -> bool:
 
 
 def quick_leaks(dataset: Dataset) -> list[Fault]:
-    """The faults of `leak_faults` from a quick look at all pictures; none are looked at where there are too many."""
-    if len(dataset.splits) < 2 or len(dataset.items) > LOOKED_AT:
+    """What names tell, and a quick look at all pictures; none are looked at where there are too many."""
+    if len(dataset.splits) < 2:
         return []
+    named = named_leaks(dataset, [ItemFindings(item) for item in dataset.items])
+    if len(dataset.items) > LOOKED_AT:
+        return named
     seen = looks([item.image for item in dataset.items])
-    return leak_faults(dataset, [ItemFindings(item, look=one) for item, one in zip(dataset.items, seen, strict=True)])
+    findings = [ItemFindings(item, look=one) for item, one in zip(dataset.items, seen, strict=True)]
+    return [*leak_faults(dataset, findings), *named]
 
 
 def _leak(dataset: Dataset, findings: Sequence[ItemFindings], splits: tuple[str, str], pairs: Sequence[Alike]) -> Fault:
@@ -112,7 +125,51 @@ def picture_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fa
         *duplicate_faults(dataset, findings),
         *leak_faults(dataset, findings),
         *shared_series_faults(findings),
+        *named_leaks(dataset, findings),
     ]
+
+
+def named_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """What the names of pictures in two splits tell, however they look: copies of one, slices of one patient."""
+    copies, subjects = defaultdict[str, list[ItemFindings]](list), defaultdict[str, list[ItemFindings]](list)
+    made = set[str]()
+    for finding in findings:
+        stem = PurePosixPath(finding.item.name).name
+        copies[original_of(stem)].append(finding)
+        if original_of(stem) != stem and not COUNTED.search(original_of(stem)):
+            made.add(original_of(stem))
+        subject = SUBJECT.search(finding.item.name)
+        if subject:
+            subjects[subject[1].casefold()].append(finding)
+    told = (
+        ({name: copies[name] for name in made}, "copies of", "picture", "pictures", "all copies of a picture"),
+        (subjects, "pictures of", "patient or case", "patients or cases", "all pictures of a patient"),
+    )
+    return [fault for groups, *words in told if (fault := _shared(dataset, groups, *words))]
+
+
+def _shared(
+    dataset: Dataset, groups: Mapping[str, list[ItemFindings]], what: str, one: str, several: str, kept: str
+) -> Fault | None:
+    """A fault for groups that stand in two splits; None where there are none, or where each split counts anew."""
+    shared = [found for found in groups.values() if len({f.split for f in found}) > 1]
+    if not shared or 2 * sum(map(_counts_anew, shared)) > len(shared):
+        return None
+    listed = []
+    for first, *rest in shared:
+        other = next(f for f in rest if f.split != first.split)
+        listed.append(" and ".join(f"{relative(dataset, f.item.image)} ({f.split})" for f in (first, other)))
+    message = (
+        f"{what} {number_of(len(shared), one, several)} stand in two splits, as the names tell: "
+        f"{first_few(listed, LISTED)}"
+    )
+    return Fault("leak", "warning", "", message, f"keep {kept} in one split, or the scores are too good")
+
+
+def _counts_anew(found: Sequence[ItemFindings]) -> bool:
+    """Whether pictures of two splits have one name: then a number says nothing over both."""
+    stems = {(PurePosixPath(f.item.name).name, f.split) for f in found}
+    return len({stem for stem, _ in stems}) < len(stems)
 
 
 def shared_series_faults(findings: Sequence[ItemFindings]) -> list[Fault]:

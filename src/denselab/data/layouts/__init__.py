@@ -10,6 +10,7 @@ from denselab.data.item import Found
 from denselab.data.layouts.ade20k import find_ade20k
 from denselab.data.layouts.bdd100k import find_bdd100k
 from denselab.data.layouts.camvid import find_camvid
+from denselab.data.layouts.cell_tracking import find_cell_tracking
 from denselab.data.layouts.coco import find_coco
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.label_studio import find_label_studio
@@ -67,6 +68,7 @@ RECOGNISERS: tuple[tuple[str, Recogniser], ...] = (
     ("label-studio-json", malformed_as_data_error(find_label_studio_json)),
     ("label-studio", find_label_studio),
     ("objects", find_objects),
+    ("cell-tracking", find_cell_tracking),
     ("rle-csv", find_rle_csv),
     ("yolo", find_yolo),
     ("folders", find_folder),

@@ -19,7 +19,9 @@ from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.coco_ids import CocoFile, same_ids
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
+from denselab.data.layouts.named_pictures import NamedPictures
+from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import told_apart
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
@@ -89,9 +91,25 @@ def _load(tree: Tree, file: PurePosixPath, split: str | None) -> CocoFile | None
     annotations = data.get("annotations") or []
     if not data["images"] or not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
         return None
-    if not annotations and isinstance(data["images"][0], dict) and "file_name" not in data["images"][0]:
+    images = [_with_file_name(image) for image in data["images"]]
+    if not annotations and isinstance(images[0], dict) and "file_name" not in images[0]:
         return None  # pictures in the words of another tool
+    data = {**data, "images": images, "annotations": [_without_empty_box(a) for a in annotations]}
     return CocoFile(file, data, _kind(file, annotations), split)
+
+
+def _with_file_name(image: Any) -> Any:
+    """A record of a picture with its file name, which LVIS gives as the end of an address alone."""
+    if not isinstance(image, dict) or "file_name" in image or not image.get("coco_url"):
+        return image
+    return {**image, "file_name": PurePosixPath(str(image["coco_url"])).name}
+
+
+def _without_empty_box(annotation: dict[str, Any]) -> dict[str, Any]:
+    """An annotation without a box that has no width or height, which COCO Annotator writes where nothing was drawn."""
+    box = annotation.get("bbox")
+    empty = isinstance(box, list) and len(box) == 4 and not (box[2] and box[3])
+    return {key: value for key, value in annotation.items() if key != "bbox"} if empty else annotation
 
 
 def _kind(file: PurePosixPath, annotations: list[dict[str, Any]]) -> str:
@@ -114,7 +132,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
     files, differing = same_ids(tree, files)
     notes = [*notes, *differing]
     table, background, void, more = _table(files)
-    pictures = pictures_by_name(tree)
+    pictures = NamedPictures(tree)
     items: list[Item] = []
     missing: list[str] = []
     bare = 0
@@ -130,10 +148,10 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
                 continue
             annotations = by_image.get(image["id"], [])
             bare += not annotations
-            source = _source(tree, file, image, annotations, background, void)
+            source = _source(tree, file, image, annotations, tree.path(path), background, void)
             items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
     items, joined = joined_items(items)
-    notes = [*notes, *joined]
+    notes = [*notes, *joined, *pictures.notes()]
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures that {files[0].file} names is there ({first_few(missing)}); "
@@ -151,7 +169,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
     panoptic = files[0].kind == "panoptic"
     text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
     named = {item.image for item in items}
-    lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in named)
+    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in named)
     layout = f"COCO {files[0].kind}"
     return Found(layout, unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely)
 
@@ -202,13 +220,13 @@ def _fresh(name: str, taken: set[str]) -> str:
     return name if name not in taken else f"{name} (not labelled)"
 
 
-def _locate(tree: Tree, file: CocoFile, name: str, pictures: dict[str, list[PurePosixPath]]) -> PurePosixPath | None:
+def _locate(tree: Tree, file: CocoFile, name: str, pictures: NamedPictures) -> PurePosixPath | None:
     """The picture that a json means by a file name: relative to the root or the json, or the only one of that name."""
     relative = PurePosixPath(name.replace("\\", "/").lstrip("/"))
     for folder in (PurePosixPath("."), file.file.parent, PurePosixPath("images")):
         if tree.has(str(folder / relative)):
             return folder / relative
-    found = pictures.get(relative.name, [])
+    found = pictures.of(str(relative))
     if len(found) > 1 and file.split:
         found = [path for path in found if split_in_path(path.parent) == file.split]
     if len(found) > 1:
@@ -219,13 +237,20 @@ def _locate(tree: Tree, file: CocoFile, name: str, pictures: dict[str, list[Pure
 
 
 def _source(
-    tree: Tree, file: CocoFile, image: dict[str, Any], annotations: list[dict[str, Any]], background: int, void: int
+    tree: Tree,
+    file: CocoFile,
+    image: dict[str, Any],
+    annotations: list[dict[str, Any]],
+    picture: Path,
+    background: int,
+    void: int,
 ) -> LabelSource:
     path = tree.path(file.file)
     if file.kind == "panoptic":
         return _panoptic_source(tree, file, image, annotations, void)
     try:
-        size = (int(image["height"]), int(image["width"]))
+        told = (int(image["height"]), int(image["width"]))
+        size = told if any(told) else picture_size(picture)
         if _boxes_alone(annotations):
             boxes = (clipped(written(a["category_id"]), _corners(a), size) for a in annotations)
             return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background)
@@ -242,7 +267,7 @@ def _source(
         raise DataError(
             f"{path}: picture {image.get('file_name')}: {error}; correct the annotation or take it out"
         ) from None
-    return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background)
+    return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background, measured=not any(told))
 
 
 def _boxes_alone(annotations: list[dict[str, Any]]) -> bool:

@@ -26,6 +26,7 @@ from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
 FEWEST_NUMBERED = 4  # pictures; of fewer, numbers that are off by one may as well be chance
+FURTHER = re.compile(r"^(.+?)[_\-. ]?\(?\d+\)?$")  # a second mask of a picture
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
 
 
@@ -70,6 +71,7 @@ def found_pairs(
     if rule:
         first = pairs[0]
         notes.append(f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}")
+    _refuse_more_of_one(tree, pairs, labels[label_folder])
     _refuse_shifted(tree, images[image_folder], labels[label_folder])
     refuse_other_pairs(tree, {image.file: label.file for image, label in pairs})
     items = tuple(make_item(tree, image, label) for image, label in pairs)
@@ -104,6 +106,20 @@ def _refuse_shifted(tree: Tree, images: Sequence[Placed], labels: Sequence[Place
             "both alike, or, where the numbers agree and one of each is missing, take those out that have no partner "
             f"({(min if first < second else max)(images, key=lambda p: _number(p.file.stem)).file}, "
             f"{(max if first < second else min)(labels, key=lambda p: _number(p.file.stem)).file})"
+        )
+
+
+def _refuse_more_of_one(tree: Tree, pairs: Pairs, labels: Sequence[Placed]) -> None:
+    """Raise DataError where a picture has more masks than the one of its name: a_mask_1.png beside a_mask.png."""
+    paired = {label.file for _, label in pairs}
+    masks = {file.with_suffix("") for file in paired if set(words(file.stem)) & LABEL_WORDS}
+    lonely = (label.file for label in labels if label.file not in paired)
+    more = [file for file in lonely if (own := FURTHER.match(file.stem)) and file.with_name(own[1]) in masks]
+    if more:
+        raise DataError(
+            f"{tree.root}: {number_of(len(more), 'label file')} of pictures that have another ({first_few(more, 2)}): "
+            "a file for each object. Join those of a picture into one (the largest number of each pixel), or take the "
+            "pictures out"
         )
 
 
@@ -276,9 +292,19 @@ def _folder(placed: Placed) -> str:
 
 
 def _of_parts(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """The label files that are called as a picture and more; [] unless most are, several for each picture."""
+    """The label files that are called as a picture and more, lie in a folder of its name, or in one of each class.
+
+    [] unless most do, several for each picture.
+    """
     stems = {picture.stem for picture in pictures}
-    starts = {mask: next((m for m in reversed(_starts(mask.stem)) if m in stems), None) for mask in masks}
+    often = Counter(picture.stem for picture in pictures)
+    several = Counter(stem for _, stem in {(mask.parent, mask.stem) for mask in masks})
+    starts = {
+        mask: next((m for m in reversed(_starts(mask.stem)) if m in stems), None)
+        or (mask.parent.name if mask.parent.name in stems else None)
+        or (mask.stem if several[mask.stem] > often[mask.stem] > 0 else None)
+        for mask in masks
+    }
     found = [mask for mask, start in starts.items() if start is not None]
     return found if 2 * len(found) > len(masks) and len(found) > len({starts[mask] for mask in found}) else []
 
@@ -294,7 +320,7 @@ def _no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, lis
     parts = _of_parts(pictures, masks)
     if parts:
         return (
-            f"{tree.root}: {number_of(len(parts), 'label file')} begin with the name of a picture, several for each "
+            f"{tree.root}: {number_of(len(parts), 'label file')} are called by a picture, several for each "
             f"({first_few(parts, 2)}): a file for each object or class. Join those of a picture into one, with a "
             "number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which is read"
         )

@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, Tree, folder_role, split_in_name, words
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour
@@ -14,7 +14,8 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(read_bytes(path, MAX_ANNOTATIONS))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not JSON that can be read ({error}); export it again or take it out") from None
+        way = "save it as UTF-8" if "codec can't decode" in str(error) else "export it again or take it out"
+        raise DataError(f"{path}: not JSON that can be read ({error}); {way}") from None
 
 
 def hex_colour(text: Any) -> Colour | None:
@@ -38,12 +39,3 @@ def split_in_path(path: PurePosixPath) -> str | None:
         if split:
             return split
     return None
-
-
-def pictures_by_name(tree: Tree) -> dict[str, list[PurePosixPath]]:
-    """{file name: picture files}, without those in folders that hold labels or results."""
-    found: dict[str, list[PurePosixPath]] = {}
-    for file in tree.pictures:
-        if not any(folder_role(part) == "other" for part in file.parts[:-1]):
-            found.setdefault(file.name, []).append(file)
-    return found

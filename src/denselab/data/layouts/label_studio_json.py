@@ -4,7 +4,6 @@ The picture is found by the last part of its address, without the eight letters 
 without a region are background. https://labelstud.io/guide/export
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
+from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
@@ -24,7 +24,6 @@ from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of
 from denselab.errors import DataError
 
-UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload puts before the name of a file
 NO_POINTS = np.zeros((0, 2))
 GEOMETRY = frozenset(("x", "points", "vertices", "rle", "imageDataURL"))  # keys of what has a place in the picture
 Region = Mapping[str, Any]
@@ -51,7 +50,7 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     drawn = [region for _, _, regions in tasks for region in regions or () if not _is_point(region)]
     names = sorted({name for region in drawn for name in _names(region)})
     ids = {name: number for number, name in enumerate(names, start=1)}
-    pictures = pictures_by_name(tree)
+    pictures = NamedPictures(tree)
     items: list[Item] = []
     missing: list[str] = []
     for file, task, regions in tasks:
@@ -69,11 +68,11 @@ def find_label_studio_json(tree: Tree) -> Found | None:
         )
     notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background"]
     notes.append(overlaps("in the order of the regions, the later on top", names))
-    notes += _left_out([found for _, _, found in results])
+    notes += [*_left_out([found for _, _, found in results]), *pictures.notes()]
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
     taken = {item.image for item in items}
-    lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
+    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
     text = "shapes of Label Studio"
     return Found(
@@ -165,11 +164,9 @@ def _file_name(address: str) -> str:
     return PurePosixPath(unquote(local or parts.path).replace("\\", "/")).name
 
 
-def _picture_of(
-    file: PurePosixPath, task: Mapping[str, Any], pictures: Mapping[str, list[PurePosixPath]]
-) -> PurePosixPath | None:
+def _picture_of(file: PurePosixPath, task: Mapping[str, Any], pictures: NamedPictures) -> PurePosixPath | None:
     name = _file_name(_address(task))
-    found = pictures.get(name) or pictures.get(UPLOAD.sub("", name)) or []
+    found = pictures.of(name)
     if len(found) > 1:
         raise DataError(f"{file}: {name} may be {first_few(map(str, found))}; give each picture its own name")
     return found[0] if found else None

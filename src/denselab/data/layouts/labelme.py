@@ -4,6 +4,8 @@ Shapes are drawn in the order of the file, the later over the earlier; lines 10 
 labelme's own converter does. Pixels without a shape are background (id 0).
 """
 
+import re
+from collections import Counter
 from os.path import normpath
 from pathlib import PurePosixPath
 from typing import Any
@@ -28,6 +30,7 @@ KINDS: dict[str, ShapeKind] = {
     "rotation": "polygon", "oriented_rectangle": "polygon", "quadrilateral": "polygon",  # by their four corners
 }  # fmt: skip
 NO_AREA = ("cuboid",)
+NUMBERED = re.compile(r"^(.*\D)-\d+$")
 
 
 def find_labelme(tree: Tree) -> Found | None:
@@ -97,6 +100,7 @@ def _label_ids(tree: Tree, used: set[str]) -> tuple[list[NamedLabel], list[str]]
         names = (named(0, "background"), *(named(label.id + 1, label.name) for label in names if label.id != 255))
     labels = list(names) or [named(0, "background")]
     notes = [f"class names from {source}"] if names else ["class ids by the order of the names; 0 is background"]
+    notes += _numbered(used)
     known = {label.name for label in labels}
     extra = sorted({name.strip("_ ") for name in used} - known)
     first = max(label.id for label in labels if label.id != 255) + 1
@@ -104,6 +108,16 @@ def _label_ids(tree: Tree, used: set[str]) -> tuple[list[NamedLabel], list[str]]
     if names and extra:
         notes.append(f"labels that {source} does not list: {first_few(extra)}")
     return labels, notes
+
+
+def _numbered(names: set[str]) -> list[str]:
+    """A note on car-1 beside car-2, as older versions of labelme told objects of one class apart."""
+    kinds = Counter(match[1] for name in names if (match := NUMBERED.match(name)))
+    several = [kind for kind, count in sorted(kinds.items()) if count > 1]
+    if not several:
+        return []
+    listed = first_few(name for name in sorted(names) if (match := NUMBERED.match(name)) and match[1] in several)
+    return [f"{listed} are classes of their own; where the number counts objects of one class, take it out"]
 
 
 def _picture_of(tree: Tree, file: PurePosixPath, data: dict[str, Any]) -> PurePosixPath | None:
@@ -125,10 +139,8 @@ def _source(
     tree: Tree, file: PurePosixPath, data: dict[str, Any], image: PurePosixPath, by_name: dict[str, int]
 ) -> ShapeLabels:
     path = tree.path(file)
-    if data.get("imageHeight") and data.get("imageWidth"):
-        size = (int(data["imageHeight"]), int(data["imageWidth"]))
-    else:
-        size = picture_size(tree.path(image))
+    told = bool(data.get("imageHeight") and data.get("imageWidth"))
+    size = (int(data["imageHeight"]), int(data["imageWidth"])) if told else picture_size(tree.path(image))
     shapes = []
     for shape in (shape for shape in data["shapes"] if shape.get("shape_type") not in NO_AREA):
         kind = KINDS.get(str(shape.get("shape_type") or "polygon"))
@@ -141,4 +153,4 @@ def _source(
         except (KeyError, TypeError, ValueError):
             raise DataError(f"{path}: a shape {shape.get('label')!r} without points; redraw or remove it") from None
         shapes.append(Shape(by_name[_name(shape).strip("_ ")], kind, points, shape.get("mask")))
-    return ShapeLabels(path, size, tuple(shapes))
+    return ShapeLabels(path, size, tuple(shapes), measured=not told)

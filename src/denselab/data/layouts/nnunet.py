@@ -36,8 +36,9 @@ def find_nnunet(tree: Tree) -> Found | None:
         labels = {f.stem: f for f in tree.pictures if str(f.parent) == masks}
         known = split if masks == "labelsTs" else None  # what is in Tr may be divided by folds
         for case, picture in sorted(pictures.items()):
-            if case in labels:
-                items.append(make_item(tree, placed_in(picture, known), placed_in(labels[case], known)))
+            label = labels.get(case, labels.get(picture.stem))  # by mistake named with the channel, as the picture
+            if label is not None:
+                items.append(make_item(tree, placed_in(picture, known), placed_in(label, known)))
             elif split == "train":
                 lonely.append(tree.path(picture))
     if not items:

@@ -1,15 +1,18 @@
 """Rectangles among drawn shapes, which can be read in two ways: as masks of things that are rectangles, or as boxes.
 
-The annotation tools (CVAT, labelme, VIA, Supervisely, Label Studio) write both alike. A rectangle is read as the full
-mask that its tool draws, and a note says so. `rectangles: boxes` in data.yaml makes of it what a box of COCO or YOLO
-is: a picture with rectangles alone is weakly labelled, and a rectangle beside outlines is ignored, since only a part of
-it is the object. `rectangles: masks` settles it the other way.
+The annotation tools (CVAT, labelme, VIA, Supervisely, Label Studio) write both alike, and boxes are also written as
+outlines of four corners (YOLO's turned boxes), where all outlines have right corners. A rectangle is
+read as the full mask that its tool draws, and a note says so. `rectangles: boxes` in data.yaml makes of it what a box
+of COCO or YOLO is: a picture with rectangles alone is weakly labelled, and a rectangle beside outlines is ignored,
+since only a part of it is the object. `rectangles: masks` settles it the other way.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.read.polygons import Points
@@ -22,6 +25,9 @@ Rectangles = Literal["masks", "boxes"]
 """What rectangles are. None where nobody says: masks, with a note."""
 IGNORED = "box without outline"
 GREY = (224, 224, 192)
+MANY = 8  # outlines that are all rectangles by no accident
+ROUNDED = 1.0  # pixel by which a corner may have been rounded
+NO_POINTS = np.zeros((0, 2))
 
 
 def with_rectangles(found: Found, meaning: Rectangles | None, source: Path) -> Found:
@@ -30,6 +36,7 @@ def with_rectangles(found: Found, meaning: Rectangles | None, source: Path) -> F
     source: the data.yaml, for messages.
     Raises DataError where boxes are all that is drawn: scores need outlines; and for a meaning without a rectangle.
     """
+    found = _by_their_corners(found)
     count, total = _counted(found.items)
     if not count:
         if meaning is not None:
@@ -46,6 +53,53 @@ def with_rectangles(found: Found, meaning: Rectangles | None, source: Path) -> F
             "boxes train, but scores need masks"
         )
     return _as_boxes(found)
+
+
+def _by_their_corners(found: Found) -> Found:
+    """Found whose outlines are rectangles where each of many has four right corners: boxes that a tool wrote so.
+
+    Upright ones count in YOLO's files alone: elsewhere they may be outlines of things that are rectangles.
+    """
+    shapes = [s for item in found.items if isinstance(item.source, ShapeLabels) for s in item.source.shapes]
+    if len(shapes) < MANY or not all(_has_right_corners(shape) for shape in shapes):
+        return found
+    if found.layout != "Ultralytics" and all(map(_is_upright, shapes)):
+        return found
+
+    def changed(item: Item, labels: ShapeLabels) -> Item:
+        drawn = tuple(replace(s, kind="rectangle", points=_corners(s)[:4], data=None) for s in labels.shapes)
+        return replace(item, source=replace(labels, shapes=drawn))
+
+    return _changed(found, changed)
+
+
+def _has_right_corners(shape: Shape) -> bool:
+    """Whether an outline is a rectangle, turned or not: its diagonals are equal, and halve each other."""
+    points = _corners(shape)
+    if len(points) == 5 and np.array_equal(points[0], points[4]):
+        points = points[:4]
+    if len(points) != 4 or not np.isfinite(points).all():
+        return False
+    middles, diagonals = points[:2] + points[2:], points[:2] - points[2:]
+    lengths = np.hypot(*diagonals.T)
+    return bool(np.abs(middles[0] - middles[1]).max() <= 2 * ROUNDED and abs(lengths[0] - lengths[1]) <= 2 * ROUNDED)
+
+
+def _is_upright(shape: Shape) -> bool:
+    """Whether its second corner lies beside the first, or above or below it."""
+    return bool(np.abs(np.diff(_corners(shape)[:2], axis=0)).min() <= 2 * ROUNDED)
+
+
+def _corners(shape: Shape) -> Points:
+    """The corners of an outline of one ring; no points for another shape."""
+    if shape.kind == "polygon":
+        return shape.points
+    if shape.kind != "coco" or not isinstance(shape.data, list) or len(shape.data) != 1:
+        return NO_POINTS
+    try:
+        return np.asarray(shape.data[0], dtype=np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):  # who draws it names its file
+        return NO_POINTS
 
 
 def rectangles_alone(items: Iterable[Item]) -> int:

@@ -147,7 +147,7 @@ def _items(
             lonely += [tree.path(image) for image in unlisted]
         for image, its in sorted(by_picture.items()):
             shapes = [Shape(ids[r.label], "starts", NO_POINTS, (r.runs, order)) for r in its if r.runs not in NONE]
-            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes))
+            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
             split = splits.get(file) or split_of(image)
             items.append(Item(str(image.with_suffix("")), tree.path(image), source, split, groups.get(image, "")))
     return items, missing, lonely

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from denselab.data.read.pairing import same_name
 from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
 from denselab.errors import DataError
 
@@ -21,20 +22,25 @@ class Named:
 class TablePictures:
     """Finds pictures by the names of a table; those in label folders are none.
 
-    The name may be that of the file, with or without suffix, or the name of a folder and the beginning of the stem:
-    case2_day1_slice_0001 is case2/case2_day1/scans/slice_0001_266_266_1.50_1.50.png of UW-Madison.
+    The name may be that of the file, with or without suffix and whatever the capitals, or the name of a folder and the
+    beginning of the stem: case2_day1_slice_0001 is case2/case2_day1/scans/slice_0001_266_266_1.50_1.50.png of
+    UW-Madison.
     """
 
     def __init__(self, tree: Tree) -> None:
         self.files = [f for f in tree.pictures if not any(folder_role(p) in ("label", "other") for p in f.parts[:-1])]
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
         for file in self.files:
             for key in {file.name, file.stem}:
                 self._by_name[key].append(file)
+            for key in {same_name(file.name), same_name(file.stem)}:
+                self._alike[key].append(file)
 
     def of(self, table: PurePosixPath, name: str) -> Named | None:
         """The picture of a name; None where there is none. Raises DataError where it may be one of several."""
-        found = self._by_name.get(PurePosixPath(name).name, [])
+        base = PurePosixPath(name).name
+        found = self._by_name.get(base) or self._alike.get(same_name(base), [])
         if len(found) > 1:
             split = split_in_name(table.stem)
             found = [f for f in found if split and split_of(f) == split] or found

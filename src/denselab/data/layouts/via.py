@@ -16,7 +16,8 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import is_near_root, pictures_by_name, read_json, split_in_path
+from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
+from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows
@@ -49,7 +50,7 @@ def find_via(tree: Tree) -> Found | None:
     attribute = _class_attribute(tree, regions)
     names = sorted({_class_of(region, attribute) for region in regions})
     ids = {name: number for number, name in enumerate(names, start=1)}
-    pictures = pictures_by_name(tree)
+    pictures = NamedPictures(tree)
     items: list[Item] = []
     missing: list[str] = []
     for file, data in files:
@@ -59,7 +60,7 @@ def find_via(tree: Tree) -> Found | None:
                 missing.append(str(entry["filename"]))
                 continue
             shapes = [s for r in _regions(entry) if (s := _shape(tree, file, r, ids[_class_of(r, attribute)]))]
-            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes))
+            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
             split = split_in_path(file) or split_in_path(image.parent)
             items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
     if not items:
@@ -72,9 +73,10 @@ def find_via(tree: Tree) -> Found | None:
         f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
         *_notes(regions, attribute, names, missing),
         *twice,
+        *pictures.notes(),
     ]
     taken = {item.image for item in items}
-    lonely = tuple(tree.path(p) for paths in pictures.values() for p in paths if tree.path(p) not in taken)
+    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in taken)
     table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
     return Found(
         LAYOUT, unique_names(items), table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely
@@ -170,9 +172,9 @@ def _class_of(region: Region, attribute: str | None) -> str:
     return str(value).strip() if value else NO_CLASS
 
 
-def _picture_of(file: PurePosixPath, name: str, pictures: Mapping[str, list[PurePosixPath]]) -> PurePosixPath | None:
+def _picture_of(file: PurePosixPath, name: str, pictures: NamedPictures) -> PurePosixPath | None:
     """The picture of a name: beside the json, in a folder beside it, or the only one of that name."""
-    found = pictures.get(PurePosixPath(name.replace("\\", "/")).name, [])
+    found = pictures.of(name)
     near = [path for path in found if path.is_relative_to(file.parent)]
     if len(near) > 1:
         near = [path for path in near if path.parent == file.parent] or near

@@ -15,7 +15,8 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.json_file import hex_colour, pictures_by_name
+from denselab.data.layouts.json_file import hex_colour
+from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
@@ -48,8 +49,9 @@ def find_cvat(tree: Tree) -> Found | None:
     unnamed = sum(1 for _, image in images for shape in image if shape.tag in CVAT_SHAPES and not shape.get("label"))
     items: list[Item] = []
     missing: list[str] = []
+    pictures = NamedPictures(tree)
     for file, image in images:
-        path = _cvat_picture(tree, image)
+        path = _cvat_picture(tree, image, pictures)
         if path is None:
             missing.append(str(image.get("name")))
             continue
@@ -60,6 +62,7 @@ def find_cvat(tree: Tree) -> Found | None:
             f"{tree.root}: none of the pictures of {files[0]} is there ({first_few(missing)}); put them into images/"
         )
     items, notes = joined_items(items)
+    notes += pictures.notes()
     notes += [f"{number_of(n, tag + ' shape')} without an outline, left out" for tag, n in sorted(left_out.items())]
     if unnamed:
         notes.append(f"{number_of(unnamed, 'shape')} without a label, left out")
@@ -69,13 +72,13 @@ def find_cvat(tree: Tree) -> Found | None:
     return Found("CVAT for images", unique_names(items), table, encoding_text="shapes of CVAT", notes=tuple(notes))
 
 
-def _cvat_picture(tree: Tree, image: Element) -> PurePosixPath | None:
+def _cvat_picture(tree: Tree, image: Element, pictures: NamedPictures) -> PurePosixPath | None:
     name = PurePosixPath(str(image.get("name")).replace("\\", "/"))
     subset = image.get("subset") or ""
     for folder in (f"images/{subset}", "images", subset, "."):
         if tree.has(str(PurePosixPath(folder) / name)):
             return PurePosixPath(folder) / name
-    found = pictures_by_name(tree).get(name.name, [])
+    found = pictures.of(str(name))
     return found[0] if len(found) == 1 else None
 
 

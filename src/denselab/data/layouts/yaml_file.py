@@ -85,6 +85,7 @@ Layout = Literal[
     "rle-csv",
     "yolo",
     "objects",
+    "cell-tracking",
     "folders",
 ]
 

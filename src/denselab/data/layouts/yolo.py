@@ -21,6 +21,7 @@ from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import named, read_names
+from denselab.data.read.pairing import same_name
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
@@ -58,11 +59,16 @@ def described(data: Mapping[str, Any], source: Path) -> Described:
         folders[split] = tuple(texts)
     names = data.get("names") or {}
     table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list) else None
-    if table is None or not all(isinstance(key, int) for key in table):
+    if table is None or not all(str(key).isdecimal() for key in table):
         raise DataError(f"{source}: names: {names!r}; [road, car] or {{0: road, 1: car}} was expected")
     if any(isinstance(name, bool) for name in table.values()):
         raise DataError(
             f"{source}: names: {names!r}; YAML reads yes, no, on and off as truth values: write them in quotes"
+        )
+    if table and isinstance(data.get("nc"), int) and data["nc"] != len(table):
+        raise DataError(
+            f"{source}: nc: {data['nc']}, but {number_of(len(table), 'name')}; where a name is missing, those behind "
+            f"it are wrong: correct `names`, or write `nc: {len(table)}`"
         )
     if data.get("kpt_shape"):
         raise DataError(f"{source}: kpt_shape: key points have no area; segmentation needs outlines of the objects")
@@ -71,8 +77,12 @@ def described(data: Mapping[str, Any], source: Path) -> Described:
 
 def find_described_yolo(tree: Tree, told: Described, source: Path) -> Found:
     """The data set of Ultralytics' data.yaml in this tree. Raises DataError where its folders have no picture."""
-    of_split = {split: _pictures(tree, texts, source) for split, texts in told.folders.items()}
+    # Roboflow names test/images also where it exports none.
+    absent = [text for text in told.folders["test"] if _inside(tree, text) is None]
+    folders = {**told.folders, "test": tuple(text for text in told.folders["test"] if text not in absent)}
+    of_split = {split: _pictures(tree, texts, source) for split, texts in folders.items()}
     placed, note = _placed(of_split, source)
+    note += [f"test: {first_few(absent)} is not there: no test pictures"] if absent else []
     if not placed:
         listed = ", ".join(f"{split}: {first_few(texts)}" for split, texts in told.folders.items() if texts)
         raise DataError(
@@ -104,14 +114,38 @@ def _placed(
 
 def find_yolo(tree: Tree) -> Found | None:
     """images/ beside labels/ with outlines in txt files, without a data.yaml; None where there are none."""
-    texts = {f for f in tree.with_suffix(".txt") if "labels" in f.parts[:-1]}
-    placed = {image: _split(image) for image in tree.pictures if _swapped(image, "labels", ".txt") in texts}
-    if not placed or not any(_is_outline_file(tree, _swapped(image, "labels", ".txt")) for image in list(placed)[:24]):
+    files = _TextFiles(tree)
+    labelled = {image: file for image in tree.pictures if (file := files.of(image)) and "labels" in file.parts[:-1]}
+    if not any(_is_outline_file(tree, file) for file in list(labelled.values())[:24]):
         return None
+    placed = {image: _split(image) for image in labelled}
     beside = {image.parent for image in placed}
     placed |= {image: _split(image) for image in tree.pictures if image.parent in beside}
     names, _ = read_names(tree)
     return _found(tree, placed, {label.id: label.name for label in names}, "")
+
+
+class _TextFiles:
+    """The label files of pictures: in labels/ in the place of images/, whatever the capitals and coding of the name."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._exact = frozenset(tree.with_suffix(".txt"))
+        self._alike = {same_name(str(file)): file for file in self._exact}
+
+    def of(self, image: PurePosixPath) -> PurePosixPath | None:
+        file = _swapped(image, "labels", ".txt")
+        return file if file in self._exact else self._alike.get(same_name(str(file)))
+
+
+def _without_texts(tree: Tree, images: Sequence[PurePosixPath]) -> DataError:
+    """Of pictures that all lack their label file: where it is expected, and where one of that name is."""
+    file = _swapped(images[0], "labels", ".txt")
+    there = next((str(f) for f in tree.with_suffix(".txt") if same_name(f.name) == same_name(file.name)), "")
+    way = f"; {there} has to go there" if there else ", or name the folder of label pictures as `masks_dir`"
+    return DataError(
+        f"{tree.root}: none of {number_of(len(images), 'picture')} has its label file: "
+        f"{file} is that of {images[0]}{way}"
+    )
 
 
 def _is_outline_file(tree: Tree, file: PurePosixPath) -> bool:
@@ -128,7 +162,8 @@ def _split(image: PurePosixPath) -> str | None:
 
 
 def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mapping[int, str], masks: str) -> Found:
-    texts = {image: file for image in placed if tree.has(str(file := _swapped(image, "labels", ".txt")))}
+    files = _TextFiles(tree)
+    texts = {image: file for image in placed if (file := files.of(image)) is not None}
     pictures = {image: mask for image in placed if (mask := _mask_of(tree, image, masks)) is not None}
     drawn = {image: read_lines_of(tree, file) for image, file in texts.items()}
     outlined = any(len(numbers) > 5 for rows in drawn.values() for _, numbers in rows)
@@ -136,15 +171,13 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
         found = _of_masks(tree, placed, pictures, names, masks)
         return found if outlined else replace(found, weak=_boxed(tree, placed, texts, drawn, names))
     if not texts:
-        raise DataError(
-            f"{tree.root}: none of {number_of(len(placed), 'picture')} has a label file "
-            f"({_swapped(next(iter(placed)), 'labels', '.txt')}); put them there, or name their folder as `masks_dir`"
-        )
+        raise _without_texts(tree, list(placed))
     if not outlined:
         raise DataError(
             f"{tree.root}: the label files hold boxes only; add outlines of some pictures, or label pictures in "
             "masks/: boxes train, but scores need masks"
         )
+    _refuse_key_points(tree, {texts[image]: rows for image, rows in drawn.items()})
     in_pixels = _are_pixels(tree, {texts[image]: rows for image, rows in drawn.items()})
     classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
     _require_names(tree, {texts[image]: rows for image, rows in drawn.items()}, names)
@@ -176,6 +209,16 @@ def _require_names(
         raise DataError(
             f"{tree.path(strange[0])}: class {strange[1]}, but the names are {listed}; add its name to those, or "
             "correct the file"
+        )
+
+
+def _refuse_key_points(tree: Tree, drawn: Mapping[PurePosixPath, Sequence[tuple[int, list[float]]]]) -> None:
+    """Raise DataError where each line is a box, then x, y and visibility (0, 1, 2) of points: they look like pairs."""
+    rows = [(file, numbers) for file, lines in drawn.items() for _, numbers in lines]
+    if all(len(n) > 9 and len(n) % 3 == 1 and set(n[6::3]) <= {0, 1, 2} for _, n in rows):
+        raise DataError(
+            f"{tree.path(rows[0][0])}: key points (x, y and visibility) have no area; segmentation needs outlines of "
+            "the objects"
         )
 
 
@@ -280,8 +323,14 @@ def read_lines_of(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float
         except ValueError:
             raise DataError(f"{tree.path(file)}: line {line[:40]!r} is not a class and numbers; correct it") from None
         if label < 0 or label % 1 or (len(numbers) not in (4, 5) and (len(numbers) < 6 or len(numbers) % 2)):
+            odd = (
+                f"; {len(numbers)} numbers are no pairs: take the confidence behind them out"
+                if len(numbers) > 6
+                else ""
+            )
             raise DataError(
-                f"{tree.path(file)}: line {line[:40]!r}: a class, then x and y of three points or more, were expected"
+                f"{tree.path(file)}: line {line[:40]!r}: a class, then x and y of three points or more, were "
+                f"expected{odd * (len(numbers) % 2)}"
             )
         rows.append((int(label), numbers))
     return rows
@@ -299,7 +348,7 @@ def _source(
         boxes = (clipped(label + 1, box_of(np.array(numbers), unit), size) for label, numbers in rows)
         return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background=0), 0
     shapes, more = _shapes(rows, unit, void)
-    return ShapeLabels(path, size, tuple(shapes)), more
+    return ShapeLabels(path, size, tuple(shapes), measured=True), more
 
 
 def _shapes(rows: Sequence[tuple[int, list[float]]], size: tuple[int, int], void: int) -> tuple[list[Shape], int]:

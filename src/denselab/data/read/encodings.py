@@ -23,6 +23,7 @@ from denselab.labels import NODATA, Colour
 
 Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k"]
 COUNTED = 2**24  # numbers counted at a time: numpy makes each 8 bytes long
+FILLED_SHARE = 0.005  # of the pixels of a channel; fewer may be JPEG's noise in black
 GREY_TOLERANCE = 8  # JPEG chroma noise of a grey picture saved as RGB
 
 
@@ -103,8 +104,14 @@ def as_grey(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def is_grey(pixels: NDArray[Any]) -> bool:
-    """Whether (H, W, 3) pixels have three equal channels, within JPEG's noise."""
+    """Whether (H, W, 3) pixels have three equal channels, within JPEG's noise.
+
+    Not where a channel is empty and another is not, as in CARLA's pictures, whose red alone holds the small ids.
+    """
     red, green, blue = (pixels[..., c].astype(np.int16) for c in range(3))
+    filled = [np.count_nonzero(channel) for channel in (red, green, blue)]
+    if min(filled) == 0 and max(filled) > FILLED_SHARE * red.size:
+        return False
     return bool(
         np.abs(red - green).max(initial=0) <= GREY_TOLERANCE and np.abs(blue - green).max(initial=0) <= GREY_TOLERANCE
     )

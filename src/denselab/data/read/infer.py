@@ -17,6 +17,7 @@ from denselab.data.read.label_table import (
     BACKGROUND,
     object_table,
     refuse_lone_marker,
+    refuse_other_colours,
     refuse_other_numbers,
     refuse_shared_colours,
     refuse_shifted_names,
@@ -36,6 +37,7 @@ from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.unlike import (
+    refuse_scaled_colours,
     refuse_shuffled_palettes,
     refuse_smoothed_colours,
     refuse_third_level,
@@ -104,6 +106,7 @@ def infer_encoding(
         encoding, table, description, more = _of_given_kind(kind, usable, names)
     elif any(not c.grey for c in usable):
         refuse_smoothed_colours(usable, names)
+        refuse_scaled_colours(usable, names)
         encoding, table, description, more = _infer_colours(usable, names)
     else:
         encoding, table, description, more = _infer_numbers(usable, names)
@@ -204,6 +207,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         refuse_shared_colours(contents[0].path, {_rgb(code) for code in totals}, given)
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [_rgb(code) for code in totals if _rgb(code) not in table]
+        refuse_other_colours(contents[0].path, strange, given)
         notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
     if len(totals) > MAX_COLOURS:
@@ -297,7 +301,7 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     if not names:
         refuse_grey_pictures(values, contents[0].path)
     if not any(label.id == 255 for label in names):
-        refuse_grey_levels(values, contents[0].path)
+        refuse_grey_levels(values, contents)
     table, notes = _index_table(contents, values, names)
     return Encoding(), table, _index_description(contents), notes
 

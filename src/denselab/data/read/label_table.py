@@ -12,6 +12,8 @@ from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labe
 
 # What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.
 MARKERS = (99, 254, 999, 9999, 32767, 65534)
+FEW_STRANGE = 8  # colours that no name has; as many may be classes of their own
+NEAR_COLOUR = 16  # levels in each channel
 LOW_SHARE = 0.25  # of a marker: all ids are lower
 BACKGROUND = NamedLabel(0, "background", (0, 0, 0), background=True)
 
@@ -141,6 +143,33 @@ def refuse_shared_colours(path: Path, colours: Collection[Colour], names: Sequen
         f"{path}: the names that are given have one colour {colour} for {' and '.join(row.name for row in rows)}; "
         f"write in data.yaml which of them it is: {' or '.join(lines)}"
     )
+
+
+def refuse_other_colours(path: Path, strange: Sequence[Colour], given: Sequence[NamedLabel]) -> None:
+    """Raise DataError where colours that no name has are theirs but for red and blue exchanged, or but for noise.
+
+    path: of a label file. strange: colours that occur and that no name has. given: names with their colours.
+    """
+    table = {label.colour: label for label in given if label.colour is not None}
+    if strange and all(_exchanged(colour) in table for colour in strange):
+        rows = [replace(label, colour=_exchanged(colour)) for colour, label in table.items()]
+        raise DataError(
+            f"{path}: the colours, such as {strange[0]}, are those of the names with red and blue exchanged; write in "
+            f"data.yaml {labels_line(table_of_names(rows).entries, colours=True)}"
+        )
+    if len(strange) > max(FEW_STRANGE, len(table)) and all(_is_near(colour, table) for colour in strange):
+        raise DataError(
+            f"{path}: {len(strange)} colours, such as {strange[0]}, are near one of the names, and of none: the labels "
+            "were smoothed, compressed or coloured loosely; save each pixel in the very colour of its class, as PNG"
+        )
+
+
+def _exchanged(colour: Colour) -> Colour:
+    return colour[2], colour[1], colour[0]
+
+
+def _is_near(colour: Colour, table: Collection[Colour]) -> bool:
+    return any(max(abs(a - b) for a, b in zip(colour, known, strict=True)) <= NEAR_COLOUR for known in table)
 
 
 def refuse_two_voids(path: Path, values: Sequence[int], names: Sequence[NamedLabel]) -> None:

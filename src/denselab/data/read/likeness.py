@@ -74,13 +74,22 @@ def _in_one_piece(path: Path) -> bool:
     return bool(single >= 0.9 * len(values))
 
 
-def refuse_grey_levels(values: list[int], path: Path) -> None:
-    """{0, 128, 255} and the like: grey levels far apart, where 255 may be a class or ignore."""
+def refuse_grey_levels(values: list[int], contents: list[Contents]) -> None:
+    """{0, 128, 255} and the like: grey levels far apart, where 255 may be a class or ignore.
+
+    Where every file with two numbers has 0 and 255, and some have others too, each may have been scaled by itself.
+    """
     if not 3 <= len(values) <= 16 or values[-1] != 255 or min(np.diff(values)) < 10:
         return
     classes = ", ".join(f"{{id: {v}, name: class {v}}}" for v in values[:-1])
+    held = {frozenset(c.values()) for c in contents if len(c.values()) > 1}
+    scaled = (
+        "Every file has 0 and 255: if each was scaled to them by itself, a number is another class in another file, "
+        "and the class numbers themselves have to be saved. Else either"
+    )
+    own = len(held) > 1 and all({0, 255} <= of_file for of_file in held)
     raise DataError(
-        f"{path}: labels hold {values}. Either 255 is a class too "
+        f"{contents[0].path}: labels hold {values}. {scaled if own else 'Either'} 255 is a class too "
         f"(write `labels: [{classes}, {{id: 255, name: class 255}}]` in data.yaml) "
         f"or it is left out (write `labels: [{classes}, {{id: 255, name: void, role: ignore}}]`)"
     )

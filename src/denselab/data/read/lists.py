@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.item import LEFT_OUT, FileLabels, Item, NamedWeak
+from denselab.data.read.pairing import same_name
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes, read_text
@@ -30,6 +31,7 @@ HEADER_WORDS = LIST_WORDS | {
 LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python's own limit is 2**17
 OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a csv of run lengths or classes is no list
 NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")  # of a record of a picture
+ALIKE = "\0"  # before a key whose letters may be written otherwise
 ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
@@ -68,7 +70,7 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); correct the name of the list") from None
     except ValueError as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); save the list as UTF-8") from None
+        raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
@@ -219,6 +221,7 @@ def items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
     for position, item in enumerate(items):
         for key in _keys(item):
             by_key.setdefault(key, set()).add(position)
+            by_key.setdefault(ALIKE + same_name(key), set()).add(position)
     return by_key
 
 
@@ -233,12 +236,17 @@ def _keys(item: Item) -> set[str]:
 
 
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
-    """The one item that a line means. Of several columns the first that names a picture counts."""
-    candidates = [name, from_cell(name), *name.split("\t"), *name.split()[:1], name.split(",")[0].strip()]
-    for candidate in candidates:
-        path = PurePosixPath(candidate.replace("\\", "/").lstrip("/"))
-        for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
-            found = by_key.get(key, set())
-            if len(found) == 1:
-                return next(iter(found))
+    """The one item that a line means. Of several columns the first that names a picture counts.
+
+    A name whose letters another system wrote otherwise counts where none is equal.
+    """
+    first = name.split(",")[0].strip()
+    candidates = [name, from_cell(name), *name.split("\t"), *name.split()[:1], first, first.strip("\"'")]
+    paths = [PurePosixPath(candidate.replace("\\", "/").lstrip("/")) for candidate in candidates]
+    for written in (str, lambda key: ALIKE + same_name(key)):
+        for path in paths:
+            for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
+                found = by_key.get(written(key), set())
+                if len(found) == 1:
+                    return next(iter(found))
     return None

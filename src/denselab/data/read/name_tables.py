@@ -20,10 +20,12 @@ ID_COLUMNS = (
 COLOUR_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
 WORD_COLUMNS = ("color", "colour", "rgb", "hex", "color_code")
 RGB = r"(\d+)[,\s]+(\d+)[,\s]+(\d+)"
-# name:r,g,b and what VOC tools put behind it; r g b name; id name r g b; name r g b.
+# ITK-SNAP's and 3D Slicer's tables; name:r,g,b and what VOC tools put behind it; r g b name; id name r g b; name r g b.
 LINES = tuple(
     re.compile(form)
     for form in (
+        rf'^(?P<id>\d+)\s+{RGB}\s+[\d.]+\s+[01]\s+[01]\s+"(?P<name>[^"]+)"$',
+        rf"^(?P<id>\d+)\s+(?P<name>\S*[^\d\s,]\S*)\s+{RGB}\s+\d+$",
         rf"^(?P<name>[^:]+):\s*{RGB}(?:\D.*)?$",
         rf"^{RGB}[,\s]+(?P<name>\S.*)$",
         rf"^(?P<id>\d+)[\s,:;]+(?P<name>\S*[^\d\s,].*?)[,\s]+{RGB}$",

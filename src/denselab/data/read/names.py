@@ -31,6 +31,7 @@ TABLE_FILES = (
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
 ROLES = ("image", "label")
+LABELME_FOLDER = "_json"  # what labelme_json_to_dataset makes of each json: img.png, label.png, label_names.txt
 TOLD_IN = frozenset(("metadata", "meta", "info"))  # folders that hold names files, and no pictures
 ENDS = (*COLOUR_FILES, *TABLE_FILES, *NAME_FILES)  # also behind a word of its own: 33_labels.txt, label_class_dict.csv
 IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
@@ -40,6 +41,10 @@ BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 class BadNames(DataError):
     """A names file cannot be used; `labels` in data.yaml stands above it."""
+
+
+class NumberedApart(DataError):
+    """Each picture's labels are numbered for themselves: no table of names can mend it."""
 
 
 def without_names(tree: Tree) -> Tree:
@@ -69,6 +74,8 @@ def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
                 raise DataError(
                     f"{tree.root / file}: colour {label.colour} of {label.name!r}; write three numbers 0..255"
                 )
+    except NumberedApart:
+        raise
     except DataError as error:
         raise BadNames(
             f"{error}; or write `labels: {{0: NAME, 1: NAME}}` in data.yaml with a name for each id"
@@ -86,15 +93,22 @@ def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
         for label in labels:
             if joined.setdefault(label.id, label).name != label.name:
                 listed = "; ".join(f"{name}: {_in_words(table)}" for name, table in tables)
+                if f"{LABELME_FOLDER}/" in file:
+                    raise NumberedApart(
+                        f"{tree.root}: labelme_json_to_dataset numbers the labels of each picture for itself: id "
+                        f"{label.id} is {joined[label.id].name!r} in one folder and {label.name!r} in {file}; give the "
+                        "folder of the json files, which are read"
+                    )
                 raise DataError(
                     f"{tree.root}: id {label.id} is {joined[label.id].name!r} in one names file and {label.name!r} in "
                     f"{file} ({listed}); number them alike, or open each folder as a data set of its own"
                 )
-    return tuple(joined[label_id] for label_id in sorted(joined)), ", ".join(name for name, _ in tables)
+    return tuple(joined[label_id] for label_id in sorted(joined)), first_few((name for name, _ in tables), 4)
 
 
 def _may_hold_names(folder: str) -> bool:
-    return bool(split_in_name(folder)) or folder_role(folder) in ROLES or folder.lower() in TOLD_IN
+    told = bool(split_in_name(folder)) or folder_role(folder) in ROLES or folder.lower() in TOLD_IN
+    return told or folder.endswith(LABELME_FOLDER)
 
 
 def _in_words(labels: tuple[NamedLabel, ...]) -> str:

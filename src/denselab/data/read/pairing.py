@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from denselab.data.read.tree import bare_stem
 
@@ -28,8 +29,8 @@ def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
     """Match pictures with labels by the first rule that matches the most; a rule that makes two files equal is dropped.
 
     Rules: equal stems; equal but for the coding of accents; equal but for capitals; equal without words such as
-    img, image, gt, mask; equal after cutting off the prefix and suffix that all pictures, or all labels, share. Without
-    any match there are no pairs.
+    img, image, gt, mask; equal after cutting off the prefix and suffix that all pictures, or all labels, share; equal
+    but for zeros before numbers. Without any match there are no pairs.
     """
     rules: list[tuple[str, Callable[[Stem], Stem], Callable[[Stem], Stem]]] = [
         ("", _same, _same),
@@ -37,6 +38,7 @@ def pair_stems(images: Sequence[Stem], labels: Sequence[Stem]) -> Pairing:
         ("capitals do not count", _folded, _folded),
         ("words such as image, img, label, mask, gt do not count", _bare, _bare),
         ("the prefix and suffix that all share do not count", _core(images), _core(labels)),
+        ("zeros before a number do not count", _unpadded, _unpadded),
     ]
     best = Pairing(())
     for rule, of_image, of_label in rules:
@@ -71,6 +73,16 @@ def _composed(stem: Stem) -> Stem:
 def _folded(stem: Stem) -> Stem:
     where, name = _composed(stem)
     return (where.casefold(), name.casefold())
+
+
+def _unpadded(stem: Stem) -> Stem:
+    where, name = _folded(stem)
+    return where, re.sub(r"(?<!\d)0+(?=\d)", "", name)
+
+
+def same_name(name: str) -> str:
+    """A file name by which all systems and tools know it: one coding, no %20, small letters."""
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
 def _bare(stem: Stem) -> Stem:

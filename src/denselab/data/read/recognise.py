@@ -14,10 +14,11 @@ from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
 from denselab.data.read.band_files import in_band_files, with_bands
-from denselab.data.read.names import BadNames, read_names, without_names
+from denselab.data.read.names import BadNames, NumberedApart, read_names, without_names
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
-from denselab.data.read.unread_forms import unread_form
+from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
+from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
 
@@ -79,7 +80,10 @@ def _places(tree: Tree, root: Path) -> tuple[Tree, ...]:
 
 def _noting_passed_over(tree: Tree, found: Found) -> Found:
     """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in."""
-    return replace(found, passed_over=tuple((tree.path(file), why) for file, why in tree.passed_over))
+    unread = [str(file) for file in tree.with_suffix(*HEIC_SUFFIXES)]
+    note = f"{number_of(len(unread), 'file')} of HEIC not read ({first_few(unread)}); {HEIC.way}"
+    passed_over = tuple((tree.path(file), why) for file, why in tree.passed_over)
+    return replace(found, passed_over=passed_over, notes=(*found.notes, *([note] if unread else [])))
 
 
 def _settings_file(path: Path) -> Path | None:
@@ -103,7 +107,11 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     try:
         found = find_folder(tree)
-    except (SeveralLabelFolders, BadNames):  # a sub-folder would answer the question for a part of the data
+    except (
+        SeveralLabelFolders,
+        BadNames,
+        NumberedApart,
+    ):  # a sub-folder would answer the question for a part of the data
         raise
     except DataError:
         below = _recognise_below(tree) if telling else None
@@ -172,7 +180,9 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
-        raise SeveralDataSets(message + _differing_tables(tree, fits), [below.root for below, _ in fits])
+        telling = any(folder_role(part) for folder in folders for part in PurePosixPath(folder).parts)
+        more = _differing_tables(tree, fits) or ("" if telling else _together(tree, [found for _, found in fits]))
+        raise SeveralDataSets(message + more, [below.root for below, _ in fits])
     below, found = fits[0]
     _refuse_labels_beside(tree, below)
     found = _with_names_above(tree, found)
@@ -257,6 +267,27 @@ def _differing_tables(tree: Tree, fits: list[tuple[Tree, Found]]) -> str:
         for name, table in list(tables.items())[:6]
     )
     return f". Their ids mean different classes ({listed})"
+
+
+def _together(tree: Tree, found: list[Found]) -> str:
+    """The lines that join parts of one data set, which have a folder of pictures and one of labels each; else ""."""
+    pairs = [
+        (item.image.parent, item.source.path.parent)
+        for one in found
+        for item in one.items
+        if one.layout == "folders" and isinstance(item.source, FileLabels)
+    ]
+    sides = [sorted({_relative(tree, pair[side]) for pair in pairs}) for side in (0, 1)]
+    if len(pairs) < sum(len(one.items) for one in found) or [len(side) for side in sides] != [len(found)] * 2:
+        return ""
+    return (
+        f"; or, where they are parts of one, write in data.yaml `images: {in_yaml(sides[0])}` and "
+        f"`masks: {in_yaml(sides[1])}`"
+    )
+
+
+def _relative(tree: Tree, folder: Path) -> str:
+    return folder.relative_to(tree.root).as_posix()
 
 
 def _is_drawn(found: Found) -> bool:

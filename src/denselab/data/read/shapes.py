@@ -141,12 +141,17 @@ class Losses:
 
 @dataclass(frozen=True, eq=False)
 class ShapeLabels:
-    """Shapes of one picture, drawn in their order on a background: the later covers the earlier."""
+    """Shapes of one picture, drawn in their order on a background: the later covers the earlier.
+
+    path: of the annotation
+    measured: the size is that of the picture, since the annotation tells none; so it says nothing of how they fit
+    """
 
     path: Path
     size: Size
     shapes: tuple[Shape, ...]
     background: int = 0
+    measured: bool = False
 
     def ids(self) -> NDArray[Any]:
         if self.size[0] * self.size[1] > MAX_PIXELS or min(self.size) < 0:

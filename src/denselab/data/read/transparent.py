@@ -57,6 +57,6 @@ def ask(path: Path, share: float, opaque: int, below: int) -> DataError:
             "`transparent: keep` in data.yaml; else label more than one class"
         )
     return DataError(
-        f"{seen}, and the colour below is that of all others: one class alone cannot be learnt; save the labels with "
-        "another colour in the place of transparency, such as black"
+        f"{seen}, and the colour below is that of all others: one class alone cannot be learnt; where the "
+        "transparency is the mask, save it as the label itself (`magick FILE -alpha extract FILE`)"
     )

@@ -20,12 +20,23 @@ from denselab.data.read.tree import first_few
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, default_colour, labels_line
 
-SMALL = 128  # ids are lower where masks of 0 and 255 may stand beside them; soft edges have higher ones
+SMALL = 127  # ids are lower where masks of 0 and 255 may stand beside them; soft edges have higher ones
 PALETTES = 16  # files whose palettes are compared
 LOOKED_INTO = 6  # files whose areas are looked for
 BLENDS = 3  # colours that are mixtures of two others, from which on they are no accident
 COMMON = 32  # colours that others may be mixtures of
 NEAR = 3  # levels that rounding moves a mixture off its line
+# First and last colour of matplotlib's and MATLAB's colour maps that no label table has: viridis, plasma, inferno,
+# magma, cividis, turbo, parula.
+COLOUR_MAPS: tuple[tuple[Colour, Colour], ...] = (
+    ((68, 1, 84), (253, 231, 36)),
+    ((13, 8, 135), (240, 249, 33)),
+    ((0, 0, 4), (252, 255, 164)),
+    ((0, 0, 4), (252, 253, 191)),
+    ((0, 34, 78), (254, 232, 56)),
+    ((48, 18, 59), (122, 4, 3)),
+    ((62, 38, 168), (249, 251, 21)),
+)
 THIRD = 0.005  # share of the pixels within areas of a middle grey from which on it may be a class
 
 
@@ -128,6 +139,32 @@ def refuse_smoothed_colours(contents: Sequence[Contents], names: Sequence[NamedL
             "between two others: the labels were smoothed or resized like a photo. Save them without smoothing, or "
             "write `encoding: colour` in data.yaml if each colour is a class"
         )
+
+
+def refuse_scaled_colours(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError for the colours of a colour map that each file spans by itself, whatever classes it holds.
+
+    matplotlib's `imsave` gives the lowest number of a file the first colour and the highest the last. Where a colour
+    stands for one class in all files, those without the last class lack the last colour.
+    """
+    if any(label.colour is not None for label in names):
+        return
+    several = [c for c in contents if len(c.counts) > 1]
+    span = next((ends for ends in COLOUR_MAPS if all(_near_both(c.counts, ends) for c in several)), None)
+    if several and span and len({frozenset(c.counts) for c in several}) > 1:
+        fewest, most = (pick(several, key=lambda c: len(c.counts)).path.name for pick in (min, max))
+        raise DataError(
+            f"{several[0].path}: all files have the first and the last colour of a colour map, {fewest} as {most}, so "
+            "that each was scaled by itself and a colour is another class in another file (plt.imsave does so). Save "
+            "the class numbers themselves as PNG; or, where a colour is one class in all files, give the colours as "
+            "`labels` in data.yaml"
+        )
+
+
+def _near_both(codes: Iterable[int], ends: tuple[Colour, Colour]) -> bool:
+    """Whether both ends of a colour map are there; its versions differ by a level."""
+    colours = [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
+    return all(any(max(abs(a - b) for a, b in zip(end, c, strict=True)) <= 1 for c in colours) for end in ends)
 
 
 def _mixtures(totals: dict[int, int]) -> set[int]:

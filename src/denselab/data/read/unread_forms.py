@@ -1,5 +1,6 @@
 """Labels in forms that are known and not read: what they are called, and the way to a form that is read."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from denselab.data.read.tree import Tree
 from denselab.documents import Unreadable, open_ordinary, parse_json, read_bytes
 
 HEAD = 2**26  # bytes of a json that is looked into: more is not read for its name alone
+LS_TASK = re.compile(r"^task-\d+-annotation-.*\.npy$")
 LOOKED_AT = 3  # json files, and tables
 TOP = 4096  # bytes of a table, in which its header stands
 
@@ -29,6 +31,10 @@ GIS = Form(
     "vector labels of a GIS",
     "burn them into a raster of the picture's size: gdal_rasterize -a CLASS -ts W H FILE label.tif",
 )
+HEIC_SUFFIXES = (".heic", ".heif")
+HEIC = Form("HEIC pictures", "save them as JPEG: magick mogrify -format jpg *.heic")
+APERIO = Form("outlines of Aperio ImageScope", f"draw them into pictures, and save these {PNG}")
+LS_NUMPY = Form("brush labels of Label Studio as NumPy", "export the project as JSON, or its brush labels as PNG")
 QUPATH = Form("QuPath", f"export labelled images from QuPath {PNG}")
 BY_SUFFIX: Mapping[str, Form] = {
     **dict.fromkeys((".nii", ".nrrd", ".mha", ".mhd"), VOLUME),
@@ -43,6 +49,7 @@ BY_SUFFIX: Mapping[str, Form] = {
     ".roi": Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}"),
     ".qpdata": QUPATH,
     ".arrow": Form("Arrow (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
+    **dict.fromkeys(HEIC_SUFFIXES, HEIC),
     ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
 }
 ZARR = Form("Zarr", f"save pictures as files, and their masks {PNG}")
@@ -66,11 +73,22 @@ def unread_form(tree: Tree) -> tuple[str, Form] | None:
         form = _of_json(tree.path(file), file)
         if form is not None:
             return str(file), form
+    for file in tree.with_suffix(".npy", ".xml"):
+        if LS_TASK.match(file.name) or (file.suffix.lower() == ".xml" and _is_aperio(tree.path(file))):
+            return str(file), LS_NUMPY if LS_TASK.match(file.name) else APERIO
     for file in tree.with_suffix(".csv")[:LOOKED_AT]:
         form = _of_table(tree.path(file))
         if form is not None:
             return str(file), form
     return next(((str(file), AT_LAST[file.suffix.lower()]) for file in tree.with_suffix(*AT_LAST)), None)
+
+
+def _is_aperio(path: Path) -> bool:
+    try:
+        with open_ordinary(path) as stream:
+            return b"<Annotations" in stream.read(TOP)
+    except (OSError, Unreadable):
+        return False
 
 
 def _of_table(path: Path) -> Form | None:
@@ -116,10 +134,12 @@ def _is_of_qupath(record: Mapping[str, Any]) -> bool:
 
 SUPERANNOTATE = Form("SuperAnnotate", COCO)
 DARWIN = Form("Darwin json of V7", COCO)
+SAM = Form("masks of Segment Anything, which have no classes", f"give each its class, and save them {PNG}")
 BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
     (QUPATH, lambda record: _is_of_qupath(record)),
     (GIS, lambda record: record.get("type") in ("FeatureCollection", "Feature")),
     (DARWIN, _has("item", "annotations")),
+    (SAM, lambda record: "crop_box" in _dict(next(iter(_list(record.get("annotations"))), None))),
     (DARWIN, lambda record: "annotations" in record and isinstance(record.get("image"), dict)),  # version 1
     (Form("Datumaro json", f"{COCO} (`datum convert -f coco` does)"), _has("items", "categories")),
     (Form("Labelbox", f"export the masks {PNG}"), lambda record: "data_row" in record or "Labeled Data" in record),
@@ -138,3 +158,7 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
 
 def _dict(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

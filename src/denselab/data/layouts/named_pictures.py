@@ -1,0 +1,64 @@
+"""Pictures by the names that annotations give them, which another system or tool may have written."""
+
+import re
+from collections import defaultdict
+from pathlib import PurePosixPath
+
+from denselab.data.read.pairing import same_name
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of
+
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload to Label Studio puts before the name of a file
+
+
+class NamedPictures:
+    """Finds pictures by the names of an annotation, and keeps which of them the disk calls otherwise.
+
+    A name may differ from that on the disk by its folders, by capitals, by the coding of accents or of blanks (%20),
+    and by its suffix, where the pictures were converted. Pictures in folders of results are none.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self.files = [f for f in tree.pictures if not any(folder_role(part) == "other" for part in f.parts[:-1])]
+        self._exact: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._renamed: dict[str, PurePosixPath] = {}
+        for file in self.files:
+            self._exact[file.name].append(file)
+            self._alike[same_name(file.name)].append(file)
+            if not any(folder_role(part) == "label" for part in file.parts[:-1]):
+                self._alike[_stem(same_name(file.name))].append(file)
+
+    def of(self, name: str) -> list[PurePosixPath]:
+        """The pictures that a name may mean; of several those whose folders it tells too."""
+        meant = PurePosixPath(name.replace("\\", "/"))
+        found = self._exact.get(meant.name, [])
+        if not found:
+            plain = same_name(meant.name)
+            keys = (key for text in (plain, UPLOAD.sub("", plain)) for key in (text, _stem(text)))
+            found = next((self._alike[key] for key in keys if key in self._alike), [])
+            found = _nearest(found, meant)
+            if len(found) == 1 and UPLOAD.sub("", meant.name) != found[0].name:
+                self._renamed[meant.name] = found[0]
+        return _nearest(found, meant)
+
+    def notes(self) -> list[str]:
+        """What is said of the pictures that were found under another name."""
+        if not self._renamed:
+            return []
+        listed = first_few(f"{name} is {file}" for name, file in sorted(self._renamed.items()))
+        return [f"{number_of(len(self._renamed), 'picture')} found under another name than the annotation's: {listed}"]
+
+
+def _nearest(found: list[PurePosixPath], meant: PurePosixPath) -> list[PurePosixPath]:
+    """Those of several whose folders are, from the innermost on, most like those of the name."""
+    shared = [_shared_folders(file, meant) for file in found]
+    return [file for file, often in zip(found, shared, strict=True) if often == max(shared)]
+
+
+def _shared_folders(one: PurePosixPath, other: PurePosixPath) -> int:
+    pairs = zip(reversed(one.parts[:-1]), reversed(other.parts[:-1]), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one.parts), len(other.parts)) - 1)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
