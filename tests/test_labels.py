@@ -64,7 +64,7 @@ def test_more_than_255_classes_use_16_bits() -> None:
         (["road"], "row 0"),
         ([{"id": 1.7}], "the id in row 0 is 1.7; expected a whole number"),
         ([{"id": True}], "the id in row 0 is True"),
-        ([{"id": "1"}], "the id in row 0 is '1'"),
+        ([{"id": "1.5"}], "the id in row 0 is '1.5'"),
         ([{"id": 0, "name": False}], "the name of id 0 is False; write it in quotes"),  # YAML's `name: no`
         ([{"id": 0, "name": None}], "the name of id 0 is None"),
         ([{"id": 0, "colour": [1.5, 2, 3]}], "the colour of 'class 0' is 1.5; expected a whole number"),
@@ -84,6 +84,7 @@ def test_list_round_trip_and_default_colours() -> None:
     colours = [default_colour(i) for i in range(60)]
     assert len(set(colours)) == 60
     assert LabelSpace.from_list([{"id": 1, "name": 5}]).names == ("5",)
+    assert LabelSpace.from_list([{"id": "7"}, {"id": 2.0}]).names == ("class 2", "class 7")  # JSON's keys are texts
 
 
 def test_an_entry_of_numpy_s_numbers_is_plain() -> None:

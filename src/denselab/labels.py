@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
-from denselab.numbers import whole
+from denselab.numbers import whole, written
 from denselab.types import LabelMap
 
 MAX_ID = 2**31 - 1  # label maps hold ids as int32
@@ -173,7 +173,7 @@ class LabelSpace:
             if position == MAX_LABELS:
                 raise DataError(f"label table: more than {MAX_LABELS:,} labels; a label file cannot hold more")
             try:
-                label_id = whole(row["id"], f"label table: the id in row {position}", error=DataError)
+                label_id = _written_id(row["id"], position)
                 name = row.get("name", f"class {label_id}")
                 colour = row.get("colour", default_colour(label_id))
                 entries.append(LabelEntry(label_id, _text(name), colour, row.get("role", "class")))
@@ -212,6 +212,13 @@ def default_colour(label_id: int) -> Colour:
         (0.02 + 0.618034 * max(-MAX_ID, min(label_id, MAX_ID))) % 1.0, lightness, 0.72
     )
     return (round(red * 255), round(green * 255), round(blue * 255))
+
+
+def _written_id(value: Any, row: int) -> int:
+    try:
+        return written(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"label table: the id in row {row} is {value!r}; expected a whole number") from None
 
 
 def _text(name: Any) -> Any:

@@ -44,7 +44,7 @@ def fitted(row: tuple[int, ...], *entries: LabelEntry, others: bool = False) -> 
 
 
 def entry(label_id: int, name: str) -> LabelEntry:
-    return LabelEntry(label_id, name, (label_id, 5, 5))
+    return LabelEntry(label_id, name, (label_id % 256, 5, 5))
 
 
 def test_labels_without_names_go_by_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
