@@ -129,7 +129,7 @@ footer { margin-top: 3.5rem; color: var(--soft); font-size: .82rem; border-top: 
   .panels, .panels.five { grid-template-columns: repeat(2, 1fr); }
   th, td { padding: .34rem .5rem; }
   td.bar { min-width: 7.5rem; }
-  tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }
+  tbody th.name { white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc; --faint: #f3f3f3; --accent: #1f5fbf; }
