@@ -2,12 +2,14 @@
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from denselab.cli import compare as command
 from denselab.comparison import compare as work
+from denselab.comparison.forecast import Expected, Forecast
 from denselab.comparison.plan import DEFAULT_BUDGET
 from denselab.data import Dataset
 from denselab.errors import ConfigError
@@ -89,3 +91,12 @@ def test_a_dry_run_tells_of_a_machine_that_is_starved_now(
     for name in ("unet_small", "pixelwise"):
         assert f"{name}: one step, one validation and the files take about 1" in told
     assert told.count("longer than the 5 s asked for") == 2
+
+
+def test_a_forecast_of_networks_of_unknown_time_says_for_how_many_it_speaks() -> None:
+    rows = (Expected("fcn8s", seconds=40.0), Expected("segnet", trouble="too large"))
+    two, data = SimpleNamespace(imgsz=None, folds=0, seeds=(0, 1)), SimpleNamespace(dataset="scenes")
+    known = Forecast(two, data, rows[:1], 1, 2**30)  # type: ignore[arg-type]
+    assert known.lines()[2].startswith("training about 80 s in all, measuring apart")
+    both = Forecast(two, data, rows, 1, 2**30)  # type: ignore[arg-type]
+    assert both.lines()[2].startswith("training about 80 s in all for 1 of 2 networks, unknown for the rest, measuring")

@@ -83,11 +83,12 @@ class Forecast:
         count = len(self.rows) * self.runs
         known = [row.seconds for row in self.rows if row.seconds is not None]
         total = seconds_in_words(sum(known) * self.runs / self.side_by_side)
+        rest = "" if len(known) == len(self.rows) else f" for {len(known)} of {networks}, unknown for the rest"
         disk = sum(row.disk for row in self.rows) * self.runs
         return [
             f"{dataset!r}",
             f"{number_of(count, 'run')} ({how}){size}, {self.side_by_side} at a time",
-            f"training about {total} in all, measuring apart; disk at most {bytes_in_words(disk)}, "
+            f"training about {total} in all{rest}, measuring apart; disk at most {bytes_in_words(disk)}, "
             f"{bytes_in_words(self.free)} free",
             *(f"{row.name}: {row.warning}" for row in self.rows if row.warning),
         ]
