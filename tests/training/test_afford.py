@@ -51,7 +51,7 @@ def test_a_time_that_is_far_too_short_is_refused_with_what_would_do() -> None:
     with pytest.raises(ConfigError) as refused:
         require_time(config(time=5, model="deconvnet", imgsz="360x480"), HEAVY)
     told = str(refused.value)
-    assert "one step, one validation and the files take about 2 min here, 26 times the 5 s asked for" in told
+    assert "one step, one validation and the files take about 2.2 min here, 26 times the 5 s asked for" in told
     assert told.endswith("give `time` 3m, or a lighter `model` (unet_small or deeplabv3plus)")
     assert "`imgsz` 192x256" in (told := refusal(time=60))
     assert "`batch`" not in told, "two pictures do not fit either"
@@ -154,7 +154,9 @@ def test_expected_seconds() -> None:
 
 
 def test_seconds_in_words() -> None:
-    assert [seconds_in_words(s) for s in (0.01, 5, 99, 300, 9000)] == ["0.01 s", "5 s", "99 s", "5 min", "2.5 h"]
+    assert [seconds_in_words(s) for s in (0.01, 5, 99, 150, 300, 570, 9000)] == [
+        *("0.01 s", "5 s", "99 s", "2.5 min", "5 min", "10 min", "2.5 h")
+    ]
 
 
 def test_light_models_exist() -> None:

@@ -197,9 +197,11 @@ def batches_of(config: TrainConfig, pictures: int) -> int:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """ "45 s", "6 min", "2.5 h"."""
+    """ "45 s", "2.5 min", "16 min", "2.5 h"."""
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
+    if seconds < 570:
+        return f"{seconds / 60:.2g} min"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
