@@ -107,11 +107,8 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     try:
         found = find_folder(tree)
-    except (
-        SeveralLabelFolders,
-        BadNames,
-        NumberedApart,
-    ):  # a sub-folder would answer the question for a part of the data
+    except (SeveralLabelFolders, BadNames, NumberedApart):
+        # a sub-folder would answer the question for a part of the data
         raise
     except DataError:
         below = _recognise_below(tree) if telling else None
