@@ -41,6 +41,7 @@ from denselab.types import FilterNormalization
 NO_FLOATS: NDArray[np.float32] = np.empty(0, np.float32)
 NO_TABLE: NDArray[np.float32] = np.empty((0, 0), np.float32)
 PIECE = 16  # lanes blurred together at most
+NODE_PARTS = 4  # of the nodes: small beside a blur, so that no thread waits long for the other's last one
 FORBIDDEN = -1e30  # added to the lanes beyond the labels
 
 
@@ -274,7 +275,7 @@ class MeanField:
             places = np.ascontiguousarray(self.places[:, m])
             join = partial(filter_nodes, self.nodes.pushed, places, self.nodes.grids[m], self.taps[m])
             nodes = (*self.compatibilities[m], self.nodes.smooth, self.lanes)
-            tasks += [partial(join, first, last, *nodes) for first, last in parts(term.rows.nodes, len(self.parts))]
+            tasks += [partial(join, first, last, *nodes) for first, last in parts(term.rows.nodes, NODE_PARTS)]
         run(tasks, self.threads)
         for one in self.lattices:
             if one.matrix.size:
