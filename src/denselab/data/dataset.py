@@ -211,7 +211,11 @@ def _finish(root: Path, found: Found, divide: Divide) -> Dataset:
     if files and (found.encoding is None or found.table is None):
         limit = PEEKED if found.named_fully else MAX_SCANNED
         inferred = infer_encoding(
-            [item.source.path for item in files], found.names, found.kind, limit, found.transparent
+            [item.source.path for item in files],
+            found.names,
+            found.encoding or (Encoding(found.kind) if found.kind else None),
+            limit,
+            found.transparent,
         )
         notes += inferred.notes
     encoding = found.encoding or (inferred.encoding if inferred else Encoding())

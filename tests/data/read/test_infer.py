@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from denselab.data import open_dataset
-from denselab.data.item import NamedLabel
+from denselab.data.item import FileLabels, NamedLabel
+from denselab.data.read.encodings import Encoding
 from denselab.data.read.infer import infer_encoding
 from denselab.data.read.likeness import is_smeared_two_valued
 from denselab.errors import DataError
@@ -51,7 +52,7 @@ def test_palette_index_counts_where_told_and_beside_a_palette_of_greys(save):
     second = save("b.png", [[0, 2]], palette=[0, 0, 0, 1, 2, 3, 4, 5, 6])
     grey = save("c.png", [[0, 2]], palette=[0, 0, 0, 1, 1, 1, 2, 2, 2])
     assert [entry.id for entry in infer_encoding([first, grey]).table.entries] == [0, 2]
-    found = infer_encoding([first, second], kind="index")
+    found = infer_encoding([first, second], given=Encoding("index"))
     assert [entry.id for entry in found.table.entries] == [0, 2]
     assert found.table.entries[1].colour not in ((50, 60, 70), (4, 5, 6))
 
@@ -97,12 +98,10 @@ def test_thin_structures_blurred_by_a_pixel_are_not_256_classes(shared_data, tmp
 
 
 def test_all_grey_values_are_asked_about(save):
-    path = save(
-        "a.png", np.random.default_rng(0).permutation(np.tile(np.arange(256, dtype=np.uint8), 4)).reshape(32, 32)
-    )
+    path = save("a.png", np.tile(np.arange(256, dtype=np.uint8).repeat(2), 2).reshape(32, 32))
     with pytest.raises(DataError, match=r"256 of the 256 grey values.*`encoding: two-valued`.*`encoding: index`"):
         infer_encoding([path])
-    assert infer_encoding([path], kind="index").table.num_classes == 255  # 255 beside other ids is ignore
+    assert infer_encoding([path], given=Encoding("index")).table.num_classes == 255  # 255 beside other ids is ignore
 
 
 @pytest.mark.parametrize(
@@ -196,9 +195,9 @@ def test_8_bit_object_numbers_are_asked_about(save):
 
 
 def test_told_encoding_is_not_questioned(save):
-    found = infer_encoding([save("a.png", objects(np.uint8))], kind="index")
+    found = infer_encoding([save("a.png", objects(np.uint8))], given=Encoding("index"))
     assert len(found.table.entries) == 26
-    assert infer_encoding([save("b.png", [[0, 128, 255]])], kind="objects").encoding.kind == "objects"
+    assert infer_encoding([save("b.png", [[0, 128, 255]])], given=Encoding("objects")).encoding.kind == "objects"
 
 
 def test_unreadable_labels_are_told_and_none_readable_is_an_error(save, tmp_path):
@@ -319,3 +318,90 @@ def test_colours_near_those_of_the_names_are_no_new_classes(save):
     names = [NamedLabel(0, "ground", (0, 0, 0)), NamedLabel(1, "town", (100, 200, 0))]
     with pytest.raises(DataError, match=r"near one of the names, and of none: .*save each pixel in the very colour"):
         infer_encoding([save("a.png", near.astype(np.uint8))], names)
+
+
+def test_ids_times_255_that_ran_over_are_asked_about(save):
+    """1 and 2 were 255 and 254: the one was left out, and the other the only class."""
+    with pytest.raises(DataError, match=r"255 is 1 and 254 is 2 .*, or 255 is left out") as asked:
+        infer_encoding([save("a.png", [[0, 254, 255]]), save("b.png", [[0, 255, 0]])])
+    times, void = (yaml.safe_load(line)["labels"] for line in str(asked.value).split("`")[1::2])
+    assert {row["id"]: row["name"] for row in times} == {0: "class 0", 254: "class 2", 255: "class 1"}
+    assert [row["id"] for row in void if row.get("role") == "ignore"] == [255]
+    with pytest.raises(DataError, match="ids times 255"):
+        infer_encoding([save("c.png", [[0, 253, 254, 255]])])
+    assert infer_encoding([save("d.png", [[0, 254]])]).table.num_classes == 2
+    names = [NamedLabel(i, f"n{i}", ignore=i == 255) for i in (0, 254, 255)]
+    assert infer_encoding([save("a.png", [[0, 254, 255]])], names).table.num_classes == 2
+
+
+def test_colours_in_jpeg_beside_a_table_are_refused_for_the_form(save, tmp_path):
+    """Each file had 2,000 "colours in no table", to be added one by one."""
+    colours = np.kron(
+        np.array([[[0, 0, 0], [128, 0, 0]], [[0, 128, 0], [0, 0, 0]]], np.uint8), np.ones((9, 9, 1), np.uint8)
+    )
+    noisy = np.random.default_rng(0).integers(0, 60, (18, 18, 3)) + colours
+    path = save("a.jpg", noisy.astype(np.uint8))
+    names = [NamedLabel(0, "ground", (0, 0, 0)), NamedLabel(1, "roof", (128, 0, 0)), NamedLabel(2, "tree", (0, 128, 0))]
+    with pytest.raises(
+        DataError, match=r"a\.jpg: .* colours in the label files; JPEG changes them\. Export the labels as"
+    ):
+        infer_encoding([path], names)
+
+
+def test_a_gif_of_greys_has_its_own_palette(save):
+    """In a GIF's palette stand the greys that it holds: 2 was 1 in a file without 1, and nothing was said."""
+    paths = [save("a.gif", [[0, 1, 2] * 3] * 3), save("b.gif", [[0, 2, 2] * 3] * 3)]
+    with pytest.raises(
+        DataError, match=r"1 is \(2, 2, 2\) in its palette, but \(1, 1, 1\) in a\.gif.*`encoding: colour`"
+    ):
+        infer_encoding(paths)
+    by_colour = infer_encoding(paths, given=Encoding("colour"))
+    read = [FileLabels(path, by_colour.encoding).ids()[0, :3].tolist() for path in paths]
+    assert read == [[0, 1, 2], [0, 2, 2]]
+    assert infer_encoding([save("c.gif", [[0, 255]]), save("d.gif", [[255, 0]])]).table.num_classes == 2
+
+
+def test_numbers_have_no_colours(save):
+    with pytest.raises(DataError, match="are numbers, and have no colours; take `encoding: colour` out"):
+        infer_encoding([save("a.png", [[0, 1]])], given=Encoding("colour"))  # StopIteration
+
+
+@pytest.mark.parametrize(
+    ("numbers", "answer"),
+    [
+        ([[7, 26000, 26001, 24000]], "encoding: divided\n"),
+        ([[7 * 256, 26 * 256 + 1, 26 * 256 + 2, 24 * 256 + 1]], "encoding: divided\ndivisor: 256\n"),
+    ],
+)
+def test_a_class_and_an_object_in_one_number_are_asked_about(save, photo, write, tmp_path, numbers, answer):
+    """Each car was a class of its own. The answer for KITTI's numbers then failed: the table was made by thousands."""
+    for name in "abc":
+        save(f"images/{name}.png", photo(1, 4))
+        save(f"labels/{name}.png", np.array(numbers, np.uint16))
+    with pytest.raises(DataError, match="a class times .* and the number of an object") as asked:
+        open_dataset(tmp_path)
+    *line, other = str(asked.value).split("`")[1::2]
+    assert ("\n".join(line) + "\n", other) == (answer, "encoding: index")
+    write("data.yaml", answer)
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("class 7", "class 24", "class 26")
+    assert data.read_labels(data.items[0]).tolist() == [[0, 2, 2, 1]]
+    write("data.yaml", other)
+    assert open_dataset(tmp_path).label_space.num_classes == 4
+
+
+@pytest.mark.parametrize("ids", [[0, 300, 301], [1110, 1120, 2110], [1000, 2000, 3000]])
+def test_large_ids_are_no_classes_of_objects(save, ids):
+    assert infer_encoding([save("a.png", np.array([ids], np.uint16))]).table.num_classes == len(ids)
+
+
+@pytest.mark.parametrize("top", [180, 5000])
+def test_numbers_that_change_everywhere_are_no_labels(save, top):
+    """Grey photographs, and depths, in a folder called labels: hundreds of classes, fit for training."""
+    rows = np.random.default_rng(0).integers(0, top, (24, 24)).astype(np.uint8 if top < 256 else np.uint16)
+    path = save("a.png", rows)
+    with pytest.raises(DataError, match=r"of the pixels differ from the next: a grey photograph or distances"):
+        infer_encoding([path])
+    assert infer_encoding([path], given=Encoding("index"))
+    calm = np.kron(np.arange(36).reshape(6, 6) % 30, np.ones((4, 4), int))
+    assert infer_encoding([save("b.png", np.hstack([calm, calm]))]).table.num_classes == 30

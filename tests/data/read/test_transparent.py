@@ -93,3 +93,12 @@ def test_one_colour_above_and_below_asks_for_another(save, photo, tmp_path):
         save(f"labels/{name}.png", np.dstack([IDS * 0 + 9, IDS * 0, IDS * 0, IDS * 255]))
     with pytest.raises(DataError, match="where the transparency is the mask, save it as the label itself"):
         open_dataset(tmp_path)
+
+
+def test_a_photograph_with_a_clear_background_is_no_label(save, photo, tmp_path):
+    """Both answers that were offered led to "5,807 colours in the label files"."""
+    for number, name in enumerate("ab"):
+        save(f"images/{name}.jpg", photo(20, 20, number))
+        save(f"masks/{name}.png", np.dstack([photo(20, 20, number), np.eye(20, dtype=np.uint8) * 255 ^ 255]))
+    with pytest.raises(DataError, match=r"a photograph with a clear background.*`magick FILE -alpha extract FILE`"):
+        open_dataset(tmp_path)

@@ -92,7 +92,10 @@ def _npy_labels(path: Path) -> NDArray[Any]:
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels[0] if labels.shape[0] == 1 else labels[..., 0]
     if labels.ndim != 2 or 0 in labels.shape:
-        raise DataError(f"{path}: an array of shape {labels.shape}; labels are (H, W), one number per pixel")
+        raise DataError(
+            f"{path}: an array of shape {labels.shape}; labels are (H, W), one number per pixel: save each map in a "
+            "file of its own"
+        )
     return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
 
 

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Literal
 
 from denselab.data.item import NamedLabel
-from denselab.data.read.encodings import Encoding, Kind
+from denselab.data.read.encodings import MAX_COLOURS, Encoding, Kind
 from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
     object_table,
+    refuse_divided,
     refuse_lone_marker,
+    refuse_lossy_colours,
     refuse_other_colours,
     refuse_other_numbers,
+    refuse_overrun,
     refuse_shared_colours,
     refuse_shifted_names,
     refuse_two_voids,
@@ -32,21 +35,21 @@ from denselab.data.read.likeness import (
     refuse_grey_levels,
     refuse_grey_pictures,
 )
+from denselab.data.read.negative import ignoring_negative, kept, split_negative
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.unlike import (
-    refuse_scaled_colours,
-    refuse_shuffled_palettes,
-    refuse_smoothed_colours,
+    refuse_odd_colours,
+    refuse_odd_palettes,
+    refuse_restless,
     refuse_third_level,
     refuse_two_kinds,
 )
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
-MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
 MOST = 65535  # of 16 bits
 ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
 
@@ -72,19 +75,20 @@ class Inferred:
 def infer_encoding(
     paths: Sequence[Path],
     names: Sequence[NamedLabel] = (),
-    kind: Kind | None = None,
+    given: Encoding | None = None,
     limit: int = MAX_SCANNED,
     transparent: Literal["ignore", "keep"] | None = None,
 ) -> Inferred:
     """The encoding and table of label files.
 
     names: of ids, from a names file or data.yaml
-    kind: the encoding, where the user gives it
+    given: the encoding, where the user gives it
     limit: how many files to read
     transparent: what transparent pixels are; None where the user did not say
 
     Raises DataError where none is readable, or where two ways are possible.
     """
+    kind = given.kind if given is not None else None
     contents = scan(paths, limit, clear=transparent == "ignore", colours=kind == "colour")
     usable = [c for c in contents if not c.error]
     if not usable:
@@ -101,21 +105,20 @@ def infer_encoding(
     usable, odd = _without_odd(usable)
     if odd:
         notes.append(f"{number_of(len(odd), 'label file')} unlike all others, not learnt from: {first_few(odd, 2)}")
-    usable, negative = _split_negative(usable, names)
-    if kind is not None:
-        encoding, table, description, more = _of_given_kind(kind, usable, names)
+    usable, negative = split_negative(usable, names)
+    if given is not None:
+        encoding, table, description, more = _of_given(given, usable, names)
     elif any(not c.grey for c in usable):
-        refuse_smoothed_colours(usable, names)
-        refuse_scaled_colours(usable, names)
+        refuse_odd_colours(usable, names)
         encoding, table, description, more = _infer_colours(usable, names)
     else:
         encoding, table, description, more = _infer_numbers(usable, names)
     if negative and encoding.kind == "index":
-        table = _ignoring_negative(table, negative)
+        table = ignoring_negative(table, negative)
         more = [
             *more,
             f"ids below 0 ({first_few(negative)}) are left out (ignore); "
-            f"{_kept(table, negative)} in data.yaml keeps them",
+            f"{kept(table, negative)} in data.yaml keeps them",
         ]
     encoding = replace(encoding, clear=transparent == "ignore" and bool(see_through))
     return Inferred(encoding, table, description, (*notes, *more), tuple(contents))
@@ -160,41 +163,28 @@ def _nodata_notes(contents: list[Contents]) -> list[str]:
     ]
 
 
-def _split_negative(contents: list[Contents], names: Sequence[NamedLabel]) -> tuple[list[Contents], list[int]]:
-    """Contents without negative numbers that have no name, and those numbers: markers such as -1 and -100."""
-    named = {label.id for label in names}
-    negative = sorted({v for c in contents if not c.coloured for v in c.counts if v < 0} - named)
-    kept = [replace(c, counts={v: n for v, n in c.counts.items() if v not in negative}) for c in contents]
-    return (kept if negative else contents), negative
-
-
-def _ignoring_negative(table: LabelSpace, ids: list[int]) -> LabelSpace:
-    known = {entry.id for entry in table.entries}
-    rows = [LabelEntry(i, f"ignore {i}", (0, 0, 0), "ignore") for i in ids if i not in known]
-    return LabelSpace((*table.entries, *rows))
-
-
 Inference = tuple[Encoding, LabelSpace, str, list[str]]
 """Encoding, table, the encoding in words, notes."""
 
 
-def _of_given_kind(kind: Kind, contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
+def _of_given(given: Encoding, contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     """The table under the encoding that the user gave."""
-    if kind == "colour":
+    if given.kind == "colour":
         return _infer_colours(contents, names)
-    if kind == "two-valued":
+    if given.kind == "two-valued":
         table = two_valued_table(names)
         return Encoding("two-valued"), table, "two-valued, threshold 128", _unnamed(names, table)
-    if kind == "objects":
+    if given.kind == "objects":
         return Encoding("objects"), object_table(), "object numbers: 0 background, others object", []
-    encoding = Encoding(kind)
-    values = sorted(_merge(counts_by_id(c, encoding) for c in contents))
+    values = sorted(_merge(counts_by_id(c, given) for c in contents))
     table, notes = _index_table(contents, values, names)
-    return encoding, table, kind, notes
+    return given, table, given.kind, notes
 
 
 def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     single = [c.path for c in contents if not c.coloured]
+    if len(single) == len(contents):
+        raise DataError(f"{single[0]}: the labels are numbers, and have no colours; take `encoding: colour` out")
     if single:
         coloured = next(c.path for c in contents if c.coloured)
         raise DataError(
@@ -202,6 +192,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
             "labels of one set must be coded alike: convert or remove one kind"
         )
     totals = _merge(c.counts for c in contents)
+    refuse_lossy_colours(contents, len(totals))
     given = [label for label in names if label.colour is not None]
     if given:
         refuse_shared_colours(contents[0].path, {_rgb(code) for code in totals}, given)
@@ -261,7 +252,7 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     totals = _merge(c.values() for c in contents)
     values = sorted(totals)
     refuse_two_kinds(contents, names)
-    refuse_shuffled_palettes(contents)
+    refuse_odd_palettes(contents)
     if is_smeared_two_valued(totals) and not _named_void(names):
         refuse_third_level(contents)
         lossy = f" ({lossy_form(contents[0].path)})" if contents[0].lossy else ""
@@ -288,6 +279,8 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
             f"{lossy_file}: labels saved as {lossy_form(lossy_file)}, which changes the ids "
             f"({len(values)} values); export them as PNG"
         )
+    if not names:
+        refuse_restless(contents)
     if looks_like_objects(contents):
         note = (
             f"the labels number single objects (up to {values[-1]}): all are class 1; `encoding: index` keeps the ids"
@@ -300,6 +293,7 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         )
     if not names:
         refuse_grey_pictures(values, contents[0].path)
+    refuse_divided(contents[0].path, values, names)
     if not any(label.id == 255 for label in names):
         refuse_grey_levels(values, contents)
     table, notes = _index_table(contents, values, names)
@@ -339,6 +333,7 @@ def _index_table(
             ]
         return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
     refuse_lone_marker(contents[0].path, values)
+    refuse_overrun(contents[0].path, values)
     void = _marker(values)
     entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
     if void is not None:
@@ -353,12 +348,6 @@ def _unnamed(names: Sequence[NamedLabel], table: LabelSpace) -> list[str]:
     if names:
         return []
     return [f"nothing says what the ids mean: name them by {labels_line(table.entries)} in data.yaml"]
-
-
-def _kept(table: LabelSpace, negative: Sequence[int]) -> str:
-    """The line of data.yaml by which negative ids are classes."""
-    rows = (replace(e, name=f"class {e.id}", role="class") if e.id in negative else e for e in table.entries)
-    return labels_line(rows)
 
 
 def _marker(values: list[int]) -> int | None:

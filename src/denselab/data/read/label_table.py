@@ -6,12 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from denselab.data.item import NamedLabel
+from denselab.data.read.encodings import MAX_COLOURS
+from denselab.data.read.images import lossy_form
+from denselab.data.read.scan import Contents
 from denselab.data.read.tree import first_few
 from denselab.errors import DataError
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 # What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.
 MARKERS = (99, 254, 999, 9999, 32767, 65534)
+MOST_OBJECTS = 100  # of one class in all pictures, whose numbers stand behind that of the class
 FEW_STRANGE = 8  # colours that no name has; as many may be classes of their own
 NEAR_COLOUR = 16  # levels in each channel
 LOW_SHARE = 0.25  # of a marker: all ids are lower
@@ -157,10 +161,20 @@ def refuse_other_colours(path: Path, strange: Sequence[Colour], given: Sequence[
             f"{path}: the colours, such as {strange[0]}, are those of the names with red and blue exchanged; write in "
             f"data.yaml {labels_line(table_of_names(rows).entries, colours=True)}"
         )
-    if len(strange) > max(FEW_STRANGE, len(table)) and all(_is_near(colour, table) for colour in strange):
+    if len(strange) > max(FEW_STRANGE, len(table)) and all(is_near(colour, table) for colour in strange):
         raise DataError(
             f"{path}: {len(strange)} colours, such as {strange[0]}, are near one of the names, and of none: the labels "
             "were smoothed, compressed or coloured loosely; save each pixel in the very colour of its class, as PNG"
+        )
+
+
+def refuse_lossy_colours(contents: Sequence[Contents], colours: int) -> None:
+    """Raise DataError for many colours in files of a format that changes them. colours: in all files"""
+    lossy = next((c.path for c in contents if c.lossy), None)
+    if lossy is not None and colours > MAX_COLOURS:
+        raise DataError(
+            f"{lossy}: {colours:,} colours in the label files; {lossy_form(lossy)} changes them. Export the labels as "
+            "PNG; from these files alone they cannot be had again"
         )
 
 
@@ -168,7 +182,8 @@ def _exchanged(colour: Colour) -> Colour:
     return colour[2], colour[1], colour[0]
 
 
-def _is_near(colour: Colour, table: Collection[Colour]) -> bool:
+def is_near(colour: Colour, table: Collection[Colour]) -> bool:
+    """Whether a colour differs from one of the table by a few levels at most."""
     return any(max(abs(a - b) for a, b in zip(colour, known, strict=True)) <= NEAR_COLOUR for known in table)
 
 
@@ -212,6 +227,48 @@ def refuse_lone_marker(path: Path, values: Sequence[int]) -> None:
         f"{path}: the labels hold {first_few(classes, 8)}. Either {marker} is a class too (write {labels_line(rows)} "
         f"in data.yaml) or it is left out (write {labels_line(without)})"
     )
+
+
+def refuse_overrun(path: Path, values: Sequence[int]) -> None:
+    """Raise DataError where the numbers beside 0 are the last of 8 bits, 255 and 254, with both answers.
+
+    path: of a label file. values: the numbers that occur, which have no names
+
+    Ids that were multiplied by 255 to be seen run over: 1 is 255, 2 is 254. Else 255 may be what has no label.
+    """
+    high = [value for value in values if value != 0]
+    if len(high) < 2 or len(high) > FEW_STRANGE or high != list(range(256 - len(high), 256)):
+        return
+    rows = [LabelEntry(0, "class 0", (0, 0, 0)), *(LabelEntry(v, f"class {v}", default_colour(v)) for v in high)]
+    times = [replace(row, name=f"class {-row.id % 256}") for row in rows]
+    void = [*rows[:-1], replace(rows[-1], name="no label", role="ignore")]
+    raise DataError(
+        f"{path}: the labels hold {first_few(values, 8)}. Either they are ids times 255, which runs over 8 bits: 255 "
+        f"is 1 and 254 is 2 (write {labels_line(times)} in data.yaml), or 255 is left out (write {labels_line(void)})"
+    )
+
+
+def refuse_divided(path: Path, values: Sequence[int], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError for numbers of a class and an object in one, as Cityscapes (26001) and KITTI (6657) write them.
+
+    path: of a label file. values: the numbers that occur
+
+    The objects of each class count from 0 or 1. With the number of a class alone, lower ones may stand beside them.
+    """
+    strange = set(values) - {label.id for label in names}
+    for divisor, fewest in ((1000, 1), (256, 2)):
+        of_class: dict[int, list[int]] = defaultdict(list)
+        for value in values:
+            if value >= divisor and value != 65535:
+                of_class[value // divisor].append(value % divisor)
+        counted = all(own[0] <= 1 and own[-1] - own[0] == len(own) - 1 < MOST_OBJECTS for own in of_class.values())
+        several = max(map(len, of_class.values()), default=0) > 1 and len(of_class) >= fewest
+        if strange and several and counted and max(of_class) <= 255:
+            line = "`encoding: divided`" + (f" and `divisor: {divisor}`" if divisor != 1000 else "")
+            raise DataError(
+                f"{path}: the labels hold {first_few(values, 8)}. Either they are a class times {divisor} and the "
+                f"number of an object (write {line} in data.yaml), or each is a class (write `encoding: index`)"
+            )
 
 
 def object_table() -> LabelSpace:

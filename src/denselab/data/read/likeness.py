@@ -1,8 +1,10 @@
 """What undescribed numbers in label files look like: smeared masks, object numbers, grey levels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import Contents
@@ -53,7 +55,9 @@ def looks_like_objects(contents: list[Contents]) -> bool:
     The same in 8-bit files could as well be classes: raises DataError with both choices.
     """
     rich = [c for c in contents if len(c.counts) >= MANY_OBJECTS and not c.coloured][:3]
-    if not rich or len(rich) < min(3, len(contents)) or not all(_in_one_piece(c.path) for c in rich):
+    if not rich or len(rich) < min(3, len(contents)):
+        return False
+    if not all(is_in_one_piece(read_label_pixels(c.path)) for c in rich):
         return False
     if rich[0].bits > 8:
         return True
@@ -63,11 +67,10 @@ def looks_like_objects(contents: list[Contents]) -> bool:
     )
 
 
-def _in_one_piece(path: Path) -> bool:
-    """Whether at least nine in ten of the numbers in a label file form one connected piece each."""
+def is_in_one_piece(pixels: NDArray[Any]) -> bool:
+    """Whether at least nine in ten of the (H, W) numbers of a label file form one connected piece each."""
     from scipy import ndimage
 
-    pixels = read_label_pixels(path)
     values = [int(v) for v in np.unique(pixels) if v not in (0, NODATA)][:60]
     eight_neighbours = np.ones((3, 3), dtype=int)
     single = sum(ndimage.label(pixels == value, structure=eight_neighbours)[1] == 1 for value in values)

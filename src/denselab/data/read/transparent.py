@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.read.encodings import MAX_COLOURS
 from denselab.data.read.opening import decoded, open_picture
 from denselab.data.read.tiff import TIFF_SUFFIXES
 from denselab.errors import DataError
@@ -46,6 +47,11 @@ def ask(path: Path, share: float, opaque: int, below: int) -> DataError:
     below: how many all pixels have, whether transparent or not.
     """
     seen = f"{path}: {share:.1%} of the pixels are transparent"
+    if opaque > MAX_COLOURS:
+        return DataError(
+            f"{seen}, and the others have {opaque:,} colours: a photograph with a clear background, no label picture. "
+            "Where the transparency is the mask, save it as the label itself (`magick FILE -alpha extract FILE`)"
+        )
     if opaque > 1:
         return DataError(
             f"{seen}. Either they have no label (write `transparent: ignore` in data.yaml) or the colour below counts "

@@ -3,7 +3,7 @@
 Each file by itself looks sound. That two tools wrote them shows in what no file has; smoothing, in what fills no area.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import NamedLabel
-from denselab.data.read.encodings import colour_codes
+from denselab.data.read.encodings import MAX_COLOURS, colour_codes
 from denselab.data.read.images import read_label_pixels, read_palette
+from denselab.data.read.label_table import is_near
+from denselab.data.read.likeness import MANY_OBJECTS, is_in_one_piece
 from denselab.data.read.scan import Contents
 from denselab.data.read.tree import first_few
 from denselab.errors import DataError
@@ -37,6 +39,10 @@ COLOUR_MAPS: tuple[tuple[Colour, Colour], ...] = (
     ((48, 18, 59), (122, 4, 3)),
     ((62, 38, 168), (249, 251, 21)),
 )
+RESTLESS = 0.5  # share of the pixels that differ from the next one; in drawn labels a few in a hundred do
+SMALLEST = 16  # pixels; a picture of fewer says nothing about that
+LONE_COLOURS = 0.8  # share of the colours that one file alone has
+DITHERED = 0.05  # share of the pixels that differ from all beside them; in drawn labels hardly any does
 THIRD = 0.005  # share of the pixels within areas of a middle grey from which on it may be a class
 
 
@@ -71,22 +77,38 @@ def _rows(names: Sequence[NamedLabel], values: Iterable[int]) -> list[LabelEntry
     return [LabelEntry(v, known.get(v, f"class {v}"), default_colour(v)) for v in values]
 
 
+def refuse_odd_palettes(contents: Sequence[Contents]) -> None:
+    """Raise DataError for palettes that each file has for itself, and for colours that a palette makes of dots."""
+    refuse_shuffled_palettes(contents)
+    refuse_dithered(contents)
+
+
+def refuse_odd_colours(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError for colours that are smoothed, scaled in each file, or those of objects."""
+    refuse_smoothed_colours(contents, names)
+    refuse_scaled_colours(contents, names)
+    refuse_colour_for_each_object(contents, names)
+
+
 def refuse_shuffled_palettes(contents: Sequence[Contents]) -> None:
     """Raise DataError where an index has other colours in other palette files, as if each had numbered its colours.
 
-    A palette of greys says nothing. Files that number their colours skip no index, and a colour may stand at another
-    index in each. Where indices are skipped and no colour moves, it is the palettes that are made up.
+    A palette of greys that rise with the index, as those of a display, says nothing; but for that of a GIF, where the
+    greys of the file itself stand, as many as it holds. Files that number their colours
+    skip no index, and a colour may stand at another index in each. Where indices are skipped and no colour moves, it
+    is the palettes that are made up.
     """
     drawn = [c for c in contents if c.mode == "P" and not c.coloured]
     step = max(1, len(drawn) // PALETTES)
     seen: dict[int, tuple[Colour, Path]] = {}
     place: dict[Colour, int] = {}
     question, moves, skips = "", False, False
-    for content in drawn[::step]:
-        palette = read_palette(content.path)
+    palettes = [(content, read_palette(content.path)) for content in drawn[::step]]
+    told = any(c.path.suffix.lower() == ".gif" or not _rise(c, palette) for c, palette in palettes)
+    for content, palette in palettes:
         skips |= max(content.counts) >= len(content.counts)
         for index in content.counts:
-            if index >= len(palette) or len(set(palette[index])) == 1:
+            if index >= len(palette) or (not told and len(set(palette[index])) == 1):
                 continue
             moves |= place.setdefault(palette[index], index) != index
             colour, first = seen.setdefault(index, (palette[index], content.path))
@@ -98,6 +120,13 @@ def refuse_shuffled_palettes(contents: Sequence[Contents]) -> None:
                 )
     if question and (moves or not skips):
         raise DataError(question)
+
+
+def _rise(content: Contents, palette: Sequence[Colour]) -> bool:
+    """Whether the greys of a palette rise with the index, where they occur."""
+    used = (palette[index] for index in sorted(content.counts) if index < len(palette))
+    greys = [colour[0] for colour in used if len(set(colour)) == 1]
+    return greys == sorted(greys)
 
 
 def refuse_third_level(contents: Sequence[Contents]) -> None:
@@ -125,19 +154,24 @@ def refuse_smoothed_colours(contents: Sequence[Contents], names: Sequence[NamedL
     for content in contents:
         for code, count in content.counts.items():
             totals[code] += count
-    if any(label.colour is not None for label in names) or len(totals) > 256:
-        return  # what no table has is told, and that many colours are refused
-    mixed = _mixtures(totals)
-    if len(mixed) < max(BLENDS, len(totals) / 2):
+    given = {label.colour for label in names if label.colour is not None}
+    if len(totals) > MAX_COLOURS and not given:
+        return  # that many are refused
+    known = {code for code in totals if _rgb(code) in given}
+    if given and all(is_near(_rgb(code), given) for code in totals):
+        return  # coloured loosely, which is told
+    enough = max(BLENDS, (len(totals) - len(known)) / 2)
+    mixed = _mixtures(totals) - known
+    if len(mixed) < enough:
         return
     for content in _spread(contents, mixed):
         pixels = read_label_pixels(content.path)
         mixed -= set(_filled(colour_codes(pixels))) if pixels.ndim == 3 else set()
-    if len(mixed) >= max(BLENDS, len(totals) / 2):
+    if len(mixed) >= enough:
+        way = "" if given else ", or write `encoding: colour` in data.yaml if each colour is a class"
         raise DataError(
             f"{contents[0].path}: {len(totals)} colours, of which {len(mixed)} stand along borders alone and lie "
-            "between two others: the labels were smoothed or resized like a photo. Save them without smoothing, or "
-            "write `encoding: colour` in data.yaml if each colour is a class"
+            f"between two others: the labels were smoothed or resized like a photo. Save them without smoothing{way}"
         )
 
 
@@ -161,10 +195,80 @@ def refuse_scaled_colours(contents: Sequence[Contents], names: Sequence[NamedLab
         )
 
 
+def refuse_colour_for_each_object(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
+    """Raise DataError where colours may be objects: each is one piece of a file, and there are many, or in one file."""
+    if any(label.colour is not None for label in names):
+        return
+    several = [c for c in contents if len(c.counts) > 1]
+    often = Counter(code for c in several for code in c.counts)
+    lone = sum(count == 1 for count in often.values())
+    if len(several) >= PALETTES // 4 and MANY_OBJECTS <= len(often) <= MAX_COLOURS and lone > LONE_COLOURS * len(often):
+        raise DataError(
+            f"{several[0].path}: {len(often)} colours, of which {lone} stand in one file alone. Either each colour is "
+            "an object (write `encoding: objects` in data.yaml) or each is a class (write `encoding: colour`)"
+        )
+    rich = [c for c in contents if MANY_OBJECTS <= len(c.counts) <= MAX_COLOURS]
+    if not rich or len(rich) < min(3, len(contents)) or not all(is_in_one_piece(_codes(c.path)) for c in rich[:3]):
+        return
+    raise DataError(
+        f"{rich[0].path}: {len(rich[0].counts)} colours, each in one piece. Either each colour is an object (write "
+        "`encoding: objects` in data.yaml) or each is a class (write `encoding: colour`)"
+    )
+
+
+def _codes(path: Path) -> NDArray[Any]:
+    pixels = read_label_pixels(path)
+    return colour_codes(pixels) if pixels.ndim == 3 else pixels
+
+
+def refuse_dithered(contents: Sequence[Contents]) -> None:
+    """Raise DataError for palette files whose indices change from pixel to pixel, as a colour made of two dots does.
+
+    Pillow's `convert("P")` and `quantize` show by a pattern of dots each colour that their palette does not have.
+    """
+    drawn = [c for c in contents if c.mode == "P" and len(c.counts) > 2]
+    for content in sorted(drawn, key=lambda c: -len(c.counts))[:LOOKED_INTO]:
+        share = _lone_share(read_label_pixels(content.path))
+        if share > DITHERED:
+            raise DataError(
+                f"{content.path}: {share:.0%} of the pixels differ from all four beside them: the colours were "
+                'dithered when they were brought into a palette (`convert("P")`). Save the labels again as they were '
+                "before, in colours or numbers; or write `encoding: index` in data.yaml if the dots are meant"
+            )
+
+
+def refuse_restless(contents: Sequence[Contents]) -> None:
+    """Raise DataError for many numbers that change from pixel to pixel: a photograph, or distances, and no labels."""
+    rich = [c for c in contents if len(c.values()) >= MANY_OBJECTS]
+    for content in rich[:LOOKED_INTO]:
+        pixels = read_label_pixels(content.path)
+        numbers = pixels if pixels.ndim == 2 else pixels[..., 1]
+        share = float((numbers[:, 1:] != numbers[:, :-1]).mean()) if min(numbers.shape) >= SMALLEST else 0.0
+        if share > RESTLESS:
+            raise DataError(
+                f"{content.path}: {len(content.values()):,} numbers, and {share:.0%} of the pixels differ from the "
+                "next: a grey photograph or distances, and no labels. Give the right folder as `masks:` in data.yaml, "
+                "or write `encoding: index` if each number is a class"
+            )
+
+
+def _lone_share(numbers: NDArray[Any]) -> float:
+    """The share of pixels, without the border of the picture, that differ from all four neighbours."""
+    if min(numbers.shape) < 3:
+        return 0.0
+    centre = numbers[1:-1, 1:-1]
+    beside = (numbers[:-2, 1:-1], numbers[2:, 1:-1], numbers[1:-1, :-2], numbers[1:-1, 2:])
+    return float(np.logical_and.reduce([centre != other for other in beside]).mean())
+
+
 def _near_both(codes: Iterable[int], ends: tuple[Colour, Colour]) -> bool:
     """Whether both ends of a colour map are there; its versions differ by a level."""
-    colours = [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
+    colours = [_rgb(code) for code in codes]
     return all(any(max(abs(a - b) for a, b in zip(end, c, strict=True)) <= 1 for c in colours) for end in ends)
+
+
+def _rgb(code: int) -> Colour:
+    return (code >> 16, code >> 8 & 255, code & 255)
 
 
 def _mixtures(totals: dict[int, int]) -> set[int]:
