@@ -297,14 +297,14 @@ def test_camvid_as_it_was_published(save, photo, write, tmp_path):
 
 
 def test_several_files_of_each_picture_need_joining(save, photo, tmp_path):
-    """The message advised a pattern, which cannot join them."""
+    """The message advised a pattern, which cannot join them: it takes the masks of one class."""
     for name in "ab":
         save(f"images/{name}.png", photo(1, 3))
         for part in ("MA", "HE", "OD"):
             save(f"masks/{part}/{name}_{part}.png", [[0, 255, 0]])
     with pytest.raises(DataError, match=r"6 label files are called by a picture, several for each") as told:
         open_dataset(tmp_path)
-    assert "pattern" not in str(told.value)
+    assert "or take one of them by `pattern: {image: '*', mask: '*_HE'}`" in str(told.value)
 
 
 def test_labels_beside_the_folder_of_the_data_set_are_asked_about(save, photo, tmp_path):

@@ -63,3 +63,11 @@ def test_masks_are_no_pictures_of_another_suffix(told, save):
     save("masks/a.png", [[0, 1]])
     with pytest.raises(DataError, match=r"none of the pictures that annotations\.json names is there \(a\.jpg\)"):
         told({"a.jpg": "b.png"})
+
+
+def test_a_label_picture_of_the_very_name_is_none(told, save):
+    """ZeroWaste: data/a.PNG and sem_seg/a.PNG: "give its folder in file_name" was said."""
+    for name in ("a.png", "b.png"):
+        save(f"sem_seg/{name}", [[0, 1]])
+    with pytest.raises(DataError, match=r"the labels may be COCO instances, or the label pictures in sem_seg"):
+        told({"a.png": "a.png", "b.png": "b.png"})

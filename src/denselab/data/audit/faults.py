@@ -1,8 +1,9 @@
 """From the findings of each item to the faults of the whole set: splits, classes, pairs, leaks."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from denselab.data.audit.leaks import picture_leaks
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
-from denselab.data.read.tree import first_few, number_of
+from denselab.data.read.tree import first_few, number_of, starts
 from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import has_mask, named_weakly
 from denselab.labels import labels_line
@@ -53,13 +54,43 @@ def passed_over_faults(dataset: Dataset) -> list[Fault]:
 def pairing_faults(dataset: Dataset) -> list[Fault]:
     """Pictures without a label and labels without a picture: left out of training, sometimes on purpose."""
     faults = []
-    for path in dataset.without_label:
+    beside = [path for path in dataset.without_label if _continues(path, _names(dataset))]
+    if beside:
+        message = (
+            f"{number_of(len(beside), 'picture')} called as a labelled one and more: "
+            f"{first_few((relative(dataset, path) for path in beside), LISTED)}"
+        )
+        fix = "fine for overlays and copies: not used; label them if they are pictures of their own"
+        faults.append(Fault("label missing", "warning", "", message, fix))
+    for path in sorted(set(dataset.without_label) - set(beside)):
         file, fix = relative(dataset, path), "label it, or take it out; it is not used"
         faults.append(Fault("label missing", "warning", file, "picture without a label", fix))
-    for path in dataset.without_image:
+    further = _further(dataset)
+    if further:
+        message = (
+            f"{number_of(len(further), 'further file')} beside the labels of pictures that have one: "
+            f"{first_few((relative(dataset, path) for path in further), LISTED)}"
+        )
+        fix = "fine for copies and overlays: not used; if these are the labels, `masks: FOLDER` in data.yaml says so"
+        faults.append(Fault("picture missing", "warning", "", message, fix))
+    for path in sorted(set(dataset.without_image) - set(further)):
         file, fix = relative(dataset, path), "add the picture or correct the name; it is not used"
         faults.append(Fault("picture missing", "warning", file, "label without a picture", fix))
     return faults
+
+
+def _further(dataset: Dataset) -> list[Path]:
+    """Label files without a picture that have the name of a label that has one, maybe continued: a_overlay beside a."""
+    known = _names(dataset)
+    return [path for path in dataset.without_image if path.stem in known or _continues(path, known)]
+
+
+def _names(dataset: Dataset) -> frozenset[str]:
+    return frozenset(name for item in dataset.items for name in (item.source.path.stem, item.image.stem))
+
+
+def _continues(path: Path, names: Collection[str]) -> bool:
+    return any(start in names for start in starts(path.stem))
 
 
 def alpha_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.endings import continued
-from denselab.data.layouts.folder import found_pairs, make_item, pair_placed, unique_names
-from denselab.data.layouts.placing import Placed, place
+from denselab.data.layouts.folder import found_pairs, make_item, unique_names
+from denselab.data.layouts.placing import Placed, pair_placed, place
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.tree import Tree, number_of
 from denselab.errors import DataError

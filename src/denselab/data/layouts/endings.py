@@ -32,7 +32,7 @@ def by_ending(tree: Tree) -> dict[str, Pairs]:
     return {
         ending: [(placed[start], placed[path]) for start, path in pairs]
         for ending, pairs in usual.items()
-        if len(pairs) > 1 and all(_is_label(tree, placed[path]) for _, path in pairs[:PEEKED])
+        if len(pairs) > 1 and all(is_label(tree, placed[path]) for _, path in pairs[:PEEKED])
     }
 
 
@@ -45,7 +45,8 @@ def continued(path: PurePosixPath, placed: Collection[PurePosixPath]) -> PurePos
     return None
 
 
-def _is_label(tree: Tree, label: Placed) -> bool:
+def is_label(tree: Tree, label: Placed) -> bool:
+    """Whether a file is a picture of few values, without losses."""
     if label.file.suffix.lower() in LOSSY_SUFFIXES:
         return False
     contents = read_contents(tree.path(label.file))

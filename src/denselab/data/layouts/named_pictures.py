@@ -25,13 +25,14 @@ class NamedPictures:
         for file in self.files:
             self._exact[file.name].append(file)
             self._alike[same_name(file.name)].append(file)
-            if not any(folder_role(part) == "label" for part in file.parts[:-1]):
+            if not _is_of_labels(file):
                 self._alike[_stem(same_name(file.name))].append(file)
 
     def of(self, name: str) -> list[PurePosixPath]:
         """The pictures that a name may mean; of several those whose folders it tells too."""
         meant = PurePosixPath(name.replace("\\", "/"))
         found = self._exact.get(meant.name, [])
+        found = [file for file in found if not _is_of_labels(file)] or found
         if not found:
             plain = same_name(meant.name)
             keys = (key for text in (plain, UPLOAD.sub("", plain)) for key in (text, _stem(text)))
@@ -47,6 +48,10 @@ class NamedPictures:
             return []
         listed = first_few(f"{name} is {file}" for name, file in sorted(self._renamed.items()))
         return [f"{number_of(len(self._renamed), 'picture')} found under another name than the annotation's: {listed}"]
+
+
+def _is_of_labels(file: PurePosixPath) -> bool:
+    return any(folder_role(part) == "label" for part in file.parts[:-1])
 
 
 def _nearest(found: list[PurePosixPath], meant: PurePosixPath) -> list[PurePosixPath]:

@@ -1,8 +1,10 @@
-"""What the folders of a file say of it: whether it is a picture or a label, and its split."""
+"""What the folders of a file say of it: whether it is a picture or a label, its split, and who its partner is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import commonpath
 from pathlib import PurePosixPath
 
+from denselab.data.read.pairing import pair_stems
 from denselab.data.read.tree import folder_role, split_in_name, words
 
 
@@ -29,18 +31,64 @@ def named_in(folder: str) -> str:
     return " ".join(word for word in words(folder) if split_in_name(word) is None) or folder
 
 
+def is_numbered(folder: str) -> bool:
+    """Whether a folder's name has a number."""
+    return any(word.isdigit() for word in words(folder))
+
+
 def place(file: PurePosixPath, outermost: bool = False) -> tuple[str | None, Placed]:
     """The role that a file's folders give it (image, label, other, None) and where it stands.
 
     outermost: of folders with different roles the outermost counts, and not the innermost
     """
-    role, folder, split = None, "", None
+    role, folder, split, above = None, "", None, ""
     neutral: list[str] = []
     for part in file.parts[:-1]:
         part_role, part_split = folder_role(part), split_in_name(part)
         if part_role is not None and not (outermost and role is not None):
-            role, folder = part_role, named_in(part)
+            if role is not None and is_numbered(above):  # "Tile 1" is a part of the set
+                neutral.append(above)
+            role, folder, above = part_role, named_in(part), part
         elif part_split is None and part_role is None:
             neutral.append(part)
         split = part_split or split
     return role, Placed(file, folder, "/".join(neutral), split)
+
+
+def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
+    """Pairs within the same split and neutral folders; the split counts only where both sides have it."""
+    both = all(p.split for p in images) and all(p.split for p in labels)
+    depth = [{(p.neutral, p.split) for p in side} for side in (images, labels)]
+    use_neutral = len({neutral for neutral, _ in depth[0] | depth[1]}) > 1
+
+    def stem(placed: Placed) -> tuple[str, str]:
+        where = (placed.split or "") if both else ""
+        return f"{where}/{placed.neutral}" if use_neutral else where, placed.file.stem
+
+    pairing = pair_stems([stem(p) for p in images], [stem(p) for p in labels])
+    if not pairing.pairs and use_neutral:  # annotations/trimaps beside images: what all of a side share says nothing
+        bare_images, bare_labels = _without_shared(images), _without_shared(labels)
+        if (bare_images, bare_labels) != (images, labels):
+            return _restored(pair_placed(bare_images, bare_labels), images, labels)
+    whole = [(images[i], labels[j]) for i, j in pairing.pairs], pairing.rule
+    if not both or len(whole[0]) == min(len(images), len(labels)):
+        return whole
+    # Each split may have a rule of its own: 21_training with 21_manual1, but 01_test with 01_manual1 (DRIVE).
+    parts = [
+        pair_placed([p for p in images if p.split == split], [p for p in labels if p.split == split])
+        for split in sorted({p.split or "" for p in images} & {p.split or "" for p in labels})
+        if len({p.split for p in (*images, *labels)}) > 1
+    ]
+    pairs = [pair for part, _ in parts for pair in part]
+    return (pairs, next((rule for _, rule in parts if rule), "")) if len(pairs) > len(whole[0]) else whole
+
+
+def _without_shared(side: list[Placed]) -> list[Placed]:
+    """The files of a side without the neutral folders that all of them lie in."""
+    shared = len(PurePosixPath(commonpath([p.neutral for p in side])).parts)
+    return [replace(p, neutral="/".join(PurePosixPath(p.neutral).parts[shared:])) for p in side]
+
+
+def _restored(paired: tuple[Pairs, str], images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:
+    by_file = {p.file: p for p in (*images, *labels)}
+    return [(by_file[image.file], by_file[label.file]) for image, label in paired[0]], paired[1]

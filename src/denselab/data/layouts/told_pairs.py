@@ -1,63 +1,138 @@
-"""Tables and records that name a picture and its label (image,mask): they must not say otherwise than the names do."""
+"""Tables and records that name a picture and its label (image,mask).
+
+Where the names of the files do not tell what belongs together, these do; where they do, these must not say otherwise.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import Tree
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, first_few, folder_role, words
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 
 NEAR = 2  # folders deep, where such files are looked for
 LARGEST = 2**24  # bytes
-LOOKED_AT = 1000  # records of a file
+LOOKED_AT = 1000  # records of a file, that are compared with the names
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 
+File = PurePosixPath
+Ends = Mapping[str, set[File]]
+"""The files that a path, or as much of its end, may mean."""
+Cells = list[tuple[str, str]]
+"""The texts of a row or record, each with its column or key."""
 
-def refuse_other_pairs(tree: Tree, label_of: Mapping[PurePosixPath, PurePosixPath]) -> None:
+
+def refuse_other_pairs(tree: Tree, label_of: Mapping[File, File]) -> None:
     """Raise DataError where a file pairs a picture with another label than that of its name.
 
     label_of: {picture: label}, as paired by their names
     """
-    meant: dict[str, set[PurePosixPath]] = defaultdict(set)
-    for known in {*label_of, *label_of.values()}:
-        for start in range(len(known.parts)):
-            meant["/".join(known.parts[start:])].add(known)
-    for table in tree.with_suffix(*SUFFIXES):
-        if len(table.parts) > NEAR:
-            continue
-        for number, texts in enumerate(_records(tree.path(table))):
-            if number >= LOOKED_AT:
-                break
-            found = (_file(text, meant) for text in texts)
-            files = {file for file in found if file is not None}
-            pictures, labels = files & label_of.keys(), files & set(label_of.values())
-            if len(pictures) == len(labels) == 1 and label_of[picture := pictures.pop()] != (label := labels.pop()):
+    meant, labels = _by_end({*tree.pictures, *tree.label_files}), set(label_of.values())
+    for table in _tables(tree):
+        for cells in islice(_records(tree.path(table)), LOOKED_AT):
+            pair = _pair(cells, meant, labels)
+            if pair is None:
+                continue
+            picture, label = pair
+            if label_of.get(picture, label) != label:
                 raise DataError(
                     f"{tree.path(table)}: pairs {picture} with {label}, but by its name {picture} goes with "
                     f"{label_of[picture]}; name the labels as their pictures, or take {table.name} out if it is wrong"
                 )
 
 
-def _file(text: str, meant: Mapping[str, set[PurePosixPath]]) -> PurePosixPath | None:
-    """The file that a cell means: by its path, or by as much of its end as is there once."""
+def told_pairs(tree: Tree) -> tuple[dict[File, File], str]:
+    """{picture: label} of all rows and records that name one of each, and the files that say so; {} and "".
+
+    Raises DataError where a picture has two labels.
+    """
+    meant = _by_end({*tree.pictures, *tree.label_files})
+    told: dict[File, File] = {}
+    sources: dict[str, None] = {}
+    for table in _tables(tree):
+        for cells in _records(tree.path(table)):
+            pair = _pair(cells, meant)
+            if pair is None:
+                continue
+            picture, label = pair
+            if told.setdefault(picture, label) != label:
+                raise DataError(
+                    f"{tree.path(table)}: {picture} has two labels, {told[picture]} and {label}; keep one row of each "
+                    "picture"
+                )
+            sources[str(table)] = None
+    return told, first_few(sources)
+
+
+def _pair(cells: Cells, meant: Ends, labels: Collection[File] | None = None) -> tuple[File, File] | None:
+    """The picture and the label that a row names, if it names one of each.
+
+    labels: which files are labels, as far as that is known. Else the word for one in its column or folder tells; then
+    the order does.
+    """
+    found = [(key, files) for key, text in cells if (files := _files(text, meant))]
+    sides: tuple[list[tuple[str, File | None]], list[tuple[str, File | None]]] = ([], [])
+    for key, files in found:
+        is_label = _is_label(key, files) or (labels is not None and files <= set(labels))
+        sides[is_label].append((key, _only(files, is_label)))
+    pictures, masks = sides
+    if labels is None and not masks and len(pictures) == 2:
+        masks = [pictures.pop()]
+    pictures = [one for one in pictures if set(words(one[0])) & IMAGE_WORDS] or pictures
+    if len(pictures) != 1 or len(masks) != 1:
+        return None
+    picture, label = pictures[0][1], masks[0][1]
+    return (picture, label) if picture and label and picture != label else None
+
+
+def _is_label(key: str, files: set[File]) -> bool:
+    tokens = set(words(key))
+    return bool(tokens & LABEL_WORDS) or (not tokens & IMAGE_WORDS and all(_role(file) == "label" for file in files))
+
+
+def _only(files: set[File], is_label: bool) -> File | None:
+    """The only one of these files; of several the only one in a folder of labels, or in none of them."""
+    if len(files) > 1:
+        files = {file for file in files if (_role(file) == "label") == is_label}
+    return next(iter(files)) if len(files) == 1 else None
+
+
+def _role(file: File) -> str | None:
+    return next((role for part in reversed(file.parts[:-1]) if (role := folder_role(part))), None)
+
+
+def _by_end(files: set[File]) -> Ends:
+    ends: dict[str, set[File]] = defaultdict(set)
+    for known in files:
+        for start in range(len(known.parts)):
+            ends["/".join(known.parts[start:])].add(known)
+    return ends
+
+
+def _files(text: str, meant: Ends) -> set[File]:
+    """The files that a cell may mean: by its path, or by as much of its end as is there."""
     parts = PurePosixPath(text.strip().replace("\\", "/")).parts
-    for start in range(len(parts)):
-        found = meant.get("/".join(parts[start:]), set())
-        if found:
-            return next(iter(found)) if len(found) == 1 else None
-    return None
+    return next((found for start in range(len(parts)) if (found := meant.get("/".join(parts[start:])))), set())
 
 
-def _records(path: Path) -> Iterator[list[str]]:
+def _tables(tree: Tree) -> list[File]:
+    return [table for table in tree.with_suffix(*SUFFIXES) if len(table.parts) <= NEAR]
+
+
+def _records(path: Path) -> Iterator[Cells]:
     """The texts of each row, or of each record; none of a file that cannot be read, which others tell of."""
     try:
         if path.stat().st_size > LARGEST:
             return
         if path.suffix.lower() in (".csv", ".tsv"):
-            yield from csv_rows(read_lines(path))
+            rows = csv_rows(read_lines(path))
+            header = rows[0] if rows and not any("." in cell for cell in rows[0]) else []
+            for row in rows:
+                yield list(zip([*header, *[""] * len(row)], row, strict=False))
         elif path.suffix.lower() == ".json":
             yield from _of_json(parse_json(read_bytes(path, LARGEST)))
         else:
@@ -67,10 +142,10 @@ def _records(path: Path) -> Iterator[list[str]]:
         return
 
 
-def _of_json(data: Any) -> Iterator[list[str]]:
+def _of_json(data: Any) -> Iterator[Cells]:
     """The records of a list, or of the lists of an object (training, validation)."""
     lists = [value for value in data.values() if isinstance(value, list)] if isinstance(data, dict) else [data]
     for records in lists:
         for record in records if isinstance(records, list) else []:
             if isinstance(record, dict):
-                yield [value for value in record.values() if isinstance(value, str)]
+                yield [(key, value) for key, value in record.items() if isinstance(value, str)]

@@ -1,13 +1,16 @@
 """Finds the data set at a path: data.yaml first, then each layout in turn, then the sub-folders."""
 
 from dataclasses import replace
+from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
+from denselab.data.layouts.asking import SeveralLabelFolders
 from denselab.data.layouts.drawn import in_pixels, noting_lines
-from denselab.data.layouts.folder import SeveralLabelFolders, find_folder
+from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.given_splits import with_given_splits
+from denselab.data.layouts.placing import is_numbered
 from denselab.data.layouts.rectangles import with_rectangles
 from denselab.data.layouts.weak import with_weak_files
 from denselab.data.layouts.yaml_bands import given_bands
@@ -117,10 +120,17 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         return below
     if found is not None:
         return tree.root, found
-    below = _recognise_below(tree) if telling else None
+    below = (_recognise_below(tree) if telling else None) or _in_one_folder(tree)
     if below is None:
         raise DataError(_nothing(tree))
     return below
+
+
+def _in_one_folder(tree: Tree) -> tuple[Path, Found] | None:
+    """What is in the folder that holds all pictures, whose own name says nothing of them: Dataset_BUSI_with_GT."""
+    home = commonpath([str(file.parent) for file in tree.pictures]) if tree.pictures else "."
+    found = find_folder(tree.below(home)) if home not in ("", ".") else None
+    return _found_below(tree, tree.below(home), found) if found else None
 
 
 def _particular(tree: Tree) -> Found | None:
@@ -177,21 +187,28 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     if len(fits) > 1 and not _one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
-        telling = any(folder_role(part) for folder in folders for part in PurePosixPath(folder).parts)
+        telling = any(_tells_a_role(part) for folder in folders for part in PurePosixPath(folder).parts)
         more = _differing_tables(tree, fits) or ("" if telling else _together(tree, [found for _, found in fits]))
         raise SeveralDataSets(message + more, [below.root for below, _ in fits])
     below, found = fits[0]
     _refuse_labels_beside(tree, below)
-    found = _with_names_above(tree, found)
     name = below.root.relative_to(tree.root).as_posix()
-    notes = [f"the data set is in {name}; a data.yaml for it goes there"]
-    if len(fits) > 1:
-        others = [other.root.relative_to(tree.root).as_posix() for other, _ in fits[1:]]
-        notes = [
-            f"the same pictures are labelled in several forms; {name} is used (pixels before shapes), "
-            f"open {first_few(others)} for the others"
-        ]
-    return below.root, replace(found, notes=(*notes, *found.notes))
+    others = [other.root.relative_to(tree.root).as_posix() for other, _ in fits[1:]]
+    if not others:
+        return _found_below(tree, below, found)
+    note = (
+        f"the same pictures are labelled in several forms; {name} is used (pixels before shapes), "
+        f"open {first_few(others)} for the others"
+    )
+    return _found_below(tree, below, found, note)
+
+
+def _found_below(tree: Tree, below: Tree, found: Found, note: str = "") -> tuple[Path, Found]:
+    """Found in a sub-folder, with the names of the folder above, and a note of where it is."""
+    name = below.root.relative_to(tree.root).as_posix()
+    found = _with_names_above(tree, found)
+    note = note or f"the data set is in {name}; a data.yaml for it goes there"
+    return below.root, replace(found, notes=(note, *found.notes))
 
 
 def _refuse_labels_beside(tree: Tree, below: Tree) -> None:
@@ -285,6 +302,11 @@ def _together(tree: Tree, found: list[Found]) -> str:
 
 def _relative(tree: Tree, folder: Path) -> str:
     return folder.relative_to(tree.root).as_posix()
+
+
+def _tells_a_role(folder: str) -> bool:
+    """Whether a folder is called by what it holds; a number makes of it a part: "Tile 1"."""
+    return folder_role(folder) is not None and not is_numbered(folder)
 
 
 def _is_drawn(found: Found) -> bool:

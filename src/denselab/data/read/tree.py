@@ -50,7 +50,7 @@ class Choices:
     """What data.yaml says of annotations that can be read in more than one way; None where it does not say.
 
     class_attribute: the attribute of a region that holds its class (VIA).
-    run_order: whether run lengths go down the columns or along the rows (csv).
+    run_order: whether run lengths go down the columns or along the rows (csv, COCO).
     unlisted: what pictures are that the annotations do not name (csv).
     annotator: whose annotations count where a picture has several (Label Studio).
     """
@@ -247,6 +247,11 @@ def bare_stem(stem: str) -> str:
         t for t in words(stem) if t not in IMAGE_WORDS and t not in LABEL_WORDS and t not in ("training", "left", "bit")
     ]
     return "_".join(kept)
+
+
+def starts(stem: str) -> list[str]:
+    """What stands before each mark in a stem: a and a_1 of a_1-red."""
+    return [stem[: match.start()] for match in re.finditer(r"[_\-. ]", stem)]
 
 
 def first_few(names: Iterable[object], limit: int = 3) -> str:

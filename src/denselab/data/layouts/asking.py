@@ -1,0 +1,211 @@
+"""What is asked where folders of pictures and labels pair in several ways, and what is said where they do not."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from denselab.data.layouts.endings import is_label
+from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed, place
+from denselab.data.read.scan import read_contents
+from denselab.data.read.tree import Tree, first_few, number_of, starts
+from denselab.data.read.yaml_text import in_yaml
+from denselab.errors import DataError
+
+PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
+SPLITS = ("train", "val", "test")
+MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
+SHOWN = 2  # of these, where all of them are parts of one label
+
+
+class SeveralLabelFolders(DataError):
+    """More than one folder has files that pair with the pictures. The message has the lines for each."""
+
+
+def choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str]:
+    """The only choice; of several picture folders for one label folder, that with most pairs.
+
+    Raises DataError where several folders may hold the labels: which of them is meant is asked, never chosen.
+    """
+    most = max(len(choice[2]) for choice in choices)
+    best = [choice for choice in choices if len(choice[2]) == most]
+    if len({choice[1] for choice in choices}) == 1 and len(best) == 1:
+        return best[0]
+    lines = _all_lines(tree, [pairs for _, _, pairs, _ in choices])
+    joined = [pair for _, _, pairs, _ in choices for pair in pairs]
+    if all(len({(pair[side].neutral, pair[side].file.stem) for pair in joined}) == len(joined) for side in (0, 1)):
+        lines += f"; or, where they are parts of one, {_lines(joined, set())}"
+    raise SeveralLabelFolders(
+        f"{tree.root}: {len(choices)} folders may hold the labels; write in data.yaml {lines}; "
+        "a mask of the field of view goes there as `ignore_mask: FOLDER`"
+    )
+
+
+def refuse_several_beside(tree: Tree, pairs: Pairs, unpaired: Mapping[str, Sequence[Placed]]) -> None:
+    """Raise SeveralLabelFolders where a folder that pairs with nothing has several label files for each picture.
+
+    unpaired: {folder: label files}. They may be what is meant, and what has paired the mask of a field of view.
+    """
+    for masks in unpaired.values():
+        parts = _of_parts([image.file for image, _ in pairs], [mask.file for mask in masks])
+        if parts:
+            raise SeveralLabelFolders(
+                f"{_parts_in_words(tree, parts)}. Where the labels are those of {pairs[0][1].file.parent}, write in "
+                f"data.yaml {_lines(pairs, set())}"
+            )
+
+
+def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None:
+    """Raise DataError for folders whose names do not say that they hold labels, and whose files say so: with lines.
+
+    placed: all pictures, with the role that their folders give them
+    """
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    images = [where for role, where in placed if role == "image"]
+    for role, where in placed:
+        if role is None and len(where.file.parts) > 1:
+            neutral = "/".join(PurePosixPath(where.neutral).parts[:-1])
+            groups[where.file.parent.name].append(
+                replace(where, folder=named_in(where.file.parent.name), neutral=neutral)
+            )
+    held = {name: all(is_label(tree, where) for where in group[:PEEKED]) for name, group in groups.items()}
+    pictures = [images] if images else [group for name, group in groups.items() if not held[name]]
+    masks = [group for name, group in groups.items() if held[name]]
+    found = [pairs for some in pictures for labels in masks if len(pairs := pair_placed(some, labels)[0]) > 1]
+    if found:
+        raise DataError(
+            f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
+            f"{_all_lines(tree, found)}"
+        )
+
+
+def _all_lines(tree: Tree, choices: Sequence[Pairs]) -> str:
+    homes = {_folder(label) for pairs in choices for _, label in pairs}
+    return " or ".join(f"{_lines(pairs, homes)} ({in_words(tree, pairs)})" for pairs in choices)
+
+
+def _lines(pairs: Pairs, homes: set[str]) -> str:
+    """The lines of a choice. homes: of all label files that may be meant."""
+    images, masks = ([pair[side] for pair in pairs] for side in (0, 1))
+    above = any(home.startswith(f"{_folder(mask)}/") for mask in masks for home in homes)
+    return f"`images: {in_yaml(_folders(images))}` and `masks: {in_yaml(_folders(masks, innermost=above))}`"
+
+
+def _folders(placed: Sequence[Placed], innermost: bool = False) -> Any:
+    """The folder to write in data.yaml, or several, or those of each split, where they differ.
+
+    innermost: the one that the file itself is in, where another choice lies below the one that says what it holds
+    """
+    found: dict[str | None, dict[str, None]] = defaultdict(dict)
+    for p in sorted(placed, key=lambda p: (SPLITS.index(p.split or "train"), p.file)):
+        found[p.split][str(p.file.parent) if innermost else _folder(p)] = None
+    of_split = {split: list(own) if len(own) > 1 else next(iter(own)) for split, own in found.items()}
+    first = next(iter(of_split.values()))
+    if None in of_split or all(own == first for own in of_split.values()):
+        folders = list(dict.fromkeys(folder for own in found.values() for folder in own))
+        return folders if len(folders) > 1 else folders[0]
+    return {str(split): own for split, own in of_split.items()}
+
+
+def in_words(tree: Tree, pairs: Pairs) -> str:
+    """How many pairs, and the values of the first few label files."""
+    contents = [read_contents(tree.path(label.file)) for _, label in pairs[:PEEKED]]
+    values = sorted({value for c in contents for value in c.counts})
+    kind = "colours" if any(c.coloured for c in contents) else "values"
+    shown = f" {first_few(values, 4)}" if kind == "values" else ""
+    return f"{number_of(len(pairs), 'pair')}, {len(values)} {kind}{shown}"
+
+
+def _folder(placed: Placed) -> str:
+    """The folder to write in data.yaml: up to the component that says what it holds, by which it was found."""
+    parts = placed.file.parts[:-1]
+    for index in range(len(parts) - 1, -1, -1):
+        if placed.folder == named_in(parts[index]):
+            return "/".join(parts[: index + 1])
+    return "/".join(parts) or "."
+
+
+def _of_parts(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """The label files that are called as a picture and more, lie in a folder of its name, or in one of each class.
+
+    [] unless most do, several for each picture.
+    """
+    stems = {picture.stem for picture in pictures}
+    often = Counter(picture.stem for picture in pictures)
+    several = Counter(stem for _, stem in {(mask.parent, mask.stem) for mask in masks})
+    begun = {
+        mask: next((m for m in reversed(starts(mask.stem)) if m in stems), None)
+        or (mask.parent.name if mask.parent.name in stems else None)
+        or (mask.stem if several[mask.stem] > often[mask.stem] > 0 else None)
+        for mask in masks
+    }
+    found = [mask for mask, start in begun.items() if start is not None]
+    return found if 2 * len(found) > len(masks) and len(found) > len({begun[mask] for mask in found}) else []
+
+
+def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]]) -> str:
+    """Why no label goes with a picture, and the way."""
+    pictures, masks = ([p.file for group in side.values() for p in group] for side in (images, labels))
+    unread = read_contents(tree.path(masks[0])).error
+    if unread:
+        return unread
+    for files, what in ((pictures, "picture"), (masks, "label file")):
+        double = _doubles(files)
+        if double:
+            return (
+                f"{tree.root}: {number_of(len(double), what)} in two formats ({first_few(double, 2)}): take one of "
+                "each out"
+            )
+    ends = _endings(pictures, masks)
+    patterns = [
+        f"`pattern: {in_yaml({'image': '*', 'mask': f'*{end}'})}` ({in_words(tree, pairs)})" for end, pairs in ends
+    ]
+    parts = _of_parts(pictures, masks)
+    if parts:
+        taking = " or ".join(patterns[:SHOWN]) + ", and so on" * (len(patterns) > SHOWN)
+        return _parts_in_words(tree, parts) + (f"; or take one of them by {taking} in data.yaml" if patterns else "")
+    if len(ends) > 1:
+        return (
+            f"{tree.root}: the labels are called in {len(ends)} ways, and may be numbered in as many; write in "
+            f"data.yaml which of them count: {' or '.join(patterns)}"
+        )
+    stems = {picture.stem for picture in pictures}
+    folders = sorted({mask.parent.name for mask in masks if mask.stem in stems})
+    if len(folders) > 1:
+        return (
+            f"{tree.root}: the labels lie in folders that the pictures do not have ({first_few(folders)}). Where "
+            "these are classes, rename the labels to IMAGE-CLASS-NUMBER.png, which is read; where they say nothing, "
+            "put all labels into one folder"
+        )
+    return (
+        f"{tree.root}: no label has the name of a picture: {first_few(pictures, 2)} against {first_few(masks, 2)}; "
+        "rename them, or say in pairs.csv which belong together, with a line `PICTURE,LABEL` for each, or write "
+        "`pattern: {image: 'A*', mask: 'B*'}` in data.yaml, where * stands for the part that both share"
+    )
+
+
+def _parts_in_words(tree: Tree, parts: Sequence[PurePosixPath]) -> str:
+    return (
+        f"{tree.root}: {number_of(len(parts), 'label file')} are called by a picture, several for each "
+        f"({first_few(parts, 2)}): a file for each object or class. Join those of a picture into one, with a "
+        "number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which is read"
+    )
+
+
+def _doubles(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """The files that another one of the same folder and name differs from by its suffix alone."""
+    often = Counter(file.with_suffix("") for file in files)
+    return [file for file in files if often[file.with_suffix("")] > 1]
+
+
+def _endings(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[tuple[str, Pairs]]:
+    """What stands behind the names of pictures in those of labels, with the pairs of each; [] for more than a few."""
+    by_stem = {picture.stem: picture for picture in pictures}
+    found: dict[str, Pairs] = defaultdict(list)
+    for mask in masks:
+        start = next((m for m in reversed(starts(mask.stem)) if m in by_stem), None)
+        if start is not None:
+            found[mask.stem[len(start) :]].append((place(by_stem[start])[1], place(mask)[1]))
+    few = len(found) <= MOST_ENDINGS and all(len(pairs) > 1 for pairs in found.values())
+    return sorted(found.items(), key=lambda end: end[0]) if few else []

@@ -1,0 +1,146 @@
+"""What is asked where folders of pictures and labels pair in several ways, and what is said where they do not."""
+
+import pytest
+
+from denselab.data import open_dataset
+from denselab.errors import DataError
+
+IDS = [[0, 1, 2]]
+
+
+def ticked(error) -> list[str]:
+    return str(error.value).split("`")[1::2]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "told"),
+    [
+        (("{}.jpg", "{}.png"), ("{}.png",), r"4 pictures in two formats \(images/a\.jpg, images/a\.png and 2 more\)"),
+        (("{}.jpg",), ("{}.png", "{}.bmp"), r"4 label files in two formats \(masks/a\.bmp, masks/a\.png"),
+    ],
+)
+def test_a_file_in_two_formats_is_named(save, photo, tmp_path, images, masks, told):
+    """ "no label has the name of a picture" was said, where all have."""
+    for number, name in enumerate("ab"):
+        for form in images:
+            save(f"images/{form.format(name)}", photo(1, 3, number))
+        for form in masks:
+            save(f"masks/{form.format(name)}", IDS)
+    with pytest.raises(DataError, match=told):
+        open_dataset(tmp_path)
+
+
+def test_each_of_two_annotators_can_be_taken(save, photo, write, tmp_path):
+    """ "Join those of a picture into one" was all that was said of the masks of two readers."""
+    for number, name in enumerate("abc"):
+        save(f"images/{name}.jpg", photo(1, 3, number))
+        save(f"masks/{name}_reader1.png", [[0, 1, 1]])
+        save(f"masks/{name}_reader2.png", [[0, 0, 1]])
+    with pytest.raises(DataError, match=r"6 label files .* several for each .*; or take one of them by") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert [line[-10:-2] for line in lines] == ["_reader1", "_reader2"]
+    for line, row in zip(lines, ([0, 1, 1], [0, 0, 1]), strict=True):
+        write("data.yaml", line)
+        data = open_dataset(tmp_path)
+        assert (len(data.items), data.read_labels(data.items[0]).tolist()) == (3, [row])
+
+
+def test_labels_called_in_two_ways_are_asked_about(save, photo, write, tmp_path):
+    """Cityscapes' ids of some pictures beside the train ids of others: 7 and 0 are both the road."""
+    for number, name in enumerate("abcd"):
+        save(f"images/{name}.jpg", photo(1, 3, number))
+        save(f"labels/{name}_label{'Ids' if number < 2 else 'TrainIds'}.png", [[7, 11, 7]] if number < 2 else IDS)
+    with pytest.raises(DataError, match="the labels are called in 2 ways, and may be numbered in as many") as asked:
+        open_dataset(tmp_path)
+    for line in ticked(asked):
+        write("data.yaml", line)
+        assert len(open_dataset(tmp_path).items) == 2
+
+
+def test_folders_of_classes_are_told(save, photo, tmp_path):
+    """masks/cat/a.png, masks/dog/b.png: a pattern was offered, and which class a mask shows would have been lost."""
+    for number, name in enumerate("abcd"):
+        save(f"images/{name}.jpg", photo(1, 3, number))
+        save(f"masks/{('cat', 'dog')[number % 2]}/{name}.png", [[0, 255, 0]])
+    with pytest.raises(
+        DataError, match=r"folders that the pictures do not have \(cat, dog\)\. Where these are classes"
+    ):
+        open_dataset(tmp_path)
+
+
+def test_parts_in_folders_with_numbers_can_be_joined(save, photo, write, tmp_path):
+    """Either half was offered alone."""
+    for part in (1, 2):
+        for name in "ab":
+            save(f"images_part{part}/{name}{part}.png", photo(1, 3, part))
+            save(f"masks_part{part}/{name}{part}.png", IDS)
+    with pytest.raises(DataError, match="or, where they are parts of one, `images:") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(ticked(asked)[4:6]))
+    assert len(open_dataset(tmp_path).items) == 4
+
+
+def test_tiles_are_parts_whatever_their_word(save, photo, tmp_path):
+    """ "Tile 1" was taken for a folder of pictures, so that equal names in it and in "Tile 2" paired with nothing."""
+    for tile in (1, 2):
+        for name in "ab":
+            save(f"Tile {tile}/images/{name}.jpg", photo(1, 3, tile))
+            save(f"Tile {tile}/masks/{name}.png", [[0, tile, 3]])
+    data = open_dataset(tmp_path)
+    assert [(item.name, data.read_labels(item)[0, 1]) for item in data.items] == [
+        (f"Tile {tile}/images/{name}", tile) for tile in (1, 2) for name in "ab"
+    ]
+
+
+@pytest.mark.parametrize(("images", "masks"), [("Images", "Category_ids"), ("图像", "标签"), ("fotos", "mascaras")])
+def test_folders_whose_names_do_not_tell_are_asked_about(save, photo, write, tmp_path, images, masks):
+    """ "put label PNGs of the same names into a folder labels/", where they are there in a folder of another name."""
+    for number, name in enumerate("abc"):
+        save(f"{images}/{name}.jpg", photo(12, 16, number))
+        save(f"{masks}/{name}.png", IDS)
+        save(f"People/{name}.png", [[0, 1, 1]])
+    with pytest.raises(DataError, match="no folder is called as those of labels are, but these may hold them") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert sorted(lines[1::2]) == sorted(["masks: People", f"masks: {masks}"])
+    write("data.yaml", f"{lines[0]}\nmasks: {masks}")
+    data = open_dataset(tmp_path)
+    assert data.read_labels(data.items[0]).tolist() == IDS
+
+
+def test_a_folder_of_classes_beside_a_mask_of_the_field_of_view(save, photo, write, tmp_path):
+    """Agriculture-Vision: the valid pixels in masks/ were learnt, since labels/CLASS/a.png pair with nothing."""
+    for number, name in enumerate("abc"):
+        save(f"images/{name}.jpg", photo(1, 3, number))
+        save(f"masks/{name}.png", [[0, 255, 255]])
+        for kind in ("cloud", "weeds"):
+            save(f"labels/{kind}/{name}.png", [[0, 255, 0]])
+    with pytest.raises(
+        DataError, match=r"6 label files .*labels/cloud/a\.png.*Where the labels are those of masks"
+    ) as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(ticked(asked)))
+    assert len(open_dataset(tmp_path).items) == 3
+
+
+@pytest.mark.parametrize("home", ["Dataset_BUSI_with_GT/benign", "output"])
+def test_the_folder_that_holds_everything_says_nothing(save, photo, write, tmp_path, home):
+    """GT, and output, stood for what is in it: no labels were found, or no pictures."""
+    for number, name in enumerate(("benign (1)", "benign (2)")):
+        save(f"{home}/{name}.png", photo(6, 8, number))
+        save(f"{home}/{name}_mask.png", [[0, 255]])
+    write("train.txt", "benign (1)\n")
+    write("val.txt", "benign (2)\n")
+    assert [item.split for item in open_dataset(tmp_path).items] == ["train", "val"]
+
+
+def test_what_cannot_be_read_is_said_first(save, photo, tmp_path):
+    """A stack of labels for a stack of pictures: "rename them" was said."""
+    import numpy as np
+    import tifffile
+
+    for name in ("train-volume", "train-labels"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((5, 8, 8), np.uint8))
+    with pytest.raises(DataError, match=r"train-labels\.tif: a stack of shape 5 x 8 x 8.*each slice as a file"):
+        open_dataset(tmp_path)
